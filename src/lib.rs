@@ -1,0 +1,13 @@
+//! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
+//!
+//! Layers, each naming only those above it (held by `tests/tidy.rs`):
+//! `model` ← `dialect` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
+
+pub mod http;
+pub mod ws;
+
+#[cfg(feature = "runtime")]
+pub mod ring;
+#[cfg(feature = "runtime")]
+pub mod rt;
