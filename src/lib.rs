@@ -4,7 +4,10 @@
 //! `model` ← `dialect` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
+pub mod backend;
+pub mod dialect;
 pub mod http;
+pub mod model;
 pub mod ws;
 
 #[cfg(feature = "runtime")]

@@ -1,0 +1,3 @@
+//! What clients speak inside messages. PURE. Add a dialect: a folder here and one line in this file.
+
+pub mod json_rpc;

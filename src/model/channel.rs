@@ -1,0 +1,322 @@
+//! Channels: the subscription keys in Deribit's spelling, parsed once at the edge. PURE.
+//!
+//! `ticker.{i}.{interval}`, `quote.{i}`, `book.{i}.{interval}`, `book.{i}.{group}.{depth}.{interval}`,
+//! `trades.{i}.{interval}` with an instrument or `*` for `{i}`, and `topic.{name}` for what clients publish.
+
+use std::fmt;
+
+use super::ids::InstrumentId;
+use super::instrument::Symbol;
+
+/// Bytes of a client topic's name at most.
+pub const TOPIC_NAME_BYTES_MAX: usize = 63;
+
+/// How often a channel speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Interval {
+    /// Each event.
+    Raw,
+    /// The changes of 100 ms in one notification.
+    Ms100,
+    /// The changes of one second in one notification. Deribit names this interval without telling its length.
+    Agg2,
+}
+
+impl Interval {
+    pub const ALL: [Interval; 3] = [Interval::Raw, Interval::Ms100, Interval::Agg2];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Interval::Raw => "raw",
+            Interval::Ms100 => "100ms",
+            Interval::Agg2 => "agg2",
+        }
+    }
+
+    /// The length in nanoseconds; 0 for `raw`.
+    #[must_use]
+    pub const fn period_ns(self) -> u64 {
+        match self {
+            Interval::Raw => 0,
+            Interval::Ms100 => 100_000_000,
+            Interval::Agg2 => 1_000_000_000,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Interval> {
+        Interval::ALL.into_iter().find(|interval| interval.as_str() == text)
+    }
+}
+
+/// How far prices are rounded in a grouped book: `none`, or a number of tick sizes per group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group(Option<u16>);
+
+impl Group {
+    /// Ticks per group; 1 for `none`.
+    #[must_use]
+    pub const fn ticks(self) -> u16 {
+        match self.0 {
+            None => 1,
+            Some(ticks) => ticks,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Group> {
+        match text {
+            "none" => Some(Group(None)),
+            "1" | "2" | "5" | "10" | "25" | "100" | "250" => {
+                text.parse().ok().map(|ticks| Group(Some(ticks)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Levels per side of a grouped book: 1, 10 or 20.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Depth(u8);
+
+impl Depth {
+    #[must_use]
+    pub const fn levels(self) -> usize {
+        self.0 as usize
+    }
+
+    fn parse(text: &str) -> Option<Depth> {
+        match text {
+            "1" => Some(Depth(1)),
+            "10" => Some(Depth(10)),
+            "20" => Some(Depth(20)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a book channel carries the CRC32 checksum of its top ten levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Checksum {
+    Absent,
+    Crc32,
+}
+
+/// What is told of one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MarketChannel {
+    Ticker { interval: Interval },
+    Quote,
+    Book { interval: Interval, checksum: Checksum },
+    GroupedBook { group: Group, depth: Depth, interval: Interval },
+    Trades { interval: Interval },
+}
+
+impl MarketChannel {
+    #[must_use]
+    pub const fn interval(self) -> Interval {
+        match self {
+            MarketChannel::Quote => Interval::Raw,
+            MarketChannel::Ticker { interval }
+            | MarketChannel::Book { interval, .. }
+            | MarketChannel::GroupedBook { interval, .. }
+            | MarketChannel::Trades { interval } => interval,
+        }
+    }
+
+    /// Appends the channel's text for one instrument.
+    pub fn write(self, out: &mut Vec<u8>, instrument: &Symbol) {
+        let (kind, interval) = match self {
+            MarketChannel::Ticker { interval } => ("ticker.", Some(interval)),
+            MarketChannel::Quote => ("quote.", None),
+            MarketChannel::Book { interval, .. } | MarketChannel::GroupedBook { interval, .. } => {
+                ("book.", Some(interval))
+            }
+            MarketChannel::Trades { interval } => ("trades.", Some(interval)),
+        };
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(instrument.as_bytes());
+        if let MarketChannel::GroupedBook { group, depth, .. } = self {
+            out.push(b'.');
+            let mut number = itoa::Buffer::new();
+            let group = group.0.map_or("none", |ticks| number.format(ticks));
+            out.extend_from_slice(group.as_bytes());
+            out.push(b'.');
+            out.extend_from_slice(itoa::Buffer::new().format(depth.0).as_bytes());
+        }
+        if let Some(interval) = interval {
+            out.push(b'.');
+            out.extend_from_slice(interval.as_str().as_bytes());
+        }
+    }
+}
+
+/// The name of a topic that clients publish: 1 to 63 of `A-Z a-z 0-9 _ - : / .`. The private fields make every
+/// `TopicName` a legal one, so it goes into a JSON string as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName {
+    bytes: [u8; TOPIC_NAME_BYTES_MAX],
+    len: u8,
+}
+
+impl TopicName {
+    /// `None` for a text that is empty, too long or has a character outside the set.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<TopicName> {
+        if text.is_empty() || text.len() > TOPIC_NAME_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = [0; TOPIC_NAME_BYTES_MAX];
+        for (place, byte) in bytes.iter_mut().zip(text) {
+            if !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b'-' | b':' | b'/' | b'.') {
+                return None;
+            }
+            *place = *byte;
+        }
+        Some(TopicName { bytes, len: u8::try_from(text.len()).ok()? })
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).expect("a topic name is ASCII by construction")
+    }
+
+    /// FNV-1a, fixed for ever: the topic's home among `shards` is this modulo their number.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.as_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A channel as a client wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// One instrument's channel.
+    Instrument { instrument: Symbol, channel: MarketChannel },
+    /// `*`: the channel of every instrument, those listed later included.
+    Every { channel: MarketChannel },
+    /// What clients publish under a name.
+    Topic(TopicName),
+}
+
+/// A stream with a sequence of its own: what a channel means once its instrument is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TopicKey {
+    Market { instrument: InstrumentId, channel: MarketChannel },
+    Client(TopicName),
+}
+
+impl Channel {
+    /// Parses a channel; `checksum` is what a `book` channel is to carry. `None` for anything that is not a channel.
+    #[must_use]
+    pub fn parse(text: &str, checksum: Checksum) -> Option<Channel> {
+        let (kind, rest) = text.split_once('.')?;
+        if kind == "topic" {
+            return TopicName::parse(rest.as_bytes()).map(Channel::Topic);
+        }
+        let mut parts = rest.split('.');
+        let instrument = parts.next()?;
+        let channel = match (kind, parts.next(), parts.next(), parts.next()) {
+            ("quote", None, None, None) => MarketChannel::Quote,
+            ("ticker", Some(interval), None, None) => {
+                MarketChannel::Ticker { interval: Interval::parse(interval)? }
+            }
+            ("trades", Some(interval), None, None) => {
+                MarketChannel::Trades { interval: Interval::parse(interval)? }
+            }
+            ("book", Some(interval), None, None) => {
+                MarketChannel::Book { interval: Interval::parse(interval)?, checksum }
+            }
+            ("book", Some(group), Some(depth), Some(interval)) => MarketChannel::GroupedBook {
+                group: Group::parse(group)?,
+                depth: Depth::parse(depth)?,
+                interval: Interval::parse(interval)?,
+            },
+            _ => return None,
+        };
+        if parts.next().is_some() {
+            return None;
+        }
+        match instrument {
+            "*" => Some(Channel::Every { channel }),
+            name => {
+                let instrument = Symbol::parse(name.as_bytes()).ok()?;
+                Some(Channel::Instrument { instrument, channel })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_round_trip(text: &str) {
+        let Some(Channel::Instrument { instrument, channel }) = Channel::parse(text, Checksum::Absent) else {
+            panic!("{text} did not parse as an instrument's channel");
+        };
+        let mut out = Vec::new();
+        channel.write(&mut out, &instrument);
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    #[test]
+    fn reads_and_writes_every_form() {
+        for text in [
+            "ticker.BTC-PERPETUAL.raw",
+            "ticker.BTC-PERPETUAL.100ms",
+            "quote.EUR_USD",
+            "book.ESH4.agg2",
+            "book.ESH4.none.20.100ms",
+            "book.ESH4.25.10.agg2",
+            "trades.ESH4.raw",
+        ] {
+            check_round_trip(text);
+        }
+    }
+
+    #[test]
+    fn takes_a_star_for_every_instrument_and_a_topic_by_name() {
+        let ticker = MarketChannel::Ticker { interval: Interval::Raw };
+        assert_eq!(
+            Channel::parse("ticker.*.raw", Checksum::Absent),
+            Some(Channel::Every { channel: ticker })
+        );
+        let name = TopicName::parse(b"desk.alerts").unwrap();
+        assert_eq!(Channel::parse("topic.desk.alerts", Checksum::Absent), Some(Channel::Topic(name)));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_channel() {
+        for text in [
+            "",
+            "ticker",
+            "ticker.X",
+            "ticker.X.1s",
+            "quote.X.raw",
+            "book.X.none.20",
+            "book.X.none.7.raw",
+            "book.X.3.10.raw",
+            "trades.X.raw.raw",
+            "topic.",
+            "topic.a b",
+            "ticker..raw",
+            "foo.X.raw",
+            "book.X.1.1.raw.1",
+        ] {
+            assert_eq!(Channel::parse(text, Checksum::Absent), None, "{text}");
+        }
+    }
+}

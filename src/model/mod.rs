@@ -1,0 +1,9 @@
+//! The domain's words: PURE values that every other layer is written in. Home: every thread.
+
+pub mod book;
+pub mod channel;
+pub mod decimal;
+pub mod ids;
+pub mod instrument;
+pub mod market;
+pub mod time;
