@@ -1,5 +1,7 @@
 //! Texts from clients, and what they mean.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::super::*;
@@ -42,10 +44,11 @@ fn check(text: &str, expected: &str) {
 /// The method that a request with these params calls.
 fn method(name: &str, params: &str, test: impl FnOnce(Method<'_>)) {
     let text = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{name}\",\"params\":{params}}}");
-    match decode(text.as_bytes()) {
-        Incoming::Single(Parsed { call: Ok(method), .. }) => test(method),
-        other => panic!("{text} gives {other:?}"),
-    }
+    let incoming = decode(text.as_bytes());
+    let Incoming::Single(Parsed { call: Ok(method), .. }) = incoming else {
+        panic!("{text} gives {incoming:?}");
+    };
+    test(method);
 }
 
 fn refused(name: &str, params: &str, expected: &str) {
@@ -331,6 +334,16 @@ fn hands_published_values_on_byte_for_byte() {
     let bad_escape =
         r#"{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"a","data":"\uZZZZ"}}"#;
     check(bad_escape, "null -32700 Parse error");
+}
+
+#[test]
+fn borrows_all_strings_that_have_no_escape() {
+    method("topic/publish", r#"{"topic":"alerts","data":{"a":"\n"}}"#, |method| {
+        assert!(matches!(method, Method::Publish { topic: Cow::Borrowed("alerts"), .. }));
+    });
+    method("public/test", r#"{"expected_result":"é"}"#, |method| {
+        assert!(matches!(method, Method::Test { expected_result: Some(Cow::Borrowed("é")) }));
+    });
 }
 
 proptest! {

@@ -169,8 +169,11 @@ fn groups_round_bids_down_and_asks_up() {
     assert!(text("book.*.250.20.agg2").ends_with("\"bids\":[[4750.00,7]],\"asks\":[[4812.50,56]]}"));
 }
 
-/// Groups the book with maps and whole ticks, as text.
-fn naive_groups(state: &InstrumentState, group: i64, depth: usize) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+/// Levels as ticks and amount.
+type Groups = Vec<(i64, i64)>;
+
+/// Groups bids and asks with maps and whole ticks.
+fn naive_groups(state: &InstrumentState, group: i64, depth: usize) -> (Groups, Groups) {
     let tick = state.definition.tick_size.0;
     let (mut bids, mut asks) = (BTreeMap::<i64, i64>::new(), BTreeMap::<i64, i64>::new());
     for level in state.book.bids() {
@@ -198,7 +201,7 @@ proptest! {
         let (asked_group, asked_depth) = grouping(&format!("book.*.{name}.{depth}.raw"));
         let text = written(|out| write_grouped_book(out, &state, asked_group, asked_depth));
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let side = |name: &str| -> Vec<(i64, i64)> {
+        let side = |name: &str| -> Groups {
             let number = |value: &serde_json::Value, unit: i64| {
                 Price::parse(value.to_string().as_bytes()).unwrap().0 / unit
             };
