@@ -452,6 +452,10 @@ mod tests {
             "\"\\u\"1234\"",
             "\"\n\"",
             "\"12345678\u{1}\"",
+            "[1}",
+            "{\"a\":1]",
+            "[[1}]",
+            "{\"a\":{\"b\":1]}",
             "\"\\ud800\"",
             "\"\\ud800\\n\"",
             "\"\\udc00\"",
@@ -462,6 +466,18 @@ mod tests {
             "\u{a0}1",
         ] {
             assert!(!is_valid(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_quotes_backslashes_and_control_characters_at_any_offset() {
+        for before in 0..20 {
+            let plain = "é".repeat(before / 2) + &"z".repeat(before % 2);
+            for byte in 0..0x80u8 {
+                let text = format!("\"{plain}{}{plain}\"", char::from(byte));
+                let expected = byte >= 0x20 && byte != b'"' && byte != b'\\';
+                assert_eq!(is_valid(&text), expected, "{text:?}");
+            }
         }
     }
 
@@ -496,9 +512,9 @@ mod tests {
         assert_eq!(list.members().count() + value.elements().count(), 0);
     }
 
-    /// Valid JSON of all kinds, some of it then damaged.
+    /// JSON of all kinds, some of it damaged.
     fn near_json() -> impl Strategy<Value = String> {
-        let leaf = prop::sample::select(vec![
+        let sound = prop::sample::select(vec![
             "0",
             "-1.5e3",
             "true",
@@ -506,15 +522,12 @@ mod tests {
             "\"\"",
             "\"\\u00e9\"",
             "\"a\\\\\\\"b\"",
-            "\"\\ud83d\\ude00 padding padding\"",
-            "\"\\ud83d\"",
-            "\"\\u12G4\"",
-            "01",
-            "\"tab\t\"",
+            "\"\\ud83d\\ude00 padding padding é\"",
             "[ ]",
             "{ }",
-        ])
-        .prop_map(str::to_owned);
+        ]);
+        let broken = prop::sample::select(vec!["\"\\ud83d\"", "\"\\u12G4\"", "01", "\"tab\t\"", "-", "1.e1"]);
+        let leaf = prop_oneof![40 => sound, 1 => broken].prop_map(str::to_owned);
         let tree = leaf.prop_recursive(5, 40, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(|list| format!("[{}]", list.join(" ,"))),
@@ -524,22 +537,26 @@ mod tests {
                 }),
             ]
         });
-        (
-            tree,
-            any::<prop::sample::Index>(),
-            prop::sample::select(vec!["", "", "", "\"", ",", "]", "\\", "x", "\u{1}"]),
-        )
-            .prop_map(|(mut text, at, extra)| {
-                let mut at = at.index(text.len() + 1);
-                while !text.is_char_boundary(at) {
-                    at -= 1;
+        let damage =
+            prop::sample::select(vec!["\"", ",", "]", "}", "[", ":", "\\", "x", "0", " ", "\u{1f}", ""]);
+        (tree, any::<prop::sample::Index>(), damage, 0u8..3).prop_map(|(mut text, at, damage, how)| {
+            let starts: Vec<_> = text.char_indices().map(|(start, _)| start).collect();
+            let start = starts[at.index(starts.len())];
+            match how {
+                0 => text.insert_str(start, damage),
+                1 => {
+                    text.remove(start);
+                    text.insert_str(start, damage);
                 }
-                text.insert_str(at, extra);
-                text
-            })
+                _ => {}
+            }
+            text
+        })
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
         fn agrees_with_an_independent_parser(text in near_json()) {
             prop_assert_eq!(is_valid(&text), serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
