@@ -7,6 +7,8 @@
 pub mod backend;
 pub mod dialect;
 pub mod http;
+pub mod hub;
+pub mod limits;
 pub mod model;
 pub mod ws;
 

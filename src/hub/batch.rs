@@ -50,34 +50,85 @@ pub enum PublishRefusal {
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The next instrument; ids count up from 0.
-    Listed { definition: Arc<Instrument> },
+    Listed {
+        definition: Arc<Instrument>,
+    },
     /// Levels of a book changed; `change_id` is the book's after it.
-    Levels { instrument: InstrumentId, levels: LevelRange, change_id: Seq, timestamp_ns: u64 },
-    Traded { instrument: InstrumentId, trade: Trade },
-    StateChanged { instrument: InstrumentId, state: MarketState, timestamp_ns: u64 },
+    Levels {
+        instrument: InstrumentId,
+        levels: LevelRange,
+        change_id: Seq,
+        timestamp_ns: u64,
+    },
+    Traded {
+        instrument: InstrumentId,
+        trade: Trade,
+    },
+    StateChanged {
+        instrument: InstrumentId,
+        state: MarketState,
+        timestamp_ns: u64,
+    },
     /// The whole state, after a gap.
-    Image { instrument: InstrumentId, state: Arc<InstrumentState> },
+    Image {
+        instrument: InstrumentId,
+        state: Arc<InstrumentState>,
+    },
 
     /// The next event of a topic, as the frame that its subscribers get. `change_id` is the book's at a book frame,
     /// else 0.
-    Frame { topic: TopicId, seq: Seq, change_id: Seq, frame: ByteRange },
+    Frame {
+        topic: TopicId,
+        seq: Seq,
+        change_id: Seq,
+        frame: ByteRange,
+    },
     /// An earlier event, for one join only.
-    Replayed { to: HomeId, ticket: Ticket, seq: Seq, frame: ByteRange },
+    Replayed {
+        to: HomeId,
+        ticket: Ticket,
+        seq: Seq,
+        frame: ByteRange,
+    },
     /// The join holds from here: `seq` is the newest event, all later ones follow in this stream.
-    Joined { to: HomeId, ticket: Ticket, topic: TopicId, epoch: Epoch, seq: Seq, change_id: Seq, outcome: JoinOutcome },
+    Joined {
+        to: HomeId,
+        ticket: Ticket,
+        topic: TopicId,
+        epoch: Epoch,
+        seq: Seq,
+        change_id: Seq,
+        outcome: JoinOutcome,
+    },
     /// Batches before this one were lost on their way to `to`; every topic of this home is to be joined again.
-    Gap { to: HomeId },
+    Gap {
+        to: HomeId,
+    },
 
     /// Listen to a topic, from a place on where one is given.
-    Join { key: TopicKey, ticket: Ticket, resume: Option<Position> },
+    Join {
+        key: TopicKey,
+        ticket: Ticket,
+        resume: Option<Position>,
+    },
     /// No longer listen.
-    Leave { topic: TopicId },
+    Leave {
+        topic: TopicId,
+    },
     /// Publish a client's message: JSON text, already validated.
     ///
     /// `topic` is what the name meant when it was last published to.
-    Publish { ticket: Ticket, name: TopicName, topic: Option<TopicId>, data: ByteRange },
+    Publish {
+        ticket: Ticket,
+        name: TopicName,
+        topic: Option<TopicId>,
+        data: ByteRange,
+    },
     /// What became of a [`Record::Publish`].
-    Published { ticket: Ticket, outcome: Result<(TopicId, Position), PublishRefusal> },
+    Published {
+        ticket: Ticket,
+        outcome: Result<(TopicId, Position), PublishRefusal>,
+    },
 }
 
 /// Records and what they refer to.

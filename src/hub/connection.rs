@@ -10,7 +10,7 @@ use crate::model::time::Now;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 use crate::ws::handshake;
-use crate::ws::receiver::{Event, Payload, Receiver};
+use crate::ws::receiver::{Event, Receiver};
 
 use super::Hub;
 use super::effect::{Effect, Ending};
@@ -152,33 +152,28 @@ impl Hub {
         self.mark_closing(conn, false);
     }
 
-    fn handle_frames(&mut self, conn: ConnId, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
-            let Some(session) = self.session(conn) else { return };
-            if !session.is_open() {
-                return;
-            }
-            let (consumed, event) = match session.receiver.step(bytes) {
+    fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+            let (consumed, event) = match session.receiver.step(&mut bytes[taken..]) {
                 Ok(step) => step,
                 Err(fault) => {
                     self.counters.protocol_faults_total += 1;
                     return self.begin_close(conn, fault.close_code(), fault.reason());
                 }
             };
-            let (taken, rest) = bytes.split_at_mut(consumed);
-            bytes = rest;
+            taken += consumed;
             match event {
-                None => {}
-                Some(Event::Text(Payload::Input(range))) => self.handle_text(conn, &taken[range]),
-                Some(Event::Text(Payload::Assembled(text))) => self.handle_text(conn, &text),
+                None | Some(Event::Pong(_)) => {}
+                Some(Event::Text(text)) => self.handle_text(conn, text.as_bytes()),
                 Some(Event::Binary(_)) => {
                     return self.begin_close(conn, CloseCode::UNSUPPORTED_DATA, "this endpoint speaks text");
                 }
                 Some(Event::Ping(payload)) => {
-                    let frame = control_frame(Opcode::Pong, payload.as_bytes());
+                    let frame = control_frame(Opcode::Pong, &payload);
                     self.egress.push_control(conn.slot, ControlLane::Pong, &frame);
                 }
-                Some(Event::Pong(_)) => {}
                 Some(Event::Close(peer)) => {
                     // RFC 6455 §5.5.1: the answer echoes the code.
                     return self.begin_close_with(conn, peer.code, "");
@@ -225,9 +220,15 @@ impl Hub {
                 self.counters.handshakes_expired_total += 1;
                 return self.refuse_upgrade(conn, Rejection::HeadTimeout);
             }
-            Phase::Open if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) => {
+            Phase::Open
+                if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
+            {
                 self.counters.slow_consumers_closed_total += 1;
-                return self.begin_close(conn, CloseCode::POLICY_VIOLATION, "slow consumer: nothing was read");
+                return self.begin_close(
+                    conn,
+                    CloseCode::POLICY_VIOLATION,
+                    "slow consumer: nothing was read",
+                );
             }
             Phase::Open => self.handle_open_deadline(conn),
             Phase::Closing { .. } | Phase::Upgrading { .. } => {}
@@ -287,12 +288,16 @@ impl Hub {
     /// Puts the connection into the wheel at its earliest deadline.
     pub(super) fn arm_deadline(&mut self, conn: ConnId) {
         let config = &self.config;
-        let Some(session) = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(session) = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
         let quiet_from = session.received_ns;
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
             Phase::Closing { since_ns, .. } => [Some(since_ns + config.close_timeout_ns), None, None, None],
-            Phase::Upgrading { .. } => [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None],
+            Phase::Upgrading { .. } => {
+                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None]
+            }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
                 match session.pinged_ns {

@@ -17,14 +17,14 @@ use super::text_frame::append_text_frame;
 
 /// A level as it stood before an interval changed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Touch {
-    pub side: Side,
-    pub price: Price,
-    pub before: Amount,
+pub(super) struct Touch {
+    pub(super) side: Side,
+    pub(super) price: Price,
+    pub(super) before: Amount,
 }
 
 #[derive(Debug)]
-pub struct Derived {
+pub(super) struct Derived {
     slot: HomeTopicSlot,
     channel: MarketChannel,
     /// The channel as clients spell it.
@@ -44,7 +44,7 @@ pub struct Derived {
 
 impl Derived {
     #[must_use]
-    pub fn new(slot: HomeTopicSlot, channel: MarketChannel, instrument: &Symbol) -> Derived {
+    pub(super) fn new(slot: HomeTopicSlot, channel: MarketChannel, instrument: &Symbol) -> Derived {
         let mut name = Vec::new();
         channel.write(&mut name, instrument);
         Derived {
@@ -60,28 +60,28 @@ impl Derived {
     }
 
     #[must_use]
-    pub fn channel(&self) -> MarketChannel {
+    pub(super) fn channel(&self) -> MarketChannel {
         self.channel
     }
 
     #[must_use]
-    pub fn interval(&self) -> Interval {
+    pub(super) fn interval(&self) -> Interval {
         self.channel.interval()
     }
 
     #[must_use]
-    pub fn is_pending(&self) -> bool {
+    pub(super) fn is_pending(&self) -> bool {
         self.pending
     }
 
     /// Whether [`Derived::touch`] is to be called.
     #[must_use]
-    pub fn gathers_levels(&self) -> bool {
+    pub(super) fn gathers_levels(&self) -> bool {
         matches!(self.channel, MarketChannel::Book { .. }) && self.interval() != Interval::Raw
     }
 
     /// A level is about to change.
-    pub fn touch(&mut self, touch: Touch) {
+    pub(super) fn touch(&mut self, touch: Touch) {
         if self.gathers_levels() {
             self.touches.push(touch);
             if self.touches.len() >= self.fold_at {
@@ -91,7 +91,7 @@ impl Derived {
     }
 
     /// The book changed by `changes`.
-    pub fn on_book(
+    pub(super) fn on_book(
         &mut self,
         home: &mut Home,
         state: &InstrumentState,
@@ -111,13 +111,22 @@ impl Derived {
             MarketChannel::Book { interval: Interval::Raw, .. } => {
                 self.tell_changes(home, state, changes, out, now);
             }
-            MarketChannel::GroupedBook { interval: Interval::Raw, .. } => self.tell_value(home, state, out, now),
+            MarketChannel::GroupedBook { interval: Interval::Raw, .. } => {
+                self.tell_value(home, state, out, now)
+            }
             MarketChannel::Book { .. } | MarketChannel::GroupedBook { .. } => self.pending = true,
         }
     }
 
     /// A trade happened and is recorded.
-    pub fn on_trade(&mut self, home: &mut Home, state: &InstrumentState, trade: Trade, out: &mut Batch, now: Now) {
+    pub(super) fn on_trade(
+        &mut self,
+        home: &mut Home,
+        state: &InstrumentState,
+        trade: Trade,
+        out: &mut Batch,
+        now: Now,
+    ) {
         match self.channel {
             MarketChannel::Trades { interval: Interval::Raw } => {
                 self.trades.push(trade);
@@ -137,7 +146,7 @@ impl Derived {
     }
 
     /// Something that only tickers tell changed.
-    pub fn on_state(&mut self, home: &mut Home, state: &InstrumentState, out: &mut Batch, now: Now) {
+    pub(super) fn on_state(&mut self, home: &mut Home, state: &InstrumentState, out: &mut Batch, now: Now) {
         match self.channel {
             MarketChannel::Ticker { interval: Interval::Raw } => self.tell_value(home, state, out, now),
             MarketChannel::Ticker { .. } => self.pending = true,
@@ -149,7 +158,13 @@ impl Derived {
     }
 
     /// The interval has ended: tells what it gathered, if anything.
-    pub fn end_interval(&mut self, home: &mut Home, state: &InstrumentState, out: &mut Batch, now: Now) {
+    pub(super) fn end_interval(
+        &mut self,
+        home: &mut Home,
+        state: &InstrumentState,
+        out: &mut Batch,
+        now: Now,
+    ) {
         if !self.pending {
             return;
         }
@@ -247,18 +262,20 @@ impl Derived {
 ///
 /// # Panics
 /// For channels that tell changes or trades.
-pub fn write_value(bytes: &mut Vec<u8>, channel: MarketChannel, state: &InstrumentState) {
+pub(super) fn write_value(bytes: &mut Vec<u8>, channel: MarketChannel, state: &InstrumentState) {
     match channel {
         MarketChannel::Ticker { .. } => json_rpc::write_ticker(bytes, state),
         MarketChannel::Quote => json_rpc::write_quote(bytes, state),
-        MarketChannel::GroupedBook { group, depth, .. } => json_rpc::write_grouped_book(bytes, state, group, depth),
+        MarketChannel::GroupedBook { group, depth, .. } => {
+            json_rpc::write_grouped_book(bytes, state, group, depth)
+        }
         MarketChannel::Book { checksum, .. } => json_rpc::write_book_snapshot(bytes, state, checksum),
         MarketChannel::Trades { .. } => panic!("trades have no value to tell"),
     }
 }
 
 /// Appends the notification that says all there is to say on a channel as of an event.
-pub fn write_notification(
+pub(super) fn write_notification(
     bytes: &mut Vec<u8>,
     channel: MarketChannel,
     state: &InstrumentState,

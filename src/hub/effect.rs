@@ -14,8 +14,15 @@ pub enum Ending {
 /// One thing to do; drained to the end after each `handle_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Disconnect { conn: ConnId, ending: Ending },
+    Disconnect {
+        conn: ConnId,
+        ending: Ending,
+    },
     /// Read no more until [`Effect::ResumeReading`]: its replies are not taken.
-    PauseReading { conn: ConnId },
-    ResumeReading { conn: ConnId },
+    PauseReading {
+        conn: ConnId,
+    },
+    ResumeReading {
+        conn: ConnId,
+    },
 }

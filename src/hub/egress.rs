@@ -150,11 +150,6 @@ impl Egress {
         Ok(lanes.queued_bytes)
     }
 
-    /// Bytes of the data queue.
-    pub(super) fn queued_bytes(&self, slot: u32) -> u32 {
-        self.lanes[slot as usize].queued_bytes
-    }
-
     /// Appends a whole frame to the replies; returns the bytes that wait there.
     pub(super) fn push_reply(&mut self, slot: u32, bytes: &[u8]) -> usize {
         let lanes = &mut self.lanes[slot as usize];
@@ -218,7 +213,12 @@ impl Egress {
     }
 
     /// Puts a subscription at the end of its connection's list of values to send.
-    pub(super) fn list_value(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
+    pub(super) fn list_value(
+        &mut self,
+        subscriptions: &mut Slab<Subscription>,
+        slot: u32,
+        subscription: u32,
+    ) {
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
             return;
@@ -387,7 +387,13 @@ impl Egress {
     }
 
     /// Moves one value's frame into `out` if it fits or `out` is empty; returns the bytes written, 0 if it must wait.
-    pub(super) fn transmit_value(&mut self, slot: u32, frame: &[u8], out: &mut [u8], out_is_fresh: OutIs) -> usize {
+    pub(super) fn transmit_value(
+        &mut self,
+        slot: u32,
+        frame: &[u8],
+        out: &mut [u8],
+        out_is_fresh: OutIs,
+    ) -> usize {
         if frame.len() <= out.len() {
             out[..frame.len()].copy_from_slice(frame);
             frame.len()
@@ -432,10 +438,6 @@ impl Egress {
         } else {
             self.mark_ready(slot);
         }
-    }
-
-    pub(super) fn is_writing(&self, slot: u32) -> bool {
-        self.lanes[slot as usize].writing
     }
 
     /// Whether nothing waits on the control and reply lanes and no frame is half sent.

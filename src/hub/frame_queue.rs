@@ -19,7 +19,7 @@ struct Chunk {
 
 /// One connection's queue; the references are in the pool.
 #[derive(Clone, Copy, Debug)]
-pub struct FrameQueue {
+pub(super) struct FrameQueue {
     head: u32,
     tail: u32,
     /// Place of the first reference in the head chunk.
@@ -37,18 +37,18 @@ impl Default for FrameQueue {
 
 impl FrameQueue {
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    #[must_use]
-    pub fn count(&self) -> u32 {
+    #[cfg(test)]
+    fn count(&self) -> u32 {
         self.count
     }
 }
 
 #[derive(Debug)]
-pub struct FrameQueuePool {
+pub(super) struct FrameQueuePool {
     chunks: Vec<Chunk>,
     free: u32,
     in_use: usize,
@@ -57,7 +57,7 @@ pub struct FrameQueuePool {
 
 /// The pool's bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueuesFull;
+pub(super) struct QueuesFull;
 
 impl Default for FrameQueuePool {
     fn default() -> FrameQueuePool {
@@ -72,7 +72,7 @@ impl FrameQueuePool {
 
     /// # Errors
     /// [`QueuesFull`] when a chunk is needed and the bound is reached; the queue is unchanged.
-    pub fn push(&mut self, queue: &mut FrameQueue, frame: FrameRef) -> Result<(), QueuesFull> {
+    pub(super) fn push(&mut self, queue: &mut FrameQueue, frame: FrameRef) -> Result<(), QueuesFull> {
         if queue.tail == NONE || usize::from(queue.filled) == CHUNK_FRAMES {
             let chunk = self.take_chunk()?;
             if queue.tail == NONE {
@@ -91,11 +91,11 @@ impl FrameQueuePool {
     }
 
     #[must_use]
-    pub fn front(&self, queue: &FrameQueue) -> Option<FrameRef> {
+    pub(super) fn front(&self, queue: &FrameQueue) -> Option<FrameRef> {
         (queue.count > 0).then(|| self.chunks[queue.head as usize].frames[usize::from(queue.first)])
     }
 
-    pub fn pop(&mut self, queue: &mut FrameQueue) -> Option<FrameRef> {
+    pub(super) fn pop(&mut self, queue: &mut FrameQueue) -> Option<FrameRef> {
         let front = self.front(queue)?;
         queue.count -= 1;
         queue.first += 1;

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 
 /// FNV-1a over bytes, finished with the mixer of SplitMix64 (Steele, Lea, Flood 2014) so that low bits vary.
 #[derive(Clone, Copy, Debug)]
-pub struct FixedHasher(u64);
+pub(super) struct FixedHasher(u64);
 
 impl Default for FixedHasher {
     fn default() -> FixedHasher {

@@ -152,7 +152,14 @@ impl Home {
 
     /// Stamps an event: `frame`, encoded for [`Home::next_position`] and already in `out.bytes`, goes to all that
     /// listen and into the history.
-    pub fn publish(&mut self, slot: HomeTopicSlot, change_id: Seq, frame: ByteRange, out: &mut Batch, now: Now) {
+    pub fn publish(
+        &mut self,
+        slot: HomeTopicSlot,
+        change_id: Seq,
+        frame: ByteRange,
+        out: &mut Batch,
+        now: Now,
+    ) {
         let id = self.id(slot);
         let limits = self.limits;
         let topic = self.topic_mut(slot);

@@ -8,10 +8,10 @@ use crate::limits;
 
 /// A frame in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameRef {
-    pub segment: u32,
-    pub offset: u32,
-    pub len: u32,
+pub(super) struct FrameRef {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    pub(super) len: u32,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ struct Segment {
 }
 
 #[derive(Debug)]
-pub struct FrameLog {
+pub(super) struct FrameLog {
     segments: Vec<Segment>,
     free: Vec<u32>,
     newest: u32,
@@ -32,8 +32,8 @@ pub struct FrameLog {
 
 /// Every segment is pinned: connections that hold the oldest must be closed before more can be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogFull {
-    pub oldest_segment: u32,
+pub(super) struct LogFull {
+    pub(super) oldest_segment: u32,
 }
 
 impl Default for FrameLog {
@@ -48,7 +48,7 @@ impl FrameLog {
     ///
     /// # Errors
     /// [`LogFull`] if it would take another segment and all are pinned.
-    pub fn append(&mut self, frame: &[u8]) -> Result<FrameRef, LogFull> {
+    pub(super) fn append(&mut self, frame: &[u8]) -> Result<FrameRef, LogFull> {
         let newest = &self.segments[self.newest as usize];
         if newest.bytes.capacity() - newest.bytes.len() < frame.len() {
             self.begin_segment(frame.len())?;
@@ -61,17 +61,17 @@ impl FrameLog {
     }
 
     #[must_use]
-    pub fn frame(&self, frame: FrameRef) -> &[u8] {
+    pub(super) fn frame(&self, frame: FrameRef) -> &[u8] {
         &self.segments[frame.segment as usize].bytes[frame.offset as usize..][..frame.len as usize]
     }
 
     /// `count` more connections hold a frame of this segment.
-    pub fn retain(&mut self, segment: u32, count: u32) {
+    pub(super) fn retain(&mut self, segment: u32, count: u32) {
         self.segments[segment as usize].references += count;
     }
 
     /// `count` references into this segment are gone.
-    pub fn release(&mut self, segment: u32, count: u32) {
+    pub(super) fn release(&mut self, segment: u32, count: u32) {
         let place = &mut self.segments[segment as usize];
         assert!(place.references >= count, "a reference is released once");
         place.references -= count;
@@ -81,8 +81,8 @@ impl FrameLog {
     }
 
     /// Bytes that the log holds on to.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
         self.segments.iter().map(|segment| segment.bytes.capacity()).sum()
     }
 
@@ -103,7 +103,9 @@ impl FrameLog {
         } else {
             let oldest = self.segments.iter().enumerate().min_by_key(|(_, segment)| segment.age);
             let oldest = oldest.map_or(0, |(at, _)| at);
-            return Err(LogFull { oldest_segment: u32::try_from(oldest).expect("bounded by LOG_SEGMENTS_MAX") });
+            return Err(LogFull {
+                oldest_segment: u32::try_from(oldest).expect("bounded by LOG_SEGMENTS_MAX"),
+            });
         }
         self.ages += 1;
         self.segments[self.newest as usize].age = self.ages;

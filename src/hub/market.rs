@@ -10,9 +10,11 @@ use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
-use crate::model::ids::{HomeId, HomeSet, InstrumentId, Seq};
+use crate::model::ids::{HomeId, HomeSet, InstrumentId};
 use crate::model::instrument::Instrument;
-use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade};
+use crate::model::market::{
+    FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
+};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -67,7 +69,8 @@ impl MarketHome {
     pub fn new(id: HomeId, shards: u8, history: HistoryLimits, now: Now) -> MarketHome {
         let mut set = HomeSet::EMPTY;
         (0..shards).for_each(|shard| set.insert(HomeId(shard)));
-        let end = |interval: Interval| IntervalEnd { interval, mono_ns: next_end(interval, now), pending: false };
+        let end =
+            |interval: Interval| IntervalEnd { interval, mono_ns: next_end(interval, now), pending: false };
         MarketHome {
             home: Home::new(id, history),
             shards: set,
@@ -227,7 +230,8 @@ impl MarketHome {
         let id = InstrumentId(u32::try_from(self.instruments.len()).expect("bounded by INSTRUMENTS_MAX"));
         let definition = Arc::new(definition.clone());
         self.by_feed.push(Some(id));
-        self.instruments.push(Listed { state: InstrumentState::new(Arc::clone(&definition)), derived: Vec::new() });
+        self.instruments
+            .push(Listed { state: InstrumentState::new(Arc::clone(&definition)), derived: Vec::new() });
         self.tell(Record::Listed { definition });
     }
 
@@ -251,14 +255,26 @@ impl MarketHome {
         self.updates = updates;
     }
 
-    fn apply_levels(&mut self, instrument: FeedInstrument, levels: &[LevelUpdate], timestamp_ns: u64, now: Now) {
+    fn apply_levels(
+        &mut self,
+        instrument: FeedInstrument,
+        levels: &[LevelUpdate],
+        timestamp_ns: u64,
+        now: Now,
+    ) {
         if let Some(id) = self.resolve(instrument) {
             self.apply_updates(id, levels, timestamp_ns, now);
         }
     }
 
     /// The book becomes exactly `levels`: what is not among them is deleted.
-    fn replace_book(&mut self, instrument: FeedInstrument, levels: &[LevelUpdate], timestamp_ns: u64, now: Now) {
+    fn replace_book(
+        &mut self,
+        instrument: FeedInstrument,
+        levels: &[LevelUpdate],
+        timestamp_ns: u64,
+        now: Now,
+    ) {
         let Some(id) = self.resolve(instrument) else { return };
         let mut updates = std::mem::take(&mut self.updates);
         updates.clear();
@@ -266,7 +282,8 @@ impl MarketHome {
         let gone = |side, level: Level| LevelUpdate { side, price: level.price, amount: Amount::ZERO };
         updates.extend(book.bids().map(|level| gone(Side::Bid, level)));
         updates.extend(book.asks().map(|level| gone(Side::Ask, level)));
-        updates.retain(|gone| !levels.iter().any(|level| level.side == gone.side && level.price == gone.price));
+        updates
+            .retain(|gone| !levels.iter().any(|level| level.side == gone.side && level.price == gone.price));
         updates.extend_from_slice(levels);
         self.apply_updates(id, &updates, timestamp_ns, now);
         self.updates = updates;
@@ -304,7 +321,12 @@ impl MarketHome {
             start: u32::try_from(start).expect("a turn's levels are bounded far below 2^32"),
             count: u32::try_from(self.changes.len()).expect("a turn's levels are bounded far below 2^32"),
         };
-        out.records.push(Record::Levels { instrument: id, levels, change_id, timestamp_ns: state.timestamp_ns });
+        out.records.push(Record::Levels {
+            instrument: id,
+            levels,
+            change_id,
+            timestamp_ns: state.timestamp_ns,
+        });
         out.audience = self.shards;
         let best_changed = best_before != (state.book.best_bid(), state.book.best_ask());
         for derived in derived {

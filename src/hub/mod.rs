@@ -29,6 +29,8 @@ mod publish;
 mod requests;
 mod session;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod text_frame;
 mod timers;
 mod topics;

@@ -13,19 +13,19 @@ use crate::model::ids::{HomeId, HomeSet};
 use super::batch::{Batch, BatchPool, MeshLane, Outgoing, Record};
 
 #[derive(Debug)]
-pub struct Outbox {
+pub(super) struct Outbox {
     data: Arc<Batch>,
     commands: Vec<Option<Arc<Batch>>>,
     pool: BatchPool,
     outgoing: VecDeque<Outgoing>,
     lagging: HomeSet,
     /// Gap notices sent: how often a peer fell so far behind that data for it was dropped.
-    pub gaps_total: u64,
+    pub(super) gaps_total: u64,
 }
 
 impl Outbox {
     #[must_use]
-    pub fn new() -> Outbox {
+    pub(super) fn new() -> Outbox {
         Outbox {
             data: Arc::new(Batch::default()),
             commands: (0..limits::HOMES_MAX).map(|_| None).collect(),
@@ -37,24 +37,24 @@ impl Outbox {
     }
 
     /// The turn's data batch.
-    pub fn data(&mut self) -> &mut Batch {
+    pub(super) fn data(&mut self) -> &mut Batch {
         unshared(&mut self.data)
     }
 
     /// The turn's commands for one peer.
-    pub fn command(&mut self, to: HomeId) -> &mut Batch {
+    pub(super) fn command(&mut self, to: HomeId) -> &mut Batch {
         let pool = &mut self.pool;
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
     /// Takes the commands for one peer without sending them: those of a home to itself.
-    pub fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
+    pub(super) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
         self.commands[to.index()].take()
     }
 
     /// Ends the turn's data batch and queues it for its audience; returns it for the home's own use. `None` if nothing
     /// was said.
-    pub fn seal_data(&mut self) -> Option<Arc<Batch>> {
+    pub(super) fn seal_data(&mut self) -> Option<Arc<Batch>> {
         if self.data.is_empty() {
             return None;
         }
@@ -68,7 +68,7 @@ impl Outbox {
     }
 
     /// Ends the turn's commands and queues them.
-    pub fn seal_commands(&mut self) {
+    pub(super) fn seal_commands(&mut self) {
         for home in (0..64u8).map(HomeId) {
             if let Some(batch) = self.commands[home.index()].take() {
                 let mut to = HomeSet::EMPTY;
@@ -80,22 +80,22 @@ impl Outbox {
     }
 
     /// The next batch to carry.
-    pub fn poll(&mut self) -> Option<Outgoing> {
+    pub(super) fn poll(&mut self) -> Option<Outgoing> {
         self.outgoing.pop_front()
     }
 
     /// The data queue to `peer` was full: what was for it is lost, and so is all until [`Outbox::recover`].
-    pub fn lag(&mut self, peer: HomeId) {
+    pub(super) fn lag(&mut self, peer: HomeId) {
         self.lagging.insert(peer);
     }
 
     #[must_use]
-    pub fn lagging(&self) -> HomeSet {
+    pub(super) fn lagging(&self) -> HomeSet {
         self.lagging
     }
 
     /// The data queue to `peer` has room again: it is told of the gap, with `image` after the notice in the same batch.
-    pub fn recover(&mut self, peer: HomeId, image: impl FnOnce(&mut Batch)) {
+    pub(super) fn recover(&mut self, peer: HomeId, image: impl FnOnce(&mut Batch)) {
         self.lagging.remove(peer);
         self.gaps_total += 1;
         let mut notice = self.pool.take();

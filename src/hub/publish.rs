@@ -50,7 +50,8 @@ impl Hub {
         let full = self.publishes.entries.len() >= limits::REQUESTS_PENDING_MAX;
         let Some(session) = self.session(conn) else { return };
         if full || session.requests_pending >= limits::REQUESTS_PENDING_PER_CONNECTION_MAX {
-            return self.reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
+            return self
+                .reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
         }
         session.requests_pending += 1;
         let ticket = self.publishes.issue(PendingPublish { reply_to, name });
@@ -73,7 +74,11 @@ impl Hub {
     }
 
     /// The home has answered.
-    pub(super) fn on_published(&mut self, ticket: Ticket, outcome: Result<(TopicId, Position), PublishRefusal>) {
+    pub(super) fn on_published(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<(TopicId, Position), PublishRefusal>,
+    ) {
         let Some(PendingPublish { reply_to, name }) = self.publishes.redeem(ticket) else { return };
         if let Some(session) = self.session(reply_to.conn) {
             session.requests_pending -= 1;
@@ -97,7 +102,9 @@ impl Hub {
         let slot = known.and_then(|id| self.home.resolve(id));
         let slot: HomeTopicSlot = match slot {
             Some(slot) => slot,
-            None => self.home.intern(TopicKey::Client(name), self.now).ok_or(PublishRefusal::TooManyTopics)?,
+            None => {
+                self.home.intern(TopicKey::Client(name), self.now).ok_or(PublishRefusal::TooManyTopics)?
+            }
         };
         let position = self.home.next_position(slot);
         let mut channel = [0; TOPIC_PREFIX.len() + crate::model::channel::TOPIC_NAME_BYTES_MAX];

@@ -117,12 +117,16 @@ impl Hub {
             Method::Instruments { currency, kind, expiry } => {
                 self.reply_instruments(&reply_to, currency.as_deref(), kind, expiry);
             }
-            Method::Instrument { instrument_name } => self.reply_state(&reply_to, &instrument_name, |out, id, state| {
-                json_rpc::write_instrument(out, id, &state.definition, state.state);
-            }),
-            Method::Ticker { instrument_name } => self.reply_state(&reply_to, &instrument_name, |out, _, state| {
-                json_rpc::write_ticker(out, state);
-            }),
+            Method::Instrument { instrument_name } => {
+                self.reply_state(&reply_to, &instrument_name, |out, id, state| {
+                    json_rpc::write_instrument(out, id, &state.definition, state.state);
+                })
+            }
+            Method::Ticker { instrument_name } => {
+                self.reply_state(&reply_to, &instrument_name, |out, _, state| {
+                    json_rpc::write_ticker(out, state);
+                })
+            }
             Method::OrderBook { instrument_name, depth } => {
                 self.reply_state(&reply_to, &instrument_name, |out, _, state| {
                     json_rpc::write_order_book(out, state, depth);
@@ -181,11 +185,14 @@ impl Hub {
         self.reply_with(reply_to, |out| {
             let listed = cache.instruments().filter(|(_, state)| {
                 let definition = &state.definition;
-                let expired = definition.expiration_timestamp_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
+                let expired =
+                    definition.expiration_timestamp_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
                 // A recording's instruments have expired by now and still trade in it.
                 let expired = expired && state.state == crate::model::market::MarketState::Closed;
                 currency.is_none_or(|currency| {
-                    [definition.base_currency, definition.quote_currency].iter().any(|of| of.as_str() == currency)
+                    [definition.base_currency, definition.quote_currency]
+                        .iter()
+                        .any(|of| of.as_str() == currency)
                 }) && kind.is_none_or(|kind| definition.kind == kind)
                     && expired == (expiry == json_rpc::Expiry::Expired)
             });
@@ -270,4 +277,3 @@ impl Hub {
         }
     }
 }
-

@@ -9,10 +9,15 @@ use crate::ws::receiver::Receiver;
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Before the upgrade: what has arrived of its request, if it came in parts.
-    Upgrading { head: Vec<u8> },
+    Upgrading {
+        head: Vec<u8>,
+    },
     Open,
     /// A close frame or a refusal is on its way; nothing more is read.
-    Closing { since_ns: u64, ending_asked: bool },
+    Closing {
+        since_ns: u64,
+        ending_asked: bool,
+    },
 }
 
 /// A `*` subscription: applies to instruments that are listed later as well.

@@ -87,7 +87,10 @@ impl Hub {
         }
         let held = self.session(conn).map_or(0, |session| session.subscriptions.len());
         if held + wanted.len() > self.config.subscriptions_max {
-            return self.reply_error(&reply_to, Failure::INVALID_PARAMS.because("too many subscriptions").at("channels"));
+            return self.reply_error(
+                &reply_to,
+                Failure::INVALID_PARAMS.because("too many subscriptions").at("channels"),
+            );
         }
         if self.joins.entries.len() + wanted.len() > limits::REQUESTS_PENDING_MAX {
             return self.reply_error(&reply_to, Failure::RETRY);
@@ -108,7 +111,8 @@ impl Hub {
         let request = self.subscribes.issue(pending);
         let mut live = Vec::new();
         for want in wanted {
-            let Some((subscription, topic)) = self.add_subscription(conn, want.key, class, want.by_pattern) else {
+            let Some((subscription, topic)) = self.add_subscription(conn, want.key, class, want.by_pattern)
+            else {
                 continue;
             };
             let is_live = self.topics.topic(topic).state == TopicState::Live;
@@ -215,7 +219,8 @@ impl Hub {
         let Hub { joins, outbox, topics, .. } = self;
         for (slot, (generation, join)) in &joins.entries {
             if which(join) {
-                let ticket = super::batch::Ticket { slot: super::topics::narrow(slot), generation: *generation };
+                let ticket =
+                    super::batch::Ticket { slot: super::topics::narrow(slot), generation: *generation };
                 // What a recovering topic has seen since the question was first put is not asked for again.
                 let entry = topics.topic(join.topic);
                 let resume = match join.subscription {
@@ -229,7 +234,9 @@ impl Hub {
 
     /// A home has answered.
     pub(super) fn on_joined(&mut self, record: &Record) {
-        let Record::Joined { ticket, topic: id, epoch, seq, change_id, outcome, .. } = *record else { return };
+        let Record::Joined { ticket, topic: id, epoch, seq, change_id, outcome, .. } = *record else {
+            return;
+        };
         let Some(join) = self.joins.redeem(ticket) else { return };
         let topic = self.topics.topic(join.topic);
         topic.joins -= 1;
@@ -340,8 +347,11 @@ impl Hub {
             entry.state = SubscriptionState::Joining;
             let conn = entry.conn;
             match (follower.class, kind) {
-                (DeliveryClass::Latest, TopicKind::Book) => self.activate(follower.subscription, JoinOutcome::Fresh),
-                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Events) | (DeliveryClass::Lossless, _) => {
+                (DeliveryClass::Latest, TopicKind::Book) => {
+                    self.activate(follower.subscription, JoinOutcome::Fresh)
+                }
+                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Events)
+                | (DeliveryClass::Lossless, _) => {
                     self.topics.follow(follower.subscription);
                     self.overflowed.push((conn, Overflow::Gap));
                 }

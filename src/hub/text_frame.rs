@@ -6,7 +6,7 @@ use super::batch::{ByteRange, byte_range};
 
 /// Appends a whole text frame whose payload `write` appends, and says where the frame is; up to eight bytes before it
 /// are left unused, since its header's length is known last.
-pub fn append_text_frame(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> ByteRange {
+pub(super) fn append_text_frame(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> ByteRange {
     let reserved = bytes.len();
     bytes.extend_from_slice(&[0; SERVER_HEADER_BYTES_MAX]);
     let payload = bytes.len();
@@ -20,7 +20,7 @@ pub fn append_text_frame(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) 
 }
 
 /// Makes `frame` one whole text frame and nothing else.
-pub fn replace_with_text_frame(frame: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn replace_with_text_frame(frame: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     frame.clear();
     let range = append_text_frame(frame, write);
     frame.drain(..range.start as usize);

@@ -9,13 +9,13 @@ use crate::model::ids::ConnId;
 
 /// A connection's entry. Only the entry with the connection's newest token counts; others have been replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Armed {
-    pub conn: ConnId,
-    pub token: u32,
+pub(super) struct Armed {
+    pub(super) conn: ConnId,
+    pub(super) token: u32,
 }
 
 #[derive(Debug)]
-pub struct Wheel {
+pub(super) struct Wheel {
     slots: Vec<Vec<Armed>>,
     /// The first slot, counted since time 0, that has not been handled.
     next_slot: u64,
@@ -24,14 +24,14 @@ pub struct Wheel {
 
 impl Wheel {
     #[must_use]
-    pub fn new(now_ns: u64) -> Wheel {
+    pub(super) fn new(now_ns: u64) -> Wheel {
         let slots = (0..WHEEL_SLOTS).map(|_| Vec::new()).collect();
         Wheel { slots, next_slot: now_ns / WHEEL_SLOT_NS, count: 0 }
     }
 
     /// Comes due at `deadline_ns`, up to a slot later; a deadline beyond the wheel's turn comes due at its end, to be
     /// put back then.
-    pub fn arm(&mut self, armed: Armed, deadline_ns: u64) {
+    pub(super) fn arm(&mut self, armed: Armed, deadline_ns: u64) {
         let slot = deadline_ns.div_ceil(WHEEL_SLOT_NS);
         let slot = slot.clamp(self.next_slot, self.next_slot + WHEEL_SLOTS as u64 - 1);
         self.slots[place(slot)].push(armed);
@@ -39,7 +39,7 @@ impl Wheel {
     }
 
     /// Moves all that is due into `due`.
-    pub fn expire(&mut self, now_ns: u64, due: &mut Vec<Armed>) {
+    pub(super) fn expire(&mut self, now_ns: u64, due: &mut Vec<Armed>) {
         let now_slot = now_ns / WHEEL_SLOT_NS;
         if now_slot < self.next_slot {
             return;
@@ -55,7 +55,7 @@ impl Wheel {
 
     /// When the next connection comes due.
     #[must_use]
-    pub fn next_deadline_ns(&self) -> Option<u64> {
+    pub(super) fn next_deadline_ns(&self) -> Option<u64> {
         if self.count == 0 {
             return None;
         }

@@ -67,7 +67,8 @@ impl Hub {
         session.write_begun_ns = None;
         self.egress.end_write(conn.slot);
         let drained = self.egress.is_drained(conn.slot);
-        if let Some(Phase::Closing { ending_asked, .. }) = self.session(conn).map(|session| &mut session.phase)
+        if let Some(Phase::Closing { ending_asked, .. }) =
+            self.session(conn).map(|session| &mut session.phase)
             && drained
             && !*ending_asked
         {
@@ -81,6 +82,10 @@ impl Hub {
         while let Some(subscription) = self.egress.lanes(slot).values_head {
             let entry = self.topics.subscription(subscription);
             let (topic, class, state) = (entry.topic, entry.class, entry.state);
+            if self.topics.topic(topic).kind == TopicKind::Book && !self.egress.queue_is_empty(slot) {
+                // Earlier changes of this book may still be queued; its snapshot comes after them.
+                break;
+            }
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
                 self.egress.unlist_first(&mut self.topics.subscriptions, slot);
@@ -99,7 +104,8 @@ impl Hub {
                 let kind = self.topics.topic(topic).kind;
                 match (kind, class) {
                     (TopicKind::Value, DeliveryClass::Latest) => self.topics.watch(subscription),
-                    (TopicKind::Value, DeliveryClass::Lossless) | (TopicKind::Book | TopicKind::Events, _) => {
+                    (TopicKind::Value, DeliveryClass::Lossless)
+                    | (TopicKind::Book | TopicKind::Events, _) => {
                         self.topics.follow(subscription);
                     }
                 }

@@ -40,6 +40,12 @@ impl<'a> Id<'a> {
     /// The id of a reply to what has none that could be read (JSON-RPC 2.0 §5).
     pub const NULL: Id<'static> = Id("null");
 
+    /// An id that was kept as text while its reply waited: what [`Id::as_str`] gave.
+    #[must_use]
+    pub const fn echo(text: &'a str) -> Id<'a> {
+        Id(text)
+    }
+
     /// Valid JSON, at most [`ID_BYTES_MAX`] bytes.
     #[must_use]
     pub const fn as_str(self) -> &'a str {

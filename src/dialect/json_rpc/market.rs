@@ -110,6 +110,12 @@ pub fn write_grouped_book(out: &mut Vec<u8>, state: &InstrumentState, group: Gro
     write_name(out, state);
     push(out, ",\"change_id\":");
     push_unsigned(out, state.change_id.0);
+    write_grouped_levels(out, state, group, depth);
+    out.push(b'}');
+}
+
+/// The two sides of a grouped book as members of an object: what tells whether a grouped book has changed.
+pub fn write_grouped_levels(out: &mut Vec<u8>, state: &InstrumentState, group: Group, depth: Depth) {
     let step = i128::from(state.definition.tick_size.0).max(1) * i128::from(group.ticks());
     push(out, ",\"bids\":[");
     let down = |price: Price| i128::from(price.0).div_euclid(step) * step;
@@ -117,7 +123,7 @@ pub fn write_grouped_book(out: &mut Vec<u8>, state: &InstrumentState, group: Gro
     push(out, "],\"asks\":[");
     let up = |price: Price| -((-i128::from(price.0)).div_euclid(step) * step);
     write_groups(out, state, state.book.asks(), depth.levels(), up);
-    push(out, "]}");
+    out.push(b']');
 }
 
 /// `trades.{i}.{interval}`: the trades of one notification, oldest first.

@@ -7,7 +7,7 @@ use super::encode::Precision;
 use super::errors::Failure;
 use super::params::{param, take};
 use super::scan::{Kind, Value};
-use crate::model::channel::Checksum;
+use crate::model::channel::{Checksum, DeliveryClass};
 use crate::model::ids::{Epoch, Position, Seq};
 use crate::model::instrument::InstrumentKind;
 
@@ -108,15 +108,6 @@ pub enum Sorting {
     Ascending,
     /// The newest of the range first; also Deribit's `default`.
     Descending,
-}
-
-/// What a subscription does when its client is slower than the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeliveryClass {
-    /// Everything in order; an overflow closes the connection.
-    Lossless,
-    /// A newer value replaces an unsent older one.
-    Latest,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,6 +34,16 @@ pub fn write_currencies<'c>(out: &mut Vec<u8>, currencies: impl IntoIterator<Ite
     out.push(b']');
 }
 
+/// The result of `public/get_instruments`.
+pub fn write_instruments<'i>(
+    out: &mut Vec<u8>,
+    instruments: impl IntoIterator<Item = (InstrumentId, &'i Instrument, MarketState)>,
+) {
+    out.push(b'[');
+    push_list(out, instruments, |out, (id, instrument, state)| write_instrument(out, id, instrument, state));
+    out.push(b']');
+}
+
 /// The result of `public/get_instrument`, and an entry of that of `public/get_instruments`.
 pub fn write_instrument(out: &mut Vec<u8>, id: InstrumentId, instrument: &Instrument, state: MarketState) {
     push(out, "{\"instrument_name\":");

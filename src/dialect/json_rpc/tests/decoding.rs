@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::written;
-use crate::model::channel::Checksum;
+use crate::model::channel::{Checksum, DeliveryClass};
 use crate::model::ids::{Epoch, Position, Seq};
 use crate::model::instrument::InstrumentKind;
 
