@@ -3,6 +3,7 @@
 //! Ports are the kernel's choice and nothing waits for a time to pass: a test ends when what it expects has happened.
 
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

@@ -24,8 +24,10 @@ mod buffers;
 mod config;
 mod counters;
 mod doorbell;
+mod event;
 mod listener;
 mod queue;
+mod reap;
 mod socket;
 mod token;
 
@@ -46,80 +48,19 @@ pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
 pub use self::counters::RingCounters;
 pub use self::doorbell::Doorbell;
+pub use self::event::{Event, How, ListenerId, Transmit, Wait};
 pub use self::listener::{ListenError, Listener, ListenerOptions};
 
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};
-use self::queue::{Completion, Patience, Queue};
-use self::socket::{Cancel, Found, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
-use self::token::{Operation, Token, next_generation};
+use self::queue::{Patience, Queue};
+use self::reap::Reaped;
+use self::socket::{Cancel, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
+use self::token::{Operation, Token};
 use crate::model::ids::ConnId;
 
 /// How long the kernel gets to cancel what is in flight when a ring is dropped.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Which listener of the ring, in the order they were given to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub u8);
-
-/// What happened on the ring.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<'ring> {
-    /// A connection is open and its bytes are being received.
-    Accepted { conn: ConnId, listener: ListenerId },
-    /// An accept failed; accepting goes on by itself, after a wait if a resource is lacking.
-    AcceptFailed { listener: ListenerId, errno: Errno },
-    /// Bytes came, to be used (in place, if it suits) before the next call on the ring. At least one.
-    Received { conn: ConnId, bytes: &'ring mut [u8] },
-    /// The peer sends no more; it may still read. The connection stays open until it is closed from here.
-    Eof(ConnId),
-    /// Receiving failed and has ended. Close the connection.
-    ReceiveFailed { conn: ConnId, errno: Errno },
-    /// Every byte of the last transmit is in the kernel's hands: the next transmit may start.
-    Sent(ConnId),
-    /// Sending failed; how much of it went out is unknown. Close the connection.
-    SendFailed { conn: ConnId, errno: Errno },
-    /// The connection is gone and its id is void. The only event of a connection after `close`.
-    Closed(ConnId),
-    /// Somebody rang the doorbell, once or more.
-    Doorbell,
-}
-
-/// How long a turn may wait for something to happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// Not at all: only what is ready.
-    Poll,
-    /// Until an event, or until the caller's clock shows this (nanoseconds, on the clock of `now_ns`).
-    Until(u64),
-    /// Until an event.
-    Forever,
-}
-
-/// What became of a transmit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transmit {
-    /// So many bytes are on their way; `Sent` or `SendFailed` follows.
-    Started(usize),
-    /// There was nothing to send.
-    Nothing,
-    /// The last transmit of this connection is not complete yet.
-    Busy,
-    /// Every send buffer is in use; one is free again after some connection's `Sent`.
-    Unbuffered,
-    /// The connection is closing or gone.
-    Gone,
-}
-
-/// How to close a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// What was transmitted goes out, then our end is shut, then the peer's end is awaited; what it still sends is
-    /// discarded. A peer may never do its part: abort after a deadline of the caller's.
-    Graceful,
-    /// At once: operations in flight are cancelled. The peer sees a reset if bytes of it were not read.
-    Abort,
-}
 
 /// The net ring of one thread.
 pub struct Ring {
@@ -141,13 +82,6 @@ pub struct Ring {
     accept_due: bool,
     /// One issuer: the thread that made it.
     thread: PhantomData<*const ()>,
-}
-
-/// What a completion comes to.
-enum Reaped {
-    Nothing,
-    Event(Event<'static>),
-    Bytes { conn: ConnId, buffer: u16, length: u32 },
 }
 
 impl Ring {
@@ -396,214 +330,6 @@ impl Ring {
         for acceptor in &mut self.acceptors {
             ones += acceptor.arm(free, ones, now_ns, &mut self.queue, &mut self.counters);
         }
-    }
-}
-
-/// Completions.
-impl Ring {
-    fn reap(&mut self, completion: Completion) -> Reaped {
-        let reaped = match Token::from_bits(completion.bits) {
-            None => self.reap_stale(),
-            Some(token) => match token.operation {
-                Operation::AcceptMany | Operation::AcceptOne => self.reap_accept(token, &completion),
-                Operation::CancelAccept => {
-                    self.acceptors[token.slot as usize].cancel_completed();
-                    self.accept_due = true;
-                    Reaped::Nothing
-                }
-                Operation::Doorbell => self.reap_doorbell(&completion),
-                Operation::Receive
-                | Operation::CancelReceive
-                | Operation::Send
-                | Operation::CancelSend
-                | Operation::Shutdown
-                | Operation::Close => self.reap_socket(token, &completion),
-            },
-        };
-        // Whatever became of it, a buffer that is not lent now goes back.
-        if let Some(buffer) = completion.buffer
-            && !matches!(reaped, Reaped::Bytes { .. })
-        {
-            self.receive_buffers.give_back(buffer);
-        }
-        reaped
-    }
-
-    const fn reap_stale(&mut self) -> Reaped {
-        self.counters.completions_stale_total += 1;
-        Reaped::Nothing
-    }
-
-    fn reap_doorbell(&mut self, completion: &Completion) -> Reaped {
-        if !completion.more {
-            self.watch_doorbell();
-        }
-        self.counters.doorbells_total += 1;
-        Reaped::Event(Event::Doorbell)
-    }
-
-    fn reap_accept(&mut self, token: Token, completion: &Completion) -> Reaped {
-        self.accept_due = true;
-        #[expect(clippy::cast_possible_truncation, reason = "listen bounds it by LISTENERS_MAX")]
-        let listener = ListenerId(token.slot as u8);
-        match self.acceptors[token.slot as usize].completed(token.operation, completion, self.now_ns) {
-            Ok(Some(file)) => {
-                self.counters.accepted_total += 1;
-                Reaped::Event(Event::Accepted { conn: self.open(file), listener })
-            }
-            Ok(None) => Reaped::Nothing,
-            Err(errno) => {
-                self.counters.accepts_failed_total += 1;
-                Reaped::Event(Event::AcceptFailed { listener, errno })
-            }
-        }
-    }
-
-    fn open(&mut self, file: u32) -> ConnId {
-        self.generation = next_generation(self.generation);
-        let generation = self.generation;
-        let slot = self.sockets.insert(Socket::new(generation, file));
-        let slot = u32::try_from(slot).expect("invariant: there are fewer sockets than direct descriptors");
-        self.advance(slot);
-        ConnId { slot, generation }
-    }
-
-    fn reap_socket(&mut self, token: Token, completion: &Completion) -> Reaped {
-        let conn = ConnId { slot: token.slot, generation: token.generation };
-        let Some(socket) = find(&mut self.sockets, conn) else { return self.reap_stale() };
-        if !completion.more {
-            assert!(socket.operations > 0, "an operation completes once");
-            socket.operations -= 1;
-        }
-        let found = if completion.outcome().is_ok_and(|count| count > 0) { Found::Some } else { Found::None };
-        let reaped = match token.operation {
-            Operation::Receive => self.reap_receive(conn, completion),
-            Operation::Send => self.reap_send(conn, completion),
-            Operation::CancelReceive => {
-                socket.receive_cancel_ended(found);
-                Reaped::Nothing
-            }
-            Operation::CancelSend => {
-                socket.send_cancel_ended(found);
-                Reaped::Nothing
-            }
-            Operation::Shutdown => {
-                socket.shutdown = Shutdown::Done;
-                if completion.result < 0 && socket.phase == Phase::Finishing {
-                    socket.phase = Phase::Aborting;
-                }
-                Reaped::Nothing
-            }
-            Operation::Close => self.reap_close(conn, completion),
-            Operation::AcceptMany | Operation::AcceptOne | Operation::CancelAccept | Operation::Doorbell => {
-                unreachable!("reap sends only a connection's operations here")
-            }
-        };
-        self.advance(conn.slot);
-        if self.sockets[conn.slot as usize].is_over() {
-            return self.free(conn);
-        }
-        reaped
-    }
-
-    fn reap_receive(&mut self, conn: ConnId, completion: &Completion) -> Reaped {
-        let socket = &mut self.sockets[conn.slot as usize];
-        if !completion.more {
-            socket.receive_ended();
-            self.counters.receives_rearmed_total += u64::from(socket.reading == Reading::Wanted);
-        }
-        let open = socket.phase == Phase::Open;
-        match (completion.outcome(), completion.buffer) {
-            (Ok(length @ 1..), Some(buffer)) => {
-                self.counters.receives_total += 1;
-                self.counters.received_bytes_total += u64::from(length);
-                if open { Reaped::Bytes { conn, buffer, length } } else { Reaped::Nothing }
-            }
-            // Bytes without a buffer cannot be; the end of the stream is 0.
-            (Ok(_), _) => {
-                socket.reading = Reading::Ended;
-                if open { Reaped::Event(Event::Eof(conn)) } else { Reaped::Nothing }
-            }
-            (Err(Errno::ENOBUFS), _) => {
-                self.counters.receives_starved_total += 1;
-                Reaped::Nothing
-            }
-            // Cancelled by us, or to be tried again.
-            (Err(Errno::ECANCELED | Errno::EINTR | Errno::EAGAIN), _) => Reaped::Nothing,
-            (Err(errno), _) => {
-                socket.reading = Reading::Ended;
-                if open { Reaped::Event(Event::ReceiveFailed { conn, errno }) } else { Reaped::Nothing }
-            }
-        }
-    }
-
-    fn reap_send(&mut self, conn: ConnId, completion: &Completion) -> Reaped {
-        let socket = &mut self.sockets[conn.slot as usize];
-        let send = socket.send.as_mut().expect("invariant: a send completes while it is in flight");
-        let failed = match completion.outcome() {
-            Ok(0) => Some(Errno::EPIPE),
-            Ok(taken_bytes) => {
-                send.taken_bytes += taken_bytes;
-                assert!(send.taken_bytes <= send.length_bytes, "the kernel takes no more than it was given");
-                self.counters.sent_bytes_total += u64::from(taken_bytes);
-                None
-            }
-            Err(Errno::EINTR | Errno::EAGAIN) => None,
-            Err(errno) => Some(errno),
-        };
-        let (complete, phase) = (send.taken_bytes == send.length_bytes, socket.phase);
-        if failed.is_none() && !complete && phase != Phase::Aborting {
-            self.counters.sends_short_total += 1;
-            self.submit_send(conn.slot);
-            return Reaped::Nothing;
-        }
-        if let Some(send) = socket.send.take() {
-            self.send_buffers.release(send.buffer);
-        }
-        if socket.send_cancel == Cancel::Taken {
-            socket.send_cancel = Cancel::None;
-        }
-        match (failed, phase) {
-            (None, Phase::Open) => Reaped::Event(Event::Sent(conn)),
-            (Some(errno), Phase::Open) => {
-                self.counters.sends_failed_total += 1;
-                Reaped::Event(Event::SendFailed { conn, errno })
-            }
-            (Some(_), Phase::Finishing) => {
-                self.counters.sends_failed_total += 1;
-                socket.phase = Phase::Aborting;
-                Reaped::Nothing
-            }
-            (_, Phase::Finishing | Phase::Aborting | Phase::Closing | Phase::Closed) => Reaped::Nothing,
-        }
-    }
-
-    fn reap_close(&mut self, conn: ConnId, completion: &Completion) -> Reaped {
-        let socket = &mut self.sockets[conn.slot as usize];
-        match completion.outcome() {
-            Ok(_) => socket.phase = Phase::Closed,
-            Err(Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) => {
-                // `advance` asks again: nothing else is in flight.
-                socket.phase = Phase::Aborting;
-                self.counters.closes_failed_total += 1;
-            }
-            Err(_) => {
-                socket.phase = Phase::Closed;
-                self.counters.closes_failed_total += 1;
-            }
-        }
-        Reaped::Nothing
-    }
-
-    fn free(&mut self, conn: ConnId) -> Reaped {
-        let socket = self.sockets.remove(conn.slot as usize);
-        assert!(socket.send.is_none() && !socket.receive_armed, "nothing is in flight for a free slot");
-        self.counters.closed_total += 1;
-        self.accept_due = true;
-        for acceptor in &mut self.acceptors {
-            acceptor.slot_freed();
-        }
-        Reaped::Event(Event::Closed(conn))
     }
 }
 

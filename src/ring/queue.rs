@@ -90,7 +90,6 @@ impl Queue {
             Patience::None => self.uring.submitter().submit_and_wait(0),
             Patience::Unbounded => self.uring.submitter().submit_and_wait(1),
             Patience::Nanos(nanos) => {
-                #[expect(clippy::cast_possible_truncation, reason = "less than 10^9")]
                 let timespec =
                     Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
                 self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
@@ -154,7 +153,6 @@ impl Queue {
 
     /// Reports each time `fd` becomes readable.
     pub(super) fn watch(&mut self, token: Token, fd: i32, counters: &mut RingCounters) {
-        #[expect(clippy::cast_sign_loss, reason = "poll bits are a small positive number")]
         let readable = libc::POLLIN as u32;
         self.push(opcode::PollAdd::new(Fd(fd), readable).multi(true).build(), token, counters);
     }
