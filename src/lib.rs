@@ -13,6 +13,8 @@ pub mod model;
 pub mod ws;
 
 #[cfg(feature = "runtime")]
+pub mod probe;
+#[cfg(feature = "runtime")]
 pub mod ring;
 #[cfg(feature = "runtime")]
 pub mod rt;
