@@ -11,6 +11,12 @@ pub mod model;
 pub mod ws;
 
 #[cfg(feature = "runtime")]
+pub mod clock;
+#[cfg(feature = "runtime")]
+pub mod mesh;
+#[cfg(feature = "runtime")]
 pub mod ring;
 #[cfg(feature = "runtime")]
 pub mod rt;
+#[cfg(any(feature = "runtime", loom))]
+pub mod sleep;
