@@ -13,6 +13,10 @@ pub mod ws;
 #[cfg(feature = "runtime")]
 pub mod clock;
 #[cfg(feature = "runtime")]
+pub mod config;
+#[cfg(feature = "runtime")]
+pub mod exit;
+#[cfg(feature = "runtime")]
 pub mod mesh;
 #[cfg(feature = "runtime")]
 pub mod ring;
