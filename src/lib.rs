@@ -31,6 +31,9 @@ pub mod rt;
 pub mod sleep;
 
 #[cfg(feature = "runtime")]
+pub mod carry;
+pub mod pace;
+#[cfg(feature = "runtime")]
 pub mod shard;
 #[cfg(feature = "runtime")]
 pub mod venue;

@@ -8,13 +8,12 @@
 //! (`sleep.rs` is the protocol, model-checked).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use crate::doorbell::Doorbell;
 use crate::sleep::{Sleeper, fence_pushes};
 
 /// How much each queue of the mesh holds, in elements.
@@ -153,6 +152,12 @@ impl<T: Send> Endpoint<T> {
         peer.commands.slots()
     }
 
+    /// How many data values may still be pushed to a peer. At least so many: it only shrinks by our own pushes.
+    pub fn data_free(&self, to: usize) -> usize {
+        let peer = self.peers[to].as_ref().expect("invariant: nobody sends to itself");
+        peer.data.slots()
+    }
+
     /// The next value of any peer and lane; every queue has its turn. The caller bounds how many it takes.
     pub fn receive(&mut self) -> Option<(usize, Lane, T)> {
         for _ in 0..self.inbound.len() {
@@ -228,30 +233,6 @@ impl<T: Send> Endpoint<T> {
                 Err(Full(value))
             }
         }
-    }
-}
-
-/// Wakes one thread: an eventfd which that thread's ring reads. Clones ring the same one.
-#[derive(Clone, Debug)]
-pub struct Doorbell(Arc<EventFd>);
-
-impl Doorbell {
-    /// # Errors
-    /// The process or the machine is out of descriptors (`EMFILE`, `ENFILE`).
-    pub fn new() -> io::Result<Doorbell> {
-        // Blocking on purpose: a ring's read of a non-blocking eventfd fails with EAGAIN instead of waiting.
-        Ok(Doorbell(Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?)))
-    }
-
-    /// Lets the reader's 8-byte read complete. Rings add up until it is read.
-    pub fn ring(&self) {
-        // A write of 1 waits only where the count is 2^64 - 2.
-        self.0.write(1).expect("invariant: an open eventfd takes a write");
-    }
-
-    /// For the ring's read of 8 bytes.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 
