@@ -166,10 +166,10 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 
 /// Whoever reads us has seen enough (`tickring … | head`): that is success.
 fn ignore_closed(error: std::io::Error) -> Result<(), Failure> {
-    match error.kind() {
-        std::io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(Failure::new(Exit::OsError, format!("cannot write the output: {error}"), "")),
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(());
     }
+    Err(Failure::new(Exit::OsError, format!("cannot write the output: {error}"), ""))
 }
 
 /// clap explains at length; the first paragraph says what is wrong.
