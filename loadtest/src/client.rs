@@ -39,10 +39,14 @@ pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpS
     );
     stream.write_all(request.as_bytes()).doing("send the upgrade")?;
     let mut answer = Vec::new();
-    // Byte by byte at the end would be slow, but nothing follows the answer before we speak.
+    // Nothing may follow the answer: the server speaks only after we have.
     while !answer.ends_with(b"\r\n\r\n") {
         let mut chunk = [0; 1024];
-        let bytes = stream.read(&mut chunk).doing("receive the upgrade's answer")?;
+        let bytes = match stream.read(&mut chunk) {
+            // The end of an earlier ring interrupts blocking calls of its thread.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.doing("receive the upgrade's answer")?,
+        };
         if bytes == 0 || UPGRADE_BYTES_MAX < answer.len() {
             return Err(Failure::Protocol("the server closed or flooded the upgrade".to_owned()));
         }
@@ -98,7 +102,7 @@ impl Single {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Failure::Protocol("the server closed the connection".to_owned())),
                 Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                     if deadline_ns < clock::mono_ns() {
                         return Err(Failure::Deadline("a reply".to_owned()));
                     }

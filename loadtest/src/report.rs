@@ -143,7 +143,11 @@ struct Row {
 
 impl Row {
     /// Subject over limit, pair by pair; a pair whose limit is zero has no ratio.
+    /// Neither has what only describes the run.
     fn ratios(&self) -> Vec<f64> {
+        if matches!(self.unit, "share" | "count") {
+            return Vec::new();
+        }
         let pairs = self.limit.iter().zip(&self.subject);
         pairs.filter(|(limit, _)| 0.0 < **limit).map(|(limit, subject)| subject / limit).collect()
     }

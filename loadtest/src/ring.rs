@@ -89,12 +89,6 @@ impl Outbox<'_> {
         }
         Ok(())
     }
-
-    /// Stops reading and writing a socket; its `Closed` event follows.
-    pub(crate) fn close(&mut self, slot: Slot) {
-        // A socket that the peer has already closed refuses; the receive ends either way.
-        let _ = self.lines[slot].stream.shutdown(Shutdown::Both);
-    }
 }
 
 /// The loop. See the module's page.

@@ -186,7 +186,7 @@ impl Tally {
 fn measure_saturation(rig: &Rig, launch: &Launch, shape: Shape, window: u64) -> Result<Sample> {
     let mut load = Load::start(rig, launch, shape)?;
     let subscribers = shape.subscribers as u64;
-    let mut run_until = |load: &mut Load, until_ns: u64| -> Result<u64> {
+    let run_until = |load: &mut Load, until_ns: u64| -> Result<u64> {
         loop {
             let now_ns = clock::mono_ns();
             while load.published * subscribers

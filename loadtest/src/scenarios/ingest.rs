@@ -6,9 +6,10 @@
 
 use memchr::memmem;
 
-use crate::client::{Clients, Single};
+use crate::client::{self, Clients};
 use crate::clock;
 use crate::failure::{Failure, Result};
+use crate::frame;
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
 use crate::scenarios::{self, Rig, Window};
@@ -59,8 +60,8 @@ fn measure(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Sample> {
     let subscribe = wire::subscribe_request(&shape.channels, &shape.subscribe_extra);
     for _ in 0..shape.subscribers {
         let mut request = Vec::new();
-        crate::frame::encode_client(crate::frame::TEXT, subscribe.as_bytes(), &mut request);
-        let slot = clients.add(crate::client::connect(server.address)?);
+        frame::encode_client(frame::TEXT, subscribe.as_bytes(), &mut request);
+        let slot = clients.add(client::connect(server.address)?);
         clients.outbox().send(slot, &request)?;
     }
     let key = format!("\"{}\":", shape.stamp);
