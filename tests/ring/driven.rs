@@ -8,6 +8,18 @@ use tickring::ring::{Event, Listener, ListenerOptions, Ring, RingConfig, Transmi
 pub(crate) const OPTIONS: ListenerOptions =
     ListenerOptions { backlog_connections_max: 1024, unsent_bytes_low: 16 * 1024, unacknowledged_ms_max: 0 };
 
+/// What is sent over and over to a peer that does not read: a large send buffer of bytes that tell their place.
+pub(crate) static STUCK_PATTERN: [u8; 65_536] = {
+    let mut pattern = [0; 65_536];
+    let mut place = 0;
+    while place < pattern.len() {
+        // 251 is prime, so no power of two of bytes can go missing unseen.
+        pattern[place] = (place % 251).to_le_bytes()[0];
+        place += 1;
+    }
+    pattern
+};
+
 /// Small enough to make one for every test.
 pub(crate) fn small() -> RingConfig {
     RingConfig {
@@ -87,8 +99,8 @@ impl Driven {
     pub(crate) fn transmit_until_stuck(&mut self, conn: ConnId) -> usize {
         let mut transmitted_bytes = 0;
         loop {
-            self.transmit(conn, &[7; 65_536]);
-            transmitted_bytes += 65_536;
+            self.transmit(conn, &STUCK_PATTERN);
+            transmitted_bytes += STUCK_PATTERN.len();
             // Loopback delivers within the send, so a send that is not complete after a few turns is stuck.
             let mut sent = false;
             for _ in 0..8 {
