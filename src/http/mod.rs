@@ -1,1 +1,17 @@
-//! HTTP/1.1 requests on the client port.
+//! HTTP/1.1 on the client port, as far as a WebSocket gateway needs it: read one request head, or refuse it.
+//!
+//! PURE: bytes in, values and bytes out. Home: whoever owns the connection. Allocates: nothing but what the caller's
+//! output buffer grows by.
+//!
+//! Implemented: request heads (RFC 9112 §3 to §5) in origin and absolute form, bounded in bytes and in header
+//! fields; refusals whose body says what to do instead.
+//! Absent on purpose: bodies, chunked transfer coding, keep-alive and pipelining (a refused request ends its
+//! connection, an upgraded one leaves HTTP), HTTP/1.0 and HTTP/2, obsolete line folding.
+
+pub mod rejection;
+pub mod request;
+pub mod response;
+
+pub use rejection::{Rejection, Status};
+pub use request::{HEAD_BYTES_MAX, HEADERS_MAX, Request, parse};
+pub use response::write_rejection;

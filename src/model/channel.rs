@@ -101,6 +101,15 @@ pub enum Checksum {
     Crc32,
 }
 
+/// What a subscriber is owed when it reads more slowly than its topic speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryClass {
+    /// Every event in order; a queue that overflows closes the connection.
+    Lossless,
+    /// The newest value replaces an unsent older one; a book that fell behind is told again by a snapshot.
+    Latest,
+}
+
 /// What is told of one instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MarketChannel {

@@ -120,8 +120,6 @@ pub enum RingError {
     Files { connections_max: u32, errno: Errno },
     /// The ring of provided buffers could not be registered.
     ReceiveBuffers(Errno),
-    /// There is no eventfd.
-    Doorbell(Errno),
     /// More listeners than a ring takes.
     Listeners,
 }
@@ -135,7 +133,6 @@ impl fmt::Display for RingError {
                 write!(f, "a table of {connections_max} direct descriptors: {}", errno.desc())
             }
             RingError::ReceiveBuffers(errno) => write!(f, "a ring of provided buffers: {}", errno.desc()),
-            RingError::Doorbell(errno) => write!(f, "an eventfd: {}", errno.desc()),
             RingError::Listeners => {
                 write!(f, "a ring takes at most {} listeners", super::accept::LISTENERS_MAX)
             }

@@ -23,7 +23,6 @@ mod accept;
 mod buffers;
 mod config;
 mod counters;
-mod doorbell;
 mod event;
 mod listener;
 mod queue;
@@ -50,7 +49,6 @@ use slab::Slab;
 pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
 pub use self::counters::RingCounters;
-pub use self::doorbell::Doorbell;
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
 pub use self::listener::{ListenError, Listener, ListenerOptions};
 
@@ -60,6 +58,7 @@ use self::queue::{Patience, Queue};
 use self::reap::Reaped;
 use self::socket::{Cancel, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
 use self::token::{Operation, Token};
+use crate::doorbell::Doorbell;
 use crate::model::ids::ConnId;
 
 /// How long the kernel gets to cancel what is in flight when a ring is dropped.
@@ -88,11 +87,11 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Makes a ring for the calling thread.
+    /// Makes a ring for the calling thread, which `doorbell` wakes.
     ///
     /// # Errors
     /// A size out of range, or the step the kernel refused.
-    pub fn new(config: &RingConfig) -> Result<Ring, RingError> {
+    pub fn new(config: &RingConfig, doorbell: Doorbell) -> Result<Ring, RingError> {
         config.check()?;
         let uring = setup(config)?;
         let connections_max = config.connections_max.min(descriptors_max());
@@ -101,7 +100,6 @@ impl Ring {
         let receive_buffers =
             Box::new(ReceiveBuffers::new(config.receive_buffers, config.receive_buffer_bytes));
         register_receive_buffers(&uring, &receive_buffers)?;
-        let doorbell = Doorbell::new().map_err(|error| RingError::Doorbell(errno_of(&error)))?;
         let mut ring = Ring {
             queue: Queue::new(uring),
             receive_buffers,

@@ -1,1 +1,38 @@
-//! JSON-RPC 2.0 in the shapes of Deribit's API v2. PURE.
+//! JSON-RPC 2.0 in the shapes of Deribit's API v2. PURE. Home: each shard decodes requests and encodes replies; a
+//! topic's home encodes its notifications, each once. `docs/protocol.md` describes the wire.
+//!
+//! `decode(text)` gives [`Incoming`]; replies go `open_result`, a value, `close_reply`; notifications go
+//! `open_notification`, a value, `close_notification`. All writers append to a `Vec<u8>` and allocate only to grow it.
+
+mod checksum;
+mod decode;
+mod encode;
+mod envelope;
+mod errors;
+mod market;
+mod methods;
+mod notify;
+mod params;
+mod reference;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use checksum::{CHECKSUM_LEVELS, checksum};
+pub use decode::decode;
+pub use encode::{
+    BatchReply, Precision, Recovery, Stamps, close_reply, open_result, write_channels, write_error, write_ok,
+    write_position, write_resumed, write_time, write_version,
+};
+pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
+pub use errors::Failure;
+pub use market::{
+    write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
+    write_order_book, write_quote, write_ticker, write_trades,
+};
+pub use methods::{
+    Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, Sorting, SubscribeParams,
+};
+pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
+pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

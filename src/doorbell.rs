@@ -17,13 +17,15 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    pub(super) fn new() -> io::Result<Doorbell> {
+    /// # Errors
+    /// The process or the machine is out of descriptors (`EMFILE`, `ENFILE`).
+    pub fn new() -> io::Result<Doorbell> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Doorbell { fd: Arc::new(OwnedFd::from(event)) })
     }
 
-    /// Wakes the ring if it is parked; else its next turn reports [`Event::Doorbell`](super::Event::Doorbell). One
-    /// system call: a peer should test first whether the ring's thread sleeps at all.
+    /// Wakes the ring if it is parked; else its next turn reports a doorbell. One system call: a peer should test first
+    /// whether the ring's thread sleeps at all.
     pub fn ring(&self) {
         // An eventfd write of 8 bytes can only fail with EAGAIN, when the counter is full: then it is readable and
         // the ring is awake.

@@ -1,0 +1,153 @@
+//! Replies: the frame around a value, errors, batches, and the small values. PURE. A reply is `open_result`, a value,
+//! perhaps `write_resumed`, `close_reply`; or `write_error` alone.
+
+use super::envelope::Id;
+use super::errors::Failure;
+use super::text::{push, push_list, push_string, push_unsigned};
+use crate::model::ids::Position;
+
+/// How a connection's replies tell time; asked for in `public/hello`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// `usIn`, `usOut` and `usDiff`, as Deribit has them.
+    #[default]
+    Microseconds,
+    /// The same, and `usInNs` and `usOutNs` in nanoseconds.
+    Nanoseconds,
+}
+
+/// When a request came in and its reply went out, both in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    pub in_unix_ns: u64,
+    pub out_unix_ns: u64,
+    pub precision: Precision,
+}
+
+/// Whether a resumed channel goes on without a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// All that was missed follows.
+    Recovered,
+    /// History does not reach back that far: the channel starts over, with a snapshot where it has one.
+    Lost,
+}
+
+/// Starts a reply; the result's value comes next.
+pub fn open_result(out: &mut Vec<u8>, id: Id<'_>) {
+    push(out, "{\"jsonrpc\":\"2.0\",\"id\":");
+    push(out, id.as_str());
+    push(out, ",\"result\":");
+}
+
+/// Ends a reply.
+pub fn close_reply(out: &mut Vec<u8>, stamps: Stamps) {
+    let (in_us, out_us) = (stamps.in_unix_ns / 1000, stamps.out_unix_ns / 1000);
+    push(out, ",\"usIn\":");
+    push_unsigned(out, in_us);
+    push(out, ",\"usOut\":");
+    push_unsigned(out, out_us);
+    push(out, ",\"usDiff\":");
+    push_unsigned(out, out_us.saturating_sub(in_us));
+    match stamps.precision {
+        Precision::Microseconds => {}
+        Precision::Nanoseconds => {
+            push(out, ",\"usInNs\":");
+            push_unsigned(out, stamps.in_unix_ns);
+            push(out, ",\"usOutNs\":");
+            push_unsigned(out, stamps.out_unix_ns);
+        }
+    }
+    push(out, ",\"testnet\":false}");
+}
+
+/// A whole error reply.
+pub fn write_error(out: &mut Vec<u8>, id: Id<'_>, failure: Failure, stamps: Stamps) {
+    push(out, "{\"jsonrpc\":\"2.0\",\"id\":");
+    push(out, id.as_str());
+    push(out, ",\"error\":{\"code\":");
+    push(out, itoa::Buffer::new().format(failure.code));
+    push(out, ",\"message\":");
+    push_string(out, failure.message);
+    if failure.reason.is_some() || failure.param.is_some() {
+        push(out, ",\"data\":{");
+        let members = [("reason", failure.reason), ("param", failure.param)];
+        let told = members.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
+        push_list(out, told, |out, (name, text)| {
+            push_string(out, name);
+            out.push(b':');
+            push_string(out, text);
+        });
+        out.push(b'}');
+    }
+    out.push(b'}');
+    close_reply(out, stamps);
+}
+
+/// The array of a batch's replies. Nothing is written where no entry was: a batch of notifications has no reply.
+#[derive(Debug, Default)]
+pub struct BatchReply {
+    entries_count: usize,
+}
+
+impl BatchReply {
+    /// Call before each reply.
+    pub fn open_entry(&mut self, out: &mut Vec<u8>) {
+        out.push(if self.entries_count == 0 { b'[' } else { b',' });
+        self.entries_count += 1;
+    }
+
+    /// Call after the last reply.
+    pub fn close(self, out: &mut Vec<u8>) {
+        if self.entries_count > 0 {
+            out.push(b']');
+        }
+    }
+}
+
+/// The result of `set_heartbeat`, `disable_heartbeat` and `unsubscribe_all`.
+pub fn write_ok(out: &mut Vec<u8>) {
+    push(out, "\"ok\"");
+}
+
+/// The result of `hello` and `test`: this crate's version.
+pub fn write_version(out: &mut Vec<u8>) {
+    push(out, concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}"));
+}
+
+/// The result of `get_time`: milliseconds since 1970.
+pub fn write_time(out: &mut Vec<u8>, unix_ns: u64) {
+    push_unsigned(out, unix_ns / 1_000_000);
+}
+
+/// The result of `topic/publish`: the place that the event got.
+pub fn write_position(out: &mut Vec<u8>, position: Position) {
+    push(out, "{\"epoch\":");
+    push_unsigned(out, position.epoch.0);
+    push(out, ",\"seq\":");
+    push_unsigned(out, position.seq.0);
+    out.push(b'}');
+}
+
+/// The result of `subscribe` and `unsubscribe`: the channels concerned, as the client wrote them.
+pub fn write_channels<'c>(out: &mut Vec<u8>, channels: impl IntoIterator<Item = &'c str>) {
+    out.push(b'[');
+    push_list(out, channels, push_string);
+    out.push(b']');
+}
+
+/// After the result of a subscribe with `resume`: `,"resumed":{"<channel>":{"recovered":true}}`.
+pub fn write_resumed<'c>(out: &mut Vec<u8>, resumed: impl IntoIterator<Item = (&'c str, Recovery)>) {
+    push(out, ",\"resumed\":{");
+    push_list(out, resumed, |out, (channel, recovery)| {
+        push_string(out, channel);
+        push(
+            out,
+            match recovery {
+                Recovery::Recovered => ":{\"recovered\":true}",
+                Recovery::Lost => ":{\"recovered\":false}",
+            },
+        );
+    });
+    out.push(b'}');
+}

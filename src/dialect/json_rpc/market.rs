@@ -1,0 +1,316 @@
+//! The market's values: tickers, quotes, books and trades, as results and as the data of notifications. PURE.
+//!
+//! Prices carry at least the instrument's price decimals and amounts its amount decimals, digits never lost. Timestamps
+//! are the feed's, in milliseconds. Where a side is empty its best price is null and its best amount 0; where nothing
+//! traded, last price and the day's extremes are null. A simulated venue has no index of its own: the index price is
+//! the mark price.
+
+use super::checksum::checksum_at_end;
+use super::methods::{LastTradesParams, Sorting};
+use super::text::{push, push_list, push_price, push_string, push_unsigned};
+use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
+use crate::model::channel::{Checksum, Depth, Group};
+use crate::model::decimal::{Amount, Price, UNIT, write_units};
+use crate::model::ids::Seq;
+use crate::model::market::{InstrumentState, Trade};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// `public/ticker` and `ticker.{i}.{interval}`.
+pub fn write_ticker(out: &mut Vec<u8>, state: &InstrumentState) {
+    push(out, "{\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    write_summary(out, state);
+    write_best(out, state);
+    out.push(b'}');
+}
+
+/// `quote.{i}`.
+pub fn write_quote(out: &mut Vec<u8>, state: &InstrumentState) {
+    push(out, "{\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    write_name(out, state);
+    write_best(out, state);
+    out.push(b'}');
+}
+
+/// `public/get_order_book`: at most `depth` levels of each side.
+pub fn write_order_book(out: &mut Vec<u8>, state: &InstrumentState, depth: u16) {
+    let levels_max = usize::from(depth);
+    push(out, "{\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    push(out, ",\"change_id\":");
+    push_unsigned(out, state.change_id.0);
+    write_summary(out, state);
+    write_best(out, state);
+    let mut pair = |out: &mut Vec<u8>, level: Level| write_pair(out, state, level);
+    push(out, ",\"bids\":[");
+    push_list(out, state.book.bids().take(levels_max), &mut pair);
+    push(out, "],\"asks\":[");
+    push_list(out, state.book.asks().take(levels_max), &mut pair);
+    push(out, "]}");
+}
+
+/// The first notification of `book.{i}.{interval}`: the whole book, each level `["new",price,amount]`.
+pub fn write_book_snapshot(out: &mut Vec<u8>, state: &InstrumentState, checksum: Checksum) {
+    push(out, "{\"type\":\"snapshot\",\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    write_name(out, state);
+    push(out, ",\"change_id\":");
+    push_unsigned(out, state.change_id.0);
+    let mut triple = |out: &mut Vec<u8>, level: Level| {
+        push(out, "[\"new\",");
+        level.price.write(out, state.definition.price_decimals);
+        out.push(b',');
+        level.amount.write(out, state.definition.amount_decimals);
+        out.push(b']');
+    };
+    push(out, ",\"bids\":[");
+    push_list(out, state.book.bids(), &mut triple);
+    push(out, "],\"asks\":[");
+    push_list(out, state.book.asks(), &mut triple);
+    out.push(b']');
+    write_checksum(out, state, checksum);
+    out.push(b'}');
+}
+
+/// A later notification of `book.{i}.{interval}`: what changed since `prev_change_id`. The state is the one after the
+/// changes; a change that is [`LevelAction::Unchanged`] is left out.
+pub fn write_book_change(
+    out: &mut Vec<u8>,
+    state: &InstrumentState,
+    prev_change_id: Seq,
+    change_id: Seq,
+    changes: &[(LevelAction, LevelUpdate)],
+    checksum: Checksum,
+) {
+    push(out, "{\"type\":\"change\",\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    write_name(out, state);
+    push(out, ",\"change_id\":");
+    push_unsigned(out, change_id.0);
+    push(out, ",\"prev_change_id\":");
+    push_unsigned(out, prev_change_id.0);
+    for (name, side) in [(",\"bids\":[", Side::Bid), (",\"asks\":[", Side::Ask)] {
+        push(out, name);
+        let told = changes
+            .iter()
+            .filter(|(action, update)| update.side == side && *action != LevelAction::Unchanged);
+        push_list(out, told, |out, (action, update)| write_level_change(out, state, *action, *update));
+        out.push(b']');
+    }
+    write_checksum(out, state, checksum);
+    out.push(b'}');
+}
+
+/// `book.{i}.{group}.{depth}.{interval}`: levels in groups of ticks, bids rounded down, asks up, amounts added.
+pub fn write_grouped_book(out: &mut Vec<u8>, state: &InstrumentState, group: Group, depth: Depth) {
+    push(out, "{\"timestamp\":");
+    push_unsigned(out, state.timestamp_ns / NS_PER_MS);
+    write_name(out, state);
+    push(out, ",\"change_id\":");
+    push_unsigned(out, state.change_id.0);
+    write_grouped_levels(out, state, group, depth);
+    out.push(b'}');
+}
+
+/// The two sides of a grouped book as members of an object: what tells whether a grouped book has changed.
+pub fn write_grouped_levels(out: &mut Vec<u8>, state: &InstrumentState, group: Group, depth: Depth) {
+    let step = i128::from(state.definition.tick_size.0).max(1) * i128::from(group.ticks());
+    push(out, ",\"bids\":[");
+    let down = |price: Price| i128::from(price.0).div_euclid(step) * step;
+    write_groups(out, state, state.book.bids(), depth.levels(), down);
+    push(out, "],\"asks\":[");
+    let up = |price: Price| -((-i128::from(price.0)).div_euclid(step) * step);
+    write_groups(out, state, state.book.asks(), depth.levels(), up);
+    out.push(b']');
+}
+
+/// `trades.{i}.{interval}`: the trades of one notification, oldest first.
+pub fn write_trades<'t>(
+    out: &mut Vec<u8>,
+    state: &InstrumentState,
+    trades: impl IntoIterator<Item = &'t Trade>,
+) {
+    out.push(b'[');
+    push_list(out, trades, |out, trade| write_trade(out, state, trade));
+    out.push(b']');
+}
+
+/// `public/get_last_trades_by_instrument`, out of the trades that are kept. `has_more` tells whether the range holds
+/// kept trades beyond `count`.
+pub fn write_last_trades(out: &mut Vec<u8>, state: &InstrumentState, asked: &LastTradesParams<'_>) {
+    let count_max = usize::from(asked.count);
+    let in_range = |trade: &&Trade| {
+        let timestamp_ms = trade.timestamp_ns / NS_PER_MS;
+        asked.start_seq.is_none_or(|start| start <= trade.trade_seq.0)
+            && asked.end_seq.is_none_or(|end| trade.trade_seq.0 <= end)
+            && asked.start_timestamp_ms.is_none_or(|start| start <= timestamp_ms)
+            && asked.end_timestamp_ms.is_none_or(|end| timestamp_ms <= end)
+    };
+    push(out, "{\"trades\":");
+    match asked.sorting {
+        Sorting::Ascending => write_trades(out, state, state.trades().filter(in_range).take(count_max)),
+        Sorting::Descending => {
+            write_trades(out, state, state.trades().rev().filter(in_range).take(count_max));
+        }
+    }
+    let has_more = state.trades().filter(in_range).nth(count_max).is_some();
+    push(out, if has_more { ",\"has_more\":true}" } else { ",\"has_more\":false}" });
+}
+
+fn write_name(out: &mut Vec<u8>, state: &InstrumentState) {
+    push(out, ",\"instrument_name\":\"");
+    out.extend_from_slice(state.definition.name.as_bytes());
+    out.push(b'"');
+}
+
+/// What `ticker` and `get_order_book` share, but for the best prices.
+fn write_summary(out: &mut Vec<u8>, state: &InstrumentState) {
+    let decimals = state.definition.price_decimals;
+    let mark_price = state.mark_price();
+    write_name(out, state);
+    push(out, ",\"state\":\"");
+    push(out, state.state.as_str());
+    push(out, "\",\"stats\":");
+    write_stats(out, state);
+    push(out, ",\"last_price\":");
+    push_price(out, state.last_trade().map(|trade| trade.price), decimals);
+    for name in [",\"mark_price\":", ",\"index_price\":", ",\"estimated_delivery_price\":"] {
+        push(out, name);
+        mark_price.write(out, decimals);
+    }
+    push(out, ",\"open_interest\":0,\"min_price\":0,\"max_price\":9223372036");
+}
+
+fn write_best(out: &mut Vec<u8>, state: &InstrumentState) {
+    let (bid, ask) = (state.book.best_bid(), state.book.best_ask());
+    for (price_name, amount_name, level) in [
+        (",\"best_bid_price\":", ",\"best_bid_amount\":", bid),
+        (",\"best_ask_price\":", ",\"best_ask_amount\":", ask),
+    ] {
+        push(out, price_name);
+        push_price(out, level.map(|level| level.price), state.definition.price_decimals);
+        push(out, amount_name);
+        match level {
+            Some(level) => level.amount.write(out, state.definition.amount_decimals),
+            None => out.push(b'0'),
+        }
+    }
+}
+
+fn write_stats(out: &mut Vec<u8>, state: &InstrumentState) {
+    let (stats, decimals) = (state.stats(), state.definition.price_decimals);
+    push(out, "{\"volume\":");
+    write_units(out, stats.volume, state.definition.amount_decimals);
+    for name in [",\"volume_usd\":", ",\"volume_notional\":"] {
+        push(out, name);
+        write_units(out, stats.turnover, 0);
+    }
+    push(out, ",\"price_change\":");
+    let last = state.last_trade().map(|trade| trade.price);
+    match stats.extremes.zip(last).and_then(|(extremes, last)| change_percent(extremes.first, last)) {
+        Some(percent) => write_units(out, percent, 4),
+        None => push(out, "null"),
+    }
+    push(out, ",\"high\":");
+    push_price(out, stats.extremes.map(|extremes| extremes.high), decimals);
+    push(out, ",\"low\":");
+    push_price(out, stats.extremes.map(|extremes| extremes.low), decimals);
+    out.push(b'}');
+}
+
+/// The change in percent, cut to four decimals, in units of 1e-9; none from a first price of zero.
+fn change_percent(first: Price, last: Price) -> Option<i128> {
+    const HUNDRED_PERCENT: i128 = 100 * UNIT as i128;
+    const FOURTH_DECIMAL: i128 = UNIT as i128 / 10_000;
+    let change = i128::from(last.0) - i128::from(first.0);
+    let percent = (change * HUNDRED_PERCENT).checked_div(i128::from(first.0).abs())?;
+    Some(percent / FOURTH_DECIMAL * FOURTH_DECIMAL)
+}
+
+fn write_pair(out: &mut Vec<u8>, state: &InstrumentState, level: Level) {
+    out.push(b'[');
+    level.price.write(out, state.definition.price_decimals);
+    out.push(b',');
+    level.amount.write(out, state.definition.amount_decimals);
+    out.push(b']');
+}
+
+fn write_level_change(out: &mut Vec<u8>, state: &InstrumentState, action: LevelAction, update: LevelUpdate) {
+    let (word, amount) = match action {
+        LevelAction::New => ("[\"new\",", Some(update.amount)),
+        LevelAction::Change => ("[\"change\",", Some(update.amount)),
+        LevelAction::Delete | LevelAction::Unchanged => ("[\"delete\",", None),
+    };
+    push(out, word);
+    update.price.write(out, state.definition.price_decimals);
+    out.push(b',');
+    match amount {
+        Some(amount) => amount.write(out, state.definition.amount_decimals),
+        None => out.push(b'0'),
+    }
+    out.push(b']');
+}
+
+fn write_checksum(out: &mut Vec<u8>, state: &InstrumentState, checksum: Checksum) {
+    match checksum {
+        Checksum::Absent => {}
+        Checksum::Crc32 => {
+            let crc = checksum_at_end(out, &state.book, &state.definition);
+            push(out, ",\"checksum\":");
+            push_unsigned(out, u64::from(crc));
+        }
+    }
+}
+
+/// Writes at most `groups_max` groups of one side; levels come best first, so a group's levels are neighbours.
+fn write_groups(
+    out: &mut Vec<u8>,
+    state: &InstrumentState,
+    levels: impl Iterator<Item = Level>,
+    groups_max: usize,
+    round: impl Fn(Price) -> i128,
+) {
+    let mut levels = levels.peekable();
+    for place in 0..groups_max {
+        let Some(first) = levels.next() else { return };
+        let (price, mut amount) = (round(first.price), i128::from(first.amount.0));
+        while let Some(Level { amount: Amount(more), .. }) =
+            levels.next_if(|level| round(level.price) == price)
+        {
+            amount += i128::from(more);
+        }
+        push(out, if place == 0 { "[" } else { ",[" });
+        write_units(out, price, state.definition.price_decimals);
+        out.push(b',');
+        write_units(out, amount, state.definition.amount_decimals);
+        out.push(b']');
+    }
+}
+
+fn write_trade(out: &mut Vec<u8>, state: &InstrumentState, trade: &Trade) {
+    let decimals = state.definition.price_decimals;
+    push(out, "{\"trade_seq\":");
+    push_unsigned(out, trade.trade_seq.0);
+    push(out, ",\"trade_id\":\"");
+    out.extend_from_slice(state.definition.name.as_bytes());
+    out.push(b'-');
+    push_unsigned(out, trade.trade_seq.0);
+    push(out, "\",\"timestamp\":");
+    push_unsigned(out, trade.timestamp_ns / NS_PER_MS);
+    push(out, ",\"price\":");
+    trade.price.write(out, decimals);
+    push(out, ",\"amount\":");
+    trade.amount.write(out, state.definition.amount_decimals);
+    push(out, ",\"direction\":");
+    push_string(out, trade.direction.as_str());
+    write_name(out, state);
+    push(out, ",\"tick_direction\":");
+    push_unsigned(out, u64::from(trade.tick_direction));
+    for name in [",\"mark_price\":", ",\"index_price\":"] {
+        push(out, name);
+        trade.mark_price.write(out, decimals);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,58 @@
+//! Notifications: the frame around an event's data, topics and heartbeats. PURE. Home: the topic's home, which encodes
+//! each event once for all subscribers; so the bytes hold nothing of any one connection.
+
+use super::text::{push, push_unsigned};
+use crate::model::ids::{Epoch, Seq};
+
+/// Starts a notification; the event's data comes next. `channel` is in the channel's own spelling, which has no
+/// character that JSON escapes.
+pub fn open_notification(out: &mut Vec<u8>, channel: &[u8]) {
+    debug_assert!(
+        channel.iter().all(|byte| (0x20..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\')),
+        "a channel is plain ASCII by its grammar"
+    );
+    push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",\"params\":{\"channel\":\"");
+    out.extend_from_slice(channel);
+    push(out, "\",\"data\":");
+}
+
+/// Ends a notification with its place in the channel's stream and the nanoseconds since 1970 at which its home
+/// stamped it.
+pub fn close_notification(out: &mut Vec<u8>, epoch: Epoch, seq: Seq, unix_ns: u64) {
+    push(out, ",\"epoch\":");
+    push_unsigned(out, epoch.0);
+    push(out, ",\"seq\":");
+    push_unsigned(out, seq.0);
+    push(out, ",\"ns\":");
+    push_unsigned(out, unix_ns);
+    push(out, "}}");
+}
+
+/// The data of a topic: one JSON value byte for byte as its publisher wrote it. `decode` has validated it.
+pub fn write_topic(out: &mut Vec<u8>, json: &[u8]) {
+    out.extend_from_slice(json);
+}
+
+/// What a heartbeat asks of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// Nothing: the server is there.
+    Beat,
+    /// To call `public/test`, else the connection is closed.
+    TestRequest,
+}
+
+/// A whole heartbeat notification.
+pub fn write_heartbeat(out: &mut Vec<u8>, heartbeat: Heartbeat) {
+    push(
+        out,
+        match heartbeat {
+            Heartbeat::Beat => {
+                "{\"jsonrpc\":\"2.0\",\"method\":\"heartbeat\",\"params\":{\"type\":\"heartbeat\"}}"
+            }
+            Heartbeat::TestRequest => {
+                "{\"jsonrpc\":\"2.0\",\"method\":\"heartbeat\",\"params\":{\"type\":\"test_request\"}}"
+            }
+        },
+    );
+}

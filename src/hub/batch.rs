@@ -1,0 +1,253 @@
+//! What travels between the homes: one batch per sender and turn, shared by all its receivers, never changed after it
+//! is sealed. PURE. Invariant: ranges of a record lie within the batch that carries the record.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::model::book::LevelUpdate;
+use crate::model::channel::{TopicKey, TopicName};
+use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
+use crate::model::instrument::Instrument;
+use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
+
+/// Bytes of the batch that carries the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    pub start: u32,
+    pub len: u32,
+}
+
+/// What a shard gave a join to recognise the answer by: a slot and a generation of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// What a join found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// No place to resume from was asked for.
+    Fresh,
+    /// All that was missed precedes this record as [`Record::Replayed`].
+    Recovered,
+    /// It is not all there any more; nothing was replayed.
+    NotRecovered,
+    /// The home has no room for another topic.
+    Refused,
+}
+
+/// Why a message was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishRefusal {
+    /// The home has no room for another topic.
+    TooManyTopics,
+}
+
+/// One thing that a home tells. The first group flows from the market's home to every shard, the second from a topic's
+/// home to the shards that listen, the third between two homes.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// The next instrument; ids count up from 0.
+    Listed {
+        definition: Arc<Instrument>,
+    },
+    /// Levels of a book changed; `change_id` is the book's after it.
+    Levels {
+        instrument: InstrumentId,
+        levels: LevelRange,
+        change_id: Seq,
+        timestamp_ns: u64,
+    },
+    Traded {
+        instrument: InstrumentId,
+        trade: Trade,
+    },
+    StateChanged {
+        instrument: InstrumentId,
+        state: MarketState,
+        timestamp_ns: u64,
+    },
+    /// The whole state, after a gap.
+    Image {
+        instrument: InstrumentId,
+        state: Arc<InstrumentState>,
+    },
+
+    /// The next event of a topic, as the frame that its subscribers get. `change_id` is the book's at a book frame,
+    /// else 0.
+    Frame {
+        topic: TopicId,
+        seq: Seq,
+        change_id: Seq,
+        frame: ByteRange,
+    },
+    /// An earlier event, for one join only.
+    Replayed {
+        to: HomeId,
+        ticket: Ticket,
+        seq: Seq,
+        frame: ByteRange,
+    },
+    /// The join holds from here: `seq` is the newest event, all later ones follow in this stream.
+    Joined {
+        to: HomeId,
+        ticket: Ticket,
+        topic: TopicId,
+        epoch: Epoch,
+        seq: Seq,
+        change_id: Seq,
+        outcome: JoinOutcome,
+    },
+    /// Batches before this one were lost on their way to `to`; every topic of this home is to be joined again.
+    Gap {
+        to: HomeId,
+    },
+
+    /// Listen to a topic, from a place on where one is given.
+    Join {
+        key: TopicKey,
+        ticket: Ticket,
+        resume: Option<Position>,
+    },
+    /// No longer listen.
+    Leave {
+        topic: TopicId,
+    },
+    /// Publish a client's message: JSON text, already validated.
+    ///
+    /// `topic` is what the name meant when it was last published to.
+    Publish {
+        ticket: Ticket,
+        name: TopicName,
+        topic: Option<TopicId>,
+        data: ByteRange,
+    },
+    /// What became of a [`Record::Publish`].
+    Published {
+        ticket: Ticket,
+        outcome: Result<(TopicId, Position), PublishRefusal>,
+    },
+}
+
+/// Records and what they refer to.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    pub bytes: Vec<u8>,
+    pub levels: Vec<LevelUpdate>,
+    /// The homes that this batch concerns.
+    pub audience: HomeSet,
+}
+
+impl Batch {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    #[must_use]
+    pub fn slice(&self, range: ByteRange) -> &[u8] {
+        &self.bytes[range.start as usize..][..range.len as usize]
+    }
+
+    /// Appends bytes and says where they are.
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> ByteRange {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        byte_range(start, bytes.len())
+    }
+
+    /// Appends updates and says where they are.
+    pub fn push_levels(&mut self, updates: &[LevelUpdate]) -> LevelRange {
+        let start = self.levels.len();
+        self.levels.extend_from_slice(updates);
+        LevelRange { start: narrow(start), count: narrow(updates.len()) }
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.bytes.clear();
+        self.levels.clear();
+        self.audience = HomeSet::EMPTY;
+        if self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+/// A range from a start and a length of a buffer.
+///
+/// # Panics
+/// Past 4 GiB, which the bounds on a turn exclude.
+#[must_use]
+pub fn byte_range(start: usize, len: usize) -> ByteRange {
+    ByteRange { start: narrow(start), len: narrow(len) }
+}
+
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).expect("a turn's batch stays far below 4 GiB")
+}
+
+/// Batches on their way and batches to be used again: a steady state allocates none.
+#[derive(Debug, Default)]
+pub struct BatchPool {
+    /// Sealed ones, oldest first; a receiver that is done has dropped its reference.
+    sealed: VecDeque<Arc<Batch>>,
+}
+
+impl BatchPool {
+    /// An empty batch; a new one only if the oldest that was sealed is still in use.
+    pub fn take(&mut self) -> Arc<Batch> {
+        if let Some(mut oldest) = self.sealed.pop_front() {
+            if let Some(batch) = Arc::get_mut(&mut oldest) {
+                batch.clear();
+                return oldest;
+            }
+            self.sealed.push_front(oldest);
+        }
+        Arc::new(Batch::default())
+    }
+
+    /// Remembers a batch that was handed out, to take it back when its receivers have dropped it.
+    pub fn sealed(&mut self, batch: Arc<Batch>) {
+        if self.sealed.len() < limits::BATCHES_KEPT_MAX {
+            self.sealed.push_back(batch);
+        }
+    }
+}
+
+/// The lane of the mesh that a batch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeshLane {
+    /// May be lost when the receiver lags; then it is told of a gap.
+    Data,
+    /// Never lost.
+    Commands,
+}
+
+/// A sealed batch to be carried.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub to: HomeSet,
+    pub lane: MeshLane,
+    pub batch: Arc<Batch>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_used_again_once_its_receivers_have_dropped_it() {
+        let mut pool = BatchPool::default();
+        let first = pool.take();
+        let address = Arc::as_ptr(&first);
+        let receiver = Arc::clone(&first);
+        pool.sealed(first);
+        assert_ne!(Arc::as_ptr(&pool.take()), address, "still in use");
+        drop(receiver);
+        assert_eq!(Arc::as_ptr(&pool.take()), address);
+    }
+}

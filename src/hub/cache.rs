@@ -1,0 +1,87 @@
+//! The last-value cache of a shard: a replica of the market, built from the same stamped events as the market's home
+//! has applied. PURE. Home: one shard. Invariant: after a batch, each instrument stands where the home stood when it
+//! sealed the batch.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+
+use crate::model::book::LevelUpdate;
+use crate::model::ids::{InstrumentId, Seq};
+use crate::model::instrument::{Instrument, Symbol};
+use crate::model::market::{InstrumentState, MarketState, Trade};
+
+use super::hasher::FixedHasher;
+
+#[derive(Debug, Default)]
+pub struct Cache {
+    instruments: Vec<InstrumentState>,
+    by_name: HashMap<Symbol, InstrumentId, BuildHasherDefault<FixedHasher>>,
+}
+
+impl Cache {
+    #[must_use]
+    pub fn find(&self, name: &Symbol) -> Option<InstrumentId> {
+        self.by_name.get(name).copied()
+    }
+
+    #[must_use]
+    pub fn state(&self, instrument: InstrumentId) -> &InstrumentState {
+        &self.instruments[instrument.index()]
+    }
+
+    /// Every instrument, in the order of listing.
+    pub fn instruments(&self) -> impl ExactSizeIterator<Item = (InstrumentId, &InstrumentState)> {
+        self.instruments.iter().enumerate().map(|(at, state)| (id(at), state))
+    }
+
+    /// The next instrument; a name that is listed again means the newer one from then on.
+    pub fn list(&mut self, definition: &Arc<Instrument>) -> InstrumentId {
+        let instrument = id(self.instruments.len());
+        self.by_name.insert(definition.name, instrument);
+        self.instruments.push(InstrumentState::new(Arc::clone(definition)));
+        instrument
+    }
+
+    pub fn apply_levels(
+        &mut self,
+        instrument: InstrumentId,
+        updates: &[LevelUpdate],
+        change_id: Seq,
+        timestamp_ns: u64,
+    ) {
+        let state = &mut self.instruments[instrument.index()];
+        assert_eq!(change_id, state.change_id.next(), "a replica misses no change");
+        for update in updates {
+            state.apply_level(*update);
+        }
+        state.change_id = change_id;
+        state.timestamp_ns = timestamp_ns;
+    }
+
+    pub fn record_trade(&mut self, instrument: InstrumentId, trade: Trade) {
+        self.instruments[instrument.index()].record_trade(trade);
+    }
+
+    pub fn set_state(&mut self, instrument: InstrumentId, to: MarketState, timestamp_ns: u64) {
+        let state = &mut self.instruments[instrument.index()];
+        state.state = to;
+        state.timestamp_ns = state.timestamp_ns.max(timestamp_ns);
+    }
+
+    /// The whole state of an instrument after a gap; returns its id if it is new here.
+    pub fn replace(&mut self, instrument: InstrumentId, state: &InstrumentState) -> Option<InstrumentId> {
+        if let Some(place) = self.instruments.get_mut(instrument.index()) {
+            place.clone_from(state);
+            return None;
+        }
+        let listed = self.list(&state.definition);
+        assert_eq!(listed, instrument, "instruments are told in the order of listing");
+        self.instruments[listed.index()].clone_from(state);
+        Some(listed)
+    }
+}
+
+fn id(at: usize) -> InstrumentId {
+    InstrumentId(u32::try_from(at).expect("bounded by INSTRUMENTS_MAX"))
+}

@@ -1,0 +1,353 @@
+//! The life of a connection: upgrade, frames, deadlines, close. PURE. Home: one shard.
+//! Invariant: once a close frame or a refusal is queued, nothing of the peer is read and nothing else is queued; every
+//! connection that was opened is ended by an effect or by the peer.
+
+use crate::dialect::json_rpc;
+use crate::http::{self, Rejection};
+use crate::limits;
+use crate::model::ids::ConnId;
+use crate::model::time::Now;
+use crate::ws::close::{self, CloseCode};
+use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+use crate::ws::handshake;
+use crate::ws::receiver::{Event, Receiver};
+
+use super::Hub;
+use super::effect::{Effect, Ending};
+use super::egress::ControlLane;
+use super::session::{Phase, Session};
+use super::text_frame::replace_with_text_frame;
+use super::timers::Armed;
+
+/// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
+const PATHS: [&str; 2] = ["/ws", "/ws/api/v2"];
+
+impl Hub {
+    /// A connection was accepted.
+    pub fn handle_open(&mut self, conn: ConnId, now: Now) {
+        self.now = now;
+        let slot = conn.slot as usize;
+        if self.sessions.len() <= slot {
+            self.sessions.resize_with(slot + 1, || None);
+        }
+        assert!(self.sessions[slot].is_none(), "a slot is closed before it is opened again");
+        self.sessions[slot] = Some(Box::new(Session::new(conn, Receiver::new(self.config.receive), now)));
+        self.egress.open(conn);
+        self.counters.connections_opened_total += 1;
+        self.arm_deadline(conn);
+    }
+
+    /// Bytes have arrived; they are unmasked in place.
+    pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
+        self.now = now;
+        self.counters.bytes_received_total += bytes.len() as u64;
+        let Some(session) = self.session(conn) else { return };
+        session.received_ns = now.mono_ns;
+        session.pinged_ns = None;
+        match &mut session.phase {
+            Phase::Closing { .. } => {}
+            Phase::Open => self.handle_frames(conn, bytes),
+            Phase::Upgrading { head } if head.is_empty() => self.handle_upgrade(conn, bytes),
+            Phase::Upgrading { head } => {
+                let mut head = std::mem::take(head);
+                head.extend_from_slice(bytes);
+                self.handle_upgrade(conn, &mut head);
+            }
+        }
+        self.settle_overflows();
+    }
+
+    /// The peer sends no more.
+    pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
+        self.now = now;
+        if self.session(conn).is_some() {
+            self.unsubscribe_all(conn);
+            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+            self.mark_closing(conn, true);
+        }
+    }
+
+    /// The connection is gone.
+    pub fn handle_closed(&mut self, conn: ConnId, now: Now) {
+        self.now = now;
+        if self.session(conn).is_some() {
+            self.unsubscribe_all(conn);
+            self.egress.close(conn);
+            self.sessions[conn.slot as usize] = None;
+            self.counters.connections_closed_total += 1;
+        }
+    }
+
+    /// Looks after what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.expire(now.mono_ns, &mut due);
+        for Armed { conn, token } in due.drain(..) {
+            if self.session(conn).is_some_and(|session| session.deadline_token == token) {
+                self.handle_deadline(conn);
+            }
+        }
+        self.due = due;
+        self.home.sweep(now, |_| {});
+    }
+
+    /// When [`Hub::handle_timeout`] is to be called next, on the monotonic clock.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.wheel.next_deadline_ns()
+    }
+
+    /// The server is going away: every client is told by close code 1001.
+    pub fn handle_shutdown(&mut self, now: Now) {
+        self.now = now;
+        let conns: Vec<ConnId> = self.sessions.iter().flatten().map(|session| session.conn).collect();
+        for conn in conns {
+            match self.session(conn).map(|session| &session.phase) {
+                Some(Phase::Open) => self.begin_close(conn, CloseCode::GOING_AWAY, "server is shutting down"),
+                Some(Phase::Upgrading { .. }) => {
+                    self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+                    self.mark_closing(conn, true);
+                }
+                Some(Phase::Closing { .. }) | None => {}
+            }
+        }
+    }
+
+    fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let answer = match http::parse(bytes) {
+            Ok(None) if bytes.len() > limits::REQUEST_HEAD_BYTES_MAX => Err(Rejection::HeadTooLarge),
+            Ok(None) => {
+                if let Some(session) = self.session(conn) {
+                    session.phase = Phase::Upgrading { head: bytes.to_vec() };
+                }
+                return;
+            }
+            Ok(Some(request)) if !PATHS.contains(&request.path) => Err(Rejection::NotFound),
+            Ok(Some(request)) => handshake::upgrade(&request).map(|upgrade| {
+                let mut head = Vec::new();
+                handshake::write_switching_protocols(&mut head, &upgrade.accept_key, None);
+                (head, request.head_bytes)
+            }),
+            Err(rejection) => Err(rejection),
+        };
+        match answer {
+            Ok((head, head_bytes)) => {
+                if let Some(session) = self.session(conn) {
+                    session.phase = Phase::Open;
+                }
+                self.egress.push_head(conn.slot, head);
+                self.arm_deadline(conn);
+                self.handle_frames(conn, &mut bytes[head_bytes..]);
+            }
+            Err(rejection) => self.refuse_upgrade(conn, rejection),
+        }
+    }
+
+    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection) {
+        self.counters.upgrades_refused_total += 1;
+        let mut response = Vec::new();
+        http::write_rejection(&mut response, rejection);
+        self.egress.push_head(conn.slot, response);
+        self.mark_closing(conn, false);
+    }
+
+    fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+            let (consumed, event) = match session.receiver.step(&mut bytes[taken..]) {
+                Ok(step) => step,
+                Err(fault) => {
+                    self.counters.protocol_faults_total += 1;
+                    return self.begin_close(conn, fault.close_code(), fault.reason());
+                }
+            };
+            taken += consumed;
+            match event {
+                None | Some(Event::Pong(_)) => {}
+                Some(Event::Text(text)) => self.handle_text(conn, text.as_bytes()),
+                Some(Event::Binary(_)) => {
+                    return self.begin_close(conn, CloseCode::UNSUPPORTED_DATA, "this endpoint speaks text");
+                }
+                Some(Event::Ping(payload)) => {
+                    let frame = control_frame(Opcode::Pong, &payload);
+                    self.egress.push_control(conn.slot, ControlLane::Pong, &frame);
+                }
+                Some(Event::Close(peer)) => {
+                    // RFC 6455 §5.5.1: the answer echoes the code.
+                    return self.begin_close_with(conn, peer.code, "");
+                }
+            }
+        }
+    }
+
+    /// Queues a close frame; all else that waits on the connection is dropped.
+    pub(super) fn begin_close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
+        self.begin_close_with(conn, Some(code), reason);
+    }
+
+    fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
+        self.unsubscribe_all(conn);
+        let mut payload = [0; close::PAYLOAD_BYTES_MAX];
+        let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
+        let frame = control_frame(Opcode::Close, &payload[..len]);
+        self.egress.push_control(conn.slot, ControlLane::Close, &frame);
+        self.mark_closing(conn, false);
+    }
+
+    fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
+        let since_ns = self.now.mono_ns;
+        if let Some(session) = self.session(conn) {
+            session.phase = Phase::Closing { since_ns, ending_asked };
+            session.heartbeat = None;
+        }
+        self.arm_deadline(conn);
+    }
+
+    /// One deadline of a connection may have come.
+    fn handle_deadline(&mut self, conn: ConnId) {
+        let now_ns = self.now.mono_ns;
+        let (close_timeout_ns, handshake_timeout_ns, write_timeout_ns) =
+            (self.config.close_timeout_ns, self.config.handshake_timeout_ns, self.config.write_timeout_ns);
+        let Some(session) = self.session(conn) else { return };
+        match &session.phase {
+            Phase::Closing { since_ns, .. } if now_ns >= since_ns + close_timeout_ns => {
+                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
+                return;
+            }
+            Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                self.counters.handshakes_expired_total += 1;
+                return self.refuse_upgrade(conn, Rejection::HeadTimeout);
+            }
+            Phase::Open
+                if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
+            {
+                self.counters.slow_consumers_closed_total += 1;
+                return self.begin_close(
+                    conn,
+                    CloseCode::POLICY_VIOLATION,
+                    "slow consumer: nothing was read",
+                );
+            }
+            Phase::Open => self.handle_open_deadline(conn),
+            Phase::Closing { .. } | Phase::Upgrading { .. } => {}
+        }
+        self.arm_deadline(conn);
+    }
+
+    fn handle_open_deadline(&mut self, conn: ConnId) {
+        let now_ns = self.now.mono_ns;
+        let (idle_ns, interval_ns, timeout_ns) =
+            (self.config.idle_timeout_ns, self.config.ping_interval_ns, self.config.ping_timeout_ns);
+        let Some(session) = self.session(conn) else { return };
+        let quiet_ns = now_ns.saturating_sub(session.received_ns);
+        if idle_ns > 0 && quiet_ns >= idle_ns {
+            self.counters.idle_closed_total += 1;
+            return self.begin_close(conn, CloseCode::NORMAL, "idle");
+        }
+        if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
+            self.counters.heartbeats_lost_total += 1;
+            return self.begin_close(conn, CloseCode::POLICY_VIOLATION, "no pong");
+        }
+        if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
+            session.pinged_ns = Some(now_ns);
+            let frame = control_frame(Opcode::Ping, &[]);
+            self.egress.push_control(conn.slot, ControlLane::Ping, &frame);
+        }
+        self.handle_heartbeat(conn);
+    }
+
+    /// Deribit's heartbeat: a `test_request` to a client that has said nothing for an interval, and the end of one
+    /// that says nothing for another.
+    fn handle_heartbeat(&mut self, conn: ConnId) {
+        let now_ns = self.now.mono_ns;
+        let Some(session) = self.session(conn) else { return };
+        let received_ns = session.received_ns;
+        let Some(heartbeat) = &mut session.heartbeat else { return };
+        if now_ns < heartbeat.due_ns {
+            return;
+        }
+        let silent = now_ns.saturating_sub(received_ns) >= heartbeat.interval_ns;
+        let kind = match (silent, heartbeat.tested) {
+            (true, true) => {
+                self.counters.heartbeats_lost_total += 1;
+                return self.begin_close(conn, CloseCode::POLICY_VIOLATION, "heartbeat lost");
+            }
+            (true, false) => json_rpc::Heartbeat::TestRequest,
+            (false, _) => json_rpc::Heartbeat::Beat,
+        };
+        heartbeat.tested = silent;
+        heartbeat.due_ns = now_ns + heartbeat.interval_ns;
+        let mut frame = std::mem::take(&mut self.scratch);
+        replace_with_text_frame(&mut frame, |out| json_rpc::write_heartbeat(out, kind));
+        self.queue_reply(conn, &frame);
+        self.scratch = frame;
+    }
+
+    /// Puts the connection into the wheel at its earliest deadline.
+    pub(super) fn arm_deadline(&mut self, conn: ConnId) {
+        let config = &self.config;
+        let Some(session) = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let quiet_from = session.received_ns;
+        let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
+        let deadlines = match &session.phase {
+            Phase::Closing { since_ns, .. } => [Some(since_ns + config.close_timeout_ns), None, None, None],
+            Phase::Upgrading { .. } => {
+                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None]
+            }
+            Phase::Open => [
+                after(quiet_from, config.idle_timeout_ns),
+                match session.pinged_ns {
+                    Some(pinged_ns) => Some(pinged_ns + config.ping_timeout_ns),
+                    None => after(quiet_from, config.ping_interval_ns),
+                },
+                session.heartbeat.map(|heartbeat| heartbeat.due_ns),
+                // A stalled send is looked for once per timeout, whether or not one is under way.
+                Some(session.write_begun_ns.unwrap_or(self.now.mono_ns) + config.write_timeout_ns),
+            ],
+        };
+        if let Some(deadline_ns) = deadlines.into_iter().flatten().min() {
+            session.deadline_token = session.deadline_token.wrapping_add(1);
+            self.wheel.arm(Armed { conn, token: session.deadline_token }, deadline_ns);
+        }
+    }
+
+    /// Queues a reply's frame, pausing or closing a client that does not take its replies.
+    pub(super) fn queue_reply(&mut self, conn: ConnId, frame: &[u8]) {
+        let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+        let paused = session.reading_paused;
+        let waiting = self.egress.push_reply(conn.slot, frame);
+        self.counters.replies_total += 1;
+        if waiting > limits::REPLY_BYTES_MAX {
+            self.counters.replies_overflowed_total += 1;
+            self.begin_close(conn, CloseCode::POLICY_VIOLATION, "replies are not read");
+        } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {
+            self.counters.reads_paused_total += 1;
+            self.effects.push_back(Effect::PauseReading { conn });
+            if let Some(session) = self.session(conn) {
+                session.reading_paused = true;
+            }
+        }
+    }
+
+    pub(super) fn resume_reading(&mut self, conn: ConnId) {
+        let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
+        if let Some(session) = self.session(conn).filter(|session| session.reading_paused && below) {
+            session.reading_paused = false;
+            self.effects.push_back(Effect::ResumeReading { conn });
+        }
+    }
+}
+
+/// A whole control frame; `payload` is at most 125 bytes.
+fn control_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut header = [0; SERVER_HEADER_BYTES_MAX];
+    let header_len = encode_header(opcode, payload.len(), &mut header);
+    let mut frame = Vec::with_capacity(header_len + payload.len());
+    frame.extend_from_slice(&header[..header_len]);
+    frame.extend_from_slice(payload);
+    frame
+}

@@ -1,0 +1,56 @@
+//! What a hub counts. PURE. Each field is a counter since the start, named as its metric.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct HubCounters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl HubCounters {
+            /// Each counter with its name, in the order of declaration.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    connections_opened_total,
+    connections_closed_total,
+    /// Upgrade requests that were refused.
+    upgrades_refused_total,
+    messages_received_total,
+    bytes_received_total,
+    requests_total,
+    requests_failed_total,
+    replies_total,
+    /// Frames put into queues, one per subscriber.
+    deliveries_total,
+    /// Values that a newer one replaced before they were sent.
+    values_conflated_total,
+    /// Book deltas that were passed over for a snapshot.
+    deltas_conflated_total,
+    /// Snapshots and current values encoded for those who joined or fell behind.
+    values_encoded_total,
+    messages_published_total,
+    /// Closed because a lossless queue overflowed.
+    slow_consumers_closed_total,
+    /// Closed because the shard's frame log was pinned.
+    log_pinners_closed_total,
+    /// Times when reading a connection was paused.
+    reads_paused_total,
+    /// Closed because replies piled up.
+    replies_overflowed_total,
+    heartbeats_lost_total,
+    idle_closed_total,
+    handshakes_expired_total,
+    /// Faults of peers: bad frames, masks, texts.
+    protocol_faults_total,
+    /// Gaps in what other homes sent.
+    gaps_total,
+    /// Frames that came while their topic was being recovered.
+    frames_skipped_total,
+    bytes_transmitted_total,
+}

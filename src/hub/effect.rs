@@ -1,0 +1,28 @@
+//! What a hub asks of its shard. PURE.
+
+use crate::model::ids::ConnId;
+
+/// How a connection is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All that was handed out is written; tell the peer that no more comes and wait for it to end.
+    Graceful,
+    /// At once.
+    Abort,
+}
+
+/// One thing to do; drained to the end after each `handle_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Disconnect {
+        conn: ConnId,
+        ending: Ending,
+    },
+    /// Read no more until [`Effect::ResumeReading`]: its replies are not taken.
+    PauseReading {
+        conn: ConnId,
+    },
+    ResumeReading {
+        conn: ConnId,
+    },
+}

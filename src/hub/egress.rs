@@ -1,0 +1,523 @@
+//! What waits to be sent on each connection of a shard, in lanes: control frames, replies, then data. PURE.
+//!
+//! Invariants: a frame that has begun to be sent is finished before anything else; a lane never overtakes a higher
+//! one at a frame's boundary; `queued_bytes` is the sum of the lengths of the queued frames; a connection stands in
+//! each ready list at most once, and in none while its last send is under way.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::model::ids::ConnId;
+use crate::ws::frame::frame_len;
+
+use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
+use super::log::{FrameLog, FrameRef};
+use super::topics::Subscription;
+
+/// The largest control frame: two bytes of header and 125 of payload. RFC 6455 §5.5.
+const CONTROL_FRAME_BYTES_MAX: usize = 127;
+
+/// Which connections a flush is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Those with control frames or replies.
+    Reply,
+    /// Those with anything to send.
+    Any,
+}
+
+/// The lanes of one connection. Boxed parts are empty on an idle connection.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    pub(super) generation: u32,
+    open: bool,
+    /// Bytes that `poll_transmit` gave are not all written yet.
+    writing: bool,
+    in_urgent: bool,
+    in_ready: bool,
+    /// Data waits until the reply that announces it is queued.
+    pub(super) held: u16,
+    /// Nothing but the control lane is sent any more.
+    pub(super) closing: bool,
+    /// Values are served before the queue in the next send.
+    pub(super) values_first: bool,
+    queue: FrameQueue,
+    queued_bytes: u32,
+    /// Subscriptions with a value to send: head and tail of a list through the subscriptions.
+    pub(super) values_head: Option<u32>,
+    pub(super) values_tail: Option<u32>,
+    replies: Option<Box<Replies>>,
+    control: Option<Box<Control>>,
+    /// The frame that did not fit into the last send.
+    started: Option<Box<Started>>,
+}
+
+#[derive(Debug, Default)]
+struct Replies {
+    frames: Vec<u8>,
+    sent: usize,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    pong: Option<ControlFrame>,
+    ping: Option<ControlFrame>,
+    close: Option<ControlFrame>,
+}
+
+#[derive(Debug)]
+struct ControlFrame {
+    bytes: [u8; CONTROL_FRAME_BYTES_MAX],
+    len: u8,
+}
+
+#[derive(Debug)]
+struct Started {
+    frame: Vec<u8>,
+    sent: usize,
+}
+
+/// A control frame to send, as a whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ControlLane {
+    /// Only the newest matters. RFC 6455 §5.5.3.
+    Pong,
+    Ping,
+    /// The last frame of a connection.
+    Close,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Egress {
+    lanes: Vec<Lanes>,
+    pub(super) log: FrameLog,
+    pool: FrameQueuePool,
+    urgent: VecDeque<u32>,
+    ready: VecDeque<u32>,
+    /// Reply buffers to be used again.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Spare reply buffers that are kept, and their size at most.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+impl Egress {
+    pub(super) fn open(&mut self, conn: ConnId) {
+        let slot = conn.slot as usize;
+        if self.lanes.len() <= slot {
+            self.lanes.resize_with(slot + 1, Lanes::default);
+        }
+        let lanes = &mut self.lanes[slot];
+        assert!(!lanes.open, "a slot is closed before it is opened again");
+        let (in_urgent, in_ready) = (lanes.in_urgent, lanes.in_ready);
+        // A former owner may still stand in the ready lists; the entry then serves the new one.
+        *lanes = Lanes { generation: conn.generation, open: true, in_urgent, in_ready, ..Lanes::default() };
+    }
+
+    /// Drops all that waits.
+    pub(super) fn close(&mut self, conn: ConnId) {
+        if self.lanes_of(conn).is_some() {
+            self.discard_data(conn.slot);
+            let lanes = &mut self.lanes[conn.slot as usize];
+            lanes.open = false;
+            lanes.replies = None;
+            lanes.control = None;
+            lanes.started = None;
+        }
+    }
+
+    pub(super) fn lanes_of(&mut self, conn: ConnId) -> Option<&mut Lanes> {
+        self.lanes
+            .get_mut(conn.slot as usize)
+            .filter(|lanes| lanes.open && lanes.generation == conn.generation)
+    }
+
+    pub(super) fn lanes(&mut self, slot: u32) -> &mut Lanes {
+        &mut self.lanes[slot as usize]
+    }
+
+    /// Queues one more holder's reference; the caller retains the segment for all holders at once.
+    pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {
+        let lanes = &mut self.lanes[slot as usize];
+        self.pool.push(&mut lanes.queue, frame)?;
+        lanes.queued_bytes += frame.len;
+        if !lanes.in_ready && !lanes.writing {
+            lanes.in_ready = true;
+            self.ready.push_back(slot);
+        }
+        Ok(lanes.queued_bytes)
+    }
+
+    /// Appends a whole frame to the replies; returns the bytes that wait there.
+    pub(super) fn push_reply(&mut self, slot: u32, bytes: &[u8]) -> usize {
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.closing {
+            return 0;
+        }
+        let spare = &mut self.spare;
+        let replies = lanes
+            .replies
+            .get_or_insert_with(|| Box::new(Replies { frames: spare.pop().unwrap_or_default(), sent: 0 }));
+        replies.frames.extend_from_slice(bytes);
+        let waiting = replies.frames.len() - replies.sent;
+        self.mark_urgent(slot);
+        waiting
+    }
+
+    /// Queues bytes that are no frames, before all else: the answer to an upgrade request.
+    pub(super) fn push_head(&mut self, slot: u32, head: Vec<u8>) {
+        let lanes = &mut self.lanes[slot as usize];
+        assert!(lanes.started.is_none() && lanes.replies.is_none(), "an upgrade is answered before all else");
+        lanes.started = Some(Box::new(Started { frame: head, sent: 0 }));
+        self.mark_urgent(slot);
+    }
+
+    /// Bytes that wait in the replies.
+    pub(super) fn reply_bytes(&self, slot: u32) -> usize {
+        self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len() - replies.sent)
+    }
+
+    /// Queues a control frame, which replaces an unsent one of its kind.
+    pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: &[u8]) {
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.closing {
+            return;
+        }
+        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
+        bytes[..frame.len()].copy_from_slice(frame);
+        let len = u8::try_from(frame.len()).expect("a control frame is at most 127 bytes");
+        let control = lanes.control.get_or_insert_default();
+        let place = match lane {
+            ControlLane::Pong => &mut control.pong,
+            ControlLane::Ping => &mut control.ping,
+            ControlLane::Close => &mut control.close,
+        };
+        *place = Some(ControlFrame { bytes, len });
+        if lane == ControlLane::Close {
+            lanes.closing = true;
+            lanes.replies = None;
+            self.discard_data(slot);
+        }
+        self.mark_urgent(slot);
+    }
+
+    /// The connection has a value to send.
+    pub(super) fn mark_ready(&mut self, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        if !lanes.in_ready && !lanes.writing {
+            lanes.in_ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Puts a subscription at the end of its connection's list of values to send.
+    pub(super) fn list_value(
+        &mut self,
+        subscriptions: &mut Slab<Subscription>,
+        slot: u32,
+        subscription: u32,
+    ) {
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.closing {
+            return;
+        }
+        let entry = &mut subscriptions[subscription as usize];
+        assert!(!entry.listed, "a subscription is listed once");
+        entry.listed = true;
+        entry.next_listed = None;
+        match lanes.values_tail {
+            Some(tail) => subscriptions[tail as usize].next_listed = Some(subscription),
+            None => lanes.values_head = Some(subscription),
+        }
+        lanes.values_tail = Some(subscription);
+        self.mark_ready(slot);
+    }
+
+    /// Takes the first of a connection's list of values from it.
+    pub(super) fn unlist_first(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        let first = lanes.values_head.expect("called with a value listed");
+        let entry = &mut subscriptions[first as usize];
+        entry.listed = false;
+        lanes.values_head = entry.next_listed.take();
+        if lanes.values_head.is_none() {
+            lanes.values_tail = None;
+        }
+    }
+
+    /// Takes one subscription out of its connection's list of values, wherever it stands.
+    pub(super) fn unlist(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        let (mut before, mut at) = (None, lanes.values_head);
+        while let Some(listed) = at.filter(|listed| *listed != subscription) {
+            (before, at) = (at, subscriptions[listed as usize].next_listed);
+        }
+        assert!(at.is_some(), "a listed subscription is in its connection's list");
+        let next = subscriptions[subscription as usize].next_listed.take();
+        subscriptions[subscription as usize].listed = false;
+        match before {
+            Some(before) => subscriptions[before as usize].next_listed = next,
+            None => lanes.values_head = next,
+        }
+        if next.is_none() {
+            lanes.values_tail = before;
+        }
+    }
+
+    fn mark_urgent(&mut self, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        if !lanes.in_urgent && !lanes.writing {
+            lanes.in_urgent = true;
+            self.urgent.push_back(slot);
+        }
+    }
+
+    /// The next connection with something to send.
+    pub(super) fn poll_ready(&mut self, urgency: Urgency) -> Option<ConnId> {
+        loop {
+            let slot = match self.urgent.pop_front() {
+                Some(slot) => {
+                    self.lanes[slot as usize].in_urgent = false;
+                    slot
+                }
+                None if urgency == Urgency::Any => {
+                    let slot = self.ready.pop_front()?;
+                    self.lanes[slot as usize].in_ready = false;
+                    slot
+                }
+                None => return None,
+            };
+            let lanes = &self.lanes[slot as usize];
+            if lanes.open && !lanes.writing && lanes.has_pending() {
+                return Some(ConnId { slot, generation: lanes.generation });
+            }
+        }
+    }
+
+    pub(super) fn data_waits(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Bytes that wait, values not counted: how large a buffer serves.
+    pub(super) fn pending_bytes(&self, slot: u32) -> usize {
+        let lanes = &self.lanes[slot as usize];
+        let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
+        let values = if lanes.values_head.is_some() { 4096 } else { 0 };
+        let control = if lanes.control.is_some() { 3 * CONTROL_FRAME_BYTES_MAX } else { 0 };
+        let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
+        started + control + self.reply_bytes(slot) + data
+    }
+
+    /// Moves what comes before data into `out`; returns the bytes written and whether data may follow.
+    pub(super) fn transmit_first(&mut self, slot: u32, out: &mut [u8]) -> (usize, bool) {
+        let lanes = &mut self.lanes[slot as usize];
+        let mut written = 0;
+        if let Some(started) = &mut lanes.started {
+            let count = (started.frame.len() - started.sent).min(out.len());
+            out[..count].copy_from_slice(&started.frame[started.sent..][..count]);
+            started.sent += count;
+            written = count;
+            if started.sent < started.frame.len() {
+                return (written, false);
+            }
+            lanes.started = None;
+        }
+        if let Some(control) = &mut lanes.control {
+            for place in [&mut control.pong, &mut control.ping, &mut control.close] {
+                if let Some(frame) = place {
+                    let len = usize::from(frame.len);
+                    if written + len > out.len() {
+                        return (written, false);
+                    }
+                    out[written..][..len].copy_from_slice(&frame.bytes[..len]);
+                    written += len;
+                    *place = None;
+                }
+            }
+            lanes.control = None;
+        }
+        if let Some(replies) = &mut lanes.replies {
+            written += replies.transmit(&mut out[written..], written == 0, &mut lanes.started);
+            if replies.sent < replies.frames.len() {
+                return (written, false);
+            }
+            let mut buffer = std::mem::take(&mut replies.frames);
+            lanes.replies = None;
+            if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
+        }
+        let lanes = &self.lanes[slot as usize];
+        (written, lanes.started.is_none() && lanes.held == 0 && !lanes.closing)
+    }
+
+    /// Moves whole frames of the data queue into `out`; returns the bytes written.
+    pub(super) fn transmit_queue(&mut self, slot: u32, out: &mut [u8], out_is_fresh: OutIs) -> usize {
+        let lanes = &mut self.lanes[slot as usize];
+        let mut written = 0;
+        let (mut segment, mut count) = (0, 0);
+        while let Some(front) = self.pool.front(&lanes.queue) {
+            let frame = self.log.frame(front);
+            let room = &mut out[written..];
+            if frame.len() <= room.len() {
+                room[..frame.len()].copy_from_slice(frame);
+                written += frame.len();
+            } else if written == 0 && out_is_fresh == OutIs::Empty {
+                room.copy_from_slice(&frame[..room.len()]);
+                written = room.len();
+                lanes.started = Some(Box::new(Started { frame: frame.to_vec(), sent: written }));
+            } else {
+                break;
+            }
+            self.pool.pop(&mut lanes.queue);
+            lanes.queued_bytes -= front.len;
+            if count > 0 && front.segment != segment {
+                self.log.release(segment, count);
+                count = 0;
+            }
+            segment = front.segment;
+            count += 1;
+            if lanes.started.is_some() {
+                break;
+            }
+        }
+        if count > 0 {
+            self.log.release(segment, count);
+        }
+        written
+    }
+
+    /// Moves one value's frame into `out` if it fits or `out` is empty; returns the bytes written, 0 if it must wait.
+    pub(super) fn transmit_value(
+        &mut self,
+        slot: u32,
+        frame: &[u8],
+        out: &mut [u8],
+        out_is_fresh: OutIs,
+    ) -> usize {
+        if frame.len() <= out.len() {
+            out[..frame.len()].copy_from_slice(frame);
+            frame.len()
+        } else if out_is_fresh == OutIs::Empty {
+            out.copy_from_slice(&frame[..out.len()]);
+            let started = Started { frame: frame.to_vec(), sent: out.len() };
+            self.lanes[slot as usize].started = Some(Box::new(started));
+            out.len()
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn has_started(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].started.is_some()
+    }
+
+    pub(super) fn queue_is_empty(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].queue.is_empty()
+    }
+
+    /// Bytes were handed out: the connection is not ready again before they are written.
+    pub(super) fn begin_write(&mut self, slot: u32) {
+        self.lanes[slot as usize].writing = true;
+    }
+
+    /// What was handed out is written.
+    pub(super) fn end_write(&mut self, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        lanes.writing = false;
+        self.make_ready(slot);
+    }
+
+    /// Puts a connection with something to send into the list that it belongs to.
+    pub(super) fn make_ready(&mut self, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.writing || !lanes.has_pending() {
+            return;
+        }
+        if lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
+            self.mark_urgent(slot);
+        } else {
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Whether nothing waits on the control and reply lanes and no frame is half sent.
+    pub(super) fn is_drained(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        !lanes.writing && lanes.control.is_none() && lanes.replies.is_none() && lanes.started.is_none()
+    }
+
+    /// Whether the front of the data queue lies in this segment of the log.
+    pub(super) fn pins(&self, slot: u32, segment: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.open && self.pool.front(&lanes.queue).is_some_and(|front| front.segment == segment)
+    }
+
+    /// Slots that have ever been in use.
+    pub(super) fn slot_count(&self) -> u32 {
+        u32::try_from(self.lanes.len()).expect("slots are u32")
+    }
+
+    /// Drops the data queue.
+    pub(super) fn discard_data(&mut self, slot: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        while let Some(frame) = self.pool.pop(&mut lanes.queue) {
+            self.log.release(frame.segment, 1);
+        }
+        lanes.queued_bytes = 0;
+    }
+}
+
+/// Whether a send has bytes already: only an empty one may begin a frame that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutIs {
+    Empty,
+    Begun,
+}
+
+impl OutIs {
+    pub(super) fn at(written: usize) -> OutIs {
+        if written == 0 { OutIs::Empty } else { OutIs::Begun }
+    }
+}
+
+impl Lanes {
+    fn has_pending(&self) -> bool {
+        let data = self.held == 0 && !self.closing && (!self.queue.is_empty() || self.values_head.is_some());
+        self.started.is_some() || self.control.is_some() || self.replies.is_some() || data
+    }
+}
+
+impl Replies {
+    /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.
+    fn transmit(&mut self, out: &mut [u8], out_is_empty: bool, started: &mut Option<Box<Started>>) -> usize {
+        let waiting = &self.frames[self.sent..];
+        if waiting.len() <= out.len() {
+            out[..waiting.len()].copy_from_slice(waiting);
+            self.sent = self.frames.len();
+            return waiting.len();
+        }
+        let mut whole = 0;
+        loop {
+            let len = frame_len(&waiting[whole..]);
+            if whole + len > out.len() {
+                break;
+            }
+            whole += len;
+        }
+        if whole == 0 && out_is_empty {
+            let len = frame_len(waiting);
+            let frame = waiting[..len].to_vec();
+            out.copy_from_slice(&frame[..out.len()]);
+            self.sent += len;
+            *started = Some(Box::new(Started { frame, sent: out.len() }));
+            return out.len();
+        }
+        out[..whole].copy_from_slice(&waiting[..whole]);
+        self.sent += whole;
+        whole
+    }
+}

@@ -1,0 +1,315 @@
+//! From a home's batch to the queues of those who listen. PURE. Home: one shard.
+//!
+//! Invariants: a topic's events are seen in sequence, each once; a frame is logged once however many follow; nothing
+//! is closed while lists of listeners are walked.
+
+use crate::limits;
+use crate::model::channel::{DeliveryClass, Interval, TopicKey};
+use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
+use crate::ws::close::CloseCode;
+
+use super::Hub;
+use super::batch::{Batch, Record};
+use super::log::FrameRef;
+use super::topics::{SubscriptionState, TopicKind, TopicState};
+
+/// Why a connection is closed by the fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overflow {
+    /// More waits than the connection may have.
+    Queue,
+    /// The shard's log or pool of queues is full of what slow connections hold.
+    Log,
+    /// A gap that a lossless subscription can't be told.
+    Gap,
+}
+
+impl Hub {
+    pub(super) fn apply_batch(&mut self, from: HomeId, batch: &Batch) {
+        for record in &batch.records {
+            match record {
+                Record::Listed { definition } => {
+                    let instrument = self.cache.list(definition);
+                    self.extend_patterns(instrument);
+                }
+                Record::Levels { instrument, levels, change_id, timestamp_ns } => {
+                    let updates = levels.of(&batch.levels);
+                    self.cache.apply_levels(*instrument, updates, *change_id, *timestamp_ns);
+                }
+                Record::Traded { instrument, trade } => self.cache.record_trade(*instrument, *trade),
+                Record::StateChanged { instrument, state, timestamp_ns } => {
+                    self.cache.set_state(*instrument, *state, *timestamp_ns);
+                }
+                Record::Image { instrument, state } => {
+                    if let Some(listed) = self.cache.replace(*instrument, state) {
+                        self.extend_patterns(listed);
+                    }
+                }
+                Record::Frame { topic, seq, change_id, frame } => {
+                    self.on_frame(*topic, *seq, *change_id, batch.slice(*frame));
+                }
+                Record::Replayed { to, ticket, seq, frame } if *to == self.me => {
+                    self.on_replayed(*ticket, *seq, batch.slice(*frame));
+                }
+                Record::Joined { to, .. } if *to == self.me => self.on_joined(record),
+                Record::Gap { to } if *to == self.me => self.on_gap(from),
+                Record::Replayed { .. } | Record::Joined { .. } | Record::Gap { .. } => {}
+                Record::Join { key, ticket, resume } => {
+                    let TopicKey::Client(_) = key else { panic!("a market topic's join came to a shard") };
+                    match self.home.intern(*key, self.now) {
+                        Some(slot) => self.home.join(from, slot, *ticket, *resume, self.outbox.data()),
+                        None => self.home.refuse(from, *ticket, self.outbox.data()),
+                    }
+                }
+                Record::Leave { topic } => self.home.leave(from, *topic, self.now),
+                Record::Publish { ticket, name, topic, data } => {
+                    self.on_publish(from, *ticket, *name, *topic, batch.slice(*data));
+                }
+                Record::Published { ticket, outcome, .. } => self.on_published(*ticket, *outcome),
+            }
+        }
+    }
+
+    fn on_frame(&mut self, id: TopicId, seq: Seq, change_id: Seq, frame: &[u8]) {
+        let Some(at) = self.topics.find_id(id) else { return };
+        let topic = self.topics.topic(at);
+        match topic.state {
+            TopicState::Live => {}
+            TopicState::Recovering | TopicState::Joining => {
+                self.counters.frames_skipped_total += 1;
+                return;
+            }
+        }
+        assert_eq!(seq, topic.seq.next(), "a topic's events come in sequence");
+        topic.seq = seq;
+        topic.change_id = change_id;
+        if !topic.watchers.is_empty() {
+            topic.value.clear();
+            topic.value.extend_from_slice(frame);
+            topic.value_seq = Some(seq);
+            self.tell_watchers(at);
+        }
+        if !self.topics.topic(at).followers.is_empty() {
+            self.deliver(at, frame);
+        }
+        self.capture_for_stale(at);
+    }
+
+    fn tell_watchers(&mut self, at: u32) {
+        let topic = &self.topics.topics[at as usize];
+        let mut conflated = 0;
+        for watcher in &topic.watchers {
+            let entry = &mut self.topics.subscriptions[watcher.subscription as usize];
+            if entry.listed {
+                conflated += 1;
+            } else {
+                self.egress.list_value(&mut self.topics.subscriptions, watcher.slot, watcher.subscription);
+            }
+        }
+        self.counters.values_conflated_total += conflated;
+    }
+
+    /// Queues a frame for all who follow the topic.
+    fn deliver(&mut self, at: u32, frame: &[u8]) {
+        let Some(logged) = self.log_frame(frame) else { return };
+        let topic = &self.topics.topics[at as usize];
+        let conflates = topic.kind == TopicKind::Book;
+        let count = u32::try_from(topic.followers.len()).expect("bounded by the connections of a shard");
+        self.egress.log.retain(logged.segment, count);
+        let mut delivered = 0;
+        for follower in &topic.followers {
+            let overflow = match self.egress.push_frame(follower.slot, logged) {
+                Ok(queued_bytes) => {
+                    delivered += 1;
+                    match follower.class {
+                        DeliveryClass::Latest if conflates && queued_bytes > limits::BOOK_CONFLATE_BYTES => {
+                            self.outrun.push(follower.subscription);
+                            continue;
+                        }
+                        DeliveryClass::Lossless | DeliveryClass::Latest
+                            if queued_bytes > self.config.queued_bytes_max =>
+                        {
+                            Overflow::Queue
+                        }
+                        DeliveryClass::Lossless | DeliveryClass::Latest => continue,
+                    }
+                }
+                Err(super::frame_queue::QueuesFull) => {
+                    self.egress.log.release(logged.segment, 1);
+                    Overflow::Log
+                }
+            };
+            let conn = self.topics.subscriptions[follower.subscription as usize].conn;
+            self.overflowed.push((conn, overflow));
+        }
+        self.counters.deliveries_total += delivered;
+        while let Some(subscription) = self.outrun.pop() {
+            self.topics.make_stale(subscription);
+            self.list_if_told(subscription);
+        }
+    }
+
+    /// Puts a frame into the log; `None` if that is impossible even after closing those who pin it.
+    pub(super) fn log_frame(&mut self, frame: &[u8]) -> Option<FrameRef> {
+        loop {
+            match self.egress.log.append(frame) {
+                Ok(logged) => return Some(logged),
+                Err(full) => {
+                    let pinning = (0..self.egress.slot_count())
+                        .filter(|slot| self.egress.pins(*slot, full.oldest_segment))
+                        .collect::<Vec<_>>();
+                    assert!(!pinning.is_empty(), "a pinned segment is at the front of some queue");
+                    for slot in pinning {
+                        self.counters.log_pinners_closed_total += 1;
+                        self.overflow_now(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps what an interval's book says at its boundary for those who wait for it.
+    fn capture_for_stale(&mut self, at: u32) {
+        let topic = &self.topics.topics[at as usize];
+        if topic.stale.is_empty() || topic.kind != TopicKind::Book {
+            return;
+        }
+        let raw = match topic.key {
+            TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
+            TopicKey::Client(_) => false,
+        };
+        if raw || !self.refresh_value(at) {
+            return;
+        }
+        for place in 0..self.topics.topics[at as usize].stale.len() {
+            let stale = self.topics.topics[at as usize].stale[place];
+            if !self.topics.subscriptions[stale.subscription as usize].listed {
+                self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
+            } else {
+                self.counters.deltas_conflated_total += 1;
+            }
+        }
+    }
+
+    /// Lists a subscription's value for sending if there is one; else the next event brings it.
+    pub(super) fn list_if_told(&mut self, subscription: u32) {
+        let Some(entry) = self.topics.subscriptions.get(subscription as usize) else { return };
+        let (conn, topic, listed) = (entry.conn, entry.topic, entry.listed);
+        if !listed && self.refresh_value(topic) {
+            self.egress.list_value(&mut self.topics.subscriptions, conn.slot, subscription);
+        }
+    }
+
+    /// Makes `value` of a topic what its newest event means; whether that is possible here and now.
+    pub(super) fn refresh_value(&mut self, at: u32) -> bool {
+        let topic = &mut self.topics.topics[at as usize];
+        if topic.value_seq == Some(topic.seq) {
+            return true;
+        }
+        let TopicKey::Market { instrument, channel } = topic.key else { return false };
+        let state = self.cache.state(instrument);
+        match topic.kind {
+            TopicKind::Events => return false,
+            TopicKind::Book if state.change_id != topic.change_id => return false,
+            TopicKind::Book | TopicKind::Value => {}
+        }
+        let (position, unix_ns) = (Position { epoch: topic.epoch, seq: topic.seq }, self.now.unix_ns);
+        super::text_frame::replace_with_text_frame(&mut topic.value, |bytes| {
+            super::derived::write_notification(bytes, channel, state, position, unix_ns);
+        });
+        topic.value_seq = Some(topic.seq);
+        self.counters.values_encoded_total += 1;
+        true
+    }
+
+    /// A frame that one subscription missed.
+    fn on_replayed(&mut self, ticket: super::batch::Ticket, seq: Seq, frame: &[u8]) {
+        let Some(join) = self.joins.peek(ticket) else { return };
+        let (topic, subscription, conn) = (join.topic, join.subscription, join.conn);
+        match subscription {
+            Some(subscription) => {
+                if self.is_joining(subscription, conn, topic) {
+                    self.deliver_to_one(conn, frame);
+                }
+            }
+            None => {
+                // The shard itself missed it: everybody who follows does.
+                let entry = self.topics.topic(topic);
+                entry.state = TopicState::Live;
+                let id = entry.id.expect("a topic that is recovered has been joined before");
+                let change_id = entry.change_id;
+                self.on_frame(id, seq, change_id, frame);
+                self.topics.topic(topic).state = TopicState::Recovering;
+            }
+        }
+    }
+
+    fn deliver_to_one(&mut self, conn: ConnId, frame: &[u8]) {
+        let Some(logged) = self.log_frame(frame) else { return };
+        if self.session(conn).is_none_or(|session| !session.is_open()) {
+            return;
+        }
+        self.egress.log.retain(logged.segment, 1);
+        match self.egress.push_frame(conn.slot, logged) {
+            Ok(queued_bytes) => {
+                self.counters.deliveries_total += 1;
+                if queued_bytes > self.config.queued_bytes_max {
+                    self.overflowed.push((conn, Overflow::Queue));
+                }
+            }
+            Err(super::frame_queue::QueuesFull) => {
+                self.egress.log.release(logged.segment, 1);
+                self.overflowed.push((conn, Overflow::Log));
+            }
+        }
+    }
+
+    /// A home says that batches of its were lost: each topic of its is joined again from where it stands.
+    fn on_gap(&mut self, from: HomeId) {
+        self.counters.gaps_total += 1;
+        let topics: Vec<u32> = self
+            .topics
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.home == from)
+            .map(|(at, _)| super::topics::narrow(at))
+            .collect();
+        for at in topics {
+            self.rejoin(at);
+        }
+    }
+
+    /// Closes those who could not be told.
+    pub(super) fn settle_overflows(&mut self) {
+        while let Some((conn, overflow)) = self.overflowed.pop() {
+            if self.session(conn).is_none_or(|session| !session.is_open()) {
+                continue;
+            }
+            let reason = match overflow {
+                Overflow::Queue => "slow consumer: unsent messages exceed the limit",
+                Overflow::Log => "slow consumer: the server's buffers are full",
+                Overflow::Gap => "messages were lost inside the server: resume",
+            };
+            match overflow {
+                Overflow::Queue => self.counters.slow_consumers_closed_total += 1,
+                Overflow::Log => self.counters.log_pinners_closed_total += 1,
+                Overflow::Gap => {}
+            }
+            self.begin_close(conn, CloseCode::POLICY_VIOLATION, reason);
+        }
+    }
+
+    /// Closes a connection that pins the log, in the middle of a fan-out: its queue is dropped now, the rest follows.
+    fn overflow_now(&mut self, slot: u32) {
+        let Some(session) = &self.sessions[slot as usize] else { return };
+        let conn = session.conn;
+        self.egress.discard_data(slot);
+        self.overflowed.push((conn, Overflow::Log));
+    }
+
+    pub(super) fn is_joining(&self, subscription: u32, conn: ConnId, topic: u32) -> bool {
+        self.topics.subscriptions.get(subscription as usize).is_some_and(|entry| {
+            entry.conn == conn && entry.topic == topic && entry.state == SubscriptionState::Joining
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! Queues of frame references, one per connection, in chunks of a common pool: an idle connection holds none, and a
+//! steady state allocates nothing. PURE. Home: one shard.
+//!
+//! Invariants: a queue's chunks are linked from `head` to `tail` and belong to no other queue; `count` is the number
+//! of references in them; the pool never hands out more than `limits::QUEUED_FRAMES_MAX` references.
+
+use crate::limits;
+
+use super::log::FrameRef;
+
+const CHUNK_FRAMES: usize = 20;
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Chunk {
+    frames: [FrameRef; CHUNK_FRAMES],
+    next: u32,
+}
+
+/// One connection's queue; the references are in the pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FrameQueue {
+    head: u32,
+    tail: u32,
+    /// Place of the first reference in the head chunk.
+    first: u8,
+    /// References in the tail chunk.
+    filled: u8,
+    count: u32,
+}
+
+impl Default for FrameQueue {
+    fn default() -> FrameQueue {
+        FrameQueue { head: NONE, tail: NONE, first: 0, filled: 0, count: 0 }
+    }
+}
+
+impl FrameQueue {
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FrameQueuePool {
+    chunks: Vec<Chunk>,
+    free: u32,
+    in_use: usize,
+    chunks_max: usize,
+}
+
+/// The pool's bound is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct QueuesFull;
+
+impl Default for FrameQueuePool {
+    fn default() -> FrameQueuePool {
+        FrameQueuePool::with_frames_max(limits::QUEUED_FRAMES_MAX)
+    }
+}
+
+impl FrameQueuePool {
+    fn with_frames_max(frames_max: usize) -> FrameQueuePool {
+        FrameQueuePool { chunks: Vec::new(), free: NONE, in_use: 0, chunks_max: frames_max / CHUNK_FRAMES }
+    }
+
+    /// # Errors
+    /// [`QueuesFull`] when a chunk is needed and the bound is reached; the queue is unchanged.
+    pub(super) fn push(&mut self, queue: &mut FrameQueue, frame: FrameRef) -> Result<(), QueuesFull> {
+        if queue.tail == NONE || usize::from(queue.filled) == CHUNK_FRAMES {
+            let chunk = self.take_chunk()?;
+            if queue.tail == NONE {
+                queue.head = chunk;
+                queue.first = 0;
+            } else {
+                self.chunks[queue.tail as usize].next = chunk;
+            }
+            queue.tail = chunk;
+            queue.filled = 0;
+        }
+        self.chunks[queue.tail as usize].frames[usize::from(queue.filled)] = frame;
+        queue.filled += 1;
+        queue.count += 1;
+        Ok(())
+    }
+
+    #[must_use]
+    pub(super) fn front(&self, queue: &FrameQueue) -> Option<FrameRef> {
+        (queue.count > 0).then(|| self.chunks[queue.head as usize].frames[usize::from(queue.first)])
+    }
+
+    pub(super) fn pop(&mut self, queue: &mut FrameQueue) -> Option<FrameRef> {
+        let front = self.front(queue)?;
+        queue.count -= 1;
+        queue.first += 1;
+        if queue.count == 0 {
+            self.give_chunk(queue.head);
+            *queue = FrameQueue::default();
+        } else if usize::from(queue.first) == CHUNK_FRAMES {
+            let next = self.chunks[queue.head as usize].next;
+            self.give_chunk(queue.head);
+            queue.head = next;
+            queue.first = 0;
+        }
+        Some(front)
+    }
+
+    fn take_chunk(&mut self) -> Result<u32, QueuesFull> {
+        if self.in_use == self.chunks_max {
+            return Err(QueuesFull);
+        }
+        self.in_use += 1;
+        if self.free == NONE {
+            self.chunks.push(Chunk { frames: [FrameRef::default(); CHUNK_FRAMES], next: NONE });
+            return Ok(u32::try_from(self.chunks.len() - 1).expect("bounded by QUEUED_FRAMES_MAX"));
+        }
+        let chunk = self.free;
+        self.free = self.chunks[chunk as usize].next;
+        self.chunks[chunk as usize].next = NONE;
+        Ok(chunk)
+    }
+
+    fn give_chunk(&mut self, chunk: u32) {
+        self.chunks[chunk as usize].next = self.free;
+        self.free = chunk;
+        self.in_use -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn queues_of_one_pool_are_first_in_first_out_each(steps in prop::collection::vec((0usize..3, any::<bool>()), 0..600)) {
+            let mut pool = FrameQueuePool::with_frames_max(200);
+            let mut queues = [FrameQueue::default(); 3];
+            let mut models: [VecDeque<FrameRef>; 3] = Default::default();
+            for (number, (which, push)) in (0u32..).zip(steps) {
+                if push {
+                    let frame = FrameRef { segment: number, offset: 1, len: 2 };
+                    if pool.push(&mut queues[which], frame).is_ok() {
+                        models[which].push_back(frame);
+                    } else {
+                        prop_assert!(pool.in_use == pool.chunks_max);
+                    }
+                } else {
+                    prop_assert_eq!(pool.pop(&mut queues[which]), models[which].pop_front());
+                }
+                for (queue, model) in queues.iter().zip(&models) {
+                    prop_assert_eq!(queue.count() as usize, model.len());
+                    prop_assert_eq!(pool.front(queue), model.front().copied());
+                }
+            }
+            for (queue, model) in queues.iter_mut().zip(&mut models) {
+                while let Some(frame) = pool.pop(queue) {
+                    prop_assert_eq!(Some(frame), model.pop_front());
+                }
+            }
+            prop_assert_eq!(pool.in_use, 0, "an empty queue holds no chunk");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A home: the one sequencer of its topics. It stamps `(epoch, seq)`, keeps their histories and knows which shards
+//! listen. PURE. Home: each shard for the client topics that hash to it, the venue for the market's topics.
+//!
+//! Invariants: a topic's epoch is the time of its making and never that of an earlier topic of the same key, so a
+//! sequence that starts again is seen to; the answer to a join is in the same stream as the live events, which makes
+//! the join atomic; a topic is only forgotten when nobody has listened for `limits::TOPIC_LINGER_NS`.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use crate::limits;
+use crate::model::channel::TopicKey;
+use crate::model::ids::{Epoch, HomeId, HomeSet, Position, Seq, TopicId};
+use crate::model::time::Now;
+
+use super::batch::{Batch, ByteRange, JoinOutcome, Record, Ticket};
+use super::hasher::FixedHasher;
+use super::history::{History, HistoryLimits};
+
+/// Index of a topic within its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HomeTopicSlot(pub u32);
+
+#[derive(Debug)]
+struct HomeTopic {
+    key: TopicKey,
+    epoch: Epoch,
+    seq: Seq,
+    /// The book's change id at the newest event of a book topic.
+    change_id: Seq,
+    listeners: HomeSet,
+    history: History,
+    /// When the last listener left or the last event was published to nobody.
+    unheard_since_ns: u64,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    generation: u32,
+    topic: Option<HomeTopic>,
+}
+
+/// What a home did, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HomeCounters {
+    /// Events stamped.
+    pub events_stamped_total: u64,
+    /// Frames encoded; one per event and encoding, however many shards and subscribers there are.
+    pub frames_encoded_total: u64,
+    pub joins_recovered_total: u64,
+    pub joins_not_recovered_total: u64,
+    pub topics_refused_total: u64,
+    pub topics_forgotten_total: u64,
+}
+
+#[derive(Debug)]
+pub struct Home {
+    id: HomeId,
+    limits: HistoryLimits,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    by_key: HashMap<TopicKey, u32, BuildHasherDefault<FixedHasher>>,
+    /// The newest epoch given, so that the next is later even within one millisecond.
+    newest_epoch: Epoch,
+    swept: usize,
+    pub counters: HomeCounters,
+}
+
+impl Home {
+    #[must_use]
+    pub fn new(id: HomeId, limits: HistoryLimits) -> Home {
+        Home {
+            id,
+            limits,
+            places: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::default(),
+            newest_epoch: Epoch(0),
+            swept: 0,
+            counters: HomeCounters::default(),
+        }
+    }
+
+    /// The topic of a key, made if need be; `None` when there is no room for another.
+    pub fn intern(&mut self, key: TopicKey, now: Now) -> Option<HomeTopicSlot> {
+        if let Some(slot) = self.by_key.get(&key) {
+            return Some(HomeTopicSlot(*slot));
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.places.len() < limits::TOPICS_PER_HOME_MAX => {
+                self.places.push(Place::default());
+                u32::try_from(self.places.len() - 1).expect("bounded by TOPICS_PER_HOME_MAX")
+            }
+            None => {
+                self.counters.topics_refused_total += 1;
+                return None;
+            }
+        };
+        let epoch = Epoch((now.unix_ns / 1_000_000).max(self.newest_epoch.0 + 1));
+        self.newest_epoch = epoch;
+        let topic = HomeTopic {
+            key,
+            epoch,
+            seq: Seq(0),
+            change_id: Seq(0),
+            listeners: HomeSet::EMPTY,
+            history: History::default(),
+            unheard_since_ns: now.mono_ns,
+        };
+        self.places[slot as usize].topic = Some(topic);
+        self.by_key.insert(key, slot);
+        Some(HomeTopicSlot(slot))
+    }
+
+    /// The topic of a key if there is one.
+    #[must_use]
+    pub fn find(&self, key: &TopicKey) -> Option<HomeTopicSlot> {
+        self.by_key.get(key).map(|slot| HomeTopicSlot(*slot))
+    }
+
+    /// The topic of an id if it has not been forgotten since.
+    #[must_use]
+    pub fn resolve(&self, id: TopicId) -> Option<HomeTopicSlot> {
+        let place = self.places.get(id.slot as usize)?;
+        (id.home == self.id && place.generation == id.generation && place.topic.is_some())
+            .then_some(HomeTopicSlot(id.slot))
+    }
+
+    #[must_use]
+    pub fn id(&self, slot: HomeTopicSlot) -> TopicId {
+        TopicId { home: self.id, slot: slot.0, generation: self.places[slot.0 as usize].generation }
+    }
+
+    /// The next event's place; the topic's newest is one before it.
+    #[must_use]
+    pub fn next_position(&self, slot: HomeTopicSlot) -> Position {
+        let topic = self.topic(slot);
+        Position { epoch: topic.epoch, seq: topic.seq.next() }
+    }
+
+    /// The book's change id at the newest event of a book topic.
+    #[must_use]
+    pub fn change_id(&self, slot: HomeTopicSlot) -> Seq {
+        self.topic(slot).change_id
+    }
+
+    /// A book topic starts at this state of the book.
+    pub fn start_at_change(&mut self, slot: HomeTopicSlot, change_id: Seq) {
+        self.topic_mut(slot).change_id = change_id;
+    }
+
+    /// Stamps an event: `frame`, encoded for [`Home::next_position`] and already in `out.bytes`, goes to all that
+    /// listen and into the history.
+    pub fn publish(
+        &mut self,
+        slot: HomeTopicSlot,
+        change_id: Seq,
+        frame: ByteRange,
+        out: &mut Batch,
+        now: Now,
+    ) {
+        let id = self.id(slot);
+        let limits = self.limits;
+        let topic = self.topic_mut(slot);
+        let seq = topic.seq.next();
+        topic.seq = seq;
+        topic.change_id = change_id;
+        topic.history.push(seq, out.slice(frame), limits);
+        if topic.listeners.is_empty() {
+            topic.unheard_since_ns = now.mono_ns;
+        } else {
+            out.records.push(Record::Frame { topic: id, seq, change_id, frame });
+            out.audience = HomeSet(out.audience.0 | topic.listeners.0);
+        }
+        self.counters.events_stamped_total += 1;
+        self.counters.frames_encoded_total += 1;
+    }
+
+    /// Answers a join in the stream of events.
+    pub fn join(
+        &mut self,
+        from: HomeId,
+        slot: HomeTopicSlot,
+        ticket: Ticket,
+        resume: Option<Position>,
+        out: &mut Batch,
+    ) {
+        let id = self.id(slot);
+        let topic = self.topic_mut(slot);
+        topic.listeners.insert(from);
+        let outcome = match resume {
+            None => JoinOutcome::Fresh,
+            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq) => {
+                topic.history.replay(place.seq, out, |out, seq, frame| {
+                    out.records.push(Record::Replayed { to: from, ticket, seq, frame });
+                });
+                JoinOutcome::Recovered
+            }
+            Some(_) => JoinOutcome::NotRecovered,
+        };
+        out.records.push(Record::Joined {
+            to: from,
+            ticket,
+            topic: id,
+            epoch: topic.epoch,
+            seq: topic.seq,
+            change_id: topic.change_id,
+            outcome,
+        });
+        out.audience.insert(from);
+        match outcome {
+            JoinOutcome::Recovered => self.counters.joins_recovered_total += 1,
+            JoinOutcome::NotRecovered => self.counters.joins_not_recovered_total += 1,
+            JoinOutcome::Fresh | JoinOutcome::Refused => {}
+        }
+    }
+
+    /// Answers a join that found no room.
+    pub fn refuse(&self, from: HomeId, ticket: Ticket, out: &mut Batch) {
+        out.records.push(Record::Joined {
+            to: from,
+            ticket,
+            topic: TopicId { home: self.id, slot: u32::MAX, generation: 0 },
+            epoch: Epoch(0),
+            seq: Seq(0),
+            change_id: Seq(0),
+            outcome: JoinOutcome::Refused,
+        });
+        out.audience.insert(from);
+    }
+
+    /// A shard no longer listens. An id of an earlier generation is from before the topic was forgotten.
+    pub fn leave(&mut self, from: HomeId, id: TopicId, now: Now) {
+        let Some(place) = self.places.get_mut(id.slot as usize) else { return };
+        if place.generation != id.generation {
+            return;
+        }
+        if let Some(topic) = &mut place.topic {
+            topic.listeners.remove(from);
+            if topic.listeners.is_empty() {
+                topic.unheard_since_ns = now.mono_ns;
+            }
+        }
+    }
+
+    /// Forgets topics that nobody has listened to for the linger time, a bounded number per call; names each.
+    pub fn sweep(&mut self, now: Now, mut forgotten: impl FnMut(TopicKey)) {
+        for _ in 0..limits::TOPICS_SWEPT_PER_TURN_MAX.min(self.places.len()) {
+            self.swept = (self.swept + 1) % self.places.len();
+            let place = &mut self.places[self.swept];
+            let Some(topic) = &place.topic else { continue };
+            let unheard_ns = now.mono_ns.saturating_sub(topic.unheard_since_ns);
+            if topic.listeners.is_empty() && unheard_ns >= limits::TOPIC_LINGER_NS {
+                let key = topic.key;
+                place.topic = None;
+                place.generation = place.generation.wrapping_add(1);
+                self.by_key.remove(&key);
+                self.free.push(u32::try_from(self.swept).expect("bounded by TOPICS_PER_HOME_MAX"));
+                self.counters.topics_forgotten_total += 1;
+                forgotten(key);
+            }
+        }
+    }
+
+    /// Topics that are sequenced here now.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.by_key.len()
+    }
+
+    fn topic(&self, slot: HomeTopicSlot) -> &HomeTopic {
+        self.places[slot.0 as usize].topic.as_ref().expect("a slot is handed out for a topic that exists")
+    }
+
+    fn topic_mut(&mut self, slot: HomeTopicSlot) -> &mut HomeTopic {
+        self.places[slot.0 as usize].topic.as_mut().expect("a slot is handed out for a topic that exists")
+    }
+}

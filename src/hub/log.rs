@@ -1,0 +1,179 @@
+//! The frame log of a shard: each frame that is to be fanned out lives here once, in append-only segments, and
+//! connections hold references. PURE. Home: one shard.
+//!
+//! Invariants: a segment's bytes do not change while it has references; `references` of a segment is the number of
+//! references that connections hold into it; a segment without references, other than the newest, is free.
+
+use crate::limits;
+
+/// A frame in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FrameRef {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    pub(super) len: u32,
+}
+
+#[derive(Debug, Default)]
+struct Segment {
+    bytes: Vec<u8>,
+    references: u32,
+    /// Counts segments in the order in which they were begun.
+    age: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct FrameLog {
+    segments: Vec<Segment>,
+    free: Vec<u32>,
+    newest: u32,
+    ages: u64,
+}
+
+/// Every segment is pinned: connections that hold the oldest must be closed before more can be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LogFull {
+    pub(super) oldest_segment: u32,
+}
+
+impl Default for FrameLog {
+    fn default() -> FrameLog {
+        let first = Segment { bytes: Vec::with_capacity(limits::LOG_SEGMENT_BYTES), references: 0, age: 0 };
+        FrameLog { segments: vec![first], free: Vec::new(), newest: 0, ages: 0 }
+    }
+}
+
+impl FrameLog {
+    /// Appends a frame that nobody refers to yet.
+    ///
+    /// # Errors
+    /// [`LogFull`] if it would take another segment and all are pinned.
+    pub(super) fn append(&mut self, frame: &[u8]) -> Result<FrameRef, LogFull> {
+        let newest = &self.segments[self.newest as usize];
+        if newest.bytes.capacity() - newest.bytes.len() < frame.len() {
+            self.begin_segment(frame.len())?;
+        }
+        let segment = &mut self.segments[self.newest as usize];
+        let narrow = |count: usize| u32::try_from(count).expect("a segment is far below 4 GiB");
+        let (offset, len) = (narrow(segment.bytes.len()), narrow(frame.len()));
+        segment.bytes.extend_from_slice(frame);
+        Ok(FrameRef { segment: self.newest, offset, len })
+    }
+
+    #[must_use]
+    pub(super) fn frame(&self, frame: FrameRef) -> &[u8] {
+        &self.segments[frame.segment as usize].bytes[frame.offset as usize..][..frame.len as usize]
+    }
+
+    /// `count` more connections hold a frame of this segment.
+    pub(super) fn retain(&mut self, segment: u32, count: u32) {
+        self.segments[segment as usize].references += count;
+    }
+
+    /// `count` references into this segment are gone.
+    pub(super) fn release(&mut self, segment: u32, count: u32) {
+        let place = &mut self.segments[segment as usize];
+        assert!(place.references >= count, "a reference is released once");
+        place.references -= count;
+        if place.references == 0 && segment != self.newest {
+            self.free_segment(segment);
+        }
+    }
+
+    /// Bytes that the log holds on to.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.bytes.capacity()).sum()
+    }
+
+    fn begin_segment(&mut self, frame_bytes: usize) -> Result<(), LogFull> {
+        let capacity = frame_bytes.max(limits::LOG_SEGMENT_BYTES);
+        let previous = self.newest;
+        if self.segments[previous as usize].references == 0 {
+            // Nobody needs what it holds: it is begun anew, the common case of a shard that keeps up.
+            let segment = &mut self.segments[previous as usize];
+            segment.bytes.clear();
+            segment.bytes.reserve_exact(capacity);
+        } else if let Some(free) = self.free.pop() {
+            self.segments[free as usize].bytes.reserve_exact(capacity);
+            self.newest = free;
+        } else if self.segments.len() < limits::LOG_SEGMENTS_MAX {
+            self.segments.push(Segment { bytes: Vec::with_capacity(capacity), ..Segment::default() });
+            self.newest = u32::try_from(self.segments.len() - 1).expect("bounded by LOG_SEGMENTS_MAX");
+        } else {
+            let oldest = self.segments.iter().enumerate().min_by_key(|(_, segment)| segment.age);
+            let oldest = oldest.map_or(0, |(at, _)| at);
+            return Err(LogFull {
+                oldest_segment: u32::try_from(oldest).expect("bounded by LOG_SEGMENTS_MAX"),
+            });
+        }
+        self.ages += 1;
+        self.segments[self.newest as usize].age = self.ages;
+        Ok(())
+    }
+
+    fn free_segment(&mut self, segment: u32) {
+        let bytes = &mut self.segments[segment as usize].bytes;
+        bytes.clear();
+        if bytes.capacity() > limits::LOG_SEGMENT_BYTES {
+            *bytes = Vec::new();
+        }
+        self.free.push(segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_kept_up_with_uses_one_segment() {
+        let mut log = FrameLog::default();
+        for _ in 0..10_000 {
+            let frame = log.append(&[7; 1000]).unwrap();
+            log.retain(frame.segment, 3);
+            assert_eq!(log.frame(frame), [7; 1000]);
+            log.release(frame.segment, 3);
+        }
+        assert!(log.held_bytes() <= 2 * limits::LOG_SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn what_is_pinned_stays_and_the_log_s_bound_holds() {
+        let mut log = FrameLog::default();
+        let mut pinned = Vec::new();
+        let full = loop {
+            match log.append(&[u8::try_from(pinned.len() % 251).unwrap(); 64 * 1024]) {
+                Ok(frame) => {
+                    log.retain(frame.segment, 1);
+                    pinned.push(frame);
+                }
+                Err(full) => break full,
+            }
+        };
+        assert_eq!(full.oldest_segment, pinned[0].segment);
+        assert!(log.held_bytes() <= limits::LOG_SEGMENTS_MAX * limits::LOG_SEGMENT_BYTES);
+        for (number, frame) in pinned.iter().enumerate() {
+            assert!(log.frame(*frame).iter().all(|byte| usize::from(*byte) == number % 251));
+        }
+        for frame in pinned.iter().filter(|frame| frame.segment == full.oldest_segment) {
+            log.release(frame.segment, 1);
+        }
+        assert!(log.append(&[1; 64 * 1024]).is_ok());
+    }
+
+    #[test]
+    fn a_frame_larger_than_a_segment_gets_one_of_its_own_and_gives_it_back() {
+        let mut log = FrameLog::default();
+        let small = log.append(&[1; 10]).unwrap();
+        log.retain(small.segment, 1);
+        let large = log.append(&vec![2; 3 * limits::LOG_SEGMENT_BYTES]).unwrap();
+        log.retain(large.segment, 1);
+        let next = log.append(&[3; 10]).unwrap();
+        log.retain(next.segment, 1);
+        log.release(large.segment, 1);
+        assert!(log.held_bytes() <= 3 * limits::LOG_SEGMENT_BYTES);
+        assert_eq!(log.frame(small), [1; 10]);
+        assert_eq!(log.frame(next), [3; 10]);
+    }
+}

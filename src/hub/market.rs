@@ -1,0 +1,384 @@
+//! The market's home: what feeds say becomes the market's state, and every topic that some shard listens to is
+//! encoded once. PURE. Home: the venue's thread.
+//!
+//! Invariants: state records precede the frames that they cause, in the same batch, so a shard's replica stands where
+//! the frame says; a book frame's changes lead exactly from the book at `prev_change_id` to the book at `change_id`.
+
+use std::sync::Arc;
+
+use crate::limits;
+use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
+use crate::model::channel::{Interval, TopicKey};
+use crate::model::decimal::Amount;
+use crate::model::ids::{HomeId, HomeSet, InstrumentId};
+use crate::model::instrument::Instrument;
+use crate::model::market::{
+    FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
+};
+use crate::model::time::Now;
+
+use super::batch::{Batch, Outgoing, Record};
+use super::derived::{Derived, Touch};
+use super::history::HistoryLimits;
+use super::home::{Home, HomeCounters};
+use super::outbox::Outbox;
+
+/// What the market's home did, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MarketCounters {
+    pub feed_events_total: u64,
+    pub book_changes_total: u64,
+    pub trades_total: u64,
+    /// Instruments beyond `limits::INSTRUMENTS_MAX`: all that was said of them was dropped.
+    pub instruments_refused_total: u64,
+}
+
+#[derive(Debug)]
+struct Listed {
+    state: InstrumentState,
+    derived: Vec<Derived>,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct MarketHome {
+    home: Home,
+    shards: HomeSet,
+    outbox: Outbox,
+    instruments: Vec<Listed>,
+    /// By the feed's own number; `None` for those that found no room.
+    by_feed: Vec<Option<InstrumentId>>,
+    /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
+    ends: [IntervalEnd; 2],
+    changes: Vec<(LevelAction, LevelUpdate)>,
+    updates: Vec<LevelUpdate>,
+    pub counters: MarketCounters,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct IntervalEnd {
+    interval: Interval,
+    mono_ns: u64,
+    /// Whether a topic of this interval has something to tell then.
+    pending: bool,
+}
+
+impl MarketHome {
+    /// The home `id` of a market with `shards` shards, all of which keep a replica.
+    #[must_use]
+    pub fn new(id: HomeId, shards: u8, history: HistoryLimits, now: Now) -> MarketHome {
+        let mut set = HomeSet::EMPTY;
+        (0..shards).for_each(|shard| set.insert(HomeId(shard)));
+        let end =
+            |interval: Interval| IntervalEnd { interval, mono_ns: next_end(interval, now), pending: false };
+        MarketHome {
+            home: Home::new(id, history),
+            shards: set,
+            outbox: Outbox::new(),
+            instruments: Vec::new(),
+            by_feed: Vec::new(),
+            ends: [end(Interval::Ms100), end(Interval::Agg2)],
+            changes: Vec::new(),
+            updates: Vec::new(),
+            counters: MarketCounters::default(),
+        }
+    }
+
+    /// Applies what a feed said.
+    pub fn handle_feed(&mut self, feed: &FeedBuffer, now: Now) {
+        for event in &feed.events {
+            self.counters.feed_events_total += 1;
+            match event {
+                FeedEvent::Listed { definition } => self.list(definition),
+                FeedEvent::Levels { instrument, levels, timestamp_ns } => {
+                    self.apply_levels(*instrument, levels.of(&feed.levels), *timestamp_ns, now);
+                }
+                FeedEvent::Cleared { instrument, levels, timestamp_ns } => {
+                    self.replace_book(*instrument, levels.of(&feed.levels), *timestamp_ns, now);
+                }
+                FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
+                    self.apply_quote(*instrument, *bid, *ask, *timestamp_ns, now);
+                }
+                FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns } => {
+                    let Some(id) = self.resolve(*instrument) else { continue };
+                    let state = &self.instruments[id.index()].state;
+                    let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
+                    self.apply_trade(id, trade, now);
+                }
+                FeedEvent::State { instrument, state, timestamp_ns } => {
+                    self.apply_state(*instrument, *state, *timestamp_ns, now);
+                }
+            }
+        }
+    }
+
+    /// Applies a shard's joins and leaves.
+    ///
+    /// # Panics
+    /// On a record that no shard sends to the market's home: our own bug.
+    pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
+        for record in &batch.records {
+            match record {
+                Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
+                    let key = TopicKey::Market { instrument: *instrument, channel: *channel };
+                    let known = self.home.find(&key).is_some();
+                    let Some(slot) = self.home.intern(key, now) else {
+                        self.home.refuse(from, *ticket, self.outbox.data());
+                        continue;
+                    };
+                    let listed = &mut self.instruments[instrument.index()];
+                    if !known {
+                        self.home.start_at_change(slot, listed.state.change_id);
+                        let name = &listed.state.definition.name;
+                        listed.derived.push(Derived::new(slot, *channel, name));
+                    }
+                    self.home.join(from, slot, *ticket, *resume, self.outbox.data());
+                }
+                Record::Leave { topic } => self.home.leave(from, *topic, now),
+                other => panic!("a shard sent the market's home {other:?}"),
+            }
+        }
+    }
+
+    /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
+    pub fn handle_timeout(&mut self, now: Now) {
+        for at in 0..self.ends.len() {
+            let end = self.ends[at];
+            if now.mono_ns < end.mono_ns {
+                continue;
+            }
+            self.ends[at] =
+                IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, interval: end.interval };
+            if end.pending {
+                for listed in &mut self.instruments {
+                    for derived in &mut listed.derived {
+                        if derived.interval() == end.interval {
+                            derived.end_interval(&mut self.home, &listed.state, self.outbox.data(), now);
+                        }
+                    }
+                }
+            }
+            let instruments = &mut self.instruments;
+            self.home.sweep(now, |key| match key {
+                TopicKey::Market { instrument, channel } => {
+                    instruments[instrument.index()].derived.retain(|derived| derived.channel() != channel);
+                }
+                TopicKey::Client(name) => panic!("client topic {name:?} at the market's home"),
+            });
+        }
+    }
+
+    /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns).min()
+    }
+
+    /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
+    pub fn seal(&mut self) {
+        self.outbox.seal_data();
+    }
+
+    /// The next batch to carry to the shards.
+    pub fn poll_mesh(&mut self) -> Option<Outgoing> {
+        self.outbox.poll()
+    }
+
+    /// The data queue to a shard was full.
+    pub fn handle_lag(&mut self, shard: HomeId) {
+        self.outbox.lag(shard);
+    }
+
+    #[must_use]
+    pub fn lagging(&self) -> HomeSet {
+        self.outbox.lagging()
+    }
+
+    /// The data queue to a lagging shard has room again: it is told of the gap and given the whole state.
+    pub fn handle_room(&mut self, shard: HomeId) {
+        let instruments = &self.instruments;
+        self.outbox.recover(shard, |batch| {
+            for (number, listed) in (0..).zip(instruments) {
+                let state = Arc::new(listed.state.clone());
+                batch.records.push(Record::Image { instrument: InstrumentId(number), state });
+            }
+        });
+    }
+
+    #[must_use]
+    pub fn home_counters(&self) -> HomeCounters {
+        self.home.counters
+    }
+
+    /// An instrument's state.
+    #[must_use]
+    pub fn state(&self, instrument: InstrumentId) -> Option<&InstrumentState> {
+        self.instruments.get(instrument.index()).map(|listed| &listed.state)
+    }
+
+    /// Whether something was said since the last [`MarketHome::seal`], and a bound on one turn's batch: its bytes.
+    pub fn unsealed_bytes(&mut self) -> usize {
+        self.outbox.data().bytes.len()
+    }
+
+    fn list(&mut self, definition: &Instrument) {
+        if self.instruments.len() == limits::INSTRUMENTS_MAX {
+            self.counters.instruments_refused_total += 1;
+            self.by_feed.push(None);
+            return;
+        }
+        let id = InstrumentId(u32::try_from(self.instruments.len()).expect("bounded by INSTRUMENTS_MAX"));
+        let definition = Arc::new(definition.clone());
+        self.by_feed.push(Some(id));
+        self.instruments
+            .push(Listed { state: InstrumentState::new(Arc::clone(&definition)), derived: Vec::new() });
+        self.tell(Record::Listed { definition });
+    }
+
+    fn resolve(&self, instrument: FeedInstrument) -> Option<InstrumentId> {
+        self.by_feed[instrument.0 as usize]
+    }
+
+    fn apply_quote(
+        &mut self,
+        instrument: FeedInstrument,
+        bid: Option<Level>,
+        ask: Option<Level>,
+        timestamp_ns: u64,
+        now: Now,
+    ) {
+        let Some(id) = self.resolve(instrument) else { return };
+        let mut updates = std::mem::take(&mut self.updates);
+        updates.clear();
+        self.instruments[id.index()].state.quote_updates(bid, ask, &mut updates);
+        self.apply_updates(id, &updates, timestamp_ns, now);
+        self.updates = updates;
+    }
+
+    fn apply_levels(
+        &mut self,
+        instrument: FeedInstrument,
+        levels: &[LevelUpdate],
+        timestamp_ns: u64,
+        now: Now,
+    ) {
+        if let Some(id) = self.resolve(instrument) {
+            self.apply_updates(id, levels, timestamp_ns, now);
+        }
+    }
+
+    /// The book becomes exactly `levels`: what is not among them is deleted.
+    fn replace_book(
+        &mut self,
+        instrument: FeedInstrument,
+        levels: &[LevelUpdate],
+        timestamp_ns: u64,
+        now: Now,
+    ) {
+        let Some(id) = self.resolve(instrument) else { return };
+        let mut updates = std::mem::take(&mut self.updates);
+        updates.clear();
+        let book = &self.instruments[id.index()].state.book;
+        let gone = |side, level: Level| LevelUpdate { side, price: level.price, amount: Amount::ZERO };
+        updates.extend(book.bids().map(|level| gone(Side::Bid, level)));
+        updates.extend(book.asks().map(|level| gone(Side::Ask, level)));
+        updates
+            .retain(|gone| !levels.iter().any(|level| level.side == gone.side && level.price == gone.price));
+        updates.extend_from_slice(levels);
+        self.apply_updates(id, &updates, timestamp_ns, now);
+        self.updates = updates;
+    }
+
+    fn apply_updates(&mut self, id: InstrumentId, updates: &[LevelUpdate], timestamp_ns: u64, now: Now) {
+        let Listed { state, derived } = &mut self.instruments[id.index()];
+        let best_before = (state.book.best_bid(), state.book.best_ask());
+        let intervals_listen = derived.iter().any(Derived::gathers_levels);
+        self.changes.clear();
+        for update in updates {
+            if intervals_listen {
+                let before = state.book.amount_at(update.side, update.price);
+                let touch = Touch { side: update.side, price: update.price, before };
+                derived.iter_mut().for_each(|derived| derived.touch(touch));
+            }
+            match state.apply_level(*update) {
+                LevelAction::Unchanged => {}
+                action @ (LevelAction::New | LevelAction::Change | LevelAction::Delete) => {
+                    self.changes.push((action, *update));
+                }
+            }
+        }
+        state.timestamp_ns = state.timestamp_ns.max(timestamp_ns);
+        if self.changes.is_empty() {
+            return;
+        }
+        self.counters.book_changes_total += 1;
+        state.change_id = state.change_id.next();
+        let change_id = state.change_id;
+        let out = self.outbox.data();
+        let start = out.levels.len();
+        out.levels.extend(self.changes.iter().map(|(_, update)| *update));
+        let levels = LevelRange {
+            start: u32::try_from(start).expect("a turn's levels are bounded far below 2^32"),
+            count: u32::try_from(self.changes.len()).expect("a turn's levels are bounded far below 2^32"),
+        };
+        out.records.push(Record::Levels {
+            instrument: id,
+            levels,
+            change_id,
+            timestamp_ns: state.timestamp_ns,
+        });
+        out.audience = self.shards;
+        let best_changed = best_before != (state.book.best_bid(), state.book.best_ask());
+        for derived in derived {
+            derived.on_book(&mut self.home, state, &self.changes, best_changed, out, now);
+            mark_pending(&mut self.ends, derived);
+        }
+    }
+
+    fn apply_trade(&mut self, id: InstrumentId, trade: Trade, now: Now) {
+        self.counters.trades_total += 1;
+        self.tell(Record::Traded { instrument: id, trade });
+        let Listed { state, derived } = &mut self.instruments[id.index()];
+        state.record_trade(trade);
+        for derived in derived {
+            derived.on_trade(&mut self.home, state, trade, self.outbox.data(), now);
+            mark_pending(&mut self.ends, derived);
+        }
+    }
+
+    fn apply_state(&mut self, instrument: FeedInstrument, to: MarketState, timestamp_ns: u64, now: Now) {
+        let Some(id) = self.resolve(instrument) else { return };
+        if self.instruments[id.index()].state.state == to {
+            return;
+        }
+        self.tell(Record::StateChanged { instrument: id, state: to, timestamp_ns });
+        let Listed { state, derived } = &mut self.instruments[id.index()];
+        state.state = to;
+        state.timestamp_ns = state.timestamp_ns.max(timestamp_ns);
+        for derived in derived {
+            derived.on_state(&mut self.home, state, self.outbox.data(), now);
+            mark_pending(&mut self.ends, derived);
+        }
+    }
+
+    fn tell(&mut self, record: Record) {
+        let shards = self.shards;
+        let out = self.outbox.data();
+        out.records.push(record);
+        out.audience = shards;
+    }
+}
+
+fn mark_pending(ends: &mut [IntervalEnd; 2], derived: &Derived) {
+    if derived.is_pending() {
+        for end in ends {
+            end.pending |= end.interval == derived.interval();
+        }
+    }
+}
+
+/// The next whole multiple of the interval on the wall clock, told on the monotonic one.
+fn next_end(interval: Interval, now: Now) -> u64 {
+    let period_ns = interval.period_ns();
+    now.mono_ns + period_ns - now.unix_ns % period_ns
+}

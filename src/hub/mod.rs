@@ -1,0 +1,279 @@
+//! One shard's brain: connections, subscriptions, fan-out, requests. PURE: no socket, clock, thread or randomness.
+//!
+//! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
+//! [`Hub::poll_effect`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
+//! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
+//! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
+//! written. `now` never goes back.
+//!
+//! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
+//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `publish`, `fanout`,
+//! `transmit`.
+
+pub mod batch;
+mod cache;
+mod connection;
+pub mod counters;
+mod derived;
+pub mod effect;
+mod egress;
+mod fanout;
+mod frame_queue;
+mod hasher;
+pub mod history;
+pub mod home;
+mod log;
+pub mod market;
+mod outbox;
+mod publish;
+mod requests;
+mod session;
+mod subscribe;
+#[cfg(test)]
+mod tests;
+mod text_frame;
+mod timers;
+mod topics;
+mod transmit;
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use crate::model::ids::{ConnId, HomeId};
+use crate::model::time::Now;
+use crate::ws::receiver::ReceiveLimits;
+
+pub use cache::Cache;
+pub use counters::HubCounters;
+pub use effect::{Effect, Ending};
+pub use egress::Urgency;
+
+use batch::{Batch, Outgoing};
+use egress::Egress;
+use history::HistoryLimits;
+use home::{Home, HomeCounters};
+use outbox::Outbox;
+use publish::PendingPublish;
+use requests::PendingBatch;
+use session::Session;
+use subscribe::{Join, PendingSubscribe};
+use timers::{Armed, Wheel};
+use topics::Topics;
+
+/// Whether clients may publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    Anyone,
+    Nobody,
+}
+
+/// What the configuration sets of a hub.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    pub receive: ReceiveLimits,
+    /// Bytes of unsent frames on one connection; beyond this a lossless subscriber is closed.
+    pub queued_bytes_max: u32,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Between the connection and the end of its upgrade request, in nanoseconds.
+    pub handshake_timeout_ns: u64,
+    /// Without a byte received, in nanoseconds; 0 for no limit.
+    pub idle_timeout_ns: u64,
+    /// Without a byte received before a ping is sent, in nanoseconds; 0 for no pings.
+    pub ping_interval_ns: u64,
+    /// Between a ping and any byte received, in nanoseconds.
+    pub ping_timeout_ns: u64,
+    /// For the peer to take a close frame, and for one send to be taken at all, in nanoseconds.
+    pub close_timeout_ns: u64,
+    pub write_timeout_ns: u64,
+    pub history: HistoryLimits,
+    pub publishing: Publishing,
+}
+
+/// A slab whose keys carry a generation, for answers that come back later.
+#[derive(Debug)]
+struct Tickets<T> {
+    entries: Slab<(u32, T)>,
+    generation: u32,
+}
+
+impl<T> Default for Tickets<T> {
+    fn default() -> Tickets<T> {
+        Tickets { entries: Slab::new(), generation: 0 }
+    }
+}
+
+impl<T> Tickets<T> {
+    fn issue(&mut self, entry: T) -> batch::Ticket {
+        self.generation = self.generation.wrapping_add(1);
+        let slot = topics::narrow(self.entries.insert((self.generation, entry)));
+        batch::Ticket { slot, generation: self.generation }
+    }
+
+    fn redeem(&mut self, ticket: batch::Ticket) -> Option<T> {
+        let (generation, _) = self.entries.get(ticket.slot as usize)?;
+        (*generation == ticket.generation).then(|| self.entries.remove(ticket.slot as usize).1)
+    }
+
+    fn peek_mut(&mut self, ticket: batch::Ticket) -> Option<&mut T> {
+        let (generation, entry) = self.entries.get_mut(ticket.slot as usize)?;
+        (*generation == ticket.generation).then_some(entry)
+    }
+
+    fn peek(&self, ticket: batch::Ticket) -> Option<&T> {
+        let (generation, entry) = self.entries.get(ticket.slot as usize)?;
+        (*generation == ticket.generation).then_some(entry)
+    }
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Hub {
+    me: HomeId,
+    shards: u8,
+    config: HubConfig,
+    sessions: Vec<Option<Box<Session>>>,
+    egress: Egress,
+    topics: Topics,
+    cache: Cache,
+    /// Of the client topics that hash to this shard.
+    home: Home,
+    outbox: Outbox,
+    wheel: Wheel,
+    due: Vec<Armed>,
+    joins: Tickets<Join>,
+    subscribes: Tickets<PendingSubscribe>,
+    publishes: Tickets<PendingPublish>,
+    batches: Tickets<PendingBatch>,
+    /// Sessions with `*` subscriptions.
+    pattern_sessions: Vec<ConnId>,
+    effects: VecDeque<Effect>,
+    /// Connections to be closed as slow consumers once the fan-out at hand is through.
+    overflowed: Vec<(ConnId, fanout::Overflow)>,
+    /// Book subscriptions that are to be told again by a snapshot.
+    outrun: Vec<u32>,
+    /// A reply's payload while it is written, and its frame.
+    scratch: Vec<u8>,
+    now: Now,
+    counters: HubCounters,
+}
+
+impl Hub {
+    /// The hub of shard `me` of `shards`; the market's home is the one after the last shard.
+    #[must_use]
+    pub fn new(me: HomeId, shards: u8, config: HubConfig, now: Now) -> Hub {
+        let home = Home::new(me, config.history);
+        Hub {
+            me,
+            shards,
+            config,
+            sessions: Vec::new(),
+            egress: Egress::default(),
+            topics: Topics::default(),
+            cache: Cache::default(),
+            home,
+            outbox: Outbox::new(),
+            wheel: Wheel::new(now.mono_ns),
+            due: Vec::new(),
+            joins: Tickets::default(),
+            subscribes: Tickets::default(),
+            publishes: Tickets::default(),
+            batches: Tickets::default(),
+            pattern_sessions: Vec::new(),
+            effects: VecDeque::new(),
+            overflowed: Vec::new(),
+            outrun: Vec::new(),
+            scratch: Vec::new(),
+            now,
+            counters: HubCounters::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn counters(&self) -> HubCounters {
+        self.counters
+    }
+
+    #[must_use]
+    pub fn home_counters(&self) -> HomeCounters {
+        self.home.counters
+    }
+
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Connections that are open or closing.
+    #[must_use]
+    pub fn connection_count(&self) -> u64 {
+        self.counters.connections_opened_total - self.counters.connections_closed_total
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Ends the turn: what was published in it goes out, to this shard's own subscribers first.
+    pub fn seal(&mut self, now: Now) {
+        self.now = now;
+        loop {
+            if let Some(commands) = self.outbox.take_commands(self.me) {
+                self.apply_batch(self.me, &commands);
+            } else if let Some(data) = self.outbox.seal_data() {
+                if data.audience.contains(self.me) {
+                    self.apply_batch(self.me, &data);
+                }
+            } else {
+                break;
+            }
+        }
+        self.outbox.seal_commands();
+        self.settle_overflows();
+    }
+
+    /// The next batch to carry to other homes. Its `to` never holds this one.
+    pub fn poll_mesh(&mut self) -> Option<Outgoing> {
+        loop {
+            let mut outgoing = self.outbox.poll()?;
+            outgoing.to.remove(self.me);
+            if !outgoing.to.is_empty() {
+                return Some(outgoing);
+            }
+        }
+    }
+
+    /// Applies a batch of another home; those of one home come in the order in which it sealed them.
+    pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
+        self.now = now;
+        self.apply_batch(from, batch);
+        self.settle_overflows();
+    }
+
+    /// The data queue to a peer was full: what was for it is lost.
+    pub fn handle_lag(&mut self, peer: HomeId) {
+        self.outbox.lag(peer);
+    }
+
+    /// The data queue to a lagging peer has room again.
+    pub fn handle_room(&mut self, peer: HomeId) {
+        self.outbox.recover(peer, |_| {});
+    }
+
+    /// Peers that get no data until [`Hub::handle_room`].
+    #[must_use]
+    pub fn lagging(&self) -> crate::model::ids::HomeSet {
+        self.outbox.lagging()
+    }
+
+    fn venue(&self) -> HomeId {
+        HomeId(self.shards)
+    }
+
+    fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
+        let session = self.sessions.get_mut(conn.slot as usize)?.as_deref_mut()?;
+        (session.conn == conn).then_some(session)
+    }
+}

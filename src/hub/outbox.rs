@@ -1,0 +1,120 @@
+//! What a home says to the others in a turn: one data batch for all who listen, and one batch of commands per peer.
+//! PURE. Home: each shard and the venue.
+//!
+//! Invariants: batches leave in the order in which they were sealed; a lagging peer gets no data until it is told of
+//! the gap; commands are never held back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::limits;
+use crate::model::ids::{HomeId, HomeSet};
+
+use super::batch::{Batch, BatchPool, MeshLane, Outgoing, Record};
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    data: Arc<Batch>,
+    commands: Vec<Option<Arc<Batch>>>,
+    pool: BatchPool,
+    outgoing: VecDeque<Outgoing>,
+    lagging: HomeSet,
+    /// Gap notices sent: how often a peer fell so far behind that data for it was dropped.
+    pub(super) gaps_total: u64,
+}
+
+impl Outbox {
+    #[must_use]
+    pub(super) fn new() -> Outbox {
+        Outbox {
+            data: Arc::new(Batch::default()),
+            commands: (0..limits::HOMES_MAX).map(|_| None).collect(),
+            pool: BatchPool::default(),
+            outgoing: VecDeque::new(),
+            lagging: HomeSet::EMPTY,
+            gaps_total: 0,
+        }
+    }
+
+    /// The turn's data batch.
+    pub(super) fn data(&mut self) -> &mut Batch {
+        unshared(&mut self.data)
+    }
+
+    /// The turn's commands for one peer.
+    pub(super) fn command(&mut self, to: HomeId) -> &mut Batch {
+        let pool = &mut self.pool;
+        unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
+    }
+
+    /// Takes the commands for one peer without sending them: those of a home to itself.
+    pub(super) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
+        self.commands[to.index()].take()
+    }
+
+    /// Ends the turn's data batch and queues it for its audience; returns it for the home's own use. `None` if nothing
+    /// was said.
+    pub(super) fn seal_data(&mut self) -> Option<Arc<Batch>> {
+        if self.data.is_empty() {
+            return None;
+        }
+        let batch = std::mem::replace(&mut self.data, self.pool.take());
+        let to = HomeSet(batch.audience.0 & !self.lagging.0);
+        if !to.is_empty() {
+            self.outgoing.push_back(Outgoing { to, lane: MeshLane::Data, batch: Arc::clone(&batch) });
+        }
+        self.pool.sealed(Arc::clone(&batch));
+        Some(batch)
+    }
+
+    /// Ends the turn's commands and queues them.
+    pub(super) fn seal_commands(&mut self) {
+        for home in (0..64u8).map(HomeId) {
+            if let Some(batch) = self.commands[home.index()].take() {
+                let mut to = HomeSet::EMPTY;
+                to.insert(home);
+                self.outgoing.push_back(Outgoing { to, lane: MeshLane::Commands, batch: Arc::clone(&batch) });
+                self.pool.sealed(batch);
+            }
+        }
+    }
+
+    /// The next batch to carry.
+    pub(super) fn poll(&mut self) -> Option<Outgoing> {
+        self.outgoing.pop_front()
+    }
+
+    /// The data queue to `peer` was full: what was for it is lost, and so is all until [`Outbox::recover`].
+    pub(super) fn lag(&mut self, peer: HomeId) {
+        self.lagging.insert(peer);
+    }
+
+    #[must_use]
+    pub(super) fn lagging(&self) -> HomeSet {
+        self.lagging
+    }
+
+    /// The data queue to `peer` has room again: it is told of the gap, with `image` after the notice in the same batch.
+    pub(super) fn recover(&mut self, peer: HomeId, image: impl FnOnce(&mut Batch)) {
+        self.lagging.remove(peer);
+        self.gaps_total += 1;
+        let mut notice = self.pool.take();
+        let batch = unshared(&mut notice);
+        batch.records.push(Record::Gap { to: peer });
+        image(batch);
+        batch.audience.insert(peer);
+        let to = batch.audience;
+        self.outgoing.push_back(Outgoing { to, lane: MeshLane::Data, batch: Arc::clone(&notice) });
+        self.pool.sealed(notice);
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new()
+    }
+}
+
+fn unshared(batch: &mut Arc<Batch>) -> &mut Batch {
+    Arc::get_mut(batch).expect("a batch is shared only after it was sealed")
+}

@@ -1,0 +1,148 @@
+//! What clients publish: to the topic's home, sequenced there, and back to all who listen. PURE. Home: one shard.
+//! Invariant: the data of a message is one whole JSON value that the dialect has validated, so it can't break the
+//! frame that carries it; it is delivered byte for byte.
+
+use crate::dialect::json_rpc::{self, Failure};
+use crate::limits;
+use crate::model::channel::{TopicKey, TopicName};
+use crate::model::ids::{HomeId, Position, Seq, TopicId};
+
+use super::batch::{PublishRefusal, Record, Ticket};
+use super::home::HomeTopicSlot;
+use super::requests::ReplyTo;
+use super::text_frame::append_text_frame;
+use super::{Hub, Publishing};
+
+/// A message on its way to another shard, its topic's home.
+#[derive(Debug)]
+pub(super) struct PendingPublish {
+    reply_to: ReplyTo,
+    name: TopicName,
+}
+
+const TOPIC_PREFIX: &[u8] = b"topic.";
+
+impl Hub {
+    /// `topic/publish`.
+    pub(super) fn publish(&mut self, reply_to: ReplyTo, topic: &str, data: &[u8]) {
+        if self.config.publishing == Publishing::Nobody {
+            return self.reply_error(&reply_to, Failure::FORBIDDEN.because("publishing is turned off"));
+        }
+        let Some(name) = TopicName::parse(topic.as_bytes()) else {
+            let failure = Failure::INVALID_PARAMS.because("1 to 63 of A-Z a-z 0-9 _ - : / .").at("topic");
+            return self.reply_error(&reply_to, failure);
+        };
+        self.counters.messages_published_total += 1;
+        let known = self.session(reply_to.conn).and_then(|session| session.published_to.as_deref().copied());
+        let known = known.filter(|(known, _)| *known == name).map(|(_, id)| id);
+        let home = self.home_of_name(&name);
+        if home == self.me {
+            match self.sequence(name, known, data) {
+                Ok((id, position)) => {
+                    self.remember(&reply_to, name, known, id);
+                    self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
+                }
+                Err(refusal) => self.reply_error(&reply_to, failure(refusal)),
+            }
+            return;
+        }
+        let conn = reply_to.conn;
+        let full = self.publishes.entries.len() >= limits::REQUESTS_PENDING_MAX;
+        let Some(session) = self.session(conn) else { return };
+        if full || session.requests_pending >= limits::REQUESTS_PENDING_PER_CONNECTION_MAX {
+            return self
+                .reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
+        }
+        session.requests_pending += 1;
+        let ticket = self.publishes.issue(PendingPublish { reply_to, name });
+        let batch = self.outbox.command(home);
+        let data = batch.push_bytes(data);
+        batch.records.push(Record::Publish { ticket, name, topic: known, data });
+    }
+
+    /// Another shard's client publishes to a topic of this home.
+    pub(super) fn on_publish(
+        &mut self,
+        from: HomeId,
+        ticket: Ticket,
+        name: TopicName,
+        topic: Option<TopicId>,
+        data: &[u8],
+    ) {
+        let outcome = self.sequence(name, topic, data);
+        self.outbox.command(from).records.push(Record::Published { ticket, outcome });
+    }
+
+    /// The home has answered.
+    pub(super) fn on_published(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<(TopicId, Position), PublishRefusal>,
+    ) {
+        let Some(PendingPublish { reply_to, name }) = self.publishes.redeem(ticket) else { return };
+        if let Some(session) = self.session(reply_to.conn) {
+            session.requests_pending -= 1;
+        }
+        match outcome {
+            Ok((id, position)) => {
+                self.remember(&reply_to, name, None, id);
+                self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
+            }
+            Err(refusal) => self.reply_error(&reply_to, failure(refusal)),
+        }
+    }
+
+    /// Gives a message its place and encodes it, once.
+    fn sequence(
+        &mut self,
+        name: TopicName,
+        known: Option<TopicId>,
+        data: &[u8],
+    ) -> Result<(TopicId, Position), PublishRefusal> {
+        let slot = known.and_then(|id| self.home.resolve(id));
+        let slot: HomeTopicSlot = match slot {
+            Some(slot) => slot,
+            None => {
+                self.home.intern(TopicKey::Client(name), self.now).ok_or(PublishRefusal::TooManyTopics)?
+            }
+        };
+        let position = self.home.next_position(slot);
+        let mut channel = [0; TOPIC_PREFIX.len() + crate::model::channel::TOPIC_NAME_BYTES_MAX];
+        let channel_len = TOPIC_PREFIX.len() + name.as_bytes().len();
+        channel[..TOPIC_PREFIX.len()].copy_from_slice(TOPIC_PREFIX);
+        channel[TOPIC_PREFIX.len()..channel_len].copy_from_slice(name.as_bytes());
+        let unix_ns = self.now.unix_ns;
+        let out = self.outbox.data();
+        let frame = append_text_frame(&mut out.bytes, |bytes| {
+            json_rpc::open_notification(bytes, &channel[..channel_len]);
+            json_rpc::write_topic(bytes, data);
+            json_rpc::close_notification(bytes, position.epoch, position.seq, unix_ns);
+        });
+        self.home.publish(slot, Seq(0), frame, out, self.now);
+        Ok((self.home.id(slot), position))
+    }
+
+    /// The shard that sequences a topic.
+    pub(super) fn home_of_name(&self, name: &TopicName) -> HomeId {
+        let shard = name.hash() % u64::from(self.shards);
+        HomeId(u8::try_from(shard).expect("less than the number of shards"))
+    }
+
+    fn remember(&mut self, reply_to: &ReplyTo, name: TopicName, known: Option<TopicId>, id: TopicId) {
+        if known == Some(id) {
+            return;
+        }
+        if let Some(session) = self.session(reply_to.conn) {
+            match &mut session.published_to {
+                Some(place) => **place = (name, id),
+                None => session.published_to = Some(Box::new((name, id))),
+            }
+        }
+    }
+}
+
+fn failure(refusal: PublishRefusal) -> Failure {
+    match refusal {
+        PublishRefusal::TooManyTopics => Failure::RETRY.because("not sent: too many topics"),
+    }
+}

@@ -1,0 +1,279 @@
+//! Requests: each method of the dialect, answered from the cache or handed on. PURE. Home: one shard.
+//! Invariant: a request with an id gets exactly one reply, a notification none, and a batch one array of the replies
+//! of its requests; all that waits for another home is bounded before it is admitted.
+
+use crate::dialect::json_rpc::{
+    self, BatchReply, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps,
+};
+use crate::model::ids::{ConnId, InstrumentId};
+use crate::model::instrument::{InstrumentKind, Symbol};
+use crate::model::time::Now;
+
+use super::Hub;
+use super::batch::Ticket;
+use super::session::Heartbeat;
+use super::text_frame::replace_with_text_frame;
+
+/// Where a reply goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyTo {
+    pub(super) conn: ConnId,
+    /// `None` for a notification.
+    id: Option<ReplyId>,
+    batch: Option<Ticket>,
+    received: Now,
+}
+
+/// A request's id while its reply waits.
+#[derive(Clone, Copy)]
+struct ReplyId {
+    bytes: [u8; json_rpc::ID_BYTES_MAX],
+    len: u8,
+}
+
+impl std::fmt::Debug for ReplyId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_id().as_str())
+    }
+}
+
+impl ReplyId {
+    fn new(id: Id<'_>) -> ReplyId {
+        let text = id.as_str().as_bytes();
+        let mut bytes = [0; json_rpc::ID_BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text);
+        ReplyId { bytes, len: u8::try_from(text.len()).expect("an id is at most 128 bytes") }
+    }
+
+    fn as_id(&self) -> Id<'_> {
+        let text = &self.bytes[..usize::from(self.len)];
+        Id::echo(std::str::from_utf8(text).expect("an id was text when it came"))
+    }
+}
+
+/// A batch whose replies are not all known.
+#[derive(Debug)]
+pub(super) struct PendingBatch {
+    conn: ConnId,
+    text: Vec<u8>,
+    reply: BatchReply,
+    outstanding: usize,
+}
+
+impl Hub {
+    /// One text message.
+    pub(super) fn handle_text(&mut self, conn: ConnId, text: &[u8]) {
+        self.counters.messages_received_total += 1;
+        match json_rpc::decode(text) {
+            Incoming::Single(parsed) => self.handle_request(conn, parsed, None),
+            Incoming::Batch(requests) => {
+                let pending = PendingBatch {
+                    conn,
+                    text: Vec::new(),
+                    reply: BatchReply::default(),
+                    outstanding: requests.len(),
+                };
+                let batch = self.batches.issue(pending);
+                for request in requests {
+                    self.handle_request(conn, request, Some(batch));
+                }
+            }
+            Incoming::Invalid(failure) => {
+                let id = Some(ReplyId::new(Id::NULL));
+                let reply_to = ReplyTo { conn, id, batch: None, received: self.now };
+                self.reply_error(&reply_to, failure);
+            }
+        }
+    }
+
+    fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
+        self.counters.requests_total += 1;
+        let reply_to = ReplyTo { conn, id: parsed.id.map(ReplyId::new), batch, received: self.now };
+        match parsed.call {
+            Ok(method) => self.call(reply_to, method),
+            Err(failure) => self.reply_error(&reply_to, failure),
+        }
+    }
+
+    fn call(&mut self, reply_to: ReplyTo, method: Method<'_>) {
+        match method {
+            Method::Test { expected_result } => match expected_result.as_deref() {
+                Some("exception") => self.reply_error(&reply_to, Failure::EXCEPTION),
+                Some(_) | None => self.reply_with(&reply_to, json_rpc::write_version),
+            },
+            Method::Publish { topic, data } => self.publish(reply_to, &topic, data),
+            Method::Hello(hello) => {
+                if let Some(session) = self.session(reply_to.conn) {
+                    session.precision = hello.precision;
+                }
+                self.reply_with(&reply_to, json_rpc::write_version);
+            }
+            Method::Time => {
+                let unix_ns = self.now.unix_ns;
+                self.reply_with(&reply_to, |out| json_rpc::write_time(out, unix_ns));
+            }
+            Method::Status => self.reply_with(&reply_to, json_rpc::write_status),
+            Method::Currencies => self.reply_currencies(&reply_to),
+            Method::Instruments { currency, kind, expiry } => {
+                self.reply_instruments(&reply_to, currency.as_deref(), kind, expiry);
+            }
+            Method::Instrument { instrument_name } => {
+                self.reply_state(&reply_to, &instrument_name, |out, id, state| {
+                    json_rpc::write_instrument(out, id, &state.definition, state.state);
+                })
+            }
+            Method::Ticker { instrument_name } => {
+                self.reply_state(&reply_to, &instrument_name, |out, _, state| {
+                    json_rpc::write_ticker(out, state);
+                })
+            }
+            Method::OrderBook { instrument_name, depth } => {
+                self.reply_state(&reply_to, &instrument_name, |out, _, state| {
+                    json_rpc::write_order_book(out, state, depth);
+                });
+            }
+            Method::LastTrades(params) => self.reply_last_trades(&reply_to, &params),
+            Method::Subscribe(params) => self.subscribe(reply_to, &params),
+            Method::Unsubscribe { channels } => self.unsubscribe(&reply_to, &channels),
+            Method::UnsubscribeAll => {
+                self.unsubscribe_all(reply_to.conn);
+                self.reply_with(&reply_to, json_rpc::write_ok);
+            }
+            Method::SetHeartbeat { interval_s } => {
+                self.set_heartbeat(reply_to.conn, interval_s);
+                self.reply_with(&reply_to, json_rpc::write_ok);
+            }
+            Method::DisableHeartbeat => {
+                if let Some(session) = self.session(reply_to.conn) {
+                    session.heartbeat = None;
+                }
+                self.reply_with(&reply_to, json_rpc::write_ok);
+            }
+        }
+    }
+
+    fn set_heartbeat(&mut self, conn: ConnId, interval_s: u32) {
+        let now_ns = self.now.mono_ns;
+        let interval_ns = u64::from(interval_s) * 1_000_000_000;
+        if let Some(session) = self.session(conn) {
+            let due_ns = now_ns + interval_ns;
+            session.heartbeat = Some(Heartbeat { interval_ns, due_ns, tested: false });
+            self.arm_deadline(conn);
+        }
+    }
+
+    fn reply_currencies(&mut self, reply_to: &ReplyTo) {
+        let mut currencies: Vec<Symbol> = self
+            .cache
+            .instruments()
+            .flat_map(|(_, state)| [state.definition.base_currency, state.definition.quote_currency])
+            .collect();
+        currencies.sort_unstable();
+        currencies.dedup();
+        self.reply_with(reply_to, |out| json_rpc::write_currencies(out, &currencies));
+    }
+
+    fn reply_instruments(
+        &mut self,
+        reply_to: &ReplyTo,
+        currency: Option<&str>,
+        kind: Option<InstrumentKind>,
+        expiry: json_rpc::Expiry,
+    ) {
+        let now_ms = self.now.unix_ns / 1_000_000;
+        let cache = std::mem::take(&mut self.cache);
+        self.reply_with(reply_to, |out| {
+            let listed = cache.instruments().filter(|(_, state)| {
+                let definition = &state.definition;
+                let expired =
+                    definition.expiration_timestamp_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
+                // A recording's instruments have expired by now and still trade in it.
+                let expired = expired && state.state == crate::model::market::MarketState::Closed;
+                currency.is_none_or(|currency| {
+                    [definition.base_currency, definition.quote_currency]
+                        .iter()
+                        .any(|of| of.as_str() == currency)
+                }) && kind.is_none_or(|kind| definition.kind == kind)
+                    && expired == (expiry == json_rpc::Expiry::Expired)
+            });
+            json_rpc::write_instruments(out, listed.map(|(id, state)| (id, &*state.definition, state.state)));
+        });
+        self.cache = cache;
+    }
+
+    fn reply_last_trades(&mut self, reply_to: &ReplyTo, params: &LastTradesParams<'_>) {
+        self.reply_state(reply_to, &params.instrument_name, |out, _, state| {
+            json_rpc::write_last_trades(out, state, params);
+        });
+    }
+
+    /// A reply from the state of one instrument.
+    fn reply_state(
+        &mut self,
+        reply_to: &ReplyTo,
+        instrument_name: &str,
+        write: impl FnOnce(&mut Vec<u8>, InstrumentId, &crate::model::market::InstrumentState),
+    ) {
+        let found = Symbol::parse(instrument_name.as_bytes()).ok().and_then(|name| self.cache.find(&name));
+        let Some(id) = found else { return self.reply_error(reply_to, Failure::UNKNOWN_INSTRUMENT) };
+        let cache = std::mem::take(&mut self.cache);
+        self.reply_with(reply_to, |out| write(out, id, cache.state(id)));
+        self.cache = cache;
+    }
+
+    /// Sends a result.
+    pub(super) fn reply_with(&mut self, reply_to: &ReplyTo, write: impl FnOnce(&mut Vec<u8>)) {
+        self.reply(reply_to, |out, id, stamps| {
+            json_rpc::open_result(out, id);
+            write(out);
+            json_rpc::close_reply(out, stamps);
+        });
+    }
+
+    /// Sends an error.
+    pub(super) fn reply_error(&mut self, reply_to: &ReplyTo, failure: Failure) {
+        self.counters.requests_failed_total += 1;
+        self.reply(reply_to, |out, id, stamps| json_rpc::write_error(out, id, failure, stamps));
+    }
+
+    fn reply(&mut self, reply_to: &ReplyTo, write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps)) {
+        // A connection that is gone still ends its share of a batch.
+        let precision = self.session(reply_to.conn).map(|session| session.precision).unwrap_or_default();
+        let stamps =
+            Stamps { in_unix_ns: reply_to.received.unix_ns, out_unix_ns: self.now.unix_ns, precision };
+        if let Some(batch) = reply_to.batch {
+            return self.reply_in_batch(reply_to, batch, stamps, write);
+        }
+        let Some(id) = &reply_to.id else { return };
+        let mut frame = std::mem::take(&mut self.scratch);
+        replace_with_text_frame(&mut frame, |out| write(out, id.as_id(), stamps));
+        self.queue_reply(reply_to.conn, &frame);
+        self.scratch = frame;
+    }
+
+    fn reply_in_batch(
+        &mut self,
+        reply_to: &ReplyTo,
+        batch: Ticket,
+        stamps: Stamps,
+        write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps),
+    ) {
+        let Some(pending) = self.batches.peek_mut(batch) else { return };
+        if let Some(id) = &reply_to.id {
+            pending.reply.open_entry(&mut pending.text);
+            write(&mut pending.text, id.as_id(), stamps);
+        }
+        pending.outstanding -= 1;
+        if pending.outstanding > 0 {
+            return;
+        }
+        let Some(mut pending) = self.batches.redeem(batch) else { return };
+        pending.reply.close(&mut pending.text);
+        if !pending.text.is_empty() {
+            let mut frame = std::mem::take(&mut self.scratch);
+            replace_with_text_frame(&mut frame, |out| out.extend_from_slice(&pending.text));
+            self.queue_reply(pending.conn, &frame);
+            self.scratch = frame;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a shard's hub knows of one client. PURE. Home: one shard.
+
+use crate::dialect::json_rpc::Precision;
+use crate::model::channel::{DeliveryClass, MarketChannel, TopicName};
+use crate::model::ids::{ConnId, TopicId};
+use crate::model::time::Now;
+use crate::ws::receiver::Receiver;
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Before the upgrade: what has arrived of its request, if it came in parts.
+    Upgrading {
+        head: Vec<u8>,
+    },
+    Open,
+    /// A close frame or a refusal is on its way; nothing more is read.
+    Closing {
+        since_ns: u64,
+        ending_asked: bool,
+    },
+}
+
+/// A `*` subscription: applies to instruments that are listed later as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pattern {
+    pub(super) channel: MarketChannel,
+    pub(super) class: Option<DeliveryClass>,
+}
+
+/// Deribit's application heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heartbeat {
+    pub(super) interval_ns: u64,
+    pub(super) due_ns: u64,
+    /// A `test_request` was sent and nothing has been received since.
+    pub(super) tested: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) conn: ConnId,
+    pub(super) phase: Phase,
+    pub(super) receiver: Receiver,
+    pub(super) precision: Precision,
+    pub(super) subscriptions: Vec<u32>,
+    pub(super) patterns: Vec<Pattern>,
+    /// The topic that this client last published to, so that the next message to it needs no look-up by name.
+    pub(super) published_to: Option<Box<(TopicName, TopicId)>>,
+    /// Of the connection's entry in the timer wheel.
+    pub(super) deadline_token: u32,
+    pub(super) opened_ns: u64,
+    pub(super) received_ns: u64,
+    /// When the unanswered ping was sent.
+    pub(super) pinged_ns: Option<u64>,
+    pub(super) heartbeat: Option<Heartbeat>,
+    /// When the send that is under way was handed out.
+    pub(super) write_begun_ns: Option<u64>,
+    pub(super) requests_pending: u16,
+    pub(super) reading_paused: bool,
+}
+
+impl Session {
+    pub(super) fn new(conn: ConnId, receiver: Receiver, now: Now) -> Session {
+        Session {
+            conn,
+            phase: Phase::Upgrading { head: Vec::new() },
+            receiver,
+            precision: Precision::Microseconds,
+            subscriptions: Vec::new(),
+            patterns: Vec::new(),
+            published_to: None,
+            deadline_token: 0,
+            opened_ns: now.mono_ns,
+            received_ns: now.mono_ns,
+            pinged_ns: None,
+            heartbeat: None,
+            write_begun_ns: None,
+            requests_pending: 0,
+            reading_paused: false,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+}

@@ -1,0 +1,278 @@
+//! The topics that a shard listens to and who on the shard listens to them. PURE. Home: one shard.
+//!
+//! Invariants: a subscription stands in exactly one place: waiting for its topic's home (*joining*), waiting for a
+//! value to be sent (*stale*), in its topic's `followers`, which get each frame, or in its `watchers`, which are told
+//! that there is a newer value. `place` is its index there. A topic without subscriptions and joins is left.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
+use slab::Slab;
+
+use crate::model::channel::{DeliveryClass, MarketChannel, TopicKey};
+use crate::model::ids::{ConnId, Epoch, HomeId, Seq, TopicId};
+
+use super::hasher::FixedHasher;
+
+/// How a topic is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicKind {
+    /// The newest event says all there is to say: tickers, quotes, grouped books.
+    Value,
+    /// Events change a book; a snapshot says all there is to say.
+    Book,
+    /// Each event stands for itself: trades, what clients publish.
+    Events,
+}
+
+impl TopicKind {
+    pub(super) fn of(key: &TopicKey) -> TopicKind {
+        match key {
+            TopicKey::Client(_) => TopicKind::Events,
+            TopicKey::Market { channel, .. } => match channel {
+                MarketChannel::Ticker { .. } | MarketChannel::Quote | MarketChannel::GroupedBook { .. } => {
+                    TopicKind::Value
+                }
+                MarketChannel::Book { .. } => TopicKind::Book,
+                MarketChannel::Trades { .. } => TopicKind::Events,
+            },
+        }
+    }
+
+    pub(super) fn default_class(self) -> DeliveryClass {
+        match self {
+            TopicKind::Value | TopicKind::Book => DeliveryClass::Latest,
+            TopicKind::Events => DeliveryClass::Lossless,
+        }
+    }
+}
+
+/// One who gets each frame, or is told of each newer value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener {
+    pub(super) slot: u32,
+    pub(super) subscription: u32,
+    pub(super) class: DeliveryClass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicState {
+    /// The home has not answered yet.
+    Joining,
+    Live,
+    /// A gap: the home is asked what was missed, and frames are passed over until it has answered.
+    Recovering,
+}
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) key: TopicKey,
+    pub(super) kind: TopicKind,
+    pub(super) home: HomeId,
+    pub(super) id: Option<TopicId>,
+    pub(super) state: TopicState,
+    pub(super) epoch: Epoch,
+    /// The newest event that was seen.
+    pub(super) seq: Seq,
+    pub(super) change_id: Seq,
+    pub(super) followers: Vec<Listener>,
+    pub(super) watchers: Vec<Listener>,
+    /// Those who are owed a value before they may follow.
+    pub(super) stale: Vec<Listener>,
+    /// Joins that the home has not answered.
+    pub(super) joins: u32,
+    /// Subscriptions in all.
+    pub(super) subscriptions: u32,
+    /// The frame that says all there is to say as of `value_seq`.
+    pub(super) value: Vec<u8>,
+    pub(super) value_seq: Option<Seq>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SubscriptionState {
+    Joining,
+    /// In the connection's list of values unless the value has to come from the home first.
+    Stale {
+        place: u32,
+    },
+    Following {
+        place: u32,
+    },
+    Watching {
+        place: u32,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) conn: ConnId,
+    pub(super) topic: u32,
+    pub(super) class: DeliveryClass,
+    pub(super) state: SubscriptionState,
+    /// In the connection's list of values to send.
+    pub(super) listed: bool,
+    pub(super) next_listed: Option<u32>,
+    /// Asked for by name.
+    pub(super) named: bool,
+    /// Asked for by a `*` channel.
+    pub(super) by_pattern: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    pub(super) topics: Slab<Topic>,
+    pub(super) subscriptions: Slab<Subscription>,
+    by_key: HashMap<TopicKey, u32, BuildHasherDefault<FixedHasher>>,
+    /// By a connection's slot and a topic.
+    by_pair: HashMap<(u32, u32), u32, BuildHasherDefault<FixedHasher>>,
+    /// By home, then by the home's slot.
+    by_id: Vec<Vec<Option<u32>>>,
+}
+
+impl Topics {
+    pub(super) fn find(&self, key: &TopicKey) -> Option<u32> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The topic of an id; `None` if this shard does not listen, or listened to an earlier one in its place.
+    pub(super) fn find_id(&self, id: TopicId) -> Option<u32> {
+        let topic = (*self.by_id.get(id.home.index())?.get(id.slot as usize)?)?;
+        (self.topics[topic as usize].id == Some(id)).then_some(topic)
+    }
+
+    pub(super) fn insert(&mut self, key: TopicKey, home: HomeId) -> u32 {
+        let topic = self.topics.insert(Topic {
+            key,
+            kind: TopicKind::of(&key),
+            home,
+            id: None,
+            state: TopicState::Joining,
+            epoch: Epoch(0),
+            seq: Seq(0),
+            change_id: Seq(0),
+            followers: Vec::new(),
+            watchers: Vec::new(),
+            stale: Vec::new(),
+            joins: 0,
+            subscriptions: 0,
+            value: Vec::new(),
+            value_seq: None,
+        });
+        let topic = narrow(topic);
+        self.by_key.insert(key, topic);
+        topic
+    }
+
+    /// The home has told the topic's id.
+    pub(super) fn identify(&mut self, topic: u32, id: TopicId) {
+        let (home, slot) = (id.home.index(), id.slot as usize);
+        if self.by_id.len() <= home {
+            self.by_id.resize_with(home + 1, Vec::new);
+        }
+        let places = &mut self.by_id[home];
+        if places.len() <= slot {
+            places.resize(slot + 1, None);
+        }
+        places[slot] = Some(topic);
+        self.topics[topic as usize].id = Some(id);
+    }
+
+    /// Forgets a topic that nobody on this shard needs; returns its id if the home is to be told.
+    pub(super) fn remove(&mut self, topic: u32) -> Option<TopicId> {
+        let removed = self.topics.remove(topic as usize);
+        assert!(removed.subscriptions == 0 && removed.joins == 0, "a topic is left when nobody needs it");
+        self.by_key.remove(&removed.key);
+        if let Some(id) = removed.id {
+            self.by_id[id.home.index()][id.slot as usize] = None;
+        }
+        removed.id
+    }
+
+    pub(super) fn topic(&mut self, topic: u32) -> &mut Topic {
+        &mut self.topics[topic as usize]
+    }
+
+    pub(super) fn subscription(&mut self, subscription: u32) -> &mut Subscription {
+        &mut self.subscriptions[subscription as usize]
+    }
+
+    pub(super) fn subscribe(&mut self, conn: ConnId, topic: u32, class: DeliveryClass) -> u32 {
+        self.topics[topic as usize].subscriptions += 1;
+        let subscription = narrow(self.subscriptions.insert(Subscription {
+            conn,
+            topic,
+            class,
+            state: SubscriptionState::Joining,
+            listed: false,
+            next_listed: None,
+            named: false,
+            by_pattern: false,
+        }));
+        self.by_pair.insert((conn.slot, topic), subscription);
+        subscription
+    }
+
+    /// A connection's subscription to a topic.
+    pub(super) fn find_subscription(&self, conn: ConnId, topic: u32) -> Option<u32> {
+        self.by_pair.get(&(conn.slot, topic)).copied()
+    }
+
+    /// Gives the subscription each frame from now on.
+    pub(super) fn follow(&mut self, subscription: u32) {
+        let place = self.attach(subscription, |topic| &mut topic.followers);
+        self.subscriptions[subscription as usize].state = SubscriptionState::Following { place };
+    }
+
+    /// Tells the subscription of each newer value from now on.
+    pub(super) fn watch(&mut self, subscription: u32) {
+        let place = self.attach(subscription, |topic| &mut topic.watchers);
+        self.subscriptions[subscription as usize].state = SubscriptionState::Watching { place };
+    }
+
+    /// The subscription is owed a value before it may follow.
+    pub(super) fn make_stale(&mut self, subscription: u32) {
+        let place = self.attach(subscription, |topic| &mut topic.stale);
+        self.subscriptions[subscription as usize].state = SubscriptionState::Stale { place };
+    }
+
+    fn attach(&mut self, subscription: u32, list: impl FnOnce(&mut Topic) -> &mut Vec<Listener>) -> u32 {
+        self.detach(subscription);
+        let Subscription { conn, topic, class, .. } = self.subscriptions[subscription as usize];
+        let listeners = list(&mut self.topics[topic as usize]);
+        listeners.push(Listener { slot: conn.slot, subscription, class });
+        narrow(listeners.len() - 1)
+    }
+
+    /// Ends a subscription that stands in no connection's list of values.
+    pub(super) fn unsubscribe(&mut self, subscription: u32) {
+        self.detach(subscription);
+        let entry = self.subscriptions.remove(subscription as usize);
+        assert!(!entry.listed, "a listed subscription is unlisted first");
+        self.by_pair.remove(&(entry.conn.slot, entry.topic));
+        self.topics[entry.topic as usize].subscriptions -= 1;
+    }
+
+    fn detach(&mut self, subscription: u32) {
+        let entry = &self.subscriptions[subscription as usize];
+        let topic = &mut self.topics[entry.topic as usize];
+        let (listeners, place) = match entry.state {
+            SubscriptionState::Joining => return,
+            SubscriptionState::Stale { place } => (&mut topic.stale, place),
+            SubscriptionState::Following { place } => (&mut topic.followers, place),
+            SubscriptionState::Watching { place } => (&mut topic.watchers, place),
+        };
+        listeners.swap_remove(place as usize);
+        let Some(moved) = listeners.get(place as usize) else { return };
+        match &mut self.subscriptions[moved.subscription as usize].state {
+            SubscriptionState::Stale { place: at }
+            | SubscriptionState::Following { place: at }
+            | SubscriptionState::Watching { place: at } => *at = place,
+            SubscriptionState::Joining => panic!("a listener is not joining"),
+        }
+    }
+}
+
+/// A slab's key in 32 bits; the bounds on topics and subscriptions keep it there.
+pub(super) fn narrow(key: usize) -> u32 {
+    u32::try_from(key).expect("bounded far below 2^32")
+}

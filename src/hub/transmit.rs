@@ -1,0 +1,132 @@
+//! From the lanes of a connection to the bytes of its next send. PURE. Home: one shard.
+//! Invariant: a value is taken when the socket can take bytes, so it is the newest there is.
+
+use crate::model::channel::DeliveryClass;
+use crate::model::ids::ConnId;
+use crate::model::time::Now;
+
+use super::Hub;
+use super::effect::{Effect, Ending};
+use super::egress::{OutIs, Urgency};
+use super::session::Phase;
+use super::topics::{SubscriptionState, TopicKind};
+
+impl Hub {
+    /// The next connection with bytes to send and no send under way.
+    pub fn poll_ready(&mut self, urgency: Urgency) -> Option<ConnId> {
+        self.egress.poll_ready(urgency)
+    }
+
+    /// Whether some connection has something to send that is not urgent: what a paced flush would send.
+    #[must_use]
+    pub fn data_waits(&self) -> bool {
+        self.egress.data_waits()
+    }
+
+    /// A connection of [`Hub::poll_ready`] could not be served: it is ready still.
+    pub fn handle_unserved(&mut self, conn: ConnId) {
+        if self.egress.lanes_of(conn).is_some() {
+            self.egress.make_ready(conn.slot);
+        }
+    }
+
+    /// About how many bytes wait for a connection: what size of buffer serves.
+    #[must_use]
+    pub fn pending_bytes(&self, conn: ConnId) -> usize {
+        self.egress.pending_bytes(conn.slot)
+    }
+
+    /// Fills `out` with the connection's next bytes and returns their number; the connection is not ready again
+    /// before [`Hub::handle_sent`]. 0 if there is nothing to send after all.
+    ///
+    /// # Panics
+    /// If `out` is shorter than the largest control frame.
+    pub fn poll_transmit(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
+        assert!(out.len() >= 128, "a send takes at least a control frame");
+        let slot = conn.slot;
+        if self.egress.lanes_of(conn).is_none() {
+            return 0;
+        }
+        let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
+        if data_may_follow {
+            if self.egress.lanes(slot).values_first {
+                written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
+            }
+            if !self.egress.has_started(slot) {
+                written += self.egress.transmit_queue(slot, &mut out[written..], OutIs::at(written));
+            }
+            let behind = !self.egress.queue_is_empty(slot);
+            if !behind && !self.egress.has_started(slot) {
+                written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
+            }
+            self.egress.lanes(slot).values_first = behind;
+        }
+        if written > 0 {
+            self.egress.begin_write(slot);
+            self.counters.bytes_transmitted_total += written as u64;
+            let begun_ns = self.now.mono_ns;
+            if let Some(session) = self.session(conn) {
+                session.write_begun_ns = Some(begun_ns);
+            }
+            self.resume_reading(conn);
+        }
+        written
+    }
+
+    /// All bytes of the last [`Hub::poll_transmit`] are written.
+    pub fn handle_sent(&mut self, conn: ConnId, now: Now) {
+        self.now = now;
+        let Some(session) = self.session(conn) else { return };
+        session.write_begun_ns = None;
+        self.egress.end_write(conn.slot);
+        let drained = self.egress.is_drained(conn.slot);
+        if let Some(Phase::Closing { ending_asked, .. }) =
+            self.session(conn).map(|session| &mut session.phase)
+            && drained
+            && !*ending_asked
+        {
+            *ending_asked = true;
+            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+        }
+    }
+
+    fn transmit_values(&mut self, slot: u32, out: &mut [u8], out_is: OutIs) -> usize {
+        let mut written = 0;
+        while let Some(subscription) = self.egress.lanes(slot).values_head {
+            let entry = self.topics.subscription(subscription);
+            let (topic, class, state) = (entry.topic, entry.class, entry.state);
+            if self.topics.topic(topic).kind == TopicKind::Book && !self.egress.queue_is_empty(slot) {
+                // Earlier changes of this book may still be queued; its snapshot comes after them.
+                break;
+            }
+            if !self.refresh_value(topic) {
+                // An interval's book: the next boundary brings it.
+                self.egress.unlist_first(&mut self.topics.subscriptions, slot);
+                continue;
+            }
+            let value = &self.topics.topics[topic as usize].value;
+            let out_is = if written == 0 { out_is } else { OutIs::Begun };
+            let count = self.egress.transmit_value(slot, value, &mut out[written..], out_is);
+            if count == 0 {
+                break;
+            }
+            written += count;
+            self.counters.deliveries_total += 1;
+            self.egress.unlist_first(&mut self.topics.subscriptions, slot);
+            if let SubscriptionState::Stale { .. } = state {
+                let kind = self.topics.topic(topic).kind;
+                match (kind, class) {
+                    (TopicKind::Value, DeliveryClass::Latest) => self.topics.watch(subscription),
+                    (TopicKind::Value, DeliveryClass::Lossless)
+                    | (TopicKind::Book | TopicKind::Events, _) => {
+                        self.topics.follow(subscription);
+                    }
+                }
+            }
+            if self.egress.has_started(slot) {
+                break;
+            }
+        }
+        written
+    }
+}

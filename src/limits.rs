@@ -1,0 +1,82 @@
+//! Every bound that is not a key of the configuration, with its reason; relations between bounds are proved when
+//! compiling. PURE. Bounds that belong to one type's representation (a symbol's length, say) stand beside the type.
+
+/// Threads of a mesh: a [`crate::model::ids::HomeSet`] holds one bit for each.
+pub const HOMES_MAX: usize = 64;
+
+/// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
+pub const INSTRUMENTS_MAX: usize = 4096;
+
+/// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
+pub const TOPICS_PER_HOME_MAX: usize = 65_536;
+
+/// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
+/// its place again.
+pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;
+
+/// Topics looked at per turn when forgetting those that nobody listens to.
+pub const TOPICS_SWEPT_PER_TURN_MAX: usize = 64;
+
+/// Bytes of one segment of a shard's frame log. Small enough to be recycled soon, large enough that a turn's frames
+/// seldom cross from one into the next.
+pub const LOG_SEGMENT_BYTES: usize = 256 * 1024;
+
+/// Segments of a shard's frame log at most: what slow connections may pin in all (64 MiB). When all are pinned, the
+/// connections that pin the oldest are closed as slow consumers.
+pub const LOG_SEGMENTS_MAX: usize = 256;
+
+/// Frames that wait for connections of one shard, all together; 12 bytes each, in chunks.
+pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of unread replies at which a connection's requests are no longer read.
+pub const REPLY_BYTES_PAUSE: usize = 256 * 1024;
+/// Bytes of unread replies below which reading goes on.
+pub const REPLY_BYTES_RESUME: usize = 64 * 1024;
+/// Bytes of unread replies at which the connection is closed: what was read before the pause took effect still had to
+/// be answered.
+pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUSE < REPLY_BYTES_MAX);
+
+/// Bytes of unsent market data on a connection beyond which a book of class *latest* stops taking deltas and is told
+/// again by a snapshot.
+pub const BOOK_CONFLATE_BYTES: u32 = 64 * 1024;
+
+/// Bytes that one send may carry: lanes act at the boundaries of sends, so a longer one would let data delay a pong.
+pub const SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an upgrade request. Browsers stay below 2 KiB, cookies and tokens included below 8 KiB.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Requests of one shard that wait for another thread: subscribes and publishes.
+pub const REQUESTS_PENDING_MAX: usize = 65_536;
+/// Requests of one connection among them.
+pub const REQUESTS_PENDING_PER_CONNECTION_MAX: u16 = 256;
+
+/// Level updates that an interval's book may gather before the same price is folded.
+pub const INTERVAL_TOUCHES_MAX: usize = 16_384;
+
+/// Slots of the timer wheel and the length of one: deadlines are kept to a slot, which is well within what heartbeats
+/// and idle limits of seconds ask for.
+pub const WHEEL_SLOTS: usize = 1024;
+pub const WHEEL_SLOT_NS: u64 = 16_000_000;
+
+/// Batches that a sender keeps for reuse.
+pub const BATCHES_KEPT_MAX: usize = 4096;
+/// Bytes above which a batch's buffer is not kept but freed.
+pub const BATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
+pub const BATCHES_PER_TURN_MAX: usize = 64;
+/// Batches that a mesh queue holds. Data beyond this is a gap that the receiver recovers from; the queue of commands is
+/// never longer than the requests in flight, which are bounded above.
+pub const MESH_DATA_BATCHES_MAX: usize = 1024;
+pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
+
+/// Feed events that the venue takes in one turn, and bytes after which it ends the turn early: bounds of one batch.
+pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
+
+/// How often a thread that has something to retry (a full queue, a send without a buffer) looks again.
+pub const RETRY_NS: u64 = 1_000_000;
+
+/// How long a shard waits at a stop for clients to take their close frames.
+pub const STOP_TIMEOUT_NS: u64 = 2_000_000_000;

@@ -1,0 +1,118 @@
+//! What a client can do wrong after the handshake, and the close code it earns.
+//!
+//! PURE. Allocates: never. Invariant: `reason` fits a close frame (RFC 6455 §5.5: 123 bytes).
+
+use super::CloseCode;
+
+/// A breach of RFC 6455 or of our limits. The connection is failed with [`Fault::close_code`] (RFC 6455 §7.1.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A reserved bit is set, and no extension was negotiated (§5.2).
+    ReservedBits,
+    /// An opcode of 3 to 7 or 11 to 15 (§5.2).
+    ReservedOpcode,
+    /// A control frame without FIN (§5.5).
+    ControlFragmented,
+    /// A control frame of more than 125 bytes (§5.5).
+    ControlTooLong,
+    /// A continuation frame while no message is open (§5.4).
+    ContinuationWithoutStart,
+    /// A text or binary frame while a fragmented message is open (§5.4).
+    DataWithinMessage,
+    /// A client's frame without a mask (§5.1).
+    NotMasked,
+    /// A payload length in more bytes than it needs (§5.2).
+    LengthNotMinimal,
+    /// A 64-bit payload length with its most significant bit set (§5.2).
+    LengthOverflow,
+    /// A data frame longer than `frame_bytes_max` (§10.4).
+    FrameTooBig,
+    /// A message longer than `message_bytes_max` (§10.4).
+    MessageTooBig,
+    /// A message of more frames than `fragments_max` (§10.4).
+    TooManyFragments,
+    /// A text message that is not UTF-8 (§8.1).
+    TextNotUtf8,
+    /// A close payload of one byte (§5.5.1).
+    CloseTruncated,
+    /// A close code that may not be sent (§7.4).
+    CloseCodeIllegal,
+    /// A close reason that is not UTF-8 (§5.5.1, §8.1).
+    CloseReasonNotUtf8,
+}
+
+impl Fault {
+    /// Every fault, in the order a frame's bytes reveal them.
+    pub const ALL: [Self; 16] = [
+        Self::ReservedBits,
+        Self::ReservedOpcode,
+        Self::ControlFragmented,
+        Self::ControlTooLong,
+        Self::ContinuationWithoutStart,
+        Self::DataWithinMessage,
+        Self::NotMasked,
+        Self::LengthNotMinimal,
+        Self::LengthOverflow,
+        Self::FrameTooBig,
+        Self::MessageTooBig,
+        Self::TooManyFragments,
+        Self::TextNotUtf8,
+        Self::CloseTruncated,
+        Self::CloseCodeIllegal,
+        Self::CloseReasonNotUtf8,
+    ];
+
+    /// The close code to answer with.
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::ReservedBits | Self::ReservedOpcode | Self::NotMasked => CloseCode::PROTOCOL_ERROR,
+            Self::ControlFragmented | Self::ControlTooLong => CloseCode::PROTOCOL_ERROR,
+            Self::ContinuationWithoutStart | Self::DataWithinMessage => CloseCode::PROTOCOL_ERROR,
+            Self::LengthNotMinimal | Self::LengthOverflow => CloseCode::PROTOCOL_ERROR,
+            Self::CloseTruncated | Self::CloseCodeIllegal => CloseCode::PROTOCOL_ERROR,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::FrameTooBig | Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
+        }
+    }
+
+    /// The close reason to answer with.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved bits set, but no extension was negotiated",
+            Self::ReservedOpcode => "reserved opcode",
+            Self::ControlFragmented => "fragmented control frame",
+            Self::ControlTooLong => "control frame longer than 125 bytes",
+            Self::ContinuationWithoutStart => "continuation frame without a message to continue",
+            Self::DataWithinMessage => "new message before the fragmented one ended",
+            Self::NotMasked => "frame from a client is not masked",
+            Self::LengthNotMinimal => "payload length not in its shortest form",
+            Self::LengthOverflow => "payload length with its most significant bit set",
+            Self::FrameTooBig => "frame too big",
+            Self::MessageTooBig => "message too big",
+            Self::TooManyFragments => "message in too many fragments",
+            Self::TextNotUtf8 => "text message is not UTF-8",
+            Self::CloseTruncated => "close payload of one byte",
+            Self::CloseCodeIllegal => "close code that may not be sent",
+            Self::CloseReasonNotUtf8 => "close reason is not UTF-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::close::REASON_BYTES_MAX;
+
+    #[test]
+    fn every_fault_has_a_close_code_that_may_be_sent_and_a_reason_that_fits() {
+        for fault in Fault::ALL {
+            assert_eq!(
+                CloseCode::received(fault.close_code().value()),
+                Some(fault.close_code()),
+                "{fault:?}"
+            );
+            assert!(!fault.reason().is_empty() && fault.reason().len() <= REASON_BYTES_MAX, "{fault:?}");
+        }
+    }
+}
