@@ -5,7 +5,7 @@
 //! no ring of the bell is lost. It would take 2^64 rings to fill it.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -30,6 +30,12 @@ impl Doorbell {
         // An eventfd write of 8 bytes can only fail with EAGAIN, when the counter is full: then it is readable and
         // the ring is awake.
         let _ = nix::unistd::write(&*self.fd, &1_u64.to_ne_bytes());
+    }
+}
+
+impl AsFd for Doorbell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

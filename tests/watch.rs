@@ -1,5 +1,6 @@
 //! `tickring watch` as a process, against a small server on a real socket.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
