@@ -202,13 +202,14 @@ fn time_of_day(timestamp_ms: u64) -> String {
 pub(super) fn rate_line(
     updates_per_s: u64,
     updates: u64,
-    missed: u64,
+    skipped: u64,
     place: &str,
     layout: Layout,
 ) -> String {
-    let ink = if missed == 0 { Ink::Dim } else { Ink::Ask };
-    layout
-        .paint(ink, &format!("{updates_per_s} updates/s, {updates} in all, {missed} missed by seq, {place}"))
+    layout.paint(
+        Ink::Dim,
+        &format!("{updates_per_s} updates/s, {updates} in all, {skipped} skipped by seq, {place}"),
+    )
 }
 
 #[cfg(test)]
@@ -282,6 +283,6 @@ mod tests {
     fn colours_only_when_asked() {
         let colour = Layout { colour: Colour::Ansi, ..PLAIN };
         assert!(line("topic.t", None, "1", colour).contains("\x1b[1;36mtopic.t   \x1b[0m"));
-        assert_eq!(rate_line(5, 9, 0, "ws://h", PLAIN), "5 updates/s, 9 in all, 0 missed by seq, ws://h");
+        assert_eq!(rate_line(5, 9, 0, "ws://h", PLAIN), "5 updates/s, 9 in all, 0 skipped by seq, ws://h");
     }
 }

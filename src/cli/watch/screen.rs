@@ -98,7 +98,7 @@ impl Screen {
             let per_s = u128::from(updates) * 1_000_000_000 / u128::from(elapsed_ns);
             let per_s = u64::try_from(per_s).unwrap_or(u64::MAX);
             self.hide_rate()?;
-            let line = format::rate_line(per_s, totals.updates, totals.missed, &self.place, self.layout);
+            let line = format::rate_line(per_s, totals.updates, totals.skipped, &self.place, self.layout);
             write!(self.out, "{line}")?;
             self.rate_shown = true;
             (self.rated_at_ns, self.rated_updates) = (now_ns, totals.updates);

@@ -34,8 +34,8 @@ pub(super) struct Update<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub updates: u64,
-    /// Sequence numbers that were skipped.
-    pub missed: u64,
+    /// Sequence numbers that did not come: conflated where the channel's class allows it (tickers, quotes), else lost.
+    pub skipped: u64,
 }
 
 #[derive(Debug)]
@@ -179,7 +179,7 @@ impl Session {
     fn advance(&mut self, channel: &str, next: Position) {
         match self.positions.get_mut(channel) {
             Some(at) if at.epoch == next.epoch => {
-                self.totals.missed += next.seq.saturating_sub(at.seq).saturating_sub(1);
+                self.totals.skipped += next.seq.saturating_sub(at.seq).saturating_sub(1);
                 // A repetition, as of a snapshot, does not move it back.
                 at.seq = at.seq.max(next.seq);
             }
@@ -221,10 +221,19 @@ impl Session {
         }
         let resumed: BTreeMap<String, Resumed> =
             resumed.and_then(|resumed| sonic_rs::from_str(resumed.as_raw_str()).ok()).unwrap_or_default();
-        for (channel, outcome) in resumed {
-            if !outcome.recovered {
-                self.positions.remove(&channel);
-                notes.push(format!("{channel} could not be resumed: it begins anew, something was missed"));
+        let lost: Vec<String> = resumed
+            .into_iter()
+            .filter(|(_, outcome)| !outcome.recovered)
+            .map(|(channel, _)| channel)
+            .collect();
+        for channel in &lost {
+            self.positions.remove(channel);
+        }
+        match lost.as_slice() {
+            [] => {}
+            [channel] => notes.push(format!("{channel} begins anew, it could not be resumed")),
+            [first, rest @ ..] => {
+                notes.push(format!("{first} and {} more begin anew, they could not be resumed", rest.len()));
             }
         }
         Reaction::Subscribed(notes)
@@ -294,7 +303,7 @@ mod tests {
         for (epoch, seq) in [(1, 5), (1, 6), (1, 9), (1, 9), (2, 1), (2, 2)] {
             session.handle(&notification("a", epoch, seq));
         }
-        assert_eq!(session.totals, Totals { updates: 6, missed: 2 });
+        assert_eq!(session.totals, Totals { updates: 6, skipped: 2 });
     }
 
     #[test]
@@ -329,7 +338,7 @@ mod tests {
         let reply = r#"{"id":1,"result":["a"],"resumed":{"a":{"recovered":false}}}"#;
         assert!(matches!(session.handle(reply), Reaction::Subscribed(notes) if notes.len() == 1));
         session.handle(&notification("a", 1, 50));
-        assert_eq!(session.totals.missed, 0);
+        assert_eq!(session.totals.skipped, 0);
     }
 
     #[test]
