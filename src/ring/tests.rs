@@ -15,7 +15,7 @@ fn ring(connections_max: u32, submissions_max: u32) -> (Ring, SocketAddr) {
         send_large_buffers: 1,
         ..RingConfig::default()
     };
-    let mut ring = Ring::new(&config).unwrap();
+    let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
     let listener =
         Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &ListenerOptions::default()).unwrap();
     let address = listener.address();
