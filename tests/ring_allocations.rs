@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use tickring::doorbell::Doorbell;
 use tickring::ring::{Event, How, Listener, ListenerOptions, Ring, RingConfig, Transmit, Wait};
 
 /// The system's allocator, counting what the present thread asks it for.
@@ -36,7 +37,8 @@ static COUNTING: Counting = Counting;
 
 #[test]
 fn a_warm_ring_allocates_nothing() {
-    let mut ring = Ring::new(&RingConfig { connections_max: 64, ..RingConfig::default() }).unwrap();
+    let config = RingConfig { connections_max: 64, ..RingConfig::default() };
+    let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener::bind(any_port, &ListenerOptions::default()).unwrap();
     let address = listener.address();

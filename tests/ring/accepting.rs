@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use tickring::doorbell::Doorbell;
 use tickring::ring::{Event, How, LISTENERS_MAX, Listener, Ring, RingConfig, RingError, Wait};
 
 use crate::driven::{Driven, OPTIONS, any_port, small};
@@ -106,7 +107,7 @@ fn a_ring_that_stopped_accepting_refuses() {
 
 #[test]
 fn listeners_are_told_apart_and_bounded() {
-    let mut ring = Ring::new(&small()).unwrap();
+    let mut ring = Ring::new(&small(), Doorbell::new().unwrap()).unwrap();
     let mut addresses = Vec::new();
     for index in 0..LISTENERS_MAX {
         let listener = Listener::bind(any_port(), &OPTIONS).unwrap();

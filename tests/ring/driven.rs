@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use tickring::doorbell::Doorbell;
 use tickring::model::ids::ConnId;
 use tickring::ring::{Event, Listener, ListenerOptions, Ring, RingConfig, Transmit, Wait};
 
@@ -44,7 +45,7 @@ pub(crate) struct Driven {
 
 impl Driven {
     pub(crate) fn new(config: RingConfig) -> Driven {
-        let mut ring = Ring::new(&config).unwrap();
+        let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
         let listener = Listener::bind(any_port(), &OPTIONS).unwrap();
         let address = listener.address();
         ring.listen(listener).unwrap();

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use tickring::doorbell::Doorbell;
 use tickring::model::ids::ConnId;
-use tickring::ring::{Doorbell, Event, How, Listener, Ring, RingConfig, RingCounters, Transmit, Wait};
+use tickring::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, Transmit, Wait};
 
 use crate::driven::{OPTIONS, any_port};
 
@@ -37,7 +38,7 @@ impl EchoServer {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let mut ring = Ring::new(&config).unwrap();
+            let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
             let listener = Listener::bind(address, &OPTIONS).unwrap();
             ready.send((listener.address(), ring.doorbell())).unwrap();
             ring.listen(listener).unwrap();

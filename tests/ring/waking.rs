@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::mpsc;
 
+use tickring::doorbell::Doorbell;
 use tickring::ring::{Event, Ring, Wait};
 
 use crate::driven::{Driven, small};
@@ -12,7 +13,7 @@ fn the_doorbell_wakes_a_parked_ring() {
     let (ready, started) = mpsc::channel();
     let (woken, wakes) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let mut ring = Ring::new(&small()).unwrap();
+        let mut ring = Ring::new(&small(), Doorbell::new().unwrap()).unwrap();
         ready.send(ring.doorbell()).unwrap();
         let mut left = 1000;
         while left > 0 {
