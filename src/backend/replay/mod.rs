@@ -225,6 +225,7 @@ impl Replay {
                 let due_mono_ns = origin.mono_ns.saturating_add(after);
                 self.stage = Stage::Telling { next: 0, due_mono_ns, at_end: false };
             }
+            Step::Snapshot => self.stage = Stage::Telling { next: 0, due_mono_ns: 0, at_end: false },
             Step::End => self.end()?,
         }
         Ok(())

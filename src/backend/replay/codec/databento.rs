@@ -73,6 +73,7 @@ impl Frames {
 
     fn next(&mut self) -> Result<Option<RecordRef<'_>>, Fault> {
         loop {
+            self.check_record_length()?;
             match self.fsm.process() {
                 ProcessResult::Record(()) => {
                     self.records_read += 1;
@@ -89,6 +90,18 @@ impl Frames {
                 ProcessResult::Err(error) => return Err(self.fault(&error.to_string())),
                 ProcessResult::Metadata(_) => return Err(self.fault("metadata in the middle of the file")),
             }
+        }
+    }
+
+    /// Refuses a length after which the next record would begin where none can: every record of the format is whole
+    /// words of eight bytes, and `dbn` 0.73 asserts so instead of saying so. The first byte is the length in words of
+    /// four.
+    fn check_record_length(&self) -> Result<(), Fault> {
+        match self.fsm.data().first() {
+            Some(words) if !words.is_multiple_of(2) => {
+                Err(self.fault(&format!("a length of {} bytes is not a record's", u32::from(*words) * 4)))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -281,7 +294,10 @@ impl DbnDecoder {
         } else if out.events.len() < MOMENT_EVENTS_MAX {
             return Ok(Step::Quiet);
         }
-        Ok(self.moment(message.ts_recv, out))
+        match self.moment(message.ts_recv, out) {
+            Step::Moment { .. } if message.flags.is_snapshot() => Ok(Step::Snapshot),
+            step => Ok(step),
+        }
     }
 
     fn read_mbp1(&mut self, message: &Mbp1Msg, out: &mut FeedBuffer) -> Result<Step, String> {

@@ -47,6 +47,8 @@ pub enum Step {
     Quiet,
     /// The buffer has what happened at this recorded time, in nanoseconds since 1970.
     Moment { recorded_ns: u64 },
+    /// The buffer has what stood before the recorded time began: due at once, however long nothing happens after it.
+    Snapshot,
     /// There are no more records; the buffer may hold what the last ones left.
     End,
 }
