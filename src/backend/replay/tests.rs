@@ -4,7 +4,7 @@ use ::dbn::encode::dbn::Encoder;
 use ::dbn::encode::{DbnEncodable, EncodeRecord};
 use ::dbn::{
     BidAskPair, FlagSet, MappingInterval, MboMsg, Mbp10Msg, Metadata, MetadataBuilder, RecordHeader, SType,
-    Schema, SymbolMapping, TradeMsg, UNDEF_PRICE, flags, rtype,
+    Schema, SymbolMapping, TradeMsg, UNDEF_PRICE, flags, rtype, v1, v2, v3,
 };
 
 use super::*;
@@ -103,8 +103,13 @@ fn metadata(schema: Schema) -> Metadata {
 }
 
 fn encode<R: DbnEncodable>(schema: Schema, records: &[R]) -> Vec<u8> {
+    encode_version(::dbn::DBN_VERSION, schema, records)
+}
+
+fn encode_version<R: DbnEncodable>(version: u8, schema: Schema, records: &[R]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, &metadata(schema)).unwrap();
+    let metadata = Metadata { version, ..metadata(schema) };
+    let mut encoder = Encoder::new(&mut bytes, &metadata).unwrap();
     for record in records {
         encoder.encode_record(record).unwrap();
     }
@@ -385,11 +390,67 @@ fn speeds_are_factors_or_max() {
     }
 }
 
+/// The same contract as each version of the format defines it.
+fn definitions() -> [(u8, Vec<u8>); 3] {
+    let symbol = |letters: &mut [std::ffi::c_char]| letters[..2].copy_from_slice(&[c('E'), c('S')]);
+    let hd = RecordHeader::new::<v3::InstrumentDefMsg>(rtype::INSTRUMENT_DEF, 1, 7, START_NS);
+    let tick = UNIT / 4;
+    let mut first =
+        v1::InstrumentDefMsg { min_price_increment: tick, ts_recv: START_NS, ..Default::default() };
+    let mut second =
+        v2::InstrumentDefMsg { min_price_increment: tick, ts_recv: START_NS, ..Default::default() };
+    let mut third =
+        v3::InstrumentDefMsg { min_price_increment: tick, ts_recv: START_NS, ..Default::default() };
+    for header in [&mut first.hd, &mut second.hd, &mut third.hd] {
+        header.instrument_id = hd.instrument_id;
+    }
+    symbol(&mut first.raw_symbol);
+    symbol(&mut second.raw_symbol);
+    symbol(&mut third.raw_symbol);
+    [
+        (1, encode_version(1, Schema::Definition, &[first])),
+        (2, encode_version(2, Schema::Definition, &[second])),
+        (3, encode_version(3, Schema::Definition, &[third])),
+    ]
+}
+
+#[test]
+fn definitions_of_all_versions_name_instruments_and_their_increments() {
+    for (version, bytes) in definitions() {
+        let source = Memory { name: "a.dbn", bytes };
+        let mut replay = Replay::open(Box::new(source), Speed::Max, AtEnd::Finish).unwrap();
+        let mut out = FeedBuffer::default();
+        replay.poll(Now::default(), &mut out, 9).unwrap_or_else(|error| panic!("version {version}: {error}"));
+        let FeedEvent::Listed { definition } = &out.events[0] else { panic!("{:?}", out.events) };
+        assert_eq!((definition.name.as_str(), definition.tick_size), ("ES", Price(UNIT / 4)));
+        assert_eq!((definition.price_decimals, definition.expiration_timestamp_ms), (2, None));
+    }
+}
+
+/// `dbn` itself panics on both.
+#[test]
+fn lengths_that_are_no_record_s_are_refused() {
+    let mut odd = encode(Schema::Mbo, &[mbo('A', 'B', 1, 1_000, 5)]);
+    let at = odd.len() - size_of::<MboMsg>();
+    odd[at] = 13;
+    let error = play("a.dbn", odd).map(|_| ()).unwrap_err();
+    assert_eq!(error, "a.dbn: record 1: a length of 52 bytes is not a record's");
+    let [(_, mut short), ..] = definitions();
+    let at = short.len() - size_of::<v1::InstrumentDefMsg>();
+    short[at] = 8;
+    let error = play("a.dbn", short).map(|_| ()).unwrap_err();
+    assert!(error.starts_with("a.dbn: record 1: ") && error.contains("insufficient length"), "{error}");
+}
+
 #[test]
 fn no_byte_that_is_changed_makes_it_panic_or_hang() {
     let whole = encode(Schema::Mbo, &(1..6).map(|id| mbo('A', 'B', id, 1_000, 5)).collect::<Vec<_>>());
     let csv = b"20200101 170000065,1.121200,1.121720,0\n20200101 170000066,1.121200,1.121720,0\n".to_vec();
-    for (name, original) in [("a.dbn", whole), ("a.csv", csv)] {
+    let [(_, first), (_, second), (_, third)] = definitions();
+    let orders_1 = encode_version(1, Schema::Mbo, &[mbo('A', 'B', 1, 1_000, 5), mbo('C', 'B', 1, 1_000, 5)]);
+    for (name, original) in
+        [("a.dbn", whole), ("a.csv", csv), ("1", first), ("2", second), ("3", third), ("o", orders_1)]
+    {
         for at in 0..original.len() {
             for byte in [0, 1, 0x7f, 0x80, 0xff, original[at] ^ 1] {
                 let mut bytes = original.clone();

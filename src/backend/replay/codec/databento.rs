@@ -10,6 +10,7 @@ use ::dbn::decode::dbn::fsm::{DbnFsm, ProcessResult};
 use ::dbn::{
     Action, InstrumentClass, InstrumentDefMsg, MboMsg, Mbp1Msg, Mbp10Msg, Metadata, RecordRef, Schema,
     Side as DbnSide, SymbolMappingMsg, TradeMsg, TsSymbolMap, UNDEF_PRICE, UNDEF_TIMESTAMP,
+    VersionUpgradePolicy, v1, v2,
 };
 
 use super::levels::{TopTen, amount, level};
@@ -36,16 +37,26 @@ struct Frames {
     chunk: Vec<u8>,
     /// Records read so far; the last one's number, counted from 1.
     records_read: u64,
+    /// The format's, 1 to 3; definitions and mappings differ.
+    version: u8,
 }
 
 impl Frames {
     fn open(bytes: Bytes) -> Result<(Frames, Metadata), Fault> {
-        let fsm = DbnFsm::new(DbnFsm::DEFAULT_BUF_SIZE, DbnFsm::DEFAULT_BUF_SIZE);
-        let mut frames = Frames { bytes, fsm, chunk: vec![0; CHUNK_BYTES], records_read: 0 };
+        // As it is: `dbn` 0.73 panics when it upgrades a record that is too short for its kind, see `Record::of`.
+        let fsm = DbnFsm::builder()
+            .compat_size(0)
+            .upgrade_policy(VersionUpgradePolicy::AsIs)
+            .build()
+            .map_err(|error| Fault::file(error.to_string()))?;
+        let mut frames = Frames { bytes, fsm, chunk: vec![0; CHUNK_BYTES], records_read: 0, version: 0 };
         frames.check_length()?;
         loop {
             match frames.fsm.process() {
-                ProcessResult::Metadata(metadata) => return Ok((frames, metadata)),
+                ProcessResult::Metadata(metadata) => {
+                    frames.version = metadata.version;
+                    return Ok((frames, metadata));
+                }
                 ProcessResult::ReadMore(_) => {
                     if frames.read_more()? == 0 {
                         return Err(Fault::file("its metadata is cut off: the file is truncated"));
@@ -225,11 +236,12 @@ impl DbnDecoder {
     }
 
     pub fn read(&mut self, out: &mut FeedBuffer) -> Result<Step, Fault> {
+        let version = self.frames.version;
         let Some(record) = self.frames.next()? else {
             return self.end(out);
         };
         // Copied, so that the books can be changed while it is looked at; 368 bytes at most.
-        let record = Record::of(&record);
+        let record = Record::of(&record, version);
         let place = Place::Record(self.frames.records_read);
         let fault = |reason: String| Fault { place, reason };
         match record.map_err(fault)? {
@@ -294,10 +306,9 @@ impl DbnDecoder {
         } else if out.events.len() < MOMENT_EVENTS_MAX {
             return Ok(Step::Quiet);
         }
-        match self.moment(message.ts_recv, out) {
-            Step::Moment { .. } if message.flags.is_snapshot() => Ok(Step::Snapshot),
-            step => Ok(step),
-        }
+        let step = self.moment(message.ts_recv, out);
+        let stood_before = message.flags.is_snapshot() && step != Step::Quiet;
+        Ok(if stood_before { Step::Snapshot } else { step })
     }
 
     fn read_mbp1(&mut self, message: &Mbp1Msg, out: &mut FeedBuffer) -> Result<Step, String> {
@@ -399,7 +410,7 @@ enum Record {
 
 impl Record {
     /// A record of a known kind that is too short for it is an error.
-    fn of(record: &RecordRef<'_>) -> Result<Record, String> {
+    fn of(record: &RecordRef<'_>, version: u8) -> Result<Record, String> {
         let broken = |error: ::dbn::Error| error.to_string();
         Ok(if record.has::<MboMsg>() {
             Record::Mbo(record.try_get::<MboMsg>().map_err(broken)?.clone())
@@ -410,11 +421,21 @@ impl Record {
         } else if record.has::<TradeMsg>() {
             Record::Trade(record.try_get::<TradeMsg>().map_err(broken)?.clone())
         } else if record.has::<InstrumentDefMsg>() {
-            Record::Definition(Box::new(record.try_get::<InstrumentDefMsg>().map_err(broken)?.clone()))
+            let message = match version {
+                1 => record.try_get::<v1::InstrumentDefMsg>().map(InstrumentDefMsg::from),
+                2 => record.try_get::<v2::InstrumentDefMsg>().map(InstrumentDefMsg::from),
+                _ => record.try_get::<InstrumentDefMsg>().cloned(),
+            };
+            Record::Definition(Box::new(message.map_err(broken)?))
         } else if record.has::<SymbolMappingMsg>() {
-            let message = record.try_get::<SymbolMappingMsg>().map_err(broken)?;
-            let symbol = message.stype_out_symbol().map_err(broken)?.to_owned();
-            Record::Mapping { instrument_id: message.hd.instrument_id, symbol }
+            let symbol = match version {
+                1 => {
+                    record.try_get::<v1::SymbolMappingMsg>().and_then(v1::SymbolMappingMsg::stype_out_symbol)
+                }
+                _ => record.try_get::<SymbolMappingMsg>().and_then(SymbolMappingMsg::stype_out_symbol),
+            };
+            let symbol = symbol.map_err(broken)?.to_owned();
+            Record::Mapping { instrument_id: record.header().instrument_id, symbol }
         } else {
             Record::Skipped
         })

@@ -63,7 +63,7 @@ pub struct Oddities {
 }
 
 pub enum Decoder {
-    Csv(CsvDecoder),
+    Csv(Box<CsvDecoder>),
     Dbn(Box<DbnDecoder>),
 }
 
@@ -90,7 +90,7 @@ impl Decoder {
             )));
         };
         let ticks = csv::profile(profile, layout);
-        Ok(Decoder::Csv(CsvDecoder::open(bytes, layout, file_name, ticks)))
+        Ok(Decoder::Csv(Box::new(CsvDecoder::open(bytes, layout, file_name, ticks))))
     }
 
     /// Begins again with the same recording: books are cleared, instruments keep their numbers.
