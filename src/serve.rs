@@ -14,7 +14,8 @@ use std::os::fd::AsFd;
 
 use crate::backend::Feed;
 use crate::backend::paper::{Paper, PaperConfig};
-use crate::config::{BusyPoll, Config, FeedKind};
+use crate::backend::replay::{AtEnd, Speed, link};
+use crate::config::{self, BusyPoll, Config, FeedKind};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::hub::history::HistoryLimits;
@@ -310,7 +311,26 @@ fn open_feed(config: &Config) -> Result<Feed, Failure> {
                 events_per_s: paper.events_per_s,
             }))))
         }
-        FeedKind::Replay => todo!(),
+        FeedKind::Replay => open_replay(&config.feed.replay),
+    }
+}
+
+fn open_replay(replay: &config::Replay) -> Result<Feed, Failure> {
+    let speed = match replay.speed {
+        config::Speed::Max => Speed::Max,
+        config::Speed::Factor(factor) => Speed::parse(&factor.to_string()).ok_or_else(|| {
+            let what =
+                format!("feed.replay.speed: {factor} is no factor from 0.001 to 1,000,000 in thousandths");
+            Failure::new(Exit::Config, what, "1 is as recorded, max as fast as it goes")
+        })?,
+    };
+    let at_end = if replay.repeat { AtEnd::Repeat } else { AtEnd::Finish };
+    match link::open(&replay.file, speed, at_end) {
+        Ok(opened) => Ok(Feed::Replay(Box::new(opened))),
+        Err(error) if !replay.file.exists() => {
+            Err(Failure::new(Exit::NoInput, error.to_string(), "name a recording: --replay FILE"))
+        }
+        Err(error) => Err(Failure::new(Exit::Data, error.to_string(), "see the README for the formats")),
     }
 }
 

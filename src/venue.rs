@@ -164,7 +164,13 @@ impl Venue {
         self.market.handle_feed(&self.buffer, self.now);
         if self.feed.is_finished() && !self.finished_told {
             self.finished_told = true;
-            log::info!("the feed has ended");
+            if let Some(progress) = self.feed.progress() {
+                log::info!(
+                    "the replay has ended: {} records read, {} events told",
+                    progress.records_read,
+                    progress.events
+                );
+            }
         }
         Ok(())
     }
