@@ -58,6 +58,9 @@ struct RigArguments {
     /// Unmeasured time before it, in milliseconds
     #[arg(long, global = true, default_value_t = 500)]
     warmup_ms: u64,
+    /// How late the generator may be at its 99th percentile, in microseconds, before an open-loop run is refused
+    #[arg(long, global = true, default_value_t = 1_000)]
+    lag_us_max: u64,
     /// Also write the results to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -220,5 +223,6 @@ fn rig(arguments: RigArguments) -> Result<Rig> {
         pairs: arguments.runs,
         warmup_ns: arguments.warmup_ms * MILLISECOND_NS,
         measured_ns: arguments.measure_ms * MILLISECOND_NS,
+        generator_lag_ns_max: arguments.lag_us_max * 1_000,
     })
 }
