@@ -111,6 +111,9 @@ enum Load {
         /// Bytes of data in the limit's notifications
         #[arg(long, default_value_t = 100)]
         limit_bytes: usize,
+        /// Notifications a second that the limit makes for each subscriber; without it, as many as --rate
+        #[arg(long)]
+        limit_rate: Option<u64>,
         /// How long the limit gathers before it sends, in microseconds
         #[arg(long, default_value_t = 1_000)]
         limit_coalesce_us: u64,
@@ -172,11 +175,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             subscribe_extra,
             stamp,
             limit_bytes,
+            limit_rate,
             limit_coalesce_us,
         } => {
             let shape = ingest::Shape {
                 subscribers,
                 rate_per_s: rate,
+                limit_rate_per_s: limit_rate.unwrap_or(rate),
                 channels,
                 subscribe_extra,
                 stamp,
