@@ -58,6 +58,9 @@ struct RigArguments {
     /// Unmeasured time before it, in milliseconds
     #[arg(long, global = true, default_value_t = 500)]
     warmup_ms: u64,
+    /// How late the generator may be at its 99th percentile, in microseconds, before an open-loop run is refused
+    #[arg(long, global = true, default_value_t = 1_000)]
+    lag_us_max: u64,
     /// Also write the results to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -108,6 +111,9 @@ enum Load {
         /// Bytes of data in the limit's notifications
         #[arg(long, default_value_t = 100)]
         limit_bytes: usize,
+        /// Notifications a second that the limit makes for each subscriber; without it, as many as --rate
+        #[arg(long)]
+        limit_rate: Option<u64>,
         /// How long the limit gathers before it sends, in microseconds
         #[arg(long, default_value_t = 1_000)]
         limit_coalesce_us: u64,
@@ -169,11 +175,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             subscribe_extra,
             stamp,
             limit_bytes,
+            limit_rate,
             limit_coalesce_us,
         } => {
             let shape = ingest::Shape {
                 subscribers,
                 rate_per_s: rate,
+                limit_rate_per_s: limit_rate.unwrap_or(rate),
                 channels,
                 subscribe_extra,
                 stamp,
@@ -220,5 +228,6 @@ fn rig(arguments: RigArguments) -> Result<Rig> {
         pairs: arguments.runs,
         warmup_ns: arguments.warmup_ms * MILLISECOND_NS,
         measured_ns: arguments.measure_ms * MILLISECOND_NS,
+        generator_lag_ns_max: arguments.lag_us_max * 1_000,
     })
 }

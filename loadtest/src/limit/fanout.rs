@@ -32,6 +32,7 @@ const SOURCE_NS_MAX: u64 = 3_600 * SECOND_NS;
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) epoch: String,
+    pub(crate) is_stamped: bool,
     pub(crate) rate_per_s: u64,
     pub(crate) data_bytes: usize,
     pub(crate) coalesce_us: u64,
@@ -51,6 +52,7 @@ struct Fanout {
     peers: Vec<Peer>,
     subscribers: Vec<usize>,
     epoch: String,
+    is_stamped: bool,
     seq: u64,
     notification: Vec<u8>,
     frames: Vec<u8>,
@@ -67,6 +69,7 @@ pub(crate) fn run(listener: TcpListener, source: &Source) -> Result<()> {
         peers: Vec::new(),
         subscribers: Vec::new(),
         epoch: source.epoch.clone(),
+        is_stamped: source.is_stamped,
         seq: 0,
         notification: Vec::new(),
         frames: Vec::new(),
@@ -91,9 +94,8 @@ impl Fanout {
                 schedule = Some(Schedule::new(now_ns, source.rate_per_s, SOURCE_NS_MAX));
             }
             while schedule.as_mut().and_then(|schedule| schedule.poll_due(now_ns)).is_some() {
-                let stamp = format!(r#","ns":{}"#, clock::unix_ns());
                 let text = vec![b'x'; source.data_bytes.saturating_sub(2)];
-                self.append(&[b"\"", text.as_slice(), b"\""].concat(), &stamp);
+                self.append(&[b"\"", text.as_slice(), b"\""].concat());
                 if source.coalesce_us == 0 {
                     self.send_to_subscribers()?;
                 }
@@ -192,7 +194,7 @@ impl Fanout {
 
     fn answer(&mut self, index: usize, request: &[u8]) -> Result<()> {
         if let Some(data) = wire::published(request) {
-            self.append(data, "");
+            self.append(data);
             self.send_to_subscribers()?;
             return self.send_text(index, wire::PUBLISH_REPLY);
         }
@@ -204,12 +206,13 @@ impl Fanout {
     }
 
     /// Encodes one notification behind those that wait to be sent.
-    fn append(&mut self, data: &[u8], stamp: &str) {
+    fn append(&mut self, data: &[u8]) {
         self.seq += 1;
         self.notification.clear();
         let start = br#"{"jsonrpc":"2.0","method":"subscription","params":{"channel":"topic.load","data":"#;
         self.notification.extend_from_slice(start);
         self.notification.extend_from_slice(data);
+        let stamp = if self.is_stamped { format!(r#","ns":{}"#, clock::unix_ns()) } else { String::new() };
         let end = format!(r#","epoch":{},"seq":{}{stamp}}}}}"#, self.epoch, self.seq);
         self.notification.extend_from_slice(end.as_bytes());
         frame::encode_server(frame::TEXT, &self.notification, &mut self.frames);

@@ -35,7 +35,10 @@ pub(crate) enum LimitArm {
         /// The digits of `epoch` in each notification, so that its length is the other arm's
         #[arg(long, default_value = "1763702315123456789")]
         epoch: String,
-        /// Make notifications itself, this many a second, stamped with the unix time in `ns` (0: none)
+        /// Put the unix time in `ns` into each notification, as the other arm does
+        #[arg(long)]
+        stamped: bool,
+        /// Make notifications itself, this many a second (0: none)
         #[arg(long, default_value_t = 0)]
         rate: u64,
         /// Bytes of data in a notification that it makes itself
@@ -56,10 +59,11 @@ pub(crate) fn run(arm: &LimitArm) -> Result<()> {
     match arm {
         LimitArm::Echo { busy_poll: true, reply } => echo::run(listener, echo::Idle::Spin, reply),
         LimitArm::Echo { busy_poll: false, reply } => echo::run(listener, echo::Idle::Park, reply),
-        LimitArm::Fanout { epoch, rate, bytes, coalesce_us } => fanout::run(
+        LimitArm::Fanout { epoch, stamped, rate, bytes, coalesce_us } => fanout::run(
             listener,
             &fanout::Source {
                 epoch: epoch.clone(),
+                is_stamped: *stamped,
                 rate_per_s: *rate,
                 data_bytes: *bytes,
                 coalesce_us: *coalesce_us,

@@ -55,7 +55,7 @@ fn arms(rig: &Rig, shape: Shape) -> Result<scenarios::Arms> {
     let server = rig.server(&[]);
     let mut limit = vec!["fanout".to_owned()];
     if let Some(launch) = &server {
-        limit.extend(["--epoch".to_owned(), learnt_epoch(rig, launch, shape)?]);
+        limit.extend(learnt_notification(rig, launch, shape)?);
     }
     Ok(rig.arms(rig.limit(&limit)?, server))
 }
@@ -68,8 +68,8 @@ fn compare_open(rig: &Rig, shape: Shape, arms: &scenarios::Arms, rate_per_s: u64
     rig.compare(&case, arms, |launch| measure_open(rig, launch, shape, rate_per_s))
 }
 
-/// Publishes once and returns the digits of the epoch, so that the limit's notifications have the same length.
-fn learnt_epoch(rig: &Rig, launch: &Launch, shape: Shape) -> Result<String> {
+/// Publishes once and returns the arguments that give the limit's notifications the same members and length.
+fn learnt_notification(rig: &Rig, launch: &Launch, shape: Shape) -> Result<Vec<String>> {
     let server = Server::start(launch, rig.cpu_client)?;
     let mut subscriber = Single::connect(server.address)?;
     subscriber.ask(&wire::subscribe_request(&[wire::LOAD_CHANNEL.to_owned()], ""))?;
@@ -78,8 +78,14 @@ fn learnt_epoch(rig: &Rig, launch: &Launch, shape: Shape) -> Result<String> {
     wire::write_publish(clock::mono_ns(), shape.data_bytes, &mut request);
     publisher.ask(&String::from_utf8_lossy(&request))?;
     let notification = subscriber.receive()?;
-    let epoch = wire::digits_after(notification, r#""epoch":"#).map(str::to_owned);
-    epoch.ok_or_else(|| Failure::Protocol(format!("no epoch in {}", String::from_utf8_lossy(notification))))
+    let epoch = wire::digits_after(notification, r#""epoch":"#);
+    let epoch = epoch
+        .ok_or_else(|| Failure::Protocol(format!("no epoch in {}", String::from_utf8_lossy(notification))))?;
+    let mut arguments = vec!["--epoch".to_owned(), epoch.to_owned()];
+    if wire::digits_after(notification, r#""ns":"#).is_some() {
+        arguments.push("--stamped".to_owned());
+    }
+    Ok(arguments)
 }
 
 /// Publisher, subscribers and what they have seen.
@@ -239,7 +245,7 @@ fn measure_open(rig: &Rig, launch: &Launch, shape: Shape, rate_per_s: u64) -> Re
             break;
         }
     }
-    scenarios::check_generator(&lag)?;
+    scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
     let Some((seen, count)) = seen else { return Err(Failure::Deadline("the schedule's end".to_owned())) };
     let mut sample = Sample::default();
     let summary = load.tally.latencies.summary();

@@ -168,9 +168,11 @@ fn measure_open(rig: &Rig, launch: &Launch, connections: usize, rate_per_s: u64)
             return Err(Failure::Deadline(format!("{waiting} replies")));
         }
     }
-    scenarios::check_generator(&lag)?;
+    scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
     let (seen, count) = seen.expect("invariant: the loop ends only when it is set");
-    Ok(describe_open(&latencies, &seen, count))
+    let mut sample = describe_open(&latencies, &seen, count);
+    sample.add_us("generator lag p99", lag.summary().p99_ns);
+    Ok(sample)
 }
 
 fn describe_open(latencies: &Latencies, seen: &scenarios::Seen, count: u64) -> Sample {
