@@ -4,15 +4,43 @@
 //! `model` ← `dialect` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
-pub mod backend;
-pub mod dialect;
-pub mod http;
-pub mod hub;
 pub mod limits;
 pub mod model;
+
+pub mod http;
 pub mod ws;
 
+pub mod dialect;
+pub mod hub;
+
+pub mod backend;
+
+#[cfg(feature = "runtime")]
+pub mod clock;
+#[cfg(feature = "runtime")]
+pub mod doorbell;
+#[cfg(feature = "runtime")]
+pub mod mesh;
+#[cfg(feature = "runtime")]
+pub mod probe;
 #[cfg(feature = "runtime")]
 pub mod ring;
 #[cfg(feature = "runtime")]
 pub mod rt;
+#[cfg(any(feature = "runtime", loom))]
+pub mod sleep;
+
+#[cfg(feature = "runtime")]
+pub mod carry;
+pub mod pace;
+#[cfg(feature = "runtime")]
+pub mod shard;
+#[cfg(feature = "runtime")]
+pub mod venue;
+
+#[cfg(feature = "runtime")]
+pub mod config;
+#[cfg(feature = "runtime")]
+pub mod exit;
+#[cfg(feature = "runtime")]
+pub mod serve;

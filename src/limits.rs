@@ -64,3 +64,19 @@ pub const WHEEL_SLOT_NS: u64 = 16_000_000;
 pub const BATCHES_KEPT_MAX: usize = 4096;
 /// Bytes above which a batch's buffer is not kept but freed.
 pub const BATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
+pub const BATCHES_PER_TURN_MAX: usize = 64;
+/// Batches that a mesh queue holds. Data beyond this is a gap that the receiver recovers from; the queue of commands is
+/// never longer than the requests in flight, which are bounded above.
+pub const MESH_DATA_BATCHES_MAX: usize = 1024;
+pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
+
+/// Feed events that the venue takes in one turn, and bytes after which it ends the turn early: bounds of one batch.
+pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
+
+/// How often a thread that has something to retry (a full queue, a send without a buffer) looks again.
+pub const RETRY_NS: u64 = 1_000_000;
+
+/// How long a shard waits at a stop for clients to take their close frames.
+pub const STOP_TIMEOUT_NS: u64 = 2_000_000_000;

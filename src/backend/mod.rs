@@ -1,1 +1,53 @@
-//! Where data and orders come from and go to. Add a backend: a folder here and one line in this file.
+//! Where data and orders come from and go to. Add a backend: a folder here and one line in this file. PURE.
+//! A feed is a value that the venue thread polls each turn.
+
+pub mod paper;
+pub mod replay;
+
+use self::paper::Paper;
+use self::replay::{FeedError, Replay};
+use crate::model::market::FeedBuffer;
+use crate::model::time::Now;
+
+/// A source of market data.
+#[derive(Debug)]
+pub enum Feed {
+    Paper(Box<Paper>),
+    Replay(Box<Replay>),
+}
+
+impl Feed {
+    /// Appends the events that are due at `now`, at most `events_max`; what did not fit comes with the next poll. The
+    /// first events list the feed's instruments, others follow when they are first seen.
+    ///
+    /// # Errors
+    /// What a recording has that it should not, with its file, place and reason. The feed is finished then.
+    pub fn poll(&mut self, now: Now, out: &mut FeedBuffer, events_max: usize) -> Result<(), FeedError> {
+        match self {
+            Feed::Paper(paper) => {
+                paper.poll(now, out, events_max);
+                Ok(())
+            }
+            Feed::Replay(replay) => replay.poll(now, out, events_max),
+        }
+    }
+
+    /// When something is due next, on the monotonic clock, in nanoseconds; in the past where something is due already,
+    /// `None` where nothing follows.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match self {
+            Feed::Paper(paper) => Some(paper.poll_timeout()),
+            Feed::Replay(replay) => replay.poll_timeout(),
+        }
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Feed::Paper(_) => false,
+            Feed::Replay(replay) => replay.is_finished(),
+        }
+    }
+}

@@ -296,6 +296,10 @@ impl Egress {
         }
     }
 
+    pub(super) fn data_waits(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Bytes that wait, values not counted: how large a buffer serves.
     pub(super) fn pending_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];

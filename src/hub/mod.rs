@@ -207,8 +207,8 @@ impl Hub {
 
     /// Connections that are open or closing.
     #[must_use]
-    pub fn connection_count(&self) -> usize {
-        self.sessions.iter().flatten().count()
+    pub fn connection_count(&self) -> u64 {
+        self.counters.connections_opened_total - self.counters.connections_closed_total
     }
 
     /// The next thing to do.

@@ -17,6 +17,19 @@ impl Hub {
         self.egress.poll_ready(urgency)
     }
 
+    /// Whether some connection has something to send that is not urgent: what a paced flush would send.
+    #[must_use]
+    pub fn data_waits(&self) -> bool {
+        self.egress.data_waits()
+    }
+
+    /// A connection of [`Hub::poll_ready`] could not be served: it is ready still.
+    pub fn handle_unserved(&mut self, conn: ConnId) {
+        if self.egress.lanes_of(conn).is_some() {
+            self.egress.make_ready(conn.slot);
+        }
+    }
+
     /// About how many bytes wait for a connection: what size of buffer serves.
     #[must_use]
     pub fn pending_bytes(&self, conn: ConnId) -> usize {

@@ -1,0 +1,473 @@
+//! Configuration: TOML with `${ENV}`, then flags → `Config`. Every key with its unit, default, cost and danger is
+//! in `tickring.toml` at the root, which is the defaults (a test compares them).
+//!
+//! Home: the main thread, before any other exists. A `Config` that exists is within its ranges (`check.rs`).
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use crate::exit::{Exit, Failure};
+
+mod check;
+mod text;
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub listen: Listen,
+    pub shards: Shards,
+    pub limits: Limits,
+    pub flush: Flush,
+    pub feed: Feed,
+    pub topics: Topics,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Connections that the kernel holds for us, per shard. Capped by `net.core.somaxconn`.
+    pub backlog: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shards {
+    /// The cores that run a shard each. Empty: see `Shards::cores_of`.
+    pub cores: Vec<usize>,
+    /// Per shard.
+    pub connections_max: u32,
+    #[serde(rename = "busy_poll_us")]
+    pub busy_poll: BusyPoll,
+}
+
+/// How long an idle shard spins before it parks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusyPoll {
+    /// Microseconds; 0 parks at once.
+    ForUs(u32),
+    Always,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A client's message after reassembly.
+    pub message_bytes_max: usize,
+    /// One frame of a client.
+    pub frame_bytes_max: usize,
+    /// Unsent bytes per connection.
+    pub queued_bytes_max: usize,
+    /// Per connection, wildcards counted by the channels they stand for.
+    pub subscriptions_max: usize,
+    pub handshake_timeout_ms: u32,
+    /// Nothing received, not even a pong; 0 never.
+    pub idle_timeout_ms: u32,
+    /// 0 sends no pings.
+    pub ping_interval_ms: u32,
+    pub ping_timeout_ms: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flush {
+    /// What a busy shard may wait at most so that messages share a send.
+    pub pace_max_us: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    pub kind: FeedKind,
+    pub paper: Paper,
+    pub replay: Replay,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedKind {
+    #[default]
+    Paper,
+    Replay,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Paper {
+    /// The same seed makes the same market.
+    pub seed: u64,
+    pub instruments: u32,
+    /// Market events of all instruments together.
+    pub events_per_s: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// Empty where nothing is replayed.
+    pub file: PathBuf,
+    pub speed: Speed,
+    /// Whether to begin again at the end.
+    #[serde(rename = "loop")]
+    pub repeat: bool,
+}
+
+/// How fast a recording is replayed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// 1 is as recorded, 10 ten times as fast.
+    Factor(f64),
+    /// As fast as it goes.
+    Max,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Topics {
+    /// Whether anybody may publish to `topic.*`.
+    pub publish: bool,
+    /// Per topic, for `resume`.
+    pub history_bytes_max: usize,
+    /// Per topic, for `resume`.
+    pub history_events_max: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9001)), backlog: 4096 }
+    }
+}
+
+impl Default for Shards {
+    fn default() -> Shards {
+        Shards { cores: Vec::new(), connections_max: 16_384, busy_poll: BusyPoll::ForUs(50) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes_max: 64 * 1024,
+            frame_bytes_max: 64 * 1024,
+            queued_bytes_max: 1024 * 1024,
+            subscriptions_max: 1024,
+            handshake_timeout_ms: 5_000,
+            idle_timeout_ms: 120_000,
+            ping_interval_ms: 20_000,
+            ping_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Flush {
+    fn default() -> Flush {
+        Flush { pace_max_us: 2_000 }
+    }
+}
+
+impl Default for Paper {
+    fn default() -> Paper {
+        Paper { seed: 1, instruments: 12, events_per_s: 1_000 }
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Speed {
+        Speed::Factor(1.0)
+    }
+}
+
+impl Default for Topics {
+    fn default() -> Topics {
+        Topics { publish: true, history_bytes_max: 1024 * 1024, history_events_max: 4096 }
+    }
+}
+
+/// What the command line says over the file. Absent means: as the file or the default has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    pub listen: Option<SocketAddr>,
+    pub cores: Option<Vec<usize>>,
+    pub busy_poll: Option<BusyPoll>,
+    /// Also makes `replay` the feed.
+    pub replay: Option<PathBuf>,
+    pub speed: Option<Speed>,
+    pub repeat: Option<bool>,
+}
+
+/// Legal, but probably not what was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub key: &'static str,
+    pub what: String,
+}
+
+impl Config {
+    /// Reads a file, puts in the process's environment, and checks every range.
+    ///
+    /// # Errors
+    /// One line with file, line, key, what is expected, and a hint.
+    pub fn load(path: &Path) -> Result<Config, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::new(Exit::NoInput, format!("{}: {error}", path.display()), "name a readable TOML file")
+        })?;
+        Config::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok())
+    }
+
+    /// Like `load`, from text. `file` is what errors call it.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn parse(
+        text: &str,
+        file: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Failure> {
+        let text = text::substitute(text, variable).map_err(|error| substitution_failure(file, &error))?;
+        let config: Config = toml::from_str(&text).map_err(|error| toml_failure(file, &text, &error))?;
+        config.check().map_err(|fault| {
+            let line = text::line_of(&text, fault.key).map_or_else(String::new, |line| format!(":{line}"));
+            Failure::new(Exit::Config, format!("{file}{line}: {}: {}", fault.key, fault.what), fault.hint)
+        })?;
+        Ok(config)
+    }
+
+    /// The same with what the command line says.
+    ///
+    /// # Errors
+    /// A flag's value is out of range.
+    pub fn with(mut self, flags: Overrides) -> Result<Config, Failure> {
+        if let Some(file) = flags.replay {
+            self.feed.kind = FeedKind::Replay;
+            self.feed.replay.file = file;
+        }
+        self.listen.address = flags.listen.unwrap_or(self.listen.address);
+        self.shards.cores = flags.cores.unwrap_or(self.shards.cores);
+        self.shards.busy_poll = flags.busy_poll.unwrap_or(self.shards.busy_poll);
+        self.feed.replay.speed = flags.speed.unwrap_or(self.feed.replay.speed);
+        self.feed.replay.repeat = flags.repeat.unwrap_or(self.feed.replay.repeat);
+        self.check().map_err(|fault| {
+            Failure::new(Exit::Usage, format!("{}: {}", fault.key, fault.what), fault.hint)
+        })?;
+        Ok(self)
+    }
+}
+
+impl Shards {
+    /// The cores to run shards on, of those the process may use. By default all of them, where there are four or
+    /// more without the first, which is left to interrupts and housekeeping.
+    ///
+    /// # Errors
+    /// A configured core is not among `available`.
+    pub fn cores_of(&self, available: &[usize]) -> Result<Vec<usize>, Failure> {
+        if self.cores.is_empty() {
+            let reserved = usize::from(available.len() >= 4);
+            return Ok(available[reserved..].to_vec());
+        }
+        match self.cores.iter().find(|core| !available.contains(core)) {
+            None => Ok(self.cores.clone()),
+            Some(core) => Err(Failure::new(
+                Exit::Config,
+                format!("shards.cores: core {core} is not one this process may use"),
+                format!("choose among {available:?}, or widen the affinity mask (taskset, CPUAffinity=)"),
+            )),
+        }
+    }
+}
+
+fn substitution_failure(file: &str, error: &text::SubstitutionError) -> Failure {
+    let text::SubstitutionError { line, variable, fault } = error;
+    let (what, hint) = match fault {
+        text::Fault::Unset => ("is not set", "set it, or write a default as ${NAME:-default}"),
+        text::Fault::Unclosed => ("has no closing brace on its line", "write ${NAME}"),
+        text::Fault::BadName => ("is not a variable's name", "write ${NAME} or ${NAME:-default}"),
+        text::Fault::LineBreak => ("has a line break in its value", "values are one line each"),
+    };
+    Failure::new(Exit::Config, format!("{file}:{line}: ${{{variable}}} {what}"), hint)
+}
+
+fn toml_failure(file: &str, text: &str, error: &toml::de::Error) -> Failure {
+    let line = error.span().map(|span| text::line_at(text, span.start));
+    let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+    let key =
+        line.and_then(|line| text::key_on(text, line)).map_or_else(String::new, |key| format!("{key}: "));
+    Failure::new(
+        Exit::Config,
+        format!("{place}: {key}{}", error.message()),
+        "tickring.toml explains every key",
+    )
+}
+
+impl<'de> Deserialize<'de> for BusyPoll {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<BusyPoll, D::Error> {
+        struct Us;
+        impl Visitor<'_> for Us {
+            type Value = BusyPoll;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("microseconds (0 never spins), or \"always\"")
+            }
+            fn visit_i64<E: de::Error>(self, us: i64) -> Result<BusyPoll, E> {
+                let us = u32::try_from(us);
+                us.map(BusyPoll::ForUs)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Other("that number"), &self))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<BusyPoll, E> {
+                match text {
+                    "always" => Ok(BusyPoll::Always),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Us)
+    }
+}
+
+impl<'de> Deserialize<'de> for Speed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Speed, D::Error> {
+        struct Factor;
+        impl Visitor<'_> for Factor {
+            type Value = Speed;
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a factor (1 is as recorded), or \"max\"")
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a factor past 2^53 is out of range anyway")]
+            fn visit_i64<E: de::Error>(self, factor: i64) -> Result<Speed, E> {
+                Ok(Speed::Factor(factor as f64))
+            }
+            fn visit_f64<E: de::Error>(self, factor: f64) -> Result<Speed, E> {
+                Ok(Speed::Factor(factor))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Speed, E> {
+                text.parse().map_err(|()| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Factor)
+    }
+}
+
+impl std::str::FromStr for Speed {
+    type Err = ();
+
+    /// As on the command line: `max` or a number. The range is checked with the rest.
+    fn from_str(text: &str) -> Result<Speed, ()> {
+        match text {
+            "max" => Ok(Speed::Max),
+            number => number.parse().map(Speed::Factor).map_err(|_| ()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Failure> {
+        Config::parse(text, "f.toml", &|name| (name == "PORT").then(|| "9100".to_owned()))
+    }
+
+    fn check_failure(text: &str, expected: &str) {
+        let failure = parse(text).unwrap_err();
+        assert_eq!(failure.to_string(), expected);
+        assert_eq!(failure.exit, Exit::Config);
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_documented_file_is_the_defaults() {
+        let text = include_str!("../tickring.toml");
+        assert_eq!(Config::parse(text, "tickring.toml", &|_| None).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_documented_file_explains_every_key() {
+        let text = include_str!("../tickring.toml");
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, line) in
+            lines.iter().enumerate().filter(|(_, line)| line.contains(" = ") && !line.starts_with('#'))
+        {
+            let above = lines[..index].iter().rev().take_while(|line| line.starts_with('#')).count();
+            assert!(above > 0, "line {} has no explanation: {line}", index + 1);
+        }
+        // One line for each field of the structs above.
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 24);
+    }
+
+    #[test]
+    fn reads_each_kind_of_value() {
+        let config = parse(
+            "[listen]\naddress = \"0.0.0.0:${PORT}\"\n[shards]\ncores = [0, 1]\nbusy_poll_us = \"always\"\n\
+             [feed]\nkind = \"replay\"\n[feed.replay]\nfile = \"a.csv\"\nspeed = 2\nloop = true\n",
+        )
+        .unwrap();
+        assert_eq!(config.listen.address, "0.0.0.0:9100".parse().unwrap());
+        assert_eq!(config.shards.cores, [0, 1]);
+        assert_eq!(config.shards.busy_poll, BusyPoll::Always);
+        assert_eq!(config.feed.kind, FeedKind::Replay);
+        assert_eq!(
+            config.feed.replay,
+            Replay { file: "a.csv".into(), speed: Speed::Factor(2.0), repeat: true }
+        );
+        assert_eq!(parse("[feed.replay]\nspeed = \"max\"").unwrap().feed.replay.speed, Speed::Max);
+    }
+
+    #[test]
+    fn names_file_line_key_and_what_is_expected() {
+        check_failure(
+            "[limits]\nqueued_bytes_max = 10\n",
+            "f.toml:2: limits.queued_bytes_max: is 10, expected 4096 to 1073741824 bytes: \
+             unsent bytes per connection, by default 1048576",
+        );
+        check_failure(
+            "\n[shards]\nbusy_poll_us = \"often\"\n",
+            "f.toml:3: shards.busy_poll_us: invalid value: string \"often\", expected microseconds (0 never spins), \
+             or \"always\": tickring.toml explains every key",
+        );
+        check_failure(
+            "[flush]\npace = 1\n",
+            "f.toml:2: flush.pace: unknown field `pace`, expected `pace_max_us`: tickring.toml explains every key",
+        );
+        check_failure(
+            "[listen]\nbacklog = ${NONE}\n",
+            "f.toml:2: ${NONE} is not set: set it, or write a default as ${NAME:-default}",
+        );
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let flags = Overrides {
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            replay: Some("x.csv".into()),
+            speed: Some(Speed::Max),
+            ..Overrides::default()
+        };
+        let config = Config::default().with(flags).unwrap();
+        assert_eq!(config.listen.address.port(), 0);
+        assert_eq!(config.feed.kind, FeedKind::Replay);
+        assert_eq!(config.feed.replay.speed, Speed::Max);
+        let flags = Overrides { cores: Some(vec![1, 1]), ..Overrides::default() };
+        assert_eq!(Config::default().with(flags).unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn leaves_the_first_of_four_cores_to_housekeeping() {
+        let shards = Shards::default();
+        assert_eq!(shards.cores_of(&[0, 1]).unwrap(), [0, 1]);
+        assert_eq!(shards.cores_of(&[0, 1, 2, 3]).unwrap(), [1, 2, 3]);
+        let shards = Shards { cores: vec![2], ..Shards::default() };
+        assert_eq!(shards.cores_of(&[0, 1, 2, 3]).unwrap(), [2]);
+        assert_eq!(shards.cores_of(&[0, 1]).unwrap_err().exit, Exit::Config);
+    }
+
+    #[test]
+    fn a_missing_file_is_no_input() {
+        assert_eq!(Config::load(Path::new("/nonexistent/t.toml")).unwrap_err().exit, Exit::NoInput);
+    }
+}

@@ -1,0 +1,448 @@
+//! The net ring: all sockets of one thread on one io_uring.
+//!
+//! Home: one thread, which makes it, turns it and drops it. Allocates: when made, and when more connections are open
+//! than ever before. Never on the way of a message.
+//!
+//! The caller turns the ring ([`Ring::turn`]: one system call at most), then takes its events one by one
+//! ([`Ring::next_event`]), then sends ([`Ring::transmit`]); what was asked for meanwhile is submitted by the next turn.
+//!
+//! Invariants:
+//! - Memory the kernel may touch is never freed or reused before the completion that gives it back.
+//! - A slot is freed only when every operation of its connection completed, and a completion reaches a connection only
+//!   if it carries that connection's generation.
+//! - At most one send and one receive of a connection are in flight, so that bytes keep their order.
+//! - No result of the kernel panics; only a broken promise of this module does.
+//!
+//! Kernels: 6.1 or later. Needed are: `DEFER_TASKRUN` (6.1), `SINGLE_ISSUER` and multishot receive (6.0), multishot
+//! accept into direct descriptors, provided buffer rings, sparse file tables and `TASKRUN_FLAG` (5.19), `SUBMIT_ALL`
+//! (5.18), closing a direct descriptor (5.15), multishot poll (5.13), shutdown and a timeout in the enter itself (5.11).
+//!
+//! What a multishot accept cannot tell is the peer's address: it has no place to write it for each connection.
+
+mod accept;
+mod buffers;
+mod config;
+mod counters;
+mod event;
+mod listener;
+mod queue;
+mod reap;
+mod socket;
+mod token;
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use io_uring::IoUring;
+use io_uring::types::{CancelBuilder, Timespec};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
+use slab::Slab;
+
+pub use self::accept::LISTENERS_MAX;
+pub use self::config::{RingConfig, RingError, ShortSends};
+pub use self::counters::RingCounters;
+pub use self::event::{Event, How, ListenerId, Transmit, Wait};
+pub use self::listener::{ListenError, Listener, ListenerOptions};
+
+use self::accept::Acceptor;
+use self::buffers::{ReceiveBuffers, SendBuffers};
+use self::queue::{Patience, Queue};
+use self::reap::Reaped;
+use self::socket::{Cancel, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
+use self::token::{Operation, Token};
+use crate::doorbell::Doorbell;
+use crate::model::ids::ConnId;
+
+/// How long the kernel gets to cancel what is in flight when a ring is dropped.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The net ring of one thread.
+pub struct Ring {
+    // Dropped before the buffers it refers to; see `Drop`.
+    queue: Queue,
+    receive_buffers: Box<ReceiveBuffers>,
+    send_buffers: Box<SendBuffers>,
+    sockets: Slab<Socket>,
+    acceptors: Vec<Acceptor>,
+    doorbell: Doorbell,
+    counters: RingCounters,
+    /// The buffer lent to the caller with the last event.
+    lent: Option<u16>,
+    connections_max: u32,
+    generation: u32,
+    send_flags: i32,
+    now_ns: u64,
+    /// Something changed that accepting depends on.
+    accept_due: bool,
+    /// One issuer: the thread that made it.
+    thread: PhantomData<*const ()>,
+}
+
+impl Ring {
+    /// Makes a ring for the calling thread, which `doorbell` wakes.
+    ///
+    /// # Errors
+    /// A size out of range, or the step the kernel refused.
+    pub fn new(config: &RingConfig, doorbell: Doorbell) -> Result<Ring, RingError> {
+        config.check()?;
+        let uring = setup(config)?;
+        let connections_max = config.connections_max.min(descriptors_max());
+        let files_error = |error: io::Error| RingError::Files { connections_max, errno: errno_of(&error) };
+        uring.submitter().register_files_sparse(connections_max).map_err(files_error)?;
+        let receive_buffers =
+            Box::new(ReceiveBuffers::new(config.receive_buffers, config.receive_buffer_bytes));
+        register_receive_buffers(&uring, &receive_buffers)?;
+        let mut ring = Ring {
+            queue: Queue::new(uring),
+            receive_buffers,
+            send_buffers: Box::new(SendBuffers::new(
+                (config.send_small_buffers, config.send_small_bytes),
+                (config.send_large_buffers, config.send_large_bytes),
+            )),
+            sockets: Slab::new(),
+            acceptors: Vec::with_capacity(LISTENERS_MAX),
+            doorbell,
+            counters: RingCounters::default(),
+            lent: None,
+            connections_max,
+            generation: 0,
+            send_flags: match config.short_sends {
+                ShortSends::KernelContinues => libc::MSG_WAITALL,
+                ShortSends::RingContinues => 0,
+            },
+            now_ns: 0,
+            accept_due: false,
+            thread: PhantomData,
+        };
+        ring.watch_doorbell();
+        Ok(ring)
+    }
+
+    /// Accepts what comes to this listener from now on.
+    ///
+    /// # Errors
+    /// [`RingError::Listeners`] beyond [`LISTENERS_MAX`].
+    pub fn listen(&mut self, listener: Listener) -> Result<ListenerId, RingError> {
+        let id = u8::try_from(self.acceptors.len()).map_err(|_| RingError::Listeners)?;
+        if usize::from(id) >= LISTENERS_MAX {
+            return Err(RingError::Listeners);
+        }
+        self.acceptors.push(Acceptor::new(listener, u32::from(id)));
+        self.accept_due = true;
+        Ok(ListenerId(id))
+    }
+
+    /// Stops accepting on all listeners and closes them. What was accepted before the kernel heard of it still comes.
+    pub fn stop_accepting(&mut self) {
+        for acceptor in &mut self.acceptors {
+            acceptor.stop();
+        }
+        self.accept_due = true;
+    }
+
+    /// Submits what was asked for and reaps what is ready, waiting if asked to: one system call, or none if there is
+    /// nothing to submit, nothing deferred and no wait. Returns at once while events of the last turn are left, or
+    /// earlier than asked for, without an event.
+    ///
+    /// `now_ns` is the caller's monotonic clock.
+    ///
+    /// # Errors
+    /// The ring cannot go on: the kernel refuses to enter it. Ordinary conditions are not errors.
+    pub fn turn(&mut self, wait: Wait, now_ns: u64) -> io::Result<()> {
+        self.give_back_lent();
+        self.now_ns = now_ns;
+        self.arm_accepts();
+        let patience = if self.queue.has_completions() { Patience::None } else { self.patience(wait) };
+        self.queue.enter(patience, &mut self.counters)
+    }
+
+    /// The next event of this turn, in the order the kernel saw them. Drain it to the end: a receive buffer is free for
+    /// the kernel again once the next event was taken.
+    pub fn next_event(&mut self) -> Option<Event<'_>> {
+        self.give_back_lent();
+        loop {
+            let completion = self.queue.pop()?;
+            self.counters.completions_total += 1;
+            match self.reap(completion) {
+                Reaped::Nothing => {}
+                Reaped::Event(event) => return Some(event),
+                Reaped::Bytes { conn, buffer, length } => {
+                    self.lent = Some(buffer);
+                    // SAFETY: the completion handed the buffer over, and it is given back by the next call on the
+                    // ring, which the borrow in the event forbids as long as the bytes are in use.
+                    let bytes = unsafe { self.receive_buffers.filled(buffer, length) };
+                    return Some(Event::Received { conn, bytes });
+                }
+            }
+        }
+    }
+
+    /// Sends what `fill` writes: it gets a buffer (for about `bytes_hint` bytes, but possibly smaller, or larger) and
+    /// returns how many bytes of it to send. One transmit at a time: the next after [`Event::Sent`].
+    pub fn transmit(
+        &mut self,
+        conn: ConnId,
+        bytes_hint: usize,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Transmit {
+        let Some(socket) = find(&mut self.sockets, conn) else { return Transmit::Gone };
+        if socket.phase != Phase::Open {
+            return Transmit::Gone;
+        }
+        if socket.send.is_some() {
+            return Transmit::Busy;
+        }
+        let Some(mut buffer) = self.send_buffers.take(bytes_hint) else {
+            self.counters.sends_unbuffered_total += 1;
+            return Transmit::Unbuffered;
+        };
+        let bytes = self.send_buffers.bytes_mut(&mut buffer);
+        let length = fill(bytes);
+        assert!(length <= bytes.len(), "at most the buffer is filled");
+        if length == 0 {
+            self.send_buffers.release(buffer);
+            return Transmit::Nothing;
+        }
+        let length_bytes =
+            u32::try_from(length).expect("invariant: RingConfig::check bounds a buffer to 1 MiB");
+        socket.send = Some(SendInFlight { buffer, taken_bytes: 0, length_bytes });
+        self.counters.sends_total += 1;
+        self.submit_send(conn.slot);
+        Transmit::Started(length)
+    }
+
+    /// Whether a transmit would start now, given a send buffer.
+    #[must_use]
+    pub fn can_transmit(&self, conn: ConnId) -> bool {
+        self.sockets.get(conn.slot as usize).is_some_and(|socket| {
+            socket.generation == conn.generation && socket.phase == Phase::Open && socket.send.is_none()
+        })
+    }
+
+    /// Receives no more from this connection until `resume_receive`: the kernel's buffer fills and the peer's sends
+    /// stall. What the kernel has received for us already still comes.
+    pub fn pause_receive(&mut self, conn: ConnId) {
+        if let Some(socket) = find(&mut self.sockets, conn)
+            && socket.phase == Phase::Open
+            && socket.reading == Reading::Wanted
+        {
+            socket.reading = Reading::Paused;
+            self.advance(conn.slot);
+        }
+    }
+
+    /// Undoes `pause_receive`.
+    pub fn resume_receive(&mut self, conn: ConnId) {
+        if let Some(socket) = find(&mut self.sockets, conn)
+            && socket.phase == Phase::Open
+            && socket.reading == Reading::Paused
+        {
+            socket.reading = Reading::Wanted;
+            self.advance(conn.slot);
+        }
+    }
+
+    /// Closes a connection; [`Event::Closed`] follows, and nothing else of it. Closing again changes nothing, but an
+    /// abort overrules a graceful close under way. An id that is void already is ignored.
+    pub fn close(&mut self, conn: ConnId, how: How) {
+        let Some(socket) = find(&mut self.sockets, conn) else { return };
+        match (socket.phase, how) {
+            (Phase::Open, How::Graceful) => socket.finish(),
+            (Phase::Open | Phase::Finishing, How::Abort) => socket.phase = Phase::Aborting,
+            (Phase::Finishing, How::Graceful) | (Phase::Aborting | Phase::Closing | Phase::Closed, _) => {
+                return;
+            }
+        }
+        self.advance(conn.slot);
+    }
+
+    /// What wakes this ring from another thread.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        self.doorbell.clone()
+    }
+
+    /// Connections held, those that are closing included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Connections this ring can hold, after `RLIMIT_NOFILE`.
+    #[must_use]
+    pub const fn connections_max(&self) -> u32 {
+        self.connections_max
+    }
+
+    /// Send buffers in use.
+    #[must_use]
+    pub fn send_buffers_in_use(&self) -> usize {
+        self.send_buffers.in_use()
+    }
+
+    #[must_use]
+    pub const fn counters(&self) -> &RingCounters {
+        &self.counters
+    }
+
+    fn patience(&self, wait: Wait) -> Patience {
+        let until = match wait {
+            Wait::Poll => return Patience::None,
+            Wait::Until(deadline_ns) => deadline_ns,
+            Wait::Forever => u64::MAX,
+        };
+        let until = self.acceptors.iter().filter_map(Acceptor::deadline_ns).fold(until, u64::min);
+        match until.saturating_sub(self.now_ns) {
+            0 => Patience::None,
+            _ if until == u64::MAX => Patience::Unbounded,
+            nanos => Patience::Nanos(nanos),
+        }
+    }
+
+    fn give_back_lent(&mut self) {
+        if let Some(buffer) = self.lent.take() {
+            self.receive_buffers.give_back(buffer);
+        }
+    }
+
+    fn watch_doorbell(&mut self) {
+        let token = Token { operation: Operation::Doorbell, generation: 0, slot: 0 };
+        self.queue.watch(token, self.doorbell.as_raw_fd(), &mut self.counters);
+    }
+
+    fn arm_accepts(&mut self) {
+        let now_ns = self.now_ns;
+        let waited = |acceptor: &Acceptor| acceptor.deadline_ns().is_some_and(|until| until <= now_ns);
+        if !self.accept_due && !self.acceptors.iter().any(waited) {
+            return;
+        }
+        self.accept_due = false;
+        let held = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
+        let free = self.connections_max.saturating_sub(held);
+        let mut ones: u32 = self.acceptors.iter().map(Acceptor::ones).sum();
+        for acceptor in &mut self.acceptors {
+            ones += acceptor.arm(free, ones, now_ns, &mut self.queue, &mut self.counters);
+        }
+    }
+}
+
+/// Submissions.
+impl Ring {
+    /// Submits all that the socket needs in its present state.
+    fn advance(&mut self, slot: u32) {
+        loop {
+            let socket = &mut self.sockets[slot as usize];
+            let (file, generation) = (socket.file, socket.generation);
+            let token = |operation| Token { operation, generation, slot };
+            let (queue, counters) = (&mut self.queue, &mut self.counters);
+            match socket.next() {
+                Next::Nothing => return,
+                Next::ArmReceive => {
+                    queue.receive(token(Operation::Receive), file, counters);
+                    socket.receive_armed = true;
+                }
+                Next::CancelReceive => {
+                    queue.cancel(token(Operation::CancelReceive), token(Operation::Receive), counters);
+                    socket.receive_cancel = Cancel::Asked;
+                }
+                Next::CancelSend => {
+                    queue.cancel(token(Operation::CancelSend), token(Operation::Send), counters);
+                    socket.send_cancel = Cancel::Asked;
+                }
+                Next::Shutdown => {
+                    queue.shutdown_send(token(Operation::Shutdown), file, counters);
+                    socket.shutdown = Shutdown::Asked;
+                }
+                Next::Close => {
+                    queue.close(token(Operation::Close), file, counters);
+                    socket.phase = Phase::Closing;
+                }
+            }
+            socket.operations += 1;
+        }
+    }
+
+    /// Submits what is left of the socket's send.
+    fn submit_send(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot as usize];
+        let send = socket.send.as_ref().expect("invariant: called with a send to submit");
+        let start = self.send_buffers.address(&send.buffer, send.taken_bytes);
+        let length = send.length_bytes - send.taken_bytes;
+        let token = Token { operation: Operation::Send, generation: socket.generation, slot };
+        socket.operations += 1;
+        // SAFETY: the buffer stays with the socket, and so unwritten and allocated, until this send's completion was
+        // reaped (`reap_send`); a dropped ring first cancels it (`Drop`).
+        unsafe { self.queue.send(token, socket.file, (start, length), self.send_flags, &mut self.counters) };
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let timeout = Timespec::from(DROP_TIMEOUT);
+        let cancelled =
+            self.queue.uring().submitter().register_sync_cancel(Some(timeout), CancelBuilder::any());
+        let quiet = match cancelled {
+            Ok(()) => true,
+            // There was nothing to cancel.
+            Err(error) => error.raw_os_error() == Some(libc::ENOENT),
+        };
+        if !quiet {
+            // The kernel may still read or write: leaking the memory is safe, freeing it is not.
+            let nothing = || Box::new(SendBuffers::new((1, 1), (1, 1)));
+            std::mem::forget(std::mem::replace(&mut self.send_buffers, nothing()));
+            let nothing = Box::new(ReceiveBuffers::new(1, 64));
+            std::mem::forget(std::mem::replace(&mut self.receive_buffers, nothing));
+        }
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("connections", &self.sockets.len())
+            .field("connections_max", &self.connections_max)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The socket of a connection, unless its id is void.
+fn find(sockets: &mut Slab<Socket>, conn: ConnId) -> Option<&mut Socket> {
+    sockets.get_mut(conn.slot as usize).filter(|socket| socket.generation == conn.generation)
+}
+
+/// A ring for one thread that runs the kernel's deferred work only when it enters.
+pub(crate) fn setup(config: &RingConfig) -> Result<IoUring, RingError> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_coop_taskrun()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_clamp()
+        .setup_cqsize(config.completions_max())
+        .dontfork()
+        .build(config.submissions_max)
+        .map_err(|error| RingError::Setup(errno_of(&error)))
+}
+
+fn register_receive_buffers(uring: &IoUring, buffers: &ReceiveBuffers) -> Result<(), RingError> {
+    let (address, count) = (buffers.entries_address(), buffers.count());
+    // SAFETY: the entries are `count` long, aligned to a page, and live in a box that outlives the ring (`Drop`).
+    unsafe { uring.submitter().register_buf_ring_with_flags(address, count, ReceiveBuffers::GROUP, 0) }
+        .map_err(|error| RingError::ReceiveBuffers(errno_of(&error)))
+}
+
+/// The soft `RLIMIT_NOFILE`, which bounds a table of direct descriptors.
+fn descriptors_max() -> u32 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u32::MAX, |(soft, _)| u32::try_from(soft).unwrap_or(u32::MAX))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}

@@ -1,0 +1,193 @@
+//! Submission and completion queues of one ring, with the operations it submits as typed calls.
+//!
+//! Home: one shard. Submissions are never lost: a full queue is submitted early, and what the kernel still does not
+//! take waits here in order. Completions the kernel could not post (its overflow list) are fetched by the next enter.
+
+use std::collections::VecDeque;
+use std::io;
+
+use io_uring::squeue::Entry;
+use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+use nix::errno::Errno;
+use nix::libc;
+
+use super::buffers::ReceiveBuffers;
+use super::counters::RingCounters;
+use super::token::Token;
+
+/// A completion, taken out of the queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion {
+    pub(super) bits: u64,
+    pub(super) result: i32,
+    /// The provided buffer that holds the bytes, if any.
+    pub(super) buffer: Option<u16>,
+    /// Whether the operation goes on and more completions follow.
+    pub(super) more: bool,
+}
+
+impl Completion {
+    /// The count or index, or the reason of the failure.
+    pub(super) fn outcome(&self) -> Result<u32, Errno> {
+        u32::try_from(self.result).map_err(|_| Errno::from_raw(self.result.saturating_neg()))
+    }
+}
+
+/// How long an enter may wait for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    None,
+    Nanos(u64),
+    Unbounded,
+}
+
+pub(super) struct Queue {
+    uring: IoUring,
+    /// Entries the kernel did not take yet although the queue was submitted, oldest first.
+    overflow: VecDeque<Entry>,
+}
+
+impl Queue {
+    pub(super) fn new(uring: IoUring) -> Queue {
+        let capacity = uring.params().sq_entries() as usize;
+        Queue { uring, overflow: VecDeque::with_capacity(capacity) }
+    }
+
+    pub(super) const fn uring(&self) -> &IoUring {
+        &self.uring
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Completion> {
+        self.uring.completion().next().map(|entry| Completion {
+            bits: entry.user_data(),
+            result: entry.result(),
+            buffer: cqueue::buffer_select(entry.flags()),
+            more: cqueue::more(entry.flags()),
+        })
+    }
+
+    pub(super) fn has_completions(&mut self) -> bool {
+        !self.uring.completion().is_empty()
+    }
+
+    /// Submits what waits, and lets the kernel run its deferred work if there is some. Without patience and with
+    /// nothing to do for the kernel this makes no system call.
+    ///
+    /// # Errors
+    /// Only what says that this ring cannot work any more; a signal, a lapse of time and a full completion queue are
+    /// ordinary.
+    pub(super) fn enter(&mut self, patience: Patience, counters: &mut RingCounters) -> io::Result<()> {
+        self.refill();
+        // Entries still wait for room: submit now and wait in a later enter, when the kernel knows them all.
+        let patience = if self.overflow.is_empty() { patience } else { Patience::None };
+        let submission = self.uring.submission();
+        let (queued, overflowed) = (!submission.is_empty(), submission.cq_overflow());
+        let deferred = submission.taskrun();
+        drop(submission);
+        let result = match patience {
+            Patience::None if !queued && !deferred && !overflowed => return Ok(()),
+            Patience::None => self.uring.submitter().submit_and_wait(0),
+            Patience::Unbounded => self.uring.submitter().submit_and_wait(1),
+            Patience::Nanos(nanos) => {
+                let timespec =
+                    Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
+                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timespec))
+            }
+        };
+        counters.enters_total += 1;
+        counters.completions_overflowed_total += u64::from(overflowed);
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if is_passing(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn accept_many(&mut self, token: Token, listener: i32, counters: &mut RingCounters) {
+        self.push(opcode::AcceptMulti::new(Fd(listener)).allocate_file_index(true).build(), token, counters);
+    }
+
+    pub(super) fn accept_one(&mut self, token: Token, listener: i32, counters: &mut RingCounters) {
+        let none = std::ptr::null_mut();
+        let accept = opcode::Accept::new(Fd(listener), none, none.cast());
+        self.push(
+            accept.file_index(Some(io_uring::types::DestinationSlot::auto_target())).build(),
+            token,
+            counters,
+        );
+    }
+
+    pub(super) fn receive(&mut self, token: Token, file: u32, counters: &mut RingCounters) {
+        self.push(opcode::RecvMulti::new(Fixed(file), ReceiveBuffers::GROUP).build(), token, counters);
+    }
+
+    /// # Safety
+    /// The `length` bytes at `start` stay readable and unchanged until the completion of this send was popped.
+    pub(super) unsafe fn send(
+        &mut self,
+        token: Token,
+        file: u32,
+        (start, length): (*const u8, u32),
+        flags: i32,
+        counters: &mut RingCounters,
+    ) {
+        let send = opcode::Send::new(Fixed(file), start, length).flags(flags | libc::MSG_NOSIGNAL).build();
+        self.push(send, token, counters);
+    }
+
+    pub(super) fn shutdown_send(&mut self, token: Token, file: u32, counters: &mut RingCounters) {
+        self.push(opcode::Shutdown::new(Fixed(file), libc::SHUT_WR).build(), token, counters);
+    }
+
+    pub(super) fn close(&mut self, token: Token, file: u32, counters: &mut RingCounters) {
+        self.push(opcode::Close::new(Fixed(file)).build(), token, counters);
+    }
+
+    /// Cancels every operation submitted with `target`. By `user_data`, which the kernel finds in a hash table; a
+    /// search by descriptor would walk all of them.
+    pub(super) fn cancel(&mut self, token: Token, target: Token, counters: &mut RingCounters) {
+        let builder = CancelBuilder::user_data(target.bits()).all();
+        self.push(opcode::AsyncCancel2::new(builder).build(), token, counters);
+    }
+
+    /// Reports each time `fd` becomes readable.
+    pub(super) fn watch(&mut self, token: Token, fd: i32, counters: &mut RingCounters) {
+        let readable = libc::POLLIN as u32;
+        self.push(opcode::PollAdd::new(Fd(fd), readable).multi(true).build(), token, counters);
+    }
+
+    fn push(&mut self, entry: Entry, token: Token, counters: &mut RingCounters) {
+        let entry = entry.user_data(token.bits());
+        if self.overflow.is_empty() && self.try_push(&entry) {
+            return;
+        }
+        counters.submissions_full_total += 1;
+        counters.enters_total += 1;
+        // Should the kernel refuse for now, the entry waits, and the next enter meets the reason again.
+        let _ = self.uring.submitter().submit();
+        self.overflow.push_back(entry);
+        self.refill();
+    }
+
+    /// Moves waiting entries into the queue while it has room.
+    fn refill(&mut self) {
+        while let Some(entry) = self.overflow.pop_front() {
+            if !self.try_push(&entry) {
+                self.overflow.push_front(entry);
+                return;
+            }
+        }
+    }
+
+    fn try_push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: no entry but a send refers to memory of ours, and `send` makes its caller promise that it lives.
+        unsafe { self.uring.submission().push(entry) }.is_ok()
+    }
+}
+
+/// Whether an enter that failed so may simply be tried again: no time left (`ETIME`), a signal (`EINTR`), a completion
+/// queue that must be reaped first (`EBUSY`), no memory for requests just now (`EAGAIN`).
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+}

@@ -1,0 +1,331 @@
+//! One shard, top to bottom: a pinned executor's pump that turns one net ring and one hub.
+//!
+//! A turn: submit and reap → hub → mesh → flush. Everything that is ready is taken, then all of it is answered, so that
+//! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
+//! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
+//!
+//! Home: one thread per shard. Invariant: the only file, with `venue.rs`, that names both a hub and the runtime.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::carry::{Carry, MeshEndpoint};
+use crate::clock;
+use crate::hub::home::HomeCounters;
+use crate::hub::{Effect, Ending, Hub, HubConfig, HubCounters, Urgency};
+use crate::limits;
+use crate::model::ids::HomeId;
+use crate::model::time::Now;
+use crate::pace::Pace;
+use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::rt;
+
+/// How long an idle shard spins before it parks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spin {
+    ForNs(u64),
+    Always,
+}
+
+/// What a shard is made from.
+#[derive(Debug)]
+pub struct ShardSetup {
+    pub home: HomeId,
+    pub shards: u8,
+    pub hub: HubConfig,
+    pub ring: RingConfig,
+    pub listener: Listener,
+    pub mesh: MeshEndpoint,
+    pub spin: Spin,
+    pub pace_ns_max: u64,
+    /// Set once, then the doorbell is rung.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What a shard did, told at its end.
+#[derive(Clone, Debug)]
+pub struct ShardReport {
+    pub home: HomeId,
+    pub hub: HubCounters,
+    pub topics: HomeCounters,
+    pub ring: RingCounters,
+    pub turns_total: u64,
+    pub parks_total: u64,
+    pub turn_ns_max: u64,
+}
+
+/// Why a shard ended.
+#[derive(Debug)]
+pub enum ShardError {
+    Ring(RingError),
+    Turn(std::io::Error),
+}
+
+impl fmt::Display for ShardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShardError::Ring(error) => write!(f, "no net ring: {error}"),
+            ShardError::Turn(error) => write!(f, "the net ring failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ShardError {}
+
+/// Runs a shard until it is told to stop; `ready` is called once it accepts.
+///
+/// # Errors
+/// The ring could not be made, or cannot go on.
+pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport, ShardError> {
+    let mut shard = Shard::new(setup).map_err(ShardError::Ring)?;
+    ready();
+    let mut wait = Wait::Poll;
+    loop {
+        shard.ring.turn(wait, shard.now.mono_ns).map_err(ShardError::Turn)?;
+        if wait != Wait::Poll {
+            shard.mesh.wake();
+        }
+        shard.turn();
+        if shard.has_stopped() {
+            return Ok(shard.report());
+        }
+        wait = shard.next_wait();
+        rt::yield_if_needed().await;
+    }
+}
+
+struct Shard {
+    home: HomeId,
+    hub: Hub,
+    ring: Ring,
+    mesh: MeshEndpoint,
+    carry: Carry,
+    pace: Pace,
+    spin: Spin,
+    stop: Arc<AtomicBool>,
+    now: Now,
+    /// When timers are looked at next while the shard is busy.
+    timers_due_ns: u64,
+    /// When the shard last did something.
+    worked_ns: u64,
+    /// A send had no buffer: flushing goes on when one is free.
+    unbuffered: bool,
+    stop_by_ns: Option<u64>,
+    turns_total: u64,
+    parks_total: u64,
+    turn_ns_max: u64,
+}
+
+impl Shard {
+    fn new(setup: ShardSetup) -> Result<Shard, RingError> {
+        let now = clock::now();
+        let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
+        ring.listen(setup.listener)?;
+        Ok(Shard {
+            home: setup.home,
+            hub: Hub::new(setup.home, setup.shards, setup.hub, now),
+            ring,
+            mesh: setup.mesh,
+            carry: Carry::default(),
+            pace: Pace::new(setup.pace_ns_max),
+            spin: setup.spin,
+            stop: setup.stop,
+            now,
+            timers_due_ns: now.mono_ns,
+            worked_ns: now.mono_ns,
+            unbuffered: false,
+            stop_by_ns: None,
+            turns_total: 0,
+            parks_total: 0,
+            turn_ns_max: 0,
+        })
+    }
+
+    fn turn(&mut self) {
+        self.now = clock::now();
+        let begun_ns = self.now.mono_ns;
+        self.turns_total += 1;
+        let mut busy = self.take_events();
+        busy |= self.take_batches();
+        self.take_timers();
+        self.take_stop();
+        self.say();
+        busy |= self.flush(begun_ns);
+        if busy {
+            self.now = clock::now();
+            let work_ns = self.now.mono_ns.saturating_sub(begun_ns);
+            self.pace.worked(work_ns);
+            self.turn_ns_max = self.turn_ns_max.max(work_ns);
+            self.worked_ns = self.now.mono_ns;
+        }
+        self.pace.observe(self.now.mono_ns);
+    }
+
+    /// All that the ring has; whether there was anything.
+    fn take_events(&mut self) -> bool {
+        let now = self.now;
+        let mut any = false;
+        while let Some(event) = self.ring.next_event() {
+            any = true;
+            match event {
+                Event::Accepted { conn, .. } => self.hub.handle_open(conn, now),
+                Event::Received { conn, bytes } => self.hub.handle_bytes(conn, bytes, now),
+                Event::Eof(conn) => self.hub.handle_eof(conn, now),
+                Event::Sent(conn) => {
+                    self.unbuffered = false;
+                    self.hub.handle_sent(conn, now);
+                }
+                Event::ReceiveFailed { conn, .. } | Event::SendFailed { conn, .. } => {
+                    self.ring.close(conn, How::Abort);
+                }
+                Event::Closed(conn) => {
+                    self.unbuffered = false;
+                    self.hub.handle_closed(conn, now);
+                }
+                Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
+                Event::Doorbell => {}
+            }
+            self.act();
+        }
+        any
+    }
+
+    /// Does what the hub asks for.
+    fn act(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            match effect {
+                Effect::Disconnect { conn, ending: Ending::Graceful } => self.ring.close(conn, How::Graceful),
+                Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
+                Effect::PauseReading { conn } => self.ring.pause_receive(conn),
+                Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
+            }
+        }
+    }
+
+    /// What other homes have said, up to a bound; whether there was anything.
+    fn take_batches(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..limits::BATCHES_PER_TURN_MAX {
+            let Some((from, _, batch)) = self.mesh.receive() else { break };
+            any = true;
+            self.hub.handle_batch(home(from), &batch, self.now);
+        }
+        any
+    }
+
+    fn take_timers(&mut self) {
+        if self.now.mono_ns >= self.timers_due_ns {
+            self.hub.handle_timeout(self.now);
+            self.act();
+            self.timers_due_ns = self.now.mono_ns + limits::WHEEL_SLOT_NS;
+        }
+    }
+
+    fn take_stop(&mut self) {
+        if self.stop_by_ns.is_none() && self.stop.load(Ordering::Relaxed) {
+            self.stop_by_ns = Some(self.now.mono_ns + limits::STOP_TIMEOUT_NS);
+            self.ring.stop_accepting();
+            self.hub.handle_shutdown(self.now);
+            self.act();
+        }
+    }
+
+    /// Ends the hub's turn and carries what it has said to the others.
+    fn say(&mut self) {
+        self.hub.seal(self.now);
+        self.act();
+        for peer in self.hub.lagging().iter() {
+            if self.mesh.data_free(peer.index()) > limits::MESH_DATA_BATCHES_MAX / 2 {
+                self.hub.handle_room(peer);
+            }
+        }
+        if self.carry.is_waiting() {
+            self.carry.retry(&mut self.mesh);
+        }
+        while let Some(outgoing) = self.hub.poll_mesh() {
+            self.carry.push(&mut self.mesh, &outgoing);
+        }
+        while let Some(peer) = self.carry.poll_lag() {
+            self.hub.handle_lag(peer);
+        }
+        self.mesh.ring_doorbells();
+    }
+
+    /// Hands the connections' bytes to the ring: replies always, data when the pace allows; whether there were any.
+    fn flush(&mut self, now_ns: u64) -> bool {
+        let paced = self.pace.may_flush(now_ns);
+        let urgency = if paced { Urgency::Any } else { Urgency::Reply };
+        if paced && self.hub.data_waits() {
+            self.pace.flushed(now_ns);
+        }
+        let mut any = false;
+        while !self.unbuffered {
+            let Some(conn) = self.hub.poll_ready(urgency) else { break };
+            let Shard { hub, ring, .. } = self;
+            let bytes_hint = hub.pending_bytes(conn);
+            match ring.transmit(conn, bytes_hint, |out| hub.poll_transmit(conn, out)) {
+                Transmit::Started(_) => any = true,
+                Transmit::Nothing | Transmit::Gone => {}
+                Transmit::Busy => panic!("a connection is ready only when its last send is complete"),
+                Transmit::Unbuffered => {
+                    self.hub.handle_unserved(conn);
+                    self.unbuffered = true;
+                }
+            }
+            self.act();
+        }
+        any
+    }
+
+    /// How long the next turn may wait for something to happen.
+    fn next_wait(&mut self) -> Wait {
+        let now_ns = self.now.mono_ns;
+        let idle_ns = now_ns.saturating_sub(self.worked_ns);
+        match self.spin {
+            Spin::Always => return Wait::Poll,
+            Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
+                return Wait::Poll;
+            }
+            Spin::ForNs(_) => {}
+        }
+        self.mesh.prepare_sleep();
+        if !self.mesh.may_sleep() {
+            return Wait::Poll;
+        }
+        self.parks_total += 1;
+        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty();
+        let deadlines = [
+            self.hub.poll_timeout(),
+            self.hub.data_waits().then(|| self.pace.due_ns()),
+            retry.then_some(now_ns + limits::RETRY_NS),
+            self.stop_by_ns,
+        ];
+        self.timers_due_ns = now_ns;
+        match deadlines.into_iter().flatten().min() {
+            Some(deadline_ns) => Wait::Until(deadline_ns.max(now_ns + 1)),
+            None => Wait::Forever,
+        }
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stop_by_ns.is_some_and(|by_ns| self.hub.connection_count() == 0 || self.now.mono_ns >= by_ns)
+    }
+
+    fn report(&self) -> ShardReport {
+        ShardReport {
+            home: self.home,
+            hub: self.hub.counters(),
+            topics: self.hub.home_counters(),
+            ring: *self.ring.counters(),
+            turns_total: self.turns_total,
+            parks_total: self.parks_total,
+            turn_ns_max: self.turn_ns_max,
+        }
+    }
+}
+
+/// A place in the mesh as a home; the mesh has at most `limits::HOMES_MAX` places.
+pub(crate) fn home(place: usize) -> HomeId {
+    HomeId(u8::try_from(place).expect("a mesh has at most 64 places"))
+}
