@@ -254,11 +254,15 @@ impl Hub {
             if !gone_on {
                 topic.value_seq = None;
             }
-            self.topics.identify(join.topic, id);
+            if outcome != JoinOutcome::Refused {
+                self.topics.identify(join.topic, id);
+            }
             if whole_topic && !gone_on {
                 self.restart_listeners(join.topic);
             }
         }
+        // Before the subscription ends, and with it perhaps the topic whose name the reply tells.
+        self.settle_request(&join, outcome);
         if let Some(subscription) = join.subscription
             && self.is_joining(subscription, join.conn, join.topic)
         {
@@ -268,7 +272,6 @@ impl Hub {
                 self.activate(subscription, outcome);
             }
         }
-        self.settle_request(&join, outcome);
         self.leave_if_unneeded(join.topic);
     }
 

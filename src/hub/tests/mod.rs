@@ -1,5 +1,7 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 
+mod hostile;
+
 use std::sync::Arc;
 
 use super::batch::MeshLane;

@@ -1,0 +1,24 @@
+//! What a peer could try: to make the hub panic, hold memory without bound, or work without bound.
+
+use super::*;
+use crate::limits;
+use crate::model::channel::{TopicKey, TopicName};
+
+/// Makes every topic of a hub's home taken.
+fn fill_home(world: &mut World, shard: usize) {
+    for number in 0..limits::TOPICS_PER_HOME_MAX {
+        let name = TopicName::parse(format!("taken{number}").as_bytes()).unwrap();
+        assert!(world.hubs[shard].home.intern(TopicKey::Client(name), world.now).is_some());
+    }
+}
+
+#[test]
+fn a_subscribe_that_finds_no_room_at_the_home_is_left_out_of_the_reply() {
+    let mut world = World::new(1);
+    fill_home(&mut world, 0);
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &subscribe("topic.new"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!([]));
+    world.send(0, conn, &subscribe("topic.taken1"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!(["topic.taken1"]));
+}
