@@ -22,3 +22,15 @@ fn a_subscribe_that_finds_no_room_at_the_home_is_left_out_of_the_reply() {
     world.send(0, conn, &subscribe("topic.taken1"));
     assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!(["topic.taken1"]));
 }
+
+#[test]
+fn messages_that_nobody_listens_to_leave_nothing_behind() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let message = publish("unheard", &format!("\"{}\"", "x".repeat(1000)));
+    for _ in 0..100 {
+        world.send(0, conn, &message);
+        world.take(0, conn);
+        assert!(world.hubs[0].outbox.data().bytes.is_empty());
+    }
+}

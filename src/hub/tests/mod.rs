@@ -1,6 +1,7 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 
 mod hostile;
+mod mesh;
 
 use std::sync::Arc;
 
