@@ -222,6 +222,7 @@ impl Hub {
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
+                self.outbox.recycle(commands);
             } else if let Some(data) = self.outbox.seal_data() {
                 if data.audience.contains(self.me) {
                     self.apply_batch(self.me, &data);
