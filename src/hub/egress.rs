@@ -96,10 +96,12 @@ pub(super) struct Egress {
     urgent: VecDeque<u32>,
     ready: VecDeque<u32>,
     /// Reply buffers to be used again.
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Box<Replies>>,
+    /// Control lanes to be used again.
+    spare_control: Vec<Box<Control>>,
 }
 
-/// Spare reply buffers that are kept, and their size at most.
+/// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
 const SPARE_BUFFERS_MAX: usize = 64;
 const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
@@ -157,9 +159,8 @@ impl Egress {
             return 0;
         }
         let spare = &mut self.spare;
-        let replies = lanes
-            .replies
-            .get_or_insert_with(|| Box::new(Replies { frames: spare.pop().unwrap_or_default(), sent: 0 }));
+        let replies = lanes.replies.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        replies.forget_sent();
         replies.frames.extend_from_slice(bytes);
         let waiting = replies.frames.len() - replies.sent;
         self.mark_urgent(slot);
@@ -188,7 +189,8 @@ impl Egress {
         let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
         bytes[..frame.len()].copy_from_slice(frame);
         let len = u8::try_from(frame.len()).expect("a control frame is at most 127 bytes");
-        let control = lanes.control.get_or_insert_default();
+        let spare = &mut self.spare_control;
+        let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
         let place = match lane {
             ControlLane::Pong => &mut control.pong,
             ControlLane::Ping => &mut control.ping,
@@ -300,6 +302,12 @@ impl Egress {
         !self.ready.is_empty()
     }
 
+    /// Bytes that a connection's reply lane holds on to.
+    #[cfg(test)]
+    pub(super) fn reply_bytes_held(&self, slot: u32) -> usize {
+        self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len())
+    }
+
     /// Bytes that wait, values not counted: how large a buffer serves.
     pub(super) fn pending_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
@@ -336,18 +344,24 @@ impl Egress {
                     *place = None;
                 }
             }
-            lanes.control = None;
+            if let Some(empty) = lanes.control.take()
+                && self.spare_control.len() < SPARE_BUFFERS_MAX
+            {
+                self.spare_control.push(empty);
+            }
         }
         if let Some(replies) = &mut lanes.replies {
             written += replies.transmit(&mut out[written..], written == 0, &mut lanes.started);
             if replies.sent < replies.frames.len() {
                 return (written, false);
             }
-            let mut buffer = std::mem::take(&mut replies.frames);
-            lanes.replies = None;
-            if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
-                buffer.clear();
-                self.spare.push(buffer);
+            if let Some(mut empty) = lanes.replies.take()
+                && self.spare.len() < SPARE_BUFFERS_MAX
+                && empty.frames.capacity() <= SPARE_BUFFER_BYTES_MAX
+            {
+                empty.frames.clear();
+                empty.sent = 0;
+                self.spare.push(empty);
             }
         }
         let lanes = &self.lanes[slot as usize];
@@ -492,6 +506,15 @@ impl Lanes {
 }
 
 impl Replies {
+    /// Drops what is sent once that is the larger part, so that a lane that never runs dry doesn't grow for ever, and
+    /// each byte is moved at most once.
+    fn forget_sent(&mut self) {
+        if self.sent > self.frames.len() - self.sent {
+            self.frames.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
     /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.
     fn transmit(&mut self, out: &mut [u8], out_is_empty: bool, started: &mut Option<Box<Started>>) -> usize {
         let waiting = &self.frames[self.sent..];

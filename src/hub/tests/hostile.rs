@@ -34,3 +34,22 @@ fn messages_that_nobody_listens_to_leave_nothing_behind() {
         assert!(world.hubs[0].outbox.data().bytes.is_empty());
     }
 }
+
+#[test]
+fn replies_that_never_run_dry_do_not_pile_up_what_is_sent() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let test = r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#;
+    let mut out = [0; 256];
+    world.send(0, conn, test);
+    for _ in 0..1000 {
+        world.send(0, conn, test);
+        world.send(0, conn, test);
+        assert!(world.hubs[0].poll_transmit(conn, &mut out) > 0);
+        world.hubs[0].handle_sent(conn, world.now);
+        assert!(world.hubs[0].poll_transmit(conn, &mut out) > 0);
+        world.hubs[0].handle_sent(conn, world.now);
+    }
+    assert!(world.hubs[0].egress.reply_bytes(0) > 0);
+    assert!(world.hubs[0].egress.reply_bytes_held(0) < 4096, "{}", world.hubs[0].egress.reply_bytes_held(0));
+}
