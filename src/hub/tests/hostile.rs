@@ -53,3 +53,19 @@ fn replies_that_never_run_dry_do_not_pile_up_what_is_sent() {
     assert!(world.hubs[0].egress.reply_bytes(0) > 0);
     assert!(world.hubs[0].egress.reply_bytes_held(0) < 4096, "{}", world.hubs[0].egress.reply_bytes_held(0));
 }
+
+#[test]
+fn a_batch_whose_replies_grow_past_the_limit_is_cut_short() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..1000 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    world.send(0, conn, &format!("[{}]", vec![request; 100].join(",")));
+    assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1009 })]);
+    assert!(world.hubs[0].counters().requests_total < 100);
+    assert!(world.hubs[0].batches.entries.is_empty());
+}
