@@ -51,6 +51,10 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Requests of one connection among them.
 pub const REQUESTS_PENDING_PER_CONNECTION_MAX: u16 = 256;
+/// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
+/// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
+pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
+const _: () = assert!(JOINS_PENDING_PER_CONNECTION_MAX < REQUESTS_PENDING_MAX);
 
 /// Level updates that an interval's book may gather before the same price is folded.
 pub const INTERVAL_TOUCHES_MAX: usize = 16_384;

@@ -37,7 +37,7 @@ pub(super) struct Lanes {
     in_urgent: bool,
     in_ready: bool,
     /// Data waits until the reply that announces it is queued.
-    pub(super) held: u16,
+    pub(super) held: u32,
     /// Nothing but the control lane is sent any more.
     pub(super) closing: bool,
     /// Values are served before the queue in the next send.
@@ -229,6 +229,7 @@ impl Egress {
         assert!(!entry.listed, "a subscription is listed once");
         entry.listed = true;
         entry.next_listed = None;
+        entry.previous_listed = lanes.values_tail;
         match lanes.values_tail {
             Some(tail) => subscriptions[tail as usize].next_listed = Some(subscription),
             None => lanes.values_head = Some(subscription),
@@ -239,32 +240,24 @@ impl Egress {
 
     /// Takes the first of a connection's list of values from it.
     pub(super) fn unlist_first(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32) {
-        let lanes = &mut self.lanes[slot as usize];
-        let first = lanes.values_head.expect("called with a value listed");
-        let entry = &mut subscriptions[first as usize];
-        entry.listed = false;
-        lanes.values_head = entry.next_listed.take();
-        if lanes.values_head.is_none() {
-            lanes.values_tail = None;
-        }
+        let first = self.lanes[slot as usize].values_head.expect("called with a value listed");
+        self.unlist(subscriptions, slot, first);
     }
 
     /// Takes one subscription out of its connection's list of values, wherever it stands.
     pub(super) fn unlist(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
         let lanes = &mut self.lanes[slot as usize];
-        let (mut before, mut at) = (None, lanes.values_head);
-        while let Some(listed) = at.filter(|listed| *listed != subscription) {
-            (before, at) = (at, subscriptions[listed as usize].next_listed);
-        }
-        assert!(at.is_some(), "a listed subscription is in its connection's list");
-        let next = subscriptions[subscription as usize].next_listed.take();
-        subscriptions[subscription as usize].listed = false;
-        match before {
-            Some(before) => subscriptions[before as usize].next_listed = next,
+        let entry = &mut subscriptions[subscription as usize];
+        assert!(entry.listed, "only a listed subscription is unlisted");
+        entry.listed = false;
+        let (previous, next) = (entry.previous_listed.take(), entry.next_listed.take());
+        match previous {
+            Some(previous) => subscriptions[previous as usize].next_listed = next,
             None => lanes.values_head = next,
         }
-        if next.is_none() {
-            lanes.values_tail = before;
+        match next {
+            Some(next) => subscriptions[next as usize].previous_listed = previous,
+            None => lanes.values_tail = previous,
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Session {
     /// When the send that is under way was handed out.
     pub(super) write_begun_ns: Option<u64>,
     pub(super) requests_pending: u16,
+    /// Questions to homes that its subscribes wait for.
+    pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
 }
 
@@ -76,6 +78,7 @@ impl Session {
             heartbeat: None,
             write_begun_ns: None,
             requests_pending: 0,
+            joins_pending: 0,
             reading_paused: false,
         }
     }

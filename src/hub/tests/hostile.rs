@@ -69,3 +69,86 @@ fn a_batch_whose_replies_grow_past_the_limit_is_cut_short() {
     assert!(world.hubs[0].counters().requests_total < 100);
     assert!(world.hubs[0].batches.entries.is_empty());
 }
+
+fn request(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+}
+
+#[test]
+fn a_channel_that_is_asked_for_again_and_again_counts_once() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..90 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let channels = format!("[{}]", vec!["\"ticker.*.raw\""; 500].join(","));
+    for _ in 0..2 {
+        world.send(0, conn, &request("public/subscribe", &format!("{{\"channels\":{channels}}}")));
+        let texts = world.texts(0, conn);
+        assert_eq!(texts[0]["result"].as_array().unwrap().len(), 500);
+    }
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 90);
+    world.send(0, conn, &request("public/subscribe", r#"{"channels":["quote.*"]}"#));
+    assert_eq!(world.texts(0, conn)[0]["error"]["data"]["reason"], "too many subscriptions");
+    world.send(0, conn, &request("public/unsubscribe", r#"{"channels":["ticker.*.raw"]}"#));
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 0);
+    assert!(world.hubs[0].pattern_sessions.is_empty());
+}
+
+#[test]
+fn questions_to_homes_are_bounded_per_connection() {
+    let mut world = World::new(2);
+    let conn = world.connect(0, 0);
+    let mut frame = |method: &str, topic: usize| {
+        let text = request(method, &format!(r#"{{"channels":["topic.{topic}"]}}"#));
+        let mut bytes = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+        bytes.extend_from_slice(text.as_bytes());
+        world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
+    };
+    for topic in 0..1000 {
+        frame("public/subscribe", topic);
+        frame("public/unsubscribe", topic);
+    }
+    assert!(world.hubs[0].joins.entries.len() <= 100);
+    world.carry();
+    assert_eq!(world.hubs[0].joins.entries.len(), 0);
+    assert_eq!(world.hubs[0].topics.topics.len(), 0);
+    assert!(world.texts(0, conn).iter().any(|text| text["error"]["code"].is_number()));
+    world.send(0, conn, &subscribe("topic.x"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!(["topic.x"]));
+}
+
+#[test]
+fn the_answer_to_an_ended_subscription_does_not_start_a_later_one() {
+    let mut world = World::new(1);
+    let publisher = world.connect(0, 1);
+    let mut epoch = 0;
+    for number in 1..=5 {
+        world.send(0, publisher, &publish("t", &number.to_string()));
+        epoch = world.texts(0, publisher)[0]["result"]["epoch"].as_u64().unwrap();
+    }
+    let conn = world.connect(0, 0);
+    let resume = format!(r#"{{"channels":["topic.t"],"resume":{{"topic.t":{{"epoch":{epoch},"seq":2}}}}}}"#);
+    let texts = [
+        subscribe("topic.t"),
+        request("public/unsubscribe", r#"{"channels":["topic.t"]}"#),
+        request("public/subscribe", &resume),
+    ];
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&[0x81, 0x80 | 126, 0, text.len() as u8, 0, 0, 0, 0]);
+        bytes.extend_from_slice(text.as_bytes());
+        if text.len() < 126 {
+            let at = bytes.len() - text.len() - 8;
+            bytes.splice(at..at + 4, [0x81, 0x80 | text.len() as u8]);
+        }
+    }
+    world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
+    world.carry();
+    let texts = world.texts(0, conn);
+    let data: Vec<_> = texts.iter().filter_map(|text| text["params"]["data"].as_u64()).collect();
+    assert_eq!(data, [3, 4, 5]);
+    assert_eq!(texts.iter().filter(|text| text["resumed"]["topic.t"]["recovered"] == true).count(), 1);
+}
