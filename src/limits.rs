@@ -10,6 +10,14 @@ pub const INSTRUMENTS_MAX: usize = 4096;
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 
+/// Bytes of all histories of one home. Past it a topic keeps less of its own, and who resumes there may find that it is
+/// not all there any more.
+pub const HISTORY_BYTES_PER_HOME_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes of a turn's batch beyond which no more history is replayed into it: who resumes then is told so. It keeps the
+/// batch, whose ranges are 32 bits wide, far from its end.
+pub const REPLAY_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.
 pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;

@@ -66,10 +66,21 @@ struct Control {
     close: Option<ControlFrame>,
 }
 
+/// A whole control frame.
 #[derive(Debug)]
-struct ControlFrame {
+pub(super) struct ControlFrame {
     bytes: [u8; CONTROL_FRAME_BYTES_MAX],
     len: u8,
+}
+
+impl ControlFrame {
+    pub(super) fn new(header: &[u8], payload: &[u8]) -> ControlFrame {
+        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
+        let len = header.len() + payload.len();
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[header.len()..len].copy_from_slice(payload);
+        ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
+    }
 }
 
 #[derive(Debug)]
@@ -181,14 +192,11 @@ impl Egress {
     }
 
     /// Queues a control frame, which replaces an unsent one of its kind.
-    pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: &[u8]) {
+    pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
             return;
         }
-        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
-        bytes[..frame.len()].copy_from_slice(frame);
-        let len = u8::try_from(frame.len()).expect("a control frame is at most 127 bytes");
         let spare = &mut self.spare_control;
         let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
         let place = match lane {
@@ -196,7 +204,7 @@ impl Egress {
             ControlLane::Ping => &mut control.ping,
             ControlLane::Close => &mut control.close,
         };
-        *place = Some(ControlFrame { bytes, len });
+        *place = Some(frame);
         if lane == ControlLane::Close {
             lanes.closing = true;
             lanes.replies = None;
@@ -461,6 +469,19 @@ impl Egress {
     pub(super) fn pins(&self, slot: u32, segment: u32) -> bool {
         let lanes = &self.lanes[slot as usize];
         lanes.open && self.pool.front(&lanes.queue).is_some_and(|front| front.segment == segment)
+    }
+
+    /// The connection whose queue holds the most frames.
+    pub(super) fn largest_queue(&self) -> Option<ConnId> {
+        let queues = self.lanes.iter().zip(0u32..).filter(|(lanes, _)| lanes.open && !lanes.queue.is_empty());
+        let largest = queues.max_by_key(|(lanes, _)| lanes.queue.count());
+        largest.map(|(lanes, slot)| ConnId { slot, generation: lanes.generation })
+    }
+
+    /// Bounds the frames that wait in all.
+    #[cfg(test)]
+    pub(super) fn set_queued_frames_max(&mut self, frames_max: usize) {
+        self.pool = FrameQueuePool::with_frames_max(frames_max);
     }
 
     /// Slots that have ever been in use.

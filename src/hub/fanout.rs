@@ -118,7 +118,15 @@ impl Hub {
         self.egress.log.retain(logged.segment, count);
         let mut delivered = 0;
         for follower in &topic.followers {
-            let overflow = match self.egress.push_frame(follower.slot, logged) {
+            let mut pushed = self.egress.push_frame(follower.slot, logged);
+            while pushed.is_err() {
+                // The pool is full: the one that holds the most of it makes room, not the one that came too late.
+                let Some(largest) = self.egress.largest_queue() else { break };
+                self.egress.discard_data(largest.slot);
+                self.overflowed.push((largest, Overflow::Log));
+                pushed = self.egress.push_frame(follower.slot, logged);
+            }
+            let overflow = match pushed {
                 Ok(queued_bytes) => {
                     delivered += 1;
                     match follower.class {

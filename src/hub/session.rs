@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) published_to: Option<Box<(TopicName, TopicId)>>,
     /// Of the connection's entry in the timer wheel.
     pub(super) deadline_token: u32,
+    /// When that entry comes due; `None` while there is none.
+    pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
     /// When the unanswered ping was sent.
@@ -72,6 +74,7 @@ impl Session {
             patterns: Vec::new(),
             published_to: None,
             deadline_token: 0,
+            armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,
             pinged_ns: None,

@@ -152,3 +152,87 @@ fn the_answer_to_an_ended_subscription_does_not_start_a_later_one() {
     assert_eq!(data, [3, 4, 5]);
     assert_eq!(texts.iter().filter(|text| text["resumed"]["topic.t"]["recovered"] == true).count(), 1);
 }
+
+#[test]
+fn heartbeats_set_again_and_again_take_one_place_in_the_wheel() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    for _ in 0..1000 {
+        for interval in [10, 86_400] {
+            world.now = world.now.plus_ns(1_000);
+            world.send(0, conn, &request("public/set_heartbeat", &format!(r#"{{"interval":{interval}}}"#)));
+        }
+        world.take(0, conn);
+    }
+    assert!(world.hubs[0].wheel.count() <= 4, "{}", world.hubs[0].wheel.count());
+    world.send(0, conn, &request("public/set_heartbeat", r#"{"interval":10}"#));
+    world.take(0, conn);
+    let mut seen = Vec::new();
+    for _ in 0..22 {
+        world.now = world.now.plus_ns(UNIT as u64);
+        world.hubs[0].handle_timeout(world.now);
+        seen.extend(world.texts(0, conn));
+    }
+    assert_eq!(seen[0]["params"]["type"], "test_request");
+    assert_eq!(seen.last().unwrap()["close"], 1008);
+}
+
+#[test]
+fn a_full_pool_of_queues_costs_the_slowest_and_not_the_one_that_reads() {
+    let mut world = World::new(1);
+    world.hubs[0].egress.set_queued_frames_max(200);
+    let [reader, slow, publisher] = [0, 1, 2].map(|slot| world.connect(0, slot));
+    for conn in [slow, reader] {
+        world.send(0, conn, &subscribe("topic.t"));
+        world.take(0, conn);
+    }
+    for number in 1..=300 {
+        world.send(0, publisher, &publish("t", "1"));
+        world.take(0, publisher);
+        let texts = world.texts(0, reader);
+        assert_eq!((texts.len(), &texts[0]["params"]["seq"]), (1, &serde_json::json!(number)));
+    }
+    assert_eq!(world.texts(0, slow), [serde_json::json!({ "close": 1008 })]);
+    assert_eq!(world.hubs[0].counters().log_pinners_closed_total, 1);
+}
+
+#[test]
+fn a_peer_that_ends_its_side_at_once_still_gets_its_reply_and_its_close_frame() {
+    let mut world = World::new(1);
+    let asks = world.connect(0, 0);
+    world.send(0, asks, r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#);
+    let closes = world.connect(0, 1);
+    world.hubs[0].handle_bytes(closes, &mut [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], world.now);
+    for conn in [asks, closes] {
+        world.hubs[0].handle_eof(conn, world.now);
+        assert_eq!(world.hubs[0].poll_effect(), None);
+    }
+    assert_eq!(world.texts(0, asks)[0]["id"], 1);
+    assert_eq!(world.texts(0, closes), [serde_json::json!({ "close": 1000 })]);
+    for conn in [asks, closes] {
+        let ended = Effect::Disconnect { conn, ending: Ending::Graceful };
+        assert_eq!(world.hubs[0].poll_effect(), Some(ended));
+    }
+}
+
+#[test]
+fn a_client_that_is_not_read_is_not_called_silent() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..1000 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("public/get_instruments", "{}"));
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::PauseReading { conn }));
+    let mut out = [0; 256];
+    for _ in 0..100 {
+        world.now = world.now.plus_ns(UNIT as u64);
+        assert_eq!(world.hubs[0].poll_transmit(conn, &mut out), 256);
+        world.hubs[0].handle_sent(conn, world.now);
+        world.hubs[0].handle_timeout(world.now);
+    }
+    world.take(0, conn);
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::ResumeReading { conn }));
+}
