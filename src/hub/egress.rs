@@ -113,8 +113,8 @@ pub(super) struct Egress {
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
-const SPARE_BUFFERS_MAX: usize = 64;
-const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+const SPARE_BUFFERS_MAX: usize = 1024;
+const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 impl Egress {
     pub(super) fn open(&mut self, conn: ConnId) {
