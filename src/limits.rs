@@ -10,6 +10,14 @@ pub const INSTRUMENTS_MAX: usize = 4096;
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 
+/// Bytes of all histories of one home. Past it a topic keeps less of its own, and who resumes there may find that it is
+/// not all there any more.
+pub const HISTORY_BYTES_PER_HOME_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes of a turn's batch beyond which no more history is replayed into it: who resumes then is told so. It keeps the
+/// batch, whose ranges are 32 bits wide, far from its end.
+pub const REPLAY_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.
 pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;
@@ -51,6 +59,10 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Requests of one connection among them.
 pub const REQUESTS_PENDING_PER_CONNECTION_MAX: u16 = 256;
+/// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
+/// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
+pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
+const _: () = assert!(JOINS_PENDING_PER_CONNECTION_MAX < REQUESTS_PENDING_MAX);
 
 /// Level updates that an interval's book may gather before the same price is folded.
 pub const INTERVAL_TOUCHES_MAX: usize = 16_384;

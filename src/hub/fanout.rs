@@ -118,7 +118,15 @@ impl Hub {
         self.egress.log.retain(logged.segment, count);
         let mut delivered = 0;
         for follower in &topic.followers {
-            let overflow = match self.egress.push_frame(follower.slot, logged) {
+            let mut pushed = self.egress.push_frame(follower.slot, logged);
+            while pushed.is_err() {
+                // The pool is full: the one that holds the most of it makes room, not the one that came too late.
+                let Some(largest) = self.egress.largest_queue() else { break };
+                self.egress.discard_data(largest.slot);
+                self.overflowed.push((largest, Overflow::Log));
+                pushed = self.egress.push_frame(follower.slot, logged);
+            }
+            let overflow = match pushed {
                 Ok(queued_bytes) => {
                     delivered += 1;
                     match follower.class {
@@ -160,7 +168,6 @@ impl Hub {
                         .collect::<Vec<_>>();
                     assert!(!pinning.is_empty(), "a pinned segment is at the front of some queue");
                     for slot in pinning {
-                        self.counters.log_pinners_closed_total += 1;
                         self.overflow_now(slot);
                     }
                 }
@@ -224,11 +231,11 @@ impl Hub {
 
     /// A frame that one subscription missed.
     fn on_replayed(&mut self, ticket: super::batch::Ticket, seq: Seq, frame: &[u8]) {
-        let Some(join) = self.joins.peek(ticket) else { return };
+        let Some(join) = self.joins.peek(ticket).filter(|join| !self.is_premature(join)) else { return };
         let (topic, subscription, conn) = (join.topic, join.subscription, join.conn);
         match subscription {
             Some(subscription) => {
-                if self.is_joining(subscription, conn, topic) {
+                if self.is_joining(subscription, ticket) {
                     self.deliver_to_one(conn, frame);
                 }
             }
@@ -267,16 +274,7 @@ impl Hub {
     /// A home says that batches of its were lost: each topic of its is joined again from where it stands.
     fn on_gap(&mut self, from: HomeId) {
         self.counters.gaps_total += 1;
-        let topics: Vec<u32> = self
-            .topics
-            .topics
-            .iter()
-            .filter(|(_, topic)| topic.home == from)
-            .map(|(at, _)| super::topics::narrow(at))
-            .collect();
-        for at in topics {
-            self.rejoin(at);
-        }
+        self.rejoin(from);
     }
 
     /// Closes those who could not be told.
@@ -307,9 +305,11 @@ impl Hub {
         self.overflowed.push((conn, Overflow::Log));
     }
 
-    pub(super) fn is_joining(&self, subscription: u32, conn: ConnId, topic: u32) -> bool {
-        self.topics.subscriptions.get(subscription as usize).is_some_and(|entry| {
-            entry.conn == conn && entry.topic == topic && entry.state == SubscriptionState::Joining
-        })
+    /// Whether a subscription still waits for the answer to this very question.
+    pub(super) fn is_joining(&self, subscription: u32, ticket: super::batch::Ticket) -> bool {
+        self.topics
+            .subscriptions
+            .get(subscription as usize)
+            .is_some_and(|entry| entry.join == Some(ticket) && entry.state == SubscriptionState::Joining)
     }
 }

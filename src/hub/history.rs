@@ -39,6 +39,12 @@ impl History {
         self.bytes.extend(frame);
     }
 
+    /// Bytes of the frames that are kept.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether all events after `seq` are here.
     #[must_use]
     pub fn reaches(&self, seq: Seq) -> bool {

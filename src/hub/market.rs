@@ -196,6 +196,8 @@ impl MarketHome {
 
     /// The data queue to a lagging shard has room again: it is told of the gap and given the whole state.
     pub fn handle_room(&mut self, shard: HomeId) {
+        // What was said in this turn is part of the image already, so it is not for a shard that lags until here.
+        self.outbox.seal_data();
         let instruments = &self.instruments;
         self.outbox.recover(shard, |batch| {
             for (number, listed) in (0..).zip(instruments) {

@@ -40,6 +40,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
@@ -155,6 +156,8 @@ pub struct Hub {
     outrun: Vec<u32>,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
+    /// When topics that nobody listens to are looked for next.
+    sweep_due_ns: u64,
     now: Now,
     counters: HubCounters,
 }
@@ -185,6 +188,7 @@ impl Hub {
             overflowed: Vec::new(),
             outrun: Vec::new(),
             scratch: Vec::new(),
+            sweep_due_ns: now.mono_ns,
             now,
             counters: HubCounters::default(),
         }
@@ -222,6 +226,7 @@ impl Hub {
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
+                self.outbox.recycle(commands);
             } else if let Some(data) = self.outbox.seal_data() {
                 if data.audience.contains(self.me) {
                     self.apply_batch(self.me, &data);
@@ -232,6 +237,11 @@ impl Hub {
         }
         self.outbox.seal_commands();
         self.settle_overflows();
+        if now.mono_ns >= self.sweep_due_ns {
+            // Here and not with the timers: a hub whose clients are quiet has few of those.
+            self.sweep_due_ns = now.mono_ns + limits::WHEEL_SLOT_NS;
+            self.home.sweep(now, |_| {});
+        }
     }
 
     /// The next batch to carry to other homes. Its `to` never holds this one.

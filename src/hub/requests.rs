@@ -5,9 +5,11 @@
 use crate::dialect::json_rpc::{
     self, BatchReply, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps,
 };
+use crate::limits;
 use crate::model::ids::{ConnId, InstrumentId};
 use crate::model::instrument::{InstrumentKind, Symbol};
 use crate::model::time::Now;
+use crate::ws::close::CloseCode;
 
 use super::Hub;
 use super::batch::Ticket;
@@ -75,6 +77,9 @@ impl Hub {
                 };
                 let batch = self.batches.issue(pending);
                 for request in requests {
+                    if self.batches.peek(batch).is_none() {
+                        break;
+                    }
                     self.handle_request(conn, request, Some(batch));
                 }
             }
@@ -262,6 +267,19 @@ impl Hub {
         if let Some(id) = &reply_to.id {
             pending.reply.open_entry(&mut pending.text);
             write(&mut pending.text, id.as_id(), stamps);
+        }
+        if pending.text.len() > limits::REPLY_BYTES_MAX {
+            // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
+            self.batches.redeem(batch);
+            self.counters.replies_overflowed_total += 1;
+            if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {
+                self.begin_close(
+                    reply_to.conn,
+                    CloseCode::MESSAGE_TOO_BIG,
+                    "the replies of a batch exceed the limit",
+                );
+            }
+            return;
         }
         pending.outstanding -= 1;
         if pending.outstanding > 0 {

@@ -12,6 +12,7 @@ use slab::Slab;
 use crate::model::channel::{DeliveryClass, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, Epoch, HomeId, Seq, TopicId};
 
+use super::batch::Ticket;
 use super::hasher::FixedHasher;
 
 /// How a topic is told.
@@ -112,6 +113,9 @@ pub(super) struct Subscription {
     /// In the connection's list of values to send.
     pub(super) listed: bool,
     pub(super) next_listed: Option<u32>,
+    pub(super) previous_listed: Option<u32>,
+    /// The question to the topic's home that it waits for or last waited for.
+    pub(super) join: Option<Ticket>,
     /// Asked for by name.
     pub(super) named: bool,
     /// Asked for by a `*` channel.
@@ -137,7 +141,7 @@ impl Topics {
     /// The topic of an id; `None` if this shard does not listen, or listened to an earlier one in its place.
     pub(super) fn find_id(&self, id: TopicId) -> Option<u32> {
         let topic = (*self.by_id.get(id.home.index())?.get(id.slot as usize)?)?;
-        (self.topics[topic as usize].id == Some(id)).then_some(topic)
+        (self.topics.get(topic as usize)?.id == Some(id)).then_some(topic)
     }
 
     pub(super) fn insert(&mut self, key: TopicKey, home: HomeId) -> u32 {
@@ -205,6 +209,8 @@ impl Topics {
             state: SubscriptionState::Joining,
             listed: false,
             next_listed: None,
+            previous_listed: None,
+            join: None,
             named: false,
             by_pattern: false,
         }));

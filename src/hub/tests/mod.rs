@@ -1,5 +1,8 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 
+mod hostile;
+mod mesh;
+
 use std::sync::Arc;
 
 use super::batch::MeshLane;
@@ -76,10 +79,15 @@ impl World {
     }
 
     fn feed(&mut self, fill: impl FnOnce(&mut FeedBuffer)) {
+        self.feed_unsent(fill);
+        self.carry();
+    }
+
+    /// Has the market apply what a feed says, and carries nothing.
+    fn feed_unsent(&mut self, fill: impl FnOnce(&mut FeedBuffer)) {
         let mut feed = FeedBuffer::default();
         fill(&mut feed);
         self.market.handle_feed(&feed, self.now);
-        self.carry();
     }
 
     fn carry(&mut self) {
