@@ -45,9 +45,10 @@ pub const REPLY_BYTES_RESUME: usize = 64 * 1024;
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUSE < REPLY_BYTES_MAX);
 
-/// Bytes of unsent market data on a connection beyond which a book of class *latest* stops taking deltas and is told
-/// again by a snapshot.
-pub const BOOK_CONFLATE_BYTES: u32 = 64 * 1024;
+/// Bytes of unsent data on a connection beyond which its subscriptions of class *latest* are spared events: they are told
+/// the newest value, or a book's snapshot, once what is queued has gone. Some hundred events: a client that reads
+/// misses none, and one that does not is soon told only what is true now.
+pub const CONFLATE_BYTES: u32 = 32 * 1024;
 
 /// Bytes that one send may carry: lanes act at the boundaries of sends, so a longer one would let data delay a pong.
 pub const SEND_BYTES_MAX: usize = 64 * 1024;

@@ -40,8 +40,6 @@ pub(super) struct Lanes {
     pub(super) held: u32,
     /// Nothing but the control lane is sent any more.
     pub(super) closing: bool,
-    /// Values are served before the queue in the next send.
-    pub(super) values_first: bool,
     queue: FrameQueue,
     queued_bytes: u32,
     /// Subscriptions with a value to send: head and tail of a list through the subscriptions.

@@ -4,7 +4,7 @@
 //! is closed while lists of listeners are walked.
 
 use crate::limits;
-use crate::model::channel::{DeliveryClass, Interval, TopicKey};
+use crate::model::channel::{DeliveryClass, TopicKey};
 use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 use crate::ws::close::CloseCode;
 
@@ -83,37 +83,44 @@ impl Hub {
         assert_eq!(seq, topic.seq.next(), "a topic's events come in sequence");
         topic.seq = seq;
         topic.change_id = change_id;
-        if !topic.watchers.is_empty() {
-            topic.value.clear();
-            topic.value.extend_from_slice(frame);
-            topic.value_seq = Some(seq);
-            self.tell_watchers(at);
+        let (has_stale, has_followers) = (!topic.stale.is_empty(), !topic.followers.is_empty());
+        if has_stale {
+            self.tell_stale(at, frame);
         }
-        if !self.topics.topic(at).followers.is_empty() {
+        if has_followers {
             self.deliver(at, frame);
         }
-        self.capture_for_stale(at);
     }
 
-    fn tell_watchers(&mut self, at: u32) {
-        let topic = &self.topics.topics[at as usize];
-        let mut conflated = 0;
-        for watcher in &topic.watchers {
-            let entry = &mut self.topics.subscriptions[watcher.subscription as usize];
-            if entry.listed {
-                conflated += 1;
+    /// Those who are owed a value are owed a newer one.
+    fn tell_stale(&mut self, at: u32, frame: &[u8]) {
+        let topic = &mut self.topics.topics[at as usize];
+        let is_told = match topic.kind {
+            TopicKind::Value | TopicKind::Events => {
+                topic.value.clear();
+                topic.value.extend_from_slice(frame);
+                topic.value_seq = Some(topic.seq);
+                true
+            }
+            // What an interval's book says at its boundary has to be kept now; a raw book can be told at any time.
+            TopicKind::Book => topic.is_raw() || self.refresh_value(at),
+        };
+        if !is_told {
+            return;
+        }
+        for stale in &self.topics.topics[at as usize].stale {
+            if self.topics.subscriptions[stale.subscription as usize].listed {
+                self.counters.events_conflated_total += 1;
             } else {
-                self.egress.list_value(&mut self.topics.subscriptions, watcher.slot, watcher.subscription);
+                self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
             }
         }
-        self.counters.values_conflated_total += conflated;
     }
 
     /// Queues a frame for all who follow the topic.
     fn deliver(&mut self, at: u32, frame: &[u8]) {
         let Some(logged) = self.log_frame(frame) else { return };
         let topic = &self.topics.topics[at as usize];
-        let conflates = topic.kind == TopicKind::Book;
         let count = u32::try_from(topic.followers.len()).expect("bounded by the connections of a shard");
         self.egress.log.retain(logged.segment, count);
         let mut delivered = 0;
@@ -130,7 +137,7 @@ impl Hub {
                 Ok(queued_bytes) => {
                     delivered += 1;
                     match follower.class {
-                        DeliveryClass::Latest if conflates && queued_bytes > limits::BOOK_CONFLATE_BYTES => {
+                        DeliveryClass::Latest if queued_bytes > limits::CONFLATE_BYTES => {
                             self.outrun.push(follower.subscription);
                             continue;
                         }
@@ -152,8 +159,8 @@ impl Hub {
         }
         self.counters.deliveries_total += delivered;
         while let Some(subscription) = self.outrun.pop() {
+            // It has this event; the next one finds it stale.
             self.topics.make_stale(subscription);
-            self.list_if_told(subscription);
         }
     }
 
@@ -171,29 +178,6 @@ impl Hub {
                         self.overflow_now(slot);
                     }
                 }
-            }
-        }
-    }
-
-    /// Keeps what an interval's book says at its boundary for those who wait for it.
-    fn capture_for_stale(&mut self, at: u32) {
-        let topic = &self.topics.topics[at as usize];
-        if topic.stale.is_empty() || topic.kind != TopicKind::Book {
-            return;
-        }
-        let raw = match topic.key {
-            TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
-            TopicKey::Client(_) => false,
-        };
-        if raw || !self.refresh_value(at) {
-            return;
-        }
-        for place in 0..self.topics.topics[at as usize].stale.len() {
-            let stale = self.topics.topics[at as usize].stale[place];
-            if !self.topics.subscriptions[stale.subscription as usize].listed {
-                self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
-            } else {
-                self.counters.deltas_conflated_total += 1;
             }
         }
     }

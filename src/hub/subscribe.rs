@@ -428,21 +428,13 @@ impl Hub {
     /// The subscription holds from the topic's newest event on.
     fn activate(&mut self, subscription: u32, outcome: JoinOutcome) {
         let Some(entry) = self.topics.subscriptions.get(subscription as usize) else { return };
-        let (topic, class) = (entry.topic, entry.class);
-        let kind = self.topics.topic(topic).kind;
-        let told = outcome == JoinOutcome::Recovered;
-        match (kind, class) {
-            (TopicKind::Value | TopicKind::Events, DeliveryClass::Latest) => {
-                self.topics.watch(subscription);
-                if kind == TopicKind::Value && !told {
-                    self.list_if_told(subscription);
-                }
-            }
-            (TopicKind::Events, DeliveryClass::Lossless) => self.topics.follow(subscription),
-            (TopicKind::Value, DeliveryClass::Lossless) | (TopicKind::Book, _) if told => {
+        let topic = entry.topic;
+        match self.topics.topic(topic).kind {
+            TopicKind::Events => self.topics.follow(subscription),
+            TopicKind::Value | TopicKind::Book if outcome == JoinOutcome::Recovered => {
                 self.topics.follow(subscription);
             }
-            (TopicKind::Value, DeliveryClass::Lossless) | (TopicKind::Book, _) => {
+            TopicKind::Value | TopicKind::Book => {
                 self.topics.make_stale(subscription);
                 self.list_if_told(subscription);
             }
@@ -457,18 +449,16 @@ impl Hub {
             entry.state = SubscriptionState::Joining;
             let conn = entry.conn;
             match (follower.class, kind) {
-                (DeliveryClass::Latest, TopicKind::Book) => {
-                    self.activate(follower.subscription, JoinOutcome::Fresh)
+                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Book) => {
+                    self.activate(follower.subscription, JoinOutcome::Fresh);
                 }
-                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Events)
-                | (DeliveryClass::Lossless, _) => {
+                // Its sequence shows the client what it was spared.
+                (DeliveryClass::Latest, TopicKind::Events) => self.topics.follow(follower.subscription),
+                (DeliveryClass::Lossless, _) => {
                     self.topics.follow(follower.subscription);
                     self.overflowed.push((conn, Overflow::Gap));
                 }
             }
-        }
-        for watcher in self.topics.topic(topic).watchers.clone() {
-            self.list_if_told(watcher.subscription);
         }
         self.list_stale(topic);
     }

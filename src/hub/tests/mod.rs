@@ -453,3 +453,29 @@ fn a_batch_with_requests_to_other_shards_is_answered_once_whole() {
     let texts = world.texts(0, conn);
     assert_eq!((texts.len(), texts[0].as_array().unwrap().len()), (1, 3));
 }
+
+#[test]
+fn a_ticker_that_keeps_up_gets_each_event_and_one_that_does_not_the_newest() {
+    let mut world = World::new(1);
+    world.feed(list("BTC-PERPETUAL"));
+    let (reader, slow) = (world.connect(0, 0), world.connect(0, 1));
+    for conn in [reader, slow] {
+        world.send(0, conn, &subscribe("ticker.BTC-PERPETUAL.raw"));
+        world.texts(0, conn);
+    }
+    let mut seen = Vec::new();
+    for number in 1..=1000 {
+        world.feed(level(Side::Bid, 100 + number, 1));
+        seen.extend(world.texts(0, reader));
+    }
+    let seqs = |texts: &[serde_json::Value]| -> Vec<u64> {
+        texts.iter().map(|text| text["params"]["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(seqs(&seen), (1..=1000).collect::<Vec<_>>());
+    let late = world.texts(0, slow);
+    let late_seqs = seqs(&late);
+    assert!(late_seqs.len() < 200 && late_seqs.is_sorted_by(|a, b| a < b), "{late_seqs:?}");
+    assert_eq!(late.last().unwrap()["params"]["data"], seen.last().unwrap()["params"]["data"]);
+    world.feed(level(Side::Bid, 5000, 1));
+    assert_eq!(seqs(&world.texts(0, slow)), [1001], "it follows again");
+}
