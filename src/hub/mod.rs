@@ -199,6 +199,12 @@ impl Hub {
         self.counters
     }
 
+    /// Messages put into queues, one per subscriber.
+    #[must_use]
+    pub fn deliveries_total(&self) -> u64 {
+        self.counters.deliveries_total
+    }
+
     #[must_use]
     pub fn home_counters(&self) -> HomeCounters {
         self.home.counters
