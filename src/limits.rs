@@ -45,6 +45,11 @@ pub const REPLY_BYTES_RESUME: usize = 64 * 1024;
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUSE < REPLY_BYTES_MAX);
 
+/// Bytes of missed events that a resume may queue beyond what a connection may have unsent: a client that was cut off
+/// comes back to several channels at once, and can't have read any of it yet. A sixteenth of the frame log.
+pub const RESUMED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
+
 /// Bytes of unsent market data on a connection beyond which a book of class *latest* stops taking deltas and is told
 /// again by a snapshot.
 pub const BOOK_CONFLATE_BYTES: u32 = 64 * 1024;
