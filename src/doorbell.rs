@@ -33,6 +33,22 @@ impl Doorbell {
     }
 }
 
+#[cfg(test)]
+impl Doorbell {
+    /// How often it was rung since this was last asked, after waiting so long for a first time. In place of a ring.
+    pub(crate) fn rings(&self, timeout: nix::poll::PollTimeout) -> u64 {
+        use nix::poll::{PollFd, PollFlags, poll};
+        use std::os::fd::AsFd;
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        let ready = poll(&mut fds, timeout).unwrap();
+        let mut count = [0; 8];
+        if ready > 0 {
+            nix::unistd::read(&*self.fd, &mut count).unwrap();
+        }
+        u64::from_ne_bytes(count)
+    }
+}
+
 impl AsRawFd for Doorbell {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()

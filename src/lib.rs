@@ -39,6 +39,8 @@ pub mod shard;
 pub mod venue;
 
 #[cfg(feature = "runtime")]
+pub mod cli;
+#[cfg(feature = "runtime")]
 pub mod config;
 #[cfg(feature = "runtime")]
 pub mod exit;

@@ -11,6 +11,7 @@ use io_uring::{IoUring, Probe, opcode};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::doorbell::Doorbell;
 use crate::ring::{self, Ring, RingConfig, RingError};
 
 /// glommio refuses to start below this, whatever the process may lock (`sys/uring.rs` of glommio 0.9).
@@ -159,15 +160,17 @@ const OPERATIONS: [(u8, &str, &str); 7] = [
 
 fn probe_ring(config: &RingConfig, kernel: &str) -> Result<Vec<Fault>, Fault> {
     let uring = ring::setup(config).map_err(|error| setup_fault(error, disabled(), kernel))?;
-    let missing = missing_operations(&uring, kernel).map_err(|error| {
+    let setup = |error: io::Error| {
         let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
         Fault::Ring(RingError::Setup(errno))
-    })?;
+    };
+    let missing = missing_operations(&uring, kernel).map_err(setup)?;
     drop(uring);
     if missing.is_empty() {
         // The table of direct descriptors and the provided buffers: only trying tells.
         let small = RingConfig { connections_max: 1, receive_buffers: 1, ..*config };
-        Ring::new(&small).map_err(Fault::Ring)?;
+        let doorbell = Doorbell::new().map_err(setup)?;
+        Ring::new(&small, doorbell).map_err(Fault::Ring)?;
     }
     Ok(missing)
 }

@@ -16,7 +16,11 @@ mod samples;
 mod scan;
 
 /// What is broken for a reason. The list only shrinks: an exception that nothing needs any more fails the test.
-const EXCEPTIONS: &[Exception] = &[];
+const EXCEPTIONS: &[Exception] = &[Exception {
+    rule: Rule::Unsafe,
+    path: "tests/ring_allocations.rs",
+    reason: "an allocator that counts is an unsafe trait",
+}];
 
 /// Folders that hold nothing written here (`.git` is a file in a worktree).
 const SKIPPED: &[&str] = &["target", "node_modules", ".git", "__pycache__", "corpus", "artifacts"];

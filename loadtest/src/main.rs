@@ -1,1 +1,233 @@
-fn main() {}
+//! `loadtest`: open-loop load for a WebSocket server of the tickring dialect, beside the raw loop that is its limit,
+//! in the same run on the same cores. Arguments to scenarios, no measuring of its own.
+
+mod client;
+mod clock;
+mod failure;
+mod frame;
+mod histogram;
+mod limit;
+mod report;
+mod ring;
+mod scenarios;
+mod schedule;
+mod server;
+mod wire;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::MILLISECOND_NS;
+use crate::failure::{Failure, Result};
+use crate::report::Comparison;
+use crate::scenarios::{Rig, connections, fanout, ingest, ping, request};
+
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
+struct Arguments {
+    #[command(flatten)]
+    rig: RigArguments,
+    #[command(subcommand)]
+    command: Load,
+}
+
+#[derive(Debug, Args)]
+struct RigArguments {
+    /// The server under test; without it the limit is compared with itself, and the ratio ought to be 1
+    #[arg(long, global = true, value_name = "PATH")]
+    server: Option<String>,
+    /// One more argument for the server under test, after `serve` and the scenario's own (repeatable)
+    #[arg(long = "server-arg", global = true, value_name = "ARG", allow_hyphen_values = true)]
+    server_arguments: Vec<String>,
+    /// Cores that the server process may use; the first is its shard's
+    #[arg(long, global = true, value_delimiter = ',', default_value = "0")]
+    cpu_server: Vec<usize>,
+    /// The core of the load
+    #[arg(long, global = true, default_value_t = 1)]
+    cpu_client: usize,
+    /// Pairs of runs: limit, server, limit, server …
+    #[arg(long, global = true, default_value_t = 5)]
+    runs: usize,
+    /// Measured time of one run, in milliseconds
+    #[arg(long, global = true, default_value_t = 3_000)]
+    measure_ms: u64,
+    /// Unmeasured time before it, in milliseconds
+    #[arg(long, global = true, default_value_t = 500)]
+    warmup_ms: u64,
+    /// How late the generator may be at its 99th percentile, in microseconds, before an open-loop run is refused
+    #[arg(long, global = true, default_value_t = 1_000)]
+    lag_us_max: u64,
+    /// Also write the results to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Load {
+    /// Round trip of one request at a time, both ends spinning
+    Ping,
+    /// CPU per message at saturation; latency at half and 80 % of the limit
+    Request {
+        #[arg(long, default_value_t = 100)]
+        connections: usize,
+        /// Requests in flight on each connection at saturation
+        #[arg(long, default_value_t = 1)]
+        window: usize,
+    },
+    /// Deliveries of one topic to many subscribers
+    Fanout {
+        #[arg(long, default_value_t = 1_000)]
+        subscribers: usize,
+        /// Publishes a second; without it: saturation, then half and 80 % of the limit
+        #[arg(long)]
+        rate: Option<u64>,
+        /// Bytes of published data in a notification
+        #[arg(long, default_value_t = 40)]
+        bytes: usize,
+        /// Publishes in flight at saturation
+        #[arg(long, default_value_t = 4)]
+        window: u64,
+    },
+    /// Ticks of the server's own feed to client sockets, by the stamps in the notifications
+    Ingest {
+        #[arg(long, default_value_t = 100)]
+        subscribers: usize,
+        /// Ticks a second that the server's feed is set to (see --server-arg)
+        #[arg(long, default_value_t = 10_000)]
+        rate: u64,
+        /// A channel to subscribe (repeatable)
+        #[arg(long = "channel", default_value = "quote.*")]
+        channels: Vec<String>,
+        /// Put verbatim into the subscribe's params, such as ',"stamps":true'
+        #[arg(long, default_value = "")]
+        subscribe_extra: String,
+        /// The member that holds the unix time in nanoseconds
+        #[arg(long, default_value = "ns")]
+        stamp: String,
+        /// Bytes of data in the limit's notifications
+        #[arg(long, default_value_t = 100)]
+        limit_bytes: usize,
+        /// Notifications a second that the limit makes for each subscriber; without it, as many as --rate
+        #[arg(long)]
+        limit_rate: Option<u64>,
+        /// How long the limit gathers before it sends, in microseconds
+        #[arg(long, default_value_t = 1_000)]
+        limit_coalesce_us: u64,
+    },
+    /// Idle connections: accepted, resident memory, idle CPU, drain
+    Connections {
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+    },
+    /// A limit arm by itself
+    Limit {
+        #[command(subcommand)]
+        arm: limit::LimitArm,
+    },
+    /// Holds connections for the connections load
+    #[command(hide = true)]
+    Hold { address: SocketAddr, count: usize, first_index: usize },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(Outcome::Reported) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::FAILURE,
+        Err(failure) => {
+            // Nothing is left to do when stderr is closed as well.
+            let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Outcome {
+    Reported,
+    /// A case had a run that gave no number.
+    Refused,
+}
+
+fn run(arguments: Arguments) -> Result<Outcome> {
+    let json = arguments.rig.json.clone();
+    let rig = rig(arguments.rig)?;
+    let measures = !matches!(arguments.command, Load::Limit { .. } | Load::Hold { .. });
+    if measures {
+        server::pin(&[rig.cpu_client])?;
+    }
+    let comparisons = match arguments.command {
+        Load::Ping => vec![ping::run(&rig)?],
+        Load::Request { connections, window } => request::run(&rig, connections, window)?,
+        Load::Fanout { subscribers, rate, bytes, window } => {
+            let shape = fanout::Shape { subscribers, data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN) };
+            match rate {
+                Some(rate_per_s) => fanout::run_rate(&rig, shape, rate_per_s)?,
+                None => fanout::run_saturation(&rig, shape, window)?,
+            }
+        }
+        Load::Ingest {
+            subscribers,
+            rate,
+            channels,
+            subscribe_extra,
+            stamp,
+            limit_bytes,
+            limit_rate,
+            limit_coalesce_us,
+        } => {
+            let shape = ingest::Shape {
+                subscribers,
+                rate_per_s: rate,
+                limit_rate_per_s: limit_rate.unwrap_or(rate),
+                channels,
+                subscribe_extra,
+                stamp,
+                limit_bytes,
+                limit_coalesce_us,
+            };
+            vec![ingest::run(&rig, &shape)?]
+        }
+        Load::Connections { count } => vec![connections::run(&rig, count)?],
+        Load::Limit { arm } => {
+            limit::run(&arm)?;
+            Vec::new()
+        }
+        Load::Hold { address, count, first_index } => {
+            connections::hold(address, count, first_index)?;
+            Vec::new()
+        }
+    };
+    report(&comparisons, json.as_deref())
+}
+
+fn report(comparisons: &[Comparison], json: Option<&std::path::Path>) -> Result<Outcome> {
+    for comparison in comparisons {
+        report::print(comparison)?;
+    }
+    if let Some(path) = json {
+        report::write_json(path, comparisons)?;
+    }
+    let is_refused = comparisons.iter().any(|comparison| !comparison.refused.is_empty());
+    Ok(if is_refused { Outcome::Refused } else { Outcome::Reported })
+}
+
+fn rig(arguments: RigArguments) -> Result<Rig> {
+    if arguments.cpu_server.is_empty() || arguments.cpu_server.contains(&arguments.cpu_client) {
+        return Err(Failure::Unmet(
+            "server and load need a core each (--cpu-server, --cpu-client)".to_owned(),
+        ));
+    }
+    Ok(Rig {
+        server: arguments.server,
+        server_arguments: arguments.server_arguments,
+        cpus_server: arguments.cpu_server,
+        cpu_client: arguments.cpu_client,
+        pairs: arguments.runs,
+        warmup_ns: arguments.warmup_ms * MILLISECOND_NS,
+        measured_ns: arguments.measure_ms * MILLISECOND_NS,
+        generator_lag_ns_max: arguments.lag_us_max * 1_000,
+    })
+}

@@ -5,7 +5,7 @@ pub mod paper;
 pub mod replay;
 
 use self::paper::Paper;
-use self::replay::{FeedError, Replay};
+use self::replay::{FeedError, Replay, ReplayProgress};
 use crate::model::market::FeedBuffer;
 use crate::model::time::Now;
 
@@ -39,6 +39,15 @@ impl Feed {
         match self {
             Feed::Paper(paper) => Some(paper.poll_timeout()),
             Feed::Replay(replay) => replay.poll_timeout(),
+        }
+    }
+
+    /// How far a replay is; `None` for what has no end.
+    #[must_use]
+    pub fn progress(&self) -> Option<ReplayProgress> {
+        match self {
+            Feed::Paper(_) => None,
+            Feed::Replay(replay) => Some(replay.progress()),
         }
     }
 

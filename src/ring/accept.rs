@@ -192,3 +192,62 @@ impl Acceptor {
         Token { operation, generation: 0, slot: self.slot }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::ListenerOptions;
+
+    fn acceptor() -> Acceptor {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &ListenerOptions::default()).unwrap();
+        let mut acceptor = Acceptor::new(listener, 0);
+        acceptor.many = Many::Armed;
+        acceptor
+    }
+
+    fn failed(errno: Errno) -> Completion {
+        Completion { bits: 0, result: -(errno as i32), buffer: None, more: false }
+    }
+
+    #[test]
+    fn want_of_a_resource_backs_off_until_a_deadline() {
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EINVAL] {
+            let mut acceptor = acceptor();
+            assert_eq!(acceptor.completed(Operation::AcceptMany, &failed(errno), 7), Err(errno));
+            assert_eq!(acceptor.many, Many::Idle);
+            assert_eq!(acceptor.deadline_ns(), Some(7 + BACK_OFF_NS));
+        }
+    }
+
+    #[test]
+    fn a_freed_slot_ends_the_wait() {
+        let mut acceptor = acceptor();
+        assert!(acceptor.completed(Operation::AcceptMany, &failed(Errno::ENFILE), 7).is_err());
+        acceptor.slot_freed();
+        assert_eq!(acceptor.deadline_ns(), None);
+    }
+
+    #[test]
+    fn a_peer_that_gave_up_delays_nobody() {
+        let mut acceptor = acceptor();
+        let outcome = acceptor.completed(Operation::AcceptMany, &failed(Errno::ECONNABORTED), 7);
+        assert_eq!(outcome, Err(Errno::ECONNABORTED));
+        assert_eq!(acceptor.deadline_ns(), None);
+    }
+
+    #[test]
+    fn a_stopped_acceptor_reports_no_failures() {
+        let mut acceptor = acceptor();
+        acceptor.stop();
+        assert_eq!(acceptor.completed(Operation::AcceptMany, &failed(Errno::EINVAL), 7), Ok(None));
+        assert_eq!(acceptor.deadline_ns(), None);
+    }
+
+    #[test]
+    fn a_cancel_that_missed_is_asked_for_again() {
+        let mut acceptor = acceptor();
+        acceptor.many = Many::Ending;
+        acceptor.cancel_completed();
+        assert_eq!(acceptor.many, Many::Armed);
+    }
+}

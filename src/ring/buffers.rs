@@ -1,47 +1,51 @@
 //! The memory a ring shares with the kernel: provided buffers for receiving, pooled buffers for sending.
 //!
-//! Home: one shard. Allocates: in the constructors only; the pages are zeroed and touched on first use.
+//! Home: one shard. Maps memory: in the constructors only; a page is taken when it is first used.
 //! Invariant: a receive buffer belongs to the kernel (published in the buffer ring), or to a completion not reaped yet,
 //! or is lent to the caller; a send buffer is on the free list, or belongs to exactly one send in flight.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
+use nix::libc;
 
-/// The kernel wants the buffer ring on a page of its own.
-const PAGE_BYTES: usize = 4096;
-
-/// Zeroed, page-aligned memory with a fixed address.
+/// Zeroed memory with a fixed address, on pages of its own: the kernel wants that for the buffer ring. Mapped rather than
+/// allocated, because the allocator would write the zeros itself and so take every page at once.
 struct Region {
     start: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
 impl Region {
     fn new(bytes: usize) -> Region {
         assert!(bytes > 0, "an empty region has no address");
-        let layout =
-            Layout::from_size_align(bytes, PAGE_BYTES).expect("invariant: bounded by RingConfig::check");
-        // SAFETY: the layout's size is not 0, as asserted.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Region { start, layout }
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping anywhere, of no file: it touches no memory that exists.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        let start = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<u8>()) };
+        let Some(start) = start else {
+            handle_alloc_error(
+                Layout::from_size_align(bytes, 1).expect("invariant: bounded by RingConfig::check"),
+            )
+        };
+        Region { start, bytes }
     }
 
     /// The address of byte `offset`.
     fn at(&self, offset: usize) -> NonNull<u8> {
-        assert!(offset < self.layout.size(), "an offset lies inside its region");
-        // SAFETY: the offset is inside the allocation, as asserted.
+        assert!(offset < self.bytes, "an offset lies inside its region");
+        // SAFETY: the offset is inside the mapping, as asserted.
         unsafe { self.start.add(offset) }
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout, and freed here only.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        // SAFETY: mapped in `new` with this length, and unmapped here only.
+        let unmapped = unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        assert_eq!(unmapped, 0, "a mapping of ours can be unmapped");
     }
 }
 

@@ -30,6 +30,9 @@ mod reap;
 mod socket;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;

@@ -75,7 +75,7 @@ enum Content {
     Binary(Vec<u8>),
 }
 
-const _: () = assert!(size_of::<Receiver>() <= 64, "an idle connection's share of memory");
+const _: () = assert!(size_of::<Receiver>() <= 40, "an idle connection's share of memory");
 
 impl Receiver {
     /// A receiver for the bytes that follow the handshake.

@@ -152,13 +152,14 @@ async function answersErrorsAndBatches() {
 }
 
 async function marketDataComesInOrder() {
+  const channels = ['ticker.*.raw', `quote.${INSTRUMENT}`, 'trades.*.raw'];
   const client = await Client.open();
-  await client.call('public/subscribe', { channels: ['ticker.*.raw', `quote.${INSTRUMENT}`, 'trades.*.raw'] });
+  await client.call('public/subscribe', { channels, class: 'lossless' });
   const sequences = new Sequences();
   for (let count = 0; count < 500; count++) sequences.follow(await client.notes.take('notification'));
   assert.ok(sequences.last.has(`quote.${INSTRUMENT}`), 'no quote among 500 notifications');
   assert.ok(sequences.last.size > 6, `${[...sequences.last.keys()]}`);
-  await client.call('public/unsubscribe', { channels: ['ticker.*.raw', `quote.${INSTRUMENT}`, 'trades.*.raw'] });
+  await client.call('public/unsubscribe', { channels });
   // The reply to unsubscribe is a border: nothing comes behind it.
   client.notes.values.length = 0;
   for (let count = 0; count < 20; count++) await client.call('public/test');
@@ -254,7 +255,9 @@ async function resumesAfterACut() {
     await publish(10);
     const storm = publish(10);
     reader = await Client.open();
-    await reader.call('public/subscribe', { channels: [channel], resume: { [channel]: sequences.last.get(channel) } });
+    const resume = JSON.stringify({ channels: [channel], resume: { [channel]: sequences.last.get(channel) } });
+    const reply = await reader.request('public/subscribe', resume);
+    assert.deepEqual(reply.resumed, { [channel]: { recovered: true } }, JSON.stringify(reply));
     await storm;
   }
   await take(sent - received.length);

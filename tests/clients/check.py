@@ -48,6 +48,7 @@ async def answers_errors_as_json_rpc_says(url):
     await fails_with(-32601, client.call("public/no_such_method", {}))
     await fails_with(-32602, client.call("public/get_order_book", {}))
     await fails_with(-32602, client.call("public/get_order_book", {"instrument_name": 7}))
+    await fails_with(13020, client.call("public/get_order_book", {"instrument_name": "NO-SUCH"}))
     await fails_with(-32602, client.call("public/subscribe", {"channels": "ticker.*.raw"}))
     await fails_with(-32602, client.call("topic/publish", {"topic": "alerts"}))
     broken = ['{"jsonrpc":"2.0","id":1,', '{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"a","data":{]}}']
@@ -84,7 +85,7 @@ async def answers_batches_as_json_rpc_says(url):
 async def market_data_comes_in_order(url):
     client = await Client.open(url)
     channels = ["ticker.*.raw", "trades.*.raw"]
-    assert await client.call("public/subscribe", {"channels": channels}) == channels
+    assert await client.call("public/subscribe", {"channels": channels, "class": "lossless"}) == channels
     sequences, seen = Sequences(), {"ticker": {}, "trades": {}}
     while sum(seen["ticker"].values()) < 300 or sum(seen["trades"].values()) < 10 or len(seen["ticker"]) < 6:
         note = await client.note()
@@ -121,7 +122,7 @@ async def advance(client, book, sequences):
 async def a_book_of_deltas_is_the_servers_book_and_survives_a_cut(url):
     channel = f"book.{INSTRUMENT}.raw"
     client = await Client.open(url)
-    await client.call("public/subscribe", {"channels": [channel]})
+    await client.call("public/subscribe", {"channels": [channel], "class": "lossless"})
     book, sequences = Book(), Sequences()
     first = await client.note()
     assert first.data["type"] == "snapshot", first.text
@@ -131,9 +132,34 @@ async def a_book_of_deltas_is_the_servers_book_and_survives_a_cut(url):
     for _ in range(4):
         client.cut()
         client = await Client.open(url)
-        params = {"channels": [channel], "resume": {channel: sequences.last[channel]}}
-        await client.call("public/subscribe", params)
+        assert await client.resume(channel, sequences.last[channel]) is True
         await compare_books(client, book, sequences, 1)
+    await client.close()
+
+
+async def a_place_that_is_unknown_is_not_resumed_but_started_over(url):
+    channel = f"book.{INSTRUMENT}.raw"
+    client = await Client.open(url)
+    assert await client.resume(channel, {"epoch": 1, "seq": 1}) is False
+    book, sequences = Book(), Sequences()
+    first = await client.note()
+    assert first.data["type"] == "snapshot", first.text
+    sequences.follow(first)
+    book.apply(first.data)
+    await compare_books(client, book, sequences, 1)
+    await client.close()
+
+
+async def the_checksum_is_that_of_the_top_ten(url):
+    client = await Client.open(url)
+    params = {"channels": [f"book.{INSTRUMENT}.raw"], "class": "lossless", "checksum": True}
+    await client.call("public/subscribe", params)
+    book, sequences = Book(), Sequences()
+    for _ in range(100):
+        note = await client.note()
+        assert "checksum" in note.data, note.text
+        sequences.follow(note)
+        book.apply(note.data)
     await client.close()
 
 
@@ -168,8 +194,10 @@ async def every_subscriber_gets_every_message_in_one_order(url):
             order.append((note.epoch, note.seq, origin[note.raw_data()]))
         return order
 
-    *orders, _ = await asyncio.gather(*map(read, readers), asyncio.gather(*sending))
+    *orders, places = await asyncio.gather(*map(read, readers), asyncio.gather(*sending))
     assert all(order == orders[0] for order in orders), "two subscribers saw different orders"
+    told = [(place["epoch"], place["seq"], at) for place, at in zip(places, origin.values())]
+    assert sorted(told, key=lambda each: each[1]) == orders[0], "a publisher was told another place than its subscribers"
     for p in range(publishers):
         numbers = [n for _, _, (publisher, n) in orders[0] if publisher == p]
         assert numbers == list(range(count)), f"publisher {p}: {numbers}"
@@ -204,8 +232,7 @@ async def resumes_after_a_cut_without_loss_or_repetition(url):
         await publish(15)
         storm = asyncio.create_task(publish(20))
         reader = await Client.open(url)
-        params = {"channels": [channel], "resume": {channel: sequences.last[channel]}}
-        await reader.call("public/subscribe", params)
+        assert await reader.resume(channel, sequences.last[channel]) is True
         await take(13)
         await storm
     await take(sent - len(received))
@@ -255,6 +282,8 @@ CHECKS = [
     answers_batches_as_json_rpc_says,
     market_data_comes_in_order,
     a_book_of_deltas_is_the_servers_book_and_survives_a_cut,
+    a_place_that_is_unknown_is_not_resumed_but_started_over,
+    the_checksum_is_that_of_the_top_ten,
     every_subscriber_gets_every_message_in_one_order,
     resumes_after_a_cut_without_loss_or_repetition,
     only_a_conflated_subscription_sees_gaps,

@@ -6,9 +6,11 @@ Nothing here sleeps: whatever waits, waits for an event with a deadline.
 import asyncio
 import collections
 import decimal
+import itertools
 import json
 import socket
 import urllib.parse
+import zlib
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -28,6 +30,10 @@ class RpcError(Exception):
 def parse(text):
     """Decimals stay exact: a float would hide a wrong last digit."""
     return json.loads(text, parse_float=decimal.Decimal)
+
+
+def digits(number):
+    return str(number) if isinstance(number, int) else f"{number:f}"
 
 
 class Note:
@@ -119,8 +125,17 @@ class Client:
         return message["result"]
 
     async def publish(self, topic, raw_data):
+        """The place in the topic's stream that the message was given."""
         message = await self.reply("topic/publish", f'{{"topic":"{topic}","data":{raw_data}}}')
         assert "error" not in message, message
+        return message["result"]
+
+    async def resume(self, channel, position):
+        """Subscribes behind `position` and says whether all that was missed will follow."""
+        params = {"channels": [channel], "class": "lossless", "resume": {channel: position}}
+        message = await self.reply("public/subscribe", json.dumps(params))
+        assert message.get("result") == [channel], message
+        return message["resumed"][channel]["recovered"]
 
     async def note(self):
         async with asyncio.timeout(DEADLINE_S):
@@ -187,9 +202,19 @@ class Book:
                     assert action in ("new", "change") and amount > 0, (action, amount)
                     side[price] = amount
         self.change_id = data["change_id"]
+        if "checksum" in data:
+            assert data["checksum"] == self.checksum(), (data["checksum"], self.checksum())
         bids = sorted(self.sides["bids"].items(), reverse=True)
         asks = sorted(self.sides["asks"].items())
         assert not bids or not asks or bids[0][0] < asks[0][0], "the book is crossed"
         self.states[self.change_id] = (bids, asks)
         if len(self.states) > self.STATES_MAX:
             self.states.popitem(last=False)
+
+    def checksum(self):
+        """CRC-32 of the top ten as docs/protocol.md has it; decimals keep the digits they came with."""
+        bids = sorted(self.sides["bids"].items(), reverse=True)[:10]
+        asks = sorted(self.sides["asks"].items())[:10]
+        pairs = itertools.chain.from_iterable(itertools.zip_longest(bids, asks))
+        text = ":".join(f"{digits(price)}:{digits(amount)}" for price, amount in filter(None, pairs))
+        return zlib.crc32(text.encode())

@@ -1,0 +1,235 @@
+//! The client side: a blocking upgrade, one blocking connection, and many connections on one ring.
+//! Home: the load thread. It answers pings, takes unfragmented messages only, and treats everything else as the
+//! server's fault, since a load measured over a broken protocol is worth nothing.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use memchr::memmem;
+
+use crate::clock::{self, SECOND_NS};
+use crate::failure::{Doing, Failure, Result};
+use crate::frame;
+use crate::ring::{Event, Outbox, Ring, Slot, Wait};
+use crate::wire;
+
+/// The longest wait for one step of a handshake or for one reply outside a measurement.
+pub(crate) const STEP_DEADLINE_NS: u64 = 5 * SECOND_NS;
+/// An upgrade answer, in bytes; more than that is no answer.
+const UPGRADE_BYTES_MAX: usize = 8 * 1024;
+/// The sample key of RFC 6455 §1.3: a fixed key is as good as any on loopback.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// Connects and upgrades, blocking, each step within its deadline.
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&address, Duration::from_nanos(STEP_DEADLINE_NS)).doing("connect")?;
+    stream.set_nodelay(true).doing("TCP_NODELAY")?;
+    upgrade(stream, address)
+}
+
+/// Upgrades a connected socket to WebSocket.
+pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpStream> {
+    stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
+        wire::PATH
+    );
+    stream.write_all(request.as_bytes()).doing("send the upgrade")?;
+    let mut answer = Vec::new();
+    // Nothing may follow the answer: the server speaks only after we have.
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut chunk = [0; 1024];
+        let bytes = match stream.read(&mut chunk) {
+            // The end of an earlier ring interrupts blocking calls of its thread.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.doing("receive the upgrade's answer")?,
+        };
+        if bytes == 0 || UPGRADE_BYTES_MAX < answer.len() {
+            return Err(Failure::Protocol("the server closed or flooded the upgrade".to_owned()));
+        }
+        answer.extend_from_slice(&chunk[..bytes]);
+    }
+    let accept = tungstenite::handshake::derive_accept_key(KEY.as_bytes());
+    if !answer.starts_with(b"HTTP/1.1 101 ") || memmem::find(&answer, accept.as_bytes()).is_none() {
+        let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        return Err(Failure::Protocol(format!("the upgrade was refused: {line}")));
+    }
+    Ok(stream)
+}
+
+/// One connection of its own, for probes and for ping-pong.
+pub(crate) struct Single {
+    stream: TcpStream,
+    received: Vec<u8>,
+    consumed_bytes: usize,
+}
+
+impl Single {
+    pub(crate) fn connect(address: SocketAddr) -> Result<Single> {
+        let stream = connect(address)?;
+        stream.set_nonblocking(true).doing("O_NONBLOCK")?;
+        Ok(Single { stream, received: Vec::new(), consumed_bytes: 0 })
+    }
+
+    /// Sends an encoded frame; a server that does not take it within the deadline fails the run.
+    pub(crate) fn send(&mut self, frame: &[u8]) -> Result<()> {
+        let sent = self.stream.write(frame).doing("send")?;
+        if sent < frame.len() {
+            return Err(Failure::Protocol("the server does not read".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The next message's payload, spinning until it is there.
+    pub(crate) fn receive(&mut self) -> Result<&[u8]> {
+        self.received.drain(..self.consumed_bytes);
+        self.consumed_bytes = 0;
+        let deadline_ns = clock::mono_ns() + STEP_DEADLINE_NS;
+        loop {
+            let header =
+                frame::decode(&self.received).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
+            if let Some(header) = header
+                && header.frame_bytes() <= self.received.len()
+            {
+                check_message(&header)?;
+                self.consumed_bytes = header.frame_bytes();
+                return Ok(&self.received[header.header_bytes..self.consumed_bytes]);
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Failure::Protocol("the server closed the connection".to_owned())),
+                Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    if deadline_ns < clock::mono_ns() {
+                        return Err(Failure::Deadline("a reply".to_owned()));
+                    }
+                }
+                Err(error) => return Err(Failure::Io("receive", error)),
+            }
+        }
+    }
+
+    /// Sends a text message and returns the reply to it.
+    pub(crate) fn ask(&mut self, text: &str) -> Result<String> {
+        let mut frame = Vec::new();
+        frame::encode_client(frame::TEXT, text.as_bytes(), &mut frame);
+        self.send(&frame)?;
+        let reply = self.receive()?;
+        if !wire::is_result(reply) {
+            return Err(Failure::Protocol(format!("{text} was answered {}", String::from_utf8_lossy(reply))));
+        }
+        Ok(String::from_utf8_lossy(reply).into_owned())
+    }
+
+    /// The socket, once nothing received is left over.
+    pub(crate) fn into_stream(self) -> Result<TcpStream> {
+        if self.consumed_bytes < self.received.len() {
+            return Err(Failure::Protocol("bytes followed a reply that nothing should follow".to_owned()));
+        }
+        Ok(self.stream)
+    }
+}
+
+fn check_message(header: &frame::Header) -> Result<()> {
+    let is_message = header.opcode == frame::TEXT || header.opcode == frame::BINARY;
+    if is_message && header.fin && header.mask.is_none() {
+        return Ok(());
+    }
+    Err(Failure::Protocol(format!("an unexpected frame: {header:?}")))
+}
+
+/// Many connections on one ring.
+pub(crate) struct Clients {
+    ring: Ring,
+    /// Per slot, the start of a frame whose rest has not arrived.
+    unfinished: Vec<Vec<u8>>,
+    idle_ns: u64,
+    turned_ns: u64,
+}
+
+impl Clients {
+    pub(crate) fn new() -> Result<Clients> {
+        Ok(Clients { ring: Ring::new()?, unfinished: Vec::new(), idle_ns: 0, turned_ns: clock::mono_ns() })
+    }
+
+    /// Takes over an upgraded connection.
+    pub(crate) fn add(&mut self, stream: TcpStream) -> Slot {
+        self.unfinished.push(Vec::new());
+        self.ring.add(stream)
+    }
+
+    pub(crate) fn outbox(&mut self) -> Outbox<'_> {
+        self.ring.outbox()
+    }
+
+    /// How long the load thread has turned without finding anything: its spare capacity.
+    pub(crate) fn idle_ns(&self) -> u64 {
+        self.idle_ns
+    }
+
+    /// One spinning turn; `handle` gets every message. Returns the time at its start.
+    pub(crate) fn turn(
+        &mut self,
+        mut handle: impl FnMut(&mut Outbox<'_>, Slot, &[u8]) -> Result<()>,
+    ) -> Result<u64> {
+        let now_ns = clock::mono_ns();
+        let unfinished = &mut self.unfinished;
+        let count = self.ring.turn(Wait::Spin, |outbox, event| match event {
+            Event::Received(slot, bytes) => take(outbox, slot, &mut unfinished[slot], bytes, &mut handle),
+            Event::Closed(slot) => Err(Failure::Protocol(format!("the server closed connection {slot}"))),
+            Event::Accepted(_) => unreachable!("a client does not listen"),
+        })?;
+        if count == 0 {
+            self.idle_ns += now_ns - self.turned_ns;
+        }
+        self.turned_ns = now_ns;
+        Ok(now_ns)
+    }
+}
+
+fn take(
+    outbox: &mut Outbox<'_>,
+    slot: Slot,
+    unfinished: &mut Vec<u8>,
+    bytes: &[u8],
+    handle: &mut impl FnMut(&mut Outbox<'_>, Slot, &[u8]) -> Result<()>,
+) -> Result<()> {
+    if unfinished.is_empty() {
+        let consumed = take_frames(outbox, slot, bytes, handle)?;
+        unfinished.extend_from_slice(&bytes[consumed..]);
+    } else {
+        unfinished.extend_from_slice(bytes);
+        let consumed = take_frames(outbox, slot, unfinished, handle)?;
+        unfinished.drain(..consumed);
+    }
+    Ok(())
+}
+
+fn take_frames(
+    outbox: &mut Outbox<'_>,
+    slot: Slot,
+    bytes: &[u8],
+    handle: &mut impl FnMut(&mut Outbox<'_>, Slot, &[u8]) -> Result<()>,
+) -> Result<usize> {
+    let mut consumed = 0;
+    loop {
+        let rest = &bytes[consumed..];
+        let header = frame::decode(rest).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
+        let Some(header) = header.filter(|header| header.frame_bytes() <= rest.len()) else {
+            return Ok(consumed);
+        };
+        let payload = &rest[header.header_bytes..header.frame_bytes()];
+        consumed += header.frame_bytes();
+        if header.opcode == frame::PING {
+            let mut pong = Vec::new();
+            frame::encode_client(frame::PONG, payload, &mut pong);
+            outbox.send(slot, &pong)?;
+        } else {
+            check_message(&header)?;
+            handle(outbox, slot, payload)?;
+        }
+    }
+}

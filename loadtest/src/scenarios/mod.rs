@@ -1,0 +1,214 @@
+//! The scenarios, and what they share: the two arms, the interleaved runs, the conditions of a claim.
+//! Home: the load thread.
+//! Invariants: each run starts its server afresh; limit and subject alternate (A B A B …) on the same cores; a run
+//! that misses its conditions is refused with the reason, never reported.
+
+pub(crate) mod connections;
+pub(crate) mod fanout;
+pub(crate) mod ingest;
+pub(crate) mod ping;
+pub(crate) mod request;
+
+use crate::clock::{self, SECOND_NS};
+use crate::failure::{Failure, Result};
+use crate::histogram::Latencies;
+use crate::report::{Comparison, Sample};
+use crate::server::{CpuClock, CpuUse, Launch, Server};
+
+/// From here on a server counts as saturated: its busiest thread is on a core, or ready and waiting for one.
+pub(crate) const SATURATED_SHARE_MIN: f64 = 0.95;
+/// The longest wait for the last answers of a run.
+pub(crate) const DRAIN_DEADLINE_NS: u64 = 15 * SECOND_NS;
+
+/// Cores, lengths and the server under test, as the command line has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Rig {
+    /// The server under test; without it the limit runs against itself, a control whose ratio ought to be 1.
+    pub(crate) server: Option<String>,
+    pub(crate) server_arguments: Vec<String>,
+    pub(crate) cpus_server: Vec<usize>,
+    pub(crate) cpu_client: usize,
+    pub(crate) pairs: usize,
+    pub(crate) warmup_ns: u64,
+    pub(crate) measured_ns: u64,
+    /// A generator that is later than this at its 99th percentile did not offer what it claims.
+    pub(crate) generator_lag_ns_max: u64,
+}
+
+/// The two arms of a case.
+#[derive(Debug, Clone)]
+pub(crate) struct Arms {
+    pub(crate) limit: Launch,
+    pub(crate) subject: Launch,
+    pub(crate) subject_name: &'static str,
+}
+
+impl Rig {
+    /// The limit arm's launch.
+    pub(crate) fn limit(&self, arguments: &[String]) -> Result<Launch> {
+        let program = std::env::current_exe().map_err(|error| Failure::Io("find this program", error))?;
+        let arguments = std::iter::once("limit".to_owned()).chain(arguments.iter().cloned()).collect();
+        let program = program.to_string_lossy().into_owned();
+        Ok(Launch { program, arguments, cpus: self.cpus_server.clone() })
+    }
+
+    /// The launch of the server under test, `arguments` being the scenario's own; `None` in a control run.
+    pub(crate) fn server(&self, arguments: &[&str]) -> Option<Launch> {
+        let program = self.server.clone()?;
+        let cpus: Vec<String> = self.cpus_server.iter().take(1).map(ToString::to_string).collect();
+        let fixed = ["serve", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
+        let all = fixed.iter().chain(arguments).map(|argument| (*argument).to_owned());
+        let arguments = all.chain(self.server_arguments.iter().cloned()).collect();
+        Some(Launch { program, arguments, cpus: self.cpus_server.clone() })
+    }
+
+    /// The limit beside the server, or beside itself.
+    pub(crate) fn arms(&self, limit: Launch, server: Option<Launch>) -> Arms {
+        match server {
+            Some(subject) => Arms { limit, subject, subject_name: "server" },
+            None => Arms { subject: limit.clone(), limit, subject_name: "limit again (control)" },
+        }
+    }
+
+    /// Runs the pairs of one case.
+    pub(crate) fn compare(
+        &self,
+        case: &str,
+        arms: &Arms,
+        mut run: impl FnMut(&Launch) -> Result<Sample>,
+    ) -> Comparison {
+        let mut comparison = Comparison {
+            case: case.to_owned(),
+            limit: "limit".to_owned(),
+            subject: arms.subject_name.to_owned(),
+            pairs: Vec::new(),
+            refused: Vec::new(),
+        };
+        for pair in 0..self.pairs {
+            let limit = run(&arms.limit).map_err(|failure| format!("pair {pair}, limit: {failure}"));
+            let subject = run(&arms.subject).map_err(|failure| format!("pair {pair}, subject: {failure}"));
+            match (limit, subject) {
+                (Ok(limit), Ok(subject)) => comparison.pairs.push((limit, subject)),
+                (limit, subject) => {
+                    comparison.refused.extend(limit.err());
+                    comparison.refused.extend(subject.err());
+                }
+            }
+        }
+        comparison
+    }
+}
+
+/// The measured part of a run: the server's CPU and the load's spare capacity between two instants.
+pub(crate) struct Window {
+    opened_ns: u64,
+    cpu: CpuClock,
+    idle_ns: u64,
+}
+
+/// What a window saw.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) elapsed_ns: u64,
+    pub(crate) cpu: CpuUse,
+    pub(crate) client_idle_ns: u64,
+}
+
+impl Window {
+    /// `idle_ns` is the load thread's idle time so far.
+    pub(crate) fn open(server: &Server, idle_ns: u64) -> Result<Window> {
+        Ok(Window { cpu: server.cpu_clock()?, opened_ns: clock::mono_ns(), idle_ns })
+    }
+
+    pub(crate) fn close(&self, server: &Server, idle_ns: u64) -> Result<Seen> {
+        Ok(Seen {
+            elapsed_ns: clock::mono_ns() - self.opened_ns,
+            cpu: server.cpu_clock()?.since(&self.cpu),
+            client_idle_ns: idle_ns - self.idle_ns,
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds and counts of a run are far below 2^53")]
+pub(crate) fn ratio(of: u64, to: u64) -> f64 {
+    of as f64 / to as f64
+}
+
+impl Seen {
+    /// Events a second.
+    pub(crate) fn rate_per_s(&self, count: u64) -> f64 {
+        ratio(count, self.elapsed_ns) * 1e9
+    }
+
+    /// Microseconds of server CPU for each of `count` events.
+    pub(crate) fn cpu_us_each(&self, count: u64) -> f64 {
+        ratio(self.cpu.running_ns, count.max(1)) / 1_000.0
+    }
+
+    /// The share of a core that the server used.
+    pub(crate) fn cpu_share(&self) -> f64 {
+        ratio(self.cpu.running_ns, self.elapsed_ns)
+    }
+
+    /// Adds what every case reports about its server and its load.
+    pub(crate) fn describe(&self, sample: &mut Sample) {
+        sample.add("server CPU", "core", self.cpu_share());
+        sample.add("load thread idle", "share", ratio(self.client_idle_ns, self.elapsed_ns));
+        let kept_waiting_ns = self.cpu.busiest_ns.saturating_sub(self.cpu.running_ns);
+        if 0.05 < ratio(kept_waiting_ns, self.elapsed_ns) {
+            sample
+                .caveats
+                .push("the machine was busy: the server waited for its core over 5 % of the time".to_owned());
+        }
+    }
+
+    /// Refuses a claim of saturation that does not hold.
+    pub(crate) fn check_saturated(&self) -> Result<()> {
+        let share = ratio(self.cpu.busiest_ns, self.elapsed_ns);
+        if SATURATED_SHARE_MIN <= share {
+            return Ok(());
+        }
+        let idle = ratio(self.client_idle_ns, self.elapsed_ns);
+        Err(Failure::Unmet(format!(
+            "the server was not at saturation ({share:.2} of its core; the load thread was idle {idle:.2})"
+        )))
+    }
+}
+
+/// Refuses an open-loop run whose generator was late by itself.
+pub(crate) fn check_generator(lag: &Latencies, lag_ns_max: u64) -> Result<()> {
+    let p99_ns = lag.summary().p99_ns;
+    if lag_ns_max < p99_ns {
+        return Err(Failure::Unmet(format!(
+            "the offered rate was not met: the generator was {} us late at p99, {} us are allowed",
+            p99_ns / 1_000,
+            lag_ns_max / 1_000
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(running_ns: u64, busiest_ns: u64) -> Seen {
+        let cpu = CpuUse { running_ns, busiest_ns };
+        Seen { elapsed_ns: 1_000, cpu, client_idle_ns: 0 }
+    }
+
+    #[test]
+    fn a_server_that_waits_for_its_core_is_saturated_and_an_idle_one_is_not() {
+        assert!(seen(600, 990).check_saturated().is_ok());
+        assert!(seen(600, 600).check_saturated().is_err());
+    }
+
+    #[test]
+    fn a_late_generator_is_refused() {
+        let mut lag = Latencies::new();
+        lag.record(100);
+        assert!(check_generator(&lag, 1_000).is_ok());
+        lag.record_many(2_000, 100);
+        assert!(check_generator(&lag, 1_000).is_err());
+    }
+}

@@ -1,0 +1,254 @@
+//! The command line: what `tickring` takes, and which command that is.
+//! Home: the main thread. Everything a command prints is here and in `watch`; what serves is in `serve.rs`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{BusyPoll, Config, Overrides, Speed};
+use crate::exit::{Exit, Failure};
+use crate::serve;
+
+mod watch;
+
+const EXAMPLES: &str = "\
+Examples:
+  tickring                                     serve the paper market on ws://127.0.0.1:9001/ws
+  tickring watch 'ticker.*.raw'                see its prices move
+  tickring serve --replay day.dbn.zst --speed 10 --loop
+                                               serve a recording, ten times as fast, over and over
+  tickring serve --config /etc/tickring.toml --cores 1,2,3
+                                               serve by a file; flags win over it
+  tickring watch book.BTC-PERPETUAL.raw trades.BTC-PERPETUAL.raw --raw | jq .params.data
+                                               JSON as received, one message a line
+  tickring check --config /etc/tickring.toml   read the file, say what is wrong or odd
+
+Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
+RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` from colouring.";
+
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TICKRING_COMMIT"), ", features: runtime)");
+
+/// A WebSocket gateway for trading: market data fanned out over io_uring, one shard per core.
+///
+/// Without a command it serves, by its defaults or by the flags of `serve`.
+#[derive(Parser, Debug)]
+#[command(name = "tickring", version = VERSION, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve a market to WebSocket clients until told to stop
+    Serve(Serve),
+    /// Subscribe to channels and print their updates
+    Watch(Watch),
+    /// Read a configuration file and say what is wrong or odd with it
+    Check(Check),
+}
+
+#[derive(Args, Debug, Default)]
+struct Serve {
+    /// Configuration file (TOML); without it, the defaults that tickring.toml documents
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replay a recording instead of the paper market: .dbn, .dbn.zst, histdata or TrueFX .csv
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// How fast to replay: a factor (1 is as recorded), or `max`
+    #[arg(long, value_name = "N|max", value_parser = parse_speed)]
+    speed: Option<Speed>,
+    /// Begin the recording again at its end
+    #[arg(long = "loop")]
+    repeat: bool,
+    /// Cores that run one shard each
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    cores: Option<Vec<usize>>,
+    /// Address and port to listen on; port 0 lets the kernel choose
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Never park: the lowest latency, and a whole core for each shard
+    #[arg(long)]
+    busy_poll: bool,
+}
+
+#[derive(Args, Debug)]
+struct Watch {
+    /// Channels, e.g. ticker.BTC-PERPETUAL.raw, 'quote.*', book.BTC-PERPETUAL.100ms, topic.alerts
+    #[arg(required = true, value_name = "CHANNEL")]
+    channels: Vec<String>,
+    /// Where to connect
+    #[arg(long, default_value = "ws://127.0.0.1:9001/ws")]
+    url: String,
+    /// Print each notification as the JSON that was received
+    #[arg(long)]
+    raw: bool,
+    /// Stop after so many updates
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+struct Check {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Does what the arguments ask for; the first is the program's name.
+///
+/// # Errors
+/// Why it could not, as one line and an exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return asked.print().or_else(ignore_closed);
+        }
+        Err(error) => return Err(usage_failure(&error.to_string())),
+    };
+    match arguments.command {
+        None => serve(arguments.serve),
+        Some(Command::Serve(flags)) => serve(flags),
+        Some(Command::Watch(flags)) => watch::run(&flags),
+        Some(Command::Check(flags)) => check(&flags),
+    }
+}
+
+fn serve(flags: Serve) -> Result<(), Failure> {
+    let file = match &flags.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let config = file.with(flags.overrides())?;
+    for warning in config.warnings() {
+        log::warn!("{} {}", warning.key, warning.what);
+    }
+    serve::run(&config)
+}
+
+impl Serve {
+    fn overrides(self) -> Overrides {
+        Overrides {
+            listen: self.listen,
+            cores: self.cores,
+            busy_poll: self.busy_poll.then_some(BusyPoll::Always),
+            replay: self.replay,
+            speed: self.speed,
+            repeat: self.repeat.then_some(true),
+        }
+    }
+}
+
+fn check(flags: &Check) -> Result<(), Failure> {
+    let config = Config::load(&flags.config)?;
+    let file = flags.config.display();
+    let mut lines = String::new();
+    for warning in config.warnings() {
+        lines.push_str(&format!("{file}: warning: {} {}\n", warning.key, warning.what));
+    }
+    lines.push_str(&format!("{file}: ok\n"));
+    std::io::stdout().write_all(lines.as_bytes()).or_else(ignore_closed)
+}
+
+fn parse_speed(text: &str) -> Result<Speed, String> {
+    text.parse().map_err(|()| "a factor (1 is as recorded) or `max` is expected".to_owned())
+}
+
+/// Whoever reads us has seen enough (`tickring … | head`): that is success.
+fn ignore_closed(error: std::io::Error) -> Result<(), Failure> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::OsError, format!("cannot write the output: {error}"), ""))
+}
+
+/// clap explains at length; the first paragraph says what is wrong.
+fn usage_failure(explained: &str) -> Failure {
+    let paragraph = explained.split("\n\n").next().unwrap_or(explained);
+    let what = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    Failure::new(Exit::Usage, what, "see tickring --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Arguments {
+        Arguments::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    fn check_failure(line: &str, exit: Exit, expected: &str) {
+        let failure = run(line.split(' ').map(OsString::from)).unwrap_err();
+        assert_eq!((failure.exit, failure.to_string().as_str()), (exit, expected));
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serves_without_a_command() {
+        assert!(parse("tickring").command.is_none());
+        assert_eq!(parse("tickring --cores 0,1").serve.cores, Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn turns_flags_into_overrides() {
+        let arguments =
+            parse("tickring serve --replay a.dbn --speed max --loop --listen 127.0.0.1:0 --busy-poll");
+        let Some(Command::Serve(flags)) = arguments.command else { panic!("not serve") };
+        let expected = Overrides {
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            cores: None,
+            busy_poll: Some(BusyPoll::Always),
+            replay: Some("a.dbn".into()),
+            speed: Some(Speed::Max),
+            repeat: Some(true),
+        };
+        assert_eq!(flags.overrides(), expected);
+        assert_eq!(Serve::default().overrides(), Overrides::default());
+    }
+
+    #[test]
+    fn says_what_is_wrong_in_one_line() {
+        check_failure(
+            "tickring serve --lisen x",
+            Exit::Usage,
+            "unexpected argument '--lisen' found: see tickring --help",
+        );
+        check_failure(
+            "tickring serve --speed fast",
+            Exit::Usage,
+            "invalid value 'fast' for '--speed <N|max>': a factor (1 is as recorded) or `max` is expected: \
+             see tickring --help",
+        );
+        check_failure(
+            "tickring watch",
+            Exit::Usage,
+            "the following required arguments were not provided: <CHANNEL>...: see tickring --help",
+        );
+        check_failure(
+            "tickring check --config /nonexistent.toml",
+            Exit::NoInput,
+            "/nonexistent.toml: No such file or directory (os error 2): name a readable TOML file",
+        );
+        check_failure(
+            "tickring watch a --url http://x/",
+            Exit::Usage,
+            "http://x/ is not a WebSocket address: write it as ws://127.0.0.1:9001/ws",
+        );
+    }
+}

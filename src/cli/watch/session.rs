@@ -1,0 +1,369 @@
+//! What `watch` says to a server and makes of its answers. PURE: text in, text out.
+//!
+//! It remembers where each channel stands, `(epoch, seq)`, over any number of connections: for `resume` after a cut,
+//! and to count what was missed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use sonic_rs::LazyValue;
+
+/// What to do about a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reaction<'a> {
+    Update(Update<'a>),
+    /// The server accepted the subscription; a note for each thing that is not as asked.
+    Subscribed(Vec<String>),
+    /// The server refused it, and says why.
+    Refused(String),
+    /// Send this text back.
+    Answer(String),
+    Nothing,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Update<'a> {
+    pub channel: Cow<'a, str>,
+    pub seq: Option<u64>,
+    /// The JSON text of `params.data`.
+    pub data: Cow<'a, str>,
+}
+
+/// The stream so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub updates: u64,
+    /// Sequence numbers that did not come: conflated where the channel's class allows it (tickers, quotes), else lost.
+    pub skipped: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    channels: Vec<String>,
+    positions: BTreeMap<String, Position>,
+    next_id: u64,
+    /// The id of the subscribe request under way.
+    subscribe_id: Option<u64>,
+    pub totals: Totals,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    epoch: u64,
+    seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    result: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    error: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    resumed: Option<LazyValue<'a>>,
+}
+
+/// A message of which only the parameters are of interest, once the method is known.
+#[derive(Deserialize)]
+struct With<P> {
+    params: P,
+}
+
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    data: LazyValue<'a>,
+    #[serde(default)]
+    epoch: Option<u64>,
+    #[serde(default)]
+    seq: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Heartbeat {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct RpcError {
+    code: i64,
+    message: String,
+    #[serde(default)]
+    data: Option<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resumed {
+    recovered: bool,
+}
+
+impl Session {
+    pub(super) fn new(channels: &[String]) -> Session {
+        Session {
+            channels: channels.to_vec(),
+            positions: BTreeMap::new(),
+            next_id: 1,
+            subscribe_id: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// The request that begins a connection; it resumes every channel that was heard before.
+    pub(super) fn subscribe(&mut self) -> String {
+        let channels: Vec<String> = self.channels.iter().map(|name| quoted(name)).collect();
+        let positions: Vec<String> = self
+            .positions
+            .iter()
+            .map(|(channel, at)| format!("{}:{{\"epoch\":{},\"seq\":{}}}", quoted(channel), at.epoch, at.seq))
+            .collect();
+        let resume = if positions.is_empty() {
+            String::new()
+        } else {
+            format!(",\"resume\":{{{}}}", positions.join(","))
+        };
+        let id = self.request_id();
+        self.subscribe_id = Some(id);
+        let channels = channels.join(",");
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"public/subscribe\",\
+             \"params\":{{\"channels\":[{channels}]{resume}}}}}"
+        )
+    }
+
+    /// Takes in one message of the server. What is not JSON-RPC as we know it is passed over.
+    pub(super) fn handle<'a>(&mut self, text: &'a str) -> Reaction<'a> {
+        let Ok(message) = sonic_rs::from_str::<Message<'a>>(text) else { return Reaction::Nothing };
+        match message.method.as_deref() {
+            Some("subscription") => self.on_notification(text),
+            Some("heartbeat") => self.on_heartbeat(text),
+            Some(_) => Reaction::Nothing,
+            None if message.id.is_some() && message.id == self.subscribe_id => {
+                self.subscribe_id = None;
+                match message.error {
+                    Some(error) => Reaction::Refused(reason_of(error.as_raw_str())),
+                    None => self.on_subscribed(message.result.as_ref(), message.resumed.as_ref()),
+                }
+            }
+            None => match message.error {
+                // An error without an id is about a request it could not read: ours.
+                Some(error) if message.id.is_none() => Reaction::Refused(reason_of(error.as_raw_str())),
+                Some(_) | None => Reaction::Nothing,
+            },
+        }
+    }
+
+    fn on_notification<'a>(&mut self, text: &'a str) -> Reaction<'a> {
+        let Ok(With { params: heard }) = sonic_rs::from_str::<With<Notification<'a>>>(text) else {
+            return Reaction::Nothing;
+        };
+        self.totals.updates += 1;
+        if let (Some(epoch), Some(seq)) = (heard.epoch, heard.seq) {
+            self.advance(&heard.channel, Position { epoch, seq });
+        }
+        Reaction::Update(Update { channel: heard.channel, seq: heard.seq, data: heard.data.as_raw_cow() })
+    }
+
+    fn advance(&mut self, channel: &str, next: Position) {
+        match self.positions.get_mut(channel) {
+            Some(at) if at.epoch == next.epoch => {
+                self.totals.skipped += next.seq.saturating_sub(at.seq).saturating_sub(1);
+                // A repetition, as of a snapshot, does not move it back.
+                at.seq = at.seq.max(next.seq);
+            }
+            Some(at) => *at = next,
+            None => {
+                self.positions.insert(channel.to_owned(), next);
+            }
+        }
+    }
+
+    fn on_heartbeat(&mut self, text: &str) -> Reaction<'static> {
+        match sonic_rs::from_str::<With<Heartbeat>>(text) {
+            Ok(With { params }) if params.r#type == "test_request" => {
+                let id = self.request_id();
+                Reaction::Answer(format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"public/test\",\"params\":{{}}}}"
+                ))
+            }
+            Ok(_) | Err(_) => Reaction::Nothing,
+        }
+    }
+
+    fn on_subscribed(
+        &mut self,
+        result: Option<&LazyValue<'_>>,
+        resumed: Option<&LazyValue<'_>>,
+    ) -> Reaction<'static> {
+        let accepted: Vec<String> =
+            result.and_then(|result| sonic_rs::from_str(result.as_raw_str()).ok()).unwrap_or_default();
+        if accepted.is_empty() {
+            return Reaction::Refused(format!("it knows none of {}", self.channels.join(", ")));
+        }
+        let mut notes = Vec::new();
+        for channel in &self.channels {
+            // A wildcard may come back as the channels that it stands for.
+            if !channel.contains('*') && !accepted.contains(channel) {
+                notes.push(format!("{channel} was not subscribed"));
+            }
+        }
+        let resumed: BTreeMap<String, Resumed> =
+            resumed.and_then(|resumed| sonic_rs::from_str(resumed.as_raw_str()).ok()).unwrap_or_default();
+        let lost: Vec<String> = resumed
+            .into_iter()
+            .filter(|(_, outcome)| !outcome.recovered)
+            .map(|(channel, _)| channel)
+            .collect();
+        for channel in &lost {
+            self.positions.remove(channel);
+        }
+        match lost.as_slice() {
+            [] => {}
+            [channel] => notes.push(format!("{channel} begins anew, it could not be resumed")),
+            [first, rest @ ..] => {
+                notes.push(format!("{first} and {} more begin anew, they could not be resumed", rest.len()));
+            }
+        }
+        Reaction::Subscribed(notes)
+    }
+
+    fn request_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+}
+
+fn reason_of(error: &str) -> String {
+    match sonic_rs::from_str::<RpcError>(error) {
+        Ok(RpcError { code, message, data }) => match data.and_then(|data| data.reason) {
+            Some(reason) => format!("{message} ({code}, {reason})"),
+            None => format!("{message} ({code})"),
+        },
+        Err(_) => error.to_owned(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    sonic_rs::to_string(text).expect("invariant: any string has a JSON form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(channels: &[&str]) -> Session {
+        Session::new(&channels.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn notification(channel: &str, epoch: u64, seq: u64) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":"{channel}","data":{{"x":1.50}},"epoch":{epoch},"seq":{seq}}}}}"#
+        )
+    }
+
+    #[test]
+    fn subscribes_and_resumes_what_it_heard() {
+        let mut session = session(&["ticker.*.raw", "topic.\"q"]);
+        assert_eq!(
+            session.subscribe(),
+            r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["ticker.*.raw","topic.\"q"]}}"#
+        );
+        session.handle(&notification("ticker.B.raw", 5, 7));
+        session.handle(&notification("ticker.A.raw", 5, 3));
+        session.handle(&notification("ticker.B.raw", 5, 8));
+        assert_eq!(
+            session.subscribe(),
+            r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["ticker.*.raw","topic.\"q"],"resume":{"ticker.A.raw":{"epoch":5,"seq":3},"ticker.B.raw":{"epoch":5,"seq":8}}}}"#
+        );
+    }
+
+    #[test]
+    fn hands_out_the_data_as_it_was_received() {
+        let text = notification("a", 1, 2);
+        let expected = Update { channel: "a".into(), seq: Some(2), data: r#"{"x":1.50}"#.into() };
+        assert_eq!(session(&["a"]).handle(&text), Reaction::Update(expected));
+    }
+
+    #[test]
+    fn counts_what_was_skipped_within_an_epoch() {
+        let mut session = session(&["a"]);
+        for (epoch, seq) in [(1, 5), (1, 6), (1, 9), (1, 9), (2, 1), (2, 2)] {
+            session.handle(&notification("a", epoch, seq));
+        }
+        assert_eq!(session.totals, Totals { updates: 6, skipped: 2 });
+    }
+
+    #[test]
+    fn tells_acceptance_from_refusal() {
+        let check = |reply: &str, expected: Reaction<'_>| {
+            let mut session = session(&["a", "b", "c.*"]);
+            session.subscribe();
+            assert_eq!(session.handle(reply), expected);
+        };
+        check(r#"{"jsonrpc":"2.0","id":1,"result":["a","b","c.x"],"usIn":1}"#, Reaction::Subscribed(vec![]));
+        check(
+            r#"{"id":1,"result":["a"],"resumed":{"a":{"recovered":true}}}"#,
+            Reaction::Subscribed(vec!["b was not subscribed".to_owned()]),
+        );
+        check(r#"{"id":1,"result":[]}"#, Reaction::Refused("it knows none of a, b, c.*".to_owned()));
+        check(
+            r#"{"id":1,"error":{"code":-32602,"message":"Invalid params","data":{"reason":"bad","param":"channels"}}}"#,
+            Reaction::Refused("Invalid params (-32602, bad)".to_owned()),
+        );
+        check(
+            r#"{"id":null,"error":{"code":-32700,"message":"no"}}"#,
+            Reaction::Refused("no (-32700)".to_owned()),
+        );
+        check(r#"{"id":9,"result":"ok"}"#, Reaction::Nothing);
+    }
+
+    #[test]
+    fn begins_anew_where_the_server_could_not_resume() {
+        let mut session = session(&["a"]);
+        session.handle(&notification("a", 1, 5));
+        session.subscribe();
+        let reply = r#"{"id":1,"result":["a"],"resumed":{"a":{"recovered":false}}}"#;
+        assert!(matches!(session.handle(reply), Reaction::Subscribed(notes) if notes.len() == 1));
+        session.handle(&notification("a", 1, 50));
+        assert_eq!(session.totals.skipped, 0);
+    }
+
+    #[test]
+    fn answers_a_heartbeats_test_request() {
+        let mut session = session(&["a"]);
+        let test_request = r#"{"method":"heartbeat","params":{"type":"test_request"}}"#;
+        let answer = r#"{"jsonrpc":"2.0","id":1,"method":"public/test","params":{}}"#;
+        assert_eq!(session.handle(test_request), Reaction::Answer(answer.to_owned()));
+        assert_eq!(
+            session.handle(r#"{"method":"heartbeat","params":{"type":"heartbeat"}}"#),
+            Reaction::Nothing
+        );
+    }
+
+    #[test]
+    fn passes_over_what_it_does_not_know() {
+        for text in [
+            "",
+            "[]",
+            "{",
+            "null",
+            r#"{"method":"subscription"}"#,
+            r#"{"method":"subscription","params":[1]}"#,
+        ] {
+            assert_eq!(session(&["a"]).handle(text), Reaction::Nothing, "{text}");
+        }
+    }
+}

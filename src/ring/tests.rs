@@ -1,0 +1,153 @@
+//! What only the inside of a ring can bring about: stale completions, receives the kernel ends, overflown completions.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use super::queue::Completion;
+use super::*;
+
+fn ring(connections_max: u32, submissions_max: u32) -> (Ring, SocketAddr) {
+    let config = RingConfig {
+        connections_max,
+        submissions_max,
+        receive_buffers: 8,
+        send_small_buffers: 8,
+        send_large_buffers: 1,
+        ..RingConfig::default()
+    };
+    let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
+    let listener =
+        Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &ListenerOptions::default()).unwrap();
+    let address = listener.address();
+    ring.listen(listener).unwrap();
+    (ring, address)
+}
+
+fn until(ring: &mut Ring, mut is_done: impl FnMut(Event<'_>) -> bool) {
+    loop {
+        while let Some(event) = ring.next_event() {
+            if is_done(event) {
+                return;
+            }
+        }
+        ring.turn(Wait::Forever, 0).unwrap();
+    }
+}
+
+fn connect(ring: &mut Ring, address: SocketAddr) -> (TcpStream, ConnId) {
+    let stream = TcpStream::connect(address).unwrap();
+    let mut accepted = None;
+    until(ring, |event| {
+        if let Event::Accepted { conn, .. } = event {
+            accepted = Some(conn);
+        }
+        accepted.is_some()
+    });
+    (stream, accepted.unwrap())
+}
+
+/// A cancel of an operation that is not there completes at once with whatever token it is given.
+fn submit_with_token(ring: &mut Ring, token: Token, target: Token) {
+    ring.queue.cancel(token, target, &mut ring.counters);
+}
+
+const NOBODY: Token = Token { operation: Operation::Send, generation: 0, slot: u32::MAX };
+
+#[test]
+fn a_late_completion_with_an_old_generation_is_ignored() {
+    let (mut ring, address) = ring(16, 16);
+    let (_first, gone) = connect(&mut ring, address);
+    ring.close(gone, How::Abort);
+    until(&mut ring, |event| event == Event::Closed(gone));
+    let (mut stream, conn) = connect(&mut ring, address);
+    assert_eq!(gone.slot, conn.slot);
+    for operation in [Operation::Receive, Operation::Send, Operation::Shutdown, Operation::Close] {
+        let late = Token { operation, generation: gone.generation, slot: gone.slot };
+        submit_with_token(&mut ring, late, NOBODY);
+    }
+    let nobodys = Token { operation: Operation::Receive, generation: 1, slot: 9999 };
+    submit_with_token(&mut ring, nobodys, NOBODY);
+    ring.turn(Wait::Poll, 0).unwrap();
+    stream.write_all(b"mine").unwrap();
+    until(&mut ring, |event| {
+        assert_eq!(event, Event::Received { conn, bytes: &mut b"mine".to_owned() });
+        true
+    });
+    assert_eq!(ring.counters().completions_stale_total, 5);
+    assert_eq!(ring.connections(), 1);
+}
+
+#[test]
+fn a_receive_that_the_kernel_ended_is_armed_again() {
+    let (mut ring, address) = ring(16, 16);
+    let (mut stream, conn) = connect(&mut ring, address);
+    for round in 1..=10 {
+        let receive = Token { operation: Operation::Receive, generation: conn.generation, slot: conn.slot };
+        let unasked = Token { operation: Operation::CancelReceive, generation: 0, slot: conn.slot };
+        submit_with_token(&mut ring, unasked, receive);
+        ring.turn(Wait::Poll, 0).unwrap();
+        stream.write_all(b"again").unwrap();
+        until(&mut ring, |event| {
+            assert_eq!(event, Event::Received { conn, bytes: &mut b"again".to_owned() });
+            true
+        });
+        assert_eq!(ring.counters().receives_rearmed_total, round);
+    }
+}
+
+#[test]
+fn completions_beyond_the_queue_are_all_reaped() {
+    let (mut ring, address) = ring(16, 16);
+    let completions_max = u64::from(ring.queue.uring().params().cq_entries());
+    let (mut stream, conn) = connect(&mut ring, address);
+    let asked = completions_max * 5;
+    for _ in 0..asked {
+        submit_with_token(&mut ring, Token { operation: Operation::Receive, generation: 0, slot: 0 }, NOBODY);
+    }
+    stream.write_all(b"after all").unwrap();
+    until(&mut ring, |event| {
+        assert_eq!(event, Event::Received { conn, bytes: &mut b"after all".to_owned() });
+        true
+    });
+    while ring.counters().completions_stale_total < asked {
+        ring.turn(Wait::Poll, 0).unwrap();
+        assert_eq!(ring.next_event(), None);
+    }
+    assert!(ring.counters().completions_overflowed_total > 0);
+    assert_eq!(ring.counters().completions_stale_total, asked);
+}
+
+#[test]
+fn the_doorbell_is_watched_again_after_the_kernel_ended_it() {
+    let (mut ring, _) = ring(16, 16);
+    let doorbell = Token { operation: Operation::Doorbell, generation: 0, slot: 0 };
+    submit_with_token(&mut ring, Token { operation: Operation::Receive, generation: 0, slot: 0 }, doorbell);
+    until(&mut ring, |event| event == Event::Doorbell);
+    ring.doorbell().ring();
+    until(&mut ring, |event| event == Event::Doorbell);
+}
+
+#[test]
+fn a_lent_buffer_goes_back_with_the_next_call() {
+    let (mut ring, address) = ring(16, 16);
+    let (mut stream, _) = connect(&mut ring, address);
+    stream.write_all(b"lent").unwrap();
+    until(&mut ring, |event| matches!(event, Event::Received { .. }));
+    assert!(ring.lent.is_some());
+    ring.turn(Wait::Poll, 0).unwrap();
+    assert!(ring.lent.is_none());
+}
+
+#[test]
+fn a_wait_ends_when_accepting_is_due_again() {
+    let (mut ring, _) = ring(16, 16);
+    ring.now_ns = 100;
+    assert_eq!(ring.patience(Wait::Forever), Patience::Unbounded);
+    assert_eq!(ring.patience(Wait::Until(150)), Patience::Nanos(50));
+    assert_eq!(ring.patience(Wait::Until(100)), Patience::None);
+    assert_eq!(ring.patience(Wait::Poll), Patience::None);
+    let failed = Completion { bits: 0, result: -libc::ENFILE, buffer: None, more: true };
+    let _ = ring.acceptors[0].completed(Operation::AcceptMany, &failed, 100);
+    assert!(matches!(ring.patience(Wait::Forever), Patience::Nanos(1..)));
+    assert_eq!(ring.patience(Wait::Until(150)), Patience::Nanos(50));
+}

@@ -1,0 +1,351 @@
+//! Serving: from a checked configuration to running shards, until told to stop.
+//! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
+//! served, wait for a signal, stop.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::AsFd;
+
+use crate::backend::Feed;
+use crate::backend::paper::{Paper, PaperConfig};
+use crate::backend::replay::{AtEnd, Speed, link};
+use crate::config::{self, BusyPoll, Config, FeedKind};
+use crate::doorbell::Doorbell;
+use crate::exit::{Exit, Failure};
+use crate::hub::history::HistoryLimits;
+use crate::hub::{HubConfig, Publishing};
+use crate::limits;
+use crate::mesh::{self, Capacity};
+use crate::model::ids::HomeId;
+use crate::probe;
+use crate::ring::{Listener, ListenerOptions, RingConfig};
+use crate::rt::{self, Cpu, PinnedThread};
+use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
+use crate::venue::{self, VenueError, VenueReport, VenueSetup};
+use crate::ws::receiver::ReceiveLimits;
+
+/// How often the main thread looks whether a thread has ended by itself, in milliseconds.
+const LOOK_MS: u16 = 200;
+
+/// For the peer to take a close frame.
+const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+/// For a send to be taken at all.
+const WRITE_TIMEOUT_NS: u64 = 30_000_000_000;
+/// Fragments of one message: a client that splits further gains nothing but our time.
+const FRAGMENTS_MAX: u32 = 1024;
+
+/// Serves by `config` until the process is told to stop.
+///
+/// # Errors
+/// What keeps it from serving, with the exit code.
+pub fn run(config: &Config) -> Result<(), Failure> {
+    // Before any thread starts, so that all of them inherit it.
+    let signals = block_signals()?;
+    if let Err(error) = rt::register_membarrier() {
+        log::debug!("membarrier: {error}");
+    }
+    let available: Vec<usize> = rt::cpus().into_iter().map(|cpu| cpu.0).collect();
+    let cores = config.shards.cores_of(&available)?;
+    let ring = ring_config(config);
+    check_host(&ring)?;
+    let feed = open_feed(config)?;
+    let server = Server::start(config, &cores, &available, ring, feed)?;
+    announce(config, &cores, server.url());
+    let ended = server.wait(&signals);
+    server.stop(ended)
+}
+
+struct Server {
+    address: std::net::SocketAddr,
+    stop: Arc<AtomicBool>,
+    doorbells: Vec<Doorbell>,
+    shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
+    venue: PinnedThread<Result<VenueReport, VenueError>>,
+}
+
+/// Why the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Told,
+    /// A thread has ended by itself.
+    Broken,
+}
+
+impl Server {
+    fn start(
+        config: &Config,
+        cores: &[usize],
+        available: &[usize],
+        ring: RingConfig,
+        feed: Feed,
+    ) -> Result<Server, Failure> {
+        let shards = u8::try_from(cores.len()).ok().filter(|shards| usize::from(*shards) < limits::HOMES_MAX);
+        let Some(shards) = shards else {
+            return Err(Failure::new(Exit::Config, "shards.cores: more than 63 cores", "name fewer"));
+        };
+        let capacity =
+            Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
+        let os = |error: std::io::Error| {
+            Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
+        };
+        let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
+        let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, is_ready) = mpsc::channel();
+        let spin = spin(config.shards.busy_poll);
+        let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
+        let listeners = listen(config, cores.len())?;
+        let address = listeners[0].address();
+        let mut threads = Vec::new();
+        for (number, (mesh, listener)) in endpoints.into_iter().zip(listeners).enumerate() {
+            let setup = ShardSetup {
+                home: shard::home(number),
+                shards,
+                hub: hub_config(config),
+                ring,
+                listener,
+                mesh,
+                spin,
+                pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
+                stop: Arc::clone(&stop),
+            };
+            let ready = ready.clone();
+            let start = move || {
+                shard::run(setup, move || {
+                    let _ = ready.send(());
+                })
+            };
+            threads
+                .push(rt::spawn_pinned(&format!("shard-{number}"), Cpu(cores[number]), start).map_err(os)?);
+        }
+        let setup = VenueSetup {
+            home: HomeId(shards),
+            shards,
+            history: history(config),
+            mesh: venue_mesh,
+            feed,
+            // Spinning beside a shard on its core would take the core from it.
+            spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
+            stop: Arc::clone(&stop),
+        };
+        let core =
+            available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0);
+        let start = move || {
+            venue::run(setup, move || {
+                let _ = ready.send(());
+            })
+        };
+        let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
+        let server = Server { address, stop, doorbells, shards: threads, venue };
+        for _ in 0..=cores.len() {
+            // A thread that failed has dropped its sender; the last to do so ends the wait.
+            if is_ready.recv().is_err() || server.is_broken() {
+                return Err(server.stop(Ended::Broken).expect_err("a thread has failed"));
+            }
+        }
+        Ok(server)
+    }
+
+    fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.venue.is_finished() || self.shards.iter().any(PinnedThread::is_finished)
+    }
+
+    /// Waits for a signal, or for a thread to end by itself.
+    fn wait(&self, signals: &SignalFd) -> Ended {
+        loop {
+            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            let polled = poll(&mut fds, PollTimeout::from(LOOK_MS));
+            if self.is_broken() {
+                return Ended::Broken;
+            }
+            if matches!(polled, Ok(count) if count > 0) {
+                if let Ok(Some(signal)) = signals.read_signal() {
+                    log::info!("stopping on signal {}", signal.ssi_signo);
+                }
+                return Ended::Told;
+            }
+        }
+    }
+
+    /// Tells every thread to stop, waits for them, and tells what they did.
+    fn stop(self, ended: Ended) -> Result<(), Failure> {
+        self.stop.store(true, Ordering::Release);
+        self.doorbells.iter().for_each(Doorbell::ring);
+        let software = |what: String| {
+            Failure::new(Exit::Software, what, "this is a bug in tickring, or the host is broken")
+        };
+        let mut failure = None;
+        for thread in self.shards {
+            match thread.join() {
+                Ok(Ok(report)) => log::info!("{report:?}"),
+                Ok(Err(error)) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
+                Err(error) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
+            }
+        }
+        match self.venue.join() {
+            Ok(Ok(report)) => log::info!("{report:?}"),
+            Ok(Err(VenueError::Feed(error))) => {
+                failure =
+                    failure.or(Some(Failure::new(Exit::Data, error.to_string(), "check the recording")));
+            }
+            Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
+            Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
+        }
+        match (failure, ended) {
+            (Some(failure), _) => Err(failure),
+            (None, Ended::Told) => Ok(()),
+            (None, Ended::Broken) => Err(software("a thread ended without a reason".to_owned())),
+        }
+    }
+}
+
+fn block_signals() -> Result<SignalFd, Failure> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGINT);
+    set.add(Signal::SIGTERM);
+    let os = |errno: nix::errno::Errno| {
+        Failure::new(Exit::OsError, format!("cannot handle signals: {}", errno.desc()), "see ulimit -a")
+    };
+    set.thread_block().map_err(os)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(os)
+}
+
+/// Looks whether the kernel has all that is used, and says what is missing.
+fn check_host(ring: &RingConfig) -> Result<(), Failure> {
+    let probed = probe::probe(ring);
+    let mut fatal = None;
+    for fault in &probed.faults {
+        if fault.is_fatal() && fatal.is_none() {
+            fatal = Some(fault);
+        } else {
+            log::warn!("{fault}");
+        }
+    }
+    match fatal {
+        None => Ok(()),
+        Some(fault) => Err(Failure::new(
+            Exit::Unavailable,
+            format!("this host cannot run it: {fault}"),
+            "mend that and start again",
+        )),
+    }
+}
+
+/// One listener for each shard, all on one address.
+fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
+    let options = ListenerOptions {
+        backlog_connections_max: u16::try_from(config.listen.backlog).unwrap_or(u16::MAX),
+        ..ListenerOptions::default()
+    };
+    let mut address = config.listen.address;
+    let mut listeners = Vec::with_capacity(shards);
+    for _ in 0..shards {
+        let listener = Listener::bind(address, &options).map_err(|error| {
+            Failure::new(
+                Exit::Unavailable,
+                format!("cannot listen: {error}"),
+                "name a free address: --listen ADDR",
+            )
+        })?;
+        address = listener.address();
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn ring_config(config: &Config) -> RingConfig {
+    RingConfig { connections_max: config.shards.connections_max, ..RingConfig::default() }
+}
+
+fn spin(busy_poll: BusyPoll) -> Spin {
+    match busy_poll {
+        BusyPoll::Always => Spin::Always,
+        BusyPoll::ForUs(us) => Spin::ForNs(u64::from(us) * 1000),
+    }
+}
+
+fn history(config: &Config) -> HistoryLimits {
+    HistoryLimits { frames_max: config.topics.history_events_max, bytes_max: config.topics.history_bytes_max }
+}
+
+fn hub_config(config: &Config) -> HubConfig {
+    let limits = &config.limits;
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    HubConfig {
+        receive: ReceiveLimits {
+            frame_bytes_max: bytes(limits.frame_bytes_max),
+            message_bytes_max: bytes(limits.message_bytes_max),
+            fragments_max: FRAGMENTS_MAX,
+        },
+        queued_bytes_max: bytes(limits.queued_bytes_max),
+        subscriptions_max: limits.subscriptions_max,
+        handshake_timeout_ns: ns(limits.handshake_timeout_ms),
+        idle_timeout_ns: ns(limits.idle_timeout_ms),
+        ping_interval_ns: ns(limits.ping_interval_ms),
+        ping_timeout_ns: ns(limits.ping_timeout_ms),
+        close_timeout_ns: CLOSE_TIMEOUT_NS,
+        write_timeout_ns: WRITE_TIMEOUT_NS,
+        history: history(config),
+        publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
+    }
+}
+
+fn open_feed(config: &Config) -> Result<Feed, Failure> {
+    match config.feed.kind {
+        FeedKind::Paper => {
+            let paper = &config.feed.paper;
+            Ok(Feed::Paper(Box::new(Paper::new(PaperConfig {
+                seed: paper.seed,
+                instruments: paper.instruments,
+                events_per_s: paper.events_per_s,
+            }))))
+        }
+        FeedKind::Replay => open_replay(&config.feed.replay),
+    }
+}
+
+fn open_replay(replay: &config::Replay) -> Result<Feed, Failure> {
+    let speed = match replay.speed {
+        config::Speed::Max => Speed::Max,
+        config::Speed::Factor(factor) => Speed::parse(&factor.to_string()).ok_or_else(|| {
+            let what =
+                format!("feed.replay.speed: {factor} is no factor from 0.001 to 1,000,000 in thousandths");
+            Failure::new(Exit::Config, what, "1 is as recorded, max as fast as it goes")
+        })?,
+    };
+    let at_end = if replay.repeat { AtEnd::Repeat } else { AtEnd::Finish };
+    match link::open(&replay.file, speed, at_end) {
+        Ok(opened) => Ok(Feed::Replay(Box::new(opened))),
+        Err(error) if !replay.file.exists() => {
+            Err(Failure::new(Exit::NoInput, error.to_string(), "name a recording: --replay FILE"))
+        }
+        Err(error) => Err(Failure::new(Exit::Data, error.to_string(), "see the README for the formats")),
+    }
+}
+
+/// What is served and one line to try. On stdout, since scripts read the address there.
+fn announce(config: &Config, cores: &[usize], url: String) {
+    let feed = match config.feed.kind {
+        FeedKind::Paper => format!("paper market of {} instruments", config.feed.paper.instruments),
+        FeedKind::Replay => format!("replay of {}", config.feed.replay.file.display()),
+    };
+    let mut out = std::io::stdout().lock();
+    let mut lines =
+        format!("tickring {} serves {url} on cores {cores:?}: {feed}\n", env!("CARGO_PKG_VERSION"));
+    if out.is_terminal() {
+        lines.push_str(&format!("try: tickring watch --url {url} 'ticker.*.raw'\n"));
+    }
+    // A closed stdout is no reason not to serve.
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+}

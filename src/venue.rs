@@ -1,0 +1,221 @@
+//! The venue's thread: feeds → the market's home → every shard.
+//!
+//! A turn: take what the feed has due → apply and encode → carry the batch → answer the shards' joins. Idle, it parks in
+//! its ring until the feed, an interval or a shard has something.
+//!
+//! Home: one thread. Invariant: a turn's batch is bounded in events, and the feed is asked for no more while a shard's
+//! queue is half full, so a recording played at full speed is as fast as the shards are.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::backend::Feed;
+use crate::backend::replay::FeedError;
+use crate::carry::{Carry, MeshEndpoint};
+use crate::clock;
+use crate::hub::history::HistoryLimits;
+use crate::hub::home::HomeCounters;
+use crate::hub::market::{MarketCounters, MarketHome};
+use crate::limits;
+use crate::model::ids::HomeId;
+use crate::model::market::FeedBuffer;
+use crate::model::time::Now;
+use crate::ring::{Ring, RingConfig, RingError, Wait};
+use crate::rt;
+use crate::shard::{Spin, home};
+
+/// What the venue is made from.
+#[derive(Debug)]
+pub struct VenueSetup {
+    pub home: HomeId,
+    pub shards: u8,
+    pub history: HistoryLimits,
+    pub mesh: MeshEndpoint,
+    pub feed: Feed,
+    pub spin: Spin,
+    /// Set once, then the doorbell is rung.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What the venue did, told at its end.
+#[derive(Clone, Debug)]
+pub struct VenueReport {
+    pub market: MarketCounters,
+    pub topics: HomeCounters,
+}
+
+/// Why the venue ended.
+#[derive(Debug)]
+pub enum VenueError {
+    Ring(RingError),
+    Turn(std::io::Error),
+    Feed(FeedError),
+}
+
+impl fmt::Display for VenueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VenueError::Ring(error) => write!(f, "no net ring: {error}"),
+            VenueError::Turn(error) => write!(f, "the net ring failed: {error}"),
+            VenueError::Feed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for VenueError {}
+
+/// Runs the venue until it is told to stop; `ready` is called once the first instruments are on their way.
+///
+/// # Errors
+/// The ring cannot go on, or the feed has something that it should not have.
+pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport, VenueError> {
+    let mut venue = Venue::new(setup).map_err(VenueError::Ring)?;
+    let mut ready = Some(ready);
+    let mut wait = Wait::Poll;
+    loop {
+        venue.ring.turn(wait, venue.now.mono_ns).map_err(VenueError::Turn)?;
+        if wait != Wait::Poll {
+            venue.mesh.wake();
+        }
+        venue.turn()?;
+        if let Some(ready) = ready.take() {
+            ready();
+        }
+        if venue.stop.load(Ordering::Relaxed) {
+            return Ok(VenueReport { market: venue.market.counters, topics: venue.market.home_counters() });
+        }
+        wait = venue.next_wait();
+        rt::yield_if_needed().await;
+    }
+}
+
+struct Venue {
+    market: MarketHome,
+    shards: u8,
+    feed: Feed,
+    buffer: FeedBuffer,
+    ring: Ring,
+    mesh: MeshEndpoint,
+    carry: Carry,
+    spin: Spin,
+    stop: Arc<AtomicBool>,
+    now: Now,
+    finished_told: bool,
+}
+
+impl Venue {
+    fn new(setup: VenueSetup) -> Result<Venue, RingError> {
+        let now = clock::now();
+        // No sockets yet: the ring parks the thread and hears its doorbell.
+        let config = RingConfig {
+            connections_max: 1,
+            submissions_max: 16,
+            receive_buffers: 1,
+            receive_buffer_bytes: 64,
+            send_small_buffers: 1,
+            send_small_bytes: 128,
+            send_large_buffers: 1,
+            send_large_bytes: 128,
+            ..RingConfig::default()
+        };
+        Ok(Venue {
+            market: MarketHome::new(setup.home, setup.shards, setup.history, now),
+            shards: setup.shards,
+            feed: setup.feed,
+            buffer: FeedBuffer::default(),
+            ring: Ring::new(&config, setup.mesh.doorbell().clone())?,
+            mesh: setup.mesh,
+            carry: Carry::default(),
+            spin: setup.spin,
+            stop: setup.stop,
+            now,
+            finished_told: false,
+        })
+    }
+
+    fn turn(&mut self) -> Result<(), VenueError> {
+        self.now = clock::now();
+        while self.ring.next_event().is_some() {}
+        self.take_batches();
+        self.take_feed()?;
+        self.market.handle_timeout(self.now);
+        self.say();
+        Ok(())
+    }
+
+    /// What shards ask for, up to a bound.
+    fn take_batches(&mut self) {
+        for _ in 0..limits::BATCHES_PER_TURN_MAX {
+            let Some((from, _, batch)) = self.mesh.receive() else { break };
+            self.market.handle_batch(home(from), &batch, self.now);
+        }
+    }
+
+    /// What the feed has due, unless a shard is behind.
+    fn take_feed(&mut self) -> Result<(), VenueError> {
+        if self.shard_is_behind() {
+            return Ok(());
+        }
+        self.buffer.clear();
+        self.feed
+            .poll(self.now, &mut self.buffer, limits::FEED_EVENTS_PER_TURN_MAX)
+            .map_err(VenueError::Feed)?;
+        self.market.handle_feed(&self.buffer, self.now);
+        if self.feed.is_finished() && !self.finished_told {
+            self.finished_told = true;
+            if let Some(progress) = self.feed.progress() {
+                log::info!(
+                    "the replay has ended: {} records read, {} events told",
+                    progress.records_read,
+                    progress.events
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn shard_is_behind(&self) -> bool {
+        (0..self.shards)
+            .any(|shard| self.mesh.data_free(usize::from(shard)) < limits::MESH_DATA_BATCHES_MAX / 2)
+    }
+
+    fn say(&mut self) {
+        self.market.seal();
+        for shard in self.market.lagging().iter() {
+            if self.mesh.data_free(shard.index()) > limits::MESH_DATA_BATCHES_MAX / 2 {
+                self.market.handle_room(shard);
+            }
+        }
+        if self.carry.is_waiting() {
+            self.carry.retry(&mut self.mesh);
+        }
+        while let Some(outgoing) = self.market.poll_mesh() {
+            self.carry.push(&mut self.mesh, &outgoing);
+        }
+        while let Some(shard) = self.carry.poll_lag() {
+            self.market.handle_lag(shard);
+        }
+        self.mesh.ring_doorbells();
+    }
+
+    fn next_wait(&mut self) -> Wait {
+        let now_ns = self.now.mono_ns;
+        match self.spin {
+            Spin::Always => return Wait::Poll,
+            Spin::ForNs(_) => {}
+        }
+        let behind = self.shard_is_behind() || self.carry.is_waiting() || !self.market.lagging().is_empty();
+        let feed = self.feed.poll_timeout().filter(|_| !behind);
+        let deadlines = [feed, self.market.poll_timeout(), behind.then_some(now_ns + limits::RETRY_NS)];
+        let deadline = deadlines.into_iter().flatten().min();
+        if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
+            return Wait::Poll;
+        }
+        self.mesh.prepare_sleep();
+        if !self.mesh.may_sleep() {
+            return Wait::Poll;
+        }
+        deadline.map_or(Wait::Forever, Wait::Until)
+    }
+}

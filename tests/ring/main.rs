@@ -1,0 +1,14 @@
+//! The net ring against real sockets on loopback: echo, starvation, short sends, closing, full queues, the doorbell.
+//!
+//! Ports are the kernel's choice and nothing waits for a time to pass: a test ends when what it expects has happened.
+
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod accepting;
+mod closing;
+mod driven;
+mod echo_server;
+mod receiving;
+mod sending;
+mod waking;
