@@ -56,6 +56,8 @@ pub(super) struct Lanes {
     started: Option<Box<Started>>,
 }
 
+const _: () = assert!(size_of::<Lanes>() <= 128, "an idle connection's share of memory");
+
 #[derive(Debug, Default)]
 struct Replies {
     frames: Vec<u8>,
