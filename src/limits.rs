@@ -50,6 +50,11 @@ const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUS
 /// misses none, and one that does not is soon told only what is true now.
 pub const CONFLATE_BYTES: u32 = 32 * 1024;
 
+/// Bytes of missed events that a resume may queue beyond what a connection may have unsent: a client that was cut off
+/// comes back to several channels at once, and can't have read any of it yet. A sixteenth of the frame log.
+pub const RESUMED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
+
 /// Bytes that one send may carry: lanes act at the boundaries of sends, so a longer one would let data delay a pong.
 pub const SEND_BYTES_MAX: usize = 64 * 1024;
 

@@ -250,9 +250,10 @@ impl Shard {
         }
         while let Some(outgoing) = self.hub.poll_mesh() {
             self.carry.push(&mut self.mesh, &outgoing);
-        }
-        while let Some(peer) = self.carry.poll_lag() {
-            self.hub.handle_lag(peer);
+            // Told before the next batch: that one must not get through behind one that did not.
+            while let Some(peer) = self.carry.poll_lag() {
+                self.hub.handle_lag(peer);
+            }
         }
         self.mesh.ring_doorbells();
     }

@@ -192,9 +192,10 @@ impl Venue {
         }
         while let Some(outgoing) = self.market.poll_mesh() {
             self.carry.push(&mut self.mesh, &outgoing);
-        }
-        while let Some(shard) = self.carry.poll_lag() {
-            self.market.handle_lag(shard);
+            // Told before the next batch: that one must not get through behind one that did not.
+            while let Some(shard) = self.carry.poll_lag() {
+                self.market.handle_lag(shard);
+            }
         }
         self.mesh.ring_doorbells();
     }

@@ -146,7 +146,7 @@ fn frame(text: &str) -> Vec<u8> {
         Ok(len @ 0..=125) => frame.push(0x80 | len),
         _ => {
             frame.push(0x80 | 126);
-            frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+            frame.extend_from_slice(&u16::try_from(text.len()).expect("short").to_be_bytes());
         }
     }
     frame.extend_from_slice(&[0; 4]);
@@ -198,7 +198,7 @@ fn publishing_to_subscribers_allocates_nothing() {
 
 /// A market of one instrument.
 fn market(now: Now) -> (MarketHome, FeedBuffer) {
-    let symbol = |text: &str| Symbol::parse(text.as_bytes()).unwrap();
+    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("a legal symbol");
     let definition = Box::new(Instrument {
         name: symbol("ESH4"),
         kind: InstrumentKind::Future,
@@ -222,10 +222,10 @@ fn market(now: Now) -> (MarketHome, FeedBuffer) {
 /// Two levels, a quote and a trade.
 fn fill(feed: &mut FeedBuffer, number: u64) {
     feed.clear();
-    let step = i64::try_from(number % 40).unwrap();
+    let step = i64::try_from(number % 40).expect("small");
     let instrument = FeedInstrument(0);
     let timestamp_ns = 1_700_000_000_000_000_000 + number;
-    let amount = Amount((1 + i64::try_from(number % 97).unwrap()) * UNIT);
+    let amount = Amount((1 + i64::try_from(number % 97).expect("small")) * UNIT);
     let bid = Price(4_800 * UNIT - step * UNIT / 4);
     let ask = Price(4_801 * UNIT + step * UNIT / 4);
     let levels = feed.push_levels([

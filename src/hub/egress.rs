@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::limits;
 use crate::model::ids::ConnId;
 use crate::ws::frame::frame_len;
 
@@ -42,6 +43,8 @@ pub(super) struct Lanes {
     pub(super) closing: bool,
     queue: FrameQueue,
     queued_bytes: u32,
+    /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
+    allowed_bytes: u32,
     /// Subscriptions with a value to send: head and tail of a list through the subscriptions.
     pub(super) values_head: Option<u32>,
     pub(super) values_tail: Option<u32>,
@@ -50,6 +53,8 @@ pub(super) struct Lanes {
     /// The frame that did not fit into the last send.
     started: Option<Box<Started>>,
 }
+
+const _: () = assert!(size_of::<Lanes>() <= 128, "an idle connection's share of memory");
 
 #[derive(Debug, Default)]
 struct Replies {
@@ -105,8 +110,10 @@ pub(super) struct Egress {
     urgent: VecDeque<u32>,
     ready: VecDeque<u32>,
     /// Reply buffers to be used again.
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
     /// Control lanes to be used again.
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
 }
 
@@ -149,7 +156,8 @@ impl Egress {
         &mut self.lanes[slot as usize]
     }
 
-    /// Queues one more holder's reference; the caller retains the segment for all holders at once.
+    /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
+    /// count against the limit.
     pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {
         let lanes = &mut self.lanes[slot as usize];
         self.pool.push(&mut lanes.queue, frame)?;
@@ -158,7 +166,19 @@ impl Egress {
             lanes.in_ready = true;
             self.ready.push_back(slot);
         }
-        Ok(lanes.queued_bytes)
+        Ok(lanes.queued_bytes.saturating_sub(lanes.allowed_bytes))
+    }
+
+    /// Lets this many bytes more wait than the limit says, within the bound for that.
+    pub(super) fn allow(&mut self, slot: u32, bytes: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        lanes.allowed_bytes = (lanes.allowed_bytes + bytes).min(limits::RESUMED_BYTES_MAX);
+    }
+
+    /// Bytes of data that count against the limit.
+    pub(super) fn counted_bytes(&self, slot: u32) -> u32 {
+        let lanes = &self.lanes[slot as usize];
+        lanes.queued_bytes.saturating_sub(lanes.allowed_bytes)
     }
 
     /// Appends a whole frame to the replies; returns the bytes that wait there.
@@ -399,6 +419,10 @@ impl Egress {
         }
         if count > 0 {
             self.log.release(segment, count);
+        }
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.queue.is_empty() {
+            lanes.allowed_bytes = 0;
         }
         written
     }

@@ -236,11 +236,15 @@ impl Hub {
     }
 
     fn deliver_to_one(&mut self, conn: ConnId, frame: &[u8]) {
-        let Some(logged) = self.log_frame(frame) else { return };
-        if self.session(conn).is_none_or(|session| !session.is_open()) {
+        if self.session(conn).is_none_or(|session| !session.is_open())
+            || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
+        {
+            // Gone, or about to be closed: the log is not filled for it.
             return;
         }
+        let Some(logged) = self.log_frame(frame) else { return };
         self.egress.log.retain(logged.segment, 1);
+        self.egress.allow(conn.slot, logged.len);
         match self.egress.push_frame(conn.slot, logged) {
             Ok(queued_bytes) => {
                 self.counters.deliveries_total += 1;

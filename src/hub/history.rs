@@ -82,6 +82,7 @@ impl History {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 mod tests {
     use proptest::prelude::*;
 

@@ -135,7 +135,18 @@ impl MarketHome {
                     self.home.join(from, slot, *ticket, *resume, self.outbox.data());
                 }
                 Record::Leave { topic } => self.home.leave(from, *topic, now),
-                other => panic!("a shard sent the market's home {other:?}"),
+                Record::Join { key: TopicKey::Client(_), .. }
+                | Record::Listed { .. }
+                | Record::Levels { .. }
+                | Record::Traded { .. }
+                | Record::StateChanged { .. }
+                | Record::Image { .. }
+                | Record::Frame { .. }
+                | Record::Replayed { .. }
+                | Record::Joined { .. }
+                | Record::Gap { .. }
+                | Record::Publish { .. }
+                | Record::Published { .. } => panic!("a shard sent the market's home {record:?}"),
             }
         }
     }

@@ -7,8 +7,8 @@
 //! written. `now` never goes back.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
-//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `publish`, `fanout`,
-//! `transmit`.
+//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,
+//! `fanout`, `transmit`.
 
 pub mod batch;
 mod cache;
@@ -35,6 +35,7 @@ mod text_frame;
 mod timers;
 mod topics;
 mod transmit;
+mod unsubscribe;
 
 use std::collections::VecDeque;
 

@@ -63,6 +63,8 @@ pub(super) struct Session {
     pub(super) reading_paused: bool,
 }
 
+const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
+
 impl Session {
     pub(super) fn new(conn: ConnId, receiver: Receiver, now: Now) -> Session {
         Session {

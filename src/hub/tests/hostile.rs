@@ -101,15 +101,11 @@ fn a_channel_that_is_asked_for_again_and_again_counts_once() {
 fn questions_to_homes_are_bounded_per_connection() {
     let mut world = World::new(2);
     let conn = world.connect(0, 0);
-    let mut frame = |method: &str, topic: usize| {
-        let text = request(method, &format!(r#"{{"channels":["topic.{topic}"]}}"#));
-        let mut bytes = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
-        bytes.extend_from_slice(text.as_bytes());
-        world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
-    };
     for topic in 0..1000 {
-        frame("public/subscribe", topic);
-        frame("public/unsubscribe", topic);
+        for method in ["public/subscribe", "public/unsubscribe"] {
+            let text = request(method, &format!(r#"{{"channels":["topic.{topic}"]}}"#));
+            world.hubs[0].handle_bytes(conn, &mut frame(&text), world.now);
+        }
     }
     assert!(world.hubs[0].joins.entries.len() <= 100);
     world.carry();
@@ -136,15 +132,7 @@ fn the_answer_to_an_ended_subscription_does_not_start_a_later_one() {
         request("public/unsubscribe", r#"{"channels":["topic.t"]}"#),
         request("public/subscribe", &resume),
     ];
-    let mut bytes = Vec::new();
-    for text in texts {
-        bytes.extend_from_slice(&[0x81, 0x80 | 126, 0, text.len() as u8, 0, 0, 0, 0]);
-        bytes.extend_from_slice(text.as_bytes());
-        if text.len() < 126 {
-            let at = bytes.len() - text.len() - 8;
-            bytes.splice(at..at + 4, [0x81, 0x80 | text.len() as u8]);
-        }
-    }
+    let mut bytes: Vec<u8> = texts.iter().flat_map(|text| frame(text)).collect();
     world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
     world.carry();
     let texts = world.texts(0, conn);
@@ -235,4 +223,30 @@ fn a_client_that_is_not_read_is_not_called_silent() {
     }
     world.take(0, conn);
     assert_eq!(world.hubs[0].poll_effect(), Some(Effect::ResumeReading { conn }));
+}
+
+#[test]
+fn a_client_that_comes_back_to_several_channels_is_not_called_slow() {
+    let mut world = World::new(1);
+    let publisher = world.connect(0, 1);
+    let mut resume = Vec::new();
+    for topic in ["a", "b", "c"] {
+        for _ in 0..25 {
+            world.send(0, publisher, &publish(topic, &format!("\"{}\"", "x".repeat(1900))));
+            let epoch = world.texts(0, publisher)[0]["result"]["epoch"].as_u64().unwrap();
+            resume.push(format!(r#""topic.{topic}":{{"epoch":{epoch},"seq":0}}"#));
+        }
+        resume.dedup();
+    }
+    let conn = world.connect(0, 0);
+    let channels = r#"["topic.a","topic.b","topic.c"]"#;
+    let params = format!(r#"{{"channels":{channels},"resume":{{{}}}}}"#, resume.join(","));
+    world.send(0, conn, &request("public/subscribe", &params));
+    world.send(0, publisher, &publish("a", "1"));
+    assert_eq!(world.texts(0, conn).len(), 1 + 3 * 25 + 1);
+    // The allowance is gone with what it was for.
+    for _ in 0..100 {
+        world.send(0, publisher, &publish("a", &format!("\"{}\"", "x".repeat(1900))));
+    }
+    assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1008 })]);
 }

@@ -72,9 +72,7 @@ fn a_resume_that_crosses_a_gap_repeats_nothing() {
     let text = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{{"channels":["trades.BTC-PERPETUAL.raw"],"resume":{{"trades.BTC-PERPETUAL.raw":{{"epoch":{epoch},"seq":0}}}}}}}}"#
     );
-    let mut frame = vec![0x81, 0x80 | 126, 0, text.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(text.as_bytes());
-    world.hubs[0].handle_bytes(back, &mut frame, world.now);
+    world.hubs[0].handle_bytes(back, &mut frame(&text), world.now);
     // The gap is told before the market hears the question.
     world.market.handle_lag(HomeId(0));
     world.feed_unsent(trade(2));

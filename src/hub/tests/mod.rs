@@ -1,4 +1,5 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
 mod hostile;
 mod mesh;
@@ -62,18 +63,7 @@ impl World {
 
     /// Sends a text and carries what it causes.
     fn send(&mut self, shard: usize, conn: ConnId, text: &str) {
-        let mut frame = Vec::new();
-        frame.push(0x81);
-        match u16::try_from(text.len()).unwrap() {
-            len @ 0..=125 => frame.push(0x80 | len as u8),
-            len => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&len.to_be_bytes());
-            }
-        }
-        let mask = [1, 2, 3, 4];
-        frame.extend_from_slice(&mask);
-        frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+        let mut frame = frame(text);
         self.hubs[shard].handle_bytes(conn, &mut frame, self.now);
         self.carry();
     }
@@ -161,6 +151,22 @@ impl World {
         }
         texts
     }
+}
+
+/// A client's text frame.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match u16::try_from(text.len()).unwrap() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+    let mask = [1, 2, 3, 4];
+    frame.extend_from_slice(&mask);
+    frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+    frame
 }
 
 fn instrument(name: &str) -> Box<Instrument> {
