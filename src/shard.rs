@@ -19,7 +19,6 @@ use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
-use crate::rt;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +90,6 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
             return Ok(shard.report());
         }
         wait = shard.next_wait();
-        rt::yield_if_needed().await;
     }
 }
 
