@@ -16,7 +16,7 @@ use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
 use super::fanout::Overflow;
 use super::hasher::FixedHasher;
-use super::requests::ReplyTo;
+use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
@@ -45,7 +45,7 @@ struct InRequest {
 /// A subscribe that waits for homes.
 #[derive(Debug)]
 pub(super) struct PendingSubscribe {
-    reply_to: ReplyTo,
+    reply_to: KeptReplyTo,
     /// As the client wrote them; emptied where a home refused.
     channels: Vec<String>,
     resumed: Vec<(String, Recovery)>,
@@ -95,7 +95,7 @@ impl<'p> ResumePlaces<'p> {
 
 impl Hub {
     /// `public/subscribe`.
-    pub(super) fn subscribe(&mut self, reply_to: ReplyTo, params: &SubscribeParams<'_>) {
+    pub(super) fn subscribe(&mut self, reply_to: ReplyTo<'_>, params: &SubscribeParams<'_>) {
         let conn = reply_to.conn;
         let request = match self.judge_subscribe(conn, params) {
             Ok(request) => request,
@@ -176,13 +176,14 @@ impl Hub {
 
     fn make_subscriptions(
         &mut self,
-        reply_to: ReplyTo,
+        reply_to: ReplyTo<'_>,
         channels: Vec<String>,
         wanted: Vec<Wanted>,
         class: Option<DeliveryClass>,
     ) {
         let conn = reply_to.conn;
-        let pending = PendingSubscribe { reply_to, channels, resumed: Vec::new(), outstanding: 1 };
+        let pending =
+            PendingSubscribe { reply_to: reply_to.keep(), channels, resumed: Vec::new(), outstanding: 1 };
         let request = self.subscribes.issue(pending);
         let mut live = Vec::new();
         for want in wanted {
@@ -415,7 +416,7 @@ impl Hub {
             return;
         }
         let Some(pending) = self.subscribes.redeem(request) else { return };
-        self.reply_with(&pending.reply_to, |out| {
+        self.reply_with(&pending.reply_to.get(), |out| {
             let accepted = pending.channels.iter().map(String::as_str).filter(|channel| !channel.is_empty());
             json_rpc::write_channels(out, accepted);
             if !pending.resumed.is_empty() {

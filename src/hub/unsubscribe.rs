@@ -11,7 +11,7 @@ use super::requests::ReplyTo;
 
 impl Hub {
     /// `public/unsubscribe`.
-    pub(super) fn unsubscribe(&mut self, reply_to: &ReplyTo, channels: &[std::borrow::Cow<'_, str>]) {
+    pub(super) fn unsubscribe(&mut self, reply_to: &ReplyTo<'_>, channels: &[std::borrow::Cow<'_, str>]) {
         let conn = reply_to.conn;
         let mut ended = Vec::new();
         for text in channels {
