@@ -4,7 +4,7 @@
 //! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
 //! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
 //!
-//! Home: one thread per shard. Invariant: the only file, with `venue.rs`, that names both a hub and the runtime.
+//! Home: one thread per shard. Invariant: this file and `venue.rs` alone drive a pure half by the runtime.
 
 use std::fmt;
 use std::sync::Arc;
