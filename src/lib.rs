@@ -12,6 +12,7 @@ pub mod ws;
 
 pub mod dialect;
 pub mod hub;
+pub mod simulation;
 
 pub mod backend;
 

@@ -38,7 +38,7 @@ pub(super) struct Lanes {
     in_urgent: bool,
     in_ready: bool,
     /// Data waits until the reply that announces it is queued.
-    pub(super) held: u32,
+    held: u32,
     /// Nothing but the control lane is sent any more.
     pub(super) closing: bool,
     queue: FrameQueue,
@@ -154,6 +154,21 @@ impl Egress {
 
     pub(super) fn lanes(&mut self, slot: u32) -> &mut Lanes {
         &mut self.lanes[slot as usize]
+    }
+
+    /// Data waits for a reply that is not queued yet.
+    pub(super) fn hold(&mut self, conn: ConnId) {
+        if let Some(lanes) = self.lanes_of(conn) {
+            lanes.held += 1;
+        }
+    }
+
+    /// One reply less to wait for.
+    pub(super) fn release_hold(&mut self, conn: ConnId) {
+        if let Some(lanes) = self.lanes_of(conn) {
+            lanes.held -= 1;
+            self.make_ready(conn.slot);
+        }
     }
 
     /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
@@ -335,6 +350,23 @@ impl Egress {
         let control = if lanes.control.is_some() { 3 * CONTROL_FRAME_BYTES_MAX } else { 0 };
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
         started + control + self.reply_bytes(slot) + data
+    }
+
+    /// Bytes of the frames in the data queue; 0 for a connection that is gone.
+    pub(super) fn queued_bytes(&self, conn: ConnId) -> usize {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or(0, |lanes| lanes.queued_bytes as usize)
+    }
+
+    /// Bytes that may be queued beyond the configured bound.
+    pub(super) fn allowed_bytes(&self, conn: ConnId) -> usize {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or(0, |lanes| lanes.allowed_bytes as usize)
+    }
+
+    /// Chunks of the pool of queues that are taken.
+    pub(super) fn chunks_in_use(&self) -> usize {
+        self.pool.chunks_in_use()
     }
 
     /// Moves what comes before data into `out`; returns the bytes written and whether data may follow.

@@ -158,9 +158,11 @@ impl Hub {
             self.overflowed.push((conn, overflow));
         }
         self.counters.deliveries_total += delivered;
+        let told = Position { epoch: topic.epoch, seq: topic.seq };
         while let Some(subscription) = self.outrun.pop() {
             // It has this event; the next one finds it stale.
             self.topics.make_stale(subscription);
+            self.topics.subscription(subscription).told = Some(told);
         }
     }
 
@@ -185,7 +187,11 @@ impl Hub {
     /// Lists a subscription's value for sending if there is one; else the next event brings it.
     pub(super) fn list_if_told(&mut self, subscription: u32) {
         let Some(entry) = self.topics.subscriptions.get(subscription as usize) else { return };
-        let (conn, topic, listed) = (entry.conn, entry.topic, entry.listed);
+        let (conn, topic, listed, told) = (entry.conn, entry.topic, entry.listed, entry.told);
+        let newest = self.topics.topic(topic);
+        if !listed && told == Some(Position { epoch: newest.epoch, seq: newest.seq }) {
+            return self.topics.follow(subscription);
+        }
         if !listed && self.refresh_value(topic) {
             self.egress.list_value(&mut self.topics.subscriptions, conn.slot, subscription);
         }

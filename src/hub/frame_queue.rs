@@ -111,6 +111,11 @@ impl FrameQueuePool {
         Some(front)
     }
 
+    /// Chunks that queues hold.
+    pub(super) fn chunks_in_use(&self) -> usize {
+        self.in_use
+    }
+
     fn take_chunk(&mut self) -> Result<u32, QueuesFull> {
         if self.in_use == self.chunks_max {
             return Err(QueuesFull);

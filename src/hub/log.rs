@@ -80,6 +80,11 @@ impl FrameLog {
         }
     }
 
+    /// References that connections hold, all together.
+    pub(super) fn reference_count(&self) -> usize {
+        self.segments.iter().map(|segment| segment.references as usize).sum()
+    }
+
     /// Bytes that the log holds on to.
     #[cfg(test)]
     fn held_bytes(&self) -> usize {

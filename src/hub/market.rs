@@ -223,6 +223,12 @@ impl MarketHome {
         self.home.counters
     }
 
+    /// Topics that are sequenced here now.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.home.topic_count()
+    }
+
     /// An instrument's state.
     #[must_use]
     pub fn state(&self, instrument: InstrumentId) -> Option<&InstrumentState> {

@@ -93,6 +93,40 @@ pub struct HubConfig {
     pub publishing: Publishing,
 }
 
+/// What a hub holds at one moment; all of it is 0 when nobody is connected and every topic has been forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    pub sessions: usize,
+    pub pattern_sessions: usize,
+    pub topics: usize,
+    pub subscriptions: usize,
+    pub joins: usize,
+    pub subscribes: usize,
+    pub publishes: usize,
+    pub batches: usize,
+    pub queued_frame_chunks: usize,
+    pub logged_frames_referenced: usize,
+    pub home_topics: usize,
+}
+
+impl Occupancy {
+    /// The sum over all kinds.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.sessions
+            + self.pattern_sessions
+            + self.topics
+            + self.subscriptions
+            + self.joins
+            + self.subscribes
+            + self.publishes
+            + self.batches
+            + self.queued_frame_chunks
+            + self.logged_frames_referenced
+            + self.home_topics
+    }
+}
+
 /// A slab whose keys carry a generation, for answers that come back later.
 #[derive(Debug)]
 struct Tickets<T> {
@@ -220,6 +254,36 @@ impl Hub {
     #[must_use]
     pub fn connection_count(&self) -> u64 {
         self.counters.connections_opened_total - self.counters.connections_closed_total
+    }
+
+    /// What is held at the moment.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            sessions: self.sessions.iter().flatten().count(),
+            pattern_sessions: self.pattern_sessions.len(),
+            topics: self.topics.topics.len(),
+            subscriptions: self.topics.subscriptions.len(),
+            joins: self.joins.entries.len(),
+            subscribes: self.subscribes.entries.len(),
+            publishes: self.publishes.entries.len(),
+            batches: self.batches.entries.len(),
+            queued_frame_chunks: self.egress.chunks_in_use(),
+            logged_frames_referenced: self.egress.log.reference_count(),
+            home_topics: self.home.topic_count(),
+        }
+    }
+
+    /// Bytes of frames that wait in a connection's data queue.
+    #[must_use]
+    pub fn queued_bytes(&self, conn: ConnId) -> usize {
+        self.egress.queued_bytes(conn)
+    }
+
+    /// Bytes that a connection may have queued beyond the configured bound, because it has resumed.
+    #[must_use]
+    pub fn resumed_bytes(&self, conn: ConnId) -> usize {
+        self.egress.allowed_bytes(conn)
     }
 
     /// The next thing to do.

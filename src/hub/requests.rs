@@ -87,6 +87,8 @@ impl Hub {
                     outstanding: requests.len(),
                 };
                 let batch = self.batches.issue(pending);
+                // What a subscribe among them announces waits for the reply, which may wait for another shard.
+                self.egress.hold(conn);
                 for request in requests {
                     if self.batches.peek(batch).is_none() {
                         break;
@@ -304,5 +306,6 @@ impl Hub {
             self.queue_reply(pending.conn, &frame);
             self.scratch = frame;
         }
+        self.egress.release_hold(pending.conn);
     }
 }

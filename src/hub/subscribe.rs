@@ -276,9 +276,7 @@ impl Hub {
         }
         if let Some(pending) = request.and_then(|part| self.subscribes.peek_mut(part.ticket)) {
             pending.outstanding += 1;
-            if let Some(lanes) = self.egress.lanes_of(conn) {
-                lanes.held += 1;
-            }
+            self.egress.hold(conn);
         }
     }
 
@@ -399,13 +397,8 @@ impl Hub {
                 JoinOutcome::Fresh | JoinOutcome::NotRecovered => {}
             }
         }
-        if let Some(lanes) = self.egress.lanes_of(join.conn) {
-            lanes.held -= 1;
-        }
         self.end_join(request, 1);
-        if self.session(join.conn).is_some() {
-            self.egress.make_ready(join.conn.slot);
-        }
+        self.egress.release_hold(join.conn);
     }
 
     /// One less to wait for; the last sends the reply.
@@ -453,12 +446,17 @@ impl Hub {
                 (DeliveryClass::Latest, TopicKind::Value | TopicKind::Book) => {
                     self.activate(follower.subscription, JoinOutcome::Fresh);
                 }
-                // Its sequence shows the client what it was spared.
-                (DeliveryClass::Latest, TopicKind::Events) => self.topics.follow(follower.subscription),
-                (DeliveryClass::Lossless, _) => {
+                // The newest event is gone, or an event of a lossless class: nothing else says it.
+                (DeliveryClass::Latest, TopicKind::Events) | (DeliveryClass::Lossless, _) => {
                     self.topics.follow(follower.subscription);
                     self.overflowed.push((conn, Overflow::Gap));
                 }
+            }
+        }
+        if kind == TopicKind::Events {
+            for stale in &self.topics.topics[topic as usize].stale {
+                let conn = self.topics.subscriptions[stale.subscription as usize].conn;
+                self.overflowed.push((conn, Overflow::Gap));
             }
         }
         self.list_stale(topic);
@@ -466,8 +464,7 @@ impl Hub {
 
     /// Those who are owed a value and could not be told it during a gap.
     fn list_stale(&mut self, topic: u32) {
-        for place in 0..self.topics.topic(topic).stale.len() {
-            let stale = self.topics.topic(topic).stale[place];
+        for stale in self.topics.topic(topic).stale.clone() {
             self.list_if_told(stale.subscription);
         }
     }

@@ -10,7 +10,7 @@ use std::hash::BuildHasherDefault;
 use slab::Slab;
 
 use crate::model::channel::{DeliveryClass, Interval, MarketChannel, TopicKey};
-use crate::model::ids::{ConnId, Epoch, HomeId, Seq, TopicId};
+use crate::model::ids::{ConnId, Epoch, HomeId, Position, Seq, TopicId};
 
 use super::batch::Ticket;
 use super::hasher::FixedHasher;
@@ -116,6 +116,8 @@ pub(super) struct Subscription {
     pub(super) topic: u32,
     pub(super) class: DeliveryClass,
     pub(super) state: SubscriptionState,
+    /// The event that was the last to be queued before the subscription became stale.
+    pub(super) told: Option<Position>,
     /// In the connection's list of values to send.
     pub(super) listed: bool,
     pub(super) next_listed: Option<u32>,
@@ -212,6 +214,7 @@ impl Topics {
             topic,
             class,
             state: SubscriptionState::Joining,
+            told: None,
             listed: false,
             next_listed: None,
             previous_listed: None,

@@ -485,3 +485,25 @@ fn a_ticker_that_keeps_up_gets_each_event_and_one_that_does_not_the_newest() {
     world.feed(level(Side::Bid, 5000, 1));
     assert_eq!(seqs(&world.texts(0, slow)), [1001], "it follows again");
 }
+
+#[test]
+fn a_batch_s_reply_precedes_what_its_subscribes_announce() {
+    let mut world = World::new(2);
+    let (first, second) = (world.connect(0, 0), world.connect(0, 1));
+    let of_home = |shard: u64| {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let hash = |name: &str| crate::model::channel::TopicName::parse(name.as_bytes()).unwrap().hash();
+        names.into_iter().find(|name| hash(name) % 2 == shard).unwrap()
+    };
+    let (mine, other) = (of_home(0), of_home(1));
+    world.send(0, first, &subscribe(&format!("topic.{mine}")));
+    let batch = format!("[{},{}]", subscribe(&format!("topic.{mine}")), publish(other, "1"));
+    world.hubs[0].handle_bytes(second, &mut frame(&batch), world.now);
+    world.hubs[0].handle_bytes(first, &mut frame(&publish(mine, "2")), world.now);
+    world.hubs[0].seal(world.now);
+    assert_eq!(world.texts(0, second), Vec::<serde_json::Value>::new(), "the other shard has not answered");
+    world.carry();
+    let texts = world.texts(0, second);
+    assert!(texts[0].is_array());
+    assert_eq!(texts[1]["params"]["data"], 2);
+}

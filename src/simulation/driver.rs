@@ -1,0 +1,288 @@
+//! What a shard's loop and the network do around a hub: connections are opened, bytes move in parts, sends end late, and
+//! the hub's contract is kept. PURE.
+
+use crate::hub::{Effect, Ending, Hub, Urgency};
+use crate::model::ids::ConnId;
+
+use super::client::{Standing, Told, UPGRADE, push_frame};
+use super::network::Link;
+use super::world::World;
+
+/// No frame of the workload is longer.
+const FRAME_BYTES_MAX: usize = 8 * 1024;
+
+impl World {
+    // The shards' driver.
+
+    pub(super) fn with_hub(&mut self, shard: usize, act: impl FnOnce(&mut Hub)) {
+        act(&mut self.shards[shard].hub);
+        self.shards[shard].turn_open = true;
+        self.take_effects(shard);
+        self.check_bounds(shard);
+    }
+
+    pub(super) fn take_effects(&mut self, shard: usize) {
+        while let Some(effect) = self.shards[shard].hub.poll_effect() {
+            match effect {
+                Effect::Disconnect { conn, ending } => {
+                    let Some(link) = self.link_of(shard, conn) else { continue };
+                    match ending {
+                        Ending::Graceful => self.links[link].server_ended = true,
+                        Ending::Abort => {
+                            self.oracle.count("aborted");
+                            self.close_link(link);
+                        }
+                    }
+                }
+                Effect::PauseReading { conn } => self.pause(shard, conn, true),
+                Effect::ResumeReading { conn } => self.pause(shard, conn, false),
+            }
+        }
+    }
+
+    fn pause(&mut self, shard: usize, conn: ConnId, paused: bool) {
+        if let Some(link) = self.link_of(shard, conn) {
+            self.links[link].reading_paused = paused;
+        }
+    }
+
+    fn link_of(&self, shard: usize, conn: ConnId) -> Option<usize> {
+        let link = (*self.shards[shard].slots.get(conn.slot as usize)?)?;
+        (self.links[link].conn == conn).then_some(link)
+    }
+
+    /// What waits for each connection stays within its bound.
+    fn check_bounds(&self, shard: usize) {
+        for link in self.shards[shard].slots.iter().flatten() {
+            let conn = self.links[*link].conn;
+            let hub = &self.shards[shard].hub;
+            let bound = self.options.queued_bytes_max as usize + hub.resumed_bytes(conn) + FRAME_BYTES_MAX;
+            let queued = hub.queued_bytes(conn);
+            assert!(queued <= bound, "{queued} bytes are queued for {conn:?}, more than {bound}");
+        }
+    }
+
+    /// Hands out the next bytes of at most `count` connections that are ready; whether there were any.
+    pub(super) fn flush(&mut self, shard: usize, count: usize) -> bool {
+        let mut flushed = false;
+        for _ in 0..count {
+            let urgency = if self.random.chance(30) { Urgency::Reply } else { Urgency::Any };
+            let Some(conn) = self.shards[shard].hub.poll_ready(urgency) else { continue };
+            let Some(link) = self.link_of(shard, conn) else { panic!("{conn:?} is ready and not open") };
+            if self.links[link].server_ended {
+                continue;
+            }
+            assert!(self.links[link].sending.is_empty() && !self.links[link].sent_due, "one send at a time");
+            let room = if self.resting { 65_536 } else { self.options.send_bytes_max };
+            let mut out = vec![0; self.random.between(128, room)];
+            let written = self.shards[shard].hub.poll_transmit(conn, &mut out);
+            self.links[link].sending.extend(&out[..written]);
+            self.take_effects(shard);
+            flushed = true;
+        }
+        flushed
+    }
+
+    pub(super) fn open_link(&mut self, client: usize, shard: usize) {
+        let place = &mut self.shards[shard];
+        place.generation += 1;
+        let free = place.slots.iter().position(Option::is_none);
+        let slot = free.unwrap_or_else(|| {
+            place.slots.push(None);
+            place.slots.len() - 1
+        });
+        let link = self.links.len();
+        place.slots[slot] = Some(link);
+        let slot = u32::try_from(slot).expect("few slots");
+        let conn = ConnId { slot, generation: place.generation };
+        let mut entry = Link::new(shard, conn, client, self.options.room_bytes);
+        entry.upward.extend(UPGRADE);
+        self.links.push(entry);
+        self.clients[client].begin(link);
+        self.clients[client].deaf = self.random.chance(8);
+        let now = self.now;
+        self.with_hub(shard, |hub| hub.handle_open(conn, now));
+    }
+
+    fn close_link(&mut self, link: usize) {
+        if self.links[link].closed {
+            return;
+        }
+        let (shard, conn, now) = (self.links[link].shard, self.links[link].conn, self.now);
+        self.links[link].closed = true;
+        self.links[link].sending.clear();
+        self.shards[shard].slots[conn.slot as usize] = None;
+        self.with_hub(shard, |hub| hub.handle_closed(conn, now));
+    }
+
+    // The network.
+
+    pub(super) fn progress_link(&mut self) {
+        let alive: Vec<usize> = (0..self.links.len()).filter(|link| self.is_live(*link)).collect();
+        if alive.is_empty() {
+            return;
+        }
+        let link = *self.random.pick(&alive);
+        match self.random.below(4) {
+            0 => _ = self.receive(link),
+            1 => _ = self.write(link),
+            2 => _ = self.read(link),
+            _ => {
+                self.receive(link);
+                self.write(link);
+                self.read(link);
+            }
+        }
+    }
+
+    pub(super) fn is_live(&self, link: usize) -> bool {
+        let link = &self.links[link];
+        !link.closed || link.client.is_some()
+    }
+
+    fn some_of(&mut self, count: usize) -> usize {
+        if self.random.chance(60) { count } else { self.random.below(count + 1) }
+    }
+
+    /// Bytes of a client, its end or its loss reach the shard; whether anything did.
+    pub(super) fn receive(&mut self, link: usize) -> bool {
+        let entry = &self.links[link];
+        if entry.closed {
+            return false;
+        }
+        let (shard, conn, now) = (entry.shard, entry.conn, self.now);
+        if entry.cut {
+            self.close_link(link);
+            return true;
+        }
+        if !entry.upward.is_empty() && !entry.reading_paused {
+            let count = self.links[link].upward.len();
+            let count = self.some_of(count);
+            let mut bytes = self.links[link].receive(count);
+            if !bytes.is_empty() {
+                self.with_hub(shard, |hub| hub.handle_bytes(conn, &mut bytes, now));
+            }
+            return true;
+        }
+        let ended = entry.client_ended && entry.upward.is_empty();
+        if ended && !entry.end_told && (!entry.server_ended || self.random.chance(50)) {
+            self.links[link].end_told = true;
+            self.with_hub(shard, |hub| hub.handle_eof(conn, now));
+            return true;
+        }
+        let entry = &self.links[link];
+        if ended && entry.server_ended && entry.sending.is_empty() {
+            self.close_link(link);
+            return true;
+        }
+        false
+    }
+
+    /// The socket takes bytes of the send under way, or the hub hears that it is through.
+    pub(super) fn write(&mut self, link: usize) -> bool {
+        let entry = &mut self.links[link];
+        if entry.closed {
+            return false;
+        }
+        let waiting = entry.sending.len();
+        let count = self.some_of(waiting);
+        let entry = &mut self.links[link];
+        if entry.write(count) > 0 && self.random.chance(50) {
+            return true;
+        }
+        let entry = &mut self.links[link];
+        if std::mem::take(&mut entry.sent_due) {
+            let (shard, conn, now) = (entry.shard, entry.conn, self.now);
+            self.with_hub(shard, |hub| hub.handle_sent(conn, now));
+            return true;
+        }
+        waiting > 0
+    }
+
+    /// The client reads.
+    pub(super) fn read(&mut self, link: usize) -> bool {
+        let entry = &self.links[link];
+        let Some(client) = entry.client else { return false };
+        if entry.stalled {
+            return false;
+        }
+        if entry.is_ended() || entry.cut {
+            self.leave(client);
+            return true;
+        }
+        let waiting = entry.downward.len();
+        let count = self.some_of(waiting);
+        let bytes = self.links[link].read(count);
+        if bytes.is_empty() {
+            return waiting > 0;
+        }
+        for told in self.clients[client].take(&bytes) {
+            self.tell(client, link, told);
+        }
+        true
+    }
+
+    fn tell(&mut self, client: usize, link: usize, told: Told) {
+        let mut out = Vec::new();
+        match told {
+            Told::Text(text) => {
+                self.oracle.judge_text(&mut self.clients[client], &text);
+                if text.contains("test_request") {
+                    super::workload::answer_heartbeat(self, client, &mut out);
+                }
+            }
+            Told::Ping(payload) if !self.clients[client].deaf => {
+                push_frame(&mut out, 0x8a, &payload, &mut self.random);
+            }
+            Told::Ping(_) => {}
+            Told::Pong(_) => self.oracle.count("pong"),
+            Told::Close(code, reason) => {
+                self.oracle.count(match code {
+                    None | Some(1000) => "closed normally",
+                    Some(1002 | 1003 | 1007 | 1009) => "closed for a fault",
+                    Some(1008) if reason.contains("slow consumer") => "closed as slow",
+                    Some(1008) if reason.contains("lost inside") => "closed for a gap",
+                    Some(1008) if reason == "no pong" || reason == "heartbeat lost" => "closed as dead",
+                    other => panic!("client {client} was closed by {other:?} {reason}"),
+                });
+                if !self.clients[client].closing {
+                    let code = code.unwrap_or(1000).to_be_bytes();
+                    push_frame(&mut out, 0x88, &code, &mut self.random);
+                }
+                self.clients[client].closing = true;
+            }
+        }
+        let entry = &mut self.links[link];
+        if !entry.client_ended {
+            entry.upward.extend(out);
+        }
+    }
+
+    /// The client is done with its connection.
+    pub(super) fn leave(&mut self, client: usize) {
+        if let Some(link) = self.clients[client].link {
+            self.links[link].client = None;
+            self.links[link].client_ended = true;
+            self.links[link].downward.clear();
+            self.clients[client].lose();
+        }
+    }
+
+    /// Channels that were unsubscribed and of which nothing can come any more.
+    pub(super) fn forget_drained(&mut self) {
+        for client in 0..self.clients.len() {
+            let Some(link) = self.clients[client].link else { continue };
+            let link = &self.links[link];
+            let quiet = link.downward_bytes() == 0
+                && !link.sent_due
+                && self.shards[link.shard].hub.pending_bytes(link.conn) == 0
+                && self.shards[link.shard].hub.queued_bytes(link.conn) == 0
+                && self.clients[client].requests.is_empty();
+            if quiet {
+                let client = &mut self.clients[client];
+                client.subscriptions.retain(|_, subscription| subscription.standing != Standing::Draining);
+                client.patterns.retain(|_, pattern| pattern.standing != Standing::Draining);
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The simulated world: hubs, the market's home, the mesh, connections and clients under one virtual clock, and the
+//! driver that keeps the hub's contract. PURE. Invariant: all that happens follows from the seed.
+
+use std::sync::Arc;
+
+use crate::hub::batch::Batch;
+use crate::hub::history::HistoryLimits;
+use crate::hub::market::MarketHome;
+use crate::hub::{Hub, HubConfig, Publishing};
+use crate::model::ids::HomeId;
+use crate::model::time::Now;
+use crate::ws::receiver::ReceiveLimits;
+
+use super::client::Client;
+use super::mesh::{Mesh, Pushed};
+use super::network::Link;
+use super::oracle::Oracle;
+use super::random::Random;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Rounds of carrying in which the world must come to rest.
+const ROUNDS_TO_REST_MAX: usize = 5_000;
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) hub: Hub,
+    /// The link at each slot.
+    pub(super) slots: Vec<Option<usize>>,
+    pub(super) generation: u32,
+    /// Something was handled since the turn's end.
+    pub(super) turn_open: bool,
+}
+
+/// What chance has chosen for a run.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub(super) shards: u8,
+    pub(super) clients: usize,
+    pub(super) steps: usize,
+    pub(super) send_bytes_max: usize,
+    pub(super) room_bytes: usize,
+    pub(super) data_batches_max: usize,
+    /// Jumps of the clock beyond a topic's linger.
+    pub(super) forgets: bool,
+    pub(super) queued_bytes_max: u32,
+    pub(super) history: HistoryLimits,
+}
+
+impl Options {
+    pub(super) fn new(random: &mut Random) -> Options {
+        Options {
+            shards: u8::try_from(random.between(1, 4)).expect("at most 4"),
+            clients: random.between(2, 9),
+            steps: random.between(1500, 5000),
+            send_bytes_max: *random.pick(&[128, 300, 2048, 65_536]),
+            room_bytes: *random.pick(&[200, 4096, 65_536]),
+            data_batches_max: *random.pick(&[2, 3, 6, 1000]),
+            forgets: random.chance(20),
+            queued_bytes_max: *random.pick(&[8 * 1024, 100 * 1024]),
+            history: HistoryLimits { frames_max: *random.pick(&[4, 40, 1000]), bytes_max: 8 * 1024 * 1024 },
+        }
+    }
+
+    fn hub(&self) -> HubConfig {
+        HubConfig {
+            receive: ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 },
+            queued_bytes_max: self.queued_bytes_max,
+            subscriptions_max: 1000,
+            handshake_timeout_ns: 10 * SECOND_NS,
+            idle_timeout_ns: if self.forgets { 45 * SECOND_NS } else { 0 },
+            ping_interval_ns: 20 * SECOND_NS,
+            ping_timeout_ns: 10 * SECOND_NS,
+            close_timeout_ns: 2 * SECOND_NS,
+            write_timeout_ns: 30 * SECOND_NS,
+            history: self.history,
+            publishing: Publishing::Anyone,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) random: Random,
+    pub(super) now: Now,
+    pub(super) options: Options,
+    pub(super) shards: Vec<Shard>,
+    pub(super) market: MarketHome,
+    market_turn_open: bool,
+    mesh: Mesh,
+    pub(super) links: Vec<Link>,
+    pub(super) clients: Vec<Client>,
+    pub(super) oracle: Oracle,
+    /// Everybody reads and writes as fast as can be.
+    pub(super) resting: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let options = Options::new(&mut random);
+        let now = Now { mono_ns: 1_000, unix_ns: 1_700_000_000_000_000_000 };
+        let shard = |number: u8| Shard {
+            hub: Hub::new(HomeId(number), options.shards, options.hub(), now),
+            slots: Vec::new(),
+            generation: 0,
+            turn_open: false,
+        };
+        let shards: Vec<Shard> = (0..options.shards).map(shard).collect();
+        let clients = (0..options.clients).map(Client::new).collect();
+        let mut oracle = Oracle::new(options.history.frames_max as u64);
+        oracle.forgets = options.forgets;
+        World {
+            mesh: Mesh::new(shards.len() + 1, options.data_batches_max),
+            market: MarketHome::new(HomeId(options.shards), options.shards, options.history, now),
+            market_turn_open: false,
+            random,
+            now,
+            shards,
+            links: Vec::new(),
+            clients,
+            oracle,
+            options,
+            resting: false,
+        }
+    }
+
+    /// Something happens.
+    pub(super) fn step(&mut self) {
+        self.oracle.step += 1;
+        match self.random.below(100) {
+            0..20 => super::workload::act(self),
+            20..32 => super::feed::speak(self),
+            32..55 => _ = self.carry_one(),
+            55..85 => self.progress_link(),
+            85..92 => self.pass_time(),
+            _ => _ = self.tell_room(),
+        }
+        for home in 0..=self.shards.len() {
+            if self.random.chance(50) {
+                self.end_turn(home);
+            }
+        }
+        self.forget_drained();
+    }
+
+    // The market and the mesh.
+
+    pub(super) fn with_market(&mut self, act: impl FnOnce(&mut MarketHome, Now)) {
+        act(&mut self.market, self.now);
+        self.market_turn_open = true;
+    }
+
+    fn carry_one(&mut self) -> bool {
+        let Some((from, to, batch)) = self.mesh.pop(&mut self.random) else { return false };
+        self.deliver(from, to, &batch);
+        true
+    }
+
+    fn deliver(&mut self, from: HomeId, to: HomeId, batch: &Arc<Batch>) {
+        let now = self.now;
+        if to.index() == self.shards.len() {
+            self.with_market(|market, now| market.handle_batch(from, batch, now));
+        } else {
+            self.with_hub(to.index(), |hub| hub.handle_batch(from, batch, now));
+        }
+    }
+
+    fn tell_room(&mut self) -> bool {
+        let Some((from, to)) = self.mesh.room() else { return false };
+        self.oracle.count("gap");
+        if from.index() == self.shards.len() {
+            self.with_market(|market, _| market.handle_room(to));
+        } else {
+            self.with_hub(from.index(), |hub| hub.handle_room(to));
+        }
+        true
+    }
+
+    /// Ends the turn of a home: seals, carries to the mesh, and flushes a shard.
+    pub(super) fn end_turn(&mut self, home: usize) {
+        let now = self.now;
+        let from = HomeId(u8::try_from(home).expect("few homes"));
+        if home == self.shards.len() {
+            if std::mem::take(&mut self.market_turn_open) {
+                self.market.seal();
+            }
+            while let Some(outgoing) = self.market.poll_mesh() {
+                for to in outgoing.to.iter() {
+                    if self.mesh.push(from, to, outgoing.lane, &outgoing.batch) == Pushed::Lost {
+                        self.market.handle_lag(to);
+                    }
+                }
+            }
+            return;
+        }
+        if std::mem::take(&mut self.shards[home].turn_open) {
+            self.shards[home].hub.seal(now);
+            self.take_effects(home);
+        }
+        while let Some(outgoing) = self.shards[home].hub.poll_mesh() {
+            for to in outgoing.to.iter() {
+                if self.mesh.push(from, to, outgoing.lane, &outgoing.batch) == Pushed::Lost {
+                    self.shards[home].hub.handle_lag(to);
+                }
+            }
+        }
+        if self.random.chance(70) {
+            let count = self.random.between(1, 8);
+            self.flush(home, count);
+        }
+    }
+
+    // Time.
+
+    fn pass_time(&mut self) {
+        let ns = match self.random.below(100) {
+            0..54 => self.random.below(1_000_000),
+            54..62 if self.options.forgets => 11_000_000_000,
+            54..97 => self.random.below(60_000_000),
+            97 => self.random.below(2_000_000_000),
+            _ if self.options.forgets && self.random.chance(10) => 65_000_000_000,
+            _ => 100_000_000,
+        };
+        self.advance(ns as u64);
+    }
+
+    pub(super) fn advance(&mut self, ns: u64) {
+        self.now = self.now.plus_ns(ns);
+        let now = self.now;
+        for shard in 0..self.shards.len() {
+            let due = self.shards[shard].hub.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns);
+            if due || self.random.chance(5) {
+                self.with_hub(shard, |hub| hub.handle_timeout(now));
+            }
+        }
+        if self.market.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns) || self.random.chance(5) {
+            self.with_market(MarketHome::handle_timeout);
+        }
+    }
+
+    // Rest.
+
+    /// Carries, writes and reads until nothing moves and all intervals have ended.
+    pub(super) fn come_to_rest(&mut self) {
+        self.resting = true;
+        for link in &mut self.links {
+            link.stalled = false;
+            link.room = usize::MAX / 2;
+        }
+        for _ in 0..3 {
+            let mut rounds = 0;
+            while self.carry_all() {
+                rounds += 1;
+                assert!(rounds < ROUNDS_TO_REST_MAX, "the world does not come to rest");
+            }
+            self.advance(1_100_000_000);
+        }
+        while self.carry_all() {}
+        self.forget_drained();
+        self.resting = false;
+        for link in &mut self.links {
+            link.room = self.options.room_bytes;
+        }
+    }
+
+    fn carry_all(&mut self) -> bool {
+        let mut moved = false;
+        for home in 0..=self.shards.len() {
+            self.end_turn(home);
+        }
+        while self.carry_one() {
+            moved = true;
+        }
+        while self.tell_room() {
+            moved = true;
+        }
+        for home in 0..=self.shards.len() {
+            self.end_turn(home);
+        }
+        for shard in 0..self.shards.len() {
+            moved |= self.flush(shard, 20);
+        }
+        for link in 0..self.links.len() {
+            if self.is_live(link) {
+                moved |= self.receive(link) | self.write(link) | self.read(link);
+            }
+        }
+        moved
+    }
+}

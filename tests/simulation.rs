@@ -1,0 +1,65 @@
+//! Many seeds of the simulation. `TICKRING_SEED=7` runs one seed, `TICKRING_SEEDS=5000` that many from 0 on.
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+
+const SEEDS: u64 = 200;
+
+/// What must have happened in so many seeds; a simulation that does not get there proves nothing.
+const REACHED: [&str; 19] = [
+    "aborted",
+    "batch reply",
+    "book change",
+    "book snapshot",
+    "closed as slow",
+    "closed for a fault",
+    "closed for a gap",
+    "closed normally",
+    "events_conflated_total",
+    "flap",
+    "frames_skipped_total",
+    "gap",
+    "heartbeat",
+    "heartbeats_lost_total",
+    "idle_closed_total",
+    "not recovered",
+    "reads_paused_total",
+    "recovered",
+    "told by pattern",
+];
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+#[test]
+fn every_seed_tells_every_client_what_it_should_be_told() {
+    let seeds = match number("TICKRING_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TICKRING_SEEDS").unwrap_or(SEEDS),
+    };
+    let seeds_all = seeds.end - seeds.start >= SEEDS;
+    let mut coverage: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut failed = Vec::new();
+    for seed in seeds {
+        match catch_unwind(|| tickring::simulation::run(seed)) {
+            Ok(seen) => {
+                seen.into_iter().for_each(|(what, count)| *coverage.entry(what).or_default() += count)
+            }
+            Err(_) => {
+                eprintln!(
+                    "seed {seed} fails; again:\n    TICKRING_SEED={seed} cargo test --no-default-features --test simulation"
+                );
+                failed.push(seed);
+            }
+        }
+    }
+    eprintln!("{coverage:#?}");
+    if seeds_all {
+        for what in REACHED {
+            assert!(coverage.get(what).is_some_and(|count| *count > 0), "no seed reaches: {what}");
+        }
+    }
+    assert!(failed.is_empty(), "{} seeds fail: {failed:?}", failed.len());
+}
