@@ -248,6 +248,11 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
         ..ListenerOptions::default()
     };
     let mut address = config.listen.address;
+    // The shards share the port, which a second server could share with them unnoticed: this one asks for it alone first.
+    std::net::TcpListener::bind(address).map_err(|error| {
+        let what = format!("cannot listen on {address}: {error}");
+        Failure::new(Exit::Unavailable, what, "name a free address: --listen ADDR")
+    })?;
     let mut listeners = Vec::with_capacity(shards);
     for _ in 0..shards {
         let listener = Listener::bind(address, &options).map_err(|error| {

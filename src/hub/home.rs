@@ -30,7 +30,7 @@ struct HomeTopic {
     change_id: Seq,
     listeners: HomeSet,
     history: History,
-    /// When the last listener left or the last event was published to nobody.
+    /// When the last listener left, or a client last published to nobody.
     unheard_since_ns: u64,
 }
 
@@ -177,7 +177,10 @@ impl Home {
         topic.history.push(seq, out.slice(frame), limits);
         let kept_bytes = topic.history.held_bytes();
         if topic.listeners.is_empty() {
-            topic.unheard_since_ns = now.mono_ns;
+            // What a client publishes may be asked for by one who comes back; a market goes on whether or not it is heard.
+            if let TopicKey::Client(_) = topic.key {
+                topic.unheard_since_ns = now.mono_ns;
+            }
         } else {
             out.records.push(Record::Frame { topic: id, seq, change_id, frame });
             out.audience = HomeSet(out.audience.0 | topic.listeners.0);

@@ -71,8 +71,8 @@ impl InstrumentId {
     }
 }
 
-/// Which run of a sequencer a sequence belongs to: the milliseconds since 1970 at which its home started, so that a
-/// restart is visible to clients. Fits a JSON number exactly (< 2^53).
+/// Which life of a topic a sequence belongs to: the milliseconds since 1970 at which its home made the topic, so that a
+/// restart, or a topic that was forgotten and made anew, is visible to clients. Fits a JSON number exactly (< 2^53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u64);
 
