@@ -33,8 +33,6 @@ use crate::ws::receiver::ReceiveLimits;
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
 const LOOK_MS: u16 = 200;
 
-/// For the peer to take a close frame.
-const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
 /// For a send to be taken at all.
 const WRITE_TIMEOUT_NS: u64 = 30_000_000_000;
 /// Fragments of one message: a client that splits further gains nothing but our time.
@@ -294,7 +292,7 @@ fn hub_config(config: &Config) -> HubConfig {
         idle_timeout_ns: ns(limits.idle_timeout_ms),
         ping_interval_ns: ns(limits.ping_interval_ms),
         ping_timeout_ns: ns(limits.ping_timeout_ms),
-        close_timeout_ns: CLOSE_TIMEOUT_NS,
+        close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
         write_timeout_ns: WRITE_TIMEOUT_NS,
         history: history(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
