@@ -3,8 +3,8 @@
 //! Home: `spawn_pinned` anywhere, the future it makes on the new thread. Replacing glommio by a maintained fork is a line
 //! in `Cargo.toml` (`glommio = { package = "…" }`); replacing it altogether is this file.
 //!
-//! Invariant: a thread's pump task waits in its own net ring, not in the executor (see `docs/decisions/0002`), so other
-//! tasks of the same executor run only when the pump yields, and none may be waited for while it is parked.
+//! Invariant: a thread's pump task waits in its own net ring, not in the executor (see `docs/decisions/0002`), and does
+//! not yield in practice (see `PREEMPT_TIMER`), so it is the only task of its executor.
 
 use std::fmt;
 use std::future::Future;
@@ -16,9 +16,11 @@ use core_affinity::CoreId;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use nix::libc;
 
-/// How long a task may run before `yield_if_needed` lets the executor look at its own rings. glommio's own default of
-/// 100 ms would be its worst case for everything else on the thread; each look costs a few microseconds.
-const PREEMPT_TIMER: Duration = Duration::from_micros(500);
+/// How long a task may run before `yield_if_needed` lets the executor look at its own rings: practically for ever. glommio
+/// 0.9 loses a runnable task when this timer fires before it has come to run one: `run_task_queues` then says that
+/// nothing ran, and the executor parks in its own ring, where nobody wakes it. With 500 us, a thread that the kernel
+/// put aside at the wrong moment hung for good.
+const PREEMPT_TIMER: Duration = Duration::from_hours(24);
 
 /// Entries of each of glommio's three rings. Sockets live in the net ring, so these carry a handful of timers.
 const RING_DEPTH: usize = 16;
