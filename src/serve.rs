@@ -24,7 +24,7 @@ use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
 use crate::probe;
-use crate::ring::{Listener, ListenerOptions, RingConfig};
+use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
@@ -245,16 +245,16 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
         backlog_connections_max: u16::try_from(config.listen.backlog).unwrap_or(u16::MAX),
         ..ListenerOptions::default()
     };
+    let taken = |error: ListenError| {
+        Failure::new(Exit::Unavailable, error.to_string(), "name a free address: --listen ADDR")
+    };
     let mut address = config.listen.address;
+    if address.port() != 0 {
+        Listener::check_free(address).map_err(taken)?;
+    }
     let mut listeners = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let listener = Listener::bind(address, &options).map_err(|error| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("cannot listen: {error}"),
-                "name a free address: --listen ADDR",
-            )
-        })?;
+        let listener = Listener::bind(address, &options).map_err(taken)?;
         address = listener.address();
         listeners.push(listener);
     }
