@@ -32,6 +32,7 @@ impl Naive {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "sums do not depend on the order")]
     pub(crate) fn sums(&self) -> Sums {
         let mut sums = Sums::default();
         for (side, price, size) in self.orders.values() {

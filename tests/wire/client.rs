@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use tungstenite::protocol::{CloseFrame, WebSocket};
 use tungstenite::{Error, Message};
 
-use crate::DEADLINE;
 use crate::bytes;
 
 pub(crate) struct Client {
@@ -49,10 +48,6 @@ impl Client {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.socket.send(Message::text(request.to_string())).unwrap();
         id
-    }
-
-    pub(crate) fn send_text(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).unwrap();
     }
 
     /// The whole reply to a request; what is told meanwhile is kept.

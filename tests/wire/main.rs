@@ -13,10 +13,19 @@
 
 mod bytes;
 mod client;
+mod cut;
+mod errors;
 mod frames;
+mod limits_of_descriptors;
 
+#[path = "../replay/naive.rs"]
+mod naive;
+mod paused;
+mod replay;
+mod resume;
 mod server;
 mod shutdown;
+mod stalled_reader;
 mod two_shards;
 mod upgrade;
 

@@ -21,7 +21,6 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     lines: Receiver<String>,
     log: Vec<String>,
-    config: PathBuf,
 }
 
 /// A command that has ended.
@@ -37,18 +36,24 @@ impl Server {
         Server::start_with(toml, cores, &[])
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
     pub(crate) fn start_with(toml: &str, cores: &str, flags: &[&str]) -> Server {
-        let began = Instant::now();
         let config = temporary_file("toml", toml.as_bytes());
-        let mut child = tickring()
+        let mut command = tickring();
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--cores", cores, "--config"])
             .arg(&config)
-            .args(flags)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .args(flags);
+        let server = Server::launch(command);
+        // It has been read.
+        fs::remove_file(config).unwrap();
+        server
+    }
+
+    /// Runs a command that serves, until it says where.
+    #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
+    pub(crate) fn launch(mut command: Command) -> Server {
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(child.stderr.take().unwrap());
         let mut announced = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
@@ -57,7 +62,7 @@ impl Server {
             panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address, lines, log: Vec::new(), config }
+        Server { child, address, lines, log: Vec::new() }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -108,7 +113,6 @@ impl Drop for Server {
         // After a wait, or when a test fails: it may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_file(&self.config);
     }
 }
 
