@@ -10,6 +10,14 @@ pub const INSTRUMENTS_MAX: usize = 4096;
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 
+/// Bytes of all histories of one home. Past it a topic keeps less of its own, and who resumes there may find that it is
+/// not all there any more.
+pub const HISTORY_BYTES_PER_HOME_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes of a turn's batch beyond which no more history is replayed into it: who resumes then is told so. It keeps the
+/// batch, whose ranges are 32 bits wide, far from its end.
+pub const REPLAY_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.
 pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;
@@ -37,9 +45,15 @@ pub const REPLY_BYTES_RESUME: usize = 64 * 1024;
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUSE < REPLY_BYTES_MAX);
 
-/// Bytes of unsent market data on a connection beyond which a book of class *latest* stops taking deltas and is told
-/// again by a snapshot.
-pub const BOOK_CONFLATE_BYTES: u32 = 64 * 1024;
+/// Bytes of unsent data on a connection beyond which its subscriptions of class *latest* are spared events: they are told
+/// the newest value, or a book's snapshot, once what is queued has gone. Some hundred events: a client that reads
+/// misses none, and one that does not is soon told only what is true now.
+pub const CONFLATE_BYTES: u32 = 32 * 1024;
+
+/// Bytes of missed events that a resume may queue beyond what a connection may have unsent: a client that was cut off
+/// comes back to several channels at once, and can't have read any of it yet. A sixteenth of the frame log.
+pub const RESUMED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
 
 /// Bytes that one send may carry: lanes act at the boundaries of sends, so a longer one would let data delay a pong.
 pub const SEND_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +65,10 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Requests of one connection among them.
 pub const REQUESTS_PENDING_PER_CONNECTION_MAX: u16 = 256;
+/// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
+/// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
+pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
+const _: () = assert!(JOINS_PENDING_PER_CONNECTION_MAX < REQUESTS_PENDING_MAX);
 
 /// Level updates that an interval's book may gather before the same price is folded.
 pub const INTERVAL_TOUCHES_MAX: usize = 16_384;

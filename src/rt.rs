@@ -3,8 +3,8 @@
 //! Home: `spawn_pinned` anywhere, the future it makes on the new thread. Replacing glommio by a maintained fork is a line
 //! in `Cargo.toml` (`glommio = { package = "…" }`); replacing it altogether is this file.
 //!
-//! Invariant: a thread's pump task waits in its own net ring, not in the executor (see `docs/decisions/0002`), and does
-//! not yield in practice (see `PREEMPT_TIMER`), so it is the only task of its executor.
+//! Invariant: the future runs from its start to its end in one piece. A pump waits in its own net ring, not in the executor
+//! (see `docs/decisions/0002-park-in-our-own-ring.md`), so it never yields, and must be its executor's only task.
 
 use std::fmt;
 use std::future::Future;
@@ -16,11 +16,12 @@ use core_affinity::CoreId;
 use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 use nix::libc;
 
-/// How long a task may run before `yield_if_needed` lets the executor look at its own rings: practically for ever. glommio
-/// 0.9 loses a runnable task when this timer fires before it has come to run one: `run_task_queues` then says that
-/// nothing ran, and the executor parks in its own ring, where nobody wakes it. With 500 us, a thread that the kernel
-/// put aside at the wrong moment hung for good.
-const PREEMPT_TIMER: Duration = Duration::from_hours(24);
+/// When glommio would ask a task to yield: never. Its executor can sleep on a task that is ready to run: if the timer
+/// fires after it was set and before the task's queue is looked at (the thread was descheduled between), the queue is not
+/// run, the timer wakes nobody, and the executor parks for good (`run_task_queues` and `run` in `executor/mod.rs` of
+/// glommio 0.9). With 500 us on a busy host, 6 of 20 processes that yielded for 2.5 s hung so. A pump never yields: a pass
+/// of the executor took 13 us and there is no other task to let run.
+const PREEMPT_TIMER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Entries of each of glommio's three rings. Sockets live in the net ring, so these carry a handful of timers.
 const RING_DEPTH: usize = 16;
@@ -82,11 +83,6 @@ where
     Ok(PinnedThread(thread))
 }
 
-/// Lets the executor run if it wants to: between two turns of a busy pump.
-pub async fn yield_if_needed() {
-    glommio::yield_if_needed().await;
-}
-
 /// A thread made by [`spawn_pinned`].
 #[derive(Debug)]
 pub struct PinnedThread<T>(JoinHandle<Result<T, RuntimeError>>);
@@ -138,10 +134,12 @@ mod tests {
     fn a_pinned_thread_runs_on_its_processor_and_returns_a_value() {
         register_membarrier().unwrap();
         for cpu in cpus() {
-            let thread = spawn_pinned("pinned", cpu, move || async move {
-                yield_if_needed().await;
-                (nix::sched::sched_getcpu().unwrap(), cpus())
-            });
+            let thread =
+                spawn_pinned(
+                    "pinned",
+                    cpu,
+                    move || async move { (nix::sched::sched_getcpu().unwrap(), cpus()) },
+                );
             assert_eq!(thread.unwrap().join(), Ok((cpu.0, vec![cpu])));
         }
     }

@@ -4,7 +4,7 @@
 //! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
 //! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
 //!
-//! Home: one thread per shard. Invariant: the only file, with `venue.rs`, that names both a hub and the runtime.
+//! Home: one thread per shard. Invariant: this file and `venue.rs` alone drive a pure half by the runtime.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,9 +17,8 @@ use crate::hub::{Effect, Ending, Hub, HubConfig, HubCounters, Urgency};
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
-use crate::pace::Pace;
+use crate::pace::{Pace, Totals};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
-use crate::rt;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +85,11 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         if wait != Wait::Poll {
             shard.mesh.wake();
         }
-        shard.turn();
+        shard.turn(wait);
         if shard.has_stopped() {
             return Ok(shard.report());
         }
         wait = shard.next_wait();
-        rt::yield_if_needed().await;
     }
 }
 
@@ -142,16 +140,19 @@ impl Shard {
         })
     }
 
-    fn turn(&mut self) {
+    fn turn(&mut self, waited: Wait) {
+        let ended_ns = self.now.mono_ns;
         self.now = clock::now();
-        let begun_ns = self.now.mono_ns;
+        let reaped_ns = self.now.mono_ns;
+        // What a submission makes the kernel do at once is this shard's work; waiting is not.
+        let begun_ns = if waited == Wait::Poll { ended_ns } else { reaped_ns };
         self.turns_total += 1;
         let mut busy = self.take_events();
         busy |= self.take_batches();
         self.take_timers();
         self.take_stop();
         self.say();
-        busy |= self.flush(begun_ns);
+        busy |= self.flush(reaped_ns);
         if busy {
             self.now = clock::now();
             let work_ns = self.now.mono_ns.saturating_sub(begun_ns);
@@ -159,7 +160,9 @@ impl Shard {
             self.turn_ns_max = self.turn_ns_max.max(work_ns);
             self.worked_ns = self.now.mono_ns;
         }
-        self.pace.observe(self.now.mono_ns);
+        let totals =
+            Totals { deliveries: self.hub.deliveries_total(), sends: self.ring.counters().sends_total };
+        self.pace.observe(self.now.mono_ns, totals);
     }
 
     /// All that the ring has; whether there was anything.
@@ -245,9 +248,10 @@ impl Shard {
         }
         while let Some(outgoing) = self.hub.poll_mesh() {
             self.carry.push(&mut self.mesh, &outgoing);
-        }
-        while let Some(peer) = self.carry.poll_lag() {
-            self.hub.handle_lag(peer);
+            // Told before the next batch: that one must not get through behind one that did not.
+            while let Some(peer) = self.carry.poll_lag() {
+                self.hub.handle_lag(peer);
+            }
         }
         self.mesh.ring_doorbells();
     }

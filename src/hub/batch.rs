@@ -166,7 +166,8 @@ impl Batch {
         LevelRange { start: narrow(start), count: narrow(updates.len()) }
     }
 
-    fn clear(&mut self) {
+    /// Empties the batch for reuse.
+    pub(super) fn clear(&mut self) {
         self.records.clear();
         self.bytes.clear();
         self.levels.clear();

@@ -14,7 +14,7 @@ use crate::ws::receiver::{Event, Receiver};
 
 use super::Hub;
 use super::effect::{Effect, Ending};
-use super::egress::ControlLane;
+use super::egress::{ControlFrame, ControlLane};
 use super::session::{Phase, Session};
 use super::text_frame::replace_with_text_frame;
 use super::timers::Armed;
@@ -57,13 +57,17 @@ impl Hub {
         self.settle_overflows();
     }
 
-    /// The peer sends no more.
+    /// The peer sends no more. It may still read: what answers it, a close frame too, goes first.
     pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
         self.now = now;
         if self.session(conn).is_some() {
             self.unsubscribe_all(conn);
-            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
-            self.mark_closing(conn, true);
+            self.egress.discard_data(conn.slot);
+            let drained = self.egress.is_drained(conn.slot);
+            if drained {
+                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+            }
+            self.mark_closing(conn, drained);
         }
     }
 
@@ -84,12 +88,12 @@ impl Hub {
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now.mono_ns, &mut due);
         for Armed { conn, token } in due.drain(..) {
-            if self.session(conn).is_some_and(|session| session.deadline_token == token) {
+            if let Some(session) = self.session(conn).filter(|session| session.deadline_token == token) {
+                session.armed_ns = None;
                 self.handle_deadline(conn);
             }
         }
         self.due = due;
-        self.home.sweep(now, |_| {});
     }
 
     /// When [`Hub::handle_timeout`] is to be called next, on the monotonic clock.
@@ -172,7 +176,7 @@ impl Hub {
                 }
                 Some(Event::Ping(payload)) => {
                     let frame = control_frame(Opcode::Pong, &payload);
-                    self.egress.push_control(conn.slot, ControlLane::Pong, &frame);
+                    self.egress.push_control(conn.slot, ControlLane::Pong, frame);
                 }
                 Some(Event::Close(peer)) => {
                     // RFC 6455 §5.5.1: the answer echoes the code.
@@ -192,7 +196,7 @@ impl Hub {
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
         let frame = control_frame(Opcode::Close, &payload[..len]);
-        self.egress.push_control(conn.slot, ControlLane::Close, &frame);
+        self.egress.push_control(conn.slot, ControlLane::Close, frame);
         self.mark_closing(conn, false);
     }
 
@@ -211,6 +215,11 @@ impl Hub {
         let (close_timeout_ns, handshake_timeout_ns, write_timeout_ns) =
             (self.config.close_timeout_ns, self.config.handshake_timeout_ns, self.config.write_timeout_ns);
         let Some(session) = self.session(conn) else { return };
+        if session.reading_paused {
+            // It is not heard because it is not read.
+            session.received_ns = now_ns;
+            session.pinged_ns = None;
+        }
         match &session.phase {
             Phase::Closing { since_ns, .. } if now_ns >= since_ns + close_timeout_ns => {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
@@ -253,7 +262,7 @@ impl Hub {
         if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
             session.pinged_ns = Some(now_ns);
             let frame = control_frame(Opcode::Ping, &[]);
-            self.egress.push_control(conn.slot, ControlLane::Ping, &frame);
+            self.egress.push_control(conn.slot, ControlLane::Ping, frame);
         }
         self.handle_heartbeat(conn);
     }
@@ -310,6 +319,12 @@ impl Hub {
             ],
         };
         if let Some(deadline_ns) = deadlines.into_iter().flatten().min() {
+            // An entry that comes due earlier puts the connection back by itself: a client that moves its deadlines
+            // with every message must not fill the wheel.
+            if session.armed_ns.is_some_and(|armed_ns| armed_ns <= deadline_ns) {
+                return;
+            }
+            session.armed_ns = Some(deadline_ns);
             session.deadline_token = session.deadline_token.wrapping_add(1);
             self.wheel.arm(Armed { conn, token: session.deadline_token }, deadline_ns);
         }
@@ -343,11 +358,8 @@ impl Hub {
 }
 
 /// A whole control frame; `payload` is at most 125 bytes.
-fn control_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+fn control_frame(opcode: Opcode, payload: &[u8]) -> ControlFrame {
     let mut header = [0; SERVER_HEADER_BYTES_MAX];
     let header_len = encode_header(opcode, payload.len(), &mut header);
-    let mut frame = Vec::with_capacity(header_len + payload.len());
-    frame.extend_from_slice(&header[..header_len]);
-    frame.extend_from_slice(payload);
-    frame
+    ControlFrame::new(&header[..header_len], payload)
 }

@@ -28,10 +28,9 @@ counters! {
     replies_total,
     /// Frames put into queues, one per subscriber.
     deliveries_total,
-    /// Values that a newer one replaced before they were sent.
-    values_conflated_total,
-    /// Book deltas that were passed over for a snapshot.
-    deltas_conflated_total,
+    /// Events that a subscriber of class *latest* was spared because it was behind: a newer value or a snapshot took
+    /// their place.
+    events_conflated_total,
     /// Snapshots and current values encoded for those who joined or fell behind.
     values_encoded_total,
     messages_published_total,

@@ -137,6 +137,7 @@ impl Derived {
                 self.pending = true;
                 if self.trades.len() >= TRADES_KEPT_MAX {
                     // A burst is told early rather than gathered without bound.
+                    self.pending = false;
                     self.tell_trades(home, state, out, now);
                 }
             }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::limits;
 use crate::model::ids::ConnId;
 use crate::ws::frame::frame_len;
 
@@ -37,13 +38,13 @@ pub(super) struct Lanes {
     in_urgent: bool,
     in_ready: bool,
     /// Data waits until the reply that announces it is queued.
-    pub(super) held: u16,
+    pub(super) held: u32,
     /// Nothing but the control lane is sent any more.
     pub(super) closing: bool,
-    /// Values are served before the queue in the next send.
-    pub(super) values_first: bool,
     queue: FrameQueue,
     queued_bytes: u32,
+    /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
+    allowed_bytes: u32,
     /// Subscriptions with a value to send: head and tail of a list through the subscriptions.
     pub(super) values_head: Option<u32>,
     pub(super) values_tail: Option<u32>,
@@ -52,6 +53,8 @@ pub(super) struct Lanes {
     /// The frame that did not fit into the last send.
     started: Option<Box<Started>>,
 }
+
+const _: () = assert!(size_of::<Lanes>() <= 128, "an idle connection's share of memory");
 
 #[derive(Debug, Default)]
 struct Replies {
@@ -66,10 +69,21 @@ struct Control {
     close: Option<ControlFrame>,
 }
 
+/// A whole control frame.
 #[derive(Debug)]
-struct ControlFrame {
+pub(super) struct ControlFrame {
     bytes: [u8; CONTROL_FRAME_BYTES_MAX],
     len: u8,
+}
+
+impl ControlFrame {
+    pub(super) fn new(header: &[u8], payload: &[u8]) -> ControlFrame {
+        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
+        let len = header.len() + payload.len();
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[header.len()..len].copy_from_slice(payload);
+        ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
+    }
 }
 
 #[derive(Debug)]
@@ -96,12 +110,16 @@ pub(super) struct Egress {
     urgent: VecDeque<u32>,
     ready: VecDeque<u32>,
     /// Reply buffers to be used again.
-    spare: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
+    spare: Vec<Box<Replies>>,
+    /// Control lanes to be used again.
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
+    spare_control: Vec<Box<Control>>,
 }
 
-/// Spare reply buffers that are kept, and their size at most.
-const SPARE_BUFFERS_MAX: usize = 64;
-const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
+const SPARE_BUFFERS_MAX: usize = 1024;
+const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 impl Egress {
     pub(super) fn open(&mut self, conn: ConnId) {
@@ -138,7 +156,8 @@ impl Egress {
         &mut self.lanes[slot as usize]
     }
 
-    /// Queues one more holder's reference; the caller retains the segment for all holders at once.
+    /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
+    /// count against the limit.
     pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {
         let lanes = &mut self.lanes[slot as usize];
         self.pool.push(&mut lanes.queue, frame)?;
@@ -147,7 +166,19 @@ impl Egress {
             lanes.in_ready = true;
             self.ready.push_back(slot);
         }
-        Ok(lanes.queued_bytes)
+        Ok(lanes.queued_bytes.saturating_sub(lanes.allowed_bytes))
+    }
+
+    /// Lets this many bytes more wait than the limit says, within the bound for that.
+    pub(super) fn allow(&mut self, slot: u32, bytes: u32) {
+        let lanes = &mut self.lanes[slot as usize];
+        lanes.allowed_bytes = (lanes.allowed_bytes + bytes).min(limits::RESUMED_BYTES_MAX);
+    }
+
+    /// Bytes of data that count against the limit.
+    pub(super) fn counted_bytes(&self, slot: u32) -> u32 {
+        let lanes = &self.lanes[slot as usize];
+        lanes.queued_bytes.saturating_sub(lanes.allowed_bytes)
     }
 
     /// Appends a whole frame to the replies; returns the bytes that wait there.
@@ -157,9 +188,8 @@ impl Egress {
             return 0;
         }
         let spare = &mut self.spare;
-        let replies = lanes
-            .replies
-            .get_or_insert_with(|| Box::new(Replies { frames: spare.pop().unwrap_or_default(), sent: 0 }));
+        let replies = lanes.replies.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        replies.forget_sent();
         replies.frames.extend_from_slice(bytes);
         let waiting = replies.frames.len() - replies.sent;
         self.mark_urgent(slot);
@@ -180,21 +210,19 @@ impl Egress {
     }
 
     /// Queues a control frame, which replaces an unsent one of its kind.
-    pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: &[u8]) {
+    pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
             return;
         }
-        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
-        bytes[..frame.len()].copy_from_slice(frame);
-        let len = u8::try_from(frame.len()).expect("a control frame is at most 127 bytes");
-        let control = lanes.control.get_or_insert_default();
+        let spare = &mut self.spare_control;
+        let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
         let place = match lane {
             ControlLane::Pong => &mut control.pong,
             ControlLane::Ping => &mut control.ping,
             ControlLane::Close => &mut control.close,
         };
-        *place = Some(ControlFrame { bytes, len });
+        *place = Some(frame);
         if lane == ControlLane::Close {
             lanes.closing = true;
             lanes.replies = None;
@@ -227,6 +255,7 @@ impl Egress {
         assert!(!entry.listed, "a subscription is listed once");
         entry.listed = true;
         entry.next_listed = None;
+        entry.previous_listed = lanes.values_tail;
         match lanes.values_tail {
             Some(tail) => subscriptions[tail as usize].next_listed = Some(subscription),
             None => lanes.values_head = Some(subscription),
@@ -237,32 +266,24 @@ impl Egress {
 
     /// Takes the first of a connection's list of values from it.
     pub(super) fn unlist_first(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32) {
-        let lanes = &mut self.lanes[slot as usize];
-        let first = lanes.values_head.expect("called with a value listed");
-        let entry = &mut subscriptions[first as usize];
-        entry.listed = false;
-        lanes.values_head = entry.next_listed.take();
-        if lanes.values_head.is_none() {
-            lanes.values_tail = None;
-        }
+        let first = self.lanes[slot as usize].values_head.expect("called with a value listed");
+        self.unlist(subscriptions, slot, first);
     }
 
     /// Takes one subscription out of its connection's list of values, wherever it stands.
     pub(super) fn unlist(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
         let lanes = &mut self.lanes[slot as usize];
-        let (mut before, mut at) = (None, lanes.values_head);
-        while let Some(listed) = at.filter(|listed| *listed != subscription) {
-            (before, at) = (at, subscriptions[listed as usize].next_listed);
-        }
-        assert!(at.is_some(), "a listed subscription is in its connection's list");
-        let next = subscriptions[subscription as usize].next_listed.take();
-        subscriptions[subscription as usize].listed = false;
-        match before {
-            Some(before) => subscriptions[before as usize].next_listed = next,
+        let entry = &mut subscriptions[subscription as usize];
+        assert!(entry.listed, "only a listed subscription is unlisted");
+        entry.listed = false;
+        let (previous, next) = (entry.previous_listed.take(), entry.next_listed.take());
+        match previous {
+            Some(previous) => subscriptions[previous as usize].next_listed = next,
             None => lanes.values_head = next,
         }
-        if next.is_none() {
-            lanes.values_tail = before;
+        match next {
+            Some(next) => subscriptions[next as usize].previous_listed = previous,
+            None => lanes.values_tail = previous,
         }
     }
 
@@ -298,6 +319,12 @@ impl Egress {
 
     pub(super) fn data_waits(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Bytes that a connection's reply lane holds on to.
+    #[cfg(test)]
+    pub(super) fn reply_bytes_held(&self, slot: u32) -> usize {
+        self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len())
     }
 
     /// Bytes that wait, values not counted: how large a buffer serves.
@@ -336,18 +363,24 @@ impl Egress {
                     *place = None;
                 }
             }
-            lanes.control = None;
+            if let Some(empty) = lanes.control.take()
+                && self.spare_control.len() < SPARE_BUFFERS_MAX
+            {
+                self.spare_control.push(empty);
+            }
         }
         if let Some(replies) = &mut lanes.replies {
             written += replies.transmit(&mut out[written..], written == 0, &mut lanes.started);
             if replies.sent < replies.frames.len() {
                 return (written, false);
             }
-            let mut buffer = std::mem::take(&mut replies.frames);
-            lanes.replies = None;
-            if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
-                buffer.clear();
-                self.spare.push(buffer);
+            if let Some(mut empty) = lanes.replies.take()
+                && self.spare.len() < SPARE_BUFFERS_MAX
+                && empty.frames.capacity() <= SPARE_BUFFER_BYTES_MAX
+            {
+                empty.frames.clear();
+                empty.sent = 0;
+                self.spare.push(empty);
             }
         }
         let lanes = &self.lanes[slot as usize];
@@ -386,6 +419,10 @@ impl Egress {
         }
         if count > 0 {
             self.log.release(segment, count);
+        }
+        let lanes = &mut self.lanes[slot as usize];
+        if lanes.queue.is_empty() {
+            lanes.allowed_bytes = 0;
         }
         written
     }
@@ -456,6 +493,19 @@ impl Egress {
         lanes.open && self.pool.front(&lanes.queue).is_some_and(|front| front.segment == segment)
     }
 
+    /// The connection whose queue holds the most frames.
+    pub(super) fn largest_queue(&self) -> Option<ConnId> {
+        let queues = self.lanes.iter().zip(0u32..).filter(|(lanes, _)| lanes.open && !lanes.queue.is_empty());
+        let largest = queues.max_by_key(|(lanes, _)| lanes.queue.count());
+        largest.map(|(lanes, slot)| ConnId { slot, generation: lanes.generation })
+    }
+
+    /// Bounds the frames that wait in all.
+    #[cfg(test)]
+    pub(super) fn set_queued_frames_max(&mut self, frames_max: usize) {
+        self.pool = FrameQueuePool::with_frames_max(frames_max);
+    }
+
     /// Slots that have ever been in use.
     pub(super) fn slot_count(&self) -> u32 {
         u32::try_from(self.lanes.len()).expect("slots are u32")
@@ -492,6 +542,15 @@ impl Lanes {
 }
 
 impl Replies {
+    /// Drops what is sent once that is the larger part, so that a lane that never runs dry doesn't grow for ever, and
+    /// each byte is moved at most once.
+    fn forget_sent(&mut self) {
+        if self.sent > self.frames.len() - self.sent {
+            self.frames.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
     /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.
     fn transmit(&mut self, out: &mut [u8], out_is_empty: bool, started: &mut Option<Box<Started>>) -> usize {
         let waiting = &self.frames[self.sent..];

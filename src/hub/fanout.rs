@@ -4,7 +4,7 @@
 //! is closed while lists of listeners are walked.
 
 use crate::limits;
-use crate::model::channel::{DeliveryClass, Interval, TopicKey};
+use crate::model::channel::{DeliveryClass, TopicKey};
 use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 use crate::ws::close::CloseCode;
 
@@ -83,46 +83,61 @@ impl Hub {
         assert_eq!(seq, topic.seq.next(), "a topic's events come in sequence");
         topic.seq = seq;
         topic.change_id = change_id;
-        if !topic.watchers.is_empty() {
-            topic.value.clear();
-            topic.value.extend_from_slice(frame);
-            topic.value_seq = Some(seq);
-            self.tell_watchers(at);
+        let (has_stale, has_followers) = (!topic.stale.is_empty(), !topic.followers.is_empty());
+        if has_stale {
+            self.tell_stale(at, frame);
         }
-        if !self.topics.topic(at).followers.is_empty() {
+        if has_followers {
             self.deliver(at, frame);
         }
-        self.capture_for_stale(at);
     }
 
-    fn tell_watchers(&mut self, at: u32) {
-        let topic = &self.topics.topics[at as usize];
-        let mut conflated = 0;
-        for watcher in &topic.watchers {
-            let entry = &mut self.topics.subscriptions[watcher.subscription as usize];
-            if entry.listed {
-                conflated += 1;
+    /// Those who are owed a value are owed a newer one.
+    fn tell_stale(&mut self, at: u32, frame: &[u8]) {
+        let topic = &mut self.topics.topics[at as usize];
+        let is_told = match topic.kind {
+            TopicKind::Value | TopicKind::Events => {
+                topic.value.clear();
+                topic.value.extend_from_slice(frame);
+                topic.value_seq = Some(topic.seq);
+                true
+            }
+            // What an interval's book says at its boundary has to be kept now; a raw book can be told at any time.
+            TopicKind::Book => topic.is_raw() || self.refresh_value(at),
+        };
+        if !is_told {
+            return;
+        }
+        for stale in &self.topics.topics[at as usize].stale {
+            if self.topics.subscriptions[stale.subscription as usize].listed {
+                self.counters.events_conflated_total += 1;
             } else {
-                self.egress.list_value(&mut self.topics.subscriptions, watcher.slot, watcher.subscription);
+                self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
             }
         }
-        self.counters.values_conflated_total += conflated;
     }
 
     /// Queues a frame for all who follow the topic.
     fn deliver(&mut self, at: u32, frame: &[u8]) {
         let Some(logged) = self.log_frame(frame) else { return };
         let topic = &self.topics.topics[at as usize];
-        let conflates = topic.kind == TopicKind::Book;
         let count = u32::try_from(topic.followers.len()).expect("bounded by the connections of a shard");
         self.egress.log.retain(logged.segment, count);
         let mut delivered = 0;
         for follower in &topic.followers {
-            let overflow = match self.egress.push_frame(follower.slot, logged) {
+            let mut pushed = self.egress.push_frame(follower.slot, logged);
+            while pushed.is_err() {
+                // The pool is full: the one that holds the most of it makes room, not the one that came too late.
+                let Some(largest) = self.egress.largest_queue() else { break };
+                self.egress.discard_data(largest.slot);
+                self.overflowed.push((largest, Overflow::Log));
+                pushed = self.egress.push_frame(follower.slot, logged);
+            }
+            let overflow = match pushed {
                 Ok(queued_bytes) => {
                     delivered += 1;
                     match follower.class {
-                        DeliveryClass::Latest if conflates && queued_bytes > limits::BOOK_CONFLATE_BYTES => {
+                        DeliveryClass::Latest if queued_bytes > limits::CONFLATE_BYTES => {
                             self.outrun.push(follower.subscription);
                             continue;
                         }
@@ -144,8 +159,8 @@ impl Hub {
         }
         self.counters.deliveries_total += delivered;
         while let Some(subscription) = self.outrun.pop() {
+            // It has this event; the next one finds it stale.
             self.topics.make_stale(subscription);
-            self.list_if_told(subscription);
         }
     }
 
@@ -160,33 +175,9 @@ impl Hub {
                         .collect::<Vec<_>>();
                     assert!(!pinning.is_empty(), "a pinned segment is at the front of some queue");
                     for slot in pinning {
-                        self.counters.log_pinners_closed_total += 1;
                         self.overflow_now(slot);
                     }
                 }
-            }
-        }
-    }
-
-    /// Keeps what an interval's book says at its boundary for those who wait for it.
-    fn capture_for_stale(&mut self, at: u32) {
-        let topic = &self.topics.topics[at as usize];
-        if topic.stale.is_empty() || topic.kind != TopicKind::Book {
-            return;
-        }
-        let raw = match topic.key {
-            TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
-            TopicKey::Client(_) => false,
-        };
-        if raw || !self.refresh_value(at) {
-            return;
-        }
-        for place in 0..self.topics.topics[at as usize].stale.len() {
-            let stale = self.topics.topics[at as usize].stale[place];
-            if !self.topics.subscriptions[stale.subscription as usize].listed {
-                self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
-            } else {
-                self.counters.deltas_conflated_total += 1;
             }
         }
     }
@@ -224,11 +215,11 @@ impl Hub {
 
     /// A frame that one subscription missed.
     fn on_replayed(&mut self, ticket: super::batch::Ticket, seq: Seq, frame: &[u8]) {
-        let Some(join) = self.joins.peek(ticket) else { return };
+        let Some(join) = self.joins.peek(ticket).filter(|join| !self.is_premature(join)) else { return };
         let (topic, subscription, conn) = (join.topic, join.subscription, join.conn);
         match subscription {
             Some(subscription) => {
-                if self.is_joining(subscription, conn, topic) {
+                if self.is_joining(subscription, ticket) {
                     self.deliver_to_one(conn, frame);
                 }
             }
@@ -245,11 +236,15 @@ impl Hub {
     }
 
     fn deliver_to_one(&mut self, conn: ConnId, frame: &[u8]) {
-        let Some(logged) = self.log_frame(frame) else { return };
-        if self.session(conn).is_none_or(|session| !session.is_open()) {
+        if self.session(conn).is_none_or(|session| !session.is_open())
+            || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
+        {
+            // Gone, or about to be closed: the log is not filled for it.
             return;
         }
+        let Some(logged) = self.log_frame(frame) else { return };
         self.egress.log.retain(logged.segment, 1);
+        self.egress.allow(conn.slot, logged.len);
         match self.egress.push_frame(conn.slot, logged) {
             Ok(queued_bytes) => {
                 self.counters.deliveries_total += 1;
@@ -267,16 +262,7 @@ impl Hub {
     /// A home says that batches of its were lost: each topic of its is joined again from where it stands.
     fn on_gap(&mut self, from: HomeId) {
         self.counters.gaps_total += 1;
-        let topics: Vec<u32> = self
-            .topics
-            .topics
-            .iter()
-            .filter(|(_, topic)| topic.home == from)
-            .map(|(at, _)| super::topics::narrow(at))
-            .collect();
-        for at in topics {
-            self.rejoin(at);
-        }
+        self.rejoin(from);
     }
 
     /// Closes those who could not be told.
@@ -307,9 +293,11 @@ impl Hub {
         self.overflowed.push((conn, Overflow::Log));
     }
 
-    pub(super) fn is_joining(&self, subscription: u32, conn: ConnId, topic: u32) -> bool {
-        self.topics.subscriptions.get(subscription as usize).is_some_and(|entry| {
-            entry.conn == conn && entry.topic == topic && entry.state == SubscriptionState::Joining
-        })
+    /// Whether a subscription still waits for the answer to this very question.
+    pub(super) fn is_joining(&self, subscription: u32, ticket: super::batch::Ticket) -> bool {
+        self.topics
+            .subscriptions
+            .get(subscription as usize)
+            .is_some_and(|entry| entry.join == Some(ticket) && entry.state == SubscriptionState::Joining)
     }
 }

@@ -41,8 +41,8 @@ impl FrameQueue {
         self.count == 0
     }
 
-    #[cfg(test)]
-    fn count(&self) -> u32 {
+    #[must_use]
+    pub(super) fn count(&self) -> u32 {
         self.count
     }
 }
@@ -66,7 +66,7 @@ impl Default for FrameQueuePool {
 }
 
 impl FrameQueuePool {
-    fn with_frames_max(frames_max: usize) -> FrameQueuePool {
+    pub(super) fn with_frames_max(frames_max: usize) -> FrameQueuePool {
         FrameQueuePool { chunks: Vec::new(), free: NONE, in_use: 0, chunks_max: frames_max / CHUNK_FRAMES }
     }
 

@@ -39,6 +39,12 @@ impl History {
         self.bytes.extend(frame);
     }
 
+    /// Bytes of the frames that are kept.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether all events after `seq` are here.
     #[must_use]
     pub fn reaches(&self, seq: Seq) -> bool {
@@ -76,6 +82,7 @@ impl History {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 mod tests {
     use proptest::prelude::*;
 

@@ -63,6 +63,9 @@ pub struct Home {
     /// The newest epoch given, so that the next is later even within one millisecond.
     newest_epoch: Epoch,
     swept: usize,
+    /// Of all topics' histories, and its bound.
+    history_bytes: usize,
+    history_bytes_max: usize,
     pub counters: HomeCounters,
 }
 
@@ -77,6 +80,8 @@ impl Home {
             by_key: HashMap::default(),
             newest_epoch: Epoch(0),
             swept: 0,
+            history_bytes: 0,
+            history_bytes_max: limits::HISTORY_BYTES_PER_HOME_MAX,
             counters: HomeCounters::default(),
         }
     }
@@ -161,18 +166,23 @@ impl Home {
         now: Now,
     ) {
         let id = self.id(slot);
-        let limits = self.limits;
+        let held_bytes = self.topic(slot).history.held_bytes();
+        let elsewhere_bytes = self.history_bytes - held_bytes;
+        let room_bytes = self.history_bytes_max.saturating_sub(elsewhere_bytes);
+        let limits = HistoryLimits { bytes_max: self.limits.bytes_max.min(room_bytes), ..self.limits };
         let topic = self.topic_mut(slot);
         let seq = topic.seq.next();
         topic.seq = seq;
         topic.change_id = change_id;
         topic.history.push(seq, out.slice(frame), limits);
+        let kept_bytes = topic.history.held_bytes();
         if topic.listeners.is_empty() {
             topic.unheard_since_ns = now.mono_ns;
         } else {
             out.records.push(Record::Frame { topic: id, seq, change_id, frame });
             out.audience = HomeSet(out.audience.0 | topic.listeners.0);
         }
+        self.history_bytes = elsewhere_bytes + kept_bytes;
         self.counters.events_stamped_total += 1;
         self.counters.frames_encoded_total += 1;
     }
@@ -191,7 +201,11 @@ impl Home {
         topic.listeners.insert(from);
         let outcome = match resume {
             None => JoinOutcome::Fresh,
-            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq) => {
+            Some(place)
+                if place.epoch == topic.epoch
+                    && topic.history.reaches(place.seq)
+                    && out.bytes.len() < limits::REPLAY_BATCH_BYTES_MAX =>
+            {
                 topic.history.replay(place.seq, out, |out, seq, frame| {
                     out.records.push(Record::Replayed { to: from, ticket, seq, frame });
                 });
@@ -253,6 +267,7 @@ impl Home {
             let unheard_ns = now.mono_ns.saturating_sub(topic.unheard_since_ns);
             if topic.listeners.is_empty() && unheard_ns >= limits::TOPIC_LINGER_NS {
                 let key = topic.key;
+                self.history_bytes -= topic.history.held_bytes();
                 place.topic = None;
                 place.generation = place.generation.wrapping_add(1);
                 self.by_key.remove(&key);
@@ -275,5 +290,38 @@ impl Home {
 
     fn topic_mut(&mut self, slot: HomeTopicSlot) -> &mut HomeTopic {
         self.places[slot.0 as usize].topic.as_mut().expect("a slot is handed out for a topic that exists")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::channel::TopicName;
+
+    const NOW: Now = Now { mono_ns: 0, unix_ns: 0 };
+
+    #[test]
+    fn all_histories_together_stay_within_their_bound() {
+        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 100, bytes_max: 10_000 });
+        home.history_bytes_max = 25_000;
+        let mut out = Batch::default();
+        for round in 0..50 {
+            for number in 0..10 {
+                let name = TopicName::parse(format!("t{number}").as_bytes()).unwrap();
+                let slot = home.intern(TopicKey::Client(name), NOW).unwrap();
+                let frame = out.push_bytes(&[round; 300]);
+                home.publish(slot, Seq(0), frame, &mut out, NOW);
+                let held: usize = home
+                    .places
+                    .iter()
+                    .filter_map(|place| place.topic.as_ref())
+                    .map(|topic| topic.history.held_bytes())
+                    .sum();
+                assert!(held == home.history_bytes && held <= 25_000);
+            }
+        }
+        let later = NOW.plus_ns(limits::TOPIC_LINGER_NS);
+        home.sweep(later, |_| {});
+        assert_eq!((home.topic_count(), home.history_bytes), (0, 0));
     }
 }

@@ -7,8 +7,8 @@
 //! written. `now` never goes back.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
-//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `publish`, `fanout`,
-//! `transmit`.
+//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,
+//! `fanout`, `transmit`.
 
 pub mod batch;
 mod cache;
@@ -35,11 +35,13 @@ mod text_frame;
 mod timers;
 mod topics;
 mod transmit;
+mod unsubscribe;
 
 use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
@@ -155,6 +157,8 @@ pub struct Hub {
     outrun: Vec<u32>,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
+    /// When topics that nobody listens to are looked for next.
+    sweep_due_ns: u64,
     now: Now,
     counters: HubCounters,
 }
@@ -185,6 +189,7 @@ impl Hub {
             overflowed: Vec::new(),
             outrun: Vec::new(),
             scratch: Vec::new(),
+            sweep_due_ns: now.mono_ns,
             now,
             counters: HubCounters::default(),
         }
@@ -193,6 +198,12 @@ impl Hub {
     #[must_use]
     pub fn counters(&self) -> HubCounters {
         self.counters
+    }
+
+    /// Messages put into queues, one per subscriber.
+    #[must_use]
+    pub fn deliveries_total(&self) -> u64 {
+        self.counters.deliveries_total
     }
 
     #[must_use]
@@ -222,6 +233,7 @@ impl Hub {
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
+                self.outbox.recycle(commands);
             } else if let Some(data) = self.outbox.seal_data() {
                 if data.audience.contains(self.me) {
                     self.apply_batch(self.me, &data);
@@ -232,6 +244,11 @@ impl Hub {
         }
         self.outbox.seal_commands();
         self.settle_overflows();
+        if now.mono_ns >= self.sweep_due_ns {
+            // Here and not with the timers: a hub whose clients are quiet has few of those.
+            self.sweep_due_ns = now.mono_ns + limits::WHEEL_SLOT_NS;
+            self.home.sweep(now, |_| {});
+        }
     }
 
     /// The next batch to carry to other homes. Its `to` never holds this one.

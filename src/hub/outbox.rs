@@ -47,6 +47,11 @@ impl Outbox {
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
+    /// Takes a batch that was applied here back for reuse.
+    pub(super) fn recycle(&mut self, batch: Arc<Batch>) {
+        self.pool.sealed(batch);
+    }
+
     /// Takes the commands for one peer without sending them: those of a home to itself.
     pub(super) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
         self.commands[to.index()].take()
@@ -56,6 +61,8 @@ impl Outbox {
     /// was said.
     pub(super) fn seal_data(&mut self) -> Option<Arc<Batch>> {
         if self.data.is_empty() {
+            // Frames that were encoded for a history only: nobody listens.
+            self.data().clear();
             return None;
         }
         let batch = std::mem::replace(&mut self.data, self.pool.take());
@@ -79,9 +86,19 @@ impl Outbox {
         }
     }
 
-    /// The next batch to carry.
+    /// The next batch to carry. One that was sealed before a peer was found to lag is not for that peer any more: it
+    /// would come after a hole.
     pub(super) fn poll(&mut self) -> Option<Outgoing> {
-        self.outgoing.pop_front()
+        loop {
+            let mut outgoing = self.outgoing.pop_front()?;
+            match outgoing.lane {
+                MeshLane::Data => outgoing.to = HomeSet(outgoing.to.0 & !self.lagging.0),
+                MeshLane::Commands => {}
+            }
+            if !outgoing.to.is_empty() {
+                return Some(outgoing);
+            }
+        }
     }
 
     /// The data queue to `peer` was full: what was for it is lost, and so is all until [`Outbox::recover`].
@@ -117,4 +134,27 @@ impl Default for Outbox {
 
 fn unshared(batch: &mut Arc<Batch>) -> &mut Batch {
     Arc::get_mut(batch).expect("a batch is shared only after it was sealed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::TopicId;
+
+    #[test]
+    fn a_batch_sealed_before_its_peer_lagged_is_not_for_it_any_more() {
+        let mut outbox = Outbox::new();
+        let topic = TopicId { home: HomeId(0), slot: 0, generation: 0 };
+        for _ in 0..2 {
+            let data = outbox.data();
+            data.records.push(Record::Leave { topic });
+            data.audience.insert(HomeId(1));
+            assert!(outbox.seal_data().is_some());
+        }
+        assert!(outbox.poll().is_some());
+        outbox.lag(HomeId(1));
+        assert!(outbox.poll().is_none());
+        outbox.recover(HomeId(1), |_| {});
+        assert!(outbox.poll().is_some());
+    }
 }

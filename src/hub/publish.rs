@@ -9,14 +9,14 @@ use crate::model::ids::{HomeId, Position, Seq, TopicId};
 
 use super::batch::{PublishRefusal, Record, Ticket};
 use super::home::HomeTopicSlot;
-use super::requests::ReplyTo;
+use super::requests::{KeptReplyTo, ReplyTo};
 use super::text_frame::append_text_frame;
 use super::{Hub, Publishing};
 
 /// A message on its way to another shard, its topic's home.
 #[derive(Debug)]
 pub(super) struct PendingPublish {
-    reply_to: ReplyTo,
+    reply_to: KeptReplyTo,
     name: TopicName,
 }
 
@@ -24,7 +24,7 @@ const TOPIC_PREFIX: &[u8] = b"topic.";
 
 impl Hub {
     /// `topic/publish`.
-    pub(super) fn publish(&mut self, reply_to: ReplyTo, topic: &str, data: &[u8]) {
+    pub(super) fn publish(&mut self, reply_to: ReplyTo<'_>, topic: &str, data: &[u8]) {
         if self.config.publishing == Publishing::Nobody {
             return self.reply_error(&reply_to, Failure::FORBIDDEN.because("publishing is turned off"));
         }
@@ -54,7 +54,7 @@ impl Hub {
                 .reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
         }
         session.requests_pending += 1;
-        let ticket = self.publishes.issue(PendingPublish { reply_to, name });
+        let ticket = self.publishes.issue(PendingPublish { reply_to: reply_to.keep(), name });
         let batch = self.outbox.command(home);
         let data = batch.push_bytes(data);
         batch.records.push(Record::Publish { ticket, name, topic: known, data });
@@ -80,6 +80,7 @@ impl Hub {
         outcome: Result<(TopicId, Position), PublishRefusal>,
     ) {
         let Some(PendingPublish { reply_to, name }) = self.publishes.redeem(ticket) else { return };
+        let reply_to = reply_to.get();
         if let Some(session) = self.session(reply_to.conn) {
             session.requests_pending -= 1;
         }
@@ -128,7 +129,7 @@ impl Hub {
         HomeId(u8::try_from(shard).expect("less than the number of shards"))
     }
 
-    fn remember(&mut self, reply_to: &ReplyTo, name: TopicName, known: Option<TopicId>, id: TopicId) {
+    fn remember(&mut self, reply_to: &ReplyTo<'_>, name: TopicName, known: Option<TopicId>, id: TopicId) {
         if known == Some(id) {
             return;
         }

@@ -5,9 +5,11 @@
 use crate::dialect::json_rpc::{
     self, BatchReply, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps,
 };
+use crate::limits;
 use crate::model::ids::{ConnId, InstrumentId};
 use crate::model::instrument::{InstrumentKind, Symbol};
 use crate::model::time::Now;
+use crate::ws::close::CloseCode;
 
 use super::Hub;
 use super::batch::Ticket;
@@ -16,38 +18,49 @@ use super::text_frame::replace_with_text_frame;
 
 /// Where a reply goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReplyTo {
+pub(super) struct ReplyTo<'i> {
     pub(super) conn: ConnId,
     /// `None` for a notification.
-    id: Option<ReplyId>,
+    id: Option<Id<'i>>,
     batch: Option<Ticket>,
     received: Now,
 }
 
-/// A request's id while its reply waits.
-#[derive(Clone, Copy)]
-struct ReplyId {
+/// Where a reply goes that has to wait.
+#[derive(Debug)]
+pub(super) struct KeptReplyTo {
+    pub(super) conn: ConnId,
+    id: Option<KeptId>,
+    batch: Option<Ticket>,
+    received: Now,
+}
+
+/// A request's id while its reply waits; inline, so that waiting takes no allocation.
+#[derive(Debug)]
+struct KeptId {
     bytes: [u8; json_rpc::ID_BYTES_MAX],
     len: u8,
 }
 
-impl std::fmt::Debug for ReplyId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_id().as_str())
+impl ReplyTo<'_> {
+    pub(super) fn keep(self) -> KeptReplyTo {
+        let id = self.id.map(|id| {
+            let text = id.as_str().as_bytes();
+            let mut bytes = [0; json_rpc::ID_BYTES_MAX];
+            bytes[..text.len()].copy_from_slice(text);
+            KeptId { bytes, len: u8::try_from(text.len()).expect("an id is at most 128 bytes") }
+        });
+        KeptReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
     }
 }
 
-impl ReplyId {
-    fn new(id: Id<'_>) -> ReplyId {
-        let text = id.as_str().as_bytes();
-        let mut bytes = [0; json_rpc::ID_BYTES_MAX];
-        bytes[..text.len()].copy_from_slice(text);
-        ReplyId { bytes, len: u8::try_from(text.len()).expect("an id is at most 128 bytes") }
-    }
-
-    fn as_id(&self) -> Id<'_> {
-        let text = &self.bytes[..usize::from(self.len)];
-        Id::echo(std::str::from_utf8(text).expect("an id was text when it came"))
+impl KeptReplyTo {
+    pub(super) fn get(&self) -> ReplyTo<'_> {
+        let id = self.id.as_ref().map(|id| {
+            let text = &id.bytes[..usize::from(id.len)];
+            Id::echo(std::str::from_utf8(text).expect("an id was text when it came"))
+        });
+        ReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
     }
 }
 
@@ -75,11 +88,14 @@ impl Hub {
                 };
                 let batch = self.batches.issue(pending);
                 for request in requests {
+                    if self.batches.peek(batch).is_none() {
+                        break;
+                    }
                     self.handle_request(conn, request, Some(batch));
                 }
             }
             Incoming::Invalid(failure) => {
-                let id = Some(ReplyId::new(Id::NULL));
+                let id = Some(Id::NULL);
                 let reply_to = ReplyTo { conn, id, batch: None, received: self.now };
                 self.reply_error(&reply_to, failure);
             }
@@ -88,14 +104,14 @@ impl Hub {
 
     fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
         self.counters.requests_total += 1;
-        let reply_to = ReplyTo { conn, id: parsed.id.map(ReplyId::new), batch, received: self.now };
+        let reply_to = ReplyTo { conn, id: parsed.id, batch, received: self.now };
         match parsed.call {
             Ok(method) => self.call(reply_to, method),
             Err(failure) => self.reply_error(&reply_to, failure),
         }
     }
 
-    fn call(&mut self, reply_to: ReplyTo, method: Method<'_>) {
+    fn call(&mut self, reply_to: ReplyTo<'_>, method: Method<'_>) {
         match method {
             Method::Test { expected_result } => match expected_result.as_deref() {
                 Some("exception") => self.reply_error(&reply_to, Failure::EXCEPTION),
@@ -162,7 +178,7 @@ impl Hub {
         }
     }
 
-    fn reply_currencies(&mut self, reply_to: &ReplyTo) {
+    fn reply_currencies(&mut self, reply_to: &ReplyTo<'_>) {
         let mut currencies: Vec<Symbol> = self
             .cache
             .instruments()
@@ -175,7 +191,7 @@ impl Hub {
 
     fn reply_instruments(
         &mut self,
-        reply_to: &ReplyTo,
+        reply_to: &ReplyTo<'_>,
         currency: Option<&str>,
         kind: Option<InstrumentKind>,
         expiry: json_rpc::Expiry,
@@ -201,7 +217,7 @@ impl Hub {
         self.cache = cache;
     }
 
-    fn reply_last_trades(&mut self, reply_to: &ReplyTo, params: &LastTradesParams<'_>) {
+    fn reply_last_trades(&mut self, reply_to: &ReplyTo<'_>, params: &LastTradesParams<'_>) {
         self.reply_state(reply_to, &params.instrument_name, |out, _, state| {
             json_rpc::write_last_trades(out, state, params);
         });
@@ -210,7 +226,7 @@ impl Hub {
     /// A reply from the state of one instrument.
     fn reply_state(
         &mut self,
-        reply_to: &ReplyTo,
+        reply_to: &ReplyTo<'_>,
         instrument_name: &str,
         write: impl FnOnce(&mut Vec<u8>, InstrumentId, &crate::model::market::InstrumentState),
     ) {
@@ -222,7 +238,7 @@ impl Hub {
     }
 
     /// Sends a result.
-    pub(super) fn reply_with(&mut self, reply_to: &ReplyTo, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn reply_with(&mut self, reply_to: &ReplyTo<'_>, write: impl FnOnce(&mut Vec<u8>)) {
         self.reply(reply_to, |out, id, stamps| {
             json_rpc::open_result(out, id);
             write(out);
@@ -231,12 +247,12 @@ impl Hub {
     }
 
     /// Sends an error.
-    pub(super) fn reply_error(&mut self, reply_to: &ReplyTo, failure: Failure) {
+    pub(super) fn reply_error(&mut self, reply_to: &ReplyTo<'_>, failure: Failure) {
         self.counters.requests_failed_total += 1;
         self.reply(reply_to, |out, id, stamps| json_rpc::write_error(out, id, failure, stamps));
     }
 
-    fn reply(&mut self, reply_to: &ReplyTo, write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps)) {
+    fn reply(&mut self, reply_to: &ReplyTo<'_>, write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps)) {
         // A connection that is gone still ends its share of a batch.
         let precision = self.session(reply_to.conn).map(|session| session.precision).unwrap_or_default();
         let stamps =
@@ -244,24 +260,37 @@ impl Hub {
         if let Some(batch) = reply_to.batch {
             return self.reply_in_batch(reply_to, batch, stamps, write);
         }
-        let Some(id) = &reply_to.id else { return };
+        let Some(id) = reply_to.id else { return };
         let mut frame = std::mem::take(&mut self.scratch);
-        replace_with_text_frame(&mut frame, |out| write(out, id.as_id(), stamps));
+        replace_with_text_frame(&mut frame, |out| write(out, id, stamps));
         self.queue_reply(reply_to.conn, &frame);
         self.scratch = frame;
     }
 
     fn reply_in_batch(
         &mut self,
-        reply_to: &ReplyTo,
+        reply_to: &ReplyTo<'_>,
         batch: Ticket,
         stamps: Stamps,
         write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps),
     ) {
         let Some(pending) = self.batches.peek_mut(batch) else { return };
-        if let Some(id) = &reply_to.id {
+        if let Some(id) = reply_to.id {
             pending.reply.open_entry(&mut pending.text);
-            write(&mut pending.text, id.as_id(), stamps);
+            write(&mut pending.text, id, stamps);
+        }
+        if pending.text.len() > limits::REPLY_BYTES_MAX {
+            // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
+            self.batches.redeem(batch);
+            self.counters.replies_overflowed_total += 1;
+            if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {
+                self.begin_close(
+                    reply_to.conn,
+                    CloseCode::MESSAGE_TOO_BIG,
+                    "the replies of a batch exceed the limit",
+                );
+            }
+            return;
         }
         pending.outstanding -= 1;
         if pending.outstanding > 0 {

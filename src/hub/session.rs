@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) published_to: Option<Box<(TopicName, TopicId)>>,
     /// Of the connection's entry in the timer wheel.
     pub(super) deadline_token: u32,
+    /// When that entry comes due; `None` while there is none.
+    pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
     /// When the unanswered ping was sent.
@@ -56,8 +58,12 @@ pub(super) struct Session {
     /// When the send that is under way was handed out.
     pub(super) write_begun_ns: Option<u64>,
     pub(super) requests_pending: u16,
+    /// Questions to homes that its subscribes wait for.
+    pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
 }
+
+const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
 
 impl Session {
     pub(super) fn new(conn: ConnId, receiver: Receiver, now: Now) -> Session {
@@ -70,12 +76,14 @@ impl Session {
             patterns: Vec::new(),
             published_to: None,
             deadline_token: 0,
+            armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,
             pinged_ns: None,
             heartbeat: None,
             write_begun_ns: None,
             requests_pending: 0,
+            joins_pending: 0,
             reading_paused: false,
         }
     }

@@ -1,18 +1,22 @@
-//! Subscribing and unsubscribing: from channels to topics, through the topic's home where it must be. PURE.
+//! Subscribing: from channels to topics, through the topic's home where it must be. PURE.
 //! Home: one shard.
 //!
 //! A topic that the shard already listens to is joined here and now; else, and to resume, its home is asked and answers
 //! in the stream of events. Until then the connection's data is held, so that the reply comes before what it announces.
 
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
+
 use crate::dialect::json_rpc::{self, Failure, Recovery, SubscribeParams};
 use crate::limits;
-use crate::model::channel::{Channel, Checksum, DeliveryClass, MarketChannel, TopicKey};
+use crate::model::channel::{Channel, DeliveryClass, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
 use super::Hub;
-use super::batch::{JoinOutcome, Record};
+use super::batch::{JoinOutcome, Record, Ticket};
 use super::fanout::Overflow;
-use super::requests::ReplyTo;
+use super::hasher::FixedHasher;
+use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
@@ -25,15 +29,23 @@ pub(super) struct Join {
     pub(super) subscription: Option<u32>,
     resume: Option<Position>,
     /// The client's request that waits for it.
-    request: Option<super::batch::Ticket>,
+    request: Option<InRequest>,
+}
+
+/// Which part of a client's request waits.
+#[derive(Clone, Copy, Debug)]
+struct InRequest {
+    ticket: Ticket,
     /// The channel's place in the request's list.
     channel: usize,
+    /// Its place in the list of those to be resumed.
+    resumed: Option<usize>,
 }
 
 /// A subscribe that waits for homes.
 #[derive(Debug)]
 pub(super) struct PendingSubscribe {
-    reply_to: ReplyTo,
+    reply_to: KeptReplyTo,
     /// As the client wrote them; emptied where a home refused.
     channels: Vec<String>,
     resumed: Vec<(String, Recovery)>,
@@ -49,65 +61,129 @@ struct Wanted {
     resume: Option<(String, Position)>,
 }
 
+/// What a subscribe asks for, each topic once.
+#[derive(Default)]
+struct Asked {
+    /// As the client wrote them.
+    channels: Vec<String>,
+    wanted: Vec<Wanted>,
+    patterns: Vec<Pattern>,
+    /// What is wanted already, and whether by a `*`.
+    keys: HashSet<(TopicKey, bool), BuildHasherDefault<FixedHasher>>,
+    /// Subscriptions that the connection does not have yet.
+    added: usize,
+}
+
+/// Where a client wants to resume, in order of the channels' names.
+struct ResumePlaces<'p> {
+    places: Vec<(&'p str, Position)>,
+}
+
+impl<'p> ResumePlaces<'p> {
+    fn new(params: &'p SubscribeParams<'_>) -> ResumePlaces<'p> {
+        let mut places: Vec<_> = params.resume.iter().map(|(name, place)| (&**name, *place)).collect();
+        places.sort_by_key(|(name, _)| *name);
+        ResumePlaces { places }
+    }
+
+    fn find(&self, channel: &str) -> Option<(String, Position)> {
+        let at = self.places.partition_point(|(name, _)| *name < channel);
+        let (name, place) = self.places.get(at).filter(|(name, _)| *name == channel)?;
+        Some(((*name).to_owned(), *place))
+    }
+}
+
 impl Hub {
     /// `public/subscribe`.
-    pub(super) fn subscribe(&mut self, reply_to: ReplyTo, params: &SubscribeParams<'_>) {
+    pub(super) fn subscribe(&mut self, reply_to: ReplyTo<'_>, params: &SubscribeParams<'_>) {
         let conn = reply_to.conn;
-        let mut channels = Vec::new();
-        let mut wanted = Vec::new();
-        let mut patterns = Vec::new();
+        let request = match self.judge_subscribe(conn, params) {
+            Ok(request) => request,
+            Err(failure) => return self.reply_error(&reply_to, failure),
+        };
+        self.add_patterns(conn, request.patterns);
+        self.make_subscriptions(reply_to, request.channels, request.wanted, params.class);
+    }
+
+    /// What a subscribe asks for beyond what there is; the bound ends the search, so that a short request can't ask for
+    /// long work.
+    fn judge_subscribe(&mut self, conn: ConnId, params: &SubscribeParams<'_>) -> Result<Asked, Failure> {
+        let resume = ResumePlaces::new(params);
+        let mut asked = Asked::default();
         for text in &params.channels {
             let Some(channel) = Channel::parse(text, params.checksum) else { continue };
-            let place = channels.len();
-            let mut want = |key, by_pattern, resume| {
-                wanted.push(Wanted { key, by_pattern, channel: place, resume });
-            };
             match channel {
-                Channel::Topic(name) => want(TopicKey::Client(name), false, resume_place(params, text)),
+                Channel::Topic(name) => {
+                    self.want(conn, &mut asked, TopicKey::Client(name), false, resume.find(text))?;
+                }
                 Channel::Instrument { instrument, channel } => {
                     let Some(instrument) = self.cache.find(&instrument) else { continue };
-                    want(TopicKey::Market { instrument, channel }, false, resume_place(params, text));
+                    let key = TopicKey::Market { instrument, channel };
+                    self.want(conn, &mut asked, key, false, resume.find(text))?;
+                }
+                Channel::Every { channel } if asked.patterns.iter().any(|known| known.channel == channel) => {
                 }
                 Channel::Every { channel } => {
-                    patterns.push(Pattern { channel, class: params.class });
-                    for (instrument, state) in self.cache.instruments() {
-                        let resume = match params.resume.is_empty() {
-                            true => None,
-                            false => {
-                                let mut name = Vec::new();
-                                channel.write(&mut name, &state.definition.name);
-                                resume_place(params, &String::from_utf8_lossy(&name))
-                            }
-                        };
-                        want(TopicKey::Market { instrument, channel }, true, resume);
+                    asked.patterns.push(Pattern { channel, class: params.class });
+                    let mut name = Vec::new();
+                    let instruments = self.cache.instruments().len();
+                    for number in 0..instruments {
+                        let instrument = InstrumentId(super::topics::narrow(number));
+                        let mut place = None;
+                        if !resume.places.is_empty() {
+                            name.clear();
+                            channel.write(&mut name, &self.cache.state(instrument).definition.name);
+                            place = resume.find(&String::from_utf8_lossy(&name));
+                        }
+                        self.want(conn, &mut asked, TopicKey::Market { instrument, channel }, true, place)?;
                     }
                 }
             }
-            channels.push(text.to_string());
+            asked.channels.push(text.to_string());
         }
-        let held = self.session(conn).map_or(0, |session| session.subscriptions.len());
-        if held + wanted.len() > self.config.subscriptions_max {
-            return self.reply_error(
-                &reply_to,
-                Failure::INVALID_PARAMS.because("too many subscriptions").at("channels"),
-            );
+        let pending = self.session(conn).map_or(0, |session| session.joins_pending as usize);
+        let joins_max = self.config.subscriptions_max.min(limits::JOINS_PENDING_PER_CONNECTION_MAX);
+        if pending + asked.added > joins_max.max(asked.added)
+            || self.joins.entries.len() + asked.added > limits::REQUESTS_PENDING_MAX
+        {
+            return Err(Failure::RETRY);
         }
-        if self.joins.entries.len() + wanted.len() > limits::REQUESTS_PENDING_MAX {
-            return self.reply_error(&reply_to, Failure::RETRY);
+        Ok(asked)
+    }
+
+    fn want(
+        &mut self,
+        conn: ConnId,
+        asked: &mut Asked,
+        key: TopicKey,
+        by_pattern: bool,
+        resume: Option<(String, Position)>,
+    ) -> Result<(), Failure> {
+        if !asked.keys.insert((key, by_pattern)) {
+            return Ok(());
         }
-        self.add_patterns(conn, patterns);
-        self.make_subscriptions(reply_to, channels, wanted, params.class);
+        let held = self.topics.find(&key).and_then(|topic| self.topics.find_subscription(conn, topic));
+        if held.is_none() && !asked.keys.contains(&(key, !by_pattern)) {
+            asked.added += 1;
+            let count = self.session(conn).map_or(0, |session| session.subscriptions.len());
+            if count + asked.added > self.config.subscriptions_max {
+                return Err(Failure::INVALID_PARAMS.because("too many subscriptions").at("channels"));
+            }
+        }
+        asked.wanted.push(Wanted { key, by_pattern, channel: asked.channels.len(), resume });
+        Ok(())
     }
 
     fn make_subscriptions(
         &mut self,
-        reply_to: ReplyTo,
+        reply_to: ReplyTo<'_>,
         channels: Vec<String>,
         wanted: Vec<Wanted>,
         class: Option<DeliveryClass>,
     ) {
         let conn = reply_to.conn;
-        let pending = PendingSubscribe { reply_to, channels, resumed: Vec::new(), outstanding: 1 };
+        let pending =
+            PendingSubscribe { reply_to: reply_to.keep(), channels, resumed: Vec::new(), outstanding: 1 };
         let request = self.subscribes.issue(pending);
         let mut live = Vec::new();
         for want in wanted {
@@ -120,10 +196,13 @@ impl Hub {
                 None if is_live => live.push(subscription),
                 resume => {
                     let place = resume.as_ref().map(|(_, place)| *place);
+                    let mut resumed = None;
                     if let (Some((name, _)), Some(pending)) = (resume, self.subscribes.peek_mut(request)) {
+                        resumed = Some(pending.resumed.len());
                         pending.resumed.push((name, Recovery::Lost));
                     }
-                    self.ask_home(topic, conn, Some(subscription), place, Some(request), want.channel);
+                    let part = InRequest { ticket: request, channel: want.channel, resumed };
+                    self.ask_home(topic, conn, Some(subscription), place, Some(part));
                 }
             }
         }
@@ -182,15 +261,20 @@ impl Hub {
         conn: ConnId,
         subscription: Option<u32>,
         resume: Option<Position>,
-        request: Option<super::batch::Ticket>,
-        channel: usize,
+        request: Option<InRequest>,
     ) {
         let entry = self.topics.topic(topic);
         entry.joins += 1;
         let (key, home) = (entry.key, entry.home);
-        let ticket = self.joins.issue(Join { topic, conn, subscription, resume, request, channel });
+        let ticket = self.joins.issue(Join { topic, conn, subscription, resume, request });
         self.outbox.command(home).records.push(Record::Join { key, ticket, resume });
-        if let Some(pending) = request.and_then(|request| self.subscribes.peek_mut(request)) {
+        if let Some(subscription) = subscription {
+            self.topics.subscription(subscription).join = Some(ticket);
+            if let Some(session) = self.session(conn) {
+                session.joins_pending += 1;
+            }
+        }
+        if let Some(pending) = request.and_then(|part| self.subscribes.peek_mut(part.ticket)) {
             pending.outstanding += 1;
             if let Some(lanes) = self.egress.lanes_of(conn) {
                 lanes.held += 1;
@@ -198,38 +282,58 @@ impl Hub {
         }
     }
 
-    /// Asks a topic's home what was missed since it was last heard, and repeats the questions that it may not have
-    /// been able to answer.
-    pub(super) fn rejoin(&mut self, topic: u32) {
-        let entry = self.topics.topic(topic);
-        let (key, home) = (entry.key, entry.home);
-        if entry.state == TopicState::Live {
+    /// Batches of a home were lost: asks it what each of its topics missed since it was last heard, then repeats the
+    /// questions that it may not have been able to answer. A topic's own question comes before those of its
+    /// subscriptions, so that nobody joins a topic that is not where its home is.
+    pub(super) fn rejoin(&mut self, home: HomeId) {
+        let asked: Vec<Ticket> = self
+            .joins
+            .entries
+            .iter()
+            .map(|(slot, (generation, _))| Ticket {
+                slot: super::topics::narrow(slot),
+                generation: *generation,
+            })
+            .collect();
+        let topics: Vec<u32> = self
+            .topics
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.home == home && topic.state == TopicState::Live)
+            .map(|(at, _)| super::topics::narrow(at))
+            .collect();
+        for topic in topics {
+            let entry = self.topics.topic(topic);
             entry.state = TopicState::Recovering;
             let resume = Some(Position { epoch: entry.epoch, seq: entry.seq });
             let nobody = ConnId { slot: u32::MAX, generation: 0 };
-            self.ask_home(topic, nobody, None, resume, None, 0);
-            let mine = |join: &Join| join.topic == topic && join.subscription.is_some();
-            self.repeat_joins(home, key, mine);
-        } else {
-            self.repeat_joins(home, key, |join| join.topic == topic);
+            self.ask_home(topic, nobody, None, resume, None);
+        }
+        for (whole_topic, ticket) in
+            [true, false].iter().flat_map(|kind| asked.iter().map(move |ticket| (*kind, *ticket)))
+        {
+            self.repeat_join(home, ticket, whole_topic);
         }
     }
 
-    fn repeat_joins(&mut self, home: HomeId, key: TopicKey, which: impl Fn(&Join) -> bool) {
-        let Hub { joins, outbox, topics, .. } = self;
-        for (slot, (generation, join)) in &joins.entries {
-            if which(join) {
-                let ticket =
-                    super::batch::Ticket { slot: super::topics::narrow(slot), generation: *generation };
-                // What a recovering topic has seen since the question was first put is not asked for again.
-                let entry = topics.topic(join.topic);
-                let resume = match join.subscription {
-                    None => Some(Position { epoch: entry.epoch, seq: entry.seq }),
-                    Some(_) => join.resume,
-                };
-                outbox.command(home).records.push(Record::Join { key, ticket, resume });
-            }
+    fn repeat_join(&mut self, home: HomeId, ticket: Ticket, whole_topic: bool) {
+        let Some(join) = self.joins.peek(ticket) else { return };
+        let entry = &self.topics.topics[join.topic as usize];
+        if entry.home != home || join.subscription.is_none() != whole_topic {
+            return;
         }
+        // What a recovering topic has seen since the question was first put is not asked for again.
+        let resume = match join.subscription {
+            None => Some(Position { epoch: entry.epoch, seq: entry.seq }),
+            Some(_) => join.resume,
+        };
+        self.outbox.command(home).records.push(Record::Join { key: entry.key, ticket, resume });
+    }
+
+    /// Whether an answer comes to a subscription of a topic that is still behind: it was put before the gap was known
+    /// and has been put again since, behind the topic's own question.
+    pub(super) fn is_premature(&self, join: &Join) -> bool {
+        join.subscription.is_some() && self.topics.topics[join.topic as usize].state == TopicState::Recovering
     }
 
     /// A home has answered.
@@ -237,8 +341,13 @@ impl Hub {
         let Record::Joined { ticket, topic: id, epoch, seq, change_id, outcome, .. } = *record else {
             return;
         };
+        let Some(join) = self.joins.peek(ticket).filter(|join| !self.is_premature(join)) else { return };
+        let (conn, at) = (join.conn, join.topic);
         let Some(join) = self.joins.redeem(ticket) else { return };
-        let topic = self.topics.topic(join.topic);
+        if let Some(session) = self.session(conn).filter(|_| join.subscription.is_some()) {
+            session.joins_pending -= 1;
+        }
+        let topic = self.topics.topic(at);
         topic.joins -= 1;
         let whole_topic = join.subscription.is_none();
         let starts = match topic.state {
@@ -254,13 +363,19 @@ impl Hub {
             if !gone_on {
                 topic.value_seq = None;
             }
-            self.topics.identify(join.topic, id);
+            if outcome != JoinOutcome::Refused {
+                self.topics.identify(join.topic, id);
+            }
             if whole_topic && !gone_on {
                 self.restart_listeners(join.topic);
+            } else {
+                self.list_stale(join.topic);
             }
         }
+        // Before the subscription ends, and with it perhaps the topic whose name the reply tells.
+        self.settle_request(&join, outcome);
         if let Some(subscription) = join.subscription
-            && self.is_joining(subscription, join.conn, join.topic)
+            && self.is_joining(subscription, ticket)
         {
             if outcome == JoinOutcome::Refused {
                 self.end_subscription(join.conn, subscription);
@@ -268,21 +383,17 @@ impl Hub {
                 self.activate(subscription, outcome);
             }
         }
-        self.settle_request(&join, outcome);
         self.leave_if_unneeded(join.topic);
     }
 
     fn settle_request(&mut self, join: &Join, outcome: JoinOutcome) {
-        let Some(request) = join.request else { return };
-        let name = self.channel_name(join.topic);
+        let Some(InRequest { ticket: request, channel, resumed }) = join.request else { return };
         if let Some(pending) = self.subscribes.peek_mut(request) {
             match outcome {
-                JoinOutcome::Refused => pending.channels[join.channel].clear(),
+                JoinOutcome::Refused => pending.channels[channel].clear(),
                 JoinOutcome::Recovered => {
-                    for (channel, recovery) in &mut pending.resumed {
-                        if channel.as_bytes() == name {
-                            *recovery = Recovery::Recovered;
-                        }
+                    if let Some((_, recovery)) = resumed.and_then(|at| pending.resumed.get_mut(at)) {
+                        *recovery = Recovery::Recovered;
                     }
                 }
                 JoinOutcome::Fresh | JoinOutcome::NotRecovered => {}
@@ -298,14 +409,14 @@ impl Hub {
     }
 
     /// One less to wait for; the last sends the reply.
-    fn end_join(&mut self, request: super::batch::Ticket, count: usize) {
+    fn end_join(&mut self, request: Ticket, count: usize) {
         let Some(pending) = self.subscribes.peek_mut(request) else { return };
         pending.outstanding -= count;
         if pending.outstanding > 0 {
             return;
         }
         let Some(pending) = self.subscribes.redeem(request) else { return };
-        self.reply_with(&pending.reply_to, |out| {
+        self.reply_with(&pending.reply_to.get(), |out| {
             let accepted = pending.channels.iter().map(String::as_str).filter(|channel| !channel.is_empty());
             json_rpc::write_channels(out, accepted);
             if !pending.resumed.is_empty() {
@@ -318,21 +429,13 @@ impl Hub {
     /// The subscription holds from the topic's newest event on.
     fn activate(&mut self, subscription: u32, outcome: JoinOutcome) {
         let Some(entry) = self.topics.subscriptions.get(subscription as usize) else { return };
-        let (topic, class) = (entry.topic, entry.class);
-        let kind = self.topics.topic(topic).kind;
-        let told = outcome == JoinOutcome::Recovered;
-        match (kind, class) {
-            (TopicKind::Value | TopicKind::Events, DeliveryClass::Latest) => {
-                self.topics.watch(subscription);
-                if kind == TopicKind::Value && !told {
-                    self.list_if_told(subscription);
-                }
-            }
-            (TopicKind::Events, DeliveryClass::Lossless) => self.topics.follow(subscription),
-            (TopicKind::Value, DeliveryClass::Lossless) | (TopicKind::Book, _) if told => {
+        let topic = entry.topic;
+        match self.topics.topic(topic).kind {
+            TopicKind::Events => self.topics.follow(subscription),
+            TopicKind::Value | TopicKind::Book if outcome == JoinOutcome::Recovered => {
                 self.topics.follow(subscription);
             }
-            (TopicKind::Value, DeliveryClass::Lossless) | (TopicKind::Book, _) => {
+            TopicKind::Value | TopicKind::Book => {
                 self.topics.make_stale(subscription);
                 self.list_if_told(subscription);
             }
@@ -347,32 +450,37 @@ impl Hub {
             entry.state = SubscriptionState::Joining;
             let conn = entry.conn;
             match (follower.class, kind) {
-                (DeliveryClass::Latest, TopicKind::Book) => {
-                    self.activate(follower.subscription, JoinOutcome::Fresh)
+                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Book) => {
+                    self.activate(follower.subscription, JoinOutcome::Fresh);
                 }
-                (DeliveryClass::Latest, TopicKind::Value | TopicKind::Events)
-                | (DeliveryClass::Lossless, _) => {
+                // Its sequence shows the client what it was spared.
+                (DeliveryClass::Latest, TopicKind::Events) => self.topics.follow(follower.subscription),
+                (DeliveryClass::Lossless, _) => {
                     self.topics.follow(follower.subscription);
                     self.overflowed.push((conn, Overflow::Gap));
                 }
             }
         }
-        for watcher in self.topics.topic(topic).watchers.clone() {
-            self.list_if_told(watcher.subscription);
-        }
-        for stale in self.topics.topic(topic).stale.clone() {
+        self.list_stale(topic);
+    }
+
+    /// Those who are owed a value and could not be told it during a gap.
+    fn list_stale(&mut self, topic: u32) {
+        for place in 0..self.topics.topic(topic).stale.len() {
+            let stale = self.topics.topic(topic).stale[place];
             self.list_if_told(stale.subscription);
         }
     }
 
     fn add_patterns(&mut self, conn: ConnId, patterns: Vec<Pattern>) {
         let Some(session) = self.session(conn) else { return };
+        let had_some = !session.patterns.is_empty();
         for pattern in patterns {
             if !session.patterns.iter().any(|known| known.channel == pattern.channel) {
                 session.patterns.push(pattern);
             }
         }
-        if !session.patterns.is_empty() && !self.pattern_sessions.contains(&conn) {
+        if !had_some && !session.patterns.is_empty() {
             self.pattern_sessions.push(conn);
         }
     }
@@ -391,124 +499,10 @@ impl Hub {
                     if self.topics.topic(topic).state == TopicState::Live {
                         self.activate(subscription, JoinOutcome::Fresh);
                     } else {
-                        self.ask_home(topic, conn, Some(subscription), None, None, 0);
+                        self.ask_home(topic, conn, Some(subscription), None, None);
                     }
                 }
             }
         }
     }
-
-    /// `public/unsubscribe`.
-    pub(super) fn unsubscribe(&mut self, reply_to: &ReplyTo, channels: &[std::borrow::Cow<'_, str>]) {
-        let conn = reply_to.conn;
-        let mut ended = Vec::new();
-        for text in channels {
-            let mut known = false;
-            for checksum in [Checksum::Absent, Checksum::Crc32] {
-                known |= match Channel::parse(text, checksum) {
-                    None => false,
-                    Some(Channel::Topic(name)) => self.end_named(conn, &TopicKey::Client(name)),
-                    Some(Channel::Instrument { instrument, channel }) => {
-                        let instrument = self.cache.find(&instrument);
-                        instrument.is_some_and(|instrument| {
-                            self.end_named(conn, &TopicKey::Market { instrument, channel })
-                        })
-                    }
-                    Some(Channel::Every { channel }) => self.end_pattern(conn, channel),
-                };
-            }
-            if known {
-                ended.push(text.as_ref());
-            }
-        }
-        self.reply_with(reply_to, |out| json_rpc::write_channels(out, ended.iter().copied()));
-    }
-
-    fn end_named(&mut self, conn: ConnId, key: &TopicKey) -> bool {
-        let Some(topic) = self.topics.find(key) else { return false };
-        let Some(subscription) = self.topics.find_subscription(conn, topic) else { return false };
-        let entry = self.topics.subscription(subscription);
-        let known = std::mem::replace(&mut entry.named, false);
-        if !entry.by_pattern {
-            self.end_subscription(conn, subscription);
-        }
-        known
-    }
-
-    fn end_pattern(&mut self, conn: ConnId, channel: MarketChannel) -> bool {
-        let Some(session) = self.session(conn) else { return false };
-        let before = session.patterns.len();
-        session.patterns.retain(|pattern| pattern.channel != channel);
-        let known = session.patterns.len() < before;
-        if known {
-            for subscription in session.subscriptions.clone() {
-                let entry = self.topics.subscription(subscription);
-                let (topic, named, by_pattern) = (entry.topic, entry.named, entry.by_pattern);
-                let key = self.topics.topic(topic).key;
-                if by_pattern && matches!(key, TopicKey::Market { channel: of, .. } if of == channel) {
-                    self.topics.subscription(subscription).by_pattern = false;
-                    if !named {
-                        self.end_subscription(conn, subscription);
-                    }
-                }
-            }
-        }
-        known
-    }
-
-    /// Ends all subscriptions of a connection.
-    pub(super) fn unsubscribe_all(&mut self, conn: ConnId) {
-        let Some(session) = self.session(conn) else { return };
-        session.patterns.clear();
-        for subscription in std::mem::take(&mut session.subscriptions) {
-            self.drop_subscription(conn, subscription);
-        }
-        self.pattern_sessions.retain(|known| *known != conn);
-    }
-
-    fn end_subscription(&mut self, conn: ConnId, subscription: u32) {
-        if let Some(session) = self.session(conn) {
-            session.subscriptions.retain(|known| *known != subscription);
-        }
-        self.drop_subscription(conn, subscription);
-    }
-
-    fn drop_subscription(&mut self, conn: ConnId, subscription: u32) {
-        let entry = self.topics.subscription(subscription);
-        let topic = entry.topic;
-        if entry.listed {
-            self.egress.unlist(&mut self.topics.subscriptions, conn.slot, subscription);
-        }
-        self.topics.unsubscribe(subscription);
-        self.leave_if_unneeded(topic);
-    }
-
-    fn leave_if_unneeded(&mut self, topic: u32) {
-        let Some(entry) = self.topics.topics.get(topic as usize) else { return };
-        if entry.subscriptions == 0 && entry.joins == 0 {
-            let home = entry.home;
-            if let Some(topic) = self.topics.remove(topic) {
-                self.outbox.command(home).records.push(Record::Leave { topic });
-            }
-        }
-    }
-
-    fn channel_name(&mut self, topic: u32) -> Vec<u8> {
-        let mut name = Vec::new();
-        match self.topics.topic(topic).key {
-            TopicKey::Client(topic) => {
-                name.extend_from_slice(b"topic.");
-                name.extend_from_slice(topic.as_bytes());
-            }
-            TopicKey::Market { instrument, channel } => {
-                channel.write(&mut name, &self.cache.state(instrument).definition.name);
-            }
-        }
-        name
-    }
-}
-
-/// Where a client wants to resume a channel.
-fn resume_place(params: &SubscribeParams<'_>, channel: &str) -> Option<(String, Position)> {
-    params.resume.iter().find(|(name, _)| name == channel).map(|(name, place)| (name.to_string(), *place))
 }

@@ -29,6 +29,12 @@ impl Wheel {
         Wheel { slots, next_slot: now_ns / WHEEL_SLOT_NS, count: 0 }
     }
 
+    /// Entries, replaced ones included.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// Comes due at `deadline_ns`, up to a slot later; a deadline beyond the wheel's turn comes due at its end, to be
     /// put back then.
     pub(super) fn arm(&mut self, armed: Armed, deadline_ns: u64) {

@@ -1,17 +1,18 @@
 //! The topics that a shard listens to and who on the shard listens to them. PURE. Home: one shard.
 //!
-//! Invariants: a subscription stands in exactly one place: waiting for its topic's home (*joining*), waiting for a
-//! value to be sent (*stale*), in its topic's `followers`, which get each frame, or in its `watchers`, which are told
-//! that there is a newer value. `place` is its index there. A topic without subscriptions and joins is left.
+//! Invariants: a subscription stands in exactly one place: waiting for its topic's home (*joining*), owed a value
+//! before it may follow (*stale*), or among its topic's `followers`, which get each frame. `place` is its index there.
+//! A topic without subscriptions and joins is left.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use slab::Slab;
 
-use crate::model::channel::{DeliveryClass, MarketChannel, TopicKey};
+use crate::model::channel::{DeliveryClass, Interval, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, Epoch, HomeId, Seq, TopicId};
 
+use super::batch::Ticket;
 use super::hasher::FixedHasher;
 
 /// How a topic is told.
@@ -76,7 +77,6 @@ pub(super) struct Topic {
     pub(super) seq: Seq,
     pub(super) change_id: Seq,
     pub(super) followers: Vec<Listener>,
-    pub(super) watchers: Vec<Listener>,
     /// Those who are owed a value before they may follow.
     pub(super) stale: Vec<Listener>,
     /// Joins that the home has not answered.
@@ -88,6 +88,16 @@ pub(super) struct Topic {
     pub(super) value_seq: Option<Seq>,
 }
 
+impl Topic {
+    /// Whether each event is told at once.
+    pub(super) fn is_raw(&self) -> bool {
+        match self.key {
+            TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
+            TopicKey::Client(_) => true,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SubscriptionState {
     Joining,
@@ -96,9 +106,6 @@ pub(super) enum SubscriptionState {
         place: u32,
     },
     Following {
-        place: u32,
-    },
-    Watching {
         place: u32,
     },
 }
@@ -112,6 +119,9 @@ pub(super) struct Subscription {
     /// In the connection's list of values to send.
     pub(super) listed: bool,
     pub(super) next_listed: Option<u32>,
+    pub(super) previous_listed: Option<u32>,
+    /// The question to the topic's home that it waits for or last waited for.
+    pub(super) join: Option<Ticket>,
     /// Asked for by name.
     pub(super) named: bool,
     /// Asked for by a `*` channel.
@@ -137,7 +147,7 @@ impl Topics {
     /// The topic of an id; `None` if this shard does not listen, or listened to an earlier one in its place.
     pub(super) fn find_id(&self, id: TopicId) -> Option<u32> {
         let topic = (*self.by_id.get(id.home.index())?.get(id.slot as usize)?)?;
-        (self.topics[topic as usize].id == Some(id)).then_some(topic)
+        (self.topics.get(topic as usize)?.id == Some(id)).then_some(topic)
     }
 
     pub(super) fn insert(&mut self, key: TopicKey, home: HomeId) -> u32 {
@@ -151,7 +161,6 @@ impl Topics {
             seq: Seq(0),
             change_id: Seq(0),
             followers: Vec::new(),
-            watchers: Vec::new(),
             stale: Vec::new(),
             joins: 0,
             subscriptions: 0,
@@ -205,6 +214,8 @@ impl Topics {
             state: SubscriptionState::Joining,
             listed: false,
             next_listed: None,
+            previous_listed: None,
+            join: None,
             named: false,
             by_pattern: false,
         }));
@@ -221,12 +232,6 @@ impl Topics {
     pub(super) fn follow(&mut self, subscription: u32) {
         let place = self.attach(subscription, |topic| &mut topic.followers);
         self.subscriptions[subscription as usize].state = SubscriptionState::Following { place };
-    }
-
-    /// Tells the subscription of each newer value from now on.
-    pub(super) fn watch(&mut self, subscription: u32) {
-        let place = self.attach(subscription, |topic| &mut topic.watchers);
-        self.subscriptions[subscription as usize].state = SubscriptionState::Watching { place };
     }
 
     /// The subscription is owed a value before it may follow.
@@ -259,14 +264,13 @@ impl Topics {
             SubscriptionState::Joining => return,
             SubscriptionState::Stale { place } => (&mut topic.stale, place),
             SubscriptionState::Following { place } => (&mut topic.followers, place),
-            SubscriptionState::Watching { place } => (&mut topic.watchers, place),
         };
         listeners.swap_remove(place as usize);
         let Some(moved) = listeners.get(place as usize) else { return };
         match &mut self.subscriptions[moved.subscription as usize].state {
-            SubscriptionState::Stale { place: at }
-            | SubscriptionState::Following { place: at }
-            | SubscriptionState::Watching { place: at } => *at = place,
+            SubscriptionState::Stale { place: at } | SubscriptionState::Following { place: at } => {
+                *at = place
+            }
             SubscriptionState::Joining => panic!("a listener is not joining"),
         }
     }

@@ -1,7 +1,6 @@
 //! From the lanes of a connection to the bytes of its next send. PURE. Home: one shard.
 //! Invariant: a value is taken when the socket can take bytes, so it is the newest there is.
 
-use crate::model::channel::DeliveryClass;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 
@@ -9,7 +8,6 @@ use super::Hub;
 use super::effect::{Effect, Ending};
 use super::egress::{OutIs, Urgency};
 use super::session::Phase;
-use super::topics::{SubscriptionState, TopicKind};
 
 impl Hub {
     /// The next connection with bytes to send and no send under way.
@@ -49,17 +47,11 @@ impl Hub {
         }
         let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
         if data_may_follow {
-            if self.egress.lanes(slot).values_first {
+            written += self.egress.transmit_queue(slot, &mut out[written..], OutIs::at(written));
+            // Earlier events of a value's topic may be queued: the value comes after them.
+            if self.egress.queue_is_empty(slot) && !self.egress.has_started(slot) {
                 written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
             }
-            if !self.egress.has_started(slot) {
-                written += self.egress.transmit_queue(slot, &mut out[written..], OutIs::at(written));
-            }
-            let behind = !self.egress.queue_is_empty(slot);
-            if !behind && !self.egress.has_started(slot) {
-                written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
-            }
-            self.egress.lanes(slot).values_first = behind;
         }
         if written > 0 {
             self.egress.begin_write(slot);
@@ -94,11 +86,7 @@ impl Hub {
         let mut written = 0;
         while let Some(subscription) = self.egress.lanes(slot).values_head {
             let entry = self.topics.subscription(subscription);
-            let (topic, class, state) = (entry.topic, entry.class, entry.state);
-            if self.topics.topic(topic).kind == TopicKind::Book && !self.egress.queue_is_empty(slot) {
-                // Earlier changes of this book may still be queued; its snapshot comes after them.
-                break;
-            }
+            let topic = entry.topic;
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
                 self.egress.unlist_first(&mut self.topics.subscriptions, slot);
@@ -113,16 +101,7 @@ impl Hub {
             written += count;
             self.counters.deliveries_total += 1;
             self.egress.unlist_first(&mut self.topics.subscriptions, slot);
-            if let SubscriptionState::Stale { .. } = state {
-                let kind = self.topics.topic(topic).kind;
-                match (kind, class) {
-                    (TopicKind::Value, DeliveryClass::Latest) => self.topics.watch(subscription),
-                    (TopicKind::Value, DeliveryClass::Lossless)
-                    | (TopicKind::Book | TopicKind::Events, _) => {
-                        self.topics.follow(subscription);
-                    }
-                }
-            }
+            self.topics.follow(subscription);
             if self.egress.has_started(slot) {
                 break;
             }

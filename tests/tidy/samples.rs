@@ -95,7 +95,7 @@ fn a_lower_layer_does_not_name_a_higher_one() {
 
 #[test]
 fn only_the_shard_joins_hub_and_runtime() {
-    check_breaks(Rule::Layer, "src/venue.rs", "use crate::{hub::Hub, ring::Ring};");
+    check_breaks(Rule::Layer, "src/feed.rs", "use crate::{hub::Hub, ring::Ring};");
     check_breaks(Rule::Layer, "src/main.rs", "use tickring::hub; fn f() { tickring::rt::spawn(); }");
     check_keeps("src/shard.rs", "use crate::{hub::Hub, ring::Ring, rt};");
     check_keeps("src/shard/flush.rs", "use crate::hub::Hub; use crate::rt;");

@@ -73,7 +73,7 @@ fn a_stalled_reader_of_the_latest_is_kept_and_gets_the_newest() {
         assert_eq!((&after["seq"], &after["data"]), (&json!(newest + 1), &json!("after")));
     });
     assert_eq!(ended.of_shards("slow_consumers_closed_total"), 0);
-    assert!(ended.of_shards("values_conflated_total") > 0);
+    assert!(ended.of_shards("events_conflated_total") > 0);
 }
 
 /// Lets a storm pass by a stalled reader of this class, which then reads.

@@ -167,25 +167,3 @@ fn a_configuration_out_of_range_is_brought_inside() {
     assert_eq!(out.events.len(), 2);
     assert_eq!(paper.gap_ns, 1_000_000_000);
 }
-
-/// Run by hand: `cargo test --release --lib paper -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures, and prints what it measured"]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a measurement reads the clock and prints"
-)]
-fn cost_per_event() {
-    let mut paper = Paper::new(config(1, 500_000));
-    let mut out = FeedBuffer::default();
-    let (mut events, mut turn) = (0, 0);
-    let begun = std::time::Instant::now();
-    while events < 3_000_000 {
-        out.clear();
-        paper.poll(START.plus_ns(turn * 100_000), &mut out, 1_024);
-        events += out.events.len();
-        turn += 1;
-    }
-    println!("{:.3} us per event", begun.elapsed().as_secs_f64() * 1e6 / events as f64);
-}

@@ -57,11 +57,14 @@ struct Whole<R>(R);
 
 impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => {
-                Error::new(ErrorKind::InvalidData, "the zstd frame is cut off: the file is truncated")
+        self.0.read(buffer).map_err(|error| {
+            if error.kind() == ErrorKind::UnexpectedEof {
+                return Error::new(
+                    ErrorKind::InvalidData,
+                    "the zstd frame is cut off: the file is truncated",
+                );
             }
-            _ => error,
+            error
         })
     }
 }

@@ -113,7 +113,6 @@ fn encode_version<R: DbnEncodable>(version: u8, schema: Schema, records: &[R]) -
     for record in records {
         encoder.encode_record(record).unwrap();
     }
-    drop(encoder);
     bytes
 }
 

@@ -294,7 +294,7 @@ impl DbnDecoder {
         let Depth::Orders(book) = depth else {
             return Err("orders of an instrument that was told by levels before".to_owned());
         };
-        book.apply(message, timestamp_ns)?;
+        book.apply(message, timestamp_ns, out)?;
         if message.action().is_ok_and(|action| action == Action::Trade) {
             let side = message.side().ok();
             let print = Print { price: message.price, size: message.size, side, timestamp_ns };

@@ -198,14 +198,15 @@ mod tests {
         {
             assert!(listings.list(key, name, InstrumentKind::Future, &mut out).is_some());
         }
-        let names: Vec<_> = out
-            .events
-            .iter()
-            .map(|event| match event {
-                FeedEvent::Listed { definition } => definition.name.as_str().to_owned(),
-                _ => panic!("only listings"),
-            })
-            .collect();
+        let listed = |event: &FeedEvent| match event {
+            FeedEvent::Listed { definition } => Some(definition.name.as_str().to_owned()),
+            FeedEvent::Levels { .. }
+            | FeedEvent::Cleared { .. }
+            | FeedEvent::Quote { .. }
+            | FeedEvent::Trade { .. }
+            | FeedEvent::State { .. } => None,
+        };
+        let names: Vec<_> = out.events.iter().filter_map(listed).collect();
         assert_eq!(names, ["ES_v_0", "ES_v_0-2", "ID3", "ID4", "ID5"]);
     }
 

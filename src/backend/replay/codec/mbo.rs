@@ -2,7 +2,8 @@
 //!
 //! Sources: databento.com/docs/schemas/mbo, …/conventions/mbo-snapshot and the order book examples there. Add, modify
 //! and cancel change the book; trade, fill and none do not, since cancels follow every fill; clear empties it. What
-//! one event did is told at `F_LAST`. A snapshot is adds with `F_SNAPSHOT`, since February 2024 after a clear.
+//! one event did is told at `F_LAST`. A snapshot is adds with `F_SNAPSHOT`, since February 2024 after a clear; where
+//! its last one lacks `F_LAST`, as in recordings of 2023, it is told before the first record that is not part of it.
 //!
 //! Legal though odd: a cancel or modification of an order that was never shown (the recording begins in mid-session;
 //! counted; a modification then adds the order), a modification to size 0 (it takes the order out), a crossed book
@@ -37,6 +38,8 @@ pub struct MboBook {
     touched: Vec<(Side, Price)>,
     /// Whether this event has emptied the book.
     cleared: bool,
+    /// Whether the last record was part of a snapshot.
+    in_snapshot: bool,
     timestamp_ns: u64,
     /// Cancels and modifications of orders that were never shown.
     pub orders_unknown: u64,
@@ -51,6 +54,7 @@ impl MboBook {
             sums: Book::default(),
             touched: Vec::new(),
             cleared: false,
+            in_snapshot: false,
             timestamp_ns: 0,
             orders_unknown: 0,
         }
@@ -64,13 +68,17 @@ impl MboBook {
         self.cleared = false;
     }
 
-    /// Applies one record at a time; its trade, if it is one of the fills or trades, is the caller's.
-    pub fn apply(&mut self, message: &MboMsg, timestamp_ns: u64) -> Result<(), String> {
+    /// Applies one record; to tell its trade is the caller's.
+    pub fn apply(&mut self, message: &MboMsg, timestamp_ns: u64, out: &mut FeedBuffer) -> Result<(), String> {
         if message.hd.publisher_id != self.publisher {
             return Err(format!(
                 "publisher {} beside {} in one book: consolidated recordings are not supported",
                 message.hd.publisher_id, self.publisher
             ));
+        }
+        let in_snapshot = message.flags.is_snapshot();
+        if std::mem::replace(&mut self.in_snapshot, in_snapshot) && !in_snapshot {
+            self.flush(out);
         }
         self.timestamp_ns = timestamp_ns;
         let action = message.action().map_err(|_| unknown("action", message.action.cast_unsigned()))?;

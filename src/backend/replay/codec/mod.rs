@@ -21,8 +21,8 @@ use crate::model::market::FeedBuffer;
 /// Where a decoder's bytes come from, decompressed.
 pub type Bytes = Box<dyn Read + Send>;
 
-/// Records that are looked at before the replay to learn the increments of prices; well over the 68,792 of an order by
-/// order day would be needless, the opening minutes show every increment.
+/// Records that are looked at before the replay to learn the increments of prices: some milliseconds of work, and enough
+/// to see a book's every increment many times.
 pub const PROFILE_RECORDS_MAX: u64 = 20_000;
 /// Bytes that tell the formats apart.
 pub const SNIFF_BYTES: usize = 256;

@@ -1,4 +1,8 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
+
+mod hostile;
+mod mesh;
 
 use std::sync::Arc;
 
@@ -59,27 +63,21 @@ impl World {
 
     /// Sends a text and carries what it causes.
     fn send(&mut self, shard: usize, conn: ConnId, text: &str) {
-        let mut frame = Vec::new();
-        frame.push(0x81);
-        match u16::try_from(text.len()).unwrap() {
-            len @ 0..=125 => frame.push(0x80 | len as u8),
-            len => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&len.to_be_bytes());
-            }
-        }
-        let mask = [1, 2, 3, 4];
-        frame.extend_from_slice(&mask);
-        frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+        let mut frame = frame(text);
         self.hubs[shard].handle_bytes(conn, &mut frame, self.now);
         self.carry();
     }
 
     fn feed(&mut self, fill: impl FnOnce(&mut FeedBuffer)) {
+        self.feed_unsent(fill);
+        self.carry();
+    }
+
+    /// Has the market apply what a feed says, and carries nothing.
+    fn feed_unsent(&mut self, fill: impl FnOnce(&mut FeedBuffer)) {
         let mut feed = FeedBuffer::default();
         fill(&mut feed);
         self.market.handle_feed(&feed, self.now);
-        self.carry();
     }
 
     fn carry(&mut self) {
@@ -153,6 +151,22 @@ impl World {
         }
         texts
     }
+}
+
+/// A client's text frame.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match u16::try_from(text.len()).unwrap() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+    let mask = [1, 2, 3, 4];
+    frame.extend_from_slice(&mask);
+    frame.extend(text.bytes().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
+    frame
 }
 
 fn instrument(name: &str) -> Box<Instrument> {
@@ -444,4 +458,30 @@ fn a_batch_with_requests_to_other_shards_is_answered_once_whole() {
     );
     let texts = world.texts(0, conn);
     assert_eq!((texts.len(), texts[0].as_array().unwrap().len()), (1, 3));
+}
+
+#[test]
+fn a_ticker_that_keeps_up_gets_each_event_and_one_that_does_not_the_newest() {
+    let mut world = World::new(1);
+    world.feed(list("BTC-PERPETUAL"));
+    let (reader, slow) = (world.connect(0, 0), world.connect(0, 1));
+    for conn in [reader, slow] {
+        world.send(0, conn, &subscribe("ticker.BTC-PERPETUAL.raw"));
+        world.texts(0, conn);
+    }
+    let mut seen = Vec::new();
+    for number in 1..=1000 {
+        world.feed(level(Side::Bid, 100 + number, 1));
+        seen.extend(world.texts(0, reader));
+    }
+    let seqs = |texts: &[serde_json::Value]| -> Vec<u64> {
+        texts.iter().map(|text| text["params"]["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(seqs(&seen), (1..=1000).collect::<Vec<_>>());
+    let late = world.texts(0, slow);
+    let late_seqs = seqs(&late);
+    assert!(late_seqs.len() < 200 && late_seqs.is_sorted_by(|a, b| a < b), "{late_seqs:?}");
+    assert_eq!(late.last().unwrap()["params"]["data"], seen.last().unwrap()["params"]["data"]);
+    world.feed(level(Side::Bid, 5000, 1));
+    assert_eq!(seqs(&world.texts(0, slow)), [1001], "it follows again");
 }

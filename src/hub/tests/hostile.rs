@@ -1,0 +1,252 @@
+//! What a peer could try: to make the hub panic, hold memory without bound, or work without bound.
+
+use super::*;
+use crate::limits;
+use crate::model::channel::{TopicKey, TopicName};
+
+/// Makes every topic of a hub's home taken.
+fn fill_home(world: &mut World, shard: usize) {
+    for number in 0..limits::TOPICS_PER_HOME_MAX {
+        let name = TopicName::parse(format!("taken{number}").as_bytes()).unwrap();
+        assert!(world.hubs[shard].home.intern(TopicKey::Client(name), world.now).is_some());
+    }
+}
+
+#[test]
+fn a_subscribe_that_finds_no_room_at_the_home_is_left_out_of_the_reply() {
+    let mut world = World::new(1);
+    fill_home(&mut world, 0);
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &subscribe("topic.new"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!([]));
+    world.send(0, conn, &subscribe("topic.taken1"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!(["topic.taken1"]));
+}
+
+#[test]
+fn messages_that_nobody_listens_to_leave_nothing_behind() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let message = publish("unheard", &format!("\"{}\"", "x".repeat(1000)));
+    for _ in 0..100 {
+        world.send(0, conn, &message);
+        world.take(0, conn);
+        assert!(world.hubs[0].outbox.data().bytes.is_empty());
+    }
+}
+
+#[test]
+fn replies_that_never_run_dry_do_not_pile_up_what_is_sent() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let test = r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#;
+    let mut out = [0; 256];
+    world.send(0, conn, test);
+    for _ in 0..1000 {
+        world.send(0, conn, test);
+        world.send(0, conn, test);
+        assert!(world.hubs[0].poll_transmit(conn, &mut out) > 0);
+        world.hubs[0].handle_sent(conn, world.now);
+        assert!(world.hubs[0].poll_transmit(conn, &mut out) > 0);
+        world.hubs[0].handle_sent(conn, world.now);
+    }
+    assert!(world.hubs[0].egress.reply_bytes(0) > 0);
+    assert!(world.hubs[0].egress.reply_bytes_held(0) < 4096, "{}", world.hubs[0].egress.reply_bytes_held(0));
+}
+
+#[test]
+fn a_batch_whose_replies_grow_past_the_limit_is_cut_short() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..1000 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    world.send(0, conn, &format!("[{}]", vec![request; 100].join(",")));
+    assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1009 })]);
+    assert!(world.hubs[0].counters().requests_total < 100);
+    assert!(world.hubs[0].batches.entries.is_empty());
+}
+
+fn request(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+}
+
+#[test]
+fn a_channel_that_is_asked_for_again_and_again_counts_once() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..90 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let channels = format!("[{}]", vec!["\"ticker.*.raw\""; 500].join(","));
+    for _ in 0..2 {
+        world.send(0, conn, &request("public/subscribe", &format!("{{\"channels\":{channels}}}")));
+        let texts = world.texts(0, conn);
+        assert_eq!(texts[0]["result"].as_array().unwrap().len(), 500);
+    }
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 90);
+    world.send(0, conn, &request("public/subscribe", r#"{"channels":["quote.*"]}"#));
+    assert_eq!(world.texts(0, conn)[0]["error"]["data"]["reason"], "too many subscriptions");
+    world.send(0, conn, &request("public/unsubscribe", r#"{"channels":["ticker.*.raw"]}"#));
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 0);
+    assert!(world.hubs[0].pattern_sessions.is_empty());
+}
+
+#[test]
+fn questions_to_homes_are_bounded_per_connection() {
+    let mut world = World::new(2);
+    let conn = world.connect(0, 0);
+    for topic in 0..1000 {
+        for method in ["public/subscribe", "public/unsubscribe"] {
+            let text = request(method, &format!(r#"{{"channels":["topic.{topic}"]}}"#));
+            world.hubs[0].handle_bytes(conn, &mut frame(&text), world.now);
+        }
+    }
+    assert!(world.hubs[0].joins.entries.len() <= 100);
+    world.carry();
+    assert_eq!(world.hubs[0].joins.entries.len(), 0);
+    assert_eq!(world.hubs[0].topics.topics.len(), 0);
+    assert!(world.texts(0, conn).iter().any(|text| text["error"]["code"].is_number()));
+    world.send(0, conn, &subscribe("topic.x"));
+    assert_eq!(world.texts(0, conn)[0]["result"], serde_json::json!(["topic.x"]));
+}
+
+#[test]
+fn the_answer_to_an_ended_subscription_does_not_start_a_later_one() {
+    let mut world = World::new(1);
+    let publisher = world.connect(0, 1);
+    let mut epoch = 0;
+    for number in 1..=5 {
+        world.send(0, publisher, &publish("t", &number.to_string()));
+        epoch = world.texts(0, publisher)[0]["result"]["epoch"].as_u64().unwrap();
+    }
+    let conn = world.connect(0, 0);
+    let resume = format!(r#"{{"channels":["topic.t"],"resume":{{"topic.t":{{"epoch":{epoch},"seq":2}}}}}}"#);
+    let texts = [
+        subscribe("topic.t"),
+        request("public/unsubscribe", r#"{"channels":["topic.t"]}"#),
+        request("public/subscribe", &resume),
+    ];
+    let mut bytes: Vec<u8> = texts.iter().flat_map(|text| frame(text)).collect();
+    world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
+    world.carry();
+    let texts = world.texts(0, conn);
+    let data: Vec<_> = texts.iter().filter_map(|text| text["params"]["data"].as_u64()).collect();
+    assert_eq!(data, [3, 4, 5]);
+    assert_eq!(texts.iter().filter(|text| text["resumed"]["topic.t"]["recovered"] == true).count(), 1);
+}
+
+#[test]
+fn heartbeats_set_again_and_again_take_one_place_in_the_wheel() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    for _ in 0..1000 {
+        for interval in [10, 86_400] {
+            world.now = world.now.plus_ns(1_000);
+            world.send(0, conn, &request("public/set_heartbeat", &format!(r#"{{"interval":{interval}}}"#)));
+        }
+        world.take(0, conn);
+    }
+    assert!(world.hubs[0].wheel.count() <= 4, "{}", world.hubs[0].wheel.count());
+    world.send(0, conn, &request("public/set_heartbeat", r#"{"interval":10}"#));
+    world.take(0, conn);
+    let mut seen = Vec::new();
+    for _ in 0..22 {
+        world.now = world.now.plus_ns(UNIT as u64);
+        world.hubs[0].handle_timeout(world.now);
+        seen.extend(world.texts(0, conn));
+    }
+    assert_eq!(seen[0]["params"]["type"], "test_request");
+    assert_eq!(seen.last().unwrap()["close"], 1008);
+}
+
+#[test]
+fn a_full_pool_of_queues_costs_the_slowest_and_not_the_one_that_reads() {
+    let mut world = World::new(1);
+    world.hubs[0].egress.set_queued_frames_max(200);
+    let [reader, slow, publisher] = [0, 1, 2].map(|slot| world.connect(0, slot));
+    for conn in [slow, reader] {
+        world.send(0, conn, &subscribe("topic.t"));
+        world.take(0, conn);
+    }
+    for number in 1..=300 {
+        world.send(0, publisher, &publish("t", "1"));
+        world.take(0, publisher);
+        let texts = world.texts(0, reader);
+        assert_eq!((texts.len(), &texts[0]["params"]["seq"]), (1, &serde_json::json!(number)));
+    }
+    assert_eq!(world.texts(0, slow), [serde_json::json!({ "close": 1008 })]);
+    assert_eq!(world.hubs[0].counters().log_pinners_closed_total, 1);
+}
+
+#[test]
+fn a_peer_that_ends_its_side_at_once_still_gets_its_reply_and_its_close_frame() {
+    let mut world = World::new(1);
+    let asks = world.connect(0, 0);
+    world.send(0, asks, r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#);
+    let closes = world.connect(0, 1);
+    world.hubs[0].handle_bytes(closes, &mut [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8], world.now);
+    for conn in [asks, closes] {
+        world.hubs[0].handle_eof(conn, world.now);
+        assert_eq!(world.hubs[0].poll_effect(), None);
+    }
+    assert_eq!(world.texts(0, asks)[0]["id"], 1);
+    assert_eq!(world.texts(0, closes), [serde_json::json!({ "close": 1000 })]);
+    for conn in [asks, closes] {
+        let ended = Effect::Disconnect { conn, ending: Ending::Graceful };
+        assert_eq!(world.hubs[0].poll_effect(), Some(ended));
+    }
+}
+
+#[test]
+fn a_client_that_is_not_read_is_not_called_silent() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..1000 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("public/get_instruments", "{}"));
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::PauseReading { conn }));
+    let mut out = [0; 256];
+    for _ in 0..100 {
+        world.now = world.now.plus_ns(UNIT as u64);
+        assert_eq!(world.hubs[0].poll_transmit(conn, &mut out), 256);
+        world.hubs[0].handle_sent(conn, world.now);
+        world.hubs[0].handle_timeout(world.now);
+    }
+    world.take(0, conn);
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::ResumeReading { conn }));
+}
+
+#[test]
+fn a_client_that_comes_back_to_several_channels_is_not_called_slow() {
+    let mut world = World::new(1);
+    let publisher = world.connect(0, 1);
+    let mut resume = Vec::new();
+    for topic in ["a", "b", "c"] {
+        for _ in 0..25 {
+            world.send(0, publisher, &publish(topic, &format!("\"{}\"", "x".repeat(1900))));
+            let epoch = world.texts(0, publisher)[0]["result"]["epoch"].as_u64().unwrap();
+            resume.push(format!(r#""topic.{topic}":{{"epoch":{epoch},"seq":0}}"#));
+        }
+        resume.dedup();
+    }
+    let conn = world.connect(0, 0);
+    let channels = r#"["topic.a","topic.b","topic.c"]"#;
+    let params = format!(r#"{{"channels":{channels},"resume":{{{}}}}}"#, resume.join(","));
+    world.send(0, conn, &request("public/subscribe", &params));
+    world.send(0, publisher, &publish("a", "1"));
+    assert_eq!(world.texts(0, conn).len(), 1 + 3 * 25 + 1);
+    // The allowance is gone with what it was for.
+    for _ in 0..100 {
+        world.send(0, publisher, &publish("a", &format!("\"{}\"", "x".repeat(1900))));
+    }
+    assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1008 })]);
+}

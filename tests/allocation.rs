@@ -1,0 +1,264 @@
+//! In a steady state a turn of the hub allocates nothing: proven by an allocator that counts. Each test warms up, so
+//! that buffers have the size they need, and then counts over ten thousand messages.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tickring::hub::history::HistoryLimits;
+use tickring::hub::market::MarketHome;
+use tickring::hub::{Hub, HubConfig, Publishing, Urgency};
+use tickring::model::book::{Level, LevelUpdate, Side};
+use tickring::model::decimal::{Amount, Price};
+use tickring::model::ids::{ConnId, HomeId};
+use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
+use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use tickring::model::time::Now;
+use tickring::ws::receiver::ReceiveLimits;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, and a count of what each thread asks it for.
+struct Counting;
+
+fn count() {
+    // A thread that ends may free and allocate after its counter is gone: nobody counts there.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: each call is handed on to `System` with the caller's own arguments, and counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps `alloc`'s contract, which is `System`'s.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `block` came from `System` by one of these calls, with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: `block` came from `System` by one of these calls, with this layout.
+        unsafe { System.realloc(block, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const UNIT: i64 = 1_000_000_000;
+const WARM_UP: u64 = 5_000;
+const COUNTED: u64 = 10_000;
+
+/// Runs `turn` until buffers have grown, then asserts that it allocates no more.
+fn assert_allocates_nothing(mut turn: impl FnMut(u64)) {
+    (0..WARM_UP).for_each(&mut turn);
+    let before = ALLOCATIONS.get();
+    (WARM_UP..WARM_UP + COUNTED).for_each(turn);
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations over {COUNTED} messages");
+}
+
+struct World {
+    hub: Hub,
+    now: Now,
+    out: Vec<u8>,
+}
+
+impl World {
+    fn new() -> World {
+        let now = Now { mono_ns: 1, unix_ns: 1_700_000_000_000_000_000 };
+        let config = HubConfig {
+            receive: ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 },
+            queued_bytes_max: 1024 * 1024,
+            subscriptions_max: 100,
+            handshake_timeout_ns: 10_000_000_000,
+            idle_timeout_ns: 0,
+            ping_interval_ns: 0,
+            ping_timeout_ns: 10_000_000_000,
+            close_timeout_ns: 2_000_000_000,
+            write_timeout_ns: 30_000_000_000,
+            history: HISTORY,
+            publishing: Publishing::Anyone,
+        };
+        World { hub: Hub::new(HomeId(0), 1, config, now), now, out: vec![0; 64 * 1024] }
+    }
+
+    fn connect(&mut self, slot: u32) -> ConnId {
+        let conn = ConnId { slot, generation: 1 };
+        self.hub.handle_open(conn, self.now);
+        let mut request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            .to_vec();
+        self.hub.handle_bytes(conn, &mut request, self.now);
+        self.flush();
+        conn
+    }
+
+    /// A client's frame, its mask zero: unmasking leaves it as it is, so it can be sent again.
+    fn send(&mut self, conn: ConnId, frame: &mut [u8]) {
+        self.now = self.now.plus_ns(1_000);
+        self.hub.handle_bytes(conn, frame, self.now);
+        while self.hub.poll_effect().is_some() {}
+    }
+
+    /// The end of a turn and its flush; gives the bytes that were sent.
+    fn flush(&mut self) -> usize {
+        self.hub.seal(self.now);
+        while self.hub.poll_mesh().is_some() {}
+        let mut sent = 0;
+        while let Some(conn) = self.hub.poll_ready(Urgency::Any) {
+            sent += self.hub.poll_transmit(conn, &mut self.out);
+            self.hub.handle_sent(conn, self.now);
+        }
+        while self.hub.poll_effect().is_some() {}
+        sent
+    }
+
+    /// Carries what the market and the hub say to one another until both are silent, then flushes.
+    fn carry(&mut self, market: &mut MarketHome) -> usize {
+        loop {
+            market.seal();
+            let mut carried = false;
+            while let Some(outgoing) = market.poll_mesh() {
+                self.hub.handle_batch(HomeId(1), &outgoing.batch, self.now);
+            }
+            self.hub.seal(self.now);
+            while let Some(outgoing) = self.hub.poll_mesh() {
+                carried = true;
+                market.handle_batch(HomeId(0), &outgoing.batch, self.now);
+            }
+            if !carried {
+                return self.flush();
+            }
+        }
+    }
+}
+
+const HISTORY: HistoryLimits = HistoryLimits { frames_max: 256, bytes_max: 64 * 1024 };
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match u8::try_from(text.len()) {
+        Ok(len @ 0..=125) => frame.push(0x80 | len),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(text.len()).expect("short").to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+fn subscribe(channels: &str) -> Vec<u8> {
+    frame(&format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{{"channels":[{channels}]}}}}"#
+    ))
+}
+
+#[test]
+fn answering_requests_allocates_nothing() {
+    let mut world = World::new();
+    let conns: Vec<_> = (0..100).map(|slot| world.connect(slot)).collect();
+    let mut test = frame(r#"{"jsonrpc":"2.0","id":8212,"method":"public/test","params":{}}"#);
+    let mut ping = vec![0x89, 0x84, 0, 0, 0, 0, b'p', b'i', b'n', b'g'];
+    assert_allocates_nothing(|number| {
+        for conn in &conns[..usize::try_from(number % 100).unwrap() + 1] {
+            world.send(*conn, &mut test);
+            world.send(*conn, &mut ping);
+        }
+        assert!(world.flush() > 0);
+        world.hub.handle_timeout(world.now);
+    });
+}
+
+#[test]
+fn publishing_to_subscribers_allocates_nothing() {
+    let mut world = World::new();
+    for slot in 0..50 {
+        let conn = world.connect(slot);
+        world.send(conn, &mut subscribe("\"topic.alerts\""));
+    }
+    let publisher = world.connect(50);
+    world.flush();
+    let mut publish = frame(
+        r#"{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"alerts","data":{"text":"the quick brown fox"}}}"#,
+    );
+    let before = world.hub.counters().deliveries_total;
+    assert_allocates_nothing(|_| {
+        world.send(publisher, &mut publish);
+        assert!(world.flush() > 50 * 100);
+    });
+    assert_eq!(world.hub.counters().deliveries_total - before, 50 * (WARM_UP + COUNTED));
+}
+
+/// A market of one instrument.
+fn market(now: Now) -> (MarketHome, FeedBuffer) {
+    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("a legal symbol");
+    let definition = Box::new(Instrument {
+        name: symbol("ESH4"),
+        kind: InstrumentKind::Future,
+        base_currency: symbol("ES"),
+        quote_currency: symbol("USD"),
+        tick_size: Price(UNIT / 4),
+        price_decimals: 2,
+        min_trade_amount: Amount(UNIT),
+        amount_decimals: 0,
+        contract_size: Amount(50 * UNIT),
+        creation_timestamp_ms: 0,
+        expiration_timestamp_ms: None,
+    });
+    let mut market = MarketHome::new(HomeId(1), 1, HISTORY, now);
+    let mut feed = FeedBuffer::default();
+    feed.events.push(FeedEvent::Listed { definition });
+    market.handle_feed(&feed, now);
+    (market, feed)
+}
+
+/// Two levels, a quote and a trade.
+fn fill(feed: &mut FeedBuffer, number: u64) {
+    feed.clear();
+    let step = i64::try_from(number % 40).expect("small");
+    let instrument = FeedInstrument(0);
+    let timestamp_ns = 1_700_000_000_000_000_000 + number;
+    let amount = Amount((1 + i64::try_from(number % 97).expect("small")) * UNIT);
+    let bid = Price(4_800 * UNIT - step * UNIT / 4);
+    let ask = Price(4_801 * UNIT + step * UNIT / 4);
+    let levels = feed.push_levels([
+        LevelUpdate { side: Side::Bid, price: bid, amount },
+        LevelUpdate { side: Side::Ask, price: ask, amount },
+    ]);
+    feed.events.push(FeedEvent::Levels { instrument, levels, timestamp_ns });
+    let (bid, ask) = (Some(Level { price: bid, amount }), Some(Level { price: ask, amount }));
+    if number % 40 == 39 {
+        feed.events.push(FeedEvent::Quote { instrument, bid, ask, timestamp_ns });
+    }
+    let price = Price(4_800 * UNIT + step * UNIT / 4);
+    let direction = Direction::Buy;
+    feed.events.push(FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns });
+}
+
+#[test]
+fn market_data_allocates_nothing() {
+    let mut world = World::new();
+    let (mut market, mut feed) = market(world.now);
+    world.carry(&mut market);
+    let channels =
+        "\"book.ESH4.raw\",\"ticker.ESH4.raw\",\"trades.ESH4.raw\",\"quote.ESH4\",\"book.ESH4.none.10.raw\"";
+    let conns: Vec<_> = (0..10).map(|slot| world.connect(slot)).collect();
+    for conn in conns {
+        world.send(conn, &mut subscribe(channels));
+    }
+    world.carry(&mut market);
+    assert_allocates_nothing(|number| {
+        world.now = world.now.plus_ns(10_000);
+        fill(&mut feed, number);
+        market.handle_feed(&feed, world.now);
+        let sent = world.carry(&mut market);
+        assert!(sent > 10 * 300, "every subscriber is told");
+    });
+}
