@@ -96,5 +96,9 @@ pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
 /// How often a thread that has something to retry (a full queue, a send without a buffer) looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 
-/// How long a shard waits at a stop for clients to take their close frames.
-pub const STOP_TIMEOUT_NS: u64 = 2_000_000_000;
+/// For a peer to take a close frame and to end the connection on its side.
+pub const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+
+/// How long a shard waits at a stop for its clients to go. Those that outstay the close timeout are cut off by then.
+pub const STOP_TIMEOUT_NS: u64 = 3_000_000_000;
+const _: () = assert!(CLOSE_TIMEOUT_NS + 2 * WHEEL_SLOT_NS < STOP_TIMEOUT_NS);

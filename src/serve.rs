@@ -24,7 +24,7 @@ use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
 use crate::probe;
-use crate::ring::{Listener, ListenerOptions, RingConfig};
+use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
@@ -33,8 +33,6 @@ use crate::ws::receiver::ReceiveLimits;
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
 const LOOK_MS: u16 = 200;
 
-/// For the peer to take a close frame.
-const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
 /// For a send to be taken at all.
 const WRITE_TIMEOUT_NS: u64 = 30_000_000_000;
 /// Fragments of one message: a client that splits further gains nothing but our time.
@@ -247,21 +245,16 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
         backlog_connections_max: u16::try_from(config.listen.backlog).unwrap_or(u16::MAX),
         ..ListenerOptions::default()
     };
+    let taken = |error: ListenError| {
+        Failure::new(Exit::Unavailable, error.to_string(), "name a free address: --listen ADDR")
+    };
     let mut address = config.listen.address;
-    // The shards share the port, which a second server could share with them unnoticed: this one asks for it alone first.
-    std::net::TcpListener::bind(address).map_err(|error| {
-        let what = format!("cannot listen on {address}: {error}");
-        Failure::new(Exit::Unavailable, what, "name a free address: --listen ADDR")
-    })?;
+    if address.port() != 0 {
+        Listener::check_free(address).map_err(taken)?;
+    }
     let mut listeners = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let listener = Listener::bind(address, &options).map_err(|error| {
-            Failure::new(
-                Exit::Unavailable,
-                format!("cannot listen: {error}"),
-                "name a free address: --listen ADDR",
-            )
-        })?;
+        let listener = Listener::bind(address, &options).map_err(taken)?;
         address = listener.address();
         listeners.push(listener);
     }
@@ -299,7 +292,7 @@ fn hub_config(config: &Config) -> HubConfig {
         idle_timeout_ns: ns(limits.idle_timeout_ms),
         ping_interval_ns: ns(limits.ping_interval_ms),
         ping_timeout_ns: ns(limits.ping_timeout_ms),
-        close_timeout_ns: CLOSE_TIMEOUT_NS,
+        close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
         write_timeout_ns: WRITE_TIMEOUT_NS,
         history: history(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },

@@ -3,24 +3,24 @@
 //! does not find its file says so and passes.
 
 #![cfg(feature = "runtime")]
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests say what they skipped, sums do not depend on an order, a failed unwrap fails its test"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "tests say what they skipped")]
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use dbn::decode::{DecodeRecord, dbn::Decoder};
-use dbn::{Action, MboMsg, Mbp1Msg, Side as DbnSide};
+use dbn::{Action, MboMsg, Mbp1Msg};
 use tickring::backend::replay::{AtEnd, Replay, ReplayProgress, Speed, link};
 use tickring::model::book::Book;
 use tickring::model::decimal::{Amount, Price, UNIT};
 use tickring::model::instrument::Instrument;
 use tickring::model::market::{FeedBuffer, FeedEvent};
 use tickring::model::time::Now;
+
+#[path = "replay/naive.rs"]
+mod naive;
+
+use naive::{Naive, Sums};
 
 const CHRISTMAS: &str = "esh4-glbx-mdp3-20231225.mbo.dbn.zst";
 
@@ -100,44 +100,6 @@ fn play(mut replay: Replay, mut after_change: impl FnMut(u64, &Book)) -> (Consum
 
 fn open(path: &std::path::Path) -> Replay {
     link::open(path, Speed::Max, AtEnd::Finish).unwrap()
-}
-
-/// Price in units of 1e-9 and the number of contracts, the worst price first for bids, the best first for asks.
-type Sums = (BTreeMap<i64, u64>, BTreeMap<i64, u64>);
-
-/// A rebuild without any of the player's code: a map of orders and nothing else; levels are summed when asked for.
-#[derive(Default)]
-struct Naive {
-    orders: HashMap<u64, (DbnSide, i64, u32)>,
-}
-
-impl Naive {
-    fn apply(&mut self, message: &MboMsg) {
-        match message.action().unwrap() {
-            Action::Add | Action::Modify => {
-                self.orders.insert(message.order_id, (message.side().unwrap(), message.price, message.size));
-            }
-            Action::Cancel => {
-                if let Some(order) = self.orders.get_mut(&message.order_id) {
-                    order.2 -= message.size;
-                    if order.2 == 0 {
-                        self.orders.remove(&message.order_id);
-                    }
-                }
-            }
-            Action::Clear => self.orders.clear(),
-            Action::Trade | Action::Fill | Action::None => {}
-        }
-    }
-
-    fn sums(&self) -> Sums {
-        let mut sums = Sums::default();
-        for (side, price, size) in self.orders.values() {
-            let map = if *side == DbnSide::Bid { &mut sums.0 } else { &mut sums.1 };
-            *map.entry(*price).or_default() += u64::from(*size);
-        }
-        sums
-    }
 }
 
 fn sums_of(book: &Book) -> Sums {

@@ -54,17 +54,8 @@ impl Listener {
     /// # Errors
     /// The step that failed and the kernel's reason.
     pub fn bind(address: SocketAddr, options: &ListenerOptions) -> Result<Listener, ListenError> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::Inet,
-            SocketAddr::V6(_) => AddressFamily::Inet6,
-        };
         let at = |step: &'static str| move |errno: Errno| ListenError { address, step, errno };
-        let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)
-            .map_err(at("socket"))?;
-        if address.is_ipv6() {
-            set(&fd, sockopt::Ipv6V6Only, &true).map_err(at("IPV6_V6ONLY"))?;
-        }
-        set(&fd, sockopt::ReuseAddr, &true).map_err(at("SO_REUSEADDR"))?;
+        let fd = open(address)?;
         set(&fd, sockopt::ReusePort, &true).map_err(at("SO_REUSEPORT"))?;
         set(&fd, sockopt::TcpNoDelay, &true).map_err(at("TCP_NODELAY"))?;
         if options.unacknowledged_ms_max > 0 {
@@ -79,6 +70,20 @@ impl Listener {
         listen(&fd, backlog).map_err(at("listen"))?;
         let address = bound_address(&fd).map_err(at("getsockname"))?;
         Ok(Listener { fd, address, backlog_connections_max: options.backlog_connections_max })
+    }
+
+    /// Whether nobody listens at this address yet. `SO_REUSEPORT` alone would let a second server of the same user share
+    /// the port of the first, and the kernel spread clients over both.
+    ///
+    /// # Errors
+    /// The address is taken, or not to be had at all.
+    pub fn check_free(address: SocketAddr) -> Result<(), ListenError> {
+        let fd = open(address)?;
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(|errno| ListenError {
+            address,
+            step: "bind",
+            errno,
+        })
     }
 
     /// Takes over a socket that listens already, such as one handed in by socket activation. Its options stay as they
@@ -126,6 +131,22 @@ impl fmt::Display for ListenError {
 }
 
 impl std::error::Error for ListenError {}
+
+/// A TCP socket that may be bound where connections of an earlier process linger.
+fn open(address: SocketAddr) -> Result<OwnedFd, ListenError> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let at = |step: &'static str| move |errno: Errno| ListenError { address, step, errno };
+    let fd =
+        socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp).map_err(at("socket"))?;
+    if address.is_ipv6() {
+        set(&fd, sockopt::Ipv6V6Only, &true).map_err(at("IPV6_V6ONLY"))?;
+    }
+    set(&fd, sockopt::ReuseAddr, &true).map_err(at("SO_REUSEADDR"))?;
+    Ok(fd)
+}
 
 fn set<O: SetSockOpt>(fd: &OwnedFd, option: O, value: &O::Val) -> Result<(), Errno> {
     setsockopt(fd, option, value)

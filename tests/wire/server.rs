@@ -1,0 +1,197 @@
+//! The binary under test: started with a configuration of its own, stopped by its own process id, its log read.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::DEADLINE;
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    lines: Receiver<String>,
+    log: Vec<String>,
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) log: Vec<String>,
+}
+
+impl Server {
+    /// Serves by a configuration, given as TOML, on these cores.
+    pub(crate) fn start(toml: &str, cores: &str) -> Server {
+        Server::start_with(toml, cores, &[])
+    }
+
+    pub(crate) fn start_with(toml: &str, cores: &str, flags: &[&str]) -> Server {
+        let config = temporary_file("toml", toml.as_bytes());
+        let mut command = tickring();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--cores", cores, "--config"])
+            .arg(&config)
+            .args(flags);
+        let server = Server::launch(command);
+        // It has been read.
+        fs::remove_file(config).unwrap();
+        server
+    }
+
+    /// Runs a command that serves, until it says where.
+    #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
+    pub(crate) fn launch(mut command: Command) -> Server {
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut announced = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
+        let address = announced.split_once("ws://").and_then(|(_, rest)| rest.split_once("/ws"));
+        let Some(address) = address.and_then(|(address, _)| address.parse().ok()) else {
+            panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
+        };
+        println!("ready after {} ms", began.elapsed().as_millis());
+        Server { child, address, lines, log: Vec::new() }
+    }
+
+    /// Waits for a line of the log that contains `part`.
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("{part:?} is not in the log: {:#?}", self.log)
+            };
+            self.log.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Resident memory in KiB, now and at its highest.
+    pub(crate) fn resident_kib(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        (field("VmRSS:"), field("VmHWM:"))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(mut self) -> Ended {
+        let mut log = std::mem::take(&mut self.log);
+        log.extend(drain(&self.lines));
+        let code = self.child.wait().unwrap().code();
+        assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
+        Ended { code, log }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After a wait, or when a test fails: it may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// A counter of the stop reports, all shards together.
+    pub(crate) fn of_shards(&self, counter: &str) -> u64 {
+        self.each_shard(counter).iter().sum()
+    }
+
+    pub(crate) fn each_shard(&self, counter: &str) -> Vec<u64> {
+        let name = format!(" {counter}: ");
+        let reports = self.log.iter().filter(|line| line.contains("ShardReport"));
+        let counts: Vec<u64> = reports.map(|report| number_after(report, &name)).collect();
+        assert!(!counts.is_empty(), "no shard has reported: {:#?}", self.log);
+        counts
+    }
+
+    /// Asserts an orderly end in which nothing was left over.
+    pub(crate) fn assert_clean(&self) {
+        assert_eq!(self.code, Some(0), "{:#?}", self.log);
+        let (opened, closed) =
+            (self.each_shard("connections_opened_total"), self.each_shard("connections_closed_total"));
+        assert_eq!(opened, closed, "connections opened and closed");
+        assert_eq!(self.each_shard("accepted_total"), self.each_shard("closed_total"), "sockets");
+    }
+}
+
+/// A command that is expected to end by itself; its standard output must stay empty.
+pub(crate) fn run(command: &mut Command) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = drain(&lines_of(child.stderr.take().unwrap()));
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let code = child.wait().unwrap().code();
+    Ended { code, log }
+}
+
+pub(crate) fn tickring() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tickring"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A file in the build's folder for temporary files.
+pub(crate) fn temporary_file(ending: &str, content: &[u8]) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("wire-{}-{number}.{ending}", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// The number that follows a text's first occurrence.
+pub(crate) fn number_after(text: &str, before: &str) -> u64 {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before:?} is not in {text}"));
+    let end = rest.find(|byte: char| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().unwrap()
+}
+
+/// Lines as they come, read by a thread so that the writer is never blocked.
+fn lines_of(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(source).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// All lines up to the end.
+fn drain(lines: &Receiver<String>) -> Vec<String> {
+    let mut log = Vec::new();
+    loop {
+        match lines.recv_timeout(DEADLINE) {
+            Ok(line) => log.push(line),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return log,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("does not end: {log:#?}"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The HTTP request that opens a WebSocket: every refusal has its status, and bytes may come in any pieces.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
+
+use crate::bytes::{self, FIN, PING, PONG, TEST, TEXT};
+use crate::server::Server;
+
+/// Sends a request and gives the whole answer, at whose end the server ends the connection.
+fn answer(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = bytes::connect(address);
+    stream.write_all(request).unwrap();
+    String::from_utf8(bytes::read_to_end(&mut stream)).unwrap()
+}
+
+#[test]
+fn each_refusal_has_its_status_and_advice() {
+    let server = Server::start("", "0");
+    let version = "Sec-WebSocket-Version: 13";
+    let long = format!("Cookie: {}", "x".repeat(20_000));
+    let many: Vec<String> = (0..200).map(|number| format!("X-{number}: 1")).collect();
+    let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
+    many.push(version);
+    let cases: [(&str, Vec<u8>); 13] = [
+        ("400", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec()),
+        ("400", b"GET /ws HTTP/1.1\r\nHost localhost\r\n\r\n".to_vec()),
+        (
+            "400",
+            bytes::request("GET /ws HTTP/1.1", &[version, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]),
+        ),
+        ("400", bytes::request("GET /ws HTTP/1.1", &[version, "Host: twice"])),
+        ("400", bytes::request("GET /ws HTTP/1.1", &[version, "Content-Length: 5"])),
+        ("404", bytes::request("GET /elsewhere HTTP/1.1", &[version])),
+        ("405", bytes::request("POST /ws HTTP/1.1", &[version])),
+        ("426", b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("426", bytes::request("GET /ws HTTP/1.1", &["Sec-WebSocket-Version: 8"])),
+        ("426", bytes::request("GET /ws HTTP/1.1", &[])),
+        ("431", bytes::request("GET /ws HTTP/1.1", &[version, &long])),
+        ("431", bytes::request("GET /ws HTTP/1.1", &many)),
+        ("505", bytes::request("GET /ws HTTP/2.0", &[version])),
+    ];
+    for (status, request) in &cases {
+        let answer = answer(server.address, request);
+        let request = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
+        assert!(answer.contains("\r\nConnection: close"), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!body.trim().is_empty(), "{answer}");
+        if *status == "426" {
+            assert!(head.contains("Sec-WebSocket-Version: 13"), "{answer}");
+        }
+        if *status == "405" {
+            assert!(head.contains("Allow: GET"), "{answer}");
+        }
+    }
+    let ended = server.stop();
+    ended.assert_clean();
+    assert_eq!(ended.of_shards("upgrades_refused_total"), cases.len() as u64);
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let server = Server::start("", "0");
+    let mut stream = bytes::connect(server.address);
+    for byte in bytes::upgrade_request().iter().chain(&bytes::frame(FIN | TEXT, TEST.as_bytes())) {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    let head = bytes::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // RFC 6455 §1.3 has this key and its answer.
+    assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+    let reply = String::from_utf8(bytes::read_frame(&mut stream).payload).unwrap();
+    assert!(reply.contains(r#""id":7,"result""#), "{reply}");
+    drop(stream);
+    server.stop().assert_clean();
+}
+
+#[test]
+fn frames_may_follow_the_request_at_once() {
+    let server = Server::start("", "0");
+    for path in ["/ws", "/ws/api/v2", "/ws?token=1"] {
+        let mut stream = bytes::connect(server.address);
+        let mut all = bytes::request(&format!("GET {path} HTTP/1.1"), &["Sec-WebSocket-Version: 13"]);
+        all.extend(bytes::frame(FIN | PING, b"early"));
+        all.extend(bytes::frame(FIN | TEXT, TEST.as_bytes()));
+        stream.write_all(&all).unwrap();
+        let head = bytes::read_head(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let frames = [bytes::read_frame(&mut stream), bytes::read_frame(&mut stream)];
+        assert_eq!((frames[0].head, frames[0].payload.as_slice()), (FIN | PONG, &b"early"[..]));
+        assert_eq!(frames[1].head, FIN | TEXT);
+    }
+    server.stop().assert_clean();
+}
+
+#[test]
+fn a_request_that_never_ends_is_refused_at_the_deadline() {
+    let server = Server::start("[limits]\nhandshake_timeout_ms = 50\n", "0");
+    let mut silent = bytes::connect(server.address);
+    let mut half = bytes::connect(server.address);
+    half.write_all(b"GET /ws HTTP/1.1\r\nHost: loc").unwrap();
+    for stream in [&mut silent, &mut half] {
+        let answer = String::from_utf8(bytes::read_to_end(stream)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+    }
+    // One that drips bytes is not given more time for them.
+    let mut drip = bytes::connect(server.address);
+    let mut sent = 0;
+    while drip.write_all(b"G").is_ok() && sent < 1_000_000 {
+        sent += 1;
+        if !bytes::is_silent(&drip) {
+            break;
+        }
+    }
+    let ended = server.stop();
+    assert!(ended.of_shards("handshakes_expired_total") >= 2);
+    ended.assert_clean();
+}
+
+#[test]
+fn a_client_that_half_closes_before_its_request_is_let_go() {
+    let server = Server::start("", "0");
+    let mut stream = bytes::connect(server.address);
+    stream.write_all(b"GET /ws").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(bytes::read_to_end(&mut stream), b"");
+    server.stop().assert_clean();
+}
