@@ -17,7 +17,7 @@ use crate::DEADLINE;
 
 /// A running server.
 pub(crate) struct Server {
-    child: Child,
+    child: Killed,
     pub(crate) address: SocketAddr,
     lines: Receiver<String>,
     log: Vec<String>,
@@ -53,10 +53,10 @@ impl Server {
     #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
     pub(crate) fn launch(mut command: Command) -> Server {
         let began = Instant::now();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = lines_of(child.stderr.take().unwrap());
+        let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let lines = lines_of(child.0.stderr.take().unwrap());
         let mut announced = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
+        BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut announced).unwrap();
         let address = announced.split_once("ws://").and_then(|(_, rest)| rest.split_once("/ws"));
         let Some(address) = address.and_then(|(address, _)| address.parse().ok()) else {
             panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
@@ -80,7 +80,7 @@ impl Server {
 
     /// Resident memory in KiB, now and at its highest.
     pub(crate) fn resident_kib(&self) -> (u64, u64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap();
         let field = |name: &str| -> u64 {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -89,7 +89,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(Pid::from_raw(i32::try_from(self.child.0.id()).unwrap()), signal).unwrap();
     }
 
     /// Tells it to stop, and waits until it has.
@@ -102,17 +102,9 @@ impl Server {
     pub(crate) fn wait(mut self) -> Ended {
         let mut log = std::mem::take(&mut self.log);
         log.extend(drain(&self.lines));
-        let code = self.child.wait().unwrap().code();
+        let code = self.child.0.wait().unwrap().code();
         assert!(!log.iter().any(|line| line.contains("panicked")), "{log:#?}");
         Ended { code, log }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After a wait, or when a test fails: it may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -140,14 +132,22 @@ impl Ended {
     }
 }
 
-/// A command that is expected to end by itself; its standard output must stay empty.
+/// A command that is expected to end by itself.
 pub(crate) fn run(command: &mut Command) -> Ended {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let log = drain(&lines_of(child.stderr.take().unwrap()));
-    let mut said = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    let code = child.wait().unwrap().code();
+    let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let log = drain(&lines_of(child.0.stderr.take().unwrap()));
+    let code = child.0.wait().unwrap().code();
     Ended { code, log }
+}
+
+/// Does not outlive a test that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 pub(crate) fn tickring() -> Command {
