@@ -29,7 +29,8 @@ pub const TOPICS_SWEPT_PER_TURN_MAX: usize = 64;
 /// seldom cross from one into the next.
 pub const LOG_SEGMENT_BYTES: usize = 256 * 1024;
 
-/// Segments of a shard's frame log at most: what slow connections may pin in all (64 MiB). When all are pinned, the
+/// Segments of a shard's frame log at most: what slow connections may pin in all (64 MiB; more where frames are longer
+/// than a segment). When all are pinned, the
 /// connections that pin the oldest are closed as slow consumers.
 pub const LOG_SEGMENTS_MAX: usize = 256;
 
@@ -40,6 +41,9 @@ pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
 pub const REPLY_BYTES_PAUSE: usize = 256 * 1024;
 /// Bytes of unread replies below which reading goes on.
 pub const REPLY_BYTES_RESUME: usize = 64 * 1024;
+/// Bytes of replies and begun frames that all connections of one shard may hold together. Past it, a connection that is
+/// told more while it leaves much unread is closed.
+pub const REPLY_BYTES_PER_SHARD_MAX: usize = 512 * 1024 * 1024;
 /// Bytes of unread replies at which the connection is closed: what was read before the pause took effect still had to
 /// be answered.
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -54,9 +58,6 @@ pub const CONFLATE_BYTES: u32 = 32 * 1024;
 /// comes back to several channels at once, and can't have read any of it yet. A sixteenth of the frame log.
 pub const RESUMED_BYTES_MAX: u32 = 4 * 1024 * 1024;
 const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
-
-/// Bytes that one send may carry: lanes act at the boundaries of sends, so a longer one would let data delay a pong.
-pub const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of an upgrade request. Browsers stay below 2 KiB, cookies and tokens included below 8 KiB.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -79,9 +80,9 @@ pub const WHEEL_SLOTS: usize = 1024;
 pub const WHEEL_SLOT_NS: u64 = 16_000_000;
 
 /// Batches that a sender keeps for reuse.
-pub const BATCHES_KEPT_MAX: usize = 4096;
+pub const BATCHES_KEPT_MAX: usize = 2 * MESH_DATA_BATCHES_MAX;
 /// Bytes above which a batch's buffer is not kept but freed.
-pub const BATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
+pub const BATCH_KEPT_BYTES_MAX: usize = 128 * 1024;
 
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
@@ -90,10 +91,10 @@ pub const BATCHES_PER_TURN_MAX: usize = 64;
 pub const MESH_DATA_BATCHES_MAX: usize = 1024;
 pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
 
-/// Feed events that the venue takes in one turn, and bytes after which it ends the turn early: bounds of one batch.
+/// Feed events that the venue takes in one turn: what bounds its batch.
 pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
 
-/// How often a thread that has something to retry (a full queue, a send without a buffer) looks again.
+/// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 
 /// For a peer to take a close frame and to end the connection on its side.

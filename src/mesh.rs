@@ -3,7 +3,7 @@
 //!
 //! Home: each `Endpoint` is moved to its thread and stays there. Allocates: in `full` only.
 //! Invariants: nothing here waits. A full queue hands the value back: of data, the sender marks the peer lagging
-//! and owes it one gap notice; of commands, it reserved a slot (`commands_free`) before it admitted the request.
+//! and owes it one gap notice; commands wait with the sender (`carry.rs`), in order.
 //! No push is left unannounced when its thread parks, and no thread parks on a queue that holds something
 //! (`sleep.rs` is the protocol, model-checked).
 
@@ -140,7 +140,7 @@ impl<T: Send> Endpoint<T> {
     /// Pushes a command to a peer, to be announced by the next `ring_doorbells`.
     ///
     /// # Errors
-    /// The queue is full: nobody reserved the slot, or the command is a request, which is refused as not sent.
+    /// The queue is full: the sender keeps it and tries again.
     pub fn send_command(&mut self, to: usize, value: T) -> Result<(), Full<T>> {
         let outcome = self.peer(to).commands.push(value);
         self.settle(to, Lane::Command, outcome)

@@ -81,8 +81,12 @@ impl Pace {
         let deliveries = (totals.deliveries - self.window_totals.deliveries).max(sends);
         let worked = (self.worked_ns * 1000 / elapsed_ns).min(1000);
         let load = (worked * deliveries / sends).min(2 * LOAD_PACED_FULLY);
-        // A quarter of the way at each window: a single long turn does not set the pace.
-        self.load = (3 * self.load + load) / 4;
+        // A quarter of the way at each window: a single long turn does not set the pace. Downwards each window that went
+        // by counts, since a shard that slept did not look.
+        let windows = if load < self.load { (elapsed_ns / WINDOW_NS).min(32) } else { 1 };
+        for _ in 0..windows {
+            self.load = (3 * self.load + load) / 4;
+        }
         self.worked_ns = 0;
         self.window_begun_ns = now_ns;
         self.window_totals = totals;
@@ -125,7 +129,15 @@ mod tests {
 
     #[test]
     fn replies_do_not_count_as_shared_sends() {
-        assert_eq!(wait_after(400, 0), 0);
+        assert_eq!(wait_after(1000, 0), wait_after(1000, 1));
+    }
+
+    #[test]
+    fn a_sleep_ends_the_pace() {
+        let mut pace = Pace::new(2_000_000);
+        (pace.load, pace.wait_ns) = (4_000, 2_000_000);
+        pace.observe(1_000_000_000, Totals::default());
+        assert_eq!(pace.wait_ns, 0);
     }
 
     #[test]

@@ -43,6 +43,8 @@ const FRAGMENTS_MAX: u32 = 1024;
 /// # Errors
 /// What keeps it from serving, with the exit code.
 pub fn run(config: &Config) -> Result<(), Failure> {
+    // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
+    let feed = open_feed(config)?;
     // Before any thread starts, so that all of them inherit it.
     let signals = block_signals()?;
     if let Err(error) = rt::register_membarrier() {
@@ -52,7 +54,6 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let cores = config.shards.cores_of(&available)?;
     let ring = ring_config(config);
     check_host(&ring)?;
-    let feed = open_feed(config)?;
     let server = Server::start(config, &cores, &available, ring, feed)?;
     announce(config, &cores, server.url());
     let ended = server.wait(&signals);
@@ -121,6 +122,13 @@ impl Server {
             };
             threads
                 .push(rt::spawn_pinned(&format!("shard-{number}"), Cpu(cores[number]), start).map_err(os)?);
+        }
+        if spin == Spin::Always && available.len() <= cores.len() {
+            log::warn!(
+                "busy polling on every core: the feed shares core {:?} with a shard that never sleeps; leave one out of \
+                 shards.cores",
+                available.last()
+            );
         }
         let setup = VenueSetup {
             home: HomeId(shards),
@@ -262,7 +270,14 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
 }
 
 fn ring_config(config: &Config) -> RingConfig {
-    RingConfig { connections_max: config.shards.connections_max, ..RingConfig::default() }
+    let usual = RingConfig::default();
+    RingConfig {
+        connections_max: config.shards.connections_max,
+        // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the
+        // others' away. Memory is touched on first use, the buffer used last first.
+        send_small_buffers: config.shards.connections_max.max(usual.send_small_buffers),
+        ..usual
+    }
 }
 
 fn spin(busy_poll: BusyPoll) -> Spin {

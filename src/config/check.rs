@@ -46,6 +46,8 @@ macro_rules! range {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// A turn's batch has 32-bit ranges, and the log's segments grow to the largest frame.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 impl Config {
@@ -98,8 +100,8 @@ impl Config {
                 unit: "us",
                 hint: "\"always\" never parks",
             },
-            range!(self.limits.message_bytes_max, 1024 => GIB, "bytes", "a client's message, by default 65536"),
-            range!(self.limits.frame_bytes_max, 1024 => GIB, "bytes", "a client's frame, by default 65536"),
+            range!(self.limits.message_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's message, by default 65536"),
+            range!(self.limits.frame_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's frame, by default 65536"),
             range!(self.limits.queued_bytes_max, 4096 => GIB, "bytes", "unsent bytes per connection, by default 1048576"),
             range!(self.limits.subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
             range!(self.limits.handshake_timeout_ms, 10 => HOUR_MS, "ms", "by default 5000"),

@@ -175,6 +175,8 @@ impl Batch {
         if self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
+        self.records.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<Record>());
+        self.levels.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<LevelUpdate>());
     }
 }
 

@@ -35,6 +35,10 @@ impl Hub {
         self.egress.open(conn);
         self.counters.connections_opened_total += 1;
         self.arm_deadline(conn);
+        if self.stopping {
+            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+            self.mark_closing(conn, true);
+        }
     }
 
     /// Bytes have arrived; they are unmasked in place.
@@ -105,6 +109,7 @@ impl Hub {
     /// The server is going away: every client is told by close code 1001.
     pub fn handle_shutdown(&mut self, now: Now) {
         self.now = now;
+        self.stopping = true;
         let conns: Vec<ConnId> = self.sessions.iter().flatten().map(|session| session.conn).collect();
         for conn in conns {
             match self.session(conn).map(|session| &session.phase) {
@@ -334,9 +339,12 @@ impl Hub {
     pub(super) fn queue_reply(&mut self, conn: ConnId, frame: &[u8]) {
         let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
         let paused = session.reading_paused;
+        let held_bytes = self.egress.held_bytes(conn.slot);
         let waiting = self.egress.push_reply(conn.slot, frame);
+        let all_bytes = self.egress.note_held(conn.slot, held_bytes);
         self.counters.replies_total += 1;
-        if waiting > limits::REPLY_BYTES_MAX {
+        let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
+        if waiting > limits::REPLY_BYTES_MAX || crowded {
             self.counters.replies_overflowed_total += 1;
             self.begin_close(conn, CloseCode::POLICY_VIOLATION, "replies are not read");
         } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {

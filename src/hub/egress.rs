@@ -109,6 +109,8 @@ pub(super) struct Egress {
     pool: FrameQueuePool,
     urgent: VecDeque<u32>,
     ready: VecDeque<u32>,
+    /// Bytes that the replies and begun frames of all connections hold.
+    held_bytes_total: usize,
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
@@ -137,12 +139,14 @@ impl Egress {
     /// Drops all that waits.
     pub(super) fn close(&mut self, conn: ConnId) {
         if self.lanes_of(conn).is_some() {
+            let before = self.held_bytes(conn.slot);
             self.discard_data(conn.slot);
             let lanes = &mut self.lanes[conn.slot as usize];
             lanes.open = false;
             lanes.replies = None;
             lanes.control = None;
             lanes.started = None;
+            self.note_held(conn.slot, before);
         }
     }
 
@@ -154,6 +158,24 @@ impl Egress {
 
     pub(super) fn lanes(&mut self, slot: u32) -> &mut Lanes {
         &mut self.lanes[slot as usize]
+    }
+
+    /// Bytes that a connection's replies and begun frame hold.
+    pub(super) fn held_bytes(&self, slot: u32) -> usize {
+        let lanes = &self.lanes[slot as usize];
+        let begun = lanes.started.as_ref().map_or(0, |started| started.frame.len());
+        begun + lanes.replies.as_ref().map_or(0, |replies| replies.frames.len())
+    }
+
+    /// What all connections hold.
+    pub(super) fn held_bytes_total(&self) -> usize {
+        self.held_bytes_total
+    }
+
+    /// Takes note of what a connection holds by now; `before` of it was noted. Returns what all of them hold.
+    pub(super) fn note_held(&mut self, slot: u32, before: usize) -> usize {
+        self.held_bytes_total = self.held_bytes_total + self.held_bytes(slot) - before;
+        self.held_bytes_total
     }
 
     /// Data waits for a reply that is not queued yet.
@@ -216,6 +238,7 @@ impl Egress {
         let lanes = &mut self.lanes[slot as usize];
         assert!(lanes.started.is_none() && lanes.replies.is_none(), "an upgrade is answered before all else");
         lanes.started = Some(Box::new(Started { frame: head, sent: 0 }));
+        self.note_held(slot, 0);
         self.mark_urgent(slot);
     }
 
@@ -240,7 +263,9 @@ impl Egress {
         *place = Some(frame);
         if lane == ControlLane::Close {
             lanes.closing = true;
-            lanes.replies = None;
+            let begun = lanes.started.as_ref().map_or(0, |started| started.frame.len());
+            let before = begun + lanes.replies.take().map_or(0, |replies| replies.frames.len());
+            self.note_held(slot, before);
             self.discard_data(slot);
         }
         self.mark_urgent(slot);

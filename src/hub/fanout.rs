@@ -119,7 +119,7 @@ impl Hub {
 
     /// Queues a frame for all who follow the topic.
     fn deliver(&mut self, at: u32, frame: &[u8]) {
-        let Some(logged) = self.log_frame(frame) else { return };
+        let logged = self.log_frame(frame);
         let topic = &self.topics.topics[at as usize];
         let count = u32::try_from(topic.followers.len()).expect("bounded by the connections of a shard");
         self.egress.log.retain(logged.segment, count);
@@ -166,11 +166,11 @@ impl Hub {
         }
     }
 
-    /// Puts a frame into the log; `None` if that is impossible even after closing those who pin it.
-    pub(super) fn log_frame(&mut self, frame: &[u8]) -> Option<FrameRef> {
+    /// Puts a frame into the log, if need be by closing those who pin its oldest segment.
+    fn log_frame(&mut self, frame: &[u8]) -> FrameRef {
         loop {
             match self.egress.log.append(frame) {
-                Ok(logged) => return Some(logged),
+                Ok(logged) => return logged,
                 Err(full) => {
                     let pinning = (0..self.egress.slot_count())
                         .filter(|slot| self.egress.pins(*slot, full.oldest_segment))
@@ -248,7 +248,7 @@ impl Hub {
             // Gone, or about to be closed: the log is not filled for it.
             return;
         }
-        let Some(logged) = self.log_frame(frame) else { return };
+        let logged = self.log_frame(frame);
         self.egress.log.retain(logged.segment, 1);
         self.egress.allow(conn.slot, logged.len);
         match self.egress.push_frame(conn.slot, logged) {

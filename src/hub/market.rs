@@ -235,11 +235,6 @@ impl MarketHome {
         self.instruments.get(instrument.index()).map(|listed| &listed.state)
     }
 
-    /// Whether something was said since the last [`MarketHome::seal`], and a bound on one turn's batch: its bytes.
-    pub fn unsealed_bytes(&mut self) -> usize {
-        self.outbox.data().bytes.len()
-    }
-
     fn list(&mut self, definition: &Instrument) {
         if self.instruments.len() == limits::INSTRUMENTS_MAX {
             self.counters.instruments_refused_total += 1;

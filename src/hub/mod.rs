@@ -191,6 +191,8 @@ pub struct Hub {
     outrun: Vec<u32>,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
+    /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
+    stopping: bool,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     now: Now,
@@ -223,6 +225,7 @@ impl Hub {
             overflowed: Vec::new(),
             outrun: Vec::new(),
             scratch: Vec::new(),
+            stopping: false,
             sweep_due_ns: now.mono_ns,
             now,
             counters: HubCounters::default(),
@@ -272,6 +275,12 @@ impl Hub {
             logged_frames_referenced: self.egress.log.reference_count(),
             home_topics: self.home.topic_count(),
         }
+    }
+
+    /// Bytes that unread replies and begun frames of all connections hold.
+    #[must_use]
+    pub fn held_reply_bytes(&self) -> usize {
+        self.egress.held_bytes_total()
     }
 
     /// Bytes of frames that wait in a connection's data queue.

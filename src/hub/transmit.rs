@@ -45,6 +45,7 @@ impl Hub {
         if self.egress.lanes_of(conn).is_none() {
             return 0;
         }
+        let held_bytes = self.egress.held_bytes(slot);
         let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
         if data_may_follow {
             written += self.egress.transmit_queue(slot, &mut out[written..], OutIs::at(written));
@@ -53,6 +54,7 @@ impl Hub {
                 written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
             }
         }
+        self.egress.note_held(slot, held_bytes);
         if written > 0 {
             self.egress.begin_write(slot);
             self.counters.bytes_transmitted_total += written as u64;

@@ -20,8 +20,10 @@ const READ_BYTES: usize = 128 * 1024;
 /// What cannot be opened, or is not a recording of a known format.
 pub fn open(path: &Path, speed: Speed, at_end: AtEnd) -> std::result::Result<Replay, FeedError> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    if path.is_dir() {
-        let reason = "is a folder, not a recording".to_owned();
+    // It is opened more than once, and a read must end: a pipe or a device does neither.
+    if path.exists() && !path.is_file() {
+        let reason = if path.is_dir() { "is a folder" } else { "is no ordinary file" };
+        let reason = format!("{reason}, not a recording");
         return Err(FeedError { file: name, place: Place::File, reason });
     }
     Replay::open(Box::new(FileSource { path: path.to_owned(), name }), speed, at_end)

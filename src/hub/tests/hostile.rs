@@ -250,3 +250,35 @@ fn a_client_that_comes_back_to_several_channels_is_not_called_slow() {
     }
     assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1008 })]);
 }
+
+#[test]
+fn unread_replies_of_many_connections_together_are_bounded() {
+    let mut world = World::new(1);
+    // Each leaves as much unread as one may; together they may not.
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#;
+    let batch = format!("[{}]", vec![request; 128].join(","));
+    let each_bytes = limits::REPLY_BYTES_MAX / 2;
+    let conns: Vec<_> = (0..80).map(|slot| world.connect(0, slot)).collect();
+    for conn in &conns {
+        let mut held_bytes = 0;
+        while held_bytes < each_bytes && world.hubs[0].counters().replies_overflowed_total == 0 {
+            world.hubs[0].handle_bytes(*conn, &mut frame(&batch), world.now);
+            held_bytes += 128 * 135;
+        }
+    }
+    assert!(world.hubs[0].counters().replies_overflowed_total > 0);
+    assert!(world.hubs[0].held_reply_bytes() <= limits::REPLY_BYTES_PER_SHARD_MAX + limits::REPLY_BYTES_MAX);
+    for conn in conns {
+        world.hubs[0].handle_closed(conn, world.now);
+    }
+    assert_eq!(world.hubs[0].held_reply_bytes(), 0);
+}
+
+#[test]
+fn who_comes_while_the_server_stops_is_turned_away() {
+    let mut world = World::new(1);
+    world.hubs[0].handle_shutdown(world.now);
+    let conn = ConnId { slot: 0, generation: 1 };
+    world.hubs[0].handle_open(conn, world.now);
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::Disconnect { conn, ending: Ending::Graceful }));
+}
