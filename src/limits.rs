@@ -84,6 +84,12 @@ pub const BATCHES_KEPT_MAX: usize = 2 * MESH_DATA_BATCHES_MAX;
 /// Bytes above which a batch's buffer is not kept but freed.
 pub const BATCH_KEPT_BYTES_MAX: usize = 128 * 1024;
 
+/// Received bytes after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
+/// publisher that sends far ahead is so never further ahead of a flush than its subscribers' queues can take.
+pub const RECEIVED_BYTES_PER_TURN: usize = 64 * 1024;
+/// Bytes of queued data at which a connection is flushed whatever the pace: a send is full then, and waiting gains nothing.
+pub const FLUSH_BYTES: u32 = 64 * 1024;
+
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
 /// Batches that a mesh queue holds. Data beyond this is a gap that the receiver recovers from; the queue of commands is

@@ -165,15 +165,19 @@ impl Shard {
         self.pace.observe(self.now.mono_ns, totals);
     }
 
-    /// All that the ring has; whether there was anything.
+    /// What the ring has, up to a bound on received bytes; whether there was anything.
     fn take_events(&mut self) -> bool {
         let now = self.now;
         let mut any = false;
+        let mut received_bytes = 0;
         while let Some(event) = self.ring.next_event() {
             any = true;
             match event {
                 Event::Accepted { conn, .. } => self.hub.handle_open(conn, now),
-                Event::Received { conn, bytes } => self.hub.handle_bytes(conn, bytes, now),
+                Event::Received { conn, bytes } => {
+                    received_bytes += bytes.len();
+                    self.hub.handle_bytes(conn, bytes, now);
+                }
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
                 Event::Sent(conn) => {
                     self.unbuffered = false;
@@ -190,6 +194,9 @@ impl Shard {
                 Event::Doorbell => {}
             }
             self.act();
+            if received_bytes >= limits::RECEIVED_BYTES_PER_TURN {
+                break;
+            }
         }
         any
     }

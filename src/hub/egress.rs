@@ -199,11 +199,14 @@ impl Egress {
         let lanes = &mut self.lanes[slot as usize];
         self.pool.push(&mut lanes.queue, frame)?;
         lanes.queued_bytes += frame.len;
-        if !lanes.in_ready && !lanes.writing {
-            lanes.in_ready = true;
-            self.ready.push_back(slot);
+        let (queued_bytes, counted) =
+            (lanes.queued_bytes, lanes.queued_bytes.saturating_sub(lanes.allowed_bytes));
+        if queued_bytes >= limits::FLUSH_BYTES {
+            self.mark_urgent(slot);
+        } else {
+            self.mark_ready(slot);
         }
-        Ok(lanes.queued_bytes.saturating_sub(lanes.allowed_bytes))
+        Ok(counted)
     }
 
     /// Lets this many bytes more wait than the limit says, within the bound for that.
@@ -531,7 +534,8 @@ impl Egress {
         if lanes.writing || !lanes.has_pending() {
             return;
         }
-        if lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
+        let full = lanes.queued_bytes >= limits::FLUSH_BYTES;
+        if full || lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
             self.mark_urgent(slot);
         } else {
             self.mark_ready(slot);
