@@ -86,7 +86,11 @@ pub const BATCH_KEPT_BYTES_MAX: usize = 128 * 1024;
 
 /// Received bytes after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
 /// publisher that sends far ahead is so never further ahead of a flush than its subscribers' queues can take.
-pub const RECEIVED_BYTES_PER_TURN: usize = 64 * 1024;
+pub const RECEIVED_BYTES_PER_TURN: usize = 32 * 1024;
+const _: () = assert!(
+    2 * RECEIVED_BYTES_PER_TURN <= FLUSH_BYTES as usize,
+    "a message grows by its notification's frame"
+);
 /// Bytes of queued data at which a connection is flushed whatever the pace: a send is full then, and waiting gains nothing.
 pub const FLUSH_BYTES: u32 = 64 * 1024;
 

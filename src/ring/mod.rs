@@ -33,6 +33,7 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -55,7 +56,7 @@ pub use self::listener::{ListenError, Listener, ListenerOptions};
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};
 use self::queue::{Patience, Queue};
-use self::reap::Reaped;
+use self::reap::{Reaped, Receipt, ReceiveEvent};
 use self::socket::{Cancel, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
 use self::token::{Operation, Token};
 use crate::doorbell::Doorbell;
@@ -76,6 +77,8 @@ pub struct Ring {
     counters: RingCounters,
     /// The buffer lent to the caller with the last event.
     lent: Option<u16>,
+    /// What was received, in order, until it is the caller's turn to take it.
+    received: VecDeque<ReceiveEvent>,
     connections_max: u32,
     generation: u32,
     send_flags: i32,
@@ -112,6 +115,7 @@ impl Ring {
             doorbell,
             counters: RingCounters::default(),
             lent: None,
+            received: VecDeque::with_capacity(usize::from(config.receive_buffers)),
             connections_max,
             generation: 0,
             send_flags: match config.short_sends {
@@ -160,29 +164,43 @@ impl Ring {
         self.give_back_lent();
         self.now_ns = now_ns;
         self.arm_accepts();
-        let patience = if self.queue.has_completions() { Patience::None } else { self.patience(wait) };
+        let left = self.queue.has_completions() || !self.received.is_empty();
+        let patience = if left { Patience::None } else { self.patience(wait) };
         self.queue.enter(patience, &mut self.counters)
     }
 
-    /// The next event of this turn, in the order the kernel saw them. Drain it to the end: a receive buffer is free for
-    /// the kernel again once the next event was taken.
+    /// The next event. What makes room comes first, then what was received, in its order: a caller that leaves some of it
+    /// for its next turn hears of its completed sends all the same, so that a peer who sends far ahead does not keep
+    /// others from being sent to. A receive buffer is free for the kernel again once the next event was taken.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.give_back_lent();
-        loop {
-            let completion = self.queue.pop()?;
+        while let Some(completion) = self.queue.pop() {
             self.counters.completions_total += 1;
             match self.reap(completion) {
                 Reaped::Nothing => {}
                 Reaped::Event(event) => return Some(event),
-                Reaped::Bytes { conn, buffer, length } => {
+                Reaped::Received(event) => self.received.push_back(event),
+            }
+        }
+        while let Some(event) = self.received.pop_front() {
+            let open = find(&mut self.sockets, event.conn).is_some_and(|socket| socket.phase == Phase::Open);
+            match event.what {
+                Receipt::Bytes { buffer, length } if open => {
                     self.lent = Some(buffer);
                     // SAFETY: the completion handed the buffer over, and it is given back by the next call on the
                     // ring, which the borrow in the event forbids as long as the bytes are in use.
                     let bytes = unsafe { self.receive_buffers.filled(buffer, length) };
-                    return Some(Event::Received { conn, bytes });
+                    return Some(Event::Received { conn: event.conn, bytes });
                 }
+                Receipt::Bytes { buffer, .. } => self.receive_buffers.give_back(buffer),
+                Receipt::Eof if open => return Some(Event::Eof(event.conn)),
+                Receipt::Failed(errno) if open => {
+                    return Some(Event::ReceiveFailed { conn: event.conn, errno });
+                }
+                Receipt::Eof | Receipt::Failed(_) => {}
             }
         }
+        None
     }
 
     /// Sends what `fill` writes: it gets a buffer (for about `bytes_hint` bytes, but possibly smaller, or larger) and

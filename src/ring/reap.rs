@@ -1,6 +1,6 @@
 //! From a completion to an event: what each operation's end means for its connection.
 //!
-//! Home: one shard. Invariant: every buffer a completion carries is lent with an event or goes back to the kernel, also
+//! Home: one shard. Invariant: every buffer a completion carries is kept for the caller or goes back to the kernel, also
 //! when its connection is gone.
 
 use nix::errno::Errno;
@@ -16,7 +16,19 @@ use crate::model::ids::ConnId;
 pub(super) enum Reaped {
     Nothing,
     Event(Event<'static>),
-    Bytes { conn: ConnId, buffer: u16, length: u32 },
+    Received(ReceiveEvent),
+}
+
+/// What a receive came to; kept until the caller takes it.
+pub(super) struct ReceiveEvent {
+    pub(super) conn: ConnId,
+    pub(super) what: Receipt,
+}
+
+pub(super) enum Receipt {
+    Bytes { buffer: u16, length: u32 },
+    Eof,
+    Failed(Errno),
 }
 
 impl Ring {
@@ -39,9 +51,9 @@ impl Ring {
                 | Operation::Close => self.reap_socket(token, &completion),
             },
         };
-        // Whatever became of it, a buffer that is not lent now goes back.
+        // Whatever became of it, a buffer that is not kept for the caller goes back.
         if let Some(buffer) = completion.buffer
-            && !matches!(reaped, Reaped::Bytes { .. })
+            && !matches!(reaped, Reaped::Received(ReceiveEvent { what: Receipt::Bytes { .. }, .. }))
         {
             self.receive_buffers.give_back(buffer);
         }
@@ -132,16 +144,18 @@ impl Ring {
             self.counters.receives_rearmed_total += u64::from(socket.reading == Reading::Wanted);
         }
         let open = socket.phase == Phase::Open;
+        let received =
+            |what| if open { Reaped::Received(ReceiveEvent { conn, what }) } else { Reaped::Nothing };
         match (completion.outcome(), completion.buffer) {
             (Ok(length @ 1..), Some(buffer)) => {
                 self.counters.receives_total += 1;
                 self.counters.received_bytes_total += u64::from(length);
-                if open { Reaped::Bytes { conn, buffer, length } } else { Reaped::Nothing }
+                received(Receipt::Bytes { buffer, length })
             }
             // Bytes without a buffer cannot be; the end of the stream is 0.
             (Ok(_), _) => {
                 socket.reading = Reading::Ended;
-                if open { Reaped::Event(Event::Eof(conn)) } else { Reaped::Nothing }
+                received(Receipt::Eof)
             }
             (Err(Errno::ENOBUFS), _) => {
                 self.counters.receives_starved_total += 1;
@@ -151,7 +165,7 @@ impl Ring {
             (Err(Errno::ECANCELED | Errno::EINTR | Errno::EAGAIN), _) => Reaped::Nothing,
             (Err(errno), _) => {
                 socket.reading = Reading::Ended;
-                if open { Reaped::Event(Event::ReceiveFailed { conn, errno }) } else { Reaped::Nothing }
+                received(Receipt::Failed(errno))
             }
         }
     }
