@@ -151,3 +151,33 @@ fn a_wait_ends_when_accepting_is_due_again() {
     assert!(matches!(ring.patience(Wait::Forever), Patience::Nanos(1..)));
     assert_eq!(ring.patience(Wait::Until(150)), Patience::Nanos(50));
 }
+
+#[test]
+fn a_completed_send_is_told_before_what_was_received_earlier_and_is_left() {
+    let (mut ring, address) = ring(16, 16);
+    let (_stream, conn) = connect(&mut ring, address);
+    ring.received.push_back(ReceiveEvent { conn, what: Receipt::Eof });
+    let sent = ring.transmit(conn, 4, |out| {
+        out[..4].copy_from_slice(b"room");
+        4
+    });
+    assert_eq!(sent, Transmit::Started(4));
+    while !ring.queue.has_completions() {
+        ring.turn(Wait::Forever, 0).unwrap();
+    }
+    assert_eq!(ring.next_event(), Some(Event::Sent(conn)));
+    assert_eq!(ring.next_event(), Some(Event::Eof(conn)));
+}
+
+#[test]
+fn what_was_received_of_a_connection_that_is_closed_meanwhile_is_dropped() {
+    let (mut ring, address) = ring(16, 16);
+    let (_stream, conn) = connect(&mut ring, address);
+    ring.received.push_back(ReceiveEvent { conn, what: Receipt::Eof });
+    ring.close(conn, How::Abort);
+    until(&mut ring, |event| {
+        assert_eq!(event, Event::Closed(conn));
+        true
+    });
+    assert_eq!(ring.next_event(), None);
+}
