@@ -146,12 +146,6 @@ impl<T: Send> Endpoint<T> {
         self.settle(to, Lane::Command, outcome)
     }
 
-    /// How many commands may still be pushed to a peer. At least so many: it only shrinks by our own pushes.
-    pub fn commands_free(&self, to: usize) -> usize {
-        let peer = self.peers[to].as_ref().expect("invariant: nobody sends to itself");
-        peer.commands.slots()
-    }
-
     /// How many data values may still be pushed to a peer. At least so many: it only shrinks by our own pushes.
     pub fn data_free(&self, to: usize) -> usize {
         let peer = self.peers[to].as_ref().expect("invariant: nobody sends to itself");
@@ -329,9 +323,7 @@ mod tests {
     #[test]
     fn hands_back_what_does_not_fit_and_counts_it() {
         let mut ends = mesh(2, SMALL);
-        assert_eq!(ends[0].commands_free(1), 1);
         ends[0].send_command(1, 7).unwrap();
-        assert_eq!(ends[0].commands_free(1), 0);
         assert_eq!(ends[0].send_command(1, 8), Err(Full(8)));
         ends[0].send_data(1, 1).unwrap();
         ends[0].send_data(1, 2).unwrap();

@@ -463,6 +463,14 @@ fn no_byte_that_is_changed_makes_it_panic_or_hang() {
 }
 
 #[test]
+fn a_recording_without_records_is_not_repeated() {
+    let source = Memory { name: "empty.dbn", bytes: encode::<MboMsg>(Schema::Mbo, &[]) };
+    let mut replay = Replay::open(Box::new(source), Speed::Max, AtEnd::Repeat).unwrap();
+    let error = replay.poll(Now::default(), &mut FeedBuffer::default(), 16).unwrap_err();
+    assert_eq!(error.to_string(), "empty.dbn: has no records");
+}
+
+#[test]
 fn a_repeated_recording_clears_its_books_first() {
     let records = [mbo('A', 'B', 1, 1_000, 5), mbo('A', 'A', 2, 1_100, 5)];
     let source = Memory { name: "a.dbn", bytes: encode(Schema::Mbo, &records) };
