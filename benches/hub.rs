@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use tickring::hub::batch::Outgoing;
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
-use tickring::hub::{Hub, HubConfig, Publishing, Urgency};
+use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{ConnId, HomeId};
@@ -30,19 +30,18 @@ fn hub() -> Hub {
         subscriptions_max: 1024,
         handshake_timeout_ns: 10_000_000_000,
         idle_timeout_ns: 0,
-        ping_interval_ns: 0,
-        ping_timeout_ns: 10_000_000_000,
         close_timeout_ns: 2_000_000_000,
         write_timeout_ns: 30_000_000_000,
         history: HISTORY,
         publishing: Publishing::Anyone,
+        listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
     };
     Hub::new(HomeId(0), 1, config, NOW)
 }
 
 fn connect(hub: &mut Hub, slot: u32) -> ConnId {
     let conn = ConnId { slot, generation: 1 };
-    hub.handle_open(conn, NOW);
+    hub.handle_open(conn, Arrival::FIRST, NOW);
     let mut request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         .to_vec();

@@ -4,7 +4,7 @@
 //! Home: the main thread, before any other exists. A `Config` that exists is within its ranges (`check.rs`).
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -13,25 +13,21 @@ use serde::de::{self, Deserializer, Visitor};
 use crate::exit::{Exit, Failure};
 
 mod check;
+mod listen;
 mod text;
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub use listen::Listen;
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    pub listen: Listen,
+    /// At least one.
+    pub listen: Vec<Listen>,
     pub shards: Shards,
     pub limits: Limits,
     pub flush: Flush,
     pub feed: Feed,
     pub topics: Topics,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    pub address: SocketAddr,
-    /// Connections that the kernel holds for us, per shard. Capped by `net.core.somaxconn`.
-    pub backlog: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -67,9 +63,6 @@ pub struct Limits {
     pub handshake_timeout_ms: u32,
     /// Nothing received, not even a pong; 0 never.
     pub idle_timeout_ms: u32,
-    /// 0 sends no pings.
-    pub ping_interval_ms: u32,
-    pub ping_timeout_ms: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -136,9 +129,16 @@ pub struct Topics {
     pub history_events_max: usize,
 }
 
-impl Default for Listen {
-    fn default() -> Listen {
-        Listen { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9001)), backlog: 4096 }
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![Listen::default()],
+            shards: Shards::default(),
+            limits: Limits::default(),
+            flush: Flush::default(),
+            feed: Feed::default(),
+            topics: Topics::default(),
+        }
     }
 }
 
@@ -157,8 +157,6 @@ impl Default for Limits {
             subscriptions_max: 1024,
             handshake_timeout_ms: 5_000,
             idle_timeout_ms: 120_000,
-            ping_interval_ms: 20_000,
-            ping_timeout_ms: 10_000,
         }
     }
 }
@@ -190,7 +188,10 @@ impl Default for Topics {
 /// What the command line says over the file. Absent means: as the file or the default has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
+    /// Of the first listener.
     pub listen: Option<SocketAddr>,
+    /// On every listener.
+    pub echo: Option<bool>,
     pub cores: Option<Vec<usize>>,
     pub busy_poll: Option<BusyPoll>,
     /// Also makes `replay` the feed.
@@ -230,7 +231,8 @@ impl Config {
         let text = text::substitute(text, variable).map_err(|error| substitution_failure(file, &error))?;
         let config: Config = toml::from_str(&text).map_err(|error| toml_failure(file, &text, &error))?;
         config.check().map_err(|fault| {
-            let line = text::line_of(&text, fault.key).map_or_else(String::new, |line| format!(":{line}"));
+            let line = text::line_of(&text, fault.key, fault.nth)
+                .map_or_else(String::new, |line| format!(":{line}"));
             Failure::new(Exit::Config, format!("{file}{line}: {}: {}", fault.key, fault.what), fault.hint)
         })?;
         Ok(config)
@@ -245,7 +247,12 @@ impl Config {
             self.feed.kind = FeedKind::Replay;
             self.feed.replay.file = file;
         }
-        self.listen.address = flags.listen.unwrap_or(self.listen.address);
+        if let (Some(address), Some(first)) = (flags.listen, self.listen.first_mut()) {
+            first.address = address;
+        }
+        for listen in &mut self.listen {
+            listen.echo = flags.echo.unwrap_or(listen.echo);
+        }
         self.shards.cores = flags.cores.unwrap_or(self.shards.cores);
         self.shards.busy_poll = flags.busy_poll.unwrap_or(self.shards.busy_poll);
         self.feed.replay.speed = flags.speed.unwrap_or(self.feed.replay.speed);
@@ -397,17 +404,17 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 24);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 27);
     }
 
     #[test]
     fn reads_each_kind_of_value() {
         let config = parse(
-            "[listen]\naddress = \"0.0.0.0:${PORT}\"\n[shards]\ncores = [0, 1]\nbusy_poll_us = \"always\"\n\
+            "[[listen]]\naddress = \"0.0.0.0:${PORT}\"\n[shards]\ncores = [0, 1]\nbusy_poll_us = \"always\"\n\
              [feed]\nkind = \"replay\"\n[feed.replay]\nfile = \"a.csv\"\nspeed = 2\nloop = true\n",
         )
         .unwrap();
-        assert_eq!(config.listen.address, "0.0.0.0:9100".parse().unwrap());
+        assert_eq!(config.listen[0].address, "0.0.0.0:9100".parse().unwrap());
         assert_eq!(config.shards.cores, [0, 1]);
         assert_eq!(config.shards.busy_poll, BusyPoll::Always);
         assert_eq!(config.feed.kind, FeedKind::Replay);
@@ -431,11 +438,15 @@ mod tests {
              or \"always\": tickring.toml explains every key",
         );
         check_failure(
+            "[[listen]]\nbacklog = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\nbacklog = 0\n",
+            "f.toml:5: listen.backlog: is 0, expected 1 to 65535 connections: by default 4096",
+        );
+        check_failure(
             "[flush]\npace = 1\n",
             "f.toml:2: flush.pace: unknown field `pace`, expected `pace_max_us`: tickring.toml explains every key",
         );
         check_failure(
-            "[listen]\nbacklog = ${NONE}\n",
+            "[[listen]]\nbacklog = ${NONE}\n",
             "f.toml:2: ${NONE} is not set: set it, or write a default as ${NAME:-default}",
         );
     }
@@ -449,7 +460,7 @@ mod tests {
             ..Overrides::default()
         };
         let config = Config::default().with(flags).unwrap();
-        assert_eq!(config.listen.address.port(), 0);
+        assert_eq!(config.listen[0].address.port(), 0);
         assert_eq!(config.feed.kind, FeedKind::Replay);
         assert_eq!(config.feed.replay.speed, Speed::Max);
         let flags = Overrides { cores: Some(vec![1, 1]), ..Overrides::default() };

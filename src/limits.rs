@@ -4,6 +4,9 @@
 /// Threads of a mesh: a [`crate::model::ids::HomeSet`] holds one bit for each.
 pub const HOMES_MAX: usize = 64;
 
+/// Listeners of one process, each with a socket on every shard's ring.
+pub const LISTENERS_MAX: usize = 8;
+
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
 

@@ -19,7 +19,7 @@ use crate::config::{self, BusyPoll, Config, FeedKind};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::hub::history::HistoryLimits;
-use crate::hub::{HubConfig, Publishing};
+use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing};
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
@@ -55,13 +55,14 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let ring = ring_config(config);
     check_host(&ring)?;
     let server = Server::start(config, &cores, &available, ring, feed)?;
-    announce(config, &cores, server.url());
+    announce(config, &cores, &server.urls());
     let ended = server.wait(&signals);
     server.stop(ended)
 }
 
 struct Server {
-    address: std::net::SocketAddr,
+    /// In the order of the configuration.
+    addresses: Vec<std::net::SocketAddr>,
     stop: Arc<AtomicBool>,
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
@@ -100,15 +101,15 @@ impl Server {
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
         let listeners = listen(config, cores.len())?;
-        let address = listeners[0].address();
+        let addresses = listeners[0].iter().map(Listener::address).collect();
         let mut threads = Vec::new();
-        for (number, (mesh, listener)) in endpoints.into_iter().zip(listeners).enumerate() {
+        for (number, (mesh, listeners)) in endpoints.into_iter().zip(listeners).enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
                 hub: hub_config(config),
                 ring,
-                listener,
+                listeners,
                 mesh,
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -148,7 +149,7 @@ impl Server {
             })
         };
         let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
-        let server = Server { address, stop, doorbells, shards: threads, venue };
+        let server = Server { addresses, stop, doorbells, shards: threads, venue };
         for _ in 0..=cores.len() {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
             if is_ready.recv().is_err() || server.is_broken() {
@@ -158,8 +159,8 @@ impl Server {
         Ok(server)
     }
 
-    fn url(&self) -> String {
-        format!("ws://{}/ws", self.address)
+    fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("ws://{address}/ws")).collect()
     }
 
     fn is_broken(&self) -> bool {
@@ -247,26 +248,29 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
     }
 }
 
-/// One listener for each shard, all on one address.
-fn listen(config: &Config, shards: usize) -> Result<Vec<Listener>, Failure> {
-    let options = ListenerOptions {
-        backlog_connections_max: u16::try_from(config.listen.backlog).unwrap_or(u16::MAX),
-        ..ListenerOptions::default()
-    };
-    let taken = |error: ListenError| {
-        Failure::new(Exit::Unavailable, error.to_string(), "name a free address: --listen ADDR")
-    };
-    let mut address = config.listen.address;
-    if address.port() != 0 {
-        Listener::check_free(address).map_err(taken)?;
+/// The listeners of each shard, in the order of the configuration; all shards on the same addresses.
+fn listen(config: &Config, shards: usize) -> Result<Vec<Vec<Listener>>, Failure> {
+    let mut of_shards: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
+    for listen in &config.listen {
+        let options = ListenerOptions {
+            backlog_connections_max: u16::try_from(listen.backlog).unwrap_or(u16::MAX),
+            unacknowledged_ms_max: listen.unacknowledged_ms_max,
+            ..ListenerOptions::default()
+        };
+        let taken = |error: ListenError| {
+            Failure::new(Exit::Unavailable, error.to_string(), "name a free address: --listen ADDR")
+        };
+        let mut address = listen.address;
+        if address.port() != 0 {
+            Listener::check_free(address).map_err(taken)?;
+        }
+        for listeners in &mut of_shards {
+            let listener = Listener::bind(address, &options).map_err(taken)?;
+            address = listener.address();
+            listeners.push(listener);
+        }
     }
-    let mut listeners = Vec::with_capacity(shards);
-    for _ in 0..shards {
-        let listener = Listener::bind(address, &options).map_err(taken)?;
-        address = listener.address();
-        listeners.push(listener);
-    }
-    Ok(listeners)
+    Ok(of_shards)
 }
 
 fn ring_config(config: &Config) -> RingConfig {
@@ -305,12 +309,26 @@ fn hub_config(config: &Config) -> HubConfig {
         subscriptions_max: limits.subscriptions_max,
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),
-        ping_interval_ns: ns(limits.ping_interval_ms),
-        ping_timeout_ns: ns(limits.ping_timeout_ms),
         close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
         write_timeout_ns: WRITE_TIMEOUT_NS,
         history: history(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
+        listeners: config.listen.iter().map(policy).collect(),
+    }
+}
+
+fn policy(listen: &config::Listen) -> ListenerPolicy {
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let origins = match listen.origins.as_slice() {
+        [] => Origins::SameHost,
+        origins if origins.iter().any(|origin| origin == "*") => Origins::Any,
+        origins => Origins::Listed(origins.to_vec()),
+    };
+    ListenerPolicy {
+        ping_interval_ns: ns(listen.ping_interval_ms),
+        ping_timeout_ns: ns(listen.ping_timeout_ms),
+        origins,
+        echo: if listen.echo { Echo::On } else { Echo::Off },
     }
 }
 
@@ -348,16 +366,16 @@ fn open_replay(replay: &config::Replay) -> Result<Feed, Failure> {
 }
 
 /// What is served and one line to try. On stdout, since scripts read the address there.
-fn announce(config: &Config, cores: &[usize], url: String) {
+fn announce(config: &Config, cores: &[usize], urls: &[String]) {
     let feed = match config.feed.kind {
         FeedKind::Paper => format!("paper market of {} instruments", config.feed.paper.instruments),
         FeedKind::Replay => format!("replay of {}", config.feed.replay.file.display()),
     };
     let mut out = std::io::stdout().lock();
-    let mut lines =
-        format!("tickring {} serves {url} on cores {cores:?}: {feed}\n", env!("CARGO_PKG_VERSION"));
+    let (version, url) = (env!("CARGO_PKG_VERSION"), urls.join(" and "));
+    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}\n");
     if out.is_terminal() {
-        lines.push_str(&format!("try: tickring watch --url {url} 'ticker.*.raw'\n"));
+        lines.push_str(&format!("try: tickring watch --url {} 'ticker.*.raw'\n", urls[0]));
     }
     // A closed stdout is no reason not to serve.
     let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());

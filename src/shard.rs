@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
 use crate::hub::home::HomeCounters;
-use crate::hub::{Effect, Ending, Hub, HubConfig, HubCounters, Urgency};
+use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
+use crate::incident_log::IncidentLog;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -34,7 +35,8 @@ pub struct ShardSetup {
     pub shards: u8,
     pub hub: HubConfig,
     pub ring: RingConfig,
-    pub listener: Listener,
+    /// One for each of the hub's policies, in their order.
+    pub listeners: Vec<Listener>,
     pub mesh: MeshEndpoint,
     pub spin: Spin,
     pub pace_ns_max: u64,
@@ -47,6 +49,8 @@ pub struct ShardSetup {
 pub struct ShardReport {
     pub home: HomeId,
     pub hub: HubCounters,
+    /// Why connections were refused or closed from here.
+    pub incidents: IncidentCounts,
     pub topics: HomeCounters,
     pub ring: RingCounters,
     pub turns_total: u64,
@@ -102,6 +106,7 @@ struct Shard {
     pace: Pace,
     spin: Spin,
     stop: Arc<AtomicBool>,
+    incidents: IncidentLog,
     now: Now,
     /// When timers are looked at next while the shard is busy.
     timers_due_ns: u64,
@@ -119,7 +124,9 @@ impl Shard {
     fn new(setup: ShardSetup) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
-        ring.listen(setup.listener)?;
+        for listener in setup.listeners {
+            ring.listen(listener)?;
+        }
         Ok(Shard {
             home: setup.home,
             hub: Hub::new(setup.home, setup.shards, setup.hub, now),
@@ -129,6 +136,7 @@ impl Shard {
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
             stop: setup.stop,
+            incidents: IncidentLog::default(),
             now,
             timers_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
@@ -173,7 +181,10 @@ impl Shard {
         while let Some(event) = self.ring.next_event() {
             any = true;
             match event {
-                Event::Accepted { conn, .. } => self.hub.handle_open(conn, now),
+                Event::Accepted { conn, listener } => {
+                    let arrival = Arrival { listener: listener.0, refused: None };
+                    self.hub.handle_open(conn, arrival, now);
+                }
                 Event::Received { conn, bytes } => {
                     received_bytes += bytes.len();
                     self.hub.handle_bytes(conn, bytes, now);
@@ -209,6 +220,7 @@ impl Shard {
                 Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
                 Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
+                Effect::Report { conn, incident } => self.incidents.tell(conn, incident, self.now.mono_ns),
             }
         }
     }
@@ -327,6 +339,7 @@ impl Shard {
         ShardReport {
             home: self.home,
             hub: self.hub.counters(),
+            incidents: self.hub.incidents(),
             topics: self.hub.home_counters(),
             ring: *self.ring.counters(),
             turns_total: self.turns_total,

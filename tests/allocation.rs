@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
-use tickring::hub::{Hub, HubConfig, Publishing, Urgency};
+use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{ConnId, HomeId};
@@ -77,19 +77,18 @@ impl World {
             subscriptions_max: 100,
             handshake_timeout_ns: 10_000_000_000,
             idle_timeout_ns: 0,
-            ping_interval_ns: 0,
-            ping_timeout_ns: 10_000_000_000,
             close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
             history: HISTORY,
             publishing: Publishing::Anyone,
+            listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
         };
         World { hub: Hub::new(HomeId(0), 1, config, now), now, out: vec![0; 64 * 1024] }
     }
 
     fn connect(&mut self, slot: u32) -> ConnId {
         let conn = ConnId { slot, generation: 1 };
-        self.hub.handle_open(conn, self.now);
+        self.hub.handle_open(conn, Arrival::FIRST, self.now);
         let mut request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             .to_vec();

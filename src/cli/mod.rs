@@ -73,6 +73,9 @@ struct Serve {
     /// Cores that run one shard each
     #[arg(long, value_name = "CORES", value_delimiter = ',')]
     cores: Option<Vec<usize>>,
+    /// Send every message to /echo back, for conformance suites
+    #[arg(long)]
+    echo: bool,
     /// Address and port to listen on; port 0 lets the kernel choose
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -140,6 +143,7 @@ impl Serve {
     fn overrides(self) -> Overrides {
         Overrides {
             listen: self.listen,
+            echo: self.echo.then_some(true),
             cores: self.cores,
             busy_poll: self.busy_poll.then_some(BusyPoll::Always),
             replay: self.replay,
@@ -212,6 +216,7 @@ mod tests {
         let Some(Command::Serve(flags)) = arguments.command else { panic!("not serve") };
         let expected = Overrides {
             listen: Some("127.0.0.1:0".parse().unwrap()),
+            echo: None,
             cores: None,
             busy_poll: Some(BusyPoll::Always),
             replay: Some("a.dbn".into()),

@@ -1,11 +1,14 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
-use super::{BusyPoll, Config, FeedKind, Speed, Warning};
+use super::{BusyPoll, Config, FeedKind, Listen, Speed, Warning};
+use crate::limits;
 
 /// A key out of its range.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RangeFault {
     pub key: &'static str,
+    /// Which of the tables of its array, from 0.
+    pub nth: usize,
     pub what: String,
     pub hint: String,
 }
@@ -27,7 +30,7 @@ impl Range {
             return Ok(());
         }
         let what = format!("is {value}, expected {min} to {max} {unit}");
-        Err(RangeFault { key, what, hint: (*hint).to_owned() })
+        Err(RangeFault { key, nth: 0, what, hint: (*hint).to_owned() })
     }
 }
 
@@ -56,11 +59,13 @@ impl Config {
         for range in self.ranges() {
             range.check()?;
         }
+        self.check_listeners()?;
         let mut cores = self.shards.cores.clone();
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(RangeFault {
                 key: "shards.cores",
+                nth: 0,
                 what: format!("names core {} twice", twice[0]),
                 hint: "one shard a core".to_owned(),
             });
@@ -70,6 +75,7 @@ impl Config {
         {
             return Err(RangeFault {
                 key: "feed.replay.speed",
+                nth: 0,
                 what: format!("is {factor}, expected 0.001 to 1000000, or \"max\""),
                 hint: "1 is as recorded".to_owned(),
             });
@@ -77,6 +83,7 @@ impl Config {
         if self.feed.kind == FeedKind::Replay && self.feed.replay.file.as_os_str().is_empty() {
             return Err(RangeFault {
                 key: "feed.replay.file",
+                nth: 0,
                 what: "is empty".to_owned(),
                 hint: "name a recording, or set feed.kind = \"paper\"".to_owned(),
             });
@@ -84,13 +91,48 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [Range; 17] {
+    fn check_listeners(&self) -> Result<(), RangeFault> {
+        if self.listen.is_empty() || self.listen.len() > limits::LISTENERS_MAX {
+            return Err(RangeFault {
+                key: "listen",
+                nth: 0,
+                what: format!("has {} tables, expected 1 to {}", self.listen.len(), limits::LISTENERS_MAX),
+                hint: "[[listen]] adds one".to_owned(),
+            });
+        }
+        for (nth, listen) in self.listen.iter().enumerate() {
+            for range in listen.ranges() {
+                range.check().map_err(|fault| RangeFault { nth, ..fault })?;
+            }
+            let is_origin =
+                |text: &str| text == "*" || text.starts_with("http://") || text.starts_with("https://");
+            if let Some(odd) = listen.origins.iter().find(|text| !is_origin(text) || text.ends_with('/')) {
+                return Err(RangeFault {
+                    key: "listen.origins",
+                    nth,
+                    what: format!("has \"{odd}\", expected scheme://host[:port], or \"*\""),
+                    hint: "write it as browsers do: https://desk.example.com".to_owned(),
+                });
+            }
+            let port = listen.address.port();
+            if port != 0 && self.listen[..nth].iter().any(|other| other.address == listen.address) {
+                return Err(RangeFault {
+                    key: "listen.address",
+                    nth,
+                    what: format!("is {}, as of a listener before it", listen.address),
+                    hint: "one address each".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn ranges(&self) -> [Range; 14] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,
         };
         [
-            range!(self.listen.backlog, 1 => 65_535, "connections", "by default 4096"),
             range!(self.shards.connections_max, 1 => 1_000_000, "connections", "per shard, by default 16384"),
             Range {
                 key: "shards.busy_poll_us",
@@ -106,8 +148,6 @@ impl Config {
             range!(self.limits.subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
             range!(self.limits.handshake_timeout_ms, 10 => HOUR_MS, "ms", "by default 5000"),
             range!(self.limits.idle_timeout_ms, 0 => 24 * HOUR_MS, "ms", "0 never closes an idle connection"),
-            range!(self.limits.ping_interval_ms, 0 => HOUR_MS, "ms", "0 sends no pings"),
-            range!(self.limits.ping_timeout_ms, 10 => HOUR_MS, "ms", "by default 10000"),
             range!(self.flush.pace_max_us, 0 => 100_000, "us", "0 sends each turn at once"),
             Range {
                 key: "feed.paper.instruments",
@@ -134,10 +174,12 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let limits = &self.limits;
+        let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
+        let idle_ms = limits.idle_timeout_ms;
         let odd = [
             (
                 "topics.publish",
-                self.topics.publish && !self.listen.address.ip().is_loopback(),
+                self.topics.publish && any(&|listen| !listen.address.ip().is_loopback()),
                 "anybody who reaches the listener may publish to topic.*",
             ),
             (
@@ -152,19 +194,31 @@ impl Config {
             ),
             (
                 "limits.idle_timeout_ms",
-                limits.idle_timeout_ms != 0
-                    && (limits.ping_interval_ms == 0 || limits.idle_timeout_ms <= limits.ping_interval_ms),
+                idle_ms != 0
+                    && any(&|listen| listen.ping_interval_ms == 0 || idle_ms <= listen.ping_interval_ms),
                 "closes clients that only listen: no ping makes them answer in that time",
             ),
             (
-                "limits.ping_interval_ms",
-                limits.ping_interval_ms == 0 && limits.idle_timeout_ms == 0,
+                "listen.ping_interval_ms",
+                idle_ms == 0 && any(&|listen| listen.ping_interval_ms == 0),
                 "with no pings and no idle timeout a dead peer is never found",
             ),
             (
-                "limits.ping_timeout_ms",
-                limits.ping_interval_ms != 0 && limits.ping_timeout_ms > limits.ping_interval_ms,
-                "is longer than limits.ping_interval_ms: one pong answers several pings",
+                "listen.ping_timeout_ms",
+                any(&|listen| {
+                    listen.ping_interval_ms != 0 && listen.ping_timeout_ms > listen.ping_interval_ms
+                }),
+                "is longer than listen.ping_interval_ms: one pong answers several pings",
+            ),
+            (
+                "listen.origins",
+                any(&|listen| listen.origins.iter().any(|origin| origin == "*")),
+                "any web page that a user of this network opens may connect",
+            ),
+            (
+                "listen.echo",
+                any(&|listen| listen.echo && !listen.address.ip().is_loopback()),
+                "serves /echo, which is for conformance suites, to whoever reaches the listener",
             ),
             (
                 "flush.pace_max_us",
@@ -181,6 +235,26 @@ impl Config {
             .filter(|(_, is_odd, _)| *is_odd)
             .map(|(key, _, what)| Warning { key, what: what.to_owned() })
             .collect()
+    }
+}
+
+impl Listen {
+    fn ranges(&self) -> [Range; 4] {
+        let range =
+            |key, value: u32, min, max, unit, hint| Range { key, value: value.into(), min, max, unit, hint };
+        [
+            range("listen.backlog", self.backlog, 1, 65_535, "connections", "by default 4096"),
+            range("listen.ping_interval_ms", self.ping_interval_ms, 0, HOUR_MS, "ms", "0 sends no pings"),
+            range("listen.ping_timeout_ms", self.ping_timeout_ms, 10, HOUR_MS, "ms", "by default 10000"),
+            range(
+                "listen.unacknowledged_ms_max",
+                self.unacknowledged_ms_max,
+                0,
+                HOUR_MS,
+                "ms",
+                "0 leaves it to the kernel",
+            ),
+        ]
     }
 }
 
@@ -206,10 +280,10 @@ mod tests {
 
     #[test]
     fn warns_of_what_is_legal_but_odd() {
-        assert_eq!(warned(|c| c.listen.address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
+        assert_eq!(warned(|c| c.listen[0].address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
         assert_eq!(warned(|c| c.limits.message_bytes_max = 1 << 20), ["limits.queued_bytes_max"]);
-        assert_eq!(warned(|c| c.limits.ping_interval_ms = 0), ["limits.idle_timeout_ms"]);
-        assert_eq!(warned(|c| c.limits.ping_timeout_ms = 60_000), ["limits.ping_timeout_ms"]);
+        assert_eq!(warned(|c| c.listen[0].ping_interval_ms = 0), ["limits.idle_timeout_ms"]);
+        assert_eq!(warned(|c| c.listen[0].ping_timeout_ms = 60_000), ["listen.ping_timeout_ms"]);
         assert_eq!(warned(|c| c.flush.pace_max_us = 50_000), ["flush.pace_max_us"]);
         assert_eq!(warned(|c| c.feed.replay.file = "a".into()), ["feed.replay.file"]);
     }
@@ -226,5 +300,8 @@ mod tests {
         assert_eq!(refused(|c| c.feed.replay.speed = Speed::Factor(f64::NAN)), "feed.replay.speed");
         assert_eq!(refused(|c| c.shards.cores = vec![3, 1, 3]), "shards.cores");
         assert_eq!(refused(|c| c.feed.paper.events_per_s = 0), "feed.paper.events_per_s");
+        assert_eq!(refused(|c| c.listen.clear()), "listen");
+        assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
+        assert_eq!(refused(|c| c.listen[0].origins = vec!["desk.example.com".to_owned()]), "listen.origins");
     }
 }

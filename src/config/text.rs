@@ -134,15 +134,29 @@ pub(super) fn key_on(text: &str, line: usize) -> Option<String> {
     Some(table.map_or_else(|| key.trim().to_owned(), |table| format!("{table}.{}", key.trim())))
 }
 
-/// The line (from 1) that sets a dotted key; none where the default stands.
-pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
-    (1..=text.lines().count())
-        .filter(|line| text.lines().nth(line - 1).is_some_and(|text| table_of(text.trim()).is_none()))
-        .find(|line| key_on(text, *line).as_deref() == Some(key))
+/// The line (from 1) that sets a dotted key, in the `nth` (from 0) of its array's tables where it stands in one; none
+/// where the default stands.
+pub(super) fn line_of(text: &str, key: &str, nth: usize) -> Option<usize> {
+    let mut tables = 0;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if table_of(line).is_some() {
+            let is_of_array = line.starts_with("[[");
+            let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+            tables += usize::from(is_of_array && table_of(line) == Some(table));
+        } else if tables.max(1) == nth + 1 && key_on(text, index + 1).as_deref() == Some(key) {
+            return Some(index + 1);
+        }
+    }
+    None
 }
 
+/// The table that a line opens: `[name]`, or `[[name]]` for one more of an array.
 fn table_of(line: &str) -> Option<&str> {
-    let (table, after) = line.strip_prefix('[')?.split_once(']')?;
+    let (table, after) = match line.strip_prefix("[[") {
+        Some(rest) => rest.split_once("]]")?,
+        None => line.strip_prefix('[')?.split_once(']')?,
+    };
     (after.trim().is_empty() || after.trim().starts_with('#')).then_some(table.trim())
 }
 
@@ -199,8 +213,13 @@ mod tests {
         assert_eq!(key_on(text, 3).as_deref(), Some("listen.address"));
         assert_eq!(key_on(text, 6).as_deref(), Some("feed.paper.seed"));
         assert_eq!(key_on(text, 5).as_deref(), Some("feed.paper"));
-        assert_eq!(line_of(text, "feed.paper.seed"), Some(6));
-        assert_eq!(line_of(text, "feed.paper.events"), None);
+        assert_eq!(line_of(text, "feed.paper.seed", 0), Some(6));
+        assert_eq!(line_of(text, "feed.paper.events", 0), None);
+        let tables = "[[listen]]\naddress = 1\n[[listen]] # two\nbacklog = 2\naddress = 3\n";
+        assert_eq!(line_of(tables, "listen.address", 0), Some(2));
+        assert_eq!(line_of(tables, "listen.address", 1), Some(5));
+        assert_eq!(line_of(tables, "listen.backlog", 0), None);
+        assert_eq!(key_on(tables, 4).as_deref(), Some("listen.backlog"));
         assert_eq!(line_at(text, 8), 2);
     }
 }

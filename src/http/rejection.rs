@@ -2,6 +2,10 @@
 //!
 //! PURE. Allocates: never. Invariant: `advice` is plain ASCII text of one line, fit for a `text/plain` body.
 
+/// What a client that came at a bad time is told to wait, in seconds: longer than a burst of reconnects lasts, shorter
+/// than a person waits.
+const RETRY_AFTER_S: u16 = 5;
+
 /// A refused request. The connection ends after the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
@@ -39,11 +43,14 @@ pub enum Rejection {
     KeyMalformed,
     /// The upgrade request announces a body, whose bytes would be taken for frames.
     BodyInUpgrade,
-    /// The gateway takes no more connections for now.
-    Unavailable {
-        /// What `Retry-After` says, in seconds.
-        retry_after_s: u16,
-    },
+    /// `Sec-WebSocket-Protocol` offers only what is not spoken here (RFC 6455 §4.2.2): never silently another one.
+    SubprotocolUnknown,
+    /// As many connections are open as may be.
+    ConnectionsFull,
+    /// As many connections of this address are open as may be.
+    AddressFull,
+    /// The gateway is short of memory or time.
+    Overloaded,
 }
 
 /// The status of an answer (RFC 9110 §15).
@@ -63,6 +70,8 @@ pub enum Status {
     UriTooLong,
     /// 426
     UpgradeRequired,
+    /// 429 (RFC 6585 §4)
+    TooManyRequests,
     /// 431 (RFC 6585 §5)
     HeaderFieldsTooLarge,
     /// 503
@@ -72,12 +81,89 @@ pub enum Status {
 }
 
 impl Rejection {
+    /// Every rejection, in the order of declaration.
+    pub const ALL: [Self; 21] = [
+        Self::NotHttp,
+        Self::HeaderMalformed,
+        Self::TargetMalformed,
+        Self::TargetTooLong,
+        Self::HeadTooLarge,
+        Self::TooManyHeaders,
+        Self::VersionNotSupported,
+        Self::HeadTimeout,
+        Self::HostNotSingle,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::OriginForbidden,
+        Self::UpgradeRequired,
+        Self::WebSocketVersion,
+        Self::KeyNotSingle,
+        Self::KeyMalformed,
+        Self::BodyInUpgrade,
+        Self::SubprotocolUnknown,
+        Self::ConnectionsFull,
+        Self::AddressFull,
+        Self::Overloaded,
+    ];
+
+    /// Its name in counters and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotHttp => "not_http",
+            Self::HeaderMalformed => "header_malformed",
+            Self::TargetMalformed => "target_malformed",
+            Self::TargetTooLong => "target_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::VersionNotSupported => "http_version",
+            Self::HeadTimeout => "handshake_timeout",
+            Self::HostNotSingle => "host_not_single",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::OriginForbidden => "origin_forbidden",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::WebSocketVersion => "websocket_version",
+            Self::KeyNotSingle => "key_not_single",
+            Self::KeyMalformed => "key_malformed",
+            Self::BodyInUpgrade => "body_in_upgrade",
+            Self::SubprotocolUnknown => "subprotocol_unknown",
+            Self::ConnectionsFull => "connections_full",
+            Self::AddressFull => "address_full",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// After how many seconds it makes sense to try again, where waiting helps.
+    pub const fn retry_after_s(self) -> Option<u16> {
+        match self {
+            Self::ConnectionsFull | Self::AddressFull | Self::Overloaded => Some(RETRY_AFTER_S),
+            Self::NotHttp
+            | Self::HeaderMalformed
+            | Self::TargetMalformed
+            | Self::TargetTooLong
+            | Self::HeadTooLarge
+            | Self::TooManyHeaders
+            | Self::VersionNotSupported
+            | Self::HeadTimeout
+            | Self::HostNotSingle
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::OriginForbidden
+            | Self::UpgradeRequired
+            | Self::WebSocketVersion
+            | Self::KeyNotSingle
+            | Self::KeyMalformed
+            | Self::BodyInUpgrade
+            | Self::SubprotocolUnknown => None,
+        }
+    }
+
     /// The status that tells the peer's software what is wrong.
     pub const fn status(self) -> Status {
         match self {
             Self::NotHttp | Self::HeaderMalformed | Self::TargetMalformed => Status::BadRequest,
             Self::HostNotSingle | Self::KeyNotSingle | Self::KeyMalformed => Status::BadRequest,
-            Self::BodyInUpgrade => Status::BadRequest,
+            Self::BodyInUpgrade | Self::SubprotocolUnknown => Status::BadRequest,
             Self::OriginForbidden => Status::Forbidden,
             Self::NotFound => Status::NotFound,
             Self::MethodNotAllowed => Status::MethodNotAllowed,
@@ -85,7 +171,8 @@ impl Rejection {
             Self::TargetTooLong => Status::UriTooLong,
             Self::UpgradeRequired | Self::WebSocketVersion => Status::UpgradeRequired,
             Self::HeadTooLarge | Self::TooManyHeaders => Status::HeaderFieldsTooLarge,
-            Self::Unavailable { .. } => Status::ServiceUnavailable,
+            Self::AddressFull => Status::TooManyRequests,
+            Self::ConnectionsFull | Self::Overloaded => Status::ServiceUnavailable,
             Self::VersionNotSupported => Status::VersionNotSupported,
         }
     }
@@ -128,9 +215,14 @@ impl Rejection {
             Self::BodyInUpgrade => {
                 "An upgrade request has no body: drop Content-Length and Transfer-Encoding."
             }
-            Self::Unavailable { .. } => {
+            Self::SubprotocolUnknown => {
+                "None of the subprotocols in Sec-WebSocket-Protocol is spoken here: offer json-rpc, or none."
+            }
+            Self::ConnectionsFull => {
                 "No more connections are taken for now. Wait as Retry-After says, then retry."
             }
+            Self::AddressFull => "Too many connections from this address: close some, then retry.",
+            Self::Overloaded => "The gateway is overloaded. Wait as Retry-After says, then retry.",
         }
     }
 }
@@ -146,6 +238,7 @@ impl Status {
             Self::RequestTimeout => 408,
             Self::UriTooLong => 414,
             Self::UpgradeRequired => 426,
+            Self::TooManyRequests => 429,
             Self::HeaderFieldsTooLarge => 431,
             Self::ServiceUnavailable => 503,
             Self::VersionNotSupported => 505,
@@ -162,6 +255,7 @@ impl Status {
             Self::RequestTimeout => "Request Timeout",
             Self::UriTooLong => "URI Too Long",
             Self::UpgradeRequired => "Upgrade Required",
+            Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",

@@ -23,10 +23,11 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
             );
         }
         Rejection::MethodNotAllowed => append(out, &["Connection: close\r\nAllow: GET\r\n"]),
-        Rejection::Unavailable { retry_after_s } => {
-            append(out, &["Connection: close\r\nRetry-After: ", decimal.format(retry_after_s), "\r\n"]);
-        }
-        Rejection::NotHttp
+        Rejection::ConnectionsFull
+        | Rejection::AddressFull
+        | Rejection::Overloaded
+        | Rejection::SubprotocolUnknown
+        | Rejection::NotHttp
         | Rejection::HeaderMalformed
         | Rejection::TargetMalformed
         | Rejection::TargetTooLong
@@ -41,6 +42,9 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
         | Rejection::KeyMalformed
         | Rejection::BodyInUpgrade => append(out, &["Connection: close\r\n"]),
     }
+    if let Some(retry_after_s) = rejection.retry_after_s() {
+        append(out, &["Retry-After: ", decimal.format(retry_after_s), "\r\n"]);
+    }
     append(out, &["\r\n", rejection.advice(), "\n"]);
 }
 
@@ -53,27 +57,6 @@ fn append(out: &mut Vec<u8>, parts: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: [Rejection; 18] = [
-        Rejection::NotHttp,
-        Rejection::HeaderMalformed,
-        Rejection::TargetMalformed,
-        Rejection::TargetTooLong,
-        Rejection::HeadTooLarge,
-        Rejection::TooManyHeaders,
-        Rejection::VersionNotSupported,
-        Rejection::HeadTimeout,
-        Rejection::HostNotSingle,
-        Rejection::NotFound,
-        Rejection::MethodNotAllowed,
-        Rejection::OriginForbidden,
-        Rejection::UpgradeRequired,
-        Rejection::WebSocketVersion,
-        Rejection::KeyNotSingle,
-        Rejection::KeyMalformed,
-        Rejection::BodyInUpgrade,
-        Rejection::Unavailable { retry_after_s: 7 },
-    ];
 
     /// Writes the answer, reads it back with httparse, and gives its status, its headers and its body.
     fn answer(rejection: Rejection) -> (u16, Vec<(String, String)>, String) {
@@ -93,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_rejection_is_a_complete_answer_that_closes_and_teaches() {
-        for rejection in ALL {
+        for rejection in Rejection::ALL {
             let (code, headers, body) = answer(rejection);
             assert_eq!(code, rejection.status().code());
             assert_eq!(value(&headers, "content-length"), Some(body.len().to_string().as_str()));
@@ -113,7 +96,11 @@ mod tests {
             assert_eq!(value(&headers, "sec-websocket-version"), Some("13"));
             assert_eq!(value(&headers, "connection"), Some("close, Upgrade"));
         }
-        let (code, headers, _) = answer(Rejection::Unavailable { retry_after_s: 7 });
-        assert_eq!((code, value(&headers, "retry-after")), (503, Some("7")));
+        for (rejection, status) in
+            [(Rejection::ConnectionsFull, 503), (Rejection::AddressFull, 429), (Rejection::Overloaded, 503)]
+        {
+            let (code, headers, _) = answer(rejection);
+            assert_eq!((code, value(&headers, "retry-after")), (status, Some("5")));
+        }
     }
 }

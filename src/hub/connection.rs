@@ -15,23 +15,29 @@ use crate::ws::receiver::{Event, Receiver};
 use super::Hub;
 use super::effect::{Effect, Ending};
 use super::egress::{ControlFrame, ControlLane};
+use super::incident::{Closing, Incident};
+use super::listener::{Arrival, ListenerPolicy};
 use super::session::{Phase, Session};
 use super::text_frame::replace_with_text_frame;
 use super::timers::Armed;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
 const PATHS: [&str; 2] = ["/ws", "/ws/api/v2"];
+/// The subprotocol that names the dialect; a client need not ask for it.
+const SUBPROTOCOL: &str = "json-rpc";
 
 impl Hub {
     /// A connection was accepted.
-    pub fn handle_open(&mut self, conn: ConnId, now: Now) {
+    pub fn handle_open(&mut self, conn: ConnId, arrival: Arrival, now: Now) {
         self.now = now;
         let slot = conn.slot as usize;
         if self.sessions.len() <= slot {
             self.sessions.resize_with(slot + 1, || None);
         }
         assert!(self.sessions[slot].is_none(), "a slot is closed before it is opened again");
-        self.sessions[slot] = Some(Box::new(Session::new(conn, Receiver::new(self.config.receive), now)));
+        assert!(usize::from(arrival.listener) < self.config.listeners.len(), "each listener has its policy");
+        let receiver = Receiver::new(self.config.receive);
+        self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, now)));
         self.egress.open(conn);
         self.counters.connections_opened_total += 1;
         self.arm_deadline(conn);
@@ -113,7 +119,9 @@ impl Hub {
         let conns: Vec<ConnId> = self.sessions.iter().flatten().map(|session| session.conn).collect();
         for conn in conns {
             match self.session(conn).map(|session| &session.phase) {
-                Some(Phase::Open) => self.begin_close(conn, CloseCode::GOING_AWAY, "server is shutting down"),
+                Some(Phase::Open) => {
+                    self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
+                }
                 Some(Phase::Upgrading { .. }) => {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
@@ -124,24 +132,13 @@ impl Hub {
     }
 
     fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
-        let answer = match http::parse(bytes) {
-            Ok(None) if bytes.len() > limits::REQUEST_HEAD_BYTES_MAX => Err(Rejection::HeadTooLarge),
+        match self.answer_upgrade(conn, bytes) {
             Ok(None) => {
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Upgrading { head: bytes.to_vec() };
                 }
-                return;
             }
-            Ok(Some(request)) if !PATHS.contains(&request.path) => Err(Rejection::NotFound),
-            Ok(Some(request)) => handshake::upgrade(&request).map(|upgrade| {
-                let mut head = Vec::new();
-                handshake::write_switching_protocols(&mut head, &upgrade.accept_key, None);
-                (head, request.head_bytes)
-            }),
-            Err(rejection) => Err(rejection),
-        };
-        match answer {
-            Ok((head, head_bytes)) => {
+            Ok(Some((head, head_bytes))) => {
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                 }
@@ -153,8 +150,43 @@ impl Hub {
         }
     }
 
+    /// The answer to a whole upgrade request and the request's length; `None` while it is not whole.
+    fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Rejection> {
+        let Some(request) = http::parse(bytes)? else {
+            let too_long = bytes.len() > limits::REQUEST_HEAD_BYTES_MAX;
+            return if too_long { Err(Rejection::HeadTooLarge) } else { Ok(None) };
+        };
+        if let Some(rejection) = self.session(conn).and_then(|session| session.refused) {
+            return Err(rejection);
+        }
+        if !PATHS.contains(&request.path) {
+            return Err(Rejection::NotFound);
+        }
+        let upgrade = handshake::upgrade(&request)?;
+        let host = request.value("Host").unwrap_or_default();
+        let policy = self.policy(conn);
+        if upgrade.origin().is_some_and(|origin| !policy.origins.admit(origin, host)) {
+            return Err(Rejection::OriginForbidden);
+        }
+        let mut offered = upgrade.subprotocols().peekable();
+        let offers_some = offered.peek().is_some();
+        let subprotocol = offered.find(|name| *name == SUBPROTOCOL);
+        if offers_some && subprotocol.is_none() {
+            return Err(Rejection::SubprotocolUnknown);
+        }
+        let mut head = Vec::new();
+        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol);
+        Ok(Some((head, request.head_bytes)))
+    }
+
+    /// The rules of the listener that a connection came to.
+    pub(super) fn policy(&self, conn: ConnId) -> &ListenerPolicy {
+        let listener = self.sessions[conn.slot as usize].as_ref().map_or(0, |session| session.listener);
+        &self.config.listeners[usize::from(listener)]
+    }
+
     fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection) {
-        self.counters.upgrades_refused_total += 1;
+        self.report(conn, Incident::Refused(rejection));
         let mut response = Vec::new();
         http::write_rejection(&mut response, rejection);
         self.egress.push_head(conn.slot, response);
@@ -168,8 +200,8 @@ impl Hub {
             let (consumed, event) = match session.receiver.step(&mut bytes[taken..]) {
                 Ok(step) => step,
                 Err(fault) => {
-                    self.counters.protocol_faults_total += 1;
-                    return self.begin_close(conn, fault.close_code(), fault.reason());
+                    self.report(conn, Incident::Broken(fault));
+                    return self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
                 }
             };
             taken += consumed;
@@ -177,7 +209,7 @@ impl Hub {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Text(text)) => self.handle_text(conn, text.as_bytes()),
                 Some(Event::Binary(_)) => {
-                    return self.begin_close(conn, CloseCode::UNSUPPORTED_DATA, "this endpoint speaks text");
+                    return self.begin_close(conn, Closing::Binary);
                 }
                 Some(Event::Ping(payload)) => {
                     let frame = control_frame(Opcode::Pong, &payload);
@@ -191,9 +223,16 @@ impl Hub {
         }
     }
 
-    /// Queues a close frame; all else that waits on the connection is dropped.
-    pub(super) fn begin_close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
-        self.begin_close_with(conn, Some(code), reason);
+    /// Counts an incident and has it logged.
+    fn report(&mut self, conn: ConnId, incident: Incident) {
+        self.incidents.count(incident);
+        self.effects.push_back(Effect::Report { conn, incident });
+    }
+
+    /// Queues a close frame for one of our own reasons; all else that waits on the connection is dropped.
+    pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
+        self.report(conn, Incident::Closed(closing));
+        self.begin_close_with(conn, Some(closing.close_code()), closing.reason());
     }
 
     fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
@@ -231,18 +270,12 @@ impl Hub {
                 return;
             }
             Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
-                self.counters.handshakes_expired_total += 1;
                 return self.refuse_upgrade(conn, Rejection::HeadTimeout);
             }
             Phase::Open
                 if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
             {
-                self.counters.slow_consumers_closed_total += 1;
-                return self.begin_close(
-                    conn,
-                    CloseCode::POLICY_VIOLATION,
-                    "slow consumer: nothing was read",
-                );
+                return self.begin_close(conn, Closing::WriteStalled);
             }
             Phase::Open => self.handle_open_deadline(conn),
             Phase::Closing { .. } | Phase::Upgrading { .. } => {}
@@ -252,17 +285,16 @@ impl Hub {
 
     fn handle_open_deadline(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
+        let policy = self.policy(conn);
         let (idle_ns, interval_ns, timeout_ns) =
-            (self.config.idle_timeout_ns, self.config.ping_interval_ns, self.config.ping_timeout_ns);
+            (self.config.idle_timeout_ns, policy.ping_interval_ns, policy.ping_timeout_ns);
         let Some(session) = self.session(conn) else { return };
         let quiet_ns = now_ns.saturating_sub(session.received_ns);
         if idle_ns > 0 && quiet_ns >= idle_ns {
-            self.counters.idle_closed_total += 1;
-            return self.begin_close(conn, CloseCode::NORMAL, "idle");
+            return self.begin_close(conn, Closing::Idle);
         }
         if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
-            self.counters.heartbeats_lost_total += 1;
-            return self.begin_close(conn, CloseCode::POLICY_VIOLATION, "no pong");
+            return self.begin_close(conn, Closing::PongMissing);
         }
         if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
             session.pinged_ns = Some(now_ns);
@@ -284,10 +316,7 @@ impl Hub {
         }
         let silent = now_ns.saturating_sub(received_ns) >= heartbeat.interval_ns;
         let kind = match (silent, heartbeat.tested) {
-            (true, true) => {
-                self.counters.heartbeats_lost_total += 1;
-                return self.begin_close(conn, CloseCode::POLICY_VIOLATION, "heartbeat lost");
-            }
+            (true, true) => return self.begin_close(conn, Closing::HeartbeatLost),
             (true, false) => json_rpc::Heartbeat::TestRequest,
             (false, _) => json_rpc::Heartbeat::Beat,
         };
@@ -305,6 +334,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut) else {
             return;
         };
+        let policy = &config.listeners[usize::from(session.listener)];
         let quiet_from = session.received_ns;
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
@@ -315,8 +345,8 @@ impl Hub {
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
                 match session.pinged_ns {
-                    Some(pinged_ns) => Some(pinged_ns + config.ping_timeout_ns),
-                    None => after(quiet_from, config.ping_interval_ns),
+                    Some(pinged_ns) => Some(pinged_ns + policy.ping_timeout_ns),
+                    None => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
                 // A stalled send is looked for once per timeout, whether or not one is under way.
@@ -345,8 +375,7 @@ impl Hub {
         self.counters.replies_total += 1;
         let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
         if waiting > limits::REPLY_BYTES_MAX || crowded {
-            self.counters.replies_overflowed_total += 1;
-            self.begin_close(conn, CloseCode::POLICY_VIOLATION, "replies are not read");
+            self.begin_close(conn, Closing::RepliesUnread);
         } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {
             self.counters.reads_paused_total += 1;
             self.effects.push_back(Effect::PauseReading { conn });

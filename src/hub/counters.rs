@@ -19,8 +19,6 @@ macro_rules! counters {
 counters! {
     connections_opened_total,
     connections_closed_total,
-    /// Upgrade requests that were refused.
-    upgrades_refused_total,
     messages_received_total,
     bytes_received_total,
     requests_total,
@@ -34,19 +32,8 @@ counters! {
     /// Snapshots and current values encoded for those who joined or fell behind.
     values_encoded_total,
     messages_published_total,
-    /// Closed because a lossless queue overflowed.
-    slow_consumers_closed_total,
-    /// Closed because the shard's frame log was pinned.
-    log_pinners_closed_total,
     /// Times when reading a connection was paused.
     reads_paused_total,
-    /// Closed because replies piled up.
-    replies_overflowed_total,
-    heartbeats_lost_total,
-    idle_closed_total,
-    handshakes_expired_total,
-    /// Faults of peers: bad frames, masks, texts.
-    protocol_faults_total,
     /// Gaps in what other homes sent.
     gaps_total,
     /// Frames that came while their topic was being recovered.

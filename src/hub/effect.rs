@@ -2,6 +2,8 @@
 
 use crate::model::ids::ConnId;
 
+use super::incident::Incident;
+
 /// How a connection is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -24,5 +26,10 @@ pub enum Effect {
     },
     ResumeReading {
         conn: ConnId,
+    },
+    /// A connection is being refused or closed: for the log, which bounds how much of it is written.
+    Report {
+        conn: ConnId,
+        incident: Incident,
     },
 }

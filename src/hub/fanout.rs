@@ -6,23 +6,12 @@
 use crate::limits;
 use crate::model::channel::{DeliveryClass, TopicKey};
 use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
-use crate::ws::close::CloseCode;
 
 use super::Hub;
 use super::batch::{Batch, Record};
+use super::incident::Closing;
 use super::log::FrameRef;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
-
-/// Why a connection is closed by the fan-out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overflow {
-    /// More waits than the connection may have.
-    Queue,
-    /// The shard's log or pool of queues is full of what slow connections hold.
-    Log,
-    /// A gap that a lossless subscription can't be told.
-    Gap,
-}
 
 impl Hub {
     pub(super) fn apply_batch(&mut self, from: HomeId, batch: &Batch) {
@@ -130,7 +119,7 @@ impl Hub {
                 // The pool is full: the one that holds the most of it makes room, not the one that came too late.
                 let Some(largest) = self.egress.largest_queue() else { break };
                 self.egress.discard_data(largest.slot);
-                self.overflowed.push((largest, Overflow::Log));
+                self.overflowed.push((largest, Closing::LogFull));
                 pushed = self.egress.push_frame(follower.slot, logged);
             }
             let overflow = match pushed {
@@ -144,14 +133,14 @@ impl Hub {
                         DeliveryClass::Lossless | DeliveryClass::Latest
                             if queued_bytes > self.config.queued_bytes_max =>
                         {
-                            Overflow::Queue
+                            Closing::QueueFull
                         }
                         DeliveryClass::Lossless | DeliveryClass::Latest => continue,
                     }
                 }
                 Err(super::frame_queue::QueuesFull) => {
                     self.egress.log.release(logged.segment, 1);
-                    Overflow::Log
+                    Closing::LogFull
                 }
             };
             let conn = self.topics.subscriptions[follower.subscription as usize].conn;
@@ -255,12 +244,12 @@ impl Hub {
             Ok(queued_bytes) => {
                 self.counters.deliveries_total += 1;
                 if queued_bytes > self.config.queued_bytes_max {
-                    self.overflowed.push((conn, Overflow::Queue));
+                    self.overflowed.push((conn, Closing::QueueFull));
                 }
             }
             Err(super::frame_queue::QueuesFull) => {
                 self.egress.log.release(logged.segment, 1);
-                self.overflowed.push((conn, Overflow::Log));
+                self.overflowed.push((conn, Closing::LogFull));
             }
         }
     }
@@ -273,21 +262,11 @@ impl Hub {
 
     /// Closes those who could not be told.
     pub(super) fn settle_overflows(&mut self) {
-        while let Some((conn, overflow)) = self.overflowed.pop() {
+        while let Some((conn, closing)) = self.overflowed.pop() {
             if self.session(conn).is_none_or(|session| !session.is_open()) {
                 continue;
             }
-            let reason = match overflow {
-                Overflow::Queue => "slow consumer: unsent messages exceed the limit",
-                Overflow::Log => "slow consumer: the server's buffers are full",
-                Overflow::Gap => "messages were lost inside the server: resume",
-            };
-            match overflow {
-                Overflow::Queue => self.counters.slow_consumers_closed_total += 1,
-                Overflow::Log => self.counters.log_pinners_closed_total += 1,
-                Overflow::Gap => {}
-            }
-            self.begin_close(conn, CloseCode::POLICY_VIOLATION, reason);
+            self.begin_close(conn, closing);
         }
     }
 
@@ -296,7 +275,7 @@ impl Hub {
         let Some(session) = &self.sessions[slot as usize] else { return };
         let conn = session.conn;
         self.egress.discard_data(slot);
-        self.overflowed.push((conn, Overflow::Log));
+        self.overflowed.push((conn, Closing::LogFull));
     }
 
     /// Whether a subscription still waits for the answer to this very question.

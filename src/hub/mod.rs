@@ -22,6 +22,8 @@ mod frame_queue;
 mod hasher;
 pub mod history;
 pub mod home;
+pub mod incident;
+pub mod listener;
 mod log;
 pub mod market;
 mod outbox;
@@ -50,6 +52,8 @@ pub use cache::Cache;
 pub use counters::HubCounters;
 pub use effect::{Effect, Ending};
 pub use egress::Urgency;
+pub use incident::{Closing, Incident, IncidentCounts};
+pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
 
 use batch::{Batch, Outgoing};
 use egress::Egress;
@@ -82,15 +86,35 @@ pub struct HubConfig {
     pub handshake_timeout_ns: u64,
     /// Without a byte received, in nanoseconds; 0 for no limit.
     pub idle_timeout_ns: u64,
-    /// Without a byte received before a ping is sent, in nanoseconds; 0 for no pings.
-    pub ping_interval_ns: u64,
-    /// Between a ping and any byte received, in nanoseconds.
-    pub ping_timeout_ns: u64,
     /// For the peer to take a close frame, and for one send to be taken at all, in nanoseconds.
     pub close_timeout_ns: u64,
     pub write_timeout_ns: u64,
     pub history: HistoryLimits,
     pub publishing: Publishing,
+    /// One for each listener of the ring, in its order.
+    pub listeners: Vec<ListenerPolicy>,
+}
+
+/// As an empty configuration file has it.
+impl Default for HubConfig {
+    fn default() -> HubConfig {
+        HubConfig {
+            receive: ReceiveLimits {
+                frame_bytes_max: 64 * 1024,
+                message_bytes_max: 64 * 1024,
+                fragments_max: 1024,
+            },
+            queued_bytes_max: 1024 * 1024,
+            subscriptions_max: 1024,
+            handshake_timeout_ns: 5_000_000_000,
+            idle_timeout_ns: 120_000_000_000,
+            close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
+            write_timeout_ns: 30_000_000_000,
+            history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
+            publishing: Publishing::Anyone,
+            listeners: vec![ListenerPolicy::default()],
+        }
+    }
 }
 
 /// What a hub holds at one moment; all of it is 0 when nobody is connected and every topic has been forgotten.
@@ -186,7 +210,7 @@ pub struct Hub {
     pattern_sessions: Vec<ConnId>,
     effects: VecDeque<Effect>,
     /// Connections to be closed as slow consumers once the fan-out at hand is through.
-    overflowed: Vec<(ConnId, fanout::Overflow)>,
+    overflowed: Vec<(ConnId, Closing)>,
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     /// A reply's payload while it is written, and its frame.
@@ -197,6 +221,7 @@ pub struct Hub {
     sweep_due_ns: u64,
     now: Now,
     counters: HubCounters,
+    incidents: IncidentCounts,
 }
 
 impl Hub {
@@ -229,6 +254,7 @@ impl Hub {
             sweep_due_ns: now.mono_ns,
             now,
             counters: HubCounters::default(),
+            incidents: IncidentCounts::default(),
         }
     }
 
@@ -241,6 +267,12 @@ impl Hub {
     #[must_use]
     pub fn deliveries_total(&self) -> u64 {
         self.counters.deliveries_total
+    }
+
+    /// Why connections were refused or closed from here, and how often.
+    #[must_use]
+    pub fn incidents(&self) -> IncidentCounts {
+        self.incidents
     }
 
     #[must_use]

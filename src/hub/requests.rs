@@ -9,10 +9,10 @@ use crate::limits;
 use crate::model::ids::{ConnId, InstrumentId};
 use crate::model::instrument::{InstrumentKind, Symbol};
 use crate::model::time::Now;
-use crate::ws::close::CloseCode;
 
 use super::Hub;
 use super::batch::Ticket;
+use super::incident::Closing;
 use super::session::Heartbeat;
 use super::text_frame::replace_with_text_frame;
 
@@ -284,13 +284,8 @@ impl Hub {
         if pending.text.len() > limits::REPLY_BYTES_MAX {
             // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
             self.batches.redeem(batch);
-            self.counters.replies_overflowed_total += 1;
             if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {
-                self.begin_close(
-                    reply_to.conn,
-                    CloseCode::MESSAGE_TOO_BIG,
-                    "the replies of a batch exceed the limit",
-                );
+                self.begin_close(reply_to.conn, Closing::BatchTooBig);
             }
             return;
         }

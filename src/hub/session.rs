@@ -1,10 +1,13 @@
 //! What a shard's hub knows of one client. PURE. Home: one shard.
 
 use crate::dialect::json_rpc::Precision;
+use crate::http::Rejection;
 use crate::model::channel::{DeliveryClass, MarketChannel, TopicName};
 use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
+
+use super::listener::Arrival;
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -39,6 +42,10 @@ pub(super) struct Heartbeat {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) conn: ConnId,
+    /// Index of its listener's policy.
+    pub(super) listener: u8,
+    /// What its upgrade request will be answered, since there is no room for it.
+    pub(super) refused: Option<Rejection>,
     pub(super) phase: Phase,
     pub(super) receiver: Receiver,
     pub(super) precision: Precision,
@@ -66,9 +73,11 @@ pub(super) struct Session {
 const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
 
 impl Session {
-    pub(super) fn new(conn: ConnId, receiver: Receiver, now: Now) -> Session {
+    pub(super) fn new(conn: ConnId, arrival: Arrival, receiver: Receiver, now: Now) -> Session {
         Session {
             conn,
+            listener: arrival.listener,
+            refused: arrival.refused,
             phase: Phase::Upgrading { head: Vec::new() },
             receiver,
             precision: Precision::Microseconds,

@@ -12,9 +12,9 @@ use crate::limits;
 use crate::model::channel::{Channel, DeliveryClass, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
+use super::Closing;
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
-use super::fanout::Overflow;
 use super::hasher::FixedHasher;
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
@@ -449,14 +449,14 @@ impl Hub {
                 // The newest event is gone, or an event of a lossless class: nothing else says it.
                 (DeliveryClass::Latest, TopicKind::Events) | (DeliveryClass::Lossless, _) => {
                     self.topics.follow(follower.subscription);
-                    self.overflowed.push((conn, Overflow::Gap));
+                    self.overflowed.push((conn, Closing::Lost));
                 }
             }
         }
         if kind == TopicKind::Events {
             for stale in &self.topics.topics[topic as usize].stale {
                 let conn = self.topics.subscriptions[stale.subscription as usize].conn;
-                self.overflowed.push((conn, Overflow::Gap));
+                self.overflowed.push((conn, Closing::Lost));
             }
         }
         self.list_stale(topic);

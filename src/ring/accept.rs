@@ -12,8 +12,7 @@ use super::listener::Listener;
 use super::queue::{Completion, Queue};
 use super::token::{Operation, Token};
 
-/// Listeners of one ring: a client port in plain text, one in TLS, one for binary, one for venues, and as many to spare.
-pub const LISTENERS_MAX: usize = 8;
+pub use crate::limits::LISTENERS_MAX;
 
 /// Accepts asked for one by one at a time: what a turn can then accept at most.
 const ACCEPTS_ONE_MAX: u32 = 64;

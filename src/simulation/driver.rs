@@ -1,7 +1,7 @@
 //! What a shard's loop and the network do around a hub: connections are opened, bytes move in parts, sends end late, and
 //! the hub's contract is kept. PURE.
 
-use crate::hub::{Effect, Ending, Hub, Urgency};
+use crate::hub::{Arrival, Effect, Ending, Hub, Urgency};
 use crate::model::ids::ConnId;
 
 use super::client::{Standing, Told, UPGRADE, push_frame};
@@ -36,6 +36,7 @@ impl World {
                 }
                 Effect::PauseReading { conn } => self.pause(shard, conn, true),
                 Effect::ResumeReading { conn } => self.pause(shard, conn, false),
+                Effect::Report { incident, .. } => self.oracle.count(incident.label()),
             }
         }
     }
@@ -101,7 +102,7 @@ impl World {
         self.clients[client].begin(link);
         self.clients[client].deaf = self.random.chance(8);
         let now = self.now;
-        self.with_hub(shard, |hub| hub.handle_open(conn, now));
+        self.with_hub(shard, |hub| hub.handle_open(conn, Arrival::FIRST, now));
     }
 
     fn close_link(&mut self, link: usize) {

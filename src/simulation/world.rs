@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::market::MarketHome;
-use crate::hub::{Hub, HubConfig, Publishing};
+use crate::hub::{Hub, HubConfig, ListenerPolicy, Publishing};
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
@@ -68,12 +68,11 @@ impl Options {
             subscriptions_max: 1000,
             handshake_timeout_ns: 10 * SECOND_NS,
             idle_timeout_ns: if self.forgets { 45 * SECOND_NS } else { 0 },
-            ping_interval_ns: 20 * SECOND_NS,
-            ping_timeout_ns: 10 * SECOND_NS,
             close_timeout_ns: 2 * SECOND_NS,
             write_timeout_ns: 30 * SECOND_NS,
             history: self.history,
             publishing: Publishing::Anyone,
+            listeners: vec![ListenerPolicy::default()],
         }
     }
 }

@@ -62,6 +62,28 @@ impl Fault {
         Self::CloseReasonNotUtf8,
     ];
 
+    /// Its name in counters and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved_bits",
+            Self::ReservedOpcode => "reserved_opcode",
+            Self::ControlFragmented => "control_fragmented",
+            Self::ControlTooLong => "control_too_long",
+            Self::ContinuationWithoutStart => "continuation_without_start",
+            Self::DataWithinMessage => "data_within_message",
+            Self::NotMasked => "not_masked",
+            Self::LengthNotMinimal => "length_not_minimal",
+            Self::LengthOverflow => "length_overflow",
+            Self::FrameTooBig => "frame_too_big",
+            Self::MessageTooBig => "message_too_big",
+            Self::TooManyFragments => "too_many_fragments",
+            Self::TextNotUtf8 => "text_not_utf8",
+            Self::CloseTruncated => "close_truncated",
+            Self::CloseCodeIllegal => "close_code_illegal",
+            Self::CloseReasonNotUtf8 => "close_reason_not_utf8",
+        }
+    }
+
     /// The close code to answer with.
     pub const fn close_code(self) -> CloseCode {
         match self {

@@ -42,7 +42,8 @@ fn a_second_server_does_not_share_the_port_of_the_first() {
 #[test]
 fn an_address_of_another_machine_is_named() {
     // RFC 5737: for documentation, nobody's own.
-    let path = temporary_file("toml", b"[listen]\naddress = \"192.0.2.1:9001\"\n[topics]\npublish = false\n");
+    let path =
+        temporary_file("toml", b"[[listen]]\naddress = \"192.0.2.1:9001\"\n[topics]\npublish = false\n");
     let line = check_refusal(&["serve", "--config", path.to_str().unwrap(), "--cores", "0"], 69);
     assert!(line.starts_with("tickring: cannot listen on 192.0.2.1:9001: "), "{line}");
     fs::remove_file(path).unwrap();
@@ -54,8 +55,11 @@ fn a_bad_configuration_is_named_by_file_line_and_key() {
     check_config("\n\n[shards]\ncores = \"all\"\n", "4: shards.cores: ");
     check_config("[feed]\nkind = \"live\"\n", "2: feed.kind: ");
     check_config("[lisen]\naddress = \"127.0.0.1:0\"\n", "1: ");
-    check_config("[listen]\naddress = \n", "2: ");
-    check_config("[listen]\naddress = \"${TICKRING_TEST_UNSET}\"\n", "2: ${TICKRING_TEST_UNSET} is not set");
+    check_config("[[listen]]\naddress = \n", "2: ");
+    check_config(
+        "[[listen]]\naddress = \"${TICKRING_TEST_UNSET}\"\n",
+        "2: ${TICKRING_TEST_UNSET} is not set",
+    );
 }
 
 #[test]

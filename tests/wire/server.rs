@@ -114,6 +114,13 @@ impl Ended {
         self.each_shard(counter).iter().sum()
     }
 
+    /// How often the shards refused or closed a connection for this reason.
+    pub(crate) fn incidents(&self, label: &str) -> u64 {
+        let name = format!("\"{label}\": ");
+        let reports = self.log.iter().filter(|line| line.contains("ShardReport"));
+        reports.filter(|report| report.contains(&name)).map(|report| number_after(report, &name)).sum()
+    }
+
     pub(crate) fn each_shard(&self, counter: &str) -> Vec<u64> {
         let name = format!(" {counter}: ");
         let reports = self.log.iter().filter(|line| line.contains("ShardReport"));

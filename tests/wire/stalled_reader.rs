@@ -51,7 +51,7 @@ fn a_stalled_lossless_reader_is_closed_and_nobody_else_notices() {
             }
         }
     });
-    assert_eq!(ended.of_shards("slow_consumers_closed_total"), 1);
+    assert_eq!(ended.incidents("queue_full"), 1);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_stalled_reader_of_the_latest_is_kept_and_gets_the_newest() {
         let after = stalled.note();
         assert_eq!((&after["seq"], &after["data"]), (&json!(newest + 1), &json!("after")));
     });
-    assert_eq!(ended.of_shards("slow_consumers_closed_total"), 0);
+    assert_eq!(ended.incidents("queue_full"), 0);
     assert!(ended.of_shards("events_conflated_total") > 0);
 }
 

@@ -22,25 +22,36 @@ fn each_refusal_has_its_status_and_advice() {
     let many: Vec<String> = (0..200).map(|number| format!("X-{number}: 1")).collect();
     let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
     many.push(version);
-    let cases: [(&str, Vec<u8>); 13] = [
-        ("400", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec()),
-        ("400", b"GET /ws HTTP/1.1\r\nHost localhost\r\n\r\n".to_vec()),
+    let cases: [(&str, &str, Vec<u8>); 15] = [
+        ("400", "not_http", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec()),
+        ("400", "header_malformed", b"GET /ws HTTP/1.1\r\nHost localhost\r\n\r\n".to_vec()),
         (
             "400",
+            "key_not_single",
             bytes::request("GET /ws HTTP/1.1", &[version, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]),
         ),
-        ("400", bytes::request("GET /ws HTTP/1.1", &[version, "Host: twice"])),
-        ("400", bytes::request("GET /ws HTTP/1.1", &[version, "Content-Length: 5"])),
-        ("404", bytes::request("GET /elsewhere HTTP/1.1", &[version])),
-        ("405", bytes::request("POST /ws HTTP/1.1", &[version])),
-        ("426", b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
-        ("426", bytes::request("GET /ws HTTP/1.1", &["Sec-WebSocket-Version: 8"])),
-        ("426", bytes::request("GET /ws HTTP/1.1", &[])),
-        ("431", bytes::request("GET /ws HTTP/1.1", &[version, &long])),
-        ("431", bytes::request("GET /ws HTTP/1.1", &many)),
-        ("505", bytes::request("GET /ws HTTP/2.0", &[version])),
+        ("400", "host_not_single", bytes::request("GET /ws HTTP/1.1", &[version, "Host: twice"])),
+        ("400", "body_in_upgrade", bytes::request("GET /ws HTTP/1.1", &[version, "Content-Length: 5"])),
+        ("404", "not_found", bytes::request("GET /elsewhere HTTP/1.1", &[version])),
+        ("405", "method_not_allowed", bytes::request("POST /ws HTTP/1.1", &[version])),
+        ("426", "upgrade_required", b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("426", "websocket_version", bytes::request("GET /ws HTTP/1.1", &["Sec-WebSocket-Version: 8"])),
+        ("426", "websocket_version", bytes::request("GET /ws HTTP/1.1", &[])),
+        ("431", "head_too_large", bytes::request("GET /ws HTTP/1.1", &[version, &long])),
+        ("431", "too_many_headers", bytes::request("GET /ws HTTP/1.1", &many)),
+        ("505", "http_version", bytes::request("GET /ws HTTP/2.0", &[version])),
+        (
+            "403",
+            "origin_forbidden",
+            bytes::request("GET /ws HTTP/1.1", &[version, "Origin: http://evil.example"]),
+        ),
+        (
+            "400",
+            "subprotocol_unknown",
+            bytes::request("GET /ws HTTP/1.1", &[version, "Sec-WebSocket-Protocol: soap, graphql-ws"]),
+        ),
     ];
-    for (status, request) in &cases {
+    for (status, _, request) in &cases {
         let answer = answer(server.address, request);
         let request = String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}\n{answer}");
@@ -56,7 +67,10 @@ fn each_refusal_has_its_status_and_advice() {
     }
     let ended = server.stop();
     ended.assert_clean();
-    assert_eq!(ended.of_shards("upgrades_refused_total"), cases.len() as u64);
+    for (_, label, _) in &cases {
+        let expected = cases.iter().filter(|case| case.1 == *label).count();
+        assert_eq!(ended.incidents(label), expected as u64, "{label}");
+    }
 }
 
 #[test]
@@ -118,7 +132,7 @@ fn a_request_that_never_ends_is_refused_at_the_deadline() {
     assert_eq!(&answer, b"HTTP/1.1 408");
     drop((silent, half, drip));
     let ended = server.stop();
-    assert_eq!(ended.of_shards("handshakes_expired_total"), 3);
+    assert_eq!(ended.incidents("handshake_timeout"), 3);
     ended.assert_clean();
 }
 

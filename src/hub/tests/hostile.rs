@@ -181,7 +181,7 @@ fn a_full_pool_of_queues_costs_the_slowest_and_not_the_one_that_reads() {
         assert_eq!((texts.len(), &texts[0]["params"]["seq"]), (1, &serde_json::json!(number)));
     }
     assert_eq!(world.texts(0, slow), [serde_json::json!({ "close": 1008 })]);
-    assert_eq!(world.hubs[0].counters().log_pinners_closed_total, 1);
+    assert_eq!(world.count(Closing::LogFull), 1);
 }
 
 #[test]
@@ -261,12 +261,12 @@ fn unread_replies_of_many_connections_together_are_bounded() {
     let conns: Vec<_> = (0..80).map(|slot| world.connect(0, slot)).collect();
     for conn in &conns {
         let mut held_bytes = 0;
-        while held_bytes < each_bytes && world.hubs[0].counters().replies_overflowed_total == 0 {
+        while held_bytes < each_bytes && world.count(Closing::RepliesUnread) == 0 {
             world.hubs[0].handle_bytes(*conn, &mut frame(&batch), world.now);
             held_bytes += 128 * 135;
         }
     }
-    assert!(world.hubs[0].counters().replies_overflowed_total > 0);
+    assert!(world.count(Closing::RepliesUnread) > 0);
     assert!(world.hubs[0].held_reply_bytes() <= limits::REPLY_BYTES_PER_SHARD_MAX + limits::REPLY_BYTES_MAX);
     for conn in conns {
         world.hubs[0].handle_closed(conn, world.now);
@@ -279,6 +279,6 @@ fn who_comes_while_the_server_stops_is_turned_away() {
     let mut world = World::new(1);
     world.hubs[0].handle_shutdown(world.now);
     let conn = ConnId { slot: 0, generation: 1 };
-    world.hubs[0].handle_open(conn, world.now);
+    world.hubs[0].handle_open(conn, Arrival::FIRST, world.now);
     assert_eq!(world.hubs[0].poll_effect(), Some(Effect::Disconnect { conn, ending: Ending::Graceful }));
 }

@@ -25,12 +25,11 @@ fn config() -> HubConfig {
         subscriptions_max: 100,
         handshake_timeout_ns: 10 * UNIT as u64,
         idle_timeout_ns: 0,
-        ping_interval_ns: 20 * UNIT as u64,
-        ping_timeout_ns: 10 * UNIT as u64,
         close_timeout_ns: 2 * UNIT as u64,
         write_timeout_ns: 30 * UNIT as u64,
         history: HISTORY,
         publishing: Publishing::Anyone,
+        listeners: vec![ListenerPolicy::default()],
     }
 }
 
@@ -49,10 +48,15 @@ impl World {
         World { hubs, market: MarketHome::new(HomeId(shards), shards, HISTORY, now), now, generations: 0 }
     }
 
+    /// How often the first shard closed a connection so.
+    fn count(&self, closing: Closing) -> u64 {
+        self.hubs[0].incidents().of(Incident::Closed(closing))
+    }
+
     fn connect(&mut self, shard: usize, slot: u32) -> ConnId {
         self.generations += 1;
         let conn = ConnId { slot, generation: self.generations };
-        self.hubs[shard].handle_open(conn, self.now);
+        self.hubs[shard].handle_open(conn, Arrival::FIRST, self.now);
         let request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         self.hubs[shard].handle_bytes(conn, &mut request.to_vec(), self.now);
@@ -349,11 +353,13 @@ fn a_stalled_lossless_subscriber_is_closed_and_nobody_else_is_hurt() {
         world.texts(0, publisher);
     }
     assert_eq!(world.texts(0, stalled), [serde_json::json!({ "close": 1008 })]);
+    let incident = Incident::Closed(Closing::QueueFull);
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::Report { conn: stalled, incident }));
     assert_eq!(
         world.hubs[0].poll_effect(),
         Some(Effect::Disconnect { conn: stalled, ending: Ending::Graceful })
     );
-    assert_eq!(world.hubs[0].counters().slow_consumers_closed_total, 1);
+    assert_eq!(world.count(Closing::QueueFull), 1);
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! Why the gateway refuses or ends a connection: one closed list, each with what the peer is told. PURE.
+//!
+//! Invariant: `index` numbers all incidents without a hole, in the order of [`Incident::all`].
+
+use crate::http::Rejection;
+use crate::ws::{CloseCode, Fault};
+
+/// One reason for which a connection was refused or closed from here. A peer that leaves by itself is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// Before the upgrade: told by an HTTP status.
+    Refused(Rejection),
+    /// A breach of RFC 6455: told by its close code.
+    Broken(Fault),
+    /// A limit, a deadline or a shortage: told by its close code.
+    Closed(Closing),
+}
+
+/// A limit, a deadline or a shortage that ends an open connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// A binary message where text is spoken.
+    Binary,
+    /// Nothing was received for `idle_timeout_ms`.
+    Idle,
+    /// A ping was not answered in `ping_timeout_ms`.
+    PongMissing,
+    /// A `test_request` of the dialect's heartbeat was not answered.
+    HeartbeatLost,
+    /// A send was not taken in `write_timeout_ms`: nothing, or next to nothing, was read.
+    WriteStalled,
+    /// Unsent messages exceed `queued_bytes_max`.
+    QueueFull,
+    /// It held the oldest part of the shard's full frame log, or most of its full pool of queued frames.
+    LogFull,
+    /// Messages of a lossless subscription were lost between threads and are not in the history any more.
+    Lost,
+    /// Replies that are not read piled up.
+    RepliesUnread,
+    /// The replies of one batch exceed what may wait.
+    BatchTooBig,
+    /// More than `messages_per_s_max`.
+    MessageRate,
+    /// More than `bytes_per_s_max`.
+    ByteRate,
+    /// Overload: it was among the costliest when memory ran short.
+    Shed,
+}
+
+impl Closing {
+    /// Every one, in the order of declaration.
+    pub const ALL: [Closing; 13] = [
+        Closing::Binary,
+        Closing::Idle,
+        Closing::PongMissing,
+        Closing::HeartbeatLost,
+        Closing::WriteStalled,
+        Closing::QueueFull,
+        Closing::LogFull,
+        Closing::Lost,
+        Closing::RepliesUnread,
+        Closing::BatchTooBig,
+        Closing::MessageRate,
+        Closing::ByteRate,
+        Closing::Shed,
+    ];
+
+    /// What the close frame says.
+    #[must_use]
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Closing::Binary => CloseCode::UNSUPPORTED_DATA,
+            Closing::Idle => CloseCode::NORMAL,
+            Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
+            Closing::Shed => CloseCode::TRY_AGAIN_LATER,
+            Closing::PongMissing
+            | Closing::HeartbeatLost
+            | Closing::WriteStalled
+            | Closing::QueueFull
+            | Closing::LogFull
+            | Closing::Lost
+            | Closing::RepliesUnread
+            | Closing::MessageRate
+            | Closing::ByteRate => CloseCode::POLICY_VIOLATION,
+        }
+    }
+
+    /// The close frame's reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Closing::Binary => "this endpoint speaks text",
+            Closing::Idle => "idle",
+            Closing::PongMissing => "no pong",
+            Closing::HeartbeatLost => "heartbeat lost",
+            Closing::WriteStalled => "slow consumer: nothing was read",
+            Closing::QueueFull => "slow consumer: unsent messages exceed the limit",
+            Closing::LogFull => "slow consumer: the server's buffers are full",
+            Closing::Lost => "messages were lost inside the server: resume",
+            Closing::RepliesUnread => "replies are not read",
+            Closing::BatchTooBig => "the replies of a batch exceed the limit",
+            Closing::MessageRate => "too many messages a second",
+            Closing::ByteRate => "too many bytes a second",
+            Closing::Shed => "the server is overloaded: reconnect later",
+        }
+    }
+
+    /// Its name in counters and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Closing::Binary => "binary_message",
+            Closing::Idle => "idle_timeout",
+            Closing::PongMissing => "ping_timeout",
+            Closing::HeartbeatLost => "heartbeat_lost",
+            Closing::WriteStalled => "write_timeout",
+            Closing::QueueFull => "queue_full",
+            Closing::LogFull => "log_full",
+            Closing::Lost => "messages_lost",
+            Closing::RepliesUnread => "replies_unread",
+            Closing::BatchTooBig => "batch_too_big",
+            Closing::MessageRate => "message_rate",
+            Closing::ByteRate => "byte_rate",
+            Closing::Shed => "shed",
+        }
+    }
+}
+
+impl Incident {
+    /// How many there are.
+    pub const COUNT: usize = Rejection::ALL.len() + Fault::ALL.len() + Closing::ALL.len();
+
+    /// Every incident, by its index.
+    pub fn all() -> impl Iterator<Item = Incident> {
+        let refused = Rejection::ALL.into_iter().map(Incident::Refused);
+        let broken = Fault::ALL.into_iter().map(Incident::Broken);
+        refused.chain(broken).chain(Closing::ALL.into_iter().map(Incident::Closed))
+    }
+
+    /// Its place in [`IncidentCounts`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Incident::Refused(rejection) => rejection as usize,
+            Incident::Broken(fault) => Rejection::ALL.len() + fault as usize,
+            Incident::Closed(closing) => Rejection::ALL.len() + Fault::ALL.len() + closing as usize,
+        }
+    }
+
+    /// Its name in counters and logs, unique.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Incident::Refused(rejection) => rejection.label(),
+            Incident::Broken(fault) => fault.label(),
+            Incident::Closed(closing) => closing.label(),
+        }
+    }
+
+    /// What the peer is told by number: an HTTP status or a close code.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Incident::Refused(rejection) => rejection.status().code(),
+            Incident::Broken(fault) => fault.close_code().value(),
+            Incident::Closed(closing) => closing.close_code().value(),
+        }
+    }
+}
+
+/// How often each incident has happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IncidentCounts([u64; Incident::COUNT]);
+
+impl Default for IncidentCounts {
+    fn default() -> IncidentCounts {
+        IncidentCounts([0; Incident::COUNT])
+    }
+}
+
+impl IncidentCounts {
+    pub(super) fn count(&mut self, incident: Incident) {
+        self.0[incident.index()] += 1;
+    }
+
+    /// How often it has happened.
+    #[must_use]
+    pub const fn of(&self, incident: Incident) -> u64 {
+        self.0[incident.index()]
+    }
+
+    /// Each incident with its count.
+    pub fn each(&self) -> impl Iterator<Item = (Incident, u64)> + '_ {
+        Incident::all().zip(self.0)
+    }
+}
+
+/// Those that have happened, by their labels.
+impl std::fmt::Debug for IncidentCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let happened = self.each().filter(|(_, count)| *count > 0);
+        f.debug_map().entries(happened.map(|(incident, count)| (incident.label(), count))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws::close::REASON_BYTES_MAX;
+
+    #[test]
+    fn every_incident_has_its_own_index_and_label() {
+        let all: Vec<Incident> = Incident::all().collect();
+        assert_eq!(all.len(), Incident::COUNT);
+        for (index, incident) in all.iter().enumerate() {
+            assert_eq!(incident.index(), index, "{incident:?}");
+            let twins = all.iter().filter(|other| other.label() == incident.label()).count();
+            assert_eq!(twins, 1, "{}", incident.label());
+        }
+    }
+
+    #[test]
+    fn every_closing_has_a_code_that_may_be_sent_and_a_reason_that_fits() {
+        for closing in Closing::ALL {
+            assert_eq!(CloseCode::received(closing.close_code().value()), Some(closing.close_code()));
+            assert!(!closing.reason().is_empty() && closing.reason().len() <= REASON_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn counts_show_what_has_happened() {
+        let mut counts = IncidentCounts::default();
+        counts.count(Incident::Closed(Closing::Idle));
+        assert_eq!(format!("{counts:?}"), "{\"idle_timeout\": 1}");
+        assert_eq!(counts.of(Incident::Closed(Closing::Idle)), 1);
+    }
+}
