@@ -40,6 +40,10 @@ pub const LOG_SEGMENTS_MAX: usize = 256;
 /// Frames that wait for connections of one shard, all together; 12 bytes each, in chunks.
 pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
 
+/// Bytes of pongs that wait on a connection: some 30 of the longest. A peer that pings on without reading is then answered
+/// its newest ping only.
+pub const PONG_BYTES_MAX: usize = 4 * 1024;
+
 /// Bytes of unread replies at which a connection's requests are no longer read.
 pub const REPLY_BYTES_PAUSE: usize = 256 * 1024;
 /// Bytes of unread replies below which reading goes on.
@@ -64,6 +68,11 @@ const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG
 
 /// Bytes of an upgrade request. Browsers stay below 2 KiB, cookies and tokens included below 8 KiB.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a message to the echo endpoint, and its fragments: what the public conformance suites send at most. It is off
+/// unless asked for.
+pub const ECHO_MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
+pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
 
 /// Requests of one shard that wait for another thread: subscribes and publishes.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;

@@ -13,11 +13,12 @@ use crate::ws::handshake;
 use crate::ws::receiver::{Event, Receiver};
 
 use super::Hub;
+use super::echo;
 use super::effect::{Effect, Ending};
 use super::egress::{ControlFrame, ControlLane};
-use super::incident::{Closing, Incident};
-use super::listener::{Arrival, ListenerPolicy};
-use super::session::{Phase, Session};
+use super::incident::{Closing, Incident, Waiting};
+use super::listener::{Arrival, Echo, ListenerPolicy};
+use super::session::{Phase, Service, Session};
 use super::text_frame::replace_with_text_frame;
 use super::timers::Armed;
 
@@ -25,6 +26,15 @@ use super::timers::Armed;
 const PATHS: [&str; 2] = ["/ws", "/ws/api/v2"];
 /// The subprotocol that names the dialect; a client need not ask for it.
 const SUBPROTOCOL: &str = "json-rpc";
+
+/// An upgrade that is granted.
+struct Opening {
+    /// The answer.
+    head: Vec<u8>,
+    service: Service,
+    /// Bytes of the request; what follows are frames.
+    request_bytes: usize,
+}
 
 impl Hub {
     /// A connection was accepted.
@@ -138,20 +148,24 @@ impl Hub {
                     session.phase = Phase::Upgrading { head: bytes.to_vec() };
                 }
             }
-            Ok(Some((head, head_bytes))) => {
+            Ok(Some(Opening { head, service, request_bytes })) => {
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
+                    session.service = service;
+                    if service == Service::Echo {
+                        session.receiver = Receiver::new(echo::RECEIVE);
+                    }
                 }
                 self.egress.push_head(conn.slot, head);
                 self.arm_deadline(conn);
-                self.handle_frames(conn, &mut bytes[head_bytes..]);
+                self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
             Err(rejection) => self.refuse_upgrade(conn, rejection),
         }
     }
 
-    /// The answer to a whole upgrade request and the request's length; `None` while it is not whole.
-    fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Rejection> {
+    /// What a whole upgrade request comes to; `None` while it is not whole.
+    fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Opening>, Rejection> {
         let Some(request) = http::parse(bytes)? else {
             let too_long = bytes.len() > limits::REQUEST_HEAD_BYTES_MAX;
             return if too_long { Err(Rejection::HeadTooLarge) } else { Ok(None) };
@@ -159,9 +173,11 @@ impl Hub {
         if let Some(rejection) = self.session(conn).and_then(|session| session.refused) {
             return Err(rejection);
         }
-        if !PATHS.contains(&request.path) {
-            return Err(Rejection::NotFound);
-        }
+        let service = match request.path {
+            path if PATHS.contains(&path) => Service::JsonRpc,
+            echo::PATH if self.policy(conn).echo == Echo::On => Service::Echo,
+            _ => return Err(Rejection::NotFound),
+        };
         let upgrade = handshake::upgrade(&request)?;
         let host = request.value("Host").unwrap_or_default();
         let policy = self.policy(conn);
@@ -176,7 +192,7 @@ impl Hub {
         }
         let mut head = Vec::new();
         handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol);
-        Ok(Some((head, request.head_bytes)))
+        Ok(Some(Opening { head, service, request_bytes: request.head_bytes }))
     }
 
     /// The rules of the listener that a connection came to.
@@ -197,6 +213,7 @@ impl Hub {
         let mut taken = 0;
         while taken < bytes.len() {
             let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+            let service = session.service;
             let (consumed, event) = match session.receiver.step(&mut bytes[taken..]) {
                 Ok(step) => step,
                 Err(fault) => {
@@ -207,10 +224,14 @@ impl Hub {
             taken += consumed;
             match event {
                 None | Some(Event::Pong(_)) => {}
-                Some(Event::Text(text)) => self.handle_text(conn, text.as_bytes()),
-                Some(Event::Binary(_)) => {
-                    return self.begin_close(conn, Closing::Binary);
-                }
+                Some(Event::Text(text)) => match service {
+                    Service::JsonRpc => self.handle_text(conn, text.as_bytes()),
+                    Service::Echo => self.echo(conn, Opcode::Text, text.as_bytes()),
+                },
+                Some(Event::Binary(bytes)) => match service {
+                    Service::JsonRpc => return self.begin_close(conn, Closing::Binary),
+                    Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
+                },
                 Some(Event::Ping(payload)) => {
                     let frame = control_frame(Opcode::Pong, &payload);
                     self.egress.push_control(conn.slot, ControlLane::Pong, frame);
@@ -229,12 +250,16 @@ impl Hub {
         self.effects.push_back(Effect::Report { conn, incident });
     }
 
-    /// Queues a close frame for one of our own reasons; all else that waits on the connection is dropped.
+    /// Queues a close frame for one of our own reasons; data that wait on the connection are dropped.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
         self.report(conn, Incident::Closed(closing));
+        if closing.replies() == Waiting::IsDropped {
+            self.egress.discard_replies(conn.slot);
+        }
         self.begin_close_with(conn, Some(closing.close_code()), closing.reason());
     }
 
+    /// Queues a close frame behind the replies: requests that were read are answered.
     fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
@@ -367,14 +392,25 @@ impl Hub {
 
     /// Queues a reply's frame, pausing or closing a client that does not take its replies.
     pub(super) fn queue_reply(&mut self, conn: ConnId, frame: &[u8]) {
+        self.queue_reply_parts(conn, &[], frame, limits::REPLY_BYTES_MAX);
+    }
+
+    /// Like `queue_reply`, of a frame in two parts; `unread_bytes_max` is how much may wait.
+    pub(super) fn queue_reply_parts(
+        &mut self,
+        conn: ConnId,
+        header: &[u8],
+        payload: &[u8],
+        unread_bytes_max: usize,
+    ) {
         let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
         let paused = session.reading_paused;
         let held_bytes = self.egress.held_bytes(conn.slot);
-        let waiting = self.egress.push_reply(conn.slot, frame);
+        let waiting = self.egress.push_reply(conn.slot, header, payload);
         let all_bytes = self.egress.note_held(conn.slot, held_bytes);
         self.counters.replies_total += 1;
         let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
-        if waiting > limits::REPLY_BYTES_MAX || crowded {
+        if waiting > unread_bytes_max || crowded {
             self.begin_close(conn, Closing::RepliesUnread);
         } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {
             self.counters.reads_paused_total += 1;

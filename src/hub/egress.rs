@@ -64,8 +64,10 @@ struct Replies {
 
 #[derive(Debug, Default)]
 struct Control {
-    pong: Option<ControlFrame>,
+    /// Whole frames, the oldest first.
+    pongs: Vec<u8>,
     ping: Option<ControlFrame>,
+    /// After the replies.
     close: Option<ControlFrame>,
 }
 
@@ -84,6 +86,10 @@ impl ControlFrame {
         bytes[header.len()..len].copy_from_slice(payload);
         ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
     }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
 #[derive(Debug)]
@@ -95,10 +101,11 @@ struct Started {
 /// A control frame to send, as a whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ControlLane {
-    /// Only the newest matters. RFC 6455 §5.5.3.
+    /// One for each ping, in order, while they are within their bound; then only for the newest, as RFC 6455 §5.5.3
+    /// allows.
     Pong,
     Ping,
-    /// The last frame of a connection.
+    /// The last frame of a connection: data that waits is dropped, replies go before it.
     Close,
 }
 
@@ -221,8 +228,8 @@ impl Egress {
         lanes.queued_bytes.saturating_sub(lanes.allowed_bytes)
     }
 
-    /// Appends a whole frame to the replies; returns the bytes that wait there.
-    pub(super) fn push_reply(&mut self, slot: u32, bytes: &[u8]) -> usize {
+    /// Appends a whole frame, its header and its payload, to the replies; returns the bytes that wait there.
+    pub(super) fn push_reply(&mut self, slot: u32, header: &[u8], payload: &[u8]) -> usize {
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
             return 0;
@@ -230,7 +237,8 @@ impl Egress {
         let spare = &mut self.spare;
         let replies = lanes.replies.get_or_insert_with(|| spare.pop().unwrap_or_default());
         replies.forget_sent();
-        replies.frames.extend_from_slice(bytes);
+        replies.frames.extend_from_slice(header);
+        replies.frames.extend_from_slice(payload);
         let waiting = replies.frames.len() - replies.sent;
         self.mark_urgent(slot);
         waiting
@@ -250,7 +258,7 @@ impl Egress {
         self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len() - replies.sent)
     }
 
-    /// Queues a control frame, which replaces an unsent one of its kind.
+    /// Queues a control frame. A ping or close replaces an unsent one.
     pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
@@ -258,20 +266,28 @@ impl Egress {
         }
         let spare = &mut self.spare_control;
         let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
-        let place = match lane {
-            ControlLane::Pong => &mut control.pong,
-            ControlLane::Ping => &mut control.ping,
-            ControlLane::Close => &mut control.close,
-        };
-        *place = Some(frame);
+        match lane {
+            ControlLane::Pong => {
+                if control.pongs.len() + frame.bytes().len() > limits::PONG_BYTES_MAX {
+                    control.pongs.clear();
+                }
+                control.pongs.extend_from_slice(frame.bytes());
+            }
+            ControlLane::Ping => control.ping = Some(frame),
+            ControlLane::Close => control.close = Some(frame),
+        }
         if lane == ControlLane::Close {
             lanes.closing = true;
-            let begun = lanes.started.as_ref().map_or(0, |started| started.frame.len());
-            let before = begun + lanes.replies.take().map_or(0, |replies| replies.frames.len());
-            self.note_held(slot, before);
             self.discard_data(slot);
         }
         self.mark_urgent(slot);
+    }
+
+    /// Drops the replies that wait; what has begun to be sent is finished.
+    pub(super) fn discard_replies(&mut self, slot: u32) {
+        let before = self.held_bytes(slot);
+        self.lanes[slot as usize].replies = None;
+        self.note_held(slot, before);
     }
 
     /// The connection has a value to send.
@@ -375,7 +391,7 @@ impl Egress {
         let lanes = &self.lanes[slot as usize];
         let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
         let values = if lanes.values_head.is_some() { 4096 } else { 0 };
-        let control = if lanes.control.is_some() { 3 * CONTROL_FRAME_BYTES_MAX } else { 0 };
+        let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
         started + control + self.reply_bytes(slot) + data
     }
@@ -412,21 +428,12 @@ impl Egress {
             lanes.started = None;
         }
         if let Some(control) = &mut lanes.control {
-            for place in [&mut control.pong, &mut control.ping, &mut control.close] {
-                if let Some(frame) = place {
-                    let len = usize::from(frame.len);
-                    if written + len > out.len() {
-                        return (written, false);
-                    }
-                    out[written..][..len].copy_from_slice(&frame.bytes[..len]);
-                    written += len;
-                    *place = None;
-                }
-            }
-            if let Some(empty) = lanes.control.take()
-                && self.spare_control.len() < SPARE_BUFFERS_MAX
-            {
-                self.spare_control.push(empty);
+            let whole = whole_frames(&control.pongs, out.len() - written);
+            out[written..][..whole].copy_from_slice(&control.pongs[..whole]);
+            control.pongs.drain(..whole);
+            written += whole;
+            if !control.pongs.is_empty() || !move_whole(&mut control.ping, out, &mut written) {
+                return (written, false);
             }
         }
         if let Some(replies) = &mut lanes.replies {
@@ -443,7 +450,18 @@ impl Egress {
                 self.spare.push(empty);
             }
         }
-        let lanes = &self.lanes[slot as usize];
+        if lanes.started.is_none()
+            && let Some(control) = &mut lanes.control
+        {
+            if !move_whole(&mut control.close, out, &mut written) {
+                return (written, false);
+            }
+            if let Some(empty) = lanes.control.take()
+                && self.spare_control.len() < SPARE_BUFFERS_MAX
+            {
+                self.spare_control.push(empty);
+            }
+        }
         (written, lanes.started.is_none() && lanes.held == 0 && !lanes.closing)
     }
 
@@ -602,6 +620,29 @@ impl Lanes {
     }
 }
 
+/// Bytes of the whole frames at the start of `frames` that fit into `room` bytes.
+fn whole_frames(frames: &[u8], room: usize) -> usize {
+    let mut whole = 0;
+    while whole < frames.len() {
+        let len = frame_len(&frames[whole..]);
+        if whole + len > room {
+            break;
+        }
+        whole += len;
+    }
+    whole
+}
+
+/// Moves a control frame to the end of what is written, if there is one; whether none is left.
+fn move_whole(place: &mut Option<ControlFrame>, out: &mut [u8], written: &mut usize) -> bool {
+    let Some(frame) = place else { return true };
+    let Some(room) = out[*written..].get_mut(..frame.bytes().len()) else { return false };
+    room.copy_from_slice(frame.bytes());
+    *written += frame.bytes().len();
+    *place = None;
+    true
+}
+
 impl Replies {
     /// Drops what is sent once that is the larger part, so that a lane that never runs dry doesn't grow for ever, and
     /// each byte is moved at most once.
@@ -620,14 +661,7 @@ impl Replies {
             self.sent = self.frames.len();
             return waiting.len();
         }
-        let mut whole = 0;
-        loop {
-            let len = frame_len(&waiting[whole..]);
-            if whole + len > out.len() {
-                break;
-            }
-            whole += len;
-        }
+        let whole = whole_frames(waiting, out.len());
         if whole == 0 && out_is_empty {
             let len = frame_len(waiting);
             let frame = waiting[..len].to_vec();

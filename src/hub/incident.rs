@@ -47,6 +47,13 @@ pub enum Closing {
     Shed,
 }
 
+/// What becomes of replies that wait when a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    IsSent,
+    IsDropped,
+}
+
 impl Closing {
     /// Every one, in the order of declaration.
     pub const ALL: [Closing; 13] = [
@@ -82,6 +89,24 @@ impl Closing {
             | Closing::RepliesUnread
             | Closing::MessageRate
             | Closing::ByteRate => CloseCode::POLICY_VIOLATION,
+        }
+    }
+
+    /// Whether replies that wait are still sent before the close frame: not to those who do not read.
+    #[must_use]
+    pub const fn replies(self) -> Waiting {
+        match self {
+            Closing::Binary | Closing::Idle | Closing::MessageRate | Closing::ByteRate | Closing::Lost => {
+                Waiting::IsSent
+            }
+            Closing::PongMissing
+            | Closing::HeartbeatLost
+            | Closing::WriteStalled
+            | Closing::QueueFull
+            | Closing::LogFull
+            | Closing::RepliesUnread
+            | Closing::BatchTooBig
+            | Closing::Shed => Waiting::IsDropped,
         }
     }
 

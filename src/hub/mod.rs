@@ -15,6 +15,7 @@ mod cache;
 mod connection;
 pub mod counters;
 mod derived;
+mod echo;
 pub mod effect;
 mod egress;
 mod fanout;

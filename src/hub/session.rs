@@ -23,6 +23,14 @@ pub(super) enum Phase {
     },
 }
 
+/// What a connection was opened for, by its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    JsonRpc,
+    /// See `echo.rs`.
+    Echo,
+}
+
 /// A `*` subscription: applies to instruments that are listed later as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
@@ -47,6 +55,7 @@ pub(super) struct Session {
     /// What its upgrade request will be answered, since there is no room for it.
     pub(super) refused: Option<Rejection>,
     pub(super) phase: Phase,
+    pub(super) service: Service,
     pub(super) receiver: Receiver,
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
@@ -79,6 +88,7 @@ impl Session {
             listener: arrival.listener,
             refused: arrival.refused,
             phase: Phase::Upgrading { head: Vec::new() },
+            service: Service::JsonRpc,
             receiver,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),

@@ -14,6 +14,7 @@
 mod bytes;
 mod client;
 mod cut;
+mod echo;
 mod errors;
 mod frames;
 mod limits_of_descriptors;

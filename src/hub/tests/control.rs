@@ -1,0 +1,130 @@
+//! Control frames beside all else that waits: never dropped, never behind data; and what a close lets through.
+
+use super::*;
+
+const FIN: u8 = 0x80;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+const CLOSE: u8 = 0x8;
+const TEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#;
+
+/// A client's frame with this first byte, masked by zeros.
+fn raw(head: u8, payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() < 126);
+    [&[head, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+fn give(world: &mut World, conn: ConnId, mut bytes: Vec<u8>) {
+    world.hubs[0].handle_bytes(conn, &mut bytes, world.now);
+    world.carry();
+}
+
+/// The frames that a connection is sent now: first byte and payload.
+fn frames(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
+    let bytes = world.take(0, conn);
+    let mut frames = Vec::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let (frame, after) = rest.split_at(crate::ws::frame::frame_len(rest));
+        let header_bytes = if frame[1] < 126 { 2 } else { 4 };
+        frames.push((frame[0], frame[header_bytes..].to_vec()));
+        rest = after;
+    }
+    frames
+}
+
+#[test]
+fn every_ping_has_its_pong_in_order() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    for number in 0..10 {
+        give(&mut world, conn, raw(FIN | PING, &[number]));
+    }
+    let expected: Vec<(u8, Vec<u8>)> = (0..10).map(|number| (FIN | PONG, vec![number])).collect();
+    assert_eq!(frames(&mut world, conn), expected);
+}
+
+#[test]
+fn of_pings_without_end_the_newest_is_answered_and_little_is_held() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    for number in 0..1000_u16 {
+        give(&mut world, conn, raw(FIN | PING, &[&number.to_be_bytes()[..], &[0; 123]].concat()));
+        assert!(world.hubs[0].pending_bytes(conn) <= crate::limits::PONG_BYTES_MAX + 2 * 127);
+    }
+    let pongs = frames(&mut world, conn);
+    assert!(pongs.len() <= crate::limits::PONG_BYTES_MAX / 127);
+    let last = pongs.last().expect("at least the newest ping is answered");
+    assert_eq!((last.0, &last.1[..2]), (FIN | PONG, &999_u16.to_be_bytes()[..]));
+}
+
+#[test]
+fn a_pong_and_a_close_pass_a_queue_full_of_data() {
+    let mut world = World::new(1);
+    let (reader, publisher) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, reader, &subscribe("topic.t"));
+    world.take(0, reader);
+    // One send is under way and does not complete, as if its socket were full.
+    let mut out = [0; 256];
+    for sent in 0..40 {
+        world.send(0, publisher, &publish("t", &format!("\"{}\"", "x".repeat(1000))));
+        world.take(0, publisher);
+        if sent == 0 {
+            assert_eq!(world.hubs[0].poll_transmit(reader, &mut out), out.len());
+        }
+    }
+    let queued_bytes = world.hubs[0].queued_bytes(reader);
+    assert!(queued_bytes > 32 * 1024, "{queued_bytes}");
+    give(&mut world, reader, raw(FIN | PING, b"still there?"));
+    world.hubs[0].handle_sent(reader, world.now);
+    let told = frames_after_begun(&mut world, reader);
+    assert_eq!(told[0], (FIN | PONG, b"still there?".to_vec()), "at the first boundary of frames");
+    assert!(told.len() > 30, "and then the data");
+    for _ in 0..40 {
+        world.send(0, publisher, &publish("t", &format!("\"{}\"", "x".repeat(1000))));
+        world.take(0, publisher);
+    }
+    give(&mut world, reader, raw(FIN | CLOSE, &1000_u16.to_be_bytes()));
+    assert_eq!(frames(&mut world, reader), [(FIN | CLOSE, 1000_u16.to_be_bytes().to_vec())]);
+}
+
+/// Like [`frames`], without the rest of the frame that was begun before.
+fn frames_after_begun(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
+    let slot = conn.slot;
+    let mut out = [0; 128];
+    while world.hubs[0].egress.has_started(slot) {
+        world.hubs[0].poll_transmit(conn, &mut out);
+        world.hubs[0].handle_sent(conn, world.now);
+    }
+    frames(world, conn)
+}
+
+#[test]
+fn requests_before_a_broken_frame_or_a_close_are_answered_first() {
+    for (last, code) in
+        [(raw(FIN | 0x40 | 1, b"{}"), 1002_u16), (raw(FIN | CLOSE, &1000_u16.to_be_bytes()), 1000)]
+    {
+        let mut world = World::new(1);
+        let conn = world.connect(0, 0);
+        give(&mut world, conn, [frame(TEST), frame(TEST), last, frame(TEST)].concat());
+        let told = world.texts(0, conn);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!((&told[0]["id"], &told[1]["id"]), (&1.into(), &1.into()));
+        assert_eq!(told[2], serde_json::json!({ "close": code }));
+        let disconnected = std::iter::from_fn(|| world.hubs[0].poll_effect())
+            .any(|effect| effect == Effect::Disconnect { conn, ending: Ending::Graceful });
+        assert!(disconnected, "once all is sent");
+    }
+}
+
+#[test]
+fn a_close_does_not_wait_for_replies_that_nobody_reads() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let batch = format!("[{}]", vec![TEST; 128].join(","));
+    while world.count(Closing::RepliesUnread) == 0 {
+        world.send(0, conn, &batch);
+    }
+    let told = world.texts(0, conn);
+    assert_eq!(told, [serde_json::json!({ "close": 1008 })]);
+}
