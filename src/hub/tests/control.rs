@@ -50,10 +50,10 @@ fn of_pings_without_end_the_newest_is_answered_and_little_is_held() {
     let conn = world.connect(0, 0);
     for number in 0..1000_u16 {
         give(&mut world, conn, raw(FIN | PING, &[&number.to_be_bytes()[..], &[0; 123]].concat()));
-        assert!(world.hubs[0].pending_bytes(conn) <= crate::limits::PONG_BYTES_MAX + 2 * 127);
+        assert!(world.hubs[0].pending_bytes(conn) <= limits::PONG_BYTES_MAX + 2 * 127);
     }
     let pongs = frames(&mut world, conn);
-    assert!(pongs.len() <= crate::limits::PONG_BYTES_MAX / 127);
+    assert!(pongs.len() <= limits::PONG_BYTES_MAX / 127);
     let last = pongs.last().expect("at least the newest ping is answered");
     assert_eq!((last.0, &last.1[..2]), (FIN | PONG, &999_u16.to_be_bytes()[..]));
 }
