@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 19] = [
+const REACHED: [&str; 22] = [
     "aborted",
     "batch reply",
     "book change",
@@ -23,9 +23,12 @@ const REACHED: [&str; 19] = [
     "heartbeat_lost",
     "idle_timeout",
     "not recovered",
+    "ping_timeout",
     "reads_paused_total",
     "recovered",
     "told by pattern",
+    "vanished",
+    "write_timeout",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -148,7 +148,7 @@ impl World {
     /// Bytes of a client, its end or its loss reach the shard; whether anything did.
     pub(super) fn receive(&mut self, link: usize) -> bool {
         let entry = &self.links[link];
-        if entry.closed {
+        if entry.closed || entry.vanished {
             return false;
         }
         let (shard, conn, now) = (entry.shard, entry.conn, self.now);
@@ -188,7 +188,8 @@ impl World {
         let waiting = entry.sending.len();
         let count = self.some_of(waiting);
         let entry = &mut self.links[link];
-        if entry.write(count) > 0 && self.random.chance(50) {
+        let written = entry.write(count);
+        if written > 0 && self.random.chance(50) {
             return true;
         }
         let entry = &mut self.links[link];
@@ -197,7 +198,7 @@ impl World {
             self.with_hub(shard, |hub| hub.handle_sent(conn, now));
             return true;
         }
-        waiting > 0
+        if entry.vanished { written > 0 } else { waiting > 0 }
     }
 
     /// The client reads.
@@ -256,6 +257,17 @@ impl World {
         let entry = &mut self.links[link];
         if !entry.client_ended {
             entry.upward.extend(out);
+        }
+    }
+
+    /// The client is gone without a word: the shard has to find out by itself.
+    pub(super) fn vanish(&mut self, client: usize) {
+        if let Some(link) = self.clients[client].link {
+            self.links[link].client = None;
+            self.links[link].vanished = true;
+            self.links[link].upward.clear();
+            self.clients[client].lose();
+            self.oracle.count("vanished");
         }
     }
 

@@ -101,6 +101,7 @@ fn end(world: &mut World) {
             hub.seal(now);
         });
         let hub = &world.shards[shard].hub;
+        // Those that vanished as well: nobody has told the hub of them.
         assert_eq!(hub.connection_count(), 0, "a session is left");
         assert_eq!(hub.occupancy().total(), 0, "shard {shard}: {:?}", hub.occupancy());
     }

@@ -31,6 +31,8 @@ pub(super) struct Link {
     pub(super) server_ended: bool,
     /// The connection was cut: nothing gets through any more.
     pub(super) cut: bool,
+    /// The client's end is gone and nobody will say so: no byte comes from it, none is taken beyond what there is room for.
+    pub(super) vanished: bool,
     /// The shard has closed it.
     pub(super) closed: bool,
 }
@@ -53,6 +55,7 @@ impl Link {
             end_told: false,
             server_ended: false,
             cut: false,
+            vanished: false,
             closed: false,
         }
     }

@@ -242,7 +242,7 @@ impl World {
     /// Carries, writes and reads until nothing moves and all intervals have ended.
     pub(super) fn come_to_rest(&mut self) {
         self.resting = true;
-        for link in &mut self.links {
+        for link in self.links.iter_mut().filter(|link| !link.vanished) {
             link.stalled = false;
             link.room = usize::MAX / 2;
         }
@@ -257,7 +257,7 @@ impl World {
         while self.carry_all() {}
         self.forget_drained();
         self.resting = false;
-        for link in &mut self.links {
+        for link in self.links.iter_mut().filter(|link| !link.vanished) {
             link.room = self.options.room_bytes;
         }
     }
