@@ -18,8 +18,9 @@ use crate::backend::replay::{AtEnd, Speed, link};
 use crate::config::{self, BusyPoll, Config, FeedKind};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
-use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing};
+use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
@@ -32,11 +33,6 @@ use crate::ws::receiver::ReceiveLimits;
 
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
 const LOOK_MS: u16 = 200;
-
-/// For a send to be taken at all.
-const WRITE_TIMEOUT_NS: u64 = 30_000_000_000;
-/// Fragments of one message: a client that splits further gains nothing but our time.
-const FRAGMENTS_MAX: u32 = 1024;
 
 /// Serves by `config` until the process is told to stop.
 ///
@@ -300,17 +296,24 @@ fn hub_config(config: &Config) -> HubConfig {
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
     let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     HubConfig {
+        head: HeadLimits { bytes_max: limits.head_bytes_max, headers_max: limits.headers_max },
         receive: ReceiveLimits {
             frame_bytes_max: bytes(limits.frame_bytes_max),
             message_bytes_max: bytes(limits.message_bytes_max),
-            fragments_max: FRAGMENTS_MAX,
+            fragments_max: limits.fragments_max,
+        },
+        rates: RateLimits {
+            messages_per_s_max: limits.messages_per_s_max,
+            bytes_per_s_max: limits.bytes_per_s_max,
         },
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
+        requests_pending_max: limits.requests_pending_max,
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
+        message_timeout_ns: ns(limits.message_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),
-        close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
-        write_timeout_ns: WRITE_TIMEOUT_NS,
+        close_timeout_ns: ns(limits.close_timeout_ms),
+        write_timeout_ns: ns(limits.write_timeout_ms),
         history: history(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
         listeners: config.listen.iter().map(policy).collect(),

@@ -115,6 +115,8 @@ struct Shard {
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
+    /// How long clients may take to go at a stop.
+    stop_timeout_ns: u64,
     turns_total: u64,
     parks_total: u64,
     turn_ns_max: u64,
@@ -123,6 +125,7 @@ struct Shard {
 impl Shard {
     fn new(setup: ShardSetup) -> Result<Shard, RingError> {
         let now = clock::now();
+        let stop_timeout_ns = setup.hub.close_timeout_ns + limits::STOP_MARGIN_NS;
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
         for listener in setup.listeners {
             ring.listen(listener)?;
@@ -142,6 +145,7 @@ impl Shard {
             worked_ns: now.mono_ns,
             unbuffered: false,
             stop_by_ns: None,
+            stop_timeout_ns,
             turns_total: 0,
             parks_total: 0,
             turn_ns_max: 0,
@@ -220,7 +224,9 @@ impl Shard {
                 Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
                 Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
-                Effect::Report { conn, incident } => self.incidents.tell(conn, incident, self.now.mono_ns),
+                Effect::Report { conn, incident } => {
+                    self.incidents.tell(conn, None, incident, self.now.mono_ns)
+                }
             }
         }
     }
@@ -246,7 +252,7 @@ impl Shard {
 
     fn take_stop(&mut self) {
         if self.stop_by_ns.is_none() && self.stop.load(Ordering::Relaxed) {
-            self.stop_by_ns = Some(self.now.mono_ns + limits::STOP_TIMEOUT_NS);
+            self.stop_by_ns = Some(self.now.mono_ns + self.stop_timeout_ns);
             self.ring.stop_accepting();
             self.hub.handle_shutdown(self.now);
             self.act();
