@@ -185,7 +185,7 @@ impl Shard {
         while let Some(event) = self.ring.next_event() {
             any = true;
             match event {
-                Event::Accepted { conn, listener } => {
+                Event::Accepted { conn, listener, .. } => {
                     let arrival = Arrival { listener: listener.0, refused: None };
                     self.hub.handle_open(conn, arrival, now);
                 }

@@ -1,4 +1,5 @@
-//! The memory a ring shares with the kernel: provided buffers for receiving, pooled buffers for sending.
+//! The memory a ring shares with the kernel: provided buffers for receiving, pooled buffers for sending. (`peers.rs` has
+//! what accepts write to.)
 //!
 //! Home: one shard. Maps memory: in the constructors only; a page is taken when it is first used.
 //! Invariant: a receive buffer belongs to the kernel (published in the buffer ring), or to a completion not reaped yet,
@@ -13,13 +14,13 @@ use nix::libc;
 
 /// Zeroed memory with a fixed address, on pages of its own: the kernel wants that for the buffer ring. Mapped rather than
 /// allocated, because the allocator would write the zeros itself and so take every page at once.
-struct Region {
+pub(super) struct Region {
     start: NonNull<u8>,
     bytes: usize,
 }
 
 impl Region {
-    fn new(bytes: usize) -> Region {
+    pub(super) fn new(bytes: usize) -> Region {
         assert!(bytes > 0, "an empty region has no address");
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a new mapping anywhere, of no file: it touches no memory that exists.
@@ -34,7 +35,7 @@ impl Region {
     }
 
     /// The address of byte `offset`.
-    fn at(&self, offset: usize) -> NonNull<u8> {
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
         assert!(offset < self.bytes, "an offset lies inside its region");
         // SAFETY: the offset is inside the mapping, as asserted.
         unsafe { self.start.add(offset) }

@@ -2,6 +2,8 @@
 //!
 //! Home: one shard. Values only.
 
+use std::net::SocketAddr;
+
 use nix::errno::Errno;
 
 use crate::model::ids::ConnId;
@@ -13,8 +15,9 @@ pub struct ListenerId(pub u8);
 /// What happened on the ring.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'ring> {
-    /// A connection is open and its bytes are being received.
-    Accepted { conn: ConnId, listener: ListenerId },
+    /// A connection is open and its bytes are being received. `peer` is its other end's address; `None` if the kernel tells
+    /// one that is not IP, which only a listener made elsewhere can bring about.
+    Accepted { conn: ConnId, listener: ListenerId, peer: Option<SocketAddr> },
     /// An accept failed; accepting goes on by itself, after a wait if a resource is lacking.
     AcceptFailed { listener: ListenerId, errno: Errno },
     /// Bytes came, to be used (in place, if it suits) before the next call on the ring. At least one.

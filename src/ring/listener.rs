@@ -15,6 +15,8 @@ use nix::sys::socket::{
     listen, setsockopt, socket, sockopt,
 };
 
+use super::peers::socket_address;
+
 /// What to ask of a listening socket and of the connections it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
@@ -43,7 +45,6 @@ impl Default for ListenerOptions {
 pub struct Listener {
     fd: OwnedFd,
     address: SocketAddr,
-    backlog_connections_max: u16,
 }
 
 impl Listener {
@@ -69,7 +70,7 @@ impl Listener {
         let backlog = Backlog::new(i32::from(options.backlog_connections_max)).map_err(at("backlog"))?;
         listen(&fd, backlog).map_err(at("listen"))?;
         let address = bound_address(&fd).map_err(at("getsockname"))?;
-        Ok(Listener { fd, address, backlog_connections_max: options.backlog_connections_max })
+        Ok(Listener { fd, address })
     }
 
     /// Whether nobody listens at this address yet. `SO_REUSEPORT` alone would let a second server of the same user share
@@ -87,27 +88,23 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already, such as one handed in by socket activation. Its options stay as they
-    /// are; `backlog_connections_max` is what its owner asked for, if that is known.
+    /// are.
     ///
     /// # Errors
     /// When it is no TCP socket.
-    pub fn adopt(fd: OwnedFd, backlog_connections_max: u16) -> Result<Listener, ListenError> {
+    pub fn adopt(fd: OwnedFd) -> Result<Listener, ListenError> {
         let address = bound_address(&fd).map_err(|errno| ListenError {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             step: "getsockname",
             errno,
         })?;
-        Ok(Listener { fd, address, backlog_connections_max })
+        Ok(Listener { fd, address })
     }
 
     /// The address bound, with the port the kernel chose if 0 was asked for.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub(super) const fn backlog_connections_max(&self) -> u16 {
-        self.backlog_connections_max
     }
 
     pub(super) fn raw_fd(&self) -> i32 {
@@ -171,13 +168,7 @@ fn set_unsent_low(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
 
 fn bound_address(fd: &OwnedFd) -> Result<SocketAddr, Errno> {
     let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Ok(SocketAddr::V4((*v4).into()));
-    }
-    match address.as_sockaddr_in6() {
-        Some(v6) => Ok(SocketAddr::V6((*v6).into())),
-        None => Err(Errno::EAFNOSUPPORT),
-    }
+    socket_address(&address).ok_or(Errno::EAFNOSUPPORT)
 }
 
 #[cfg(test)]
@@ -216,7 +207,7 @@ mod tests {
     fn adopts_a_socket_made_elsewhere() {
         let made = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = made.local_addr().unwrap();
-        let listener = Listener::adopt(made.into(), 128).unwrap();
+        let listener = Listener::adopt(made.into()).unwrap();
         assert_eq!(listener.address(), address);
     }
 }

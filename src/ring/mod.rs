@@ -1,7 +1,7 @@
 //! The net ring: all sockets of one thread on one io_uring.
 //!
-//! Home: one thread, which makes it, turns it and drops it. Allocates: when made, and when more connections are open
-//! than ever before. Never on the way of a message.
+//! Home: one thread, which makes it, turns it and drops it. Allocates: when made or given a listener, and when more
+//! connections are open than ever before. Never on the way of a message.
 //!
 //! The caller turns the ring ([`Ring::turn`]: one system call at most), then takes its events one by one
 //! ([`Ring::next_event`]), then sends ([`Ring::transmit`]); what was asked for meanwhile is submitted by the next turn.
@@ -13,11 +13,12 @@
 //! - At most one send and one receive of a connection are in flight, so that bytes keep their order.
 //! - No result of the kernel panics; only a broken promise of this module does.
 //!
-//! Kernels: 6.1 or later. Needed are: `DEFER_TASKRUN` (6.1), `SINGLE_ISSUER` and multishot receive (6.0), multishot
-//! accept into direct descriptors, provided buffer rings, sparse file tables and `TASKRUN_FLAG` (5.19), `SUBMIT_ALL`
-//! (5.18), closing a direct descriptor (5.15), multishot poll (5.13), shutdown and a timeout in the enter itself (5.11).
+//! Kernels: 6.1 or later. Needed are: `DEFER_TASKRUN` (6.1), `SINGLE_ISSUER` and multishot receive (6.0), accepting into a
+//! direct descriptor of the kernel's choice, provided buffer rings, sparse file tables and `TASKRUN_FLAG` (5.19),
+//! `SUBMIT_ALL` (5.18), closing a direct descriptor (5.15), multishot poll (5.13), shutdown and a timeout in the enter
+//! itself (5.11).
 //!
-//! What a multishot accept cannot tell is the peer's address: it has no place to write it for each connection.
+//! Accepts are not multishot: those have no place where the kernel could write each peer's address.
 
 mod accept;
 mod buffers;
@@ -25,6 +26,7 @@ mod config;
 mod counters;
 mod event;
 mod listener;
+mod peers;
 mod queue;
 mod reap;
 mod socket;
@@ -67,7 +69,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The net ring of one thread.
 pub struct Ring {
-    // Dropped before the buffers it refers to; see `Drop`.
+    // Dropped before the memory it refers to, which is in `acceptors` and the buffers; see `Drop`.
     queue: Queue,
     receive_buffers: Box<ReceiveBuffers>,
     send_buffers: Box<SendBuffers>,
@@ -344,11 +346,8 @@ impl Ring {
         }
         self.accept_due = false;
         let held = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
-        let free = self.connections_max.saturating_sub(held);
-        let mut ones: u32 = self.acceptors.iter().map(Acceptor::ones).sum();
-        for acceptor in &mut self.acceptors {
-            ones += acceptor.arm(free, ones, now_ns, &mut self.queue, &mut self.counters);
-        }
+        let slots = (self.connections_max, held);
+        accept::arm(&mut self.acceptors, slots, now_ns, &mut self.queue, &mut self.counters);
     }
 }
 
@@ -418,6 +417,7 @@ impl Drop for Ring {
             std::mem::forget(std::mem::replace(&mut self.send_buffers, nothing()));
             let nothing = Box::new(ReceiveBuffers::new(1, 64));
             std::mem::forget(std::mem::replace(&mut self.receive_buffers, nothing));
+            self.acceptors.drain(..).for_each(Acceptor::leak);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::errno::Errno;
 use nix::libc;
@@ -104,18 +104,21 @@ impl Queue {
         }
     }
 
-    pub(super) fn accept_many(&mut self, token: Token, listener: i32, counters: &mut RingCounters) {
-        self.push(opcode::AcceptMulti::new(Fd(listener)).allocate_file_index(true).build(), token, counters);
-    }
-
-    pub(super) fn accept_one(&mut self, token: Token, listener: i32, counters: &mut RingCounters) {
-        let none = std::ptr::null_mut();
-        let accept = opcode::Accept::new(Fd(listener), none, none.cast());
-        self.push(
-            accept.file_index(Some(io_uring::types::DestinationSlot::auto_target())).build(),
-            token,
-            counters,
-        );
+    /// Accepts one connection into a direct descriptor of the kernel's choice.
+    ///
+    /// # Safety
+    /// The address and its length stay allocated, and nobody else touches them, until the completion of this accept was
+    /// popped. The length holds the bytes there are for the address.
+    pub(super) unsafe fn accept(
+        &mut self,
+        token: Token,
+        listener: i32,
+        (address, length): (*mut libc::sockaddr, *mut libc::socklen_t),
+        counters: &mut RingCounters,
+    ) {
+        let accept = opcode::Accept::new(Fd(listener), address, length);
+        let accept = accept.file_index(Some(DestinationSlot::auto_target())).build();
+        self.push(accept, token, counters);
     }
 
     pub(super) fn receive(&mut self, token: Token, file: u32, counters: &mut RingCounters) {
@@ -181,7 +184,8 @@ impl Queue {
     }
 
     fn try_push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: no entry but a send refers to memory of ours, and `send` makes its caller promise that it lives.
+        // SAFETY: no entry but an accept and a send refers to memory of ours, and both make their caller promise that it
+        // lives.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 }

@@ -36,9 +36,9 @@ impl Ring {
         let reaped = match Token::from_bits(completion.bits) {
             None => self.reap_stale(),
             Some(token) => match token.operation {
-                Operation::AcceptMany | Operation::AcceptOne => self.reap_accept(token, &completion),
+                Operation::Accept => self.reap_accept(token, &completion),
                 Operation::CancelAccept => {
-                    self.acceptors[token.slot as usize].cancel_completed();
+                    self.acceptors[token.slot as usize].cancel_completed(token.generation);
                     self.accept_due = true;
                     Reaped::Nothing
                 }
@@ -77,10 +77,11 @@ impl Ring {
         self.accept_due = true;
         #[expect(clippy::cast_possible_truncation, reason = "listen bounds it by LISTENERS_MAX")]
         let listener = ListenerId(token.slot as u8);
-        match self.acceptors[token.slot as usize].completed(token.operation, completion, self.now_ns) {
-            Ok(Some(file)) => {
+        let acceptor = &mut self.acceptors[token.slot as usize];
+        match acceptor.completed(token.generation, completion, self.now_ns) {
+            Ok(Some((file, peer))) => {
                 self.counters.accepted_total += 1;
-                Reaped::Event(Event::Accepted { conn: self.open(file), listener })
+                Reaped::Event(Event::Accepted { conn: self.open(file), listener, peer })
             }
             Ok(None) => Reaped::Nothing,
             Err(errno) => {
@@ -126,7 +127,7 @@ impl Ring {
                 Reaped::Nothing
             }
             Operation::Close => self.reap_close(conn, completion),
-            Operation::AcceptMany | Operation::AcceptOne | Operation::CancelAccept | Operation::Doorbell => {
+            Operation::Accept | Operation::CancelAccept | Operation::Doorbell => {
                 unreachable!("reap sends only a connection's operations here")
             }
         };

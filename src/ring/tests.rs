@@ -2,7 +2,13 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
+use io_uring::opcode;
+use io_uring::types::Fixed;
+use nix::sys::socket;
+
+use super::peers::socket_address;
 use super::queue::Completion;
 use super::*;
 
@@ -141,15 +147,71 @@ fn a_lent_buffer_goes_back_with_the_next_call() {
 #[test]
 fn a_wait_ends_when_accepting_is_due_again() {
     let (mut ring, _) = ring(16, 16);
-    ring.now_ns = 100;
+    ring.turn(Wait::Poll, 100).unwrap();
     assert_eq!(ring.patience(Wait::Forever), Patience::Unbounded);
     assert_eq!(ring.patience(Wait::Until(150)), Patience::Nanos(50));
     assert_eq!(ring.patience(Wait::Until(100)), Patience::None);
     assert_eq!(ring.patience(Wait::Poll), Patience::None);
     let failed = Completion { bits: 0, result: -libc::ENFILE, buffer: None, more: true };
-    let _ = ring.acceptors[0].completed(Operation::AcceptMany, &failed, 100);
+    let _ = ring.acceptors[0].completed(0, &failed, 100);
     assert!(matches!(ring.patience(Wait::Forever), Patience::Nanos(1..)));
     assert_eq!(ring.patience(Wait::Until(150)), Patience::Nanos(50));
+}
+
+#[test]
+fn accepting_goes_on_by_itself_when_what_made_it_fail_is_over() {
+    let (mut ring, _) = ring(16, 16);
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &ListenerOptions::default()).unwrap();
+    let fd = listener.raw_fd();
+    ring.listen(listener).unwrap();
+    ring.turn(Wait::Poll, 100).unwrap();
+    // A socket that does not listen fails every accept.
+    socket::shutdown(fd, socket::Shutdown::Read).unwrap();
+    until(&mut ring, |event| {
+        assert_eq!(event, Event::AcceptFailed { listener: ListenerId(1), errno: Errno::EINVAL });
+        true
+    });
+    while ring.next_event().is_some() {}
+    let failed = ring.counters().accepts_failed_total;
+    // SAFETY: the ring keeps the listener open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    socket::listen(&borrowed, socket::Backlog::new(16).unwrap()).unwrap();
+    // It may be another port now.
+    let address = socket_address(&socket::getsockname(fd).unwrap()).unwrap();
+    let own = TcpStream::connect(address).unwrap().local_addr().unwrap();
+    let until_ns = ring.acceptors[1].deadline_ns().unwrap();
+    for now_ns in [until_ns - 1, until_ns] {
+        assert_eq!(ring.next_event(), None);
+        ring.turn(Wait::Poll, now_ns).unwrap();
+    }
+    until(&mut ring, |event| matches!(event, Event::Accepted { peer, .. } if peer == Some(own)));
+    assert_eq!(ring.counters().accepts_failed_total, failed);
+}
+
+#[test]
+fn an_accepted_connection_has_the_options_of_its_listener() {
+    let (mut ring, _) = ring(16, 16);
+    let options = ListenerOptions { unacknowledged_ms_max: 12_345, ..ListenerOptions::default() };
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
+    let address = listener.address();
+    ring.listen(listener).unwrap();
+    let (_stream, conn) = connect(&mut ring, address);
+    let file = ring.sockets[conn.slot as usize].file;
+    let install = opcode::FixedFdInstall::new(Fixed(file), 0).build().user_data(0);
+    // SAFETY: the thread has the ring to itself, and the entry refers to no memory.
+    unsafe { ring.queue.uring().submission_shared().push(&install) }.unwrap();
+    ring.queue.uring().submit_and_wait(1).unwrap();
+    let installed = std::iter::from_fn(|| ring.queue.pop()).find(|completion| completion.bits == 0).unwrap();
+    match installed.outcome() {
+        Ok(fd) => {
+            // SAFETY: made just now, and nobody else's.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
+            assert_eq!(socket::getsockopt(&fd, socket::sockopt::TcpUserTimeout), Ok(12_345));
+            assert_eq!(socket::getsockopt(&fd, socket::sockopt::TcpNoDelay), Ok(true));
+        }
+        // A kernel before 6.8 cannot make an ordinary descriptor of a direct one.
+        Err(errno) => assert_eq!(errno, Errno::EINVAL),
+    }
 }
 
 #[test]

@@ -11,37 +11,36 @@ const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Operation {
-    AcceptMany = 1,
-    AcceptOne = 2,
-    CancelAccept = 3,
-    Receive = 4,
-    CancelReceive = 5,
-    Send = 6,
-    CancelSend = 7,
-    Shutdown = 8,
-    Close = 9,
-    Doorbell = 10,
+    Accept = 1,
+    CancelAccept = 2,
+    Receive = 3,
+    CancelReceive = 4,
+    Send = 5,
+    CancelSend = 6,
+    Shutdown = 7,
+    Close = 8,
+    Doorbell = 9,
 }
 
 impl Operation {
     const fn from_bits(bits: u64) -> Option<Operation> {
         Some(match bits {
-            1 => Operation::AcceptMany,
-            2 => Operation::AcceptOne,
-            3 => Operation::CancelAccept,
-            4 => Operation::Receive,
-            5 => Operation::CancelReceive,
-            6 => Operation::Send,
-            7 => Operation::CancelSend,
-            8 => Operation::Shutdown,
-            9 => Operation::Close,
-            10 => Operation::Doorbell,
+            1 => Operation::Accept,
+            2 => Operation::CancelAccept,
+            3 => Operation::Receive,
+            4 => Operation::CancelReceive,
+            5 => Operation::Send,
+            6 => Operation::CancelSend,
+            7 => Operation::Shutdown,
+            8 => Operation::Close,
+            9 => Operation::Doorbell,
             _ => return None,
         })
     }
 }
 
-/// The `user_data` of a submission. For a listener's operations `slot` is the listener and `generation` is 0.
+/// The `user_data` of a submission. For a listener's operations `slot` is the listener, and `generation` the place among its
+/// accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) operation: Operation,
@@ -63,7 +62,7 @@ impl Token {
     }
 }
 
-/// The generation after `generation`, of [`GENERATION_BITS`] bits; never 0, which belongs to listeners.
+/// The generation after `generation`, of [`GENERATION_BITS`] bits; never 0, which no connection has.
 pub(super) const fn next_generation(generation: u32) -> u32 {
     if generation >= GENERATION_MASK { 1 } else { generation + 1 }
 }
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_token_survives_the_kernel() {
-        for bits in 1..=10 {
+        for bits in 1..=9 {
             let operation = Operation::from_bits(bits).unwrap();
             assert_eq!(operation as u64, bits);
             for (generation, slot) in [(0, 0), (1, u32::MAX), (GENERATION_MASK, 7)] {

@@ -1,8 +1,16 @@
 //! Accepting up to the table's size and not beyond; stopping.
 
+use std::array::from_fn;
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread::{self, JoinHandle};
 
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
 use tickring::doorbell::Doorbell;
 use tickring::ring::{Event, How, LISTENERS_MAX, Listener, Ring, RingConfig, RingError, Wait};
 
@@ -23,22 +31,25 @@ fn clients_beyond_the_table_are_served_as_slots_free() {
 #[test]
 fn no_more_connections_than_the_table_holds_are_accepted() {
     let mut driven = Driven::new(RingConfig { connections_max: 8, ..small() });
-    let mut waiting: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(driven.address).unwrap()).collect();
+    let waiting: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(driven.address).unwrap()).collect();
+    let own: Vec<Option<SocketAddr>> = waiting.iter().map(|stream| stream.local_addr().ok()).collect();
     let mut accepted = Vec::new();
+    let mut peers = Vec::new();
     driven.until(|event| {
-        if let Event::Accepted { conn, .. } = event {
+        if let Event::Accepted { conn, peer, .. } = event {
             accepted.push(conn);
+            peers.push(peer);
         }
         accepted.len() == 8
     });
+    assert_eq!(peers, own[..8]);
     for _ in 0..10 {
         driven.ring.turn(Wait::Poll, 0).unwrap();
         assert_eq!(driven.ring.next_event(), None);
     }
     driven.ring.close(accepted[3], How::Abort);
-    driven.until(|event| matches!(event, Event::Accepted { .. }));
+    driven.until(|event| matches!(event, Event::Accepted { peer, .. } if peer == own[8]));
     assert_eq!(driven.ring.connections(), 8);
-    waiting.clear();
 }
 
 #[test]
@@ -54,33 +65,104 @@ fn a_burst_beyond_one_turns_accepts_is_accepted() {
 }
 
 #[test]
-fn crossing_from_many_at_a_time_to_one_by_one_loses_no_client() {
-    // Many at a time above 2,049 free slots (twice the backlog), one by one from 1,024 on.
-    let mut driven = Driven::new(RingConfig { connections_max: 2100, ..small() });
-    let mut clients = Vec::new();
-    for _ in 0..21 {
-        let burst: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(driven.address).unwrap()).collect();
-        let mut left = burst.len();
-        driven.until(|event| {
-            left -= usize::from(matches!(event, Event::Accepted { .. }));
-            left == 0
-        });
-        clients.extend(burst);
-    }
-    assert_eq!(driven.ring.connections(), 2100);
-    assert_eq!(driven.ring.counters().accepts_failed_total, 0);
-    let mut beyond = TcpStream::connect(driven.address).unwrap();
-    beyond.write_all(b"patience").unwrap();
-    drop(clients.split_off(2099));
-    let mut left = None;
+fn a_thousand_peers_that_come_at_once_are_each_told_apart() {
+    let mut driven = Driven::new(small());
+    let address = driven.address;
+    // From 250 addresses each, so that no two differ in the port alone.
+    let connect = move || (1..=250).map(|last| connect_from([127, 0, 7, last], address)).collect();
+    let threads: [JoinHandle<Vec<TcpStream>>; 4] = from_fn(|_| thread::spawn(connect));
+    let mut told = BTreeMap::new();
+    let mut heard = 0;
     driven.until(|event| {
-        if let Event::Eof(conn) = event {
-            left = Some(conn);
+        if let Event::Accepted { conn, peer, .. } = event {
+            assert!(told.insert(conn, peer.unwrap()).is_none());
+        } else if let Event::Received { conn, bytes } = event {
+            assert_eq!(std::str::from_utf8(bytes).unwrap(), told[&conn].to_string());
+            heard += 1;
         }
-        left.is_some()
+        heard == 1000
     });
-    driven.ring.close(left.unwrap(), How::Graceful);
-    driven.until(|event| matches!(event, Event::Received { bytes, .. } if bytes == b"patience"));
+    let mut own: Vec<SocketAddr> = Vec::new();
+    for thread in threads {
+        own.extend(thread.join().unwrap().iter().map(|stream| stream.local_addr().unwrap()));
+    }
+    let mut told: Vec<SocketAddr> = told.into_values().collect();
+    own.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(told, own);
+}
+
+/// A client that says where it connected from.
+fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
+    let SocketAddr::V4(address) = address else { panic!("the test listens on IPv4") };
+    let (stream, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
+    let client = socket(AddressFamily::Inet, stream, flags, None).unwrap();
+    bind(client.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source.into(), 0))).unwrap();
+    connect(client.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    let mut client = TcpStream::from(client);
+    let own = client.local_addr().unwrap();
+    client.write_all(own.to_string().as_bytes()).unwrap();
+    client
+}
+
+#[test]
+fn a_peer_on_ipv6_is_told_as_such() {
+    // A host may have no IPv6 at all; then there is nothing to show.
+    let Ok(listener) = Listener::bind("[::1]:0".parse().unwrap(), &OPTIONS) else { return };
+    let mut ring = Ring::new(&small(), Doorbell::new().unwrap()).unwrap();
+    let address = listener.address();
+    ring.listen(listener).unwrap();
+    let mut driven = Driven { ring, address };
+    let own = TcpStream::connect(address).unwrap().local_addr().unwrap();
+    assert!(own.is_ipv6());
+    driven.until(|event| matches!(event, Event::Accepted { peer, .. } if peer == Some(own)));
+}
+
+#[test]
+fn a_peer_that_gave_up_before_it_was_accepted_delays_nobody() {
+    let mut driven = Driven::new(small());
+    for _ in 0..100 {
+        let gone = TcpStream::connect(driven.address).unwrap();
+        // Closing with this resets the connection.
+        setsockopt(&gone, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    }
+    let stays = TcpStream::connect(driven.address).unwrap();
+    let own = stays.local_addr().unwrap();
+    driven.until(|event| matches!(event, Event::Accepted { peer, .. } if peer == Some(own)));
+}
+
+#[test]
+fn an_idle_listener_keeps_few_slots_from_a_busy_one_and_has_them_when_it_needs_them() {
+    // An eighth of 64 slots for two listeners: four accepts each.
+    let mut ring =
+        Ring::new(&RingConfig { connections_max: 64, ..small() }, Doorbell::new().unwrap()).unwrap();
+    let listeners: [Listener; 2] = from_fn(|_| Listener::bind(any_port(), &OPTIONS).unwrap());
+    let [idle, busy] = listeners.each_ref().map(Listener::address);
+    for listener in listeners {
+        ring.listen(listener).unwrap();
+    }
+    let mut driven = Driven { ring, address: busy };
+    let _busy: Vec<TcpStream> = (0..70).map(|_| TcpStream::connect(busy).unwrap()).collect();
+    let mut accepted = [0; 2];
+    driven.until(|event| {
+        count(&mut accepted, &event);
+        accepted[1] == 60
+    });
+    for _ in 0..10 {
+        driven.ring.turn(Wait::Poll, 0).unwrap();
+        assert_eq!(driven.ring.next_event(), None);
+    }
+    let _late: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(idle).unwrap()).collect();
+    driven.until(|event| {
+        count(&mut accepted, &event);
+        accepted == [4, 60]
+    });
+}
+
+fn count(accepted: &mut [usize; 2], event: &Event<'_>) {
+    if let Event::Accepted { listener, .. } = event {
+        accepted[usize::from(listener.0)] += 1;
+    }
 }
 
 #[test]
@@ -100,7 +182,7 @@ fn a_ring_that_stopped_accepting_refuses() {
     driven.transmit(conn, b"bye");
     driven.ring.close(conn, How::Graceful);
     let mut read = Vec::new();
-    let reader = std::thread::spawn(move || stream.read_to_end(&mut read).map(|_| read));
+    let reader = thread::spawn(move || stream.read_to_end(&mut read).map(|_| read));
     driven.until_closed(conn);
     assert_eq!(reader.join().unwrap().unwrap(), b"bye");
 }
