@@ -16,6 +16,8 @@ pub mod simulation;
 
 pub mod backend;
 
+#[cfg(any(feature = "runtime", loom))]
+pub mod admission;
 #[cfg(feature = "runtime")]
 pub mod clock;
 #[cfg(feature = "runtime")]
