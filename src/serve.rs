@@ -2,6 +2,7 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +13,11 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 
+use crate::admission::Admission;
 use crate::backend::Feed;
 use crate::backend::paper::{Paper, PaperConfig};
 use crate::backend::replay::{AtEnd, Speed, link};
-use crate::config::{self, BusyPoll, Config, FeedKind};
+use crate::config::{self, BusyPoll, Config, FeedKind, Limits};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
@@ -96,6 +98,8 @@ impl Server {
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
+        let Limits { connections_max, connections_per_address_max, .. } = config.limits;
+        let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let mut threads = Vec::new();
@@ -106,6 +110,8 @@ impl Server {
                 hub: hub_config(config),
                 ring,
                 listeners,
+                admission: Arc::clone(&admission),
+                connections_max: config.shards.connections_max,
                 mesh,
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -271,13 +277,20 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Vec<Listener>>, Failure>
 
 fn ring_config(config: &Config) -> RingConfig {
     let usual = RingConfig::default();
+    let connections_max = config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX;
     RingConfig {
-        connections_max: config.shards.connections_max,
+        connections_max,
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the
         // others' away. Memory is touched on first use, the buffer used last first.
-        send_small_buffers: config.shards.connections_max.max(usual.send_small_buffers),
+        send_small_buffers: connections_max.max(usual.send_small_buffers),
         ..usual
     }
+}
+
+/// Chosen at random for each process.
+fn seed() -> (u64, u64) {
+    let random = || RandomState::new().build_hasher().finish();
+    (random(), random())
 }
 
 fn spin(busy_poll: BusyPoll) -> Spin {

@@ -10,8 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+
+use crate::admission::Admission;
 use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
+use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
@@ -37,6 +41,10 @@ pub struct ShardSetup {
     pub ring: RingConfig,
     /// One for each of the hub's policies, in their order.
     pub listeners: Vec<Listener>,
+    /// Of the process; shared by all shards.
+    pub admission: Arc<Admission>,
+    /// Of this shard; the ring has room for `limits::REFUSALS_PER_SHARD_MAX` more.
+    pub connections_max: u32,
     pub mesh: MeshEndpoint,
     pub spin: Spin,
     pub pace_ns_max: u64,
@@ -106,6 +114,7 @@ struct Shard {
     pace: Pace,
     spin: Spin,
     stop: Arc<AtomicBool>,
+    guests: Guests,
     incidents: IncidentLog,
     now: Now,
     /// When timers are looked at next while the shard is busy.
@@ -139,6 +148,7 @@ impl Shard {
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
             stop: setup.stop,
+            guests: Guests::new(setup.admission, setup.connections_max),
             incidents: IncidentLog::default(),
             now,
             timers_due_ns: now.mono_ns,
@@ -185,9 +195,9 @@ impl Shard {
         while let Some(event) = self.ring.next_event() {
             any = true;
             match event {
-                Event::Accepted { conn, listener, .. } => {
-                    let arrival = Arrival { listener: listener.0, refused: None };
-                    self.hub.handle_open(conn, arrival, now);
+                Event::Accepted { conn, listener, peer } => {
+                    let refused = self.guests.arrive(conn, peer);
+                    self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     received_bytes += bytes.len();
@@ -198,12 +208,16 @@ impl Shard {
                     self.unbuffered = false;
                     self.hub.handle_sent(conn, now);
                 }
-                Event::ReceiveFailed { conn, .. } | Event::SendFailed { conn, .. } => {
+                Event::ReceiveFailed { conn, errno } | Event::SendFailed { conn, errno } => {
+                    if is_gone(errno) {
+                        self.hub.handle_vanished(conn, now);
+                    }
                     self.ring.close(conn, How::Abort);
                 }
                 Event::Closed(conn) => {
                     self.unbuffered = false;
                     self.hub.handle_closed(conn, now);
+                    self.guests.leave(conn);
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => {}
@@ -225,7 +239,7 @@ impl Shard {
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
                 Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
                 Effect::Report { conn, incident } => {
-                    self.incidents.tell(conn, None, incident, self.now.mono_ns)
+                    self.incidents.tell(conn, self.guests.peer(conn), incident, self.now.mono_ns)
                 }
             }
         }
@@ -353,6 +367,12 @@ impl Shard {
             turn_ns_max: self.turn_ns_max,
         }
     }
+}
+
+/// Whether the connection failed because the peer's network acknowledges nothing (`TCP_USER_TIMEOUT`), or says that the
+/// peer is not there. Otherwise the peer has ended it.
+const fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
 }
 
 /// A place in the mesh as a home; the mesh has at most `limits::HOMES_MAX` places.
