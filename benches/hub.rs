@@ -35,6 +35,7 @@ fn hub() -> Hub {
         history: HISTORY,
         publishing: Publishing::Anyone,
         listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
+        ..HubConfig::default()
     };
     Hub::new(HomeId(0), 1, config, NOW)
 }

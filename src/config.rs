@@ -13,9 +13,11 @@ use serde::de::{self, Deserializer, Visitor};
 use crate::exit::{Exit, Failure};
 
 mod check;
+mod limits;
 mod listen;
 mod text;
 
+pub use limits::Limits;
 pub use listen::Listen;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -47,22 +49,6 @@ pub enum BusyPoll {
     /// Microseconds; 0 parks at once.
     ForUs(u32),
     Always,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// A client's message after reassembly.
-    pub message_bytes_max: usize,
-    /// One frame of a client.
-    pub frame_bytes_max: usize,
-    /// Unsent bytes per connection.
-    pub queued_bytes_max: usize,
-    /// Per connection, wildcards counted by the channels they stand for.
-    pub subscriptions_max: usize,
-    pub handshake_timeout_ms: u32,
-    /// Nothing received, not even a pong; 0 never.
-    pub idle_timeout_ms: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -145,19 +131,6 @@ impl Default for Config {
 impl Default for Shards {
     fn default() -> Shards {
         Shards { cores: Vec::new(), connections_max: 16_384, busy_poll: BusyPoll::ForUs(50) }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            message_bytes_max: 64 * 1024,
-            frame_bytes_max: 64 * 1024,
-            queued_bytes_max: 1024 * 1024,
-            subscriptions_max: 1024,
-            handshake_timeout_ms: 5_000,
-            idle_timeout_ms: 120_000,
-        }
     }
 }
 
@@ -404,7 +377,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 27);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 38);
     }
 
     #[test]

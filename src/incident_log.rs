@@ -3,6 +3,8 @@
 //! Home: one shard. Invariant: of each kind of incident at most one line an interval is written; those in between are
 //! counted and told with the next.
 
+use std::net::SocketAddr;
+
 use crate::hub::Incident;
 use crate::model::ids::ConnId;
 
@@ -31,16 +33,9 @@ impl Default for IncidentLog {
 
 impl IncidentLog {
     /// Writes a line, or counts it for the next one.
-    pub fn tell(&mut self, conn: ConnId, incident: Incident, now_ns: u64) {
+    pub fn tell(&mut self, conn: ConnId, peer: Option<SocketAddr>, incident: Incident, now_ns: u64) {
         if let Some(withheld) = self.admit(incident, now_ns) {
-            let (label, code) = (incident.label(), incident.code());
-            let ConnId { slot, generation } = conn;
-            match withheld {
-                0 => log::warn!("client {slot}.{generation}: {label}, told {code}"),
-                _ => log::warn!(
-                    "client {slot}.{generation}: {label}, told {code}; {withheld} more like it before"
-                ),
-            }
+            log::warn!("{}", line(conn, peer, incident, withheld));
         }
     }
 
@@ -56,10 +51,36 @@ impl IncidentLog {
     }
 }
 
+/// Who, what, what it was told, and how often it happened unsaid.
+fn line(conn: ConnId, peer: Option<SocketAddr>, incident: Incident, withheld: u64) -> String {
+    let ConnId { slot, generation } = conn;
+    let mut line = format!("client {slot}.{generation}");
+    if let Some(peer) = peer {
+        line.push_str(&format!(" at {peer}"));
+    }
+    line.push_str(&format!(": {}", incident.label()));
+    if let Some(code) = incident.code() {
+        line.push_str(&format!(", told {code}"));
+    }
+    if withheld > 0 {
+        line.push_str(&format!("; {withheld} more like it before"));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hub::Closing;
+
+    #[test]
+    fn a_line_says_who_what_and_how_often() {
+        let conn = ConnId { slot: 3, generation: 9 };
+        let peer = "192.0.2.1:5000".parse().ok();
+        let idle = Incident::Closed(Closing::Idle);
+        assert_eq!(line(conn, peer, idle, 0), "client 3.9 at 192.0.2.1:5000: idle_timeout, told 1000");
+        assert_eq!(line(conn, None, Incident::Vanished, 7), "client 3.9: vanished; 7 more like it before");
+    }
 
     #[test]
     fn one_line_of_a_kind_each_interval_and_the_rest_counted() {

@@ -36,6 +36,8 @@ pub mod sleep;
 #[cfg(feature = "runtime")]
 pub mod carry;
 #[cfg(feature = "runtime")]
+pub mod guests;
+#[cfg(feature = "runtime")]
 pub mod incident_log;
 pub mod pace;
 #[cfg(feature = "runtime")]

@@ -66,9 +66,6 @@ pub const CONFLATE_BYTES: u32 = 32 * 1024;
 pub const RESUMED_BYTES_MAX: u32 = 4 * 1024 * 1024;
 const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
 
-/// Bytes of an upgrade request. Browsers stay below 2 KiB, cookies and tokens included below 8 KiB.
-pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
-
 /// Bytes of a message to the echo endpoint, and its fragments: what the public conformance suites send at most. It is off
 /// unless asked for.
 pub const ECHO_MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
@@ -76,8 +73,6 @@ pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
 
 /// Requests of one shard that wait for another thread: subscribes and publishes.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
-/// Requests of one connection among them.
-pub const REQUESTS_PENDING_PER_CONNECTION_MAX: u16 = 256;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
 pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
@@ -119,9 +114,11 @@ pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 
-/// For a peer to take a close frame and to end the connection on its side.
-pub const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+/// How long a shard waits at a stop for its clients to go, beyond the close timeout: those that outstay that are cut off
+/// by then.
+pub const STOP_MARGIN_NS: u64 = 1_000_000_000;
+const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 
-/// How long a shard waits at a stop for its clients to go. Those that outstay the close timeout are cut off by then.
-pub const STOP_TIMEOUT_NS: u64 = 3_000_000_000;
-const _: () = assert!(CLOSE_TIMEOUT_NS + 2 * WHEEL_SLOT_NS < STOP_TIMEOUT_NS);
+/// Connections beyond `shards.connections_max` that a shard holds at a time in order to tell them that they are refused.
+/// While so many are being told, which takes a flood, others wait in the backlog.
+pub const REFUSALS_PER_SHARD_MAX: u32 = 256;

@@ -2,6 +2,7 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +13,16 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 
+use crate::admission::Admission;
 use crate::backend::Feed;
 use crate::backend::paper::{Paper, PaperConfig};
 use crate::backend::replay::{AtEnd, Speed, link};
-use crate::config::{self, BusyPoll, Config, FeedKind};
+use crate::config::{self, BusyPoll, Config, FeedKind, Limits};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
-use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing};
+use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
@@ -32,11 +35,6 @@ use crate::ws::receiver::ReceiveLimits;
 
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
 const LOOK_MS: u16 = 200;
-
-/// For a send to be taken at all.
-const WRITE_TIMEOUT_NS: u64 = 30_000_000_000;
-/// Fragments of one message: a client that splits further gains nothing but our time.
-const FRAGMENTS_MAX: u32 = 1024;
 
 /// Serves by `config` until the process is told to stop.
 ///
@@ -100,6 +98,8 @@ impl Server {
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
+        let Limits { connections_max, connections_per_address_max, .. } = config.limits;
+        let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let mut threads = Vec::new();
@@ -110,6 +110,8 @@ impl Server {
                 hub: hub_config(config),
                 ring,
                 listeners,
+                admission: Arc::clone(&admission),
+                connections_max: config.shards.connections_max,
                 mesh,
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -275,13 +277,20 @@ fn listen(config: &Config, shards: usize) -> Result<Vec<Vec<Listener>>, Failure>
 
 fn ring_config(config: &Config) -> RingConfig {
     let usual = RingConfig::default();
+    let connections_max = config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX;
     RingConfig {
-        connections_max: config.shards.connections_max,
+        connections_max,
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the
         // others' away. Memory is touched on first use, the buffer used last first.
-        send_small_buffers: config.shards.connections_max.max(usual.send_small_buffers),
+        send_small_buffers: connections_max.max(usual.send_small_buffers),
         ..usual
     }
+}
+
+/// Chosen at random for each process.
+fn seed() -> (u64, u64) {
+    let random = || RandomState::new().build_hasher().finish();
+    (random(), random())
 }
 
 fn spin(busy_poll: BusyPoll) -> Spin {
@@ -300,17 +309,24 @@ fn hub_config(config: &Config) -> HubConfig {
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
     let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     HubConfig {
+        head: HeadLimits { bytes_max: limits.head_bytes_max, headers_max: limits.headers_max },
         receive: ReceiveLimits {
             frame_bytes_max: bytes(limits.frame_bytes_max),
             message_bytes_max: bytes(limits.message_bytes_max),
-            fragments_max: FRAGMENTS_MAX,
+            fragments_max: limits.fragments_max,
+        },
+        rates: RateLimits {
+            messages_per_s_max: limits.messages_per_s_max,
+            bytes_per_s_max: limits.bytes_per_s_max,
         },
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
+        requests_pending_max: limits.requests_pending_max,
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
+        message_timeout_ns: ns(limits.message_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),
-        close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
-        write_timeout_ns: WRITE_TIMEOUT_NS,
+        close_timeout_ns: ns(limits.close_timeout_ms),
+        write_timeout_ns: ns(limits.write_timeout_ms),
         history: history(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
         listeners: config.listen.iter().map(policy).collect(),

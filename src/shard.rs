@@ -10,8 +10,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
+
+use crate::admission::Admission;
 use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
+use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
@@ -37,6 +41,10 @@ pub struct ShardSetup {
     pub ring: RingConfig,
     /// One for each of the hub's policies, in their order.
     pub listeners: Vec<Listener>,
+    /// Of the process; shared by all shards.
+    pub admission: Arc<Admission>,
+    /// Of this shard; the ring has room for `limits::REFUSALS_PER_SHARD_MAX` more.
+    pub connections_max: u32,
     pub mesh: MeshEndpoint,
     pub spin: Spin,
     pub pace_ns_max: u64,
@@ -106,6 +114,7 @@ struct Shard {
     pace: Pace,
     spin: Spin,
     stop: Arc<AtomicBool>,
+    guests: Guests,
     incidents: IncidentLog,
     now: Now,
     /// When timers are looked at next while the shard is busy.
@@ -115,6 +124,8 @@ struct Shard {
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
+    /// How long clients may take to go at a stop.
+    stop_timeout_ns: u64,
     turns_total: u64,
     parks_total: u64,
     turn_ns_max: u64,
@@ -123,6 +134,7 @@ struct Shard {
 impl Shard {
     fn new(setup: ShardSetup) -> Result<Shard, RingError> {
         let now = clock::now();
+        let stop_timeout_ns = setup.hub.close_timeout_ns + limits::STOP_MARGIN_NS;
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
         for listener in setup.listeners {
             ring.listen(listener)?;
@@ -136,12 +148,14 @@ impl Shard {
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
             stop: setup.stop,
+            guests: Guests::new(setup.admission, setup.connections_max),
             incidents: IncidentLog::default(),
             now,
             timers_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
             unbuffered: false,
             stop_by_ns: None,
+            stop_timeout_ns,
             turns_total: 0,
             parks_total: 0,
             turn_ns_max: 0,
@@ -181,9 +195,9 @@ impl Shard {
         while let Some(event) = self.ring.next_event() {
             any = true;
             match event {
-                Event::Accepted { conn, listener, .. } => {
-                    let arrival = Arrival { listener: listener.0, refused: None };
-                    self.hub.handle_open(conn, arrival, now);
+                Event::Accepted { conn, listener, peer } => {
+                    let refused = self.guests.arrive(conn, peer);
+                    self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     received_bytes += bytes.len();
@@ -194,12 +208,16 @@ impl Shard {
                     self.unbuffered = false;
                     self.hub.handle_sent(conn, now);
                 }
-                Event::ReceiveFailed { conn, .. } | Event::SendFailed { conn, .. } => {
+                Event::ReceiveFailed { conn, errno } | Event::SendFailed { conn, errno } => {
+                    if is_gone(errno) {
+                        self.hub.handle_vanished(conn, now);
+                    }
                     self.ring.close(conn, How::Abort);
                 }
                 Event::Closed(conn) => {
                     self.unbuffered = false;
                     self.hub.handle_closed(conn, now);
+                    self.guests.leave(conn);
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => {}
@@ -220,7 +238,9 @@ impl Shard {
                 Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
                 Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
-                Effect::Report { conn, incident } => self.incidents.tell(conn, incident, self.now.mono_ns),
+                Effect::Report { conn, incident } => {
+                    self.incidents.tell(conn, self.guests.peer(conn), incident, self.now.mono_ns)
+                }
             }
         }
     }
@@ -246,7 +266,7 @@ impl Shard {
 
     fn take_stop(&mut self) {
         if self.stop_by_ns.is_none() && self.stop.load(Ordering::Relaxed) {
-            self.stop_by_ns = Some(self.now.mono_ns + limits::STOP_TIMEOUT_NS);
+            self.stop_by_ns = Some(self.now.mono_ns + self.stop_timeout_ns);
             self.ring.stop_accepting();
             self.hub.handle_shutdown(self.now);
             self.act();
@@ -347,6 +367,12 @@ impl Shard {
             turn_ns_max: self.turn_ns_max,
         }
     }
+}
+
+/// Whether the connection failed because the peer's network acknowledges nothing (`TCP_USER_TIMEOUT`), or says that the
+/// peer is not there. Otherwise the peer has ended it.
+const fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH)
 }
 
 /// A place in the mesh as a home; the mesh has at most `limits::HOMES_MAX` places.

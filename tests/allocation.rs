@@ -82,6 +82,7 @@ impl World {
             history: HISTORY,
             publishing: Publishing::Anyone,
             listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
+            ..HubConfig::default()
         };
         World { hub: Hub::new(HomeId(0), 1, config, now), now, out: vec![0; 64 * 1024] }
     }

@@ -1,7 +1,7 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
-use super::{BusyPoll, Config, FeedKind, Listen, Speed, Warning};
-use crate::limits;
+use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use crate::{http, limits};
 
 /// A key out of its range.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,11 +52,15 @@ const HOUR_MS: u64 = 3_600_000;
 /// A turn's batch has 32-bit ranges, and the log's segments grow to the largest frame.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Counting them by address takes 64 bytes for each.
+const CONNECTIONS_MAX: u64 = 10_000_000;
+/// A head that comes in pieces is held, and read again with each of them.
+const HEAD_BYTES_MAX: u64 = 65_536;
 
 impl Config {
     /// Whether every value is in its range; the first that is not.
     pub(super) fn check(&self) -> Result<(), RangeFault> {
-        for range in self.ranges() {
+        for range in self.ranges().iter().chain(&self.limits.ranges()) {
             range.check()?;
         }
         self.check_listeners()?;
@@ -127,7 +131,7 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [Range; 14] {
+    fn ranges(&self) -> [Range; 8] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,
@@ -142,12 +146,6 @@ impl Config {
                 unit: "us",
                 hint: "\"always\" never parks",
             },
-            range!(self.limits.message_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's message, by default 65536"),
-            range!(self.limits.frame_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's frame, by default 65536"),
-            range!(self.limits.queued_bytes_max, 4096 => GIB, "bytes", "unsent bytes per connection, by default 1048576"),
-            range!(self.limits.subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
-            range!(self.limits.handshake_timeout_ms, 10 => HOUR_MS, "ms", "by default 5000"),
-            range!(self.limits.idle_timeout_ms, 0 => 24 * HOUR_MS, "ms", "0 never closes an idle connection"),
             range!(self.flush.pace_max_us, 0 => 100_000, "us", "0 sends each turn at once"),
             Range {
                 key: "feed.paper.instruments",
@@ -191,6 +189,16 @@ impl Config {
                 "limits.queued_bytes_max",
                 limits.queued_bytes_max < 4 * limits.message_bytes_max,
                 "is less than four messages: an ordinary burst makes a slow consumer",
+            ),
+            (
+                "limits.bytes_per_s_max",
+                limits.bytes_per_s_max != 0 && (limits.bytes_per_s_max as usize) < limits.message_bytes_max,
+                "is less than limits.message_bytes_max: a message of that size that comes at once is too fast",
+            ),
+            (
+                "limits.message_timeout_ms",
+                limits.message_timeout_ms == 0,
+                "lets a client hold limits.message_bytes_max of memory for as long as it answers pings",
             ),
             (
                 "limits.idle_timeout_ms",
@@ -238,6 +246,43 @@ impl Config {
     }
 }
 
+impl Limits {
+    fn ranges(&self) -> [Range; 17] {
+        macro_rules! range {
+            ($key:ident, $min:expr => $max:expr, $unit:expr, $hint:expr) => {
+                Range {
+                    key: concat!("limits.", stringify!($key)),
+                    value: u64::try_from(self.$key).unwrap_or(u64::MAX),
+                    min: $min,
+                    max: $max,
+                    unit: $unit,
+                    hint: $hint,
+                }
+            };
+        }
+        [
+            range!(connections_max, 1 => CONNECTIONS_MAX, "connections", "of the process, by default 50000"),
+            range!(connections_per_address_max, 0 => CONNECTIONS_MAX, "connections", "0 sets no such limit"),
+            range!(head_bytes_max, 256 => HEAD_BYTES_MAX, "bytes", "an upgrade request, by default 8192"),
+            range!(headers_max, 8 => http::HEADERS_MAX as u64, "header fields", "by default 64"),
+            range!(handshake_timeout_ms, 10 => HOUR_MS, "ms", "by default 5000"),
+            range!(message_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's message, by default 65536"),
+            range!(frame_bytes_max, 1024 => MESSAGE_BYTES_MAX, "bytes", "a client's frame, by default 65536"),
+            range!(fragments_max, 1 => 65_536, "frames", "of one message, by default 1024"),
+            range!(message_timeout_ms, 0 => HOUR_MS, "ms", "0 waits for the rest of a message for ever"),
+            range!(messages_per_s_max, 0 => 10_000_000, "messages/s", "per connection, 0 sets no limit"),
+            range!(bytes_per_s_max, 0 => u64::from(u32::MAX), "bytes/s", "per connection, 0 sets no limit"),
+            range!(requests_pending_max, 1 => u64::from(u16::MAX), "requests", "per connection, by default 256"),
+            range!(subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
+            range!(queued_bytes_max, 4096 => GIB, "bytes", "unsent bytes per connection, by default 1048576"),
+            // Never 0: who reads nothing would hold a send buffer for good.
+            range!(write_timeout_ms, 10 => HOUR_MS, "ms", "by default 30000"),
+            range!(idle_timeout_ms, 0 => 24 * HOUR_MS, "ms", "0 never closes an idle connection"),
+            range!(close_timeout_ms, 10 => 60_000, "ms", "by default 2000"),
+        ]
+    }
+}
+
 impl Listen {
     fn ranges(&self) -> [Range; 4] {
         let range =
@@ -282,6 +327,8 @@ mod tests {
     fn warns_of_what_is_legal_but_odd() {
         assert_eq!(warned(|c| c.listen[0].address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
         assert_eq!(warned(|c| c.limits.message_bytes_max = 1 << 20), ["limits.queued_bytes_max"]);
+        assert_eq!(warned(|c| c.limits.bytes_per_s_max = 1000), ["limits.bytes_per_s_max"]);
+        assert_eq!(warned(|c| c.limits.message_timeout_ms = 0), ["limits.message_timeout_ms"]);
         assert_eq!(warned(|c| c.listen[0].ping_interval_ms = 0), ["limits.idle_timeout_ms"]);
         assert_eq!(warned(|c| c.listen[0].ping_timeout_ms = 60_000), ["listen.ping_timeout_ms"]);
         assert_eq!(warned(|c| c.flush.pace_max_us = 50_000), ["flush.pace_max_us"]);
@@ -300,6 +347,9 @@ mod tests {
         assert_eq!(refused(|c| c.feed.replay.speed = Speed::Factor(f64::NAN)), "feed.replay.speed");
         assert_eq!(refused(|c| c.shards.cores = vec![3, 1, 3]), "shards.cores");
         assert_eq!(refused(|c| c.feed.paper.events_per_s = 0), "feed.paper.events_per_s");
+        assert_eq!(refused(|c| c.limits.connections_max = 0), "limits.connections_max");
+        assert_eq!(refused(|c| c.limits.headers_max = 129), "limits.headers_max");
+        assert_eq!(refused(|c| c.limits.write_timeout_ms = 0), "limits.write_timeout_ms");
         assert_eq!(refused(|c| c.listen.clear()), "listen");
         assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
         assert_eq!(refused(|c| c.listen[0].origins = vec!["desk.example.com".to_owned()]), "listen.origins");

@@ -13,5 +13,5 @@ pub mod request;
 pub mod response;
 
 pub use rejection::{Rejection, Status};
-pub use request::{HEAD_BYTES_MAX, HEADERS_MAX, Request, parse};
+pub use request::{HEADERS_MAX, HeadLimits, Request, parse, parse_within};
 pub use response::write_rejection;

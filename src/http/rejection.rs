@@ -15,11 +15,11 @@ pub enum Rejection {
     HeaderMalformed,
     /// The request target is neither a path, nor an absolute URI, nor `*` (RFC 9112 §3.2).
     TargetMalformed,
-    /// The request line alone exceeds [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX).
+    /// The request line alone exceeds [`bytes_max`](super::HeadLimits::bytes_max).
     TargetTooLong,
-    /// The head exceeds [`HEAD_BYTES_MAX`](super::HEAD_BYTES_MAX).
+    /// The head exceeds [`bytes_max`](super::HeadLimits::bytes_max).
     HeadTooLarge,
-    /// More header fields than [`HEADERS_MAX`](super::HEADERS_MAX).
+    /// More header fields than [`headers_max`](super::HeadLimits::headers_max).
     TooManyHeaders,
     /// Not HTTP/1.1.
     VersionNotSupported,

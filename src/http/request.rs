@@ -1,16 +1,31 @@
 //! One HTTP/1.1 request head, parsed where it lies.
 //!
-//! PURE. Allocates: never. Invariant: what `parse` answers depends on the bytes only, not on how they were cut;
-//! a head of more than [`HEAD_BYTES_MAX`] bytes is never accepted, however it arrives.
+//! PURE. Allocates: never. Invariant: what `parse` answers depends on the bytes and limits only, not on how they were
+//! cut; a head of more than [`HeadLimits::bytes_max`] bytes is never accepted, however it arrives.
 
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 
 use super::Rejection;
 
-/// A whole request head in bytes. Eight KiB is what common proxies pass on; it fits a bearer token and cookies.
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Header fields in one head. A browser sends about 15, a chain of proxies adds about as many.
-pub const HEADERS_MAX: usize = 64;
+/// Header fields of one head that there is room for, whatever the limit says; 32 bytes of stack each.
+pub const HEADERS_MAX: usize = 128;
+
+/// What a request head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head, its empty line included.
+    pub bytes_max: usize,
+    /// Header fields, up to [`HEADERS_MAX`].
+    pub headers_max: usize,
+}
+
+/// Eight KiB is what common proxies pass on; it fits a bearer token and cookies. A browser sends about 15 fields, a chain
+/// of proxies adds about as many.
+impl Default for HeadLimits {
+    fn default() -> HeadLimits {
+        HeadLimits { bytes_max: 8 * 1024, headers_max: 64 }
+    }
+}
 
 /// A parsed request head. Borrows from the bytes that were parsed.
 #[derive(Debug)]
@@ -27,15 +42,21 @@ pub struct Request<'b> {
     header_count: usize,
 }
 
-/// Parses the head at the start of `bytes`. `None` means more bytes are needed.
+/// Parses the head at the start of `bytes` by the usual limits. `None` means more bytes are needed.
 pub fn parse(bytes: &[u8]) -> Result<Option<Request<'_>>, Rejection> {
+    parse_within(bytes, HeadLimits::default())
+}
+
+/// Parses the head at the start of `bytes`. `None` means more bytes are needed.
+pub fn parse_within(bytes: &[u8], limits: HeadLimits) -> Result<Option<Request<'_>>, Rejection> {
+    let HeadLimits { bytes_max, headers_max } = limits;
     // Only the bounded prefix is looked at, so that the answer is the same for one big read and many small ones.
-    let bounded = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+    let bounded = &bytes[..bytes.len().min(bytes_max)];
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut headers);
+    let mut parsed = httparse::Request::new(&mut headers[..headers_max.min(HEADERS_MAX)]);
     let head_bytes = match parsed.parse(bounded) {
         Ok(Status::Complete(head_bytes)) => head_bytes,
-        Ok(Status::Partial) if bounded.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(Status::Partial) if bounded.len() < bytes_max => return Ok(None),
         Ok(Status::Partial) => return Err(over_long(bounded)),
         Err(error) => return Err(rejection(error)),
     };
@@ -185,19 +206,25 @@ mod tests {
     #[test]
     fn bounds_the_number_of_header_fields() {
         let head = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
-        check(&head(HEADERS_MAX), "GET / - +0");
-        check(&head(HEADERS_MAX + 1), "431 TooManyHeaders");
+        let headers_max = HeadLimits::default().headers_max;
+        check(&head(headers_max), "GET / - +0");
+        check(&head(headers_max + 1), "431 TooManyHeaders");
+        let room = HeadLimits { headers_max: usize::MAX, ..HeadLimits::default() };
+        assert!(parse_within(head(HEADERS_MAX).as_bytes(), room).is_ok());
+        let refused = parse_within(head(HEADERS_MAX + 1).as_bytes(), room).map(|_| ());
+        assert_eq!(refused, Err(Rejection::TooManyHeaders));
     }
 
     #[test]
     fn bounds_the_head_in_bytes_at_the_same_byte_however_it_arrives() {
         let around = "GET / HTTP/1.1\r\nA: \r\n\r\n".len();
         let head = |bytes: usize| format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(bytes - around));
-        check(&head(HEAD_BYTES_MAX), "GET / - +0");
-        check(&head(HEAD_BYTES_MAX)[..HEAD_BYTES_MAX - 1], "more");
-        check(&head(HEAD_BYTES_MAX + 1), "431 HeadTooLarge");
-        check(&head(HEAD_BYTES_MAX + 1)[..HEAD_BYTES_MAX], "431 HeadTooLarge");
-        check(&format!("GET /{}", "a".repeat(HEAD_BYTES_MAX)), "414 TargetTooLong");
+        let bytes_max = HeadLimits::default().bytes_max;
+        check(&head(bytes_max), "GET / - +0");
+        check(&head(bytes_max)[..bytes_max - 1], "more");
+        check(&head(bytes_max + 1), "431 HeadTooLarge");
+        check(&head(bytes_max + 1)[..bytes_max], "431 HeadTooLarge");
+        check(&format!("GET /{}", "a".repeat(bytes_max)), "414 TargetTooLong");
     }
 
     #[test]

@@ -18,7 +18,8 @@ use super::effect::{Effect, Ending};
 use super::egress::{ControlFrame, ControlLane};
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
-use super::session::{Phase, Service, Session};
+use super::rates::Rates;
+use super::session::{Phase, Progress, Service, Session};
 use super::text_frame::replace_with_text_frame;
 use super::timers::Armed;
 
@@ -47,7 +48,8 @@ impl Hub {
         assert!(self.sessions[slot].is_none(), "a slot is closed before it is opened again");
         assert!(usize::from(arrival.listener) < self.config.listeners.len(), "each listener has its policy");
         let receiver = Receiver::new(self.config.receive);
-        self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, now)));
+        let rates = Rates::of(self.config.rates, now.mono_ns);
+        self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, rates, now)));
         self.egress.open(conn);
         self.counters.connections_opened_total += 1;
         self.arm_deadline(conn);
@@ -88,6 +90,14 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
             }
             self.mark_closing(conn, drained);
+        }
+    }
+
+    /// The connection is about to be cut off, because its peer's network acknowledges nothing or says that it is not there.
+    pub fn handle_vanished(&mut self, conn: ConnId, now: Now) {
+        self.now = now;
+        if self.session(conn).is_some() {
+            self.report(conn, Incident::Vanished);
         }
     }
 
@@ -166,10 +176,7 @@ impl Hub {
 
     /// What a whole upgrade request comes to; `None` while it is not whole.
     fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Opening>, Rejection> {
-        let Some(request) = http::parse(bytes)? else {
-            let too_long = bytes.len() > limits::REQUEST_HEAD_BYTES_MAX;
-            return if too_long { Err(Rejection::HeadTooLarge) } else { Ok(None) };
-        };
+        let Some(request) = http::parse_within(bytes, self.config.head)? else { return Ok(None) };
         if let Some(rejection) = self.session(conn).and_then(|session| session.refused) {
             return Err(rejection);
         }
@@ -210,6 +217,7 @@ impl Hub {
     }
 
     fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        let now_ns = self.now.mono_ns;
         let mut taken = 0;
         while taken < bytes.len() {
             let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
@@ -222,6 +230,14 @@ impl Hub {
                 }
             };
             taken += consumed;
+            if let Some(rates) = &mut session.rates
+                && let Err(closing) = rates.count(u64::from(event.is_some()), consumed, now_ns)
+            {
+                return self.begin_close(conn, closing);
+            }
+            if session.note_progress(now_ns) == Progress::Begun {
+                self.arm_deadline(conn);
+            }
             match event {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Text(text)) => match service {
@@ -245,7 +261,7 @@ impl Hub {
     }
 
     /// Counts an incident and has it logged.
-    fn report(&mut self, conn: ConnId, incident: Incident) {
+    pub(super) fn report(&mut self, conn: ConnId, incident: Incident) {
         self.incidents.count(incident);
         self.effects.push_back(Effect::Report { conn, incident });
     }
@@ -288,6 +304,7 @@ impl Hub {
             // It is not heard because it is not read.
             session.received_ns = now_ns;
             session.pinged_ns = None;
+            session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
         }
         match &session.phase {
             Phase::Closing { since_ns, .. } if now_ns >= since_ns + close_timeout_ns => {
@@ -311,12 +328,16 @@ impl Hub {
     fn handle_open_deadline(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
         let policy = self.policy(conn);
-        let (idle_ns, interval_ns, timeout_ns) =
-            (self.config.idle_timeout_ns, policy.ping_interval_ns, policy.ping_timeout_ns);
+        let (interval_ns, timeout_ns) = (policy.ping_interval_ns, policy.ping_timeout_ns);
+        let (idle_ns, message_ns) = (self.config.idle_timeout_ns, self.config.message_timeout_ns);
         let Some(session) = self.session(conn) else { return };
         let quiet_ns = now_ns.saturating_sub(session.received_ns);
         if idle_ns > 0 && quiet_ns >= idle_ns {
             return self.begin_close(conn, Closing::Idle);
+        }
+        if message_ns > 0 && session.message_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + message_ns)
+        {
+            return self.begin_close(conn, Closing::MessageStalled);
         }
         if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
             return self.begin_close(conn, Closing::PongMissing);
@@ -363,9 +384,11 @@ impl Hub {
         let quiet_from = session.received_ns;
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
-            Phase::Closing { since_ns, .. } => [Some(since_ns + config.close_timeout_ns), None, None, None],
+            Phase::Closing { since_ns, .. } => {
+                [Some(since_ns + config.close_timeout_ns), None, None, None, None]
+            }
             Phase::Upgrading { .. } => {
-                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None]
+                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None]
             }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
@@ -374,6 +397,7 @@ impl Hub {
                     None => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
+                session.message_begun_ns.and_then(|begun_ns| after(begun_ns, config.message_timeout_ns)),
                 // A stalled send is looked for once per timeout, whether or not one is under way.
                 Some(session.write_begun_ns.unwrap_or(self.now.mono_ns) + config.write_timeout_ns),
             ],
@@ -423,8 +447,10 @@ impl Hub {
 
     pub(super) fn resume_reading(&mut self, conn: ConnId) {
         let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
+        let now_ns = self.now.mono_ns;
         if let Some(session) = self.session(conn).filter(|session| session.reading_paused && below) {
             session.reading_paused = false;
+            session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
             self.effects.push_back(Effect::ResumeReading { conn });
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `index` numbers all incidents without a hole, in the order of [`Incident::all`].
 
+use crate::dialect::json_rpc::Failure;
 use crate::http::Rejection;
 use crate::ws::{CloseCode, Fault};
 
@@ -14,6 +15,42 @@ pub enum Incident {
     Broken(Fault),
     /// A limit, a deadline or a shortage: told by its close code.
     Closed(Closing),
+    /// A request beyond a limit: told by an error, and the connection stays.
+    Declined(Declined),
+    /// The peer's network acknowledges nothing, or says that it is not there: nobody to be told.
+    Vanished,
+}
+
+/// A limit that refuses a request and nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// More than `subscriptions_max`.
+    Subscriptions,
+    /// More than `requests_pending_max`, or than all connections together may have waiting.
+    RequestsPending,
+}
+
+impl Declined {
+    /// Every one, in the order of declaration.
+    pub const ALL: [Declined; 2] = [Declined::Subscriptions, Declined::RequestsPending];
+
+    /// The number of the dialect's error.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Declined::Subscriptions => Failure::INVALID_PARAMS.code,
+            Declined::RequestsPending => Failure::RETRY.code,
+        }
+    }
+
+    /// Its name in counters and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Declined::Subscriptions => "subscriptions_full",
+            Declined::RequestsPending => "requests_pending",
+        }
+    }
 }
 
 /// A limit, a deadline or a shortage that ends an open connection.
@@ -39,6 +76,8 @@ pub enum Closing {
     RepliesUnread,
     /// The replies of one batch exceed what may wait.
     BatchTooBig,
+    /// A message, or a frame, was begun and not finished in `message_timeout_ms`.
+    MessageStalled,
     /// More than `messages_per_s_max`.
     MessageRate,
     /// More than `bytes_per_s_max`.
@@ -56,7 +95,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 13] = [
+    pub const ALL: [Closing; 14] = [
         Closing::Binary,
         Closing::Idle,
         Closing::PongMissing,
@@ -67,6 +106,7 @@ impl Closing {
         Closing::Lost,
         Closing::RepliesUnread,
         Closing::BatchTooBig,
+        Closing::MessageStalled,
         Closing::MessageRate,
         Closing::ByteRate,
         Closing::Shed,
@@ -87,6 +127,7 @@ impl Closing {
             | Closing::LogFull
             | Closing::Lost
             | Closing::RepliesUnread
+            | Closing::MessageStalled
             | Closing::MessageRate
             | Closing::ByteRate => CloseCode::POLICY_VIOLATION,
         }
@@ -96,9 +137,12 @@ impl Closing {
     #[must_use]
     pub const fn replies(self) -> Waiting {
         match self {
-            Closing::Binary | Closing::Idle | Closing::MessageRate | Closing::ByteRate | Closing::Lost => {
-                Waiting::IsSent
-            }
+            Closing::Binary
+            | Closing::Idle
+            | Closing::MessageStalled
+            | Closing::MessageRate
+            | Closing::ByteRate
+            | Closing::Lost => Waiting::IsSent,
             Closing::PongMissing
             | Closing::HeartbeatLost
             | Closing::WriteStalled
@@ -124,6 +168,7 @@ impl Closing {
             Closing::Lost => "messages were lost inside the server: resume",
             Closing::RepliesUnread => "replies are not read",
             Closing::BatchTooBig => "the replies of a batch exceed the limit",
+            Closing::MessageStalled => "message not finished in time",
             Closing::MessageRate => "too many messages a second",
             Closing::ByteRate => "too many bytes a second",
             Closing::Shed => "the server is overloaded: reconnect later",
@@ -144,6 +189,7 @@ impl Closing {
             Closing::Lost => "messages_lost",
             Closing::RepliesUnread => "replies_unread",
             Closing::BatchTooBig => "batch_too_big",
+            Closing::MessageStalled => "message_timeout",
             Closing::MessageRate => "message_rate",
             Closing::ByteRate => "byte_rate",
             Closing::Shed => "shed",
@@ -153,22 +199,29 @@ impl Closing {
 
 impl Incident {
     /// How many there are.
-    pub const COUNT: usize = Rejection::ALL.len() + Fault::ALL.len() + Closing::ALL.len();
+    pub const COUNT: usize = Incident::Vanished.index() + 1;
 
     /// Every incident, by its index.
     pub fn all() -> impl Iterator<Item = Incident> {
         let refused = Rejection::ALL.into_iter().map(Incident::Refused);
         let broken = Fault::ALL.into_iter().map(Incident::Broken);
-        refused.chain(broken).chain(Closing::ALL.into_iter().map(Incident::Closed))
+        let closed = Closing::ALL.into_iter().map(Incident::Closed);
+        let declined = Declined::ALL.into_iter().map(Incident::Declined);
+        refused.chain(broken).chain(closed).chain(declined).chain([Incident::Vanished])
     }
 
     /// Its place in [`IncidentCounts`].
     #[must_use]
     pub const fn index(self) -> usize {
+        let broken = Rejection::ALL.len();
+        let closed = broken + Fault::ALL.len();
+        let declined = closed + Closing::ALL.len();
         match self {
             Incident::Refused(rejection) => rejection as usize,
-            Incident::Broken(fault) => Rejection::ALL.len() + fault as usize,
-            Incident::Closed(closing) => Rejection::ALL.len() + Fault::ALL.len() + closing as usize,
+            Incident::Broken(fault) => broken + fault as usize,
+            Incident::Closed(closing) => closed + closing as usize,
+            Incident::Declined(declining) => declined + declining as usize,
+            Incident::Vanished => declined + Declined::ALL.len(),
         }
     }
 
@@ -179,16 +232,20 @@ impl Incident {
             Incident::Refused(rejection) => rejection.label(),
             Incident::Broken(fault) => fault.label(),
             Incident::Closed(closing) => closing.label(),
+            Incident::Declined(declined) => declined.label(),
+            Incident::Vanished => "vanished",
         }
     }
 
-    /// What the peer is told by number: an HTTP status or a close code.
+    /// What the peer is told by number: an HTTP status, a close code, or an error of the dialect.
     #[must_use]
-    pub const fn code(self) -> u16 {
+    pub fn code(self) -> Option<i32> {
         match self {
-            Incident::Refused(rejection) => rejection.status().code(),
-            Incident::Broken(fault) => fault.close_code().value(),
-            Incident::Closed(closing) => closing.close_code().value(),
+            Incident::Refused(rejection) => Some(rejection.status().code().into()),
+            Incident::Broken(fault) => Some(fault.close_code().value().into()),
+            Incident::Closed(closing) => Some(closing.close_code().value().into()),
+            Incident::Declined(declined) => Some(declined.code()),
+            Incident::Vanished => None,
         }
     }
 }

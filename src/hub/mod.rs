@@ -29,6 +29,7 @@ mod log;
 pub mod market;
 mod outbox;
 mod publish;
+mod rates;
 mod requests;
 mod session;
 mod subscribe;
@@ -44,6 +45,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use crate::http::HeadLimits;
 use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
 use crate::model::time::Now;
@@ -53,8 +55,9 @@ pub use cache::Cache;
 pub use counters::HubCounters;
 pub use effect::{Effect, Ending};
 pub use egress::Urgency;
-pub use incident::{Closing, Incident, IncidentCounts};
+pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
+pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
 use egress::Egress;
@@ -78,13 +81,20 @@ pub enum Publishing {
 /// What the configuration sets of a hub.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
+    /// Of an upgrade request.
+    pub head: HeadLimits,
     pub receive: ReceiveLimits,
+    pub rates: RateLimits,
     /// Bytes of unsent frames on one connection; beyond this a lossless subscriber is closed.
     pub queued_bytes_max: u32,
     /// Subscriptions of one connection.
     pub subscriptions_max: usize,
+    /// Requests of one connection that wait for another home.
+    pub requests_pending_max: u16,
     /// Between the connection and the end of its upgrade request, in nanoseconds.
     pub handshake_timeout_ns: u64,
+    /// Between the first byte of a message and its last, in nanoseconds; 0 for no limit.
+    pub message_timeout_ns: u64,
     /// Without a byte received, in nanoseconds; 0 for no limit.
     pub idle_timeout_ns: u64,
     /// For the peer to take a close frame, and for one send to be taken at all, in nanoseconds.
@@ -100,16 +110,20 @@ pub struct HubConfig {
 impl Default for HubConfig {
     fn default() -> HubConfig {
         HubConfig {
+            head: HeadLimits::default(),
             receive: ReceiveLimits {
                 frame_bytes_max: 64 * 1024,
                 message_bytes_max: 64 * 1024,
                 fragments_max: 1024,
             },
+            rates: RateLimits::default(),
             queued_bytes_max: 1024 * 1024,
             subscriptions_max: 1024,
+            requests_pending_max: 256,
             handshake_timeout_ns: 5_000_000_000,
+            message_timeout_ns: 30_000_000_000,
             idle_timeout_ns: 120_000_000_000,
-            close_timeout_ns: limits::CLOSE_TIMEOUT_NS,
+            close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
             history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
             publishing: Publishing::Anyone,

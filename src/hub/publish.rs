@@ -9,6 +9,7 @@ use crate::model::ids::{HomeId, Position, Seq, TopicId};
 
 use super::batch::{PublishRefusal, Record, Ticket};
 use super::home::HomeTopicSlot;
+use super::incident::{Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::text_frame::append_text_frame;
 use super::{Hub, Publishing};
@@ -48,8 +49,10 @@ impl Hub {
         }
         let conn = reply_to.conn;
         let full = self.publishes.entries.len() >= limits::REQUESTS_PENDING_MAX;
+        let pending_max = self.config.requests_pending_max;
         let Some(session) = self.session(conn) else { return };
-        if full || session.requests_pending >= limits::REQUESTS_PENDING_PER_CONNECTION_MAX {
+        if full || session.requests_pending >= pending_max {
+            self.report(conn, Incident::Declined(Declined::RequestsPending));
             return self
                 .reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
         }

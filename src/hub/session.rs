@@ -8,6 +8,7 @@ use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
 use super::listener::Arrival;
+use super::rates::Rates;
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -47,6 +48,14 @@ pub(super) struct Heartbeat {
     pub(super) tested: bool,
 }
 
+/// What the newest bytes have come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A message has begun and is not whole.
+    Begun,
+    AsBefore,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) conn: ConnId,
@@ -57,6 +66,10 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) service: Service,
     pub(super) receiver: Receiver,
+    /// None where nothing is limited.
+    pub(super) rates: Option<Box<Rates>>,
+    /// When the first bytes came of a message, or of a control frame, that is not whole.
+    pub(super) message_begun_ns: Option<u64>,
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
     pub(super) patterns: Vec<Pattern>,
@@ -82,7 +95,13 @@ pub(super) struct Session {
 const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
 
 impl Session {
-    pub(super) fn new(conn: ConnId, arrival: Arrival, receiver: Receiver, now: Now) -> Session {
+    pub(super) fn new(
+        conn: ConnId,
+        arrival: Arrival,
+        receiver: Receiver,
+        rates: Option<Box<Rates>>,
+        now: Now,
+    ) -> Session {
         Session {
             conn,
             listener: arrival.listener,
@@ -90,6 +109,8 @@ impl Session {
             phase: Phase::Upgrading { head: Vec::new() },
             service: Service::JsonRpc,
             receiver,
+            rates,
+            message_begun_ns: None,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),
             patterns: Vec::new(),
@@ -105,6 +126,18 @@ impl Session {
             joins_pending: 0,
             reading_paused: false,
         }
+    }
+
+    /// Takes note of whether a message is under way, since the receiver was given `now_ns`'s bytes.
+    pub(super) fn note_progress(&mut self, now_ns: u64) -> Progress {
+        let was_under_way = self.message_begun_ns.is_some();
+        if !self.receiver.is_within_message() {
+            self.message_begun_ns = None;
+        } else if !was_under_way {
+            self.message_begun_ns = Some(now_ns);
+            return Progress::Begun;
+        }
+        Progress::AsBefore
     }
 
     pub(super) fn is_open(&self) -> bool {

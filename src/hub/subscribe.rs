@@ -12,10 +12,10 @@ use crate::limits;
 use crate::model::channel::{Channel, DeliveryClass, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
-use super::Closing;
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
 use super::hasher::FixedHasher;
+use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
@@ -146,6 +146,7 @@ impl Hub {
         if pending + asked.added > joins_max.max(asked.added)
             || self.joins.entries.len() + asked.added > limits::REQUESTS_PENDING_MAX
         {
+            self.report(conn, Incident::Declined(Declined::RequestsPending));
             return Err(Failure::RETRY);
         }
         Ok(asked)
@@ -167,6 +168,7 @@ impl Hub {
             asked.added += 1;
             let count = self.session(conn).map_or(0, |session| session.subscriptions.len());
             if count + asked.added > self.config.subscriptions_max {
+                self.report(conn, Incident::Declined(Declined::Subscriptions));
                 return Err(Failure::INVALID_PARAMS.because("too many subscriptions").at("channels"));
             }
         }

@@ -73,6 +73,7 @@ impl Options {
             history: self.history,
             publishing: Publishing::Anyone,
             listeners: vec![ListenerPolicy::default()],
+            ..HubConfig::default()
         }
     }
 }

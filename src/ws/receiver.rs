@@ -111,6 +111,12 @@ impl Receiver {
         self.closed
     }
 
+    /// Whether bytes have come of a message, or of a control frame, that is not whole.
+    #[inline]
+    pub const fn is_within_message(&self) -> bool {
+        self.partial.is_some() || self.head_bytes > 0
+    }
+
     /// Heap bytes held for what is incomplete; zero between messages.
     pub fn buffered_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {

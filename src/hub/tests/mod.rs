@@ -4,6 +4,7 @@
 mod control;
 mod hostile;
 mod mesh;
+mod sending;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ fn config() -> HubConfig {
         history: HISTORY,
         publishing: Publishing::Anyone,
         listeners: vec![ListenerPolicy::default()],
+        ..HubConfig::default()
     }
 }
 

@@ -1,0 +1,108 @@
+//! Who is connected to a shard: from where, and by which claim on the process's places.
+//!
+//! Home: one shard. Invariants: a guest stands here from its accept to its close; one that was refused holds no claim; no
+//! more than `admitted_max` hold one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::admission::{Admission, Claim, Refused};
+use crate::http::Rejection;
+use crate::model::ids::ConnId;
+
+/// The connections of one shard.
+#[derive(Debug)]
+pub struct Guests {
+    admission: Arc<Admission>,
+    admitted: u32,
+    admitted_max: u32,
+    /// By the connection's slot.
+    guests: Vec<Guest>,
+}
+
+#[derive(Debug, Default)]
+struct Guest {
+    peer: Option<SocketAddr>,
+    claim: Option<Claim>,
+}
+
+impl Guests {
+    /// Nobody, of up to `admitted_max` at a time.
+    #[must_use]
+    pub fn new(admission: Arc<Admission>, admitted_max: u32) -> Guests {
+        Guests { admission, admitted: 0, admitted_max, guests: Vec::new() }
+    }
+
+    /// A connection was accepted; gives why it has no place here, if so.
+    pub fn arrive(&mut self, conn: ConnId, peer: Option<SocketAddr>) -> Option<Rejection> {
+        let slot = conn.slot as usize;
+        if self.guests.len() <= slot {
+            self.guests.resize_with(slot + 1, Guest::default);
+        }
+        assert!(self.guests[slot].claim.is_none(), "a slot is left before it is taken again");
+        self.guests[slot].peer = peer;
+        if self.admitted >= self.admitted_max {
+            return Some(Rejection::ConnectionsFull);
+        }
+        match self.admission.claim(peer.map(|peer| peer.ip())) {
+            Ok(claim) => {
+                self.guests[slot].claim = Some(claim);
+                self.admitted += 1;
+                None
+            }
+            Err(Refused::Total) => Some(Rejection::ConnectionsFull),
+            Err(Refused::PerAddress) => Some(Rejection::AddressFull),
+        }
+    }
+
+    /// A connection is gone.
+    pub fn leave(&mut self, conn: ConnId) {
+        let guest = std::mem::take(&mut self.guests[conn.slot as usize]);
+        if let Some(claim) = guest.claim {
+            self.admission.release(claim);
+            self.admitted -= 1;
+        }
+    }
+
+    /// Where the connection comes from.
+    #[must_use]
+    pub fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
+        self.guests.get(conn.slot as usize).and_then(|guest| guest.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conn(slot: u32) -> ConnId {
+        ConnId { slot, generation: 1 }
+    }
+
+    fn peer(text: &str) -> Option<SocketAddr> {
+        text.parse().ok()
+    }
+
+    #[test]
+    fn each_limit_refuses_and_who_leaves_makes_room() {
+        let admission = Arc::new(Admission::new(3, 2, (1, 2)));
+        let mut guests = Guests::new(Arc::clone(&admission), 3);
+        let mut others = Guests::new(Arc::clone(&admission), 10);
+        assert_eq!(guests.arrive(conn(0), peer("192.0.2.1:1")), None);
+        assert_eq!(guests.arrive(conn(5), peer("192.0.2.1:2")), None);
+        assert_eq!(guests.arrive(conn(1), peer("192.0.2.1:3")), Some(Rejection::AddressFull));
+        assert_eq!(guests.peer(conn(1)), peer("192.0.2.1:3"));
+        guests.leave(conn(1));
+        assert_eq!(guests.peer(conn(1)), None);
+        assert_eq!(others.arrive(conn(0), peer("192.0.2.2:1")), None);
+        assert_eq!(others.arrive(conn(1), peer("192.0.2.3:1")), Some(Rejection::ConnectionsFull));
+        others.leave(conn(0));
+        assert_eq!(guests.arrive(conn(2), None), None);
+        // The shard's own limit comes before the claim.
+        assert_eq!(guests.arrive(conn(3), peer("192.0.2.9:1")), Some(Rejection::ConnectionsFull));
+        for slot in [0, 2, 3, 5] {
+            guests.leave(conn(slot));
+        }
+        assert_eq!(admission.connections(), 0);
+    }
+}
