@@ -34,6 +34,9 @@ pub mod rt;
 pub mod sleep;
 
 #[cfg(feature = "runtime")]
+pub mod tls;
+
+#[cfg(feature = "runtime")]
 pub mod carry;
 #[cfg(feature = "runtime")]
 pub mod guests;

@@ -1,0 +1,86 @@
+//! Why a TLS connection is ended by us: a closed set, each the peer's doing or the end of its keys.
+//!
+//! Home: any thread. Pure values.
+
+use rustls::{Error, InvalidMessage};
+
+/// What a peer did, or could not do. A fatal alert tells it (RFC 8446 §6.2), where one can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The first bytes are no TLS record: a client that speaks plain HTTP, or a scanner.
+    NotTls,
+    /// No version, cipher suite, group or signature scheme that both have.
+    NothingInCommon,
+    /// The client offers application protocols, and `http/1.1` is not among them (RFC 7301 §3.2).
+    NoApplicationProtocol,
+    /// A handshake message that does not fit one record of the largest size.
+    HandshakeTooLong,
+    /// A record larger than the protocol allows.
+    RecordTooLong,
+    /// A record that is not authentic: damaged, forged, or made with other keys.
+    BadRecord,
+    /// The peer ended it with a fatal alert; often a client that does not trust the certificate.
+    AlertReceived,
+    /// A message that is malformed or out of its order, renegotiation included.
+    Misbehaved,
+    /// TLS 1.2 has no new keys for a connection whose keys protected as many records as is safe.
+    KeysExhausted,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 9] = [
+        Fault::NotTls,
+        Fault::NothingInCommon,
+        Fault::NoApplicationProtocol,
+        Fault::HandshakeTooLong,
+        Fault::RecordTooLong,
+        Fault::BadRecord,
+        Fault::AlertReceived,
+        Fault::Misbehaved,
+        Fault::KeysExhausted,
+    ];
+
+    /// Its name in log lines and counters.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Fault::NotTls => "tls_not_tls",
+            Fault::NothingInCommon => "tls_nothing_in_common",
+            Fault::NoApplicationProtocol => "tls_no_application_protocol",
+            Fault::HandshakeTooLong => "tls_handshake_too_long",
+            Fault::RecordTooLong => "tls_record_too_long",
+            Fault::BadRecord => "tls_bad_record",
+            Fault::AlertReceived => "tls_alert_received",
+            Fault::Misbehaved => "tls_misbehaved",
+            Fault::KeysExhausted => "tls_keys_exhausted",
+        }
+    }
+
+    /// What rustls found. `Error` grows with its versions: what has no name here is misbehaviour.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has one error type for all it does")]
+    pub(super) fn of(error: &Error) -> Fault {
+        if let Error::InvalidMessage(invalid) = error {
+            return match invalid {
+                InvalidMessage::MessageTooLarge => Fault::RecordTooLong,
+                InvalidMessage::HandshakePayloadTooLarge => Fault::HandshakeTooLong,
+                _ => Fault::Misbehaved,
+            };
+        }
+        match error {
+            Error::PeerIncompatible(_) => Fault::NothingInCommon,
+            Error::NoApplicationProtocol => Fault::NoApplicationProtocol,
+            Error::PeerSentOversizedRecord => Fault::RecordTooLong,
+            Error::DecryptError => Fault::BadRecord,
+            Error::AlertReceived(_) => Fault::AlertReceived,
+            _ => Fault::Misbehaved,
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl std::error::Error for Fault {}
