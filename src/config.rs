@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use crate::exit::{Exit, Failure};
+use crate::tls;
 
 mod check;
 mod limits;
@@ -165,6 +166,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// On every listener.
     pub echo: Option<bool>,
+    /// On every listener that has no certificate.
+    pub tls_dev: Option<bool>,
     pub cores: Option<Vec<usize>>,
     pub busy_poll: Option<BusyPoll>,
     /// Also makes `replay` the feed.
@@ -225,6 +228,9 @@ impl Config {
         }
         for listen in &mut self.listen {
             listen.echo = flags.echo.unwrap_or(listen.echo);
+            if flags.tls_dev == Some(true) && listen.tls.is_none() {
+                listen.tls = Some(tls::Settings { development: true, ..tls::Settings::default() });
+            }
         }
         self.shards.cores = flags.cores.unwrap_or(self.shards.cores);
         self.shards.busy_poll = flags.busy_poll.unwrap_or(self.shards.busy_poll);
@@ -381,6 +387,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_keys_of_tls_are_its_defaults() {
+        // They stand behind a `#` without a space.
+        let text = include_str!("../tickring.toml");
+        let keys = text.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')));
+        let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
+        assert_eq!(keys.len(), 1 + 9, "{keys:?}");
+        let text = format!("[[listen]]\n{}\n", keys.join("\n"));
+        let config: Config = toml::from_str(&text).unwrap();
+        assert_eq!(config.listen[0].tls, Some(tls::Settings::default()));
+    }
+
+    #[test]
     fn reads_each_kind_of_value() {
         let config = parse(
             "[[listen]]\naddress = \"0.0.0.0:${PORT}\"\n[shards]\ncores = [0, 1]\nbusy_poll_us = \"always\"\n\
@@ -415,6 +433,15 @@ mod tests {
             "f.toml:5: listen.backlog: is 0, expected 1 to 65535 connections: by default 4096",
         );
         check_failure(
+            "[[listen]]\n[listen.tls]\ncertificate = \"c\"\nkey = \"\"\n",
+            "f.toml:4: listen.tls.key: names no file: a chain and its key in PEM, or development = true",
+        );
+        check_failure(
+            "[[listen]]\n[listen.tls]\nsuites = [\"rc4\"]\n",
+            "f.toml:3: listen.tls.suites: unknown variant `rc4`, expected one of `aes-128-gcm`, `aes-256-gcm`, \
+             `chacha20-poly1305`: tickring.toml explains every key",
+        );
+        check_failure(
             "[flush]\npace = 1\n",
             "f.toml:2: flush.pace: unknown field `pace`, expected `pace_max_us`: tickring.toml explains every key",
         );
@@ -436,6 +463,9 @@ mod tests {
         assert_eq!(config.listen[0].address.port(), 0);
         assert_eq!(config.feed.kind, FeedKind::Replay);
         assert_eq!(config.feed.replay.speed, Speed::Max);
+        let flags = Overrides { tls_dev: Some(true), ..Overrides::default() };
+        let config = Config::default().with(flags).unwrap();
+        assert!(config.listen[0].tls.as_ref().unwrap().development);
         let flags = Overrides { cores: Some(vec![1, 1]), ..Overrides::default() };
         assert_eq!(Config::default().with(flags).unwrap_err().exit, Exit::Usage);
     }

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod model;
 
 pub mod http;
+pub mod tls;
 pub mod ws;
 
 pub mod dialect;
@@ -32,9 +33,6 @@ pub mod ring;
 pub mod rt;
 #[cfg(any(feature = "runtime", loom))]
 pub mod sleep;
-
-#[cfg(feature = "runtime")]
-pub mod tls;
 
 #[cfg(feature = "runtime")]
 pub mod carry;

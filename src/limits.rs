@@ -98,6 +98,9 @@ const _: () = assert!(
     2 * RECEIVED_BYTES_PER_TURN <= FLUSH_BYTES as usize,
     "a message grows by its notification's frame"
 );
+/// Received bytes that an answer of ours in a TLS handshake counts for: it takes a signature and two operations on a
+/// curve, as long as some hundred messages do. A turn makes four such answers at most, and one more.
+pub const HANDSHAKE_FLIGHT_WEIGHT_BYTES: usize = RECEIVED_BYTES_PER_TURN / 4;
 /// Bytes of queued data at which a connection is flushed whatever the pace: a send is full then, and waiting gains nothing.
 pub const FLUSH_BYTES: u32 = 64 * 1024;
 

@@ -4,6 +4,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -30,6 +31,7 @@ use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
+use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
 use crate::ws::receiver::ReceiveLimits;
 
@@ -43,8 +45,9 @@ const LOOK_MS: u16 = 200;
 pub fn run(config: &Config) -> Result<(), Failure> {
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
     let feed = open_feed(config)?;
+    let tls = listeners_tls(config)?;
     // Before any thread starts, so that all of them inherit it.
-    let signals = block_signals()?;
+    let signals = block_signals(&tls)?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
@@ -52,7 +55,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let cores = config.shards.cores_of(&available)?;
     let ring = ring_config(config);
     check_host(&ring)?;
-    let server = Server::start(config, &cores, &available, ring, feed)?;
+    let server = Server::start(config, &cores, &available, ring, feed, tls)?;
     announce(config, &cores, &server.urls());
     let ended = server.wait(&signals);
     server.stop(ended)
@@ -60,7 +63,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 
 struct Server {
     /// In the order of the configuration.
-    addresses: Vec<std::net::SocketAddr>,
+    addresses: Vec<SocketAddr>,
+    tls: Vec<Option<Tls>>,
     stop: Arc<AtomicBool>,
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
@@ -82,6 +86,7 @@ impl Server {
         available: &[usize],
         ring: RingConfig,
         feed: Feed,
+        tls: Vec<Option<Tls>>,
     ) -> Result<Server, Failure> {
         let shards = u8::try_from(cores.len()).ok().filter(|shards| usize::from(*shards) < limits::HOMES_MAX);
         let Some(shards) = shards else {
@@ -110,6 +115,7 @@ impl Server {
                 hub: hub_config(config),
                 ring,
                 listeners,
+                tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
                 admission: Arc::clone(&admission),
                 connections_max: config.shards.connections_max,
                 mesh,
@@ -126,13 +132,7 @@ impl Server {
             threads
                 .push(rt::spawn_pinned(&format!("shard-{number}"), Cpu(cores[number]), start).map_err(os)?);
         }
-        if spin == Spin::Always && available.len() <= cores.len() {
-            log::warn!(
-                "busy polling on every core: the feed shares core {:?} with a shard that never sleeps; leave one out of \
-                 shards.cores",
-                available.last()
-            );
-        }
+        warn_of_a_shared_core(spin, cores, available);
         let setup = VenueSetup {
             home: HomeId(shards),
             shards,
@@ -151,7 +151,7 @@ impl Server {
             })
         };
         let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
-        let server = Server { addresses, stop, doorbells, shards: threads, venue };
+        let server = Server { addresses, tls, stop, doorbells, shards: threads, venue };
         for _ in 0..=cores.len() {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
             if is_ready.recv().is_err() || server.is_broken() {
@@ -162,7 +162,10 @@ impl Server {
     }
 
     fn urls(&self) -> Vec<String> {
-        self.addresses.iter().map(|address| format!("ws://{address}/ws")).collect()
+        let url = |(address, tls): (&SocketAddr, &Option<Tls>)| {
+            format!("{}://{address}/ws", if tls.is_some() { "wss" } else { "ws" })
+        };
+        self.addresses.iter().zip(&self.tls).map(url).collect()
     }
 
     fn is_broken(&self) -> bool {
@@ -178,10 +181,25 @@ impl Server {
                 return Ended::Broken;
             }
             if matches!(polled, Ok(count) if count > 0) {
-                if let Ok(Some(signal)) = signals.read_signal() {
-                    log::info!("stopping on signal {}", signal.ssi_signo);
+                match signals.read_signal() {
+                    Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => self.reload(),
+                    Ok(Some(signal)) => {
+                        log::info!("stopping on signal {}", signal.ssi_signo);
+                        return Ended::Told;
+                    }
+                    Ok(None) | Err(_) => return Ended::Told,
                 }
-                return Ended::Told;
+            }
+        }
+    }
+
+    /// Reads the certificates again. Connections go on; handshakes from now on show what was read.
+    fn reload(&self) {
+        for (address, tls) in self.addresses.iter().zip(&self.tls) {
+            let Some(tls) = tls.as_ref().filter(|tls| tls.has_files()) else { continue };
+            match tls.reload() {
+                Ok(()) => log::info!("{address}: certificate {} is shown from now on", tls.fingerprint()),
+                Err(failure) => log::error!("{address}: the certificate stays as it was: {failure}"),
             }
         }
     }
@@ -218,10 +236,28 @@ impl Server {
     }
 }
 
-fn block_signals() -> Result<SignalFd, Failure> {
+/// TLS of each listener, in the order of the configuration.
+fn listeners_tls(config: &Config) -> Result<Vec<Option<Tls>>, Failure> {
+    let mut all = Vec::with_capacity(config.listen.len());
+    for listen in &config.listen {
+        let tls = listen.tls.as_ref().map(Tls::new).transpose()?;
+        if let Some(tls) = &tls {
+            let address = listen.address;
+            log::info!("{address}: TLS by a certificate with the SHA-256 fingerprint {}", tls.fingerprint());
+        }
+        all.push(tls);
+    }
+    Ok(all)
+}
+
+/// SIGHUP reads certificates again; where there are none to read, it ends the process as ever.
+fn block_signals(tls: &[Option<Tls>]) -> Result<SignalFd, Failure> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
+    if tls.iter().flatten().any(Tls::has_files) {
+        set.add(Signal::SIGHUP);
+    }
     let os = |errno: nix::errno::Errno| {
         Failure::new(Exit::OsError, format!("cannot handle signals: {}", errno.desc()), "see ulimit -a")
     };
@@ -247,6 +283,16 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
             format!("this host cannot run it: {fault}"),
             "mend that and start again",
         )),
+    }
+}
+
+fn warn_of_a_shared_core(spin: Spin, cores: &[usize], available: &[usize]) {
+    if spin == Spin::Always && available.len() <= cores.len() {
+        log::warn!(
+            "busy polling on every core: the feed shares core {:?} with a shard that never sleeps; leave one out of \
+             shards.cores",
+            available.last()
+        );
     }
 }
 

@@ -4,13 +4,15 @@
 //! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
 //! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
 //!
-//! Home: one thread per shard. Invariant: this file and `venue.rs` alone drive a pure half by the runtime.
+//! Home: one thread per shard. Invariant: this file, what it has in `shard/`, and `venue.rs` alone drive a pure half by
+//! the runtime.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
+use rustls::ServerConfig;
 
 use crate::admission::Admission;
 use crate::carry::{Carry, MeshEndpoint};
@@ -24,6 +26,10 @@ use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+
+use self::secure::{Secure, Sent};
+
+mod secure;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub struct ShardSetup {
     pub ring: RingConfig,
     /// One for each of the hub's policies, in their order.
     pub listeners: Vec<Listener>,
+    /// For each of them, in their order, what its TLS is made from; none where it is plain.
+    pub tls: Vec<Option<Arc<ServerConfig>>>,
     /// Of the process; shared by all shards.
     pub admission: Arc<Admission>,
     /// Of this shard; the ring has room for `limits::REFUSALS_PER_SHARD_MAX` more.
@@ -109,6 +117,7 @@ struct Shard {
     home: HomeId,
     hub: Hub,
     ring: Ring,
+    secure: Secure,
     mesh: MeshEndpoint,
     carry: Carry,
     pace: Pace,
@@ -143,6 +152,10 @@ impl Shard {
             home: setup.home,
             hub: Hub::new(setup.home, setup.shards, setup.hub, now),
             ring,
+            secure: Secure::new(
+                setup.tls,
+                setup.ring.send_large_bytes.max(setup.ring.send_small_bytes) as usize,
+            ),
             mesh: setup.mesh,
             carry: Carry::default(),
             pace: Pace::new(setup.pace_ns_max),
@@ -196,17 +209,25 @@ impl Shard {
             any = true;
             match event {
                 Event::Accepted { conn, listener, peer } => {
+                    self.secure.open(conn, listener);
                     let refused = self.guests.arrive(conn, peer);
                     self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     received_bytes += bytes.len();
-                    self.hub.handle_bytes(conn, bytes, now);
+                    if self.secure.has(conn) {
+                        received_bytes += self.secure.receive(conn, bytes, &mut self.hub, now);
+                    } else {
+                        self.hub.handle_bytes(conn, bytes, now);
+                    }
                 }
+                Event::Eof(conn) if self.secure.has(conn) => self.secure.eof(conn, &mut self.hub, now),
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
                 Event::Sent(conn) => {
                     self.unbuffered = false;
-                    self.hub.handle_sent(conn, now);
+                    if self.secure.sent(conn, &mut self.hub) == Sent::Hubs {
+                        self.hub.handle_sent(conn, now);
+                    }
                 }
                 Event::ReceiveFailed { conn, errno } | Event::SendFailed { conn, errno } => {
                     if is_gone(errno) {
@@ -216,6 +237,7 @@ impl Shard {
                 }
                 Event::Closed(conn) => {
                     self.unbuffered = false;
+                    self.secure.close(conn);
                     self.hub.handle_closed(conn, now);
                     self.guests.leave(conn);
                 }
@@ -234,6 +256,9 @@ impl Shard {
     fn act(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
             match effect {
+                Effect::Disconnect { conn, ending } if self.secure.has(conn) => {
+                    self.secure.disconnect(conn, ending, &mut self.ring);
+                }
                 Effect::Disconnect { conn, ending: Ending::Graceful } => self.ring.close(conn, How::Graceful),
                 Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
@@ -302,12 +327,16 @@ impl Shard {
         if paced && self.hub.data_waits() {
             self.pace.flushed(now_ns);
         }
-        let mut any = false;
+        let mut any = self.flush_secure();
         while !self.unbuffered {
             let Some(conn) = self.hub.poll_ready(urgency) else { break };
-            let Shard { hub, ring, .. } = self;
-            let bytes_hint = hub.pending_bytes(conn);
-            match ring.transmit(conn, bytes_hint, |out| hub.poll_transmit(conn, out)) {
+            let Shard { hub, ring, secure, .. } = self;
+            let transmit = if secure.has(conn) {
+                secure.transmit(conn, hub, ring, self.now)
+            } else {
+                ring.transmit(conn, hub.pending_bytes(conn), |out| hub.poll_transmit(conn, out))
+            };
+            match transmit {
                 Transmit::Started(_) => any = true,
                 Transmit::Nothing | Transmit::Gone => {}
                 Transmit::Busy => panic!("a connection is ready only when its last send is complete"),
@@ -318,7 +347,18 @@ impl Shard {
             }
             self.act();
         }
-        any
+        // What ended in between.
+        any | self.flush_secure()
+    }
+
+    /// Hands the ring what TLS has to say by itself; whether there was any.
+    fn flush_secure(&mut self) -> bool {
+        if self.unbuffered {
+            return false;
+        }
+        let flushed = self.secure.flush(&mut self.ring);
+        self.unbuffered = flushed == Transmit::Unbuffered;
+        matches!(flushed, Transmit::Started(_))
     }
 
     /// How long the next turn may wait for something to happen.

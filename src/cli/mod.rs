@@ -76,6 +76,9 @@ struct Serve {
     /// Send every message to /echo back, for conformance suites
     #[arg(long)]
     echo: bool,
+    /// TLS by a certificate made now, for localhost: to try wss:// (its fingerprint is logged)
+    #[arg(long)]
+    tls_dev: bool,
     /// Address and port to listen on; port 0 lets the kernel choose
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -144,6 +147,7 @@ impl Serve {
         Overrides {
             listen: self.listen,
             echo: self.echo.then_some(true),
+            tls_dev: self.tls_dev.then_some(true),
             cores: self.cores,
             busy_poll: self.busy_poll.then_some(BusyPoll::Always),
             replay: self.replay,
@@ -217,6 +221,7 @@ mod tests {
         let expected = Overrides {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             echo: None,
+            tls_dev: None,
             cores: None,
             busy_poll: Some(BusyPoll::Always),
             replay: Some("a.dbn".into()),

@@ -108,6 +108,12 @@ impl Config {
             for range in listen.ranges() {
                 range.check().map_err(|fault| RangeFault { nth, ..fault })?;
             }
+            if let Some(tls) = &listen.tls {
+                tls.check().map_err(|(key, what)| {
+                    let hint = "a chain and its key in PEM, or development = true".to_owned();
+                    RangeFault { key, nth, what, hint }
+                })?;
+            }
             let is_origin =
                 |text: &str| text == "*" || text.starts_with("http://") || text.starts_with("https://");
             if let Some(odd) = listen.origins.iter().find(|text| !is_origin(text) || text.ends_with('/')) {
@@ -227,6 +233,14 @@ impl Config {
                 "listen.echo",
                 any(&|listen| listen.echo && !listen.address.ip().is_loopback()),
                 "serves /echo, which is for conformance suites, to whoever reaches the listener",
+            ),
+            (
+                "listen.tls.development",
+                any(&|listen| {
+                    !listen.address.ip().is_loopback()
+                        && listen.tls.as_ref().is_some_and(|tls| tls.development)
+                }),
+                "shows others a certificate that nobody can check",
             ),
             (
                 "flush.pace_max_us",

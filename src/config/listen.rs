@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
 
+use crate::tls;
+
 /// Where clients come in, and by which rules.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,8 @@ pub struct Listen {
     pub ping_timeout_ms: u32,
     /// `TCP_USER_TIMEOUT`; 0 is the kernel's default.
     pub unacknowledged_ms_max: u32,
+    /// None speaks plain HTTP.
+    pub tls: Option<tls::Settings>,
 }
 
 impl Default for Listen {
@@ -32,6 +36,7 @@ impl Default for Listen {
             ping_interval_ms: 20_000,
             ping_timeout_ms: 10_000,
             unacknowledged_ms_max: 20_000,
+            tls: None,
         }
     }
 }

@@ -141,9 +141,10 @@ pub(super) fn line_of(text: &str, key: &str, nth: usize) -> Option<usize> {
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if table_of(line).is_some() {
+            // The array's own table, or the one that the key's table is in: `listen` of `listen.tls.key`.
             let is_of_array = line.starts_with("[[");
-            let table = key.rsplit_once('.').map_or("", |(table, _)| table);
-            tables += usize::from(is_of_array && table_of(line) == Some(table));
+            let has_key = |table: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+            tables += usize::from(is_of_array && table_of(line).is_some_and(has_key));
         } else if tables.max(1) == nth + 1 && key_on(text, index + 1).as_deref() == Some(key) {
             return Some(index + 1);
         }
@@ -218,6 +219,9 @@ mod tests {
         let tables = "[[listen]]\naddress = 1\n[[listen]] # two\nbacklog = 2\naddress = 3\n";
         assert_eq!(line_of(tables, "listen.address", 0), Some(2));
         assert_eq!(line_of(tables, "listen.address", 1), Some(5));
+        let nested = "[[listen]]\n[listen.tls]\nkey = 1\n[[listen]]\n[listen.tls]\nkey = 2\n";
+        assert_eq!(line_of(nested, "listen.tls.key", 0), Some(3));
+        assert_eq!(line_of(nested, "listen.tls.key", 1), Some(6));
         assert_eq!(line_of(tables, "listen.backlog", 0), None);
         assert_eq!(key_on(tables, 4).as_deref(), Some("listen.backlog"));
         assert_eq!(line_at(text, 8), 2);

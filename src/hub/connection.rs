@@ -7,6 +7,7 @@ use crate::http::{self, Rejection};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
+use crate::tls;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 use crate::ws::handshake;
@@ -98,6 +99,19 @@ impl Hub {
         self.now = now;
         if self.session(conn).is_some() {
             self.report(conn, Incident::Vanished);
+        }
+    }
+
+    /// The layer below the hub found a fault and tells the peer itself; nothing of ours gets through any more.
+    pub fn handle_fault(&mut self, conn: ConnId, fault: tls::Fault, now: Now) {
+        self.now = now;
+        if self.session(conn).is_some() {
+            self.report(conn, Incident::Unsafe(fault));
+            self.unsubscribe_all(conn);
+            self.egress.discard_data(conn.slot);
+            self.egress.discard_replies(conn.slot);
+            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+            self.mark_closing(conn, true);
         }
     }
 

@@ -4,11 +4,14 @@
 
 use crate::dialect::json_rpc::Failure;
 use crate::http::Rejection;
+use crate::tls;
 use crate::ws::{CloseCode, Fault};
 
 /// One reason for which a connection was refused or closed from here. A peer that leaves by itself is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incident {
+    /// Below the hub: told by a TLS alert.
+    Unsafe(tls::Fault),
     /// Before the upgrade: told by an HTTP status.
     Refused(Rejection),
     /// A breach of RFC 6455: told by its close code.
@@ -207,7 +210,8 @@ impl Incident {
         let broken = Fault::ALL.into_iter().map(Incident::Broken);
         let closed = Closing::ALL.into_iter().map(Incident::Closed);
         let declined = Declined::ALL.into_iter().map(Incident::Declined);
-        refused.chain(broken).chain(closed).chain(declined).chain([Incident::Vanished])
+        let unsafe_ones = tls::Fault::ALL.into_iter().map(Incident::Unsafe);
+        refused.chain(broken).chain(closed).chain(declined).chain(unsafe_ones).chain([Incident::Vanished])
     }
 
     /// Its place in [`IncidentCounts`].
@@ -216,12 +220,14 @@ impl Incident {
         let broken = Rejection::ALL.len();
         let closed = broken + Fault::ALL.len();
         let declined = closed + Closing::ALL.len();
+        let below = declined + Declined::ALL.len();
         match self {
             Incident::Refused(rejection) => rejection as usize,
             Incident::Broken(fault) => broken + fault as usize,
             Incident::Closed(closing) => closed + closing as usize,
             Incident::Declined(declining) => declined + declining as usize,
-            Incident::Vanished => declined + Declined::ALL.len(),
+            Incident::Unsafe(fault) => below + fault as usize,
+            Incident::Vanished => below + tls::Fault::ALL.len(),
         }
     }
 
@@ -233,11 +239,12 @@ impl Incident {
             Incident::Broken(fault) => fault.label(),
             Incident::Closed(closing) => closing.label(),
             Incident::Declined(declined) => declined.label(),
+            Incident::Unsafe(fault) => fault.label(),
             Incident::Vanished => "vanished",
         }
     }
 
-    /// What the peer is told by number: an HTTP status, a close code, or an error of the dialect.
+    /// What the peer is told by number: an HTTP status, a close code, an error of the dialect or a TLS alert.
     #[must_use]
     pub fn code(self) -> Option<i32> {
         match self {
@@ -245,6 +252,7 @@ impl Incident {
             Incident::Broken(fault) => Some(fault.close_code().value().into()),
             Incident::Closed(closing) => Some(closing.close_code().value().into()),
             Incident::Declined(declined) => Some(declined.code()),
+            Incident::Unsafe(fault) => fault.alert().map(i32::from),
             Incident::Vanished => None,
         }
     }

@@ -1,8 +1,6 @@
 //! Why a TLS connection is ended by us: a closed set, each the peer's doing or the end of its keys.
 //!
-//! Home: any thread. Pure values.
-
-use rustls::{Error, InvalidMessage};
+//! Home: any thread. Pure values: the PURE half builds with this file and nothing else of its folder.
 
 /// What a peer did, or could not do. A fatal alert tells it (RFC 8446 §6.2), where one can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +54,17 @@ impl Fault {
         }
     }
 
-    /// What rustls found. `Error` grows with its versions: what has no name here is misbehaviour.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has one error type for all it does")]
-    pub(super) fn of(error: &Error) -> Fault {
-        if let Error::InvalidMessage(invalid) = error {
-            return match invalid {
-                InvalidMessage::MessageTooLarge => Fault::RecordTooLong,
-                InvalidMessage::HandshakePayloadTooLarge => Fault::HandshakeTooLong,
-                _ => Fault::Misbehaved,
-            };
-        }
-        match error {
-            Error::PeerIncompatible(_) => Fault::NothingInCommon,
-            Error::NoApplicationProtocol => Fault::NoApplicationProtocol,
-            Error::PeerSentOversizedRecord => Fault::RecordTooLong,
-            Error::DecryptError => Fault::BadRecord,
-            Error::AlertReceived(_) => Fault::AlertReceived,
-            _ => Fault::Misbehaved,
+    /// The alert that tells the peer, as a rule (RFC 8446 §6).
+    #[must_use]
+    pub const fn alert(self) -> Option<u8> {
+        match self {
+            Fault::NotTls | Fault::HandshakeTooLong => Some(50),
+            Fault::NothingInCommon => Some(40),
+            Fault::NoApplicationProtocol => Some(120),
+            Fault::RecordTooLong => Some(22),
+            Fault::BadRecord => Some(20),
+            Fault::Misbehaved => Some(10),
+            Fault::AlertReceived | Fault::KeysExhausted => None,
         }
     }
 }

@@ -7,18 +7,29 @@
 //! Home: `Tls` on the main thread, a `Stream` on the shard that has its connection. The certificate alone changes
 //! while others read it, by an atomic exchange of a pointer.
 
+#[cfg(feature = "runtime")]
 mod certificate;
 mod fault;
+#[cfg(feature = "runtime")]
 mod records;
+#[cfg(feature = "runtime")]
 mod sessions;
+#[cfg(feature = "runtime")]
 mod settings;
+#[cfg(feature = "runtime")]
 mod stream;
 
 #[cfg(test)]
+#[cfg(feature = "runtime")]
 mod tests;
 
-pub use self::certificate::Certificate;
 pub use self::fault::Fault;
-pub use self::records::{RECORD_BYTES_MAX, plain_bytes_max};
+
+#[cfg(feature = "runtime")]
+pub use self::certificate::{Certificate, Fingerprint};
+#[cfg(feature = "runtime")]
+pub use self::records::{OVERHEAD_BYTES_MAX, RECORD_BYTES_MAX, plain_bytes_max};
+#[cfg(feature = "runtime")]
 pub use self::settings::{Curve, Settings, Suite, Tls, Version};
+#[cfg(feature = "runtime")]
 pub use self::stream::{Peer, Progress, Stream};

@@ -14,7 +14,7 @@ pub const RECORD_BYTES_MAX: usize = HEADER_BYTES + PLAIN_BYTES_MAX + EXPANSION_B
 
 /// What a record of ours is longer than its plaintext: header, explicit nonce and tag of AES-GCM in TLS 1.2. TLS 1.3 and
 /// ChaCha20 take less.
-const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + 8 + 16;
+pub const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + 8 + 16;
 
 /// Two key updates that may go out before the plaintext: the one a peer asked for, and our own where a key has
 /// protected enough (each a record with a handshake message of 5 bytes and a content type).

@@ -13,7 +13,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 use serde::Deserialize;
 
-use super::certificate::{self, Certificate};
+use super::certificate::{self, Certificate, Fingerprint};
 use super::sessions::{self, SessionCache, TICKET_LIFETIME_S_MAX};
 use crate::clock;
 use crate::exit::{Exit, Failure};
@@ -31,6 +31,8 @@ const SESSION_LIFETIME_S_MIN: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Whether to make a certificate at the start, in place of the two files.
+    pub development: bool,
     /// The chain, the server's own certificate first. PEM.
     pub certificate: PathBuf,
     /// Its private key. PEM.
@@ -83,6 +85,7 @@ pub enum Curve {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            development: false,
             certificate: PathBuf::new(),
             key: PathBuf::new(),
             versions: vec![Version::Tls12, Version::Tls13],
@@ -103,25 +106,36 @@ impl Settings {
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         let lifetime_is_odd =
             !(SESSION_LIFETIME_S_MIN..=TICKET_LIFETIME_S_MAX).contains(&self.session_lifetime_s);
+        let names_no_certificate = self.certificate.as_os_str().is_empty();
+        let names_no_key = self.key.as_os_str().is_empty();
         let rules = [
-            (self.certificate.as_os_str().is_empty(), "certificate", "names no file".to_owned()),
-            (self.key.as_os_str().is_empty(), "key", "names no file".to_owned()),
-            (self.versions.is_empty(), "versions", "is empty, expected \"1.2\", \"1.3\" or both".to_owned()),
-            (self.suites.is_empty(), "suites", "is empty, expected at least one".to_owned()),
-            (self.curves.is_empty(), "curves", "is empty, expected at least one".to_owned()),
+            (
+                self.development && !(names_no_certificate && names_no_key),
+                "listen.tls.development",
+                "is true, but a certificate or a key is named too".to_owned(),
+            ),
+            (!self.development && names_no_certificate, "listen.tls.certificate", "names no file".to_owned()),
+            (!self.development && names_no_key, "listen.tls.key", "names no file".to_owned()),
+            (
+                self.versions.is_empty(),
+                "listen.tls.versions",
+                "is empty, expected \"1.2\", \"1.3\" or both".to_owned(),
+            ),
+            (self.suites.is_empty(), "listen.tls.suites", "is empty, expected at least one".to_owned()),
+            (self.curves.is_empty(), "listen.tls.curves", "is empty, expected at least one".to_owned()),
             (
                 self.only_hybrid_for_tls12(),
-                "curves",
+                "listen.tls.curves",
                 "has none for TLS 1.2, expected x25519 or p-256 too".to_owned(),
             ),
             (
                 self.sessions_max > SESSIONS_MAX,
-                "sessions_max",
+                "listen.tls.sessions_max",
                 format!("is {}, expected 0 to {SESSIONS_MAX} sessions", self.sessions_max),
             ),
             (
                 lifetime_is_odd,
-                "session_lifetime_s",
+                "listen.tls.session_lifetime_s",
                 format!(
                     "is {}, expected {SESSION_LIFETIME_S_MIN} to {TICKET_LIFETIME_S_MAX} seconds",
                     self.session_lifetime_s
@@ -210,25 +224,19 @@ enum Source {
 }
 
 impl Tls {
-    /// By certificate and key from files.
+    /// Reads certificate and key, or makes them: no client trusts those unless it is told to.
     ///
     /// # Errors
     /// A file that can't be read, or is not what it should be; settings that contradict each other.
     pub fn new(settings: &Settings) -> Result<Tls, Failure> {
         let provider = settings.provider();
+        if settings.development {
+            let certified = certificate::development(&provider)?;
+            return Tls::with(settings, provider, Certificate::new(certified), Source::Development);
+        }
         let certified = certificate::load(&settings.certificate, &settings.key, &provider)?;
         let (certificate, key) = (settings.certificate.clone(), settings.key.clone());
         Tls::with(settings, provider, Certificate::new(certified), Source::Files { certificate, key })
-    }
-
-    /// By a certificate made here and now, which no client trusts unless it is told to.
-    ///
-    /// # Errors
-    /// No randomness; settings that contradict each other.
-    pub fn development(settings: &Settings) -> Result<Tls, Failure> {
-        let provider = settings.provider();
-        let certified = certificate::development(&provider)?;
-        Tls::with(settings, provider, Certificate::new(certified), Source::Development)
     }
 
     /// Reads the files again: handshakes from now on show what is in them. On an error the old certificate stays.
@@ -246,6 +254,12 @@ impl Tls {
         }
     }
 
+    /// Whether [`Tls::reload`] has files to read.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        matches!(self.source, Source::Files { .. })
+    }
+
     /// What a [`super::Stream`] is made from.
     #[must_use]
     pub fn server_config(&self) -> &Arc<ServerConfig> {
@@ -256,6 +270,12 @@ impl Tls {
     #[must_use]
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
+    }
+
+    /// Its fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.certificate.fingerprint()
     }
 
     fn with(

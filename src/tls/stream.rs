@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::{Error, InvalidMessage, ServerConfig};
 
 use super::fault::Fault;
 use super::records::{self, RECORD_BYTES_MAX};
@@ -86,6 +86,12 @@ impl Stream {
     #[must_use]
     pub fn has_outgoing(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn outgoing_bytes(&self) -> usize {
+        self.outgoing.len()
     }
 
     /// Bytes of memory that it holds beside what it is and the keys are: none while it is idle.
@@ -242,11 +248,11 @@ impl Stream {
         }
     }
 
-    fn fault_of(&self, error: &rustls::Error) -> Fault {
+    fn fault_of(&self, error: &Error) -> Fault {
         match self.phase {
             // In place of a ClientHello came what is no record, or one too long.
-            Phase::Greeting if matches!(error, rustls::Error::InvalidMessage(_)) => Fault::NotTls,
-            Phase::Greeting | Phase::Handshaking | Phase::Established | Phase::Ended => Fault::of(error),
+            Phase::Greeting if matches!(error, Error::InvalidMessage(_)) => Fault::NotTls,
+            Phase::Greeting | Phase::Handshaking | Phase::Established | Phase::Ended => fault_of(error),
         }
     }
 
@@ -307,4 +313,20 @@ fn encode<Side>(mut data: EncodeTlsData<'_, Side>, outgoing: &mut Vec<u8>) {
     outgoing.resize(begin + size.required_size, 0);
     let encoded = data.encode(&mut outgoing[begin..]);
     assert!(encoded.is_ok(), "it was given the room it asked for");
+}
+
+/// What rustls found. `Error` grows with its versions: what has no name here is misbehaviour.
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls has one error type for all it does")]
+fn fault_of(error: &Error) -> Fault {
+    match error {
+        Error::InvalidMessage(InvalidMessage::MessageTooLarge) | Error::PeerSentOversizedRecord => {
+            Fault::RecordTooLong
+        }
+        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge) => Fault::HandshakeTooLong,
+        Error::PeerIncompatible(_) => Fault::NothingInCommon,
+        Error::NoApplicationProtocol => Fault::NoApplicationProtocol,
+        Error::DecryptError => Fault::BadRecord,
+        Error::AlertReceived(_) => Fault::AlertReceived,
+        _ => Fault::Misbehaved,
+    }
 }

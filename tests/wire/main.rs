@@ -27,6 +27,7 @@ mod resume;
 mod server;
 mod shutdown;
 mod stalled_reader;
+mod tls;
 mod two_shards;
 mod upgrade;
 

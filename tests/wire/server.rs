@@ -57,7 +57,7 @@ impl Server {
         let lines = lines_of(child.0.stderr.take().unwrap());
         let mut announced = String::new();
         BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut announced).unwrap();
-        let address = announced.split_once("ws://").and_then(|(_, rest)| rest.split_once("/ws"));
+        let address = announced.split_once("://").and_then(|(_, rest)| rest.split_once("/ws"));
         let Some(address) = address.and_then(|(address, _)| address.parse().ok()) else {
             panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
         };

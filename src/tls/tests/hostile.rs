@@ -26,8 +26,8 @@ struct Forger {
 
 impl Forger {
     fn new(version: &'static SupportedProtocolVersion) -> (Forger, Server) {
-        let settings = Settings { suites: vec![Suite::Aes128Gcm], ..Settings::default() };
-        let tls = Tls::development(&settings).unwrap();
+        let settings = Settings { suites: vec![Suite::Aes128Gcm], ..for_development() };
+        let tls = Tls::new(&settings).unwrap();
         let mut config = trusting(&tls, &[version]);
         config.enable_secret_extraction = true;
         let (client, server) = connected(&tls, &Arc::new(config));
@@ -112,15 +112,15 @@ fn a_client_hello_that_does_not_end_is_refused_before_it_fills_memory() {
 
 #[test]
 fn a_client_with_nothing_in_common_is_refused() {
-    let settings = Settings { versions: vec![Version::Tls13], ..Settings::default() };
-    let tls = Tls::development(&settings).unwrap();
+    let settings = Settings { versions: vec![Version::Tls13], ..for_development() };
+    let tls = Tls::new(&settings).unwrap();
     let old = Arc::new(trusting(&development(), &[&TLS12]));
     let refused = shake_hands(&mut client(&old), &mut Server::new(&tls), || usize::MAX);
     assert_eq!(refused, Err(Fault::NothingInCommon));
-    let settings = Settings { suites: vec![Suite::Chacha20Poly1305], ..Settings::default() };
-    let tls = Tls::development(&settings).unwrap();
-    let settings = Settings { suites: vec![Suite::Aes128Gcm], ..Settings::default() };
-    let other = Arc::new(trusting(&Tls::development(&settings).unwrap(), &VERSIONS));
+    let settings = Settings { suites: vec![Suite::Chacha20Poly1305], ..for_development() };
+    let tls = Tls::new(&settings).unwrap();
+    let settings = Settings { suites: vec![Suite::Aes128Gcm], ..for_development() };
+    let other = Arc::new(trusting(&Tls::new(&settings).unwrap(), &VERSIONS));
     let refused = shake_hands(&mut client(&other), &mut Server::new(&tls), || usize::MAX);
     assert_eq!(refused, Err(Fault::NothingInCommon));
 }

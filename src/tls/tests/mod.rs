@@ -70,8 +70,12 @@ impl Server {
     }
 }
 
+fn for_development() -> Settings {
+    Settings { development: true, ..Settings::default() }
+}
+
 fn development() -> Tls {
-    Tls::development(&Settings::default()).unwrap()
+    Tls::new(&for_development()).unwrap()
 }
 
 /// A client's settings that trust `tls` and nothing else.

@@ -3,16 +3,16 @@
 use super::*;
 
 fn kinds(settings: &Settings, versions: &[&'static SupportedProtocolVersion]) -> [HandshakeKind; 3] {
-    let tls = Tls::development(settings).unwrap();
+    let tls = Tls::new(settings).unwrap();
     let config = Arc::new(trusting(&tls, versions));
     [(); 3].map(|()| kind_of(&tls, &config))
 }
 
 #[test]
 fn a_client_resumes_by_ticket_or_by_what_is_remembered_here() {
-    let by_ticket = Settings { sessions_max: 0, ..Settings::default() };
-    let by_memory = Settings { tickets: false, ..Settings::default() };
-    let by_both = Settings::default();
+    let by_ticket = Settings { sessions_max: 0, ..for_development() };
+    let by_memory = Settings { tickets: false, ..for_development() };
+    let by_both = for_development();
     for settings in [by_ticket, by_memory, by_both] {
         for version in VERSIONS {
             let expected = [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed];
@@ -23,7 +23,7 @@ fn a_client_resumes_by_ticket_or_by_what_is_remembered_here() {
 
 #[test]
 fn nobody_resumes_where_that_is_off() {
-    let settings = Settings { sessions_max: 0, tickets: false, ..Settings::default() };
+    let settings = Settings { sessions_max: 0, tickets: false, ..for_development() };
     for version in VERSIONS {
         assert_eq!(kinds(&settings, &[version]), [HandshakeKind::Full; 3], "{version:?}");
     }

@@ -130,15 +130,17 @@ fn names_the_setting_that_cannot_be() {
         change(&mut settings);
         settings.check().unwrap_err().0
     };
-    assert_eq!(wrong(|s| s.certificate = PathBuf::new()), "certificate");
-    assert_eq!(wrong(|s| s.key = PathBuf::new()), "key");
-    assert_eq!(wrong(|s| s.versions.clear()), "versions");
-    assert_eq!(wrong(|s| s.suites.clear()), "suites");
-    assert_eq!(wrong(|s| s.curves.clear()), "curves");
-    assert_eq!(wrong(|s| s.curves = vec![Curve::X25519MlKem768]), "curves");
-    assert_eq!(wrong(|s| s.sessions_max = 1_000_001), "sessions_max");
-    assert_eq!(wrong(|s| s.session_lifetime_s = 1), "session_lifetime_s");
-    assert_eq!(wrong(|s| s.session_lifetime_s = 43_201), "session_lifetime_s");
+    assert_eq!(wrong(|s| s.certificate = PathBuf::new()), "listen.tls.certificate");
+    assert_eq!(wrong(|s| s.key = PathBuf::new()), "listen.tls.key");
+    assert_eq!(wrong(|s| s.development = true), "listen.tls.development");
+    for_development().check().unwrap();
+    assert_eq!(wrong(|s| s.versions.clear()), "listen.tls.versions");
+    assert_eq!(wrong(|s| s.suites.clear()), "listen.tls.suites");
+    assert_eq!(wrong(|s| s.curves.clear()), "listen.tls.curves");
+    assert_eq!(wrong(|s| s.curves = vec![Curve::X25519MlKem768]), "listen.tls.curves");
+    assert_eq!(wrong(|s| s.sessions_max = 1_000_001), "listen.tls.sessions_max");
+    assert_eq!(wrong(|s| s.session_lifetime_s = 1), "listen.tls.session_lifetime_s");
+    assert_eq!(wrong(|s| s.session_lifetime_s = 43_201), "listen.tls.session_lifetime_s");
 }
 
 #[test]

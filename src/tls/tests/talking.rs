@@ -21,9 +21,9 @@ fn speaks_each_version_with_each_suite_and_curve() {
                     versions: vec![version],
                     suites: vec![suite],
                     curves: vec![curve],
-                    ..Settings::default()
+                    ..for_development()
                 };
-                let tls = Tls::development(&settings).unwrap();
+                let tls = Tls::new(&settings).unwrap();
                 let (mut client, mut server) = connected(&tls, &Arc::new(trusting(&tls, &VERSIONS)));
                 client.writer().write_all(b"ping").unwrap();
                 server.receive(&mut said(&mut client)).unwrap();
