@@ -102,10 +102,13 @@ impl Hub {
         }
     }
 
-    /// The layer below the hub found a fault and tells the peer itself; nothing of ours gets through any more.
+    /// The layer below the hub found a fault and tells the peer itself; nothing of ours gets through any more. After
+    /// the first of a connection, none counts.
     pub fn handle_fault(&mut self, conn: ConnId, fault: tls::Fault, now: Now) {
         self.now = now;
-        if self.session(conn).is_some() {
+        let is_ending =
+            |session: &mut Session| matches!(session.phase, Phase::Closing { ending_asked: true, .. });
+        if self.session(conn).is_some_and(|session| !is_ending(session)) {
             self.report(conn, Incident::Unsafe(fault));
             self.unsubscribe_all(conn);
             self.egress.discard_data(conn.slot);

@@ -128,3 +128,21 @@ fn a_close_does_not_wait_for_replies_that_nobody_reads() {
     let told = world.texts(0, conn);
     assert_eq!(told, [serde_json::json!({ "close": 1008 })]);
 }
+
+#[test]
+fn a_fault_below_the_hub_ends_the_connection_without_a_word_and_is_counted_once() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    give(&mut world, conn, raw(FIN | 1, TEST.as_bytes()));
+    let fault = crate::tls::Fault::BadRecord;
+    world.hubs[0].handle_fault(conn, fault, world.now);
+    world.hubs[0].handle_fault(conn, fault, world.now);
+    let told: Vec<Effect> = std::iter::from_fn(|| world.hubs[0].poll_effect()).collect();
+    let graceful = Effect::Disconnect { conn, ending: Ending::Graceful };
+    assert_eq!(told, [Effect::Report { conn, incident: Incident::Unsafe(fault) }, graceful]);
+    assert_eq!(world.hubs[0].incidents().of(Incident::Unsafe(fault)), 1);
+    // A peer that does not go is cut off.
+    world.now = world.now.plus_ns(limits::CLOSE_TIMEOUT_NS + limits::WHEEL_SLOT_NS);
+    world.hubs[0].handle_timeout(world.now);
+    assert_eq!(world.hubs[0].poll_effect(), Some(Effect::Disconnect { conn, ending: Ending::Abort }));
+}
