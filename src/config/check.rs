@@ -218,6 +218,27 @@ impl Config {
                 "with no pings and no idle timeout a dead peer is never found",
             ),
             (
+                "flush.pace_max_us",
+                self.flush.pace_max_us > 10_000,
+                "delays every message by up to that under load",
+            ),
+            (
+                "feed.replay.file",
+                self.feed.kind == FeedKind::Paper && !self.feed.replay.file.as_os_str().is_empty(),
+                "is set, but feed.kind is \"paper\": nothing is replayed",
+            ),
+        ];
+        odd.into_iter()
+            .chain(self.odd_listeners())
+            .filter(|(_, is_odd, _)| *is_odd)
+            .map(|(key, _, what)| Warning { key, what: what.to_owned() })
+            .collect()
+    }
+
+    fn odd_listeners(&self) -> [(&'static str, bool, &'static str); 4] {
+        let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
+        [
+            (
                 "listen.ping_timeout_ms",
                 any(&|listen| {
                     listen.ping_interval_ms != 0 && listen.ping_timeout_ms > listen.ping_interval_ms
@@ -242,21 +263,7 @@ impl Config {
                 }),
                 "shows others a certificate that nobody can check",
             ),
-            (
-                "flush.pace_max_us",
-                self.flush.pace_max_us > 10_000,
-                "delays every message by up to that under load",
-            ),
-            (
-                "feed.replay.file",
-                self.feed.kind == FeedKind::Paper && !self.feed.replay.file.as_os_str().is_empty(),
-                "is set, but feed.kind is \"paper\": nothing is replayed",
-            ),
-        ];
-        odd.into_iter()
-            .filter(|(_, is_odd, _)| *is_odd)
-            .map(|(key, _, what)| Warning { key, what: what.to_owned() })
-            .collect()
+        ]
     }
 }
 
