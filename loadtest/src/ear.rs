@@ -57,11 +57,6 @@ impl Ear {
         self.received.extend_from_slice(bytes);
     }
 
-    /// Whether the upgrade was granted and the connection goes on.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Frames
-    }
-
     /// The next whole thing among what was pushed; call until `None`.
     pub(crate) fn next(&mut self) -> Result<Option<Heard<'_>>, Misheard> {
         match self.stage {

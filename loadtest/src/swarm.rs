@@ -135,10 +135,8 @@ impl Plug {
 
     /// Reads once; at least one byte must fit.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> Moved {
-        match moved(self.stream.read(bytes)) {
-            Moved::Bytes(0) => Moved::End,
-            other => other,
-        }
+        let moved = moved(self.stream.read(bytes));
+        if moved == Moved::Bytes(0) { Moved::End } else { moved }
     }
 
     /// Sends no more; the peer may still.
@@ -226,9 +224,11 @@ mod tests {
         let mut bytes = [0; 8];
         let mut seen = Vec::new();
         while seen.last() != Some(&Moved::End) {
-            match plug.read(&mut bytes) {
-                Moved::Nothing => swarm.wait(1_000, &mut Vec::new()).unwrap(),
-                other => seen.push(other),
+            let moved = plug.read(&mut bytes);
+            if moved == Moved::Nothing {
+                swarm.wait(1_000, &mut Vec::new()).unwrap();
+            } else {
+                seen.push(moved);
             }
         }
         assert_eq!(seen, [Moved::Bytes(5), Moved::End]);
