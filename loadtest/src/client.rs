@@ -3,23 +3,26 @@
 //! server's fault, since a load measured over a broken protocol is worth nothing.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use memchr::memmem;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::frame;
 use crate::ring::{Event, Outbox, Ring, Slot, Wait};
+use crate::swarm::source_address;
 use crate::wire;
 
 /// The longest wait for one step of a handshake or for one reply outside a measurement.
 pub(crate) const STEP_DEADLINE_NS: u64 = 5 * SECOND_NS;
+/// The loopback network of many clients.
+const NETWORK: u8 = 20;
 /// An upgrade answer, in bytes; more than that is no answer.
 const UPGRADE_BYTES_MAX: usize = 8 * 1024;
-/// The sample key of RFC 6455 §1.3: a fixed key is as good as any on loopback.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// Connects and upgrades, blocking, each step within its deadline.
 pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
@@ -29,14 +32,23 @@ pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
     upgrade(stream, address)
 }
 
+/// Connects, blocking, from `source`.
+pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<TcpStream> {
+    let SocketAddr::V4(address) = address else {
+        return Err(Failure::Unmet("the source addresses are those of the IPv4 loopback".to_owned()));
+    };
+    let kind = SockType::Stream;
+    let descriptor = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).doing("socket")?;
+    let from = SockaddrIn::from(SocketAddrV4::new(source, 0));
+    bind(descriptor.as_raw_fd(), &from).doing("bind the source address")?;
+    socket::connect(descriptor.as_raw_fd(), &SockaddrIn::from(address)).doing("connect")?;
+    Ok(TcpStream::from(descriptor))
+}
+
 /// Upgrades a connected socket to WebSocket.
 pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
-        wire::PATH
-    );
+    let request = wire::upgrade_request(&address.to_string(), "");
     stream.write_all(request.as_bytes()).doing("send the upgrade")?;
     let mut answer = Vec::new();
     // Nothing may follow the answer: the server speaks only after we have.
@@ -52,7 +64,7 @@ pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpS
         }
         answer.extend_from_slice(&chunk[..bytes]);
     }
-    let accept = tungstenite::handshake::derive_accept_key(KEY.as_bytes());
+    let accept = tungstenite::handshake::derive_accept_key(wire::KEY.as_bytes());
     if !answer.starts_with(b"HTTP/1.1 101 ") || memmem::find(&answer, accept.as_bytes()).is_none() {
         let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
         return Err(Failure::Protocol(format!("the upgrade was refused: {line}")));
@@ -69,7 +81,18 @@ pub(crate) struct Single {
 
 impl Single {
     pub(crate) fn connect(address: SocketAddr) -> Result<Single> {
-        let stream = connect(address)?;
+        Single::over(connect(address)?)
+    }
+
+    /// Connection `number` of many: from a source address of its own, as clients are elsewhere.
+    pub(crate) fn connect_as(number: usize, address: SocketAddr) -> Result<Single> {
+        let number = u32::try_from(number).expect("invariant: a run has far fewer clients");
+        let stream = connect_from(source_address(NETWORK, number), address)?;
+        stream.set_nodelay(true).doing("TCP_NODELAY")?;
+        Single::over(upgrade(stream, address)?)
+    }
+
+    fn over(stream: TcpStream) -> Result<Single> {
         stream.set_nonblocking(true).doing("O_NONBLOCK")?;
         Ok(Single { stream, received: Vec::new(), consumed_bytes: 0 })
     }
@@ -227,6 +250,10 @@ fn take_frames(
             let mut pong = Vec::new();
             frame::encode_client(frame::PONG, payload, &mut pong);
             outbox.send(slot, &pong)?;
+        } else if header.opcode == frame::CLOSE {
+            let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+            let code = frame::close_code(payload);
+            return Err(Failure::Protocol(format!("the server closed connection {slot}: {code:?} {reason}")));
         } else {
             check_message(&header)?;
             handle(outbox, slot, payload)?;

@@ -105,6 +105,11 @@ fn encode_header(opcode: u8, mask_bit: u8, payload_bytes: usize, frame: &mut Vec
     }
 }
 
+/// The code in a close frame's payload, RFC 6455 §5.5.1.
+pub(crate) fn close_code(payload: &[u8]) -> Option<u16> {
+    payload.first_chunk().map(|code| u16::from_be_bytes(*code))
+}
+
 /// Masks or unmasks in place, RFC 6455 §5.3.
 pub(crate) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {

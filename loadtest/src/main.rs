@@ -1,17 +1,21 @@
 //! `loadtest`: open-loop load for a WebSocket server of the tickring dialect, beside the raw loop that is its limit,
 //! in the same run on the same cores. Arguments to scenarios, no measuring of its own.
 
+mod account;
 mod client;
 mod clock;
+mod ear;
 mod failure;
 mod frame;
 mod histogram;
 mod limit;
+mod progress;
 mod report;
 mod ring;
 mod scenarios;
 mod schedule;
 mod server;
+mod swarm;
 mod wire;
 
 use std::io::Write;
@@ -21,10 +25,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::clock::MILLISECOND_NS;
+use crate::account::Account;
+use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
-use crate::scenarios::{Rig, connections, fanout, ingest, ping, request};
+use crate::scenarios::{Rig, churn, connections, fanout, flood, ingest, ping, request};
 
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
@@ -123,6 +128,48 @@ enum Load {
         #[arg(long, default_value_t = 10_000)]
         count: usize,
     },
+    /// Connections that come and go, a share of them abruptly: what the server still holds afterwards (needs --server;
+    /// one run)
+    Churn {
+        #[arg(long, default_value_t = 1_000_000)]
+        cycles: u64,
+        /// The share that is gone without a word, before, during or after the upgrade; with or without the sign
+        #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = parse_percent)]
+        abrupt: u64,
+        /// Connections at a time
+        #[arg(long, default_value_t = 200)]
+        in_flight: usize,
+        /// Cycles after which the memory is read that the end is held against
+        #[arg(long, default_value_t = 100_000)]
+        first_look: u64,
+    },
+    /// Good subscribers beside hostile connections of every kind, and without them, in turns: are all deliveries complete,
+    /// how late, how long is the server's longest turn (needs --server)
+    Flood {
+        #[arg(long, default_value_t = 1_000)]
+        hostile: usize,
+        /// Subscribers whose deliveries must be complete
+        #[arg(long, default_value_t = 100)]
+        good: usize,
+        /// Measured time of one run; without it, --measure-ms
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// Messages a second to each good subscriber
+        #[arg(long, default_value_t = 100)]
+        rate: u64,
+        /// Bytes of published data in a notification
+        #[arg(long, default_value_t = 100)]
+        bytes: usize,
+        /// Hostile connections opened a second in the place of those that ended
+        #[arg(long, default_value_t = 500)]
+        reconnects: u64,
+        /// Messages a second that each flooding connection tries to send
+        #[arg(long, default_value_t = 200)]
+        flood_rate: u64,
+        /// The stated bound on the server's longest turn, in milliseconds
+        #[arg(long, default_value_t = 20)]
+        turn_ms_max: u64,
+    },
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -147,7 +194,7 @@ fn main() -> ExitCode {
 
 enum Outcome {
     Reported,
-    /// A case had a run that gave no number.
+    /// A case had a run that gave no number, or a claim that does not hold.
     Refused,
 }
 
@@ -158,7 +205,28 @@ fn run(arguments: Arguments) -> Result<Outcome> {
     if measures {
         server::pin(&[rig.cpu_client])?;
     }
+    let mut accounts = Vec::new();
     let comparisons = match arguments.command {
+        Load::Churn { cycles, abrupt, in_flight, first_look } => {
+            let shape = churn::Shape { cycles, abrupt_percent: abrupt, in_flight, first_look };
+            accounts.push(churn::run(&rig, shape)?);
+            Vec::new()
+        }
+        Load::Flood { hostile, good, seconds, rate, bytes, reconnects, flood_rate, turn_ms_max } => {
+            let shape = flood::Shape {
+                hostile: hostile.max(1),
+                good: good.max(1),
+                rate_per_s: rate.max(1),
+                data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN),
+                reconnects_per_s: reconnects,
+                flood_per_s: flood_rate.max(1),
+                turn_ns_max: turn_ms_max * MILLISECOND_NS,
+            };
+            let measured_ns = seconds.map_or(rig.measured_ns, |seconds| seconds * SECOND_NS);
+            let (comparison, account) = flood::run(&Rig { measured_ns, ..rig }, shape)?;
+            accounts.push(account);
+            vec![comparison]
+        }
         Load::Ping => vec![ping::run(&rig)?],
         Load::Request { connections, window } => request::run(&rig, connections, window)?,
         Load::Fanout { subscribers, rate, bytes, window } => {
@@ -200,18 +268,30 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             Vec::new()
         }
     };
-    report(&comparisons, json.as_deref())
+    report(&comparisons, &accounts, json.as_deref())
 }
 
-fn report(comparisons: &[Comparison], json: Option<&std::path::Path>) -> Result<Outcome> {
-    for comparison in comparisons {
-        report::print(comparison)?;
+fn report(
+    comparisons: &[Comparison],
+    accounts: &[Account],
+    json: Option<&std::path::Path>,
+) -> Result<Outcome> {
+    for text in comparisons.iter().map(Comparison::table).chain(accounts.iter().map(Account::text)) {
+        report::print(&text)?;
     }
     if let Some(path) = json {
-        report::write_json(path, comparisons)?;
+        let objects = comparisons.iter().map(Comparison::json).chain(accounts.iter().map(Account::json));
+        report::write_json(path, &objects.collect::<Vec<_>>())?;
     }
     let is_refused = comparisons.iter().any(|comparison| !comparison.refused.is_empty());
-    Ok(if is_refused { Outcome::Refused } else { Outcome::Reported })
+    let is_met = accounts.iter().all(Account::holds);
+    Ok(if is_refused || !is_met { Outcome::Refused } else { Outcome::Reported })
+}
+
+/// A whole number of percent, `50` or `50%`.
+fn parse_percent(text: &str) -> std::result::Result<u64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    number.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| "0 to 100 percent".to_owned())
 }
 
 fn rig(arguments: RigArguments) -> Result<Rig> {

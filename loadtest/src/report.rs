@@ -1,4 +1,4 @@
-//! What is printed: per case the median and spread of each arm over its runs, and the ratio per pair of runs;
+//! What is printed of a comparison: per case the median and spread of each arm over its runs, and the ratio per pair of runs;
 //! the same as JSON. PURE but for `print` and `write_json`.
 //! Invariant: a ratio is taken within a pair of neighbouring runs only, never between medians of different times.
 
@@ -170,7 +170,7 @@ fn spread(values: &[f64]) -> String {
     format!("{} ({}..{})", short(middle), short(least), short(most))
 }
 
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         large if 1_000.0 <= large => format!("{value:.0}"),
         medium if 10.0 <= medium => format!("{value:.1}"),
@@ -178,7 +178,7 @@ fn short(value: f64) -> String {
     }
 }
 
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.is_finite() { format!("{value}") } else { "null".to_owned() }
 }
 
@@ -187,7 +187,7 @@ fn array(values: &[f64]) -> String {
     format!("[{}]", values.join(","))
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {
         match character {
@@ -204,14 +204,13 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Prints the table of one comparison.
-pub(crate) fn print(comparison: &Comparison) -> Result<()> {
-    std::io::stdout().write_all(comparison.table().as_bytes()).doing("print the table")
+/// Prints what came out of a case.
+pub(crate) fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).doing("print the result")
 }
 
-/// Writes all comparisons to `path`.
-pub(crate) fn write_json(path: &Path, comparisons: &[Comparison]) -> Result<()> {
-    let objects: Vec<String> = comparisons.iter().map(Comparison::json).collect();
+/// Writes the JSON objects of all cases to `path`.
+pub(crate) fn write_json(path: &Path, objects: &[String]) -> Result<()> {
     std::fs::write(path, format!("[{}]\n", objects.join(",\n"))).doing("write the JSON file")
 }
 

@@ -1,12 +1,13 @@
-//! A process under test: start, address, CPU, memory, stop. Home: the load thread.
+//! A process under test: start, address, CPU, memory, descriptors, stop. Home: the load thread.
 //! Invariants: the process runs on the server's cores only; it is stopped by its own pid on every way out.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -20,6 +21,12 @@ use crate::failure::{Doing, Failure, Result};
 const START_DEADLINE_NS: u64 = 10 * SECOND_NS;
 /// The longest wait for a server to end after SIGTERM; then it is killed.
 const STOP_DEADLINE_NS: u64 = 8 * SECOND_NS;
+/// What a shard's last line in the log holds.
+const REPORT: &str = "ShardReport {";
+/// Lines of a log that are kept beside the reports.
+const LAST_LINES: usize = 4;
+/// Bytes of a log that are read: a server that writes more than this has no bound on what it logs.
+const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// How to start a server: program and arguments.
 #[derive(Debug, Clone)]
@@ -36,6 +43,37 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// From spawn to the line with the address.
     pub(crate) started_in_ns: u64,
+    log: Option<JoinHandle<Log>>,
+}
+
+/// What becomes of a server's log, its stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Logging {
+    /// It goes where ours goes.
+    Through,
+    /// It is read to its end, at the level at which a server tells what it did.
+    Kept,
+}
+
+/// A server's log in short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) lines: u64,
+    /// What each shard did, told at its end.
+    pub(crate) reports: Vec<String>,
+    /// The last lines that are no report: where a server says why it ended.
+    last: Vec<String>,
+}
+
+/// What a process holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    pub(crate) resident_bytes: u64,
+    pub(crate) resident_peak_bytes: u64,
+    /// Open files of the process.
+    pub(crate) descriptors: u64,
+    /// Sockets that its rings hold beside these (direct descriptors).
+    pub(crate) ring_sockets: u64,
 }
 
 /// CPU time of a process so far, in nanoseconds, by thread.
@@ -69,16 +107,26 @@ pub(crate) fn pin(cpus: &[usize]) -> Result<()> {
 impl Server {
     /// Starts it on its cores and waits for its address line; this thread goes back to `cpu_client`.
     pub(crate) fn start(launch: &Launch, cpu_client: usize) -> Result<Server> {
+        Server::start_with(launch, cpu_client, Logging::Through)
+    }
+
+    /// Starts it so that [`Server::stop`] can tell what it did.
+    pub(crate) fn start_kept(launch: &Launch, cpu_client: usize) -> Result<Server> {
+        Server::start_with(launch, cpu_client, Logging::Kept)
+    }
+
+    fn start_with(launch: &Launch, cpu_client: usize, logging: Logging) -> Result<Server> {
         let spawned_ns = clock::mono_ns();
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        if logging == Logging::Kept {
+            command.env("RUST_LOG", "info").stderr(Stdio::piped());
+        }
         pin(&launch.cpus)?;
-        let spawned = Command::new(&launch.program)
-            .args(&launch.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .doing("start the server");
+        let spawned = command.spawn().doing("start the server");
         pin(&[cpu_client])?;
         let mut child = spawned?;
+        let log = child.stderr.take().map(|stderr| std::thread::spawn(move || Log::read(stderr)));
         let stdout = child.stdout.take().expect("invariant: stdout is piped");
         let (lines, addresses) = mpsc::channel();
         // Reads to the end, so that a talkative server never blocks on a full pipe; ends with the server.
@@ -90,7 +138,7 @@ impl Server {
                 }
             }
         });
-        let mut server = Server { child, address: ([0, 0, 0, 0], 0).into(), started_in_ns: 0 };
+        let mut server = Server { child, address: ([0, 0, 0, 0], 0).into(), started_in_ns: 0, log };
         match addresses.recv_timeout(Duration::from_nanos(START_DEADLINE_NS)) {
             Ok(address) => server.address = address,
             Err(_) => {
@@ -125,7 +173,62 @@ impl Server {
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.pid())).doing("read the server's status")?;
-        parse_vm_rss(&status).ok_or_else(|| Failure::Protocol("no VmRSS in /proc/PID/status".to_owned()))
+        parse_kib(&status, "VmRSS:")
+            .ok_or_else(|| Failure::Protocol("no VmRSS in /proc/PID/status".to_owned()))
+    }
+
+    /// What it holds: /proc/PID/status, /proc/PID/fd and, for its rings' own tables, /proc/PID/fdinfo.
+    pub(crate) fn footprint(&self) -> Result<Footprint> {
+        let process = format!("/proc/{}", self.pid());
+        let status = fs::read_to_string(format!("{process}/status")).doing("read the server's status")?;
+        let memory = parse_kib(&status, "VmRSS:").zip(parse_kib(&status, "VmHWM:"));
+        let (resident_bytes, resident_peak_bytes) =
+            memory.ok_or_else(|| Failure::Protocol("no VmRSS and VmHWM in /proc/PID/status".to_owned()))?;
+        let (mut descriptors, mut ring_sockets) = (0, 0);
+        for file in fs::read_dir(format!("{process}/fdinfo")).doing("read the server's descriptors")? {
+            let file = file.doing("read the server's descriptors")?;
+            descriptors += 1;
+            // It may be closed between the listing and the reading.
+            let shown = fs::read_to_string(file.path()).unwrap_or_default();
+            ring_sockets += shown.lines().filter(|line| line.contains(": socket:[")).count() as u64;
+        }
+        Ok(Footprint { resident_bytes, resident_peak_bytes, descriptors, ring_sockets })
+    }
+
+    /// Ends it (SIGTERM) and returns its log; one that was started by [`Server::start`] kept none.
+    pub(crate) fn stop(mut self) -> Result<Log> {
+        self.terminate()?;
+        let deadline_ns = clock::mono_ns() + STOP_DEADLINE_NS;
+        let ended = loop {
+            if let Some(status) = self.child.try_wait().doing("wait for the server")? {
+                break status;
+            }
+            if deadline_ns < clock::mono_ns() {
+                return Err(Failure::Deadline("the server's end after SIGTERM".to_owned()));
+            }
+            sleep_ns(5 * MILLISECOND_NS);
+        };
+        let log = self.take_log();
+        if !ended.success() {
+            return Err(Failure::Protocol(format!(
+                "the server ended with {ended}: {}",
+                log.last.join(" | ")
+            )));
+        }
+        Ok(log)
+    }
+
+    /// Why it is gone, where it is: a run that fails is told the server's own last words.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        if !self.has_ended() {
+            return None;
+        }
+        Some(self.take_log().last.join(" | "))
+    }
+
+    fn take_log(&mut self) -> Log {
+        let reader = self.log.take();
+        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
     }
 
     /// Asks it to end (SIGTERM), without waiting.
@@ -193,8 +296,47 @@ fn parse_schedstat(stat: &str) -> Option<ThreadClock> {
     Some(ThreadClock { running_ns: fields.next()?, waiting_ns: fields.next()? })
 }
 
-fn parse_vm_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+impl Log {
+    fn read(stderr: ChildStderr) -> Log {
+        let mut log = Log::default();
+        for line in BufReader::new(stderr.take(LOG_BYTES_MAX)).lines().map_while(std::io::Result::ok) {
+            log.take(line);
+        }
+        log
+    }
+
+    fn take(&mut self, line: String) {
+        self.lines += 1;
+        if line.contains(REPORT) {
+            self.reports.push(line);
+            return;
+        }
+        if self.last.len() == LAST_LINES {
+            self.last.remove(0);
+        }
+        self.last.push(line);
+    }
+
+    /// A number that each shard's report has, by its name there.
+    pub(crate) fn reported(&self, name: &str) -> Result<Vec<u64>> {
+        let number = |report: &String| number_named(report, name);
+        let numbers: Vec<u64> = self.reports.iter().filter_map(number).collect();
+        if numbers.is_empty() || numbers.len() < self.reports.len() {
+            return Err(Failure::Unmet(format!("the server's report at its end does not say {name}")));
+        }
+        Ok(numbers)
+    }
+}
+
+/// The number behind `name: ` in a report of the form `Report { name: 1, … }`.
+fn number_named(report: &str, name: &str) -> Option<u64> {
+    let fields = report.split(['{', ',', '}']);
+    let mut values = fields.filter_map(|field| field.trim().strip_prefix(name)?.strip_prefix(": "));
+    values.next()?.parse().ok()
+}
+
+fn parse_kib(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -225,7 +367,28 @@ mod tests {
             parse_schedstat("76564 46669 2\n"),
             Some(ThreadClock { running_ns: 76_564, waiting_ns: 46_669 })
         );
-        assert_eq!(parse_vm_rss("Name:\tx\nVmRSS:\t    1234 kB\n"), Some(1_263_616));
-        assert_eq!(parse_vm_rss("Name:\tx\n"), None);
+        assert_eq!(parse_kib("Name:\tx\nVmRSS:\t    1234 kB\n", "VmRSS:"), Some(1_263_616));
+        assert_eq!(parse_kib("Name:\tx\n", "VmRSS:"), None);
+    }
+
+    #[test]
+    fn a_report_s_numbers_are_found_by_their_whole_name() {
+        let mut log = Log::default();
+        log.take("[time INFO] stopping on signal 15".to_owned());
+        log.take(
+            "[time INFO] ShardReport { home: HomeId(0), hub: HubCounters { connections_closed_total: 7 }, \
+             ring: RingCounters { closed_total: 9 }, turn_ns_max: 12 }"
+                .to_owned(),
+        );
+        assert_eq!(log.reported("closed_total").unwrap(), [9]);
+        assert_eq!(log.reported("connections_closed_total").unwrap(), [7]);
+        assert_eq!(log.reported("turn_ns_max").unwrap(), [12]);
+        assert!(log.reported("turns_total").is_err());
+        assert_eq!((log.lines, log.reports.len(), log.last.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_log_without_a_report_says_nothing_of_any_number() {
+        assert!(Log::default().reported("turn_ns_max").is_err());
     }
 }

@@ -5,6 +5,8 @@ use memchr::memmem;
 
 /// The path of the upgrade request.
 pub(crate) const PATH: &str = "/ws";
+/// The sample key of RFC 6455 §1.3: a fixed key is as good as any on loopback.
+pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// One request of the ping and request loads. The id is the same every time; the tool pairs replies by order.
 pub(crate) const TEST_REQUEST: &str = r#"{"jsonrpc":"2.0","id":1000001,"method":"public/test"}"#;
 /// What a server of this dialect answers to it; the limit's reply unless the run learnt a better one.
@@ -21,12 +23,27 @@ pub(crate) const SUBSCRIBE_REPLY: &str = r#"{"jsonrpc":"2.0","id":1000003,"resul
 /// The channel that the fan-out load subscribes.
 pub(crate) const LOAD_CHANNEL: &str = "topic.load";
 
+/// Ends all subscriptions of a connection.
+pub(crate) const UNSUBSCRIBE_ALL_REQUEST: &str =
+    r#"{"jsonrpc":"2.0","id":1000005,"method":"public/unsubscribe_all"}"#;
+/// Asks for the market's instruments.
+pub(crate) const INSTRUMENTS_REQUEST: &str =
+    r#"{"jsonrpc":"2.0","id":1000004,"method":"public/get_instruments"}"#;
+
 /// Added to monotonic stamps, so that each has exactly 19 digits and no leading zero.
 const STAMP_BASE: u64 = 1_000_000_000_000_000_000;
 const STAMP_KEY: &[u8] = br#"{"at":"#;
 const SEQUENCE_KEY: &[u8] = br#""seq":"#;
 /// The fewest bytes of published data: a stamp and empty padding.
 pub(crate) const PUBLISHED_BYTES_MIN: usize = 35;
+
+/// An upgrade request to `host`; `fields` are further header fields, each with its line's end.
+pub(crate) fn upgrade_request(host: &str, fields: &str) -> String {
+    format!(
+        "GET {PATH} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{fields}\r\n"
+    )
+}
 
 /// A subscribe request for `channels`; `extra` is put verbatim into `params` (such as `,"x":1`).
 pub(crate) fn subscribe_request(channels: &[String], extra: &str) -> String {
@@ -94,6 +111,21 @@ pub(crate) fn digits_after<'a>(text: &'a [u8], key: &str) -> Option<&'a str> {
     std::str::from_utf8(&rest[..end]).ok().filter(|digits| !digits.is_empty())
 }
 
+/// The texts that follow `key` (with all quotes and colons before them) up to the next quote.
+pub(crate) fn texts_after(text: &[u8], key: &str) -> Vec<String> {
+    let texts = memmem::find_iter(text, key).filter_map(|at| {
+        let rest = text.get(at + key.len()..)?;
+        let end = memchr::memchr(b'"', rest)?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    });
+    texts.collect()
+}
+
+/// Whether a message is a notification of a subscription.
+pub(crate) fn is_notification(message: &[u8]) -> bool {
+    memmem::find(message, br#""method":"subscription""#).is_some()
+}
+
 /// Whether a reply carries a result and no error.
 pub(crate) fn is_result(reply: &[u8]) -> bool {
     memmem::find(reply, br#""result":"#).is_some() && memmem::find(reply, br#""error":"#).is_none()
@@ -130,6 +162,14 @@ mod tests {
         assert_eq!(number(b"x"), None);
         assert_eq!(number(b"99999999999999999999"), None);
         assert_eq!(digits_after(br#"{"epoch":17,"seq":1}"#, r#""epoch":"#), Some("17"));
+    }
+
+    #[test]
+    fn names_are_found_wherever_a_reply_has_them() {
+        let reply = br#"{"result":[{"instrument_name":"A-1","x":1},{"y":2,"instrument_name":"B"}]}"#;
+        assert_eq!(texts_after(reply, r#""instrument_name":""#), ["A-1", "B"]);
+        assert!(!is_notification(reply));
+        assert!(is_notification(br#"{"jsonrpc":"2.0","method":"subscription","params":{}}"#));
     }
 
     #[test]

@@ -22,7 +22,6 @@ use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
 use super::session::{Phase, Progress, Service, Session};
 use super::text_frame::replace_with_text_frame;
-use super::timers::Armed;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
 const PATHS: [&str; 2] = ["/ws", "/ws/api/v2"];
@@ -124,6 +123,7 @@ impl Hub {
         if self.session(conn).is_some() {
             self.unsubscribe_all(conn);
             self.egress.close(conn);
+            self.wheel.disarm(conn.slot);
             self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }
@@ -134,8 +134,8 @@ impl Hub {
         self.now = now;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now.mono_ns, &mut due);
-        for Armed { conn, token } in due.drain(..) {
-            if let Some(session) = self.session(conn).filter(|session| session.deadline_token == token) {
+        for conn in due.drain(..) {
+            if let Some(session) = self.session(conn) {
                 session.armed_ns = None;
                 self.handle_deadline(conn);
             }
@@ -421,13 +421,12 @@ impl Hub {
         };
         if let Some(deadline_ns) = deadlines.into_iter().flatten().min() {
             // An entry that comes due earlier puts the connection back by itself: a client that moves its deadlines
-            // with every message must not fill the wheel.
+            // with every message must not move its entry as often.
             if session.armed_ns.is_some_and(|armed_ns| armed_ns <= deadline_ns) {
                 return;
             }
             session.armed_ns = Some(deadline_ns);
-            session.deadline_token = session.deadline_token.wrapping_add(1);
-            self.wheel.arm(Armed { conn, token: session.deadline_token }, deadline_ns);
+            self.wheel.arm(conn, deadline_ns);
         }
     }
 

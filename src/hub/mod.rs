@@ -68,7 +68,7 @@ use publish::PendingPublish;
 use requests::PendingBatch;
 use session::Session;
 use subscribe::{Join, PendingSubscribe};
-use timers::{Armed, Wheel};
+use timers::Wheel;
 use topics::Topics;
 
 /// Whether clients may publish.
@@ -216,7 +216,7 @@ pub struct Hub {
     home: Home,
     outbox: Outbox,
     wheel: Wheel,
-    due: Vec<Armed>,
+    due: Vec<ConnId>,
     joins: Tickets<Join>,
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,

@@ -75,9 +75,7 @@ pub(super) struct Session {
     pub(super) patterns: Vec<Pattern>,
     /// The topic that this client last published to, so that the next message to it needs no look-up by name.
     pub(super) published_to: Option<Box<(TopicName, TopicId)>>,
-    /// Of the connection's entry in the timer wheel.
-    pub(super) deadline_token: u32,
-    /// When that entry comes due; `None` while there is none.
+    /// When the connection's entry in the timer wheel comes due; `None` while there is none.
     pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
@@ -115,7 +113,6 @@ impl Session {
             subscriptions: Vec::new(),
             patterns: Vec::new(),
             published_to: None,
-            deadline_token: 0,
             armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,

@@ -1,22 +1,32 @@
 //! One deadline per connection in a timing wheel. PURE. Home: one shard.
 //!
-//! A connection stands in the wheel once, at the earliest of its deadlines when it was put there; an entry that was
-//! replaced by an earlier one is recognised by its token and passed over. Activity does not touch the wheel: when the slot comes due the hub looks at what the connection's deadlines are by then and puts it
-//! back, so a busy connection costs one look per period and nothing per message.
+//! A connection stands in the wheel at most once: its entry lies in a table by the connection's slot and is linked into the
+//! list of the wheel's slot, so that what the wheel holds is bounded by the connections there are at a time, however many
+//! come and go. Activity does not touch the wheel: when the slot comes due the hub looks at what the connection's
+//! deadlines are by then and puts it back, so a busy connection costs one look per period and nothing per message.
 
 use crate::limits::{WHEEL_SLOT_NS, WHEEL_SLOTS};
 use crate::model::ids::ConnId;
 
-/// A connection's entry. Only the entry with the connection's newest token counts; others have been replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Armed {
-    pub(super) conn: ConnId,
-    pub(super) token: u32,
+/// No entry: the end of a list.
+const NONE: u32 = u32::MAX;
+
+/// A connection's place in the list of a slot.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    conn: ConnId,
+    /// The slot's place in the wheel, or `NONE` while the connection stands in none.
+    place: u32,
+    next: u32,
+    previous: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Wheel {
-    slots: Vec<Vec<Armed>>,
+    /// The first entry of each slot's list.
+    heads: Vec<u32>,
+    /// By the connections' slots.
+    entries: Vec<Entry>,
     /// The first slot, counted since time 0, that has not been handled.
     next_slot: u64,
     count: usize,
@@ -25,36 +35,71 @@ pub(super) struct Wheel {
 impl Wheel {
     #[must_use]
     pub(super) fn new(now_ns: u64) -> Wheel {
-        let slots = (0..WHEEL_SLOTS).map(|_| Vec::new()).collect();
-        Wheel { slots, next_slot: now_ns / WHEEL_SLOT_NS, count: 0 }
+        let next_slot = now_ns / WHEEL_SLOT_NS;
+        Wheel { heads: vec![NONE; WHEEL_SLOTS], entries: Vec::new(), next_slot, count: 0 }
     }
 
-    /// Entries, replaced ones included.
+    /// Connections that stand in it.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Comes due at `deadline_ns`, up to a slot later; a deadline beyond the wheel's turn comes due at its end, to be
-    /// put back then.
-    pub(super) fn arm(&mut self, armed: Armed, deadline_ns: u64) {
+    /// Comes due at `deadline_ns`, up to a slot later, instead of any time before; a deadline beyond the wheel's turn comes
+    /// due at its end, to be put back then.
+    pub(super) fn arm(&mut self, conn: ConnId, deadline_ns: u64) {
+        let at = conn.slot as usize;
+        if self.entries.len() <= at {
+            let unarmed = Entry { conn, place: NONE, next: NONE, previous: NONE };
+            self.entries.resize(at + 1, unarmed);
+        }
+        self.disarm(conn.slot);
         let slot = deadline_ns.div_ceil(WHEEL_SLOT_NS);
         let slot = slot.clamp(self.next_slot, self.next_slot + WHEEL_SLOTS as u64 - 1);
-        self.slots[place(slot)].push(armed);
+        let place = place(slot);
+        let next = std::mem::replace(&mut self.heads[place], conn.slot);
+        if next != NONE {
+            self.entries[next as usize].previous = conn.slot;
+        }
+        let place = u32::try_from(place).expect("less than WHEEL_SLOTS");
+        self.entries[at] = Entry { conn, place, next, previous: NONE };
         self.count += 1;
     }
 
+    /// Takes the connection of this slot out, if it stands in the wheel.
+    pub(super) fn disarm(&mut self, slot: u32) {
+        let Some(entry) = self.entries.get_mut(slot as usize).filter(|entry| entry.place != NONE) else {
+            return;
+        };
+        let Entry { place, next, previous, .. } = *entry;
+        entry.place = NONE;
+        if previous == NONE {
+            self.heads[place as usize] = next;
+        } else {
+            self.entries[previous as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].previous = previous;
+        }
+        self.count -= 1;
+    }
+
     /// Moves all that is due into `due`.
-    pub(super) fn expire(&mut self, now_ns: u64, due: &mut Vec<Armed>) {
+    pub(super) fn expire(&mut self, now_ns: u64, due: &mut Vec<ConnId>) {
         let now_slot = now_ns / WHEEL_SLOT_NS;
         if now_slot < self.next_slot {
             return;
         }
         let passed = (now_slot - self.next_slot + 1).min(WHEEL_SLOTS as u64);
         for slot in self.next_slot..self.next_slot + passed {
-            let slot = &mut self.slots[place(slot)];
-            self.count -= slot.len();
-            due.append(slot);
+            let mut at = std::mem::replace(&mut self.heads[place(slot)], NONE);
+            while at != NONE {
+                let entry = &mut self.entries[at as usize];
+                entry.place = NONE;
+                due.push(entry.conn);
+                self.count -= 1;
+                at = entry.next;
+            }
         }
         self.next_slot = now_slot + 1;
     }
@@ -66,7 +111,7 @@ impl Wheel {
             return None;
         }
         (self.next_slot..self.next_slot + WHEEL_SLOTS as u64)
-            .find(|slot| !self.slots[place(*slot)].is_empty())
+            .find(|slot| self.heads[place(*slot)] != NONE)
             .map(|slot| slot * WHEEL_SLOT_NS)
     }
 }
@@ -79,14 +124,14 @@ fn place(slot: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn conn(slot: u32) -> Armed {
-        Armed { conn: ConnId { slot, generation: 0 }, token: 0 }
+    fn conn(slot: u32) -> ConnId {
+        ConnId { slot, generation: 0 }
     }
 
     fn expired(wheel: &mut Wheel, now_ns: u64) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.expire(now_ns, &mut due);
-        due.iter().map(|due| due.conn.slot).collect()
+        due.iter().map(|conn| conn.slot).collect()
     }
 
     #[test]
@@ -122,5 +167,37 @@ mod tests {
         let mut seen = expired(&mut wheel, 1000 * turn);
         seen.sort_unstable();
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_connection_stands_in_it_once_and_leaves_it_when_it_goes() {
+        let second = 1_000_000_000;
+        let mut wheel = Wheel::new(0);
+        for round in 1..=1000 {
+            for slot in 0..8 {
+                let deadline_ns = second * (1 + (round + u64::from(slot)) % 9);
+                wheel.arm(ConnId { slot, generation: u32::try_from(round).unwrap() }, deadline_ns);
+            }
+            wheel.disarm(u32::try_from(round % 8).unwrap());
+        }
+        assert_eq!((wheel.count(), wheel.entries.len()), (7, 8));
+        let mut due = Vec::new();
+        wheel.expire(20 * second, &mut due);
+        due.sort_unstable_by_key(|conn| conn.slot);
+        let expected: Vec<ConnId> = (1..8).map(|slot| ConnId { slot, generation: 1000 }).collect();
+        assert_eq!((due, wheel.next_deadline_ns()), (expected, None));
+    }
+
+    #[test]
+    fn an_entry_leaves_from_anywhere_in_its_list() {
+        for gone in 0..4 {
+            let mut wheel = Wheel::new(0);
+            (0..4).for_each(|slot| wheel.arm(conn(slot), WHEEL_SLOT_NS));
+            wheel.disarm(gone);
+            wheel.disarm(gone);
+            let mut seen = expired(&mut wheel, WHEEL_SLOT_NS);
+            seen.sort_unstable();
+            assert_eq!(seen, (0..4).filter(|slot| *slot != gone).collect::<Vec<_>>());
+        }
     }
 }

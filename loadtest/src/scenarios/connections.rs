@@ -3,8 +3,7 @@
 //! Holders are child processes (`loadtest hold`), because one process may open only so many sockets here.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,7 +11,6 @@ use std::time::Duration;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 use crate::client;
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
@@ -22,11 +20,14 @@ use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
 use crate::scenarios::{self, Rig, Window};
 use crate::server::{self, Launch, Server};
+use crate::swarm::source_address;
 
 /// Connections of one holder: well below the 20,000 descriptors that a process may have here.
 const HOLDER_CONNECTIONS_MAX: usize = 15_000;
-/// Connections from one source address: well below the ephemeral ports of one.
-const SOURCE_CONNECTIONS_MAX: usize = 5_000;
+/// Connections from one source address: few, as a server that bounds them expects.
+const SOURCE_CONNECTIONS_MAX: usize = 50;
+/// The loopback network of the connections.
+const NETWORK: u8 = 30;
 /// The longest wait for a holder's report; connecting runs one by one.
 const HOLDER_DEADLINE_NS: u64 = 120 * SECOND_NS;
 /// The longest wait for the server's close frames after SIGTERM.
@@ -190,7 +191,8 @@ pub(crate) fn hold(address: SocketAddr, count: usize, first_index: usize) -> Res
     let mut refused_in_a_row = 0;
     for index in first_index..first_index + count {
         let started_ns = clock::mono_ns();
-        match connect_from(index, address).and_then(|stream| client::upgrade(stream, address)) {
+        match client::connect_from(source(index), address).and_then(|stream| client::upgrade(stream, address))
+        {
             Ok(stream) => {
                 latencies.record(clock::mono_ns() - started_ns);
                 streams.push(stream);
@@ -217,19 +219,10 @@ pub(crate) fn hold(address: SocketAddr, count: usize, first_index: usize) -> Res
     writeln!(stdout, "{said} {}", streams.len()).doing("report")
 }
 
-/// Connects from the source address that connection `index` has: 127.0.0.2 and up.
-fn connect_from(index: usize, address: SocketAddr) -> Result<TcpStream> {
-    let SocketAddr::V4(address) = address else {
-        return Err(Failure::Protocol("the holders connect over IPv4 loopback".to_owned()));
-    };
-    let source = u8::try_from(2 + index / SOURCE_CONNECTIONS_MAX)
-        .map_err(|_| Failure::Unmet("more connections than source addresses".to_owned()))?;
-    let descriptor =
-        socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).doing("socket")?;
-    let from = SockaddrIn::from(SocketAddrV4::new([127, 0, 0, source].into(), 0));
-    bind(descriptor.as_raw_fd(), &from).doing("bind the source address")?;
-    connect(descriptor.as_raw_fd(), &SockaddrIn::from(address)).doing("connect")?;
-    Ok(TcpStream::from(descriptor))
+/// The source address of connection `index`.
+fn source(index: usize) -> Ipv4Addr {
+    let number = u32::try_from(index / SOURCE_CONNECTIONS_MAX).expect("invariant: below 2^32 connections");
+    source_address(NETWORK, number)
 }
 
 /// Reads to the end of a connection; whether a close frame with 1001 (RFC 6455 §7.4.1) came before it.

@@ -89,37 +89,37 @@ fn learnt_notification(rig: &Rig, launch: &Launch, shape: Shape) -> Result<Vec<S
 }
 
 /// Publisher, subscribers and what they have seen.
-struct Load {
-    server: Server,
-    clients: Clients,
+pub(crate) struct Load {
+    pub(crate) server: Server,
+    pub(crate) clients: Clients,
     publisher: Slot,
-    tally: Tally,
+    pub(crate) tally: Tally,
     request: Vec<u8>,
     frame: Vec<u8>,
-    published: u64,
+    pub(crate) published: u64,
 }
 
 /// What the subscribers have received. Slots 0.. are the subscribers'.
-struct Tally {
+pub(crate) struct Tally {
     reader: LoadReader,
-    subscribers: usize,
+    pub(crate) subscribers: usize,
     /// Per subscriber, the sequence number it expects; 0 before its first notification.
     expected: Vec<u64>,
-    delivered: u64,
+    pub(crate) delivered: u64,
     delivered_bytes: u64,
-    missing: u64,
-    repeated: u64,
-    measured_from_ns: u64,
-    latencies: Latencies,
+    pub(crate) missing: u64,
+    pub(crate) repeated: u64,
+    pub(crate) measured_from_ns: u64,
+    pub(crate) latencies: Latencies,
 }
 
 impl Load {
-    fn start(rig: &Rig, launch: &Launch, shape: Shape) -> Result<Load> {
-        let server = Server::start(launch, rig.cpu_client)?;
+    /// Connects the subscribers, each from a source address of its own, and the publisher.
+    pub(crate) fn start(rig: &Rig, server: Server, shape: Shape) -> Result<Load> {
         let mut clients = Clients::new()?;
         let subscribe = wire::subscribe_request(&[wire::LOAD_CHANNEL.to_owned()], "");
-        for _ in 0..shape.subscribers {
-            let mut subscriber = Single::connect(server.address)?;
+        for number in 0..shape.subscribers {
+            let mut subscriber = Single::connect_as(number, server.address)?;
             subscriber.ask(&subscribe)?;
             clients.add(subscriber.into_stream()?);
         }
@@ -138,7 +138,7 @@ impl Load {
         Ok(Load { server, clients, publisher, tally, request: Vec::new(), frame: Vec::new(), published: 0 })
     }
 
-    fn publish(&mut self, intended_ns: u64, shape: Shape) -> Result<()> {
+    pub(crate) fn publish(&mut self, intended_ns: u64, shape: Shape) -> Result<()> {
         wire::write_publish(intended_ns, shape.data_bytes, &mut self.request);
         self.frame.clear();
         frame::encode_client(frame::TEXT, &self.request, &mut self.frame);
@@ -146,12 +146,12 @@ impl Load {
         self.clients.outbox().send(self.publisher, &self.frame)
     }
 
-    fn turn(&mut self) -> Result<u64> {
+    pub(crate) fn turn(&mut self) -> Result<u64> {
         let tally = &mut self.tally;
         self.clients.turn(|_, slot, message| tally.take(slot, message))
     }
 
-    fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.published * self.tally.subscribers as u64 <= self.tally.delivered + self.tally.missing
     }
 }
@@ -190,7 +190,7 @@ impl Tally {
 }
 
 fn measure_saturation(rig: &Rig, launch: &Launch, shape: Shape, window: u64) -> Result<Sample> {
-    let mut load = Load::start(rig, launch, shape)?;
+    let mut load = Load::start(rig, Server::start(launch, rig.cpu_client)?, shape)?;
     let subscribers = shape.subscribers as u64;
     let run_until = |load: &mut Load, until_ns: u64| -> Result<u64> {
         loop {
@@ -216,7 +216,7 @@ fn measure_saturation(rig: &Rig, launch: &Launch, shape: Shape, window: u64) -> 
 }
 
 fn measure_open(rig: &Rig, launch: &Launch, shape: Shape, rate_per_s: u64) -> Result<Sample> {
-    let mut load = Load::start(rig, launch, shape)?;
+    let mut load = Load::start(rig, Server::start(launch, rig.cpu_client)?, shape)?;
     let start_ns = clock::mono_ns();
     load.tally.measured_from_ns = start_ns + rig.warmup_ns;
     let end_ns = load.tally.measured_from_ns + rig.measured_ns;

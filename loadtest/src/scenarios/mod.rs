@@ -3,8 +3,10 @@
 //! Invariants: each run starts its server afresh; limit and subject alternate (A B A B …) on the same cores; a run
 //! that misses its conditions is refused with the reason, never reported.
 
+pub(crate) mod churn;
 pub(crate) mod connections;
 pub(crate) mod fanout;
+pub(crate) mod flood;
 pub(crate) mod ingest;
 pub(crate) mod ping;
 pub(crate) mod request;
@@ -124,7 +126,7 @@ impl Window {
         Ok(Seen {
             elapsed_ns: clock::mono_ns() - self.opened_ns,
             cpu: server.cpu_clock()?.since(&self.cpu),
-            client_idle_ns: idle_ns - self.idle_ns,
+            client_idle_ns: idle_ns.saturating_sub(self.idle_ns),
         })
     }
 }
