@@ -197,8 +197,9 @@ impl Hub {
         if offers_some && subprotocol.is_none() {
             return Err(Rejection::SubprotocolUnknown);
         }
+        let deflate = upgrade.deflate(None)?;
         let mut head = Vec::new();
-        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol);
+        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
         Ok(Some(Opening { head, service, request_bytes: request.head_bytes }))
     }
 
