@@ -141,9 +141,10 @@ pub(super) fn line_of(text: &str, key: &str, nth: usize) -> Option<usize> {
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if table_of(line).is_some() {
+            // A table inside the array's counts to it: `[listen.deflate]` to the `[[listen]]` before it.
             let is_of_array = line.starts_with("[[");
-            let table = key.rsplit_once('.').map_or("", |(table, _)| table);
-            tables += usize::from(is_of_array && table_of(line) == Some(table));
+            let opens = |opened: &str| key.strip_prefix(opened).is_some_and(|rest| rest.starts_with('.'));
+            tables += usize::from(is_of_array && table_of(line).is_some_and(opens));
         } else if tables.max(1) == nth + 1 && key_on(text, index + 1).as_deref() == Some(key) {
             return Some(index + 1);
         }

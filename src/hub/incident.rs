@@ -82,6 +82,8 @@ pub enum Closing {
     MessageRate,
     /// More than `bytes_per_s_max`.
     ByteRate,
+    /// The compressed messages of one read made more than they may together.
+    InflatedBurst,
     /// Overload: it was among the costliest when memory ran short.
     Shed,
 }
@@ -95,7 +97,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 14] = [
+    pub const ALL: [Closing; 15] = [
         Closing::Binary,
         Closing::Idle,
         Closing::PongMissing,
@@ -109,6 +111,7 @@ impl Closing {
         Closing::MessageStalled,
         Closing::MessageRate,
         Closing::ByteRate,
+        Closing::InflatedBurst,
         Closing::Shed,
     ];
 
@@ -129,7 +132,8 @@ impl Closing {
             | Closing::RepliesUnread
             | Closing::MessageStalled
             | Closing::MessageRate
-            | Closing::ByteRate => CloseCode::POLICY_VIOLATION,
+            | Closing::ByteRate
+            | Closing::InflatedBurst => CloseCode::POLICY_VIOLATION,
         }
     }
 
@@ -142,6 +146,7 @@ impl Closing {
             | Closing::MessageStalled
             | Closing::MessageRate
             | Closing::ByteRate
+            | Closing::InflatedBurst
             | Closing::Lost => Waiting::IsSent,
             Closing::PongMissing
             | Closing::HeartbeatLost
@@ -171,6 +176,7 @@ impl Closing {
             Closing::MessageStalled => "message not finished in time",
             Closing::MessageRate => "too many messages a second",
             Closing::ByteRate => "too many bytes a second",
+            Closing::InflatedBurst => "compressed messages inflate to too much at once",
             Closing::Shed => "the server is overloaded: reconnect later",
         }
     }
@@ -192,6 +198,7 @@ impl Closing {
             Closing::MessageStalled => "message_timeout",
             Closing::MessageRate => "message_rate",
             Closing::ByteRate => "byte_rate",
+            Closing::InflatedBurst => "inflated_burst",
             Closing::Shed => "shed",
         }
     }

@@ -204,6 +204,17 @@ pub fn frame_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// The payload of the server's frame that `bytes` is.
+#[inline]
+pub fn frame_payload(bytes: &[u8]) -> &[u8] {
+    let header_bytes = match bytes[1] {
+        LENGTH_16 => 4,
+        LENGTH_64 => 10,
+        _ => 2,
+    };
+    &bytes[header_bytes..]
+}
+
 /// FIN, the reserved bits, and whether the opcode is legal here.
 fn check_first_byte(first: u8, place: Place) -> Result<Opcode, Fault> {
     if first & RESERVED_BITS & !COMPRESSED != 0 {
@@ -259,6 +270,7 @@ mod tests {
                 assert_eq!(&out[..header_bytes], expected, "{opcode:?} {length}");
                 assert_eq!(server_frame_len(length), header_bytes + length);
                 assert_eq!(frame_len(&out[..header_bytes]), header_bytes + length);
+                assert_eq!(frame_payload(&out[..header_bytes]), b"");
             }
         }
     }

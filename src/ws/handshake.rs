@@ -223,8 +223,6 @@ mod tests {
     #[test]
     fn agrees_on_permessage_deflate_over_several_fields_and_says_so() {
         let settings = DeflateSettings {
-            level: 1,
-            message_bytes_min: 0,
             client_window_bits_max: WindowBits::MAX,
             client_context_takeover: ClientContextTakeover::Refused,
         };

@@ -30,13 +30,9 @@ pub enum ClientContextTakeover {
     Allowed,
 }
 
-/// What a listener makes of offers, and how it compresses.
+/// What a listener makes of offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeflateSettings {
-    /// zlib's, 1 (fast) to 9 (small).
-    pub level: u8,
-    /// A shorter payload goes out as it is.
-    pub message_bytes_min: u32,
     /// Asked of clients that let themselves be asked.
     pub client_window_bits_max: WindowBits,
     /// See there.

@@ -197,8 +197,6 @@ mod tests {
     use super::*;
 
     const SETTINGS: DeflateSettings = DeflateSettings {
-        level: 1,
-        message_bytes_min: 0,
         client_window_bits_max: WindowBits::MAX,
         client_context_takeover: ClientContextTakeover::Refused,
     };
