@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use crate::exit::{Exit, Failure};
+use crate::hub::{ChannelKind, Deflation};
 use crate::tls;
 
 mod check;
@@ -19,7 +20,7 @@ mod listen;
 mod text;
 
 pub use limits::Limits;
-pub use listen::Listen;
+pub use listen::{Listen, ListenDeflate};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +32,7 @@ pub struct Config {
     pub flush: Flush,
     pub feed: Feed,
     pub topics: Topics,
+    pub deflate: Deflate,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -125,6 +127,7 @@ impl Default for Config {
             flush: Flush::default(),
             feed: Feed::default(),
             topics: Topics::default(),
+            deflate: Deflate::default(),
         }
     }
 }
@@ -156,6 +159,26 @@ impl Default for Speed {
 impl Default for Topics {
     fn default() -> Topics {
         Topics { publish: true, history_bytes_max: 1024 * 1024, history_events_max: 4096 }
+    }
+}
+
+/// How messages are compressed for those who agreed to it (`listen.deflate`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deflate {
+    /// zlib's, 1 to 9.
+    pub level: u8,
+    /// Shorter ones go plain.
+    pub message_bytes_min: u32,
+    /// Kinds of channels, by the first word of their names.
+    pub topics: Vec<String>,
+}
+
+impl Default for Deflate {
+    fn default() -> Deflate {
+        let Deflation { level, message_bytes_min, .. } = Deflation::default();
+        let topics = ChannelKind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+        Deflate { level, message_bytes_min, topics }
     }
 }
 
@@ -383,7 +406,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 38);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 44);
     }
 
     #[test]
@@ -440,6 +463,11 @@ mod tests {
             "[[listen]]\n[listen.tls]\nsuites = [\"rc4\"]\n",
             "f.toml:3: listen.tls.suites: unknown variant `rc4`, expected one of `aes-128-gcm`, `aes-256-gcm`, \
              `chacha20-poly1305`: tickring.toml explains every key",
+        );
+        check_failure(
+            "[[listen]]\n[listen.deflate]\nenabled = true\n[[listen]]\naddress = \"127.0.0.1:0\"\n\
+             [listen.deflate]\nclient_window_bits_max = 7\n",
+            "f.toml:7: listen.deflate.client_window_bits_max: is 7, expected 8 to 15 bits: by default 15",
         );
         check_failure(
             "[flush]\npace = 1\n",

@@ -71,6 +71,13 @@ const _: () = assert!(RESUMED_BYTES_MAX as usize * 16 <= LOG_SEGMENT_BYTES * LOG
 pub const ECHO_MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
 
+/// Compressed messages of one shard that may be incomplete at a time: each holds an inflater of some 44 KiB besides what it
+/// has made, 44 MiB in all. Who begins another is told to come later; messages that come in one read are no matter.
+pub const INCOMPLETE_DEFLATED_MAX: usize = 1024;
+/// Bytes that the compressed messages of one read may make before the last of them. A read of 4 KiB could make a
+/// thousand times as much; JSON makes ten to thirty times.
+pub const INFLATED_BYTES_PER_READ_MAX: u64 = 512 * 1024;
+
 /// Requests of one shard that wait for another thread: subscribes and publishes.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
@@ -91,7 +98,7 @@ pub const BATCHES_KEPT_MAX: usize = 2 * MESH_DATA_BATCHES_MAX;
 /// Bytes above which a batch's buffer is not kept but freed.
 pub const BATCH_KEPT_BYTES_MAX: usize = 128 * 1024;
 
-/// Received bytes after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
+/// Received bytes, and bytes that compressed ones made, after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
 /// publisher that sends far ahead is so never further ahead of a flush than its subscribers' queues can take.
 pub const RECEIVED_BYTES_PER_TURN: usize = 32 * 1024;
 const _: () = assert!(

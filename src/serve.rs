@@ -23,7 +23,9 @@ use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
-use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
+use crate::hub::{
+    ChannelKind, ChannelKinds, Deflation, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits,
+};
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
@@ -33,6 +35,7 @@ use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
+use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
 
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
@@ -137,6 +140,7 @@ impl Server {
             home: HomeId(shards),
             shards,
             history: history(config),
+            deflation: deflation(config),
             mesh: venue_mesh,
             feed,
             // Spinning beside a shard on its core would take the core from it.
@@ -374,6 +378,7 @@ fn hub_config(config: &Config) -> HubConfig {
         close_timeout_ns: ns(limits.close_timeout_ms),
         write_timeout_ns: ns(limits.write_timeout_ms),
         history: history(config),
+        deflation: deflation(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
         listeners: config.listen.iter().map(policy).collect(),
     }
@@ -391,6 +396,24 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,
         echo: if listen.echo { Echo::On } else { Echo::Off },
+        deflate: listen.deflate.enabled.then(|| DeflateSettings {
+            client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
+                .unwrap_or(WindowBits::MAX),
+            client_context_takeover: if listen.deflate.client_context_takeover {
+                ClientContextTakeover::Allowed
+            } else {
+                ClientContextTakeover::Refused
+            },
+        }),
+    }
+}
+
+fn deflation(config: &Config) -> Deflation {
+    let named = |kind: &ChannelKind| config.deflate.topics.iter().any(|name| name == kind.as_str());
+    Deflation {
+        level: config.deflate.level,
+        message_bytes_min: config.deflate.message_bytes_min,
+        kinds: ChannelKinds::of(ChannelKind::ALL.into_iter().filter(named)),
     }
 }
 

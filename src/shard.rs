@@ -200,7 +200,7 @@ impl Shard {
         self.pace.observe(self.now.mono_ns, totals);
     }
 
-    /// What the ring has, up to a bound on received bytes; whether there was anything.
+    /// What the ring has, up to a bound on received bytes and what those inflate to; whether there was anything.
     fn take_events(&mut self) -> bool {
         let now = self.now;
         let mut any = false;
@@ -214,12 +214,14 @@ impl Shard {
                     self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
-                    received_bytes += bytes.len();
+                    let inflated_before = self.hub.inflated_bytes_total();
+                    received_bytes += bytes.len() as u64;
                     if self.secure.has(conn) {
-                        received_bytes += self.secure.receive(conn, bytes, &mut self.hub, now);
+                        received_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;
                     } else {
                         self.hub.handle_bytes(conn, bytes, now);
                     }
+                    received_bytes += self.hub.inflated_bytes_total() - inflated_before;
                 }
                 Event::Eof(conn) if self.secure.has(conn) => self.secure.eof(conn, &mut self.hub, now),
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
@@ -245,7 +247,7 @@ impl Shard {
                 Event::Doorbell => {}
             }
             self.act();
-            if received_bytes >= limits::RECEIVED_BYTES_PER_TURN {
+            if received_bytes >= limits::RECEIVED_BYTES_PER_TURN as u64 {
                 break;
             }
         }

@@ -14,6 +14,7 @@ use crate::backend::Feed;
 use crate::backend::replay::FeedError;
 use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
+use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome};
@@ -30,6 +31,7 @@ pub struct VenueSetup {
     pub home: HomeId,
     pub shards: u8,
     pub history: HistoryLimits,
+    pub deflation: Deflation,
     pub mesh: MeshEndpoint,
     pub feed: Feed,
     pub spin: Spin,
@@ -105,6 +107,8 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup) -> Result<Venue, RingError> {
         let now = clock::now();
+        let mut market = MarketHome::new(setup.home, setup.shards, setup.history, now);
+        market.set_deflation(setup.deflation);
         // No sockets yet: the ring parks the thread and hears its doorbell.
         let config = RingConfig {
             connections_max: 1,
@@ -118,7 +122,7 @@ impl Venue {
             ..RingConfig::default()
         };
         Ok(Venue {
-            market: MarketHome::new(setup.home, setup.shards, setup.history, now),
+            market,
             shards: setup.shards,
             feed: setup.feed,
             buffer: FeedBuffer::default(),

@@ -1,6 +1,7 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use crate::hub::ChannelKind;
 use crate::{http, limits};
 
 /// A key out of its range.
@@ -64,6 +65,14 @@ impl Config {
             range.check()?;
         }
         self.check_listeners()?;
+        if let Some(odd) = self.deflate.topics.iter().find(|name| !is_channel_kind(name)) {
+            return Err(RangeFault {
+                key: "deflate.topics",
+                nth: 0,
+                what: format!("has \"{odd}\", expected ticker, quote, book, trades or topic"),
+                hint: "the first word of a channel's name".to_owned(),
+            });
+        }
         let mut cores = self.shards.cores.clone();
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -137,7 +146,7 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [Range; 8] {
+    fn ranges(&self) -> [Range; 10] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,
@@ -171,6 +180,8 @@ impl Config {
             },
             range!(self.topics.history_bytes_max, 0 => GIB, "bytes", "per topic, 0 keeps none"),
             range!(self.topics.history_events_max, 0 => 1_000_000, "events", "per topic, 0 keeps none"),
+            range!(self.deflate.level, 1 => 9, "", "1 is fast, 9 is small"),
+            range!(self.deflate.message_bytes_min, 0 => MESSAGE_BYTES_MAX, "bytes", "by default 128"),
         ]
     }
 
@@ -305,7 +316,7 @@ impl Limits {
 }
 
 impl Listen {
-    fn ranges(&self) -> [Range; 4] {
+    fn ranges(&self) -> [Range; 5] {
         let range =
             |key, value: u32, min, max, unit, hint| Range { key, value: value.into(), min, max, unit, hint };
         [
@@ -320,8 +331,20 @@ impl Listen {
                 "ms",
                 "0 leaves it to the kernel",
             ),
+            range(
+                "listen.deflate.client_window_bits_max",
+                self.deflate.client_window_bits_max.into(),
+                8,
+                15,
+                "bits",
+                "by default 15",
+            ),
         ]
     }
+}
+
+fn is_channel_kind(name: &str) -> bool {
+    ChannelKind::ALL.iter().any(|kind| kind.as_str() == name)
 }
 
 fn paper_range(value: u32, max: u64, unit: &'static str) -> Range {
@@ -372,6 +395,12 @@ mod tests {
         assert_eq!(refused(|c| c.limits.headers_max = 129), "limits.headers_max");
         assert_eq!(refused(|c| c.limits.write_timeout_ms = 0), "limits.write_timeout_ms");
         assert_eq!(refused(|c| c.listen.clear()), "listen");
+        assert_eq!(refused(|c| c.deflate.level = 0), "deflate.level");
+        assert_eq!(refused(|c| c.deflate.topics = vec!["orders".to_owned()]), "deflate.topics");
+        assert_eq!(
+            refused(|c| c.listen[0].deflate.client_window_bits_max = 7),
+            "listen.deflate.client_window_bits_max"
+        );
         assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
         assert_eq!(refused(|c| c.listen[0].origins = vec!["desk.example.com".to_owned()]), "listen.origins");
     }

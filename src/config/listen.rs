@@ -24,6 +24,18 @@ pub struct Listen {
     pub unacknowledged_ms_max: u32,
     /// None speaks plain HTTP.
     pub tls: Option<tls::Settings>,
+    pub deflate: ListenDeflate,
+}
+
+/// permessage-deflate on one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenDeflate {
+    pub enabled: bool,
+    /// 8 to 15.
+    pub client_window_bits_max: u8,
+    /// Whether clients' messages may refer to earlier ones.
+    pub client_context_takeover: bool,
 }
 
 impl Default for Listen {
@@ -37,6 +49,13 @@ impl Default for Listen {
             ping_timeout_ms: 10_000,
             unacknowledged_ms_max: 20_000,
             tls: None,
+            deflate: ListenDeflate::default(),
         }
+    }
+}
+
+impl Default for ListenDeflate {
+    fn default() -> ListenDeflate {
+        ListenDeflate { enabled: false, client_window_bits_max: 15, client_context_takeover: false }
     }
 }

@@ -41,6 +41,8 @@ pub enum Rejection {
     KeyNotSingle,
     /// `Sec-WebSocket-Key` is not 16 bytes in base64 (RFC 6455 §4.1).
     KeyMalformed,
+    /// `Sec-WebSocket-Extensions` breaks the grammar of RFC 6455 §9.1, which asks for this.
+    ExtensionsMalformed,
     /// The upgrade request announces a body, whose bytes would be taken for frames.
     BodyInUpgrade,
     /// `Sec-WebSocket-Protocol` offers only what is not spoken here (RFC 6455 §4.2.2): never silently another one.
@@ -82,7 +84,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -99,6 +101,7 @@ impl Rejection {
         Self::WebSocketVersion,
         Self::KeyNotSingle,
         Self::KeyMalformed,
+        Self::ExtensionsMalformed,
         Self::BodyInUpgrade,
         Self::SubprotocolUnknown,
         Self::ConnectionsFull,
@@ -125,6 +128,7 @@ impl Rejection {
             Self::WebSocketVersion => "websocket_version",
             Self::KeyNotSingle => "key_not_single",
             Self::KeyMalformed => "key_malformed",
+            Self::ExtensionsMalformed => "extensions_malformed",
             Self::BodyInUpgrade => "body_in_upgrade",
             Self::SubprotocolUnknown => "subprotocol_unknown",
             Self::ConnectionsFull => "connections_full",
@@ -153,6 +157,7 @@ impl Rejection {
             | Self::WebSocketVersion
             | Self::KeyNotSingle
             | Self::KeyMalformed
+            | Self::ExtensionsMalformed
             | Self::BodyInUpgrade
             | Self::SubprotocolUnknown => None,
         }
@@ -163,7 +168,7 @@ impl Rejection {
         match self {
             Self::NotHttp | Self::HeaderMalformed | Self::TargetMalformed => Status::BadRequest,
             Self::HostNotSingle | Self::KeyNotSingle | Self::KeyMalformed => Status::BadRequest,
-            Self::BodyInUpgrade | Self::SubprotocolUnknown => Status::BadRequest,
+            Self::BodyInUpgrade | Self::ExtensionsMalformed | Self::SubprotocolUnknown => Status::BadRequest,
             Self::OriginForbidden => Status::Forbidden,
             Self::NotFound => Status::NotFound,
             Self::MethodNotAllowed => Status::MethodNotAllowed,
@@ -212,6 +217,9 @@ impl Rejection {
             Self::WebSocketVersion => "Send exactly one `Sec-WebSocket-Version: 13` (RFC 6455).",
             Self::KeyNotSingle => "Send exactly one Sec-WebSocket-Key header field.",
             Self::KeyMalformed => "Sec-WebSocket-Key must be 16 random bytes in base64 (24 characters).",
+            Self::ExtensionsMalformed => {
+                "Sec-WebSocket-Extensions is malformed: write `name; parameter=value`, or leave it out."
+            }
             Self::BodyInUpgrade => {
                 "An upgrade request has no body: drop Content-Length and Transfer-Encoding."
             }

@@ -40,6 +40,7 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
         | Rejection::OriginForbidden
         | Rejection::KeyNotSingle
         | Rejection::KeyMalformed
+        | Rejection::ExtensionsMalformed
         | Rejection::BodyInUpgrade => append(out, &["Connection: close\r\n"]),
     }
     if let Some(retry_after_s) = rejection.retry_after_s() {

@@ -11,6 +11,8 @@ use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, Top
 use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
 
+use super::deflation::Windows;
+
 /// Bytes of the batch that carries the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
@@ -83,6 +85,11 @@ pub enum Record {
         change_id: Seq,
         frame: ByteRange,
     },
+    /// The event of the frame before it, compressed for those with one of these windows.
+    Deflated {
+        windows: Windows,
+        frame: ByteRange,
+    },
     /// An earlier event, for one join only.
     Replayed {
         to: HomeId,
@@ -110,6 +117,11 @@ pub enum Record {
         key: TopicKey,
         ticket: Ticket,
         resume: Option<Position>,
+    },
+    /// The windows that this shard's followers of a topic have: its events are to be compressed for those too.
+    Windows {
+        topic: TopicId,
+        windows: Windows,
     },
     /// No longer listen.
     Leave {

@@ -9,11 +9,13 @@ use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::tls;
 use crate::ws::close::{self, CloseCode};
+use crate::ws::deflate::Agreement;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 use crate::ws::handshake;
 use crate::ws::receiver::{Event, Receiver};
 
 use super::Hub;
+use super::deflation::Encoding;
 use super::echo;
 use super::effect::{Effect, Ending};
 use super::egress::{ControlFrame, ControlLane};
@@ -33,6 +35,7 @@ struct Opening {
     /// The answer.
     head: Vec<u8>,
     service: Service,
+    deflate: Option<Agreement>,
     /// Bytes of the request; what follows are frames.
     request_bytes: usize,
 }
@@ -124,7 +127,9 @@ impl Hub {
             self.unsubscribe_all(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
-            self.sessions[conn.slot as usize] = None;
+            if let Some(mut session) = self.sessions[conn.slot as usize].take() {
+                session.receiver.release(&mut self.inflaters);
+            }
             self.counters.connections_closed_total += 1;
         }
     }
@@ -175,12 +180,16 @@ impl Hub {
                     session.phase = Phase::Upgrading { head: bytes.to_vec() };
                 }
             }
-            Ok(Some(Opening { head, service, request_bytes })) => {
+            Ok(Some(Opening { head, service, deflate, request_bytes })) => {
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;
                     if service == Service::Echo {
                         session.receiver = Receiver::new(echo::RECEIVE);
+                    }
+                    if let Some(agreement) = &deflate {
+                        session.receiver.agree_on_deflate(agreement);
+                        session.encoding = Encoding::deflated(agreement.server_window());
                     }
                 }
                 self.egress.push_head(conn.slot, head);
@@ -214,9 +223,10 @@ impl Hub {
         if offers_some && subprotocol.is_none() {
             return Err(Rejection::SubprotocolUnknown);
         }
+        let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
         let mut head = Vec::new();
-        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol);
-        Ok(Some(Opening { head, service, request_bytes: request.head_bytes }))
+        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
+        Ok(Some(Opening { head, service, deflate, request_bytes: request.head_bytes }))
     }
 
     /// The rules of the listener that a connection came to.
@@ -235,11 +245,22 @@ impl Hub {
 
     fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let now_ns = self.now.mono_ns;
-        let mut taken = 0;
+        let (mut taken, mut inflated_bytes) = (0, 0);
         while taken < bytes.len() {
-            let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+            let session = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut);
+            let Some(session) = session.filter(|session| session.conn == conn && session.is_open()) else {
+                return;
+            };
+            if inflated_bytes > limits::INFLATED_BYTES_PER_READ_MAX && session.service != Service::Echo {
+                return self.begin_close(conn, Closing::InflatedBurst);
+            }
             let service = session.service;
-            let (consumed, event) = match session.receiver.step(&mut bytes[taken..]) {
+            let inflated_before = self.inflaters.inflated_bytes_total();
+            let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
+            let inflated = self.inflaters.inflated_bytes_total() - inflated_before;
+            self.counters.inflated_bytes_total += inflated;
+            inflated_bytes += inflated;
+            let (consumed, event) = match step {
                 Ok(step) => step,
                 Err(fault) => {
                     self.report(conn, Incident::Broken(fault));
@@ -248,7 +269,8 @@ impl Hub {
             };
             taken += consumed;
             if let Some(rates) = &mut session.rates
-                && let Err(closing) = rates.count(u64::from(event.is_some()), consumed, now_ns)
+                && let Err(closing) =
+                    rates.count(u64::from(event.is_some()), inflated.max(consumed as u64), now_ns)
             {
                 return self.begin_close(conn, closing);
             }

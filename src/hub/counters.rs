@@ -21,11 +21,15 @@ counters! {
     connections_closed_total,
     messages_received_total,
     bytes_received_total,
+    /// Bytes that compressed messages made.
+    inflated_bytes_total,
     requests_total,
     requests_failed_total,
     replies_total,
     /// Frames put into queues, one per subscriber.
     deliveries_total,
+    /// Of those, compressed ones.
+    deflated_deliveries_total,
     /// Events that a subscriber of class *latest* was spared because it was behind: a newer value or a snapshot took
     /// their place.
     events_conflated_total,

@@ -26,6 +26,13 @@ impl Hub {
     /// Sends a message back.
     pub(super) fn echo(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) {
         self.counters.messages_received_total += 1;
+        let window = self.session(conn).and_then(|session| session.encoding.window());
+        if let Some(window) = window
+            && self.config.deflation.serves(payload)
+            && let Some(frame) = self.home.deflater.frame(opcode, window, payload).map(<[u8]>::to_vec)
+        {
+            return self.queue_reply_parts(conn, &frame, &[], UNREAD_BYTES_MAX);
+        }
         let mut header = [0; SERVER_HEADER_BYTES_MAX];
         let header_len = encode_header(opcode, payload.len(), &mut header);
         self.queue_reply_parts(conn, &header[..header_len], payload, UNREAD_BYTES_MAX);

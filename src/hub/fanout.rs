@@ -9,13 +9,30 @@ use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 
 use super::Hub;
 use super::batch::{Batch, Record};
+use super::deflation::{Encoding, Windows};
 use super::incident::Closing;
 use super::log::FrameRef;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
+/// The records behind a frame's, of which the first may be the same event compressed.
+#[derive(Clone, Copy)]
+struct Variants<'b> {
+    batch: &'b Batch,
+    records: &'b [Record],
+}
+
+impl<'b> Variants<'b> {
+    fn iter(self) -> impl Iterator<Item = (Windows, &'b [u8])> {
+        self.records.iter().map_while(move |record| match record {
+            Record::Deflated { windows, frame } => Some((*windows, self.batch.slice(*frame))),
+            _ => None,
+        })
+    }
+}
+
 impl Hub {
     pub(super) fn apply_batch(&mut self, from: HomeId, batch: &Batch) {
-        for record in &batch.records {
+        for (at, record) in batch.records.iter().enumerate() {
             match record {
                 Record::Listed { definition } => {
                     let instrument = self.cache.list(definition);
@@ -35,8 +52,11 @@ impl Hub {
                     }
                 }
                 Record::Frame { topic, seq, change_id, frame } => {
-                    self.on_frame(*topic, *seq, *change_id, batch.slice(*frame));
+                    let variants = Variants { batch, records: &batch.records[at + 1..] };
+                    self.on_frame(*topic, *seq, *change_id, batch.slice(*frame), variants);
                 }
+                // Looked at with the frame before it.
+                Record::Deflated { .. } => {}
                 Record::Replayed { to, ticket, seq, frame } if *to == self.me => {
                     self.on_replayed(*ticket, *seq, batch.slice(*frame));
                 }
@@ -50,6 +70,7 @@ impl Hub {
                         None => self.home.refuse(from, *ticket, self.outbox.data()),
                     }
                 }
+                Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
                 Record::Leave { topic } => self.home.leave(from, *topic, self.now),
                 Record::Publish { ticket, name, topic, data } => {
                     self.on_publish(from, *ticket, *name, *topic, batch.slice(*data));
@@ -59,7 +80,7 @@ impl Hub {
         }
     }
 
-    fn on_frame(&mut self, id: TopicId, seq: Seq, change_id: Seq, frame: &[u8]) {
+    fn on_frame(&mut self, id: TopicId, seq: Seq, change_id: Seq, frame: &[u8], variants: Variants<'_>) {
         let Some(at) = self.topics.find_id(id) else { return };
         let topic = self.topics.topic(at);
         match topic.state {
@@ -77,7 +98,7 @@ impl Hub {
             self.tell_stale(at, frame);
         }
         if has_followers {
-            self.deliver(at, frame);
+            self.deliver(at, frame, variants);
         }
     }
 
@@ -86,8 +107,9 @@ impl Hub {
         let topic = &mut self.topics.topics[at as usize];
         let is_told = match topic.kind {
             TopicKind::Value | TopicKind::Events => {
-                topic.value.clear();
-                topic.value.extend_from_slice(frame);
+                let value = topic.value_mut();
+                value.clear();
+                value.extend_from_slice(frame);
                 topic.value_seq = Some(topic.seq);
                 true
             }
@@ -106,14 +128,21 @@ impl Hub {
         }
     }
 
-    /// Queues a frame for all who follow the topic.
-    fn deliver(&mut self, at: u32, frame: &[u8]) {
-        let logged = self.log_frame(frame);
+    /// Queues a frame for all who follow the topic, for each as it reads it.
+    fn deliver(&mut self, at: u32, frame: &[u8], variants: Variants<'_>) {
         let topic = &self.topics.topics[at as usize];
-        let count = u32::try_from(topic.followers.len()).expect("bounded by the connections of a shard");
-        self.egress.log.retain(logged.segment, count);
+        let by_encoding = if topic.deflated_followers == 0 {
+            let count = super::topics::narrow(topic.followers.len());
+            let logged = self.log_frame(frame);
+            self.egress.log.retain(logged.segment, count);
+            [logged; Encoding::COUNT]
+        } else {
+            self.log_variants(at, frame, variants)
+        };
+        let topic = &self.topics.topics[at as usize];
         let mut delivered = 0;
         for follower in &topic.followers {
+            let logged = by_encoding[follower.encoding.index()];
             let mut pushed = self.egress.push_frame(follower.slot, logged);
             while pushed.is_err() {
                 // The pool is full: the one that holds the most of it makes room, not the one that came too late.
@@ -153,6 +182,34 @@ impl Hub {
             self.topics.make_stale(subscription);
             self.topics.subscription(subscription).told = Some(told);
         }
+    }
+
+    /// Puts a frame and the compressed ones of the same event into the log, as far as somebody follows who reads them;
+    /// gives for each encoding the one to send.
+    fn log_variants(&mut self, at: u32, frame: &[u8], variants: Variants<'_>) -> [FrameRef; Encoding::COUNT] {
+        let mut followers = [0; Encoding::COUNT];
+        for follower in &self.topics.topics[at as usize].followers {
+            followers[follower.encoding.index()] += 1;
+        }
+        let mut logged = [None; Encoding::COUNT];
+        for (windows, deflated) in variants.iter() {
+            let readers = || windows.iter().map(Encoding::deflated);
+            let count = readers().map(|encoding| followers[encoding.index()]).sum();
+            if count > 0 {
+                let deflated = self.log_frame(deflated);
+                self.egress.log.retain(deflated.segment, count);
+                self.counters.deflated_deliveries_total += u64::from(count);
+                readers().for_each(|encoding| logged[encoding.index()] = Some(deflated));
+            }
+        }
+        let others = followers.iter().zip(&logged).filter(|(_, logged)| logged.is_none());
+        let count = others.map(|(followers, _)| *followers).sum();
+        if count == 0 {
+            return logged.map(Option::unwrap_or_default);
+        }
+        let plain = self.log_frame(frame);
+        self.egress.log.retain(plain.segment, count);
+        logged.map(|logged| logged.unwrap_or(plain))
     }
 
     /// Puts a frame into the log, if need be by closing those who pin its oldest segment.
@@ -200,7 +257,7 @@ impl Hub {
             TopicKind::Book | TopicKind::Value => {}
         }
         let (position, unix_ns) = (Position { epoch: topic.epoch, seq: topic.seq }, self.now.unix_ns);
-        super::text_frame::replace_with_text_frame(&mut topic.value, |bytes| {
+        super::text_frame::replace_with_text_frame(topic.value_mut(), |bytes| {
             super::derived::write_notification(bytes, channel, state, position, unix_ns);
         });
         topic.value_seq = Some(topic.seq);
@@ -224,7 +281,9 @@ impl Hub {
                 entry.state = TopicState::Live;
                 let id = entry.id.expect("a topic that is recovered has been joined before");
                 let change_id = entry.change_id;
-                self.on_frame(id, seq, change_id, frame);
+                // What is replayed goes plain.
+                let variants = Variants { batch: &Batch::default(), records: &[] };
+                self.on_frame(id, seq, change_id, frame, variants);
                 self.topics.topic(topic).state = TopicState::Recovering;
             }
         }

@@ -12,8 +12,11 @@ use crate::limits;
 use crate::model::channel::TopicKey;
 use crate::model::ids::{Epoch, HomeId, HomeSet, Position, Seq, TopicId};
 use crate::model::time::Now;
+use crate::ws::deflate::Deflater;
+use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::{Batch, ByteRange, JoinOutcome, Record, Ticket};
+use super::deflation::{self, Deflation, WINDOWS, Windows};
 use super::hasher::FixedHasher;
 use super::history::{History, HistoryLimits};
 
@@ -29,9 +32,24 @@ struct HomeTopic {
     /// The book's change id at the newest event of a book topic.
     change_id: Seq,
     listeners: HomeSet,
+    /// Those of them with followers that read compressed frames, by window from the smallest; none, usually.
+    deflated: Option<Box<[HomeSet; WINDOWS]>>,
     history: History,
     /// When the last listener left, or a client last published to nobody.
     unheard_since_ns: u64,
+}
+
+impl HomeTopic {
+    /// What its events are to be compressed for.
+    fn windows(&self) -> Windows {
+        let mut windows = Windows::default();
+        if let Some(by_window) = &self.deflated {
+            let wanted =
+                by_window.iter().zip(deflation::all_windows()).filter(|(homes, _)| !homes.is_empty());
+            wanted.for_each(|(_, window)| windows.insert(window));
+        }
+        windows
+    }
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +65,11 @@ pub struct HomeCounters {
     pub events_stamped_total: u64,
     /// Frames encoded; one per event and encoding, however many shards and subscribers there are.
     pub frames_encoded_total: u64,
+    /// Frames compressed; one per event and window, or fewer, however many shards and subscribers there are.
+    pub frames_deflated_total: u64,
+    /// Bytes of what was compressed, and of what came of it.
+    pub deflated_bytes_in_total: u64,
+    pub deflated_bytes_out_total: u64,
     pub joins_recovered_total: u64,
     pub joins_not_recovered_total: u64,
     pub topics_refused_total: u64,
@@ -66,6 +89,8 @@ pub struct Home {
     /// Of all topics' histories, and its bound.
     history_bytes: usize,
     history_bytes_max: usize,
+    deflation: Deflation,
+    pub(super) deflater: Deflater,
     pub counters: HomeCounters,
 }
 
@@ -82,8 +107,16 @@ impl Home {
             swept: 0,
             history_bytes: 0,
             history_bytes_max: limits::HISTORY_BYTES_PER_HOME_MAX,
+            deflation: Deflation::default(),
+            deflater: Deflater::new(Deflation::default().level),
             counters: HomeCounters::default(),
         }
+    }
+
+    /// Compresses so from now on.
+    pub fn set_deflation(&mut self, deflation: Deflation) {
+        self.deflation = deflation;
+        self.deflater = Deflater::new(deflation.level);
     }
 
     /// The topic of a key, made if need be; `None` when there is no room for another.
@@ -110,6 +143,7 @@ impl Home {
             seq: Seq(0),
             change_id: Seq(0),
             listeners: HomeSet::EMPTY,
+            deflated: None,
             history: History::default(),
             unheard_since_ns: now.mono_ns,
         };
@@ -176,6 +210,7 @@ impl Home {
         topic.change_id = change_id;
         topic.history.push(seq, out.slice(frame), limits);
         let kept_bytes = topic.history.held_bytes();
+        let mut windows = Windows::default();
         if topic.listeners.is_empty() {
             // What a client publishes may be asked for by one who comes back; a market goes on whether or not it is heard.
             if let TopicKey::Client(_) = topic.key {
@@ -184,10 +219,52 @@ impl Home {
         } else {
             out.records.push(Record::Frame { topic: id, seq, change_id, frame });
             out.audience = HomeSet(out.audience.0 | topic.listeners.0);
+            windows = topic.windows();
         }
         self.history_bytes = elsewhere_bytes + kept_bytes;
         self.counters.events_stamped_total += 1;
         self.counters.frames_encoded_total += 1;
+        if !windows.is_empty() && self.deflation.serves(frame_payload(out.slice(frame))) {
+            self.deflate(windows, frame, out);
+        }
+    }
+
+    /// Compresses an event for those who have one of these windows, as often as they differ for it.
+    fn deflate(&mut self, windows: Windows, frame: ByteRange, out: &mut Batch) {
+        let payload_bytes = frame_payload(out.slice(frame)).len();
+        let mut left = windows;
+        while let Some((window, group)) = left.first_group(payload_bytes) {
+            left = left.without(group);
+            self.counters.frames_deflated_total += 1;
+            self.counters.deflated_bytes_in_total += payload_bytes as u64;
+            let payload = frame_payload(out.slice(frame));
+            if let Some(deflated) = self.deflater.frame(Opcode::Text, window, payload) {
+                self.counters.deflated_bytes_out_total += deflated.len() as u64;
+                let frame = out.push_bytes(deflated);
+                out.records.push(Record::Deflated { windows: group, frame });
+            }
+        }
+    }
+
+    /// A shard's followers of a topic have these windows now. An id of an earlier generation is from before the topic
+    /// was forgotten.
+    pub fn set_windows(&mut self, from: HomeId, id: TopicId, windows: Windows) {
+        let Some(slot) = self.resolve(id) else { return };
+        let topic = self.topic_mut(slot);
+        if topic.deflated.is_none() && windows.is_empty() {
+            return;
+        }
+        let by_window = topic.deflated.get_or_insert_with(|| Box::new([HomeSet::EMPTY; WINDOWS]));
+        for (homes, window) in by_window.iter_mut().zip(deflation::all_windows()) {
+            if windows.contains(window) {
+                homes.insert(from);
+            } else {
+                homes.remove(from);
+            }
+        }
+        if topic.windows().is_empty() {
+            topic.deflated = None;
+        }
     }
 
     /// Answers a join in the stream of events.
@@ -249,15 +326,12 @@ impl Home {
 
     /// A shard no longer listens. An id of an earlier generation is from before the topic was forgotten.
     pub fn leave(&mut self, from: HomeId, id: TopicId, now: Now) {
-        let Some(place) = self.places.get_mut(id.slot as usize) else { return };
-        if place.generation != id.generation {
-            return;
-        }
-        if let Some(topic) = &mut place.topic {
-            topic.listeners.remove(from);
-            if topic.listeners.is_empty() {
-                topic.unheard_since_ns = now.mono_ns;
-            }
+        let Some(slot) = self.resolve(id) else { return };
+        self.set_windows(from, id, Windows::default());
+        let topic = self.topic_mut(slot);
+        topic.listeners.remove(from);
+        if topic.listeners.is_empty() {
+            topic.unheard_since_ns = now.mono_ns;
         }
     }
 

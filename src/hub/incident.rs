@@ -85,6 +85,8 @@ pub enum Closing {
     MessageRate,
     /// More than `bytes_per_s_max`.
     ByteRate,
+    /// The compressed messages of one read made more than they may together.
+    InflatedBurst,
     /// Overload: it was among the costliest when memory ran short.
     Shed,
 }
@@ -98,7 +100,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 14] = [
+    pub const ALL: [Closing; 15] = [
         Closing::Binary,
         Closing::Idle,
         Closing::PongMissing,
@@ -112,6 +114,7 @@ impl Closing {
         Closing::MessageStalled,
         Closing::MessageRate,
         Closing::ByteRate,
+        Closing::InflatedBurst,
         Closing::Shed,
     ];
 
@@ -132,7 +135,8 @@ impl Closing {
             | Closing::RepliesUnread
             | Closing::MessageStalled
             | Closing::MessageRate
-            | Closing::ByteRate => CloseCode::POLICY_VIOLATION,
+            | Closing::ByteRate
+            | Closing::InflatedBurst => CloseCode::POLICY_VIOLATION,
         }
     }
 
@@ -145,6 +149,7 @@ impl Closing {
             | Closing::MessageStalled
             | Closing::MessageRate
             | Closing::ByteRate
+            | Closing::InflatedBurst
             | Closing::Lost => Waiting::IsSent,
             Closing::PongMissing
             | Closing::HeartbeatLost
@@ -174,6 +179,7 @@ impl Closing {
             Closing::MessageStalled => "message not finished in time",
             Closing::MessageRate => "too many messages a second",
             Closing::ByteRate => "too many bytes a second",
+            Closing::InflatedBurst => "compressed messages inflate to too much at once",
             Closing::Shed => "the server is overloaded: reconnect later",
         }
     }
@@ -195,6 +201,7 @@ impl Closing {
             Closing::MessageStalled => "message_timeout",
             Closing::MessageRate => "message_rate",
             Closing::ByteRate => "byte_rate",
+            Closing::InflatedBurst => "inflated_burst",
             Closing::Shed => "shed",
         }
     }

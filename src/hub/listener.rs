@@ -1,6 +1,7 @@
 //! What a listener asks of the clients that come to it. PURE. Home: one shard; the same on all of them.
 
 use crate::http::Rejection;
+use crate::ws::deflate::DeflateSettings;
 
 /// The rules of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct ListenerPolicy {
     pub ping_timeout_ns: u64,
     pub origins: Origins,
     pub echo: Echo,
+    /// What is made of offers of permessage-deflate; without it they are declined.
+    pub deflate: Option<DeflateSettings>,
 }
 
 /// Whether `/echo` is served: every message comes back as it is. For conformance suites.
@@ -51,6 +54,7 @@ impl Default for ListenerPolicy {
             ping_timeout_ns: 10_000_000_000,
             origins: Origins::SameHost,
             echo: Echo::Off,
+            deflate: None,
         }
     }
 }

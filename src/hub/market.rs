@@ -18,6 +18,7 @@ use crate::model::market::{
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
+use super::deflation::Deflation;
 use super::derived::{Derived, Touch};
 use super::history::HistoryLimits;
 use super::home::{Home, HomeCounters};
@@ -84,6 +85,11 @@ impl MarketHome {
         }
     }
 
+    /// Compresses so from now on.
+    pub fn set_deflation(&mut self, deflation: Deflation) {
+        self.home.set_deflation(deflation);
+    }
+
     /// Applies what a feed said.
     pub fn handle_feed(&mut self, feed: &FeedBuffer, now: Now) {
         for event in &feed.events {
@@ -134,6 +140,7 @@ impl MarketHome {
                     }
                     self.home.join(from, slot, *ticket, *resume, self.outbox.data());
                 }
+                Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
                 Record::Leave { topic } => self.home.leave(from, *topic, now),
                 Record::Join { key: TopicKey::Client(_), .. }
                 | Record::Listed { .. }
@@ -142,6 +149,7 @@ impl MarketHome {
                 | Record::StateChanged { .. }
                 | Record::Image { .. }
                 | Record::Frame { .. }
+                | Record::Deflated { .. }
                 | Record::Replayed { .. }
                 | Record::Joined { .. }
                 | Record::Gap { .. }

@@ -14,6 +14,7 @@ pub mod batch;
 mod cache;
 mod connection;
 pub mod counters;
+pub mod deflation;
 mod derived;
 mod echo;
 pub mod effect;
@@ -49,10 +50,12 @@ use crate::http::HeadLimits;
 use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
 use crate::model::time::Now;
+use crate::ws::deflate::Inflaters;
 use crate::ws::receiver::ReceiveLimits;
 
 pub use cache::Cache;
 pub use counters::HubCounters;
+pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::Urgency;
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
@@ -102,6 +105,7 @@ pub struct HubConfig {
     pub write_timeout_ns: u64,
     pub history: HistoryLimits,
     pub publishing: Publishing,
+    pub deflation: Deflation,
     /// One for each listener of the ring, in its order.
     pub listeners: Vec<ListenerPolicy>,
 }
@@ -127,6 +131,7 @@ impl Default for HubConfig {
             write_timeout_ns: 30_000_000_000,
             history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
             publishing: Publishing::Anyone,
+            deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
         }
     }
@@ -146,6 +151,8 @@ pub struct Occupancy {
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub home_topics: usize,
+    /// Inflaters that incomplete messages have.
+    pub inflaters: usize,
 }
 
 impl Occupancy {
@@ -163,6 +170,7 @@ impl Occupancy {
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.home_topics
+            + self.inflaters
     }
 }
 
@@ -228,6 +236,7 @@ pub struct Hub {
     overflowed: Vec<(ConnId, Closing)>,
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
+    inflaters: Inflaters,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -243,7 +252,8 @@ impl Hub {
     /// The hub of shard `me` of `shards`; the market's home is the one after the last shard.
     #[must_use]
     pub fn new(me: HomeId, shards: u8, config: HubConfig, now: Now) -> Hub {
-        let home = Home::new(me, config.history);
+        let mut home = Home::new(me, config.history);
+        home.set_deflation(config.deflation);
         Hub {
             me,
             shards,
@@ -264,6 +274,7 @@ impl Hub {
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
@@ -321,6 +332,7 @@ impl Hub {
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             home_topics: self.home.topic_count(),
+            inflaters: self.inflaters.lent(),
         }
     }
 
@@ -340,6 +352,12 @@ impl Hub {
     #[must_use]
     pub fn resumed_bytes(&self, conn: ConnId) -> usize {
         self.egress.allowed_bytes(conn)
+    }
+
+    /// Bytes that compressed messages made: work that the received bytes don't show.
+    #[must_use]
+    pub fn inflated_bytes_total(&self) -> u64 {
+        self.counters.inflated_bytes_total
     }
 
     /// The next thing to do.

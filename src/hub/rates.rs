@@ -12,7 +12,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct RateLimits {
     /// Whole messages and control frames.
     pub messages_per_s_max: u32,
-    /// Bytes after the upgrade, frame headers included.
+    /// Bytes after the upgrade, frame headers included; of compressed ones, what they make.
     pub bytes_per_s_max: u32,
 }
 
@@ -36,11 +36,11 @@ impl Rates {
     ///
     /// # Errors
     /// The rate that is exceeded by it.
-    pub(super) fn count(&mut self, messages: u64, bytes: usize, now_ns: u64) -> Result<(), Closing> {
+    pub(super) fn count(&mut self, messages: u64, bytes: u64, now_ns: u64) -> Result<(), Closing> {
         if !self.messages.admits(messages, now_ns) {
             return Err(Closing::MessageRate);
         }
-        if !self.bytes.admits(bytes as u64, now_ns) {
+        if !self.bytes.admits(bytes, now_ns) {
             return Err(Closing::ByteRate);
         }
         Ok(())
@@ -106,7 +106,7 @@ mod tests {
         let mut rates = Rates::of(limits(0, 1), 0).unwrap();
         assert_eq!(rates.count(u64::MAX, 1, 0), Ok(()));
         let mut rates = Rates::of(limits(u32::MAX, 0), 0).unwrap();
-        assert_eq!(rates.count(u64::from(u32::MAX), usize::MAX, 0), Ok(()));
+        assert_eq!(rates.count(u64::from(u32::MAX), u64::MAX, 0), Ok(()));
         assert_eq!(rates.count(1, 0, 0), Err(Closing::MessageRate));
     }
 

@@ -7,6 +7,7 @@ use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
+use super::deflation::Encoding;
 use super::listener::Arrival;
 use super::rates::Rates;
 
@@ -70,6 +71,8 @@ pub(super) struct Session {
     pub(super) rates: Option<Box<Rates>>,
     /// When the first bytes came of a message, or of a control frame, that is not whole.
     pub(super) message_begun_ns: Option<u64>,
+    /// Of what it is sent; compressed if permessage-deflate was agreed on.
+    pub(super) encoding: Encoding,
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
     pub(super) patterns: Vec<Pattern>,
@@ -109,6 +112,7 @@ impl Session {
             receiver,
             rates,
             message_begun_ns: None,
+            encoding: Encoding::PLAIN,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),
             patterns: Vec::new(),

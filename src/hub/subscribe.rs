@@ -14,6 +14,7 @@ use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
+use super::deflation::Encoding;
 use super::hasher::FixedHasher;
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
@@ -223,7 +224,7 @@ impl Hub {
         class: Option<DeliveryClass>,
         by_pattern: bool,
     ) -> Option<(u32, u32)> {
-        let home = self.home_of(&key);
+        let (home, kinds) = (self.home_of(&key), self.config.deflation.kinds);
         let topic = self.topics.find(&key).unwrap_or_else(|| self.topics.insert(key, home));
         let known = self.topics.find_subscription(conn, topic);
         let subscription = known.unwrap_or_else(|| {
@@ -233,7 +234,11 @@ impl Hub {
                 TopicKey::Market { channel: MarketChannel::Trades { .. }, .. } => DeliveryClass::Lossless,
                 TopicKey::Market { .. } | TopicKey::Client(_) => class.unwrap_or(kind.default_class()),
             };
-            self.topics.subscribe(conn, topic, class)
+            let encoding = match self.session(conn) {
+                Some(session) if kinds.contains(&key) => session.encoding,
+                Some(_) | None => Encoding::PLAIN,
+            };
+            self.topics.subscribe(conn, topic, class, encoding)
         });
         let entry = self.topics.subscription(subscription);
         if by_pattern {
@@ -247,7 +252,20 @@ impl Hub {
         if let Some(session) = self.session(conn) {
             session.subscriptions.push(subscription);
         }
+        self.tell_windows(topic);
         Some((subscription, topic))
+    }
+
+    /// Tells a topic's home which windows its events are to be compressed for, if that has changed.
+    pub(super) fn tell_windows(&mut self, topic: u32) {
+        let entry = self.topics.topic(topic);
+        let (home, windows) = (entry.home, entry.windows());
+        if let Some(topic) = entry.id
+            && windows != entry.told_windows
+        {
+            entry.told_windows = windows;
+            self.outbox.command(home).records.push(Record::Windows { topic, windows });
+        }
     }
 
     fn home_of(&self, key: &TopicKey) -> HomeId {
@@ -365,6 +383,7 @@ impl Hub {
             }
             if outcome != JoinOutcome::Refused {
                 self.topics.identify(join.topic, id);
+                self.tell_windows(join.topic);
             }
             if whole_topic && !gone_on {
                 self.restart_listeners(join.topic);
@@ -440,6 +459,7 @@ impl Hub {
     /// A topic starts over after a gap that could not be filled.
     fn restart_listeners(&mut self, topic: u32) {
         let kind = self.topics.topic(topic).kind;
+        self.topics.topic(topic).deflated_followers = 0;
         for follower in std::mem::take(&mut self.topics.topic(topic).followers) {
             let entry = self.topics.subscription(follower.subscription);
             entry.state = SubscriptionState::Joining;

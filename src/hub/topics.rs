@@ -12,7 +12,11 @@ use slab::Slab;
 use crate::model::channel::{DeliveryClass, Interval, MarketChannel, TopicKey};
 use crate::model::ids::{ConnId, Epoch, HomeId, Position, Seq, TopicId};
 
+use crate::ws::deflate::{Deflater, WindowBits};
+use crate::ws::frame::{Opcode, frame_payload};
+
 use super::batch::Ticket;
+use super::deflation::{Deflation, Encoding, Windows, all_windows};
 use super::hasher::FixedHasher;
 
 /// How a topic is told.
@@ -54,6 +58,7 @@ pub(super) struct Listener {
     pub(super) slot: u32,
     pub(super) subscription: u32,
     pub(super) class: DeliveryClass,
+    pub(super) encoding: Encoding,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +88,25 @@ pub(super) struct Topic {
     pub(super) joins: u32,
     /// Subscriptions in all.
     pub(super) subscriptions: u32,
+    /// Of those, how many want each encoding.
+    encodings: [u32; Encoding::COUNT],
+    /// Followers that want compressed frames.
+    pub(super) deflated_followers: u32,
+    /// What the home was told last of the windows that are wanted here.
+    pub(super) told_windows: Windows,
     /// The frame that says all there is to say as of `value_seq`.
-    pub(super) value: Vec<u8>,
+    value: Vec<u8>,
     pub(super) value_seq: Option<Seq>,
+    deflated_value: DeflatedValue,
+}
+
+/// A topic's value as those with one window read it.
+#[derive(Debug, Default)]
+struct DeflatedValue {
+    /// What it was compressed with; `None` where it is not that of the topic's value.
+    window: Option<WindowBits>,
+    /// Empty where it would not be shorter.
+    frame: Vec<u8>,
 }
 
 impl Topic {
@@ -95,6 +116,46 @@ impl Topic {
             TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
             TopicKey::Client(_) => true,
         }
+    }
+
+    /// Its value, to be changed.
+    pub(super) fn value_mut(&mut self) -> &mut Vec<u8> {
+        self.deflated_value.window = None;
+        &mut self.value
+    }
+
+    /// Its value as a subscriber reads it: compressed the first time that somebody with such a window is sent it.
+    pub(super) fn value_for(
+        &mut self,
+        encoding: Encoding,
+        deflater: &mut Deflater,
+        deflation: &Deflation,
+    ) -> &[u8] {
+        let payload = frame_payload(&self.value);
+        let Some(window) = encoding.window().filter(|_| deflation.serves(payload)) else {
+            return &self.value;
+        };
+        let with = window.for_payload(payload.len());
+        let deflated = &mut self.deflated_value;
+        if deflated.window != Some(with) {
+            deflated.window = Some(with);
+            deflated.frame.clear();
+            deflated
+                .frame
+                .extend_from_slice(deflater.frame(Opcode::Text, window, payload).unwrap_or_default());
+        }
+        if deflated.frame.is_empty() { &self.value } else { &deflated.frame }
+    }
+
+    /// The windows that its subscriptions want compressed frames for.
+    pub(super) fn windows(&self) -> Windows {
+        let mut windows = Windows::default();
+        for window in all_windows() {
+            if self.encodings[Encoding::deflated(window).index()] > 0 {
+                windows.insert(window);
+            }
+        }
+        windows
     }
 }
 
@@ -115,6 +176,7 @@ pub(super) struct Subscription {
     pub(super) conn: ConnId,
     pub(super) topic: u32,
     pub(super) class: DeliveryClass,
+    pub(super) encoding: Encoding,
     pub(super) state: SubscriptionState,
     /// The event that was the last to be queued before the subscription became stale.
     pub(super) told: Option<Position>,
@@ -166,8 +228,12 @@ impl Topics {
             stale: Vec::new(),
             joins: 0,
             subscriptions: 0,
+            encodings: [0; Encoding::COUNT],
+            deflated_followers: 0,
+            told_windows: Windows::default(),
             value: Vec::new(),
             value_seq: None,
+            deflated_value: DeflatedValue::default(),
         });
         let topic = narrow(topic);
         self.by_key.insert(key, topic);
@@ -185,7 +251,11 @@ impl Topics {
             places.resize(slot + 1, None);
         }
         places[slot] = Some(topic);
-        self.topics[topic as usize].id = Some(id);
+        let entry = &mut self.topics[topic as usize];
+        if entry.id != Some(id) {
+            entry.id = Some(id);
+            entry.told_windows = Windows::default();
+        }
     }
 
     /// Forgets a topic that nobody on this shard needs; returns its id if the home is to be told.
@@ -207,12 +277,21 @@ impl Topics {
         &mut self.subscriptions[subscription as usize]
     }
 
-    pub(super) fn subscribe(&mut self, conn: ConnId, topic: u32, class: DeliveryClass) -> u32 {
-        self.topics[topic as usize].subscriptions += 1;
+    pub(super) fn subscribe(
+        &mut self,
+        conn: ConnId,
+        topic: u32,
+        class: DeliveryClass,
+        encoding: Encoding,
+    ) -> u32 {
+        let entry = &mut self.topics[topic as usize];
+        entry.subscriptions += 1;
+        entry.encodings[encoding.index()] += 1;
         let subscription = narrow(self.subscriptions.insert(Subscription {
             conn,
             topic,
             class,
+            encoding,
             state: SubscriptionState::Joining,
             told: None,
             listed: false,
@@ -234,6 +313,8 @@ impl Topics {
     /// Gives the subscription each frame from now on.
     pub(super) fn follow(&mut self, subscription: u32) {
         let place = self.attach(subscription, |topic| &mut topic.followers);
+        let Subscription { topic, encoding, .. } = self.subscriptions[subscription as usize];
+        self.topics[topic as usize].deflated_followers += u32::from(encoding != Encoding::PLAIN);
         self.subscriptions[subscription as usize].state = SubscriptionState::Following { place };
     }
 
@@ -245,9 +326,9 @@ impl Topics {
 
     fn attach(&mut self, subscription: u32, list: impl FnOnce(&mut Topic) -> &mut Vec<Listener>) -> u32 {
         self.detach(subscription);
-        let Subscription { conn, topic, class, .. } = self.subscriptions[subscription as usize];
+        let Subscription { conn, topic, class, encoding, .. } = self.subscriptions[subscription as usize];
         let listeners = list(&mut self.topics[topic as usize]);
-        listeners.push(Listener { slot: conn.slot, subscription, class });
+        listeners.push(Listener { slot: conn.slot, subscription, class, encoding });
         narrow(listeners.len() - 1)
     }
 
@@ -257,7 +338,9 @@ impl Topics {
         let entry = self.subscriptions.remove(subscription as usize);
         assert!(!entry.listed, "a listed subscription is unlisted first");
         self.by_pair.remove(&(entry.conn.slot, entry.topic));
-        self.topics[entry.topic as usize].subscriptions -= 1;
+        let topic = &mut self.topics[entry.topic as usize];
+        topic.subscriptions -= 1;
+        topic.encodings[entry.encoding.index()] -= 1;
     }
 
     fn detach(&mut self, subscription: u32) {
@@ -266,7 +349,10 @@ impl Topics {
         let (listeners, place) = match entry.state {
             SubscriptionState::Joining => return,
             SubscriptionState::Stale { place } => (&mut topic.stale, place),
-            SubscriptionState::Following { place } => (&mut topic.followers, place),
+            SubscriptionState::Following { place } => {
+                topic.deflated_followers -= u32::from(entry.encoding != Encoding::PLAIN);
+                (&mut topic.followers, place)
+            }
         };
         listeners.swap_remove(place as usize);
         let Some(moved) = listeners.get(place as usize) else { return };

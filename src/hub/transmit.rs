@@ -88,13 +88,14 @@ impl Hub {
         let mut written = 0;
         while let Some(subscription) = self.egress.lanes(slot).values_head {
             let entry = self.topics.subscription(subscription);
-            let topic = entry.topic;
+            let (topic, encoding) = (entry.topic, entry.encoding);
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
                 self.egress.unlist_first(&mut self.topics.subscriptions, slot);
                 continue;
             }
-            let value = &self.topics.topics[topic as usize].value;
+            let topic = &mut self.topics.topics[topic as usize];
+            let value = topic.value_for(encoding, &mut self.home.deflater, &self.config.deflation);
             let out_is = if written == 0 { out_is } else { OutIs::Begun };
             let count = self.egress.transmit_value(slot, value, &mut out[written..], out_is);
             if count == 0 {

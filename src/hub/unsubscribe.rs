@@ -118,6 +118,8 @@ impl Hub {
             if let Some(topic) = self.topics.remove(topic) {
                 self.outbox.command(home).records.push(Record::Leave { topic });
             }
+        } else {
+            self.tell_windows(topic);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::market::MarketHome;
-use crate::hub::{Hub, HubConfig, ListenerPolicy, Publishing};
+use crate::hub::{Deflation, Hub, HubConfig, ListenerPolicy, Publishing};
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
@@ -72,6 +72,7 @@ impl Options {
             write_timeout_ns: 30 * SECOND_NS,
             history: self.history,
             publishing: Publishing::Anyone,
+            deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
             ..HubConfig::default()
         }

@@ -7,7 +7,7 @@ use super::CloseCode;
 /// A breach of RFC 6455 or of our limits. The connection is failed with [`Fault::close_code`] (RFC 6455 §7.1.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// A reserved bit is set, and no extension was negotiated (§5.2).
+    /// A reserved bit is set that no agreed extension uses in this frame (§5.2; RFC 7692 §6).
     ReservedBits,
     /// An opcode of 3 to 7 or 11 to 15 (§5.2).
     ReservedOpcode,
@@ -39,11 +39,15 @@ pub enum Fault {
     CloseCodeIllegal,
     /// A close reason that is not UTF-8 (§5.5.1, §8.1).
     CloseReasonNotUtf8,
+    /// A compressed message that is no DEFLATE data, or ends inside a block (RFC 7692 §7.2.2).
+    DeflateInvalid,
+    /// More compressed messages are incomplete than this thread holds inflaters for.
+    InflatersExhausted,
 }
 
 impl Fault {
     /// Every fault, in the order a frame's bytes reveal them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::ReservedBits,
         Self::ReservedOpcode,
         Self::ControlFragmented,
@@ -60,6 +64,8 @@ impl Fault {
         Self::CloseTruncated,
         Self::CloseCodeIllegal,
         Self::CloseReasonNotUtf8,
+        Self::DeflateInvalid,
+        Self::InflatersExhausted,
     ];
 
     /// Its name in counters and logs.
@@ -81,6 +87,8 @@ impl Fault {
             Self::CloseTruncated => "close_truncated",
             Self::CloseCodeIllegal => "close_code_illegal",
             Self::CloseReasonNotUtf8 => "close_reason_not_utf8",
+            Self::DeflateInvalid => "deflate_invalid",
+            Self::InflatersExhausted => "inflaters_exhausted",
         }
     }
 
@@ -93,6 +101,9 @@ impl Fault {
             Self::LengthNotMinimal | Self::LengthOverflow => CloseCode::PROTOCOL_ERROR,
             Self::CloseTruncated | Self::CloseCodeIllegal => CloseCode::PROTOCOL_ERROR,
             Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            // The framing is right; what the message holds is not what its type says.
+            Self::DeflateInvalid => CloseCode::INVALID_PAYLOAD,
+            Self::InflatersExhausted => CloseCode::TRY_AGAIN_LATER,
             Self::FrameTooBig | Self::MessageTooBig => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
         }
@@ -101,7 +112,7 @@ impl Fault {
     /// The close reason to answer with.
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::ReservedBits => "reserved bits set, but no extension was negotiated",
+            Self::ReservedBits => "reserved bits set that no negotiated extension uses here",
             Self::ReservedOpcode => "reserved opcode",
             Self::ControlFragmented => "fragmented control frame",
             Self::ControlTooLong => "control frame longer than 125 bytes",
@@ -117,6 +128,8 @@ impl Fault {
             Self::CloseTruncated => "close payload of one byte",
             Self::CloseCodeIllegal => "close code that may not be sent",
             Self::CloseReasonNotUtf8 => "close reason is not UTF-8",
+            Self::DeflateInvalid => "compressed message is no whole DEFLATE data",
+            Self::InflatersExhausted => "too many compressed messages are incomplete",
         }
     }
 }

@@ -16,7 +16,11 @@ pub const CONTROL_BYTES_MAX: usize = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
+/// RSV1: the message is compressed (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 const OPCODE_BITS: u8 = 0x0f;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 const MASK: u8 = 0x80;
 const LENGTH_BITS: u8 = 0x7f;
 /// The 7-bit length that announces a 16-bit one.
@@ -46,6 +50,8 @@ pub enum Opcode {
 pub enum Place {
     /// No message is open.
     BetweenMessages,
+    /// No message is open, and permessage-deflate is agreed on: the next one may be compressed.
+    BeforeCompressible,
     /// A fragmented message is open.
     WithinMessage,
 }
@@ -55,6 +61,8 @@ pub enum Place {
 pub struct FrameHeader {
     /// The last frame of its message.
     pub fin: bool,
+    /// The first frame of a compressed message (RFC 7692 §6).
+    pub compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The key its payload is masked with.
@@ -129,7 +137,8 @@ pub fn decode_header(bytes: &[u8], place: Place) -> Result<Option<(FrameHeader, 
         _ => (u64::from(short_length), &bytes[2..]),
     };
     let Some((&mask, payload)) = after_length.split_first_chunk() else { return Ok(None) };
-    let header = FrameHeader { fin: first & FIN != 0, opcode, mask, payload_bytes };
+    let (fin, compressed) = (first & FIN != 0, first & COMPRESSED != 0);
+    let header = FrameHeader { fin, compressed, opcode, mask, payload_bytes };
     Ok(Some((header, bytes.len() - payload.len())))
 }
 
@@ -157,6 +166,19 @@ pub fn encode_header(opcode: Opcode, payload_bytes: usize, out: &mut [u8; SERVER
     }
 }
 
+/// [`encode_header`] for the only frame of a compressed message (RFC 7692 §6), which is no control frame.
+#[inline]
+pub fn encode_compressed_header(
+    opcode: Opcode,
+    payload_bytes: usize,
+    out: &mut [u8; SERVER_HEADER_BYTES_MAX],
+) -> usize {
+    assert!(!opcode.is_control(), "control frames are never compressed");
+    let header_bytes = encode_header(opcode, payload_bytes, out);
+    out[0] |= COMPRESSED;
+    header_bytes
+}
+
 /// The length in bytes, with its header, of the server's frame for a payload of this length.
 #[inline]
 pub const fn server_frame_len(payload_bytes: usize) -> usize {
@@ -182,19 +204,39 @@ pub fn frame_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// The payload of the server's frame that `bytes` is.
+#[inline]
+pub fn frame_payload(bytes: &[u8]) -> &[u8] {
+    let header_bytes = match bytes[1] {
+        LENGTH_16 => 4,
+        LENGTH_64 => 10,
+        _ => 2,
+    };
+    &bytes[header_bytes..]
+}
+
 /// FIN, the reserved bits, and whether the opcode is legal here.
 fn check_first_byte(first: u8, place: Place) -> Result<Opcode, Fault> {
-    if first & RESERVED_BITS != 0 {
+    if first & RESERVED_BITS & !COMPRESSED != 0 {
+        return Err(Fault::ReservedBits);
+    }
+    let may_be_compressed = match place {
+        Place::BeforeCompressible => matches!(first & OPCODE_BITS, TEXT | BINARY),
+        Place::BetweenMessages | Place::WithinMessage => false,
+    };
+    if first & COMPRESSED != 0 && !may_be_compressed {
         return Err(Fault::ReservedBits);
     }
     let opcode = Opcode::decode(first)?;
     match (opcode, place) {
         (Opcode::Close | Opcode::Ping | Opcode::Pong, _) if first & FIN == 0 => Err(Fault::ControlFragmented),
-        (Opcode::Continuation, Place::BetweenMessages) => Err(Fault::ContinuationWithoutStart),
+        (Opcode::Continuation, Place::BetweenMessages | Place::BeforeCompressible) => {
+            Err(Fault::ContinuationWithoutStart)
+        }
         (Opcode::Text | Opcode::Binary, Place::WithinMessage) => Err(Fault::DataWithinMessage),
         (Opcode::Close | Opcode::Ping | Opcode::Pong, _)
         | (Opcode::Continuation, Place::WithinMessage)
-        | (Opcode::Text | Opcode::Binary, Place::BetweenMessages) => Ok(opcode),
+        | (Opcode::Text | Opcode::Binary, Place::BetweenMessages | Place::BeforeCompressible) => Ok(opcode),
     }
 }
 
@@ -228,6 +270,7 @@ mod tests {
                 assert_eq!(&out[..header_bytes], expected, "{opcode:?} {length}");
                 assert_eq!(server_frame_len(length), header_bytes + length);
                 assert_eq!(frame_len(&out[..header_bytes]), header_bytes + length);
+                assert_eq!(frame_payload(&out[..header_bytes]), b"");
             }
         }
     }
@@ -242,7 +285,8 @@ mod tests {
                 let oracle = Oracle { opcode: opcode.into(), mask: Some(mask), ..Oracle::default() };
                 let mut bytes = Vec::new();
                 oracle.format(length as u64, &mut bytes).unwrap();
-                let expected = FrameHeader { fin: true, opcode, mask, payload_bytes: length as u64 };
+                let expected =
+                    FrameHeader { fin: true, compressed: false, opcode, mask, payload_bytes: length as u64 };
                 assert_eq!(decode_header(&bytes, place), Ok(Some((expected, bytes.len()))));
                 for cut in 0..bytes.len() {
                     assert_eq!(

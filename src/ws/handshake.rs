@@ -5,6 +5,7 @@
 
 use tungstenite::handshake::derive_accept_key;
 
+use super::deflate::{self, Agreement, DeflateSettings, ExtensionsMalformed};
 use crate::http::{Rejection, Request};
 
 /// The one version there is (RFC 6455 §4.1).
@@ -53,9 +54,10 @@ impl<'b> Upgrade<'_, 'b> {
         offered.filter_map(|member| std::str::from_utf8(member).ok()).filter(|member| is_token(member))
     }
 
-    /// The extension offers, each with its parameters, unparsed (RFC 6455 §9.1).
-    pub fn extensions(&self) -> impl Iterator<Item = &'b [u8]> + '_ {
-        self.request.list("Sec-WebSocket-Extensions")
+    /// The agreement on permessage-deflate, if the client offers it and there are `settings` for it.
+    pub fn deflate(&self, settings: Option<&DeflateSettings>) -> Result<Option<Agreement>, Rejection> {
+        deflate::negotiate(self.request.values("Sec-WebSocket-Extensions"), settings)
+            .map_err(|ExtensionsMalformed| Rejection::ExtensionsMalformed)
     }
 
     /// The page a browser connects for (RFC 6455 §10.2); other clients send none.
@@ -64,8 +66,14 @@ impl<'b> Upgrade<'_, 'b> {
     }
 }
 
-/// Appends the answer that turns the connection into a WebSocket. `subprotocol` is one of those offered, or none.
-pub fn write_switching_protocols(out: &mut Vec<u8>, accept_key: &str, subprotocol: Option<&str>) {
+/// Appends the answer that turns the connection into a WebSocket. `subprotocol` is one of those offered, or none;
+/// `deflate` is what [`Upgrade::deflate`] gave.
+pub fn write_switching_protocols(
+    out: &mut Vec<u8>,
+    accept_key: &str,
+    subprotocol: Option<&str>,
+    deflate: Option<&Agreement>,
+) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
     );
@@ -75,6 +83,10 @@ pub fn write_switching_protocols(out: &mut Vec<u8>, accept_key: &str, subprotoco
         assert!(is_token(subprotocol), "a subprotocol is a token");
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(subprotocol.as_bytes());
+    }
+    if let Some(agreement) = deflate {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+        agreement.write(out);
     }
     out.extend_from_slice(b"\r\n\r\n");
 }
@@ -98,6 +110,7 @@ fn is_token(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::http;
+    use crate::ws::deflate::{ClientContextTakeover, WindowBits};
 
     /// The client's handshake of RFC 6455 §1.2.
     const EXAMPLE: &str = "GET /chat HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n\
@@ -121,10 +134,10 @@ mod tests {
         let request = http::parse(EXAMPLE.as_bytes()).unwrap().unwrap();
         let upgrade = upgrade(&request).unwrap();
         assert_eq!(upgrade.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
-        assert_eq!(upgrade.extensions().count(), 0);
+        assert_eq!(upgrade.deflate(None), Ok(None));
         assert_eq!(upgrade.origin(), Some(&b"http://example.com"[..]));
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, &upgrade.accept_key, Some("chat"));
+        write_switching_protocols(&mut out, &upgrade.accept_key, Some("chat"), None);
         let expected = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -133,7 +146,7 @@ mod tests {
     #[test]
     fn names_no_subprotocol_where_none_is_chosen() {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, None);
         assert!(out.ends_with(b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
     }
 
@@ -208,11 +221,28 @@ mod tests {
     }
 
     #[test]
-    fn leaves_extension_offers_readable() {
-        let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x";
+    fn agrees_on_permessage_deflate_over_several_fields_and_says_so() {
+        let settings = DeflateSettings {
+            client_window_bits_max: WindowBits::MAX,
+            client_context_takeover: ClientContextTakeover::Refused,
+        };
+        let offer = "Sec-WebSocket-Extensions: x; y=\"z\"\r\nSec-WebSocket-Extensions: permessage-deflate";
         let head = EXAMPLE.replace("Origin: http://example.com", offer);
         let request = http::parse(head.as_bytes()).unwrap().unwrap();
-        let offers: Vec<_> = upgrade(&request).unwrap().extensions().collect();
-        assert_eq!(offers, [&b"permessage-deflate; client_max_window_bits"[..], b"x"]);
+        let agreement = upgrade(&request).unwrap().deflate(Some(&settings)).unwrap();
+        let mut out = Vec::new();
+        write_switching_protocols(&mut out, "key", None, agreement.as_ref());
+        assert!(String::from_utf8(out).unwrap().ends_with(
+            "\r\nSec-WebSocket-Accept: key\r\nSec-WebSocket-Extensions: permessage-deflate; \
+             server_no_context_takeover; client_no_context_takeover\r\n\r\n"
+        ));
+    }
+
+    #[test]
+    fn rejects_extensions_that_break_the_grammar_whether_or_not_they_are_on() {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; =";
+        let head = EXAMPLE.replace("Origin: http://example.com", offer);
+        let request = http::parse(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(upgrade(&request).unwrap().deflate(None), Err(Rejection::ExtensionsMalformed));
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
 mod control;
+mod deflate;
 mod hostile;
 mod mesh;
 mod sending;
@@ -31,6 +32,7 @@ fn config() -> HubConfig {
         write_timeout_ns: 30 * UNIT as u64,
         history: HISTORY,
         publishing: Publishing::Anyone,
+        deflation: Deflation::default(),
         listeners: vec![ListenerPolicy::default()],
         ..HubConfig::default()
     }
@@ -46,9 +48,15 @@ struct World {
 
 impl World {
     fn new(shards: u8) -> World {
+        World::with(shards, &config())
+    }
+
+    fn with(shards: u8, config: &HubConfig) -> World {
         let now = Now { mono_ns: 1_000, unix_ns: 1_700_000_000_000_000_000 };
-        let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config(), now)).collect();
-        World { hubs, market: MarketHome::new(HomeId(shards), shards, HISTORY, now), now, generations: 0 }
+        let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config.clone(), now)).collect();
+        let mut market = MarketHome::new(HomeId(shards), shards, HISTORY, now);
+        market.set_deflation(config.deflation);
+        World { hubs, market, now, generations: 0 }
     }
 
     /// How often the first shard closed a connection so.
@@ -57,15 +65,22 @@ impl World {
     }
 
     fn connect(&mut self, shard: usize, slot: u32) -> ConnId {
+        self.connect_to(shard, slot, "/ws", "").0
+    }
+
+    /// A connection to a path with some header lines more; the answer's head too.
+    fn connect_to(&mut self, shard: usize, slot: u32, path: &str, headers: &str) -> (ConnId, String) {
         self.generations += 1;
         let conn = ConnId { slot, generation: self.generations };
         self.hubs[shard].handle_open(conn, Arrival::FIRST, self.now);
-        let request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        self.hubs[shard].handle_bytes(conn, &mut request.to_vec(), self.now);
-        let answer = self.take(shard, conn);
-        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
-        conn
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{headers}\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.hubs[shard].handle_bytes(conn, &mut request.into_bytes(), self.now);
+        let answer = String::from_utf8(self.take(shard, conn)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        (conn, answer)
     }
 
     /// Sends a text and carries what it causes.

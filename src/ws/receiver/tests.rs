@@ -11,7 +11,7 @@ const LIMITS: ReceiveLimits =
     ReceiveLimits { frame_bytes_max: 300, message_bytes_max: 500, fragments_max: 4 };
 
 /// An event that borrows nothing, for comparing: one arrived whole and one assembled are the same event.
-fn owned(event: Event<'_>) -> Event<'static> {
+pub(super) fn owned(event: Event<'_>) -> Event<'static> {
     match event {
         Event::Text(text) => Event::Text(Cow::Owned(text.into_owned())),
         Event::Binary(bytes) => Event::Binary(Cow::Owned(bytes.into_owned())),
@@ -53,14 +53,14 @@ fn receive<'r>(
     (events, None, receiver)
 }
 
-fn from_hex(hex: &str) -> Vec<u8> {
+pub(super) fn from_hex(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     assert!(digits.len().is_multiple_of(2), "{hex}");
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }
 
-fn show(events: &[Event<'_>], fault: Option<Fault>) -> String {
+pub(super) fn show(events: &[Event<'_>], fault: Option<Fault>) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut shown: Vec<String> = Vec::new();
     for event in events {
@@ -92,7 +92,7 @@ fn check_bytes(bytes: &[u8], expected: &str) {
 }
 
 /// A masked frame as tungstenite writes it. `first` is the first byte.
-fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let header = OracleHeader {
         is_final: first & 0x80 != 0,
         rsv1: first & 0x40 != 0,
@@ -318,6 +318,8 @@ fn stream_with(fault: Fault) -> Vec<u8> {
         Fault::CloseTruncated => &[(0x88, b"1")],
         Fault::CloseCodeIllegal => &[(0x88, b"\0\0")],
         Fault::CloseReasonNotUtf8 => &[(0x88, b"\x03\xe8\xff")],
+        Fault::DeflateInvalid => &[(0xc1, b"\x07")],
+        Fault::InflatersExhausted => &[(0x41, b"")],
     };
     frames.iter().flat_map(|(first, payload)| client_frame(*first, payload)).collect()
 }
@@ -325,7 +327,23 @@ fn stream_with(fault: Fault) -> Vec<u8> {
 #[test]
 fn every_fault_can_be_produced() {
     for fault in Fault::ALL {
-        assert_eq!(receive(LIMITS, [&stream_with(fault)[..]]).1, Some(fault));
+        let mut receiver = Receiver::new(LIMITS);
+        if matches!(fault, Fault::DeflateInvalid | Fault::InflatersExhausted) {
+            receiver.agree_on_deflate(&Agreement {
+                server_window_bits: None,
+                client_window_bits: None,
+                client_context_takeover: ClientContextTakeover::Refused,
+            });
+        }
+        let (mut stream, mut inflaters) = (stream_with(fault), Inflaters::new(0));
+        let mut at = 0;
+        let found = loop {
+            match receiver.step_inflating(&mut stream[at..], &mut inflaters) {
+                Ok((taken, _)) => at += taken,
+                Err(found) => break found,
+            }
+        };
+        assert_eq!(found, fault);
     }
 }
 
@@ -378,14 +396,14 @@ fn written(event: &Event<'_>, frames: usize, mask: [u8; 4]) -> Vec<u8> {
 }
 
 /// Cuts `bytes` at the places the indices choose.
-fn cut_at<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
+pub(super) fn cut_at<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
     places.sort_unstable();
     places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-fn any_cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+pub(super) fn any_cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     proptest::collection::vec(any::<prop::sample::Index>(), 0..12)
 }
 
