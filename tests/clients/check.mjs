@@ -11,6 +11,8 @@ const URL = process.argv[2];
 const DEADLINE_MS = 20_000;
 const INSTRUMENT = 'ETH-PERPETUAL';
 const RUN = `js${process.pid}`;
+// Whether clients offer permessage-deflate, which the server then agrees to.
+const DEFLATE = process.env.CLIENT_ENCODING === 'deflate';
 
 function withDeadline(promise, what) {
   let timer;
@@ -43,7 +45,7 @@ class Inbox {
 class Client {
   static async open() {
     const client = new Client();
-    client.socket = new WebSocket(URL, { perMessageDeflate: false });
+    client.socket = new WebSocket(URL, { perMessageDeflate: DEFLATE && { threshold: 0 } });
     client.socket.on('message', (bytes, isBinary) => client.receive(bytes.toString('utf8'), isBinary));
     client.closed = new Promise((resolve) => client.socket.on('close', resolve));
     client.socket.on('close', (code) => client.notes.push(new Error(`closed with ${code}`)));
@@ -52,6 +54,7 @@ class Client {
       client.socket.on('error', reject);
     });
     await withDeadline(opened, 'upgrade');
+    assert.equal(client.socket.extensions, DEFLATE ? 'permessage-deflate' : '');
     return client;
   }
 

@@ -244,6 +244,26 @@ async def resumes_after_a_cut_without_loss_or_repetition(url):
     await reader.close()
 
 
+async def what_is_compressed_is_what_is_not(url):
+    channels = ["ticker.*.raw", "trades.*.raw", f"book.{INSTRUMENT}.raw", f"topic.{RUN}both"]
+    clients = [await Client.open(url), await Client.open(url, compressed=False)]
+    for client in clients:
+        await client.call("public/subscribe", {"channels": channels, "class": "lossless"})
+    await clients[0].publish(f"{RUN}both", '["text", "' + "compressible " * 500 + '"]')
+    told, begun = [{}, {}], [set(), set()]
+    while sum(key in told[1] for key in told[0]) < 300 or not any("topic" in key[0] for key in told[0]):
+        for client, texts, channels_begun in zip(clients, told, begun):
+            note = await client.note()
+            # What a ticker or a book starts with is told to each when it comes, and says when.
+            if note.channel in channels_begun or note.channel.startswith(("trades.", "topic.")):
+                texts[note.channel, note.epoch, note.seq] = note.text
+            channels_begun.add(note.channel)
+    for key in told[0].keys() & told[1].keys():
+        assert told[0][key] == told[1][key], key
+    for client in clients:
+        await client.close()
+
+
 async def only_a_conflated_subscription_sees_gaps(url):
     topic, count, filler = f"{RUN}slow", 400, "x" * 32_000
     channel = f"topic.{topic}"
@@ -286,6 +306,7 @@ CHECKS = [
     the_checksum_is_that_of_the_top_ten,
     every_subscriber_gets_every_message_in_one_order,
     resumes_after_a_cut_without_loss_or_repetition,
+    what_is_compressed_is_what_is_not,
     only_a_conflated_subscription_sees_gaps,
 ]
 

@@ -8,6 +8,7 @@ import collections
 import decimal
 import itertools
 import json
+import os
 import socket
 import urllib.parse
 import zlib
@@ -16,6 +17,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 DEADLINE_S = 20
+# Whether clients offer permessage-deflate, which the server then agrees to.
+DEFLATE = os.environ.get("CLIENT_ENCODING") == "deflate"
 DECODER = json.JSONDecoder()
 
 
@@ -59,9 +62,10 @@ class Client:
     """A connection whose replies go to their callers and whose notifications queue in `notes`."""
 
     @classmethod
-    async def open(cls, url, receive_buffer_bytes=None):
+    async def open(cls, url, receive_buffer_bytes=None, compressed=True):
         self = cls()
-        options = {"max_size": None, "compression": None, "ping_interval": None, "open_timeout": DEADLINE_S}
+        compression = "deflate" if DEFLATE and compressed else None
+        options = {"max_size": None, "compression": compression, "ping_interval": None, "open_timeout": DEADLINE_S}
         if receive_buffer_bytes is not None:
             address = urllib.parse.urlsplit(url)
             options["sock"] = socket.socket()
@@ -71,6 +75,8 @@ class Client:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(options["sock"], (address.hostname, address.port))
         self.ws = await connect(url, **options)
+        agreed = self.ws.response.headers.get("Sec-WebSocket-Extensions", "")
+        assert agreed.startswith("permessage-deflate") == (compression is not None), agreed
         self.notes = asyncio.Queue()
         self.strays = asyncio.Queue()  # batches, and errors that name no request
         self.reads = asyncio.Event()

@@ -14,6 +14,7 @@
 mod bytes;
 mod client;
 mod cut;
+mod deflate;
 mod echo;
 mod errors;
 mod frames;
