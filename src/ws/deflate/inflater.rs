@@ -66,9 +66,15 @@ impl Inflaters {
         if self.lent < self.incomplete_max { Ok(self.lend(history)) } else { Err(Fault::InflatersExhausted) }
     }
 
+    /// Takes an inflater back; one that is in the middle of a stream is not used again, so that nothing of what broke it
+    /// is left.
     pub(in crate::ws) fn give_back(&mut self, inflater: Inflater) {
         self.lent -= 1;
-        if self.idle.len() < IDLE_MAX {
+        let is_fresh = match inflater.at {
+            Place::Start | Place::StreamEnd => true,
+            Place::Stream => false,
+        };
+        if is_fresh && self.idle.len() < IDLE_MAX {
             self.idle.push(inflater.decompress);
         }
     }
@@ -156,7 +162,10 @@ impl Inflater {
             Place::Stream => {
                 let mut nothing = [0];
                 match self.step(&END, &mut nothing) {
-                    (6, 0, Ok(Status::StreamEnd)) => Ok(()),
+                    (6, 0, Ok(Status::StreamEnd)) => {
+                        self.at = Place::StreamEnd;
+                        Ok(())
+                    }
                     _ => Err(Fault::DeflateInvalid),
                 }
             }

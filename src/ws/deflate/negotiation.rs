@@ -337,7 +337,6 @@ mod tests {
         let settings = DeflateSettings {
             client_window_bits_max: WindowBits::new(11).unwrap(),
             client_context_takeover: ClientContextTakeover::Allowed,
-            ..SETTINGS
         };
         check_with(&settings, "permessage-deflate; client_max_window_bits", "; client_max_window_bits=11");
         check_with(&settings, "permessage-deflate; client_max_window_bits=9", "; client_max_window_bits=9");

@@ -300,6 +300,22 @@ fn only_so_many_messages_may_be_incomplete() {
 }
 
 #[test]
+fn an_inflater_that_a_fault_left_in_the_middle_is_not_used_again() {
+    let mut inflaters = Inflaters::new(1);
+    let whole = from_hex("f248cdc9c90700");
+    for broken in ["f248cd", "07", "000500faff48", "4a4c1c05230e0000"] {
+        let mut broken = client_frame(TEXT, &from_hex(broken));
+        assert!(agreed(LIMITS, REFUSED).step_inflating(&mut broken, &mut inflaters).is_err());
+        for _ in 0..2 {
+            let mut frame = client_frame(TEXT, &whole);
+            let (_, event) = agreed(LIMITS, REFUSED).step_inflating(&mut frame, &mut inflaters).unwrap();
+            assert_eq!(event, Some(Event::Text("Hello".into())));
+        }
+    }
+    assert_eq!(inflaters.lent(), 0);
+}
+
+#[test]
 fn a_history_holds_no_more_than_its_window() {
     let mut receiver = Receiver::new(ROOMY);
     let window = WindowBits::new(9).unwrap();
