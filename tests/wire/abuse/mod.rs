@@ -4,6 +4,7 @@
 mod opening;
 mod reading;
 mod sending;
+mod table;
 mod vanishing;
 
 use std::net::Ipv4Addr;
