@@ -23,9 +23,9 @@ struct Variants<'b> {
 
 impl<'b> Variants<'b> {
     fn iter(self) -> impl Iterator<Item = (Windows, &'b [u8])> {
-        self.records.iter().map_while(move |record| match record {
-            Record::Deflated { windows, frame } => Some((*windows, self.batch.slice(*frame))),
-            _ => None,
+        self.records.iter().map_while(move |record| {
+            let Record::Deflated { windows, frame } = record else { return None };
+            Some((*windows, self.batch.slice(*frame)))
         })
     }
 }
