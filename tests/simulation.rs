@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 22] = [
+const REACHED: [&str; 23] = [
     "aborted",
     "batch reply",
     "book change",
@@ -22,6 +22,7 @@ const REACHED: [&str; 22] = [
     "heartbeat",
     "heartbeat_lost",
     "idle_timeout",
+    "message_timeout",
     "not recovered",
     "ping_timeout",
     "reads_paused_total",

@@ -324,6 +324,29 @@ mod tests {
         }
     }
 
+    /// Rows of the tables in which an incident is named, by their cells.
+    fn rows_about(label: &str) -> Vec<Vec<&'static str>> {
+        let named = format!("`{label}`");
+        let lines = include_str!("../../docs/limits.md").lines();
+        let rows =
+            lines.filter(|line| line.starts_with('|')).map(|line| line.split('|').map(str::trim).collect());
+        rows.filter(|cells: &Vec<&str>| cells.contains(&named.as_str())).collect()
+    }
+
+    #[test]
+    fn each_incident_has_its_row_in_the_documentation_with_what_is_told() {
+        for incident in Incident::all() {
+            let rows = rows_about(incident.label());
+            assert_eq!(rows.len(), 1, "docs/limits.md: {}", incident.label());
+            let told = incident.code().map(|code| code.to_string());
+            let is_told = |cell: &&str| match &told {
+                Some(code) => *cell == code || *cell == format!("error {code}"),
+                None => cell.starts_with("nothing"),
+            };
+            assert!(rows[0].iter().any(is_told), "docs/limits.md: {}, {told:?}", incident.label());
+        }
+    }
+
     #[test]
     fn counts_show_what_has_happened() {
         let mut counts = IncidentCounts::default();

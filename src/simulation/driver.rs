@@ -245,6 +245,7 @@ impl World {
                     Some(1008) if reason.contains("slow consumer") => "closed as slow",
                     Some(1008) if reason.contains("lost inside") => "closed for a gap",
                     Some(1008) if reason == "no pong" || reason == "heartbeat lost" => "closed as dead",
+                    Some(1008) if reason.contains("not finished") => "closed as too slow to send",
                     other => panic!("client {client} was closed by {other:?} {reason}"),
                 });
                 if !self.clients[client].closing {

@@ -66,7 +66,7 @@ fn leave_somehow(world: &mut World, client: usize, link: usize, out: &mut Vec<u8
             let count = world.random.between(1, 40);
             out.extend((0..count).map(|_| world.random.bits().to_be_bytes()[0] | 0x70));
         }
-        12 if world.random.chance(50) => return world.vanish(client),
+        12 if world.random.chance(50) => world.vanish(client),
         12 => world.clients[client].deaf = true,
         14..20 => push_text(out, "{\"jsonrpc\":\"2.0\",\"id\":", &mut world.random),
         13 => ask_without_reading(world, client, link, out),

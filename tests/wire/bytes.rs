@@ -1,11 +1,13 @@
 //! Raw bytes over a socket: what a well-behaved client library can't be made to send.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::libc::linger;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
+
+use serde::de::IgnoredAny;
 
 use crate::DEADLINE;
 
@@ -46,6 +48,16 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     set_deadlines(&stream);
     stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// A connection from another address of loopback, as if from another machine.
+pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let fd = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddrV4::new(source, 0))).unwrap();
+    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(address)).unwrap();
+    let stream = TcpStream::from(fd);
+    set_deadlines(&stream);
     stream
 }
 
@@ -128,8 +140,24 @@ pub(crate) fn header(head: u8, len: usize, mask_bit: u8) -> Vec<u8> {
     }
 }
 
-/// Reads one frame of the server.
+/// Reads one frame of the server on an endpoint that speaks JSON.
 pub(crate) fn read_frame(stream: &mut TcpStream) -> Frame {
+    let frame = read_any_frame(stream);
+    if frame.head == FIN | TEXT {
+        check_json(&frame.payload);
+    }
+    frame
+}
+
+/// Every text that the server sends on such an endpoint is JSON to a parser that shares no code with it.
+pub(crate) fn check_json(text: &[u8]) {
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(text) {
+        panic!("{error} in {}", String::from_utf8_lossy(text));
+    }
+}
+
+/// Reads one frame of the server, whatever it says.
+pub(crate) fn read_any_frame(stream: &mut TcpStream) -> Frame {
     let mut start = [0; 2];
     stream.read_exact(&mut start).unwrap();
     let len = match start[1] {

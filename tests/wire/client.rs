@@ -114,7 +114,10 @@ impl Client {
     pub(crate) fn text(&mut self) -> String {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return text.to_string(),
+                Ok(Message::Text(text)) => {
+                    bytes::check_json(text.as_bytes());
+                    return text.to_string();
+                }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(other) => panic!("unexpected {other:?}"),
                 Err(error) => panic!("no message: {error}"),
@@ -126,7 +129,10 @@ impl Client {
     pub(crate) fn read_to_end(&mut self, mut take: impl FnMut(&str)) -> End {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => take(&text),
+                Ok(Message::Text(text)) => {
+                    bytes::check_json(text.as_bytes());
+                    take(&text);
+                }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
                     // The answer to the close frame is written by reading on.

@@ -25,14 +25,16 @@ fn check_reply(stream: &mut TcpStream) {
 
 #[test]
 fn each_fault_closes_with_its_code() {
-    let server = Server::start("[limits]\nmessage_bytes_max = 2048\nframe_bytes_max = 1024\n", "0");
+    let server =
+        Server::start("[limits]\nmessage_bytes_max = 2048\nframe_bytes_max = 1024\nfragments_max = 8\n", "0");
     let text = |payload: &[u8]| bytes::frame(FIN | TEXT, payload);
     let fragments = [
         bytes::frame(TEXT, &[b' '; 1000]),
         bytes::frame(CONTINUATION, &[b' '; 1000]),
         bytes::frame(CONTINUATION, &[b' '; 1000]),
     ];
-    let cases: [(&str, Vec<u8>, u16, &str); 14] = [
+    let overflow = [&[FIN | TEXT, 0x80 | 127, 0x80][..], &[0; 11]].concat();
+    let cases: [(&str, Vec<u8>, u16, &str); 18] = [
         ("no mask", bytes::unmasked_frame(FIN | TEXT, TEST.as_bytes()), 1002, "not_masked"),
         ("a reserved bit", bytes::frame(FIN | 0x40 | TEXT, b"{}"), 1002, "reserved_bits"),
         ("a reserved operation", bytes::frame(FIN | 3, b"{}"), 1002, "reserved_opcode"),
@@ -56,6 +58,25 @@ fn each_fault_closes_with_its_code() {
         ("a character cut off", text(b"\"\xc3"), 1007, "text_not_utf8"),
         ("a long frame", bytes::frame(FIN | TEXT, &[b' '; 1025]), 1009, "frame_too_big"),
         ("a long message", fragments.concat(), 1009, "message_too_big"),
+        (
+            "a length in too many bytes",
+            vec![FIN | TEXT, 0x80 | 126, 0, 2, 0, 0, 0, 0],
+            1002,
+            "length_not_minimal",
+        ),
+        ("a length without end", overflow, 1002, "length_overflow"),
+        (
+            "a reason that is no UTF-8",
+            bytes::frame(FIN | CLOSE, b"\x03\xe8\xff"),
+            1007,
+            "close_reason_not_utf8",
+        ),
+        (
+            "many fragments",
+            [bytes::frame(TEXT, b""), bytes::frame(CONTINUATION, b"").repeat(8)].concat(),
+            1008,
+            "too_many_fragments",
+        ),
         ("binary", bytes::frame(FIN | BINARY, b"\x01"), 1003, "binary_message"),
     ];
     for (what, sent, code, _) in &cases {

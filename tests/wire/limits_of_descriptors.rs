@@ -1,4 +1,5 @@
-//! More clients than the server may hold: those beyond wait in the backlog and are served as others leave.
+//! More clients than the server can hold: those beyond its table of descriptors wait in the backlog and are served as
+//! others leave.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,12 +8,22 @@ use std::process::Command;
 use crate::bytes::{self, FIN, TEST, TEXT};
 use crate::server::{self, Server};
 
-const HELD: usize = 8;
-const CLIENTS: usize = 20;
+/// A limit on descriptors that leaves room for the server's own, and so many clients in the ring's table, whose
+/// descriptors are not the process's.
+const HELD: usize = 40;
+const CLIENTS: usize = 60;
+
+/// Serves with few descriptors.
+fn start() -> Server {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {HELD}; exec \"$0\" serve --listen 127.0.0.1:0 --cores 0");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_tickring")]);
+    Server::launch(command)
+}
 
 #[test]
 fn clients_beyond_the_limit_are_served_as_others_leave() {
-    let server = Server::start("[shards]\nconnections_max = 8\n", "0");
+    let server = start();
     let mut clients: Vec<Option<TcpStream>> = (0..CLIENTS).map(|_| Some(ask(&server))).collect();
     clients[..HELD].iter_mut().flatten().for_each(check_served);
     for next in HELD..CLIENTS {
@@ -39,12 +50,8 @@ fn clients_beyond_the_limit_are_served_as_others_leave() {
 /// the ring's table goes, which the same limit bounds.
 #[test]
 fn few_descriptors_are_told_and_lived_with() {
-    let binary = env!("CARGO_BIN_EXE_tickring");
-    let mut command = Command::new("sh");
-    let script = "ulimit -n 40; exec \"$0\" serve --listen 127.0.0.1:0 --cores 0";
-    command.args(["-c", script, binary]);
-    let mut server = Server::launch(command);
-    let clients: Vec<TcpStream> = (0..60).map(|_| ask(&server)).collect();
+    let mut server = start();
+    let clients: Vec<TcpStream> = (0..CLIENTS).map(|_| ask(&server)).collect();
     let warning = server.wait_for_log("limit on descriptors");
     assert!(warning.contains("ulimit -Hn"), "{warning}");
     // Each leaves when it was served, which makes room for one that waits.

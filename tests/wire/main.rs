@@ -11,6 +11,7 @@
     reason = "a test fails by panicking and prints what it saw"
 )]
 
+mod abuse;
 mod bytes;
 mod client;
 mod cut;

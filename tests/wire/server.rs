@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -78,6 +78,26 @@ impl Server {
         }
     }
 
+    /// Whether a line of the log that contains `part` comes within this time, or has come.
+    pub(crate) fn has_logged(&mut self, part: &str, within: Duration) -> bool {
+        if self.log.iter().any(|line| line.contains(part)) {
+            return true;
+        }
+        match self.lines.recv_timeout(within) {
+            Ok(line) => {
+                let found = line.contains(part);
+                self.log.push(line);
+                found
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => panic!("it has ended: {:#?}", self.log),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// Resident memory in KiB, now and at its highest.
     pub(crate) fn resident_kib(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap();
@@ -119,6 +139,13 @@ impl Ended {
         let name = format!("\"{label}\": ");
         let reports = self.log.iter().filter(|line| line.contains("ShardReport"));
         reports.filter(|report| report.contains(&name)).map(|report| number_after(report, &name)).sum()
+    }
+
+    /// Lines of the log that tell of this incident.
+    pub(crate) fn lines_about(&self, label: &str) -> Vec<&str> {
+        let part = format!(": {label}");
+        let lines = self.log.iter().filter(|line| line.contains("client ") && line.contains(&part));
+        lines.map(String::as_str).collect()
     }
 
     pub(crate) fn each_shard(&self, counter: &str) -> Vec<u64> {
@@ -197,8 +224,8 @@ fn drain(lines: &Receiver<String>) -> Vec<String> {
     loop {
         match lines.recv_timeout(DEADLINE) {
             Ok(line) => log.push(line),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return log,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("does not end: {log:#?}"),
+            Err(RecvTimeoutError::Disconnected) => return log,
+            Err(RecvTimeoutError::Timeout) => panic!("does not end: {log:#?}"),
         }
     }
 }

@@ -22,7 +22,9 @@ fn each_refusal_has_its_status_and_advice() {
     let many: Vec<String> = (0..200).map(|number| format!("X-{number}: 1")).collect();
     let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
     many.push(version);
-    let cases: [(&str, &str, Vec<u8>); 15] = [
+    let key = "Sec-WebSocket-Key: no-base64-of-16-bytes";
+    let target = format!("GET /ws?{} HTTP/1.1", "x".repeat(20_000));
+    let cases: [(&str, &str, Vec<u8>); 20] = [
         ("400", "not_http", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n".to_vec()),
         ("400", "header_malformed", b"GET /ws HTTP/1.1\r\nHost localhost\r\n\r\n".to_vec()),
         (
@@ -32,6 +34,15 @@ fn each_refusal_has_its_status_and_advice() {
         ),
         ("400", "host_not_single", bytes::request("GET /ws HTTP/1.1", &[version, "Host: twice"])),
         ("400", "body_in_upgrade", bytes::request("GET /ws HTTP/1.1", &[version, "Content-Length: 5"])),
+        ("400", "target_malformed", bytes::request("CONNECT example.com:443 HTTP/1.1", &[version])),
+        ("400", "key_malformed", format!("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{version}\r\n{key}\r\n\r\n").into_bytes()),
+        ("414", "target_too_long", bytes::request(&target, &[version])),
+        ("505", "http_version", bytes::request("GET /ws HTTP/1.0", &[version])),
+        (
+            "400",
+            "extensions_malformed",
+            bytes::request("GET /ws HTTP/1.1", &[version, "Sec-WebSocket-Extensions: a;;b"]),
+        ),
         ("404", "not_found", bytes::request("GET /elsewhere HTTP/1.1", &[version])),
         ("405", "method_not_allowed", bytes::request("POST /ws HTTP/1.1", &[version])),
         ("426", "upgrade_required", b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),

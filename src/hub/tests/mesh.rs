@@ -87,3 +87,25 @@ fn a_resume_that_crosses_a_gap_repeats_nothing() {
         assert_eq!(seqs, expected);
     }
 }
+
+#[test]
+fn a_gap_that_the_history_does_not_fill_ends_who_may_lose_nothing() {
+    let mut world = World::new(1);
+    world.feed(list("BTC-PERPETUAL"));
+    let [lossless, latest] = [0, 1].map(|slot| world.connect(0, slot));
+    let channel = r#"{"channels":["book.BTC-PERPETUAL.raw"],"class":"lossless"}"#;
+    let method = r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":"#;
+    world.send(0, lossless, &format!("{method}{channel}}}"));
+    world.send(0, latest, &subscribe("book.BTC-PERPETUAL.raw"));
+    world.texts(0, lossless);
+    world.texts(0, latest);
+    world.market.handle_lag(HomeId(0));
+    for number in 0..2 * HISTORY.frames_max as i64 {
+        world.feed(level(Side::Bid, 100 + number % 50, 1 + number % 7));
+    }
+    world.market.handle_room(HomeId(0));
+    world.carry();
+    assert_eq!(world.texts(0, lossless).last().unwrap()["close"], 1008);
+    assert_eq!(world.count(Closing::Lost), 1);
+    assert_eq!(world.texts(0, latest)[0]["params"]["data"]["type"], "snapshot");
+}

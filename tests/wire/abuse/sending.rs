@@ -1,0 +1,166 @@
+//! After the upgrade, from the client: too much, too fast, too slowly.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use super::{BAD, Good, check_told};
+use crate::bytes::{self, CLOSE, CONTINUATION, FIN, PING, PONG, TEST, TEXT};
+use crate::client::Client;
+use crate::server::Server;
+
+fn open(server: &Server) -> TcpStream {
+    let mut stream = bytes::connect_from(BAD, server.address);
+    stream.write_all(&bytes::upgrade_request()).unwrap();
+    let head = bytes::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream
+}
+
+/// Reads up to the close frame, and gives the number of frames before it and its code.
+fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
+    let mut before = 0;
+    loop {
+        let frame = bytes::read_frame(stream);
+        if frame.head == FIN | CLOSE {
+            assert_eq!(bytes::read_to_end(stream), b"", "nothing follows a close frame");
+            return (before, frame.close_code());
+        }
+        before += 1;
+    }
+}
+
+#[test]
+fn messages_beyond_the_rate_close_with_1008_and_those_within_are_answered() {
+    let server = Server::start("[limits]\nmessages_per_s_max = 50\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = open(&server);
+    stream.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes()).repeat(2000)).unwrap();
+    let (replies, code) = read_to_close(&mut stream);
+    assert_eq!(code, Some(1008));
+    assert!((50..2000).contains(&replies), "{replies} replies");
+    good.check_served();
+    check_told(server, good, &[("message_rate", 1008, 1)]);
+}
+
+#[test]
+fn a_flood_of_pings_is_a_flood_of_messages() {
+    let server = Server::start("[limits]\nmessages_per_s_max = 50\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = open(&server);
+    stream.write_all(&bytes::frame(FIN | PING, b"flood").repeat(5000)).unwrap();
+    let (_, code) = read_to_close(&mut stream);
+    assert_eq!(code, Some(1008));
+    good.check_served();
+    check_told(server, good, &[("message_rate", 1008, 1)]);
+}
+
+#[test]
+fn bytes_beyond_the_rate_close_with_1008() {
+    let server = Server::start("[limits]\nbytes_per_s_max = 20000\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = open(&server);
+    let request = bytes::frame(FIN | TEXT, TEST.as_bytes());
+    stream.write_all(&request.repeat(10_000)).unwrap();
+    let (replies, code) = read_to_close(&mut stream);
+    assert_eq!(code, Some(1008));
+    assert!((20_000 / request.len()..10_000).contains(&replies), "{replies} replies");
+    good.check_served();
+    check_told(server, good, &[("byte_rate", 1008, 1)]);
+}
+
+#[test]
+fn a_message_too_big_in_any_way_closes_with_its_code() {
+    let toml = "[limits]\nmessage_bytes_max = 2048\nframe_bytes_max = 1024\nfragments_max = 8\n";
+    let server = Server::start(toml, "0");
+    let mut good = Good::beside(&server);
+    let fragment = |head: u8| bytes::frame(head, &[b' '; 1000]);
+    let cases = [
+        ("frame_too_big", 1009, bytes::frame(FIN | TEXT, &[b' '; 1025])),
+        ("message_too_big", 1009, [fragment(TEXT), fragment(CONTINUATION).repeat(2)].concat()),
+        (
+            "too_many_fragments",
+            1008,
+            [bytes::frame(TEXT, b""), bytes::frame(CONTINUATION, b"").repeat(8)].concat(),
+        ),
+    ];
+    for (label, code, sent) in &cases {
+        let mut stream = open(&server);
+        stream.write_all(sent).unwrap();
+        assert_eq!(read_to_close(&mut stream), (0, u16::try_from(*code).ok()), "{label}");
+        good.check_served();
+    }
+    let told: Vec<(&str, i32, u64)> = cases.iter().map(|(label, code, _)| (*label, *code, 1)).collect();
+    check_told(server, good, &told);
+}
+
+#[test]
+fn a_message_that_is_never_finished_closes_with_1008_though_pings_go_on() {
+    let server = Server::start("[limits]\nmessage_timeout_ms = 300\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = open(&server);
+    stream.write_all(&bytes::frame(TEXT, b"[")).unwrap();
+    // One ping for each pong, so that the connection is never silent.
+    let code = loop {
+        stream.write_all(&bytes::frame(FIN | PING, b"alive")).unwrap();
+        good.check_served();
+        let frame = bytes::read_frame(&mut stream);
+        if frame.head != FIN | PONG {
+            break frame.close_code();
+        }
+    };
+    assert_eq!(code, Some(1008));
+    // Nor does half a frame get more time.
+    let mut stream = open(&server);
+    stream.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes())[..9]).unwrap();
+    assert_eq!(read_to_close(&mut stream), (0, Some(1008)));
+    check_told(server, good, &[("message_timeout", 1008, 2)]);
+}
+
+#[test]
+fn subscriptions_beyond_the_limit_draw_an_error_and_the_connection_stays() {
+    let server = Server::start("[limits]\nsubscriptions_max = 3\n", "0");
+    let good = Good::beside(&server);
+    let mut client = Client::over(bytes::connect_from(BAD, server.address));
+    for channel in ["topic.a", "topic.b", "topic.c"] {
+        client.subscribe(channel);
+    }
+    for channel in ["topic.d", "ticker.*.raw"] {
+        let reply = client.request("public/subscribe", &json!({"channels": [channel]}));
+        assert_eq!(reply["error"]["code"], -32602, "{reply}");
+    }
+    client.publish("a", &json!(1));
+    assert_eq!(client.note()["channel"], "topic.a");
+    client.close();
+    check_told(server, good, &[("subscriptions_full", -32602, 2)]);
+}
+
+#[test]
+fn requests_beyond_those_that_may_wait_draw_an_error_and_the_connection_stays() {
+    let server = Server::start("[limits]\nrequests_pending_max = 1\n", "0,1");
+    let good = Good::beside(&server);
+    let mut stream = open(&server);
+    // Of so many topics some have their home on the other thread.
+    let publish = |number: usize| {
+        let params = json!({"topic": format!("t{number}"), "data": number});
+        let request = json!({"jsonrpc": "2.0", "id": number, "method": "topic/publish", "params": params});
+        bytes::frame(FIN | TEXT, request.to_string().as_bytes())
+    };
+    let sent: Vec<Vec<u8>> = (0..64).map(publish).collect();
+    stream.write_all(&sent.concat()).unwrap();
+    let mut declined = 0;
+    for _ in 0..64 {
+        let reply: Value = serde_json::from_slice(&bytes::read_frame(&mut stream).payload).unwrap();
+        if let Some(error) = reply.get("error") {
+            assert_eq!(error["code"], 10040, "{reply}");
+            declined += 1;
+        }
+    }
+    println!("{declined} of 64 requests were declined");
+    assert!(declined > 0);
+    stream.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes())).unwrap();
+    assert_eq!(bytes::read_frame(&mut stream).head, FIN | TEXT);
+    drop(stream);
+    check_told(server, good, &[("requests_pending", 10040, declined)]);
+}
