@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -21,6 +22,8 @@ use crate::failure::{Doing, Failure, Result};
 const START_DEADLINE_NS: u64 = 10 * SECOND_NS;
 /// The longest wait for a server to end after SIGTERM; then it is killed.
 const STOP_DEADLINE_NS: u64 = 8 * SECOND_NS;
+/// Looks at a ring, a millisecond apart, before it counts as one that is not shown.
+const RING_LOOKS_MAX: usize = 1_000;
 /// What a shard's last line in the log holds.
 const REPORT: &str = "ShardReport {";
 /// Lines of a log that are kept beside the reports.
@@ -188,9 +191,13 @@ impl Server {
         for file in fs::read_dir(format!("{process}/fdinfo")).doing("read the server's descriptors")? {
             let file = file.doing("read the server's descriptors")?;
             descriptors += 1;
-            // It may be closed between the listing and the reading.
-            let shown = fs::read_to_string(file.path()).unwrap_or_default();
-            ring_sockets += shown.lines().filter(|line| line.contains(": socket:[")).count() as u64;
+            let name = file.file_name();
+            // It may be closed between the listing and the look.
+            let target =
+                fs::read_link(format!("{process}/fd/{}", name.to_string_lossy())).unwrap_or_default();
+            if target.as_os_str() == "anon_inode:[io_uring]" {
+                ring_sockets += ring_sockets_of(&file.path())?;
+            }
         }
         Ok(Footprint { resident_bytes, resident_peak_bytes, descriptors, ring_sockets })
     }
@@ -283,6 +290,19 @@ impl CpuClock {
         }
         used
     }
+}
+
+/// Sockets in a ring's own table, as its fdinfo lists them: `0: socket:[123]`.
+fn ring_sockets_of(fdinfo: &Path) -> Result<u64> {
+    for _ in 0..RING_LOOKS_MAX {
+        let shown = fs::read_to_string(fdinfo).doing("read a ring's fdinfo")?;
+        // The kernel shows nothing of a ring that is just being entered.
+        if shown.contains("UserFiles:") {
+            return Ok(shown.lines().filter(|line| line.contains(": socket:[")).count() as u64);
+        }
+        sleep_ns(MILLISECOND_NS);
+    }
+    Err(Failure::Unmet("the kernel does not show what the server's rings hold".to_owned()))
 }
 
 /// The address in a line that holds `ws://IP:PORT…`.
