@@ -443,3 +443,29 @@ fn watch_trusts_the_certificate_that_it_is_told_to() {
     assert!(code == 64 && told.contains("is not over TLS"), "{code} {told}");
     server.stop().assert_clean();
 }
+
+#[test]
+fn an_idle_connection_costs_a_few_kilobytes() {
+    const FEW: u64 = 500;
+    const MANY: u64 = 1500;
+    const BYTES_MAX: u64 = 8 * 1024;
+    let pair = Pair::new();
+    for version in [&TLS12, &TLS13] {
+        let server = pair.server("0", "");
+        let config = pair.client(&[version]);
+        let mut sockets = Vec::new();
+        let resident = [FEW, MANY].map(|count| {
+            sockets.resize_with(count as usize, || {
+                let mut socket = open(server.address, &config, "/ws");
+                assert!(ask(&mut socket, TEST).contains("\"version\""));
+                socket
+            });
+            server.resident_kib().0
+        });
+        let bytes = (resident[1] - resident[0]) * 1024 / (MANY - FEW);
+        println!("{version:?}: {bytes} bytes for each idle connection");
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+        sockets.clear();
+        server.stop().assert_clean();
+    }
+}
