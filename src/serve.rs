@@ -59,7 +59,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let ring = ring_config(config);
     check_host(&ring)?;
     let server = Server::start(config, &cores, &available, ring, feed, tls)?;
-    announce(config, &cores, &server.urls());
+    announce(config, &cores, &server);
     let ended = server.wait(&signals);
     server.stop(ended)
 }
@@ -451,16 +451,19 @@ fn open_replay(replay: &config::Replay) -> Result<Feed, Failure> {
 }
 
 /// What is served and one line to try. On stdout, since scripts read the address there.
-fn announce(config: &Config, cores: &[usize], urls: &[String]) {
+fn announce(config: &Config, cores: &[usize], server: &Server) {
     let feed = match config.feed.kind {
         FeedKind::Paper => format!("paper market of {} instruments", config.feed.paper.instruments),
         FeedKind::Replay => format!("replay of {}", config.feed.replay.file.display()),
     };
     let mut out = std::io::stdout().lock();
-    let (version, url) = (env!("CARGO_PKG_VERSION"), urls.join(" and "));
+    let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
+    let url = urls.join(" and ");
     let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}\n");
     if out.is_terminal() {
-        lines.push_str(&format!("try: tickring watch --url {} 'ticker.*.raw'\n", urls[0]));
+        let tls = server.tls[0].as_ref().filter(|tls| !tls.has_files());
+        let pin = tls.map_or_else(String::new, |tls| format!(" --pin {}", tls.fingerprint()));
+        lines.push_str(&format!("try: tickring watch --url {}{pin} 'ticker.*.raw'\n", urls[0]));
     }
     // A closed stdout is no reason not to serve.
     let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());

@@ -13,7 +13,8 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, bind
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::frame;
-use crate::ring::{Event, Outbox, Ring, Slot, Wait};
+use crate::ring::{self, Event, Ring, Slot, Wait};
+use crate::secure::{self, Codec, Line, Target};
 use crate::swarm::source_address;
 use crate::wire;
 
@@ -25,11 +26,19 @@ const NETWORK: u8 = 20;
 const UPGRADE_BYTES_MAX: usize = 8 * 1024;
 
 /// Connects and upgrades, blocking, each step within its deadline.
-pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream =
-        TcpStream::connect_timeout(&address, Duration::from_nanos(STEP_DEADLINE_NS)).doing("connect")?;
+pub(crate) fn connect(target: impl Into<Target>) -> Result<Line> {
+    let target = target.into();
+    let stream = TcpStream::connect_timeout(&target.address, Duration::from_nanos(STEP_DEADLINE_NS))
+        .doing("connect")?;
+    upgrade_line(stream, target)
+}
+
+fn upgrade_line(stream: TcpStream, target: Target) -> Result<Line> {
     stream.set_nodelay(true).doing("TCP_NODELAY")?;
-    upgrade(stream, address)
+    stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
+    let mut line = Line::over(stream, target.security)?;
+    ask_for_upgrade(&mut line, target.address)?;
+    Ok(line)
 }
 
 /// Connects, blocking, from `source`.
@@ -48,6 +57,11 @@ pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<TcpS
 /// Upgrades a connected socket to WebSocket.
 pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
+    ask_for_upgrade(&mut stream, address)?;
+    Ok(stream)
+}
+
+fn ask_for_upgrade(stream: &mut (impl Read + Write), address: SocketAddr) -> Result<()> {
     let request = wire::upgrade_request(&address.to_string(), "");
     stream.write_all(request.as_bytes()).doing("send the upgrade")?;
     let mut answer = Vec::new();
@@ -69,37 +83,36 @@ pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpS
         let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
         return Err(Failure::Protocol(format!("the upgrade was refused: {line}")));
     }
-    Ok(stream)
+    Ok(())
 }
 
 /// One connection of its own, for probes and for ping-pong.
 pub(crate) struct Single {
-    stream: TcpStream,
+    line: Line,
     received: Vec<u8>,
     consumed_bytes: usize,
 }
 
 impl Single {
-    pub(crate) fn connect(address: SocketAddr) -> Result<Single> {
-        Single::over(connect(address)?)
+    pub(crate) fn connect(target: impl Into<Target>) -> Result<Single> {
+        Single::over(connect(target)?)
     }
 
     /// Connection `number` of many: from a source address of its own, as clients are elsewhere.
-    pub(crate) fn connect_as(number: usize, address: SocketAddr) -> Result<Single> {
+    pub(crate) fn connect_as(number: usize, target: Target) -> Result<Single> {
         let number = u32::try_from(number).expect("invariant: a run has far fewer clients");
-        let stream = connect_from(source_address(NETWORK, number), address)?;
-        stream.set_nodelay(true).doing("TCP_NODELAY")?;
-        Single::over(upgrade(stream, address)?)
+        let stream = connect_from(source_address(NETWORK, number), target.address)?;
+        Single::over(upgrade_line(stream, target)?)
     }
 
-    fn over(stream: TcpStream) -> Result<Single> {
-        stream.set_nonblocking(true).doing("O_NONBLOCK")?;
-        Ok(Single { stream, received: Vec::new(), consumed_bytes: 0 })
+    fn over(line: Line) -> Result<Single> {
+        line.stream.set_nonblocking(true).doing("O_NONBLOCK")?;
+        Ok(Single { line, received: Vec::new(), consumed_bytes: 0 })
     }
 
     /// Sends an encoded frame; a server that does not take it within the deadline fails the run.
     pub(crate) fn send(&mut self, frame: &[u8]) -> Result<()> {
-        let sent = self.stream.write(frame).doing("send")?;
+        let sent = self.line.write(frame).doing("send")?;
         if sent < frame.len() {
             return Err(Failure::Protocol("the server does not read".to_owned()));
         }
@@ -122,7 +135,7 @@ impl Single {
                 return Ok(&self.received[header.header_bytes..self.consumed_bytes]);
             }
             let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk) {
+            match self.line.read(&mut chunk) {
                 Ok(0) => return Err(Failure::Protocol("the server closed the connection".to_owned())),
                 Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -147,12 +160,12 @@ impl Single {
         Ok(String::from_utf8_lossy(reply).into_owned())
     }
 
-    /// The socket, once nothing received is left over.
-    pub(crate) fn into_stream(self) -> Result<TcpStream> {
+    /// The connection, once nothing received is left over.
+    pub(crate) fn into_line(self) -> Result<Line> {
         if self.consumed_bytes < self.received.len() {
             return Err(Failure::Protocol("bytes followed a reply that nothing should follow".to_owned()));
         }
-        Ok(self.stream)
+        Ok(self.line)
     }
 }
 
@@ -164,9 +177,29 @@ fn check_message(header: &frame::Header) -> Result<()> {
     Err(Failure::Protocol(format!("an unexpected frame: {header:?}")))
 }
 
+/// Takes the messages to send, plain or over TLS.
+pub(crate) struct Outbox<'a> {
+    ring: ring::Outbox<'a>,
+    codecs: &'a mut [Codec],
+    records: &'a mut Vec<u8>,
+}
+
+impl Outbox<'_> {
+    pub(crate) fn send(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        let Some(codec) = &mut self.codecs[slot] else { return self.ring.send(slot, bytes) };
+        self.records.clear();
+        secure::protect(codec, bytes, self.records)?;
+        self.ring.send(slot, self.records)
+    }
+}
+
 /// Many connections on one ring.
 pub(crate) struct Clients {
     ring: Ring,
+    codecs: Vec<Codec>,
+    /// What one message is put into, and what was taken out of what came.
+    records: Vec<u8>,
+    plain: Vec<u8>,
     /// Per slot, the start of a frame whose rest has not arrived.
     unfinished: Vec<Vec<u8>>,
     idle_ns: u64,
@@ -175,17 +208,26 @@ pub(crate) struct Clients {
 
 impl Clients {
     pub(crate) fn new() -> Result<Clients> {
-        Ok(Clients { ring: Ring::new()?, unfinished: Vec::new(), idle_ns: 0, turned_ns: clock::mono_ns() })
+        Ok(Clients {
+            ring: Ring::new()?,
+            codecs: Vec::new(),
+            records: Vec::new(),
+            plain: Vec::new(),
+            unfinished: Vec::new(),
+            idle_ns: 0,
+            turned_ns: clock::mono_ns(),
+        })
     }
 
     /// Takes over an upgraded connection.
-    pub(crate) fn add(&mut self, stream: TcpStream) -> Slot {
+    pub(crate) fn add(&mut self, line: Line) -> Slot {
         self.unfinished.push(Vec::new());
-        self.ring.add(stream)
+        self.codecs.push(line.codec);
+        self.ring.add(line.stream)
     }
 
     pub(crate) fn outbox(&mut self) -> Outbox<'_> {
-        self.ring.outbox()
+        Outbox { ring: self.ring.outbox(), codecs: &mut self.codecs, records: &mut self.records }
     }
 
     /// How long the load thread has turned without finding anything: its spare capacity.
@@ -199,9 +241,20 @@ impl Clients {
         mut handle: impl FnMut(&mut Outbox<'_>, Slot, &[u8]) -> Result<()>,
     ) -> Result<u64> {
         let now_ns = clock::mono_ns();
-        let unfinished = &mut self.unfinished;
-        let count = self.ring.turn(Wait::Spin, |outbox, event| match event {
-            Event::Received(slot, bytes) => take(outbox, slot, &mut unfinished[slot], bytes, &mut handle),
+        let Clients { ring, codecs, records, plain, unfinished, .. } = self;
+        let count = ring.turn(Wait::Spin, |outbox, event| match event {
+            Event::Received(slot, bytes) => {
+                let bytes = match &mut codecs[slot] {
+                    None => bytes,
+                    Some(codec) => {
+                        plain.clear();
+                        secure::open(codec, bytes, plain)?;
+                        plain.as_slice()
+                    }
+                };
+                let mut outbox = Outbox { ring: outbox.reborrow(), codecs, records };
+                take(&mut outbox, slot, &mut unfinished[slot], bytes, &mut handle)
+            }
             Event::Closed(slot) => Err(Failure::Protocol(format!("the server closed connection {slot}"))),
             Event::Accepted(_) => unreachable!("a client does not listen"),
         })?;

@@ -14,6 +14,7 @@ mod report;
 mod ring;
 mod scenarios;
 mod schedule;
+mod secure;
 mod server;
 mod swarm;
 mod wire;
@@ -66,6 +67,9 @@ struct RigArguments {
     /// How late the generator may be at its 99th percentile, in microseconds, before an open-loop run is refused
     #[arg(long, global = true, default_value_t = 1_000)]
     lag_us_max: u64,
+    /// For `request` and `fanout`: what TLS costs. The server plain and over TLS, in turns, in place of limit and server
+    #[arg(long, global = true, requires = "server")]
+    tls: bool,
     /// Also write the results to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -309,5 +313,6 @@ fn rig(arguments: RigArguments) -> Result<Rig> {
         warmup_ns: arguments.warmup_ms * MILLISECOND_NS,
         measured_ns: arguments.measure_ms * MILLISECOND_NS,
         generator_lag_ns_max: arguments.lag_us_max * 1_000,
+        tls: arguments.tls,
     })
 }

@@ -76,6 +76,11 @@ pub(crate) struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
+    /// The same, for a while.
+    pub(crate) fn reborrow(&mut self) -> Outbox<'_> {
+        Outbox { lines: self.lines, dirty: self.dirty }
+    }
+
     /// Stages `bytes` behind what already waits. A closed socket takes nothing and says nothing.
     pub(crate) fn send(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
         let line = &mut self.lines[slot];

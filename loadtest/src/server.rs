@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
+use crate::secure::{Security, Target};
 
 /// The longest wait for a server's address line.
 const START_DEADLINE_NS: u64 = 10 * SECOND_NS;
@@ -44,6 +45,7 @@ pub(crate) struct Launch {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    security: Security,
     /// From spawn to the line with the address.
     pub(crate) started_in_ns: u64,
     log: Option<JoinHandle<Log>>,
@@ -135,21 +137,26 @@ impl Server {
         // Reads to the end, so that a talkative server never blocks on a full pipe; ends with the server.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
-                if let Some(address) = address_of(&line) {
+                if let Some(target) = target_of(&line) {
                     // Nobody listens for a second address; the first one is all that counts.
-                    let _ = lines.send(address);
+                    let _ = lines.send(target);
                 }
             }
         });
-        let mut server = Server { child, address: ([0, 0, 0, 0], 0).into(), started_in_ns: 0, log };
+        let nowhere = ([0, 0, 0, 0], 0).into();
+        let mut server = Server { child, address: nowhere, security: Security::Plain, started_in_ns: 0, log };
         match addresses.recv_timeout(Duration::from_nanos(START_DEADLINE_NS)) {
-            Ok(address) => server.address = address,
+            Ok(target) => Target { address: server.address, security: server.security } = target,
             Err(_) => {
                 return Err(Failure::Deadline(format!("an address line (ws://…) from {}", launch.program)));
             }
         }
         server.started_in_ns = clock::mono_ns() - spawned_ns;
         Ok(server)
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address, security: self.security }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -305,10 +312,12 @@ fn ring_sockets_of(fdinfo: &Path) -> Result<u64> {
     Err(Failure::Unmet("the kernel does not show what the server's rings hold".to_owned()))
 }
 
-/// The address in a line that holds `ws://IP:PORT…`.
-fn address_of(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("ws://")?;
-    rest.split(|byte: char| byte == '/' || byte.is_whitespace()).next()?.parse().ok()
+/// The address in a line that holds `ws://IP:PORT…` or `wss://IP:PORT…`.
+fn target_of(line: &str) -> Option<Target> {
+    let plain = line.split_once("ws://").map(|(_, rest)| (rest, Security::Plain));
+    let (rest, security) = plain.or_else(|| Some((line.split_once("wss://")?.1, Security::Tls)))?;
+    let address = rest.split(|byte: char| byte == '/' || byte.is_whitespace()).next()?.parse().ok()?;
+    Some(Target { address, security })
 }
 
 fn parse_schedstat(stat: &str) -> Option<ThreadClock> {
@@ -367,10 +376,12 @@ mod tests {
 
     #[test]
     fn finds_the_address_wherever_the_line_has_it() {
-        let address = Some("127.0.0.1:40001".parse().unwrap());
-        assert_eq!(address_of("ws://127.0.0.1:40001/ws"), address);
-        assert_eq!(address_of("serving paper on ws://127.0.0.1:40001/ws (2 shards)"), address);
-        assert_eq!(address_of("listening on 127.0.0.1:40001"), None);
+        let plain = Target { address: "127.0.0.1:40001".parse().unwrap(), security: Security::Plain };
+        assert_eq!(target_of("ws://127.0.0.1:40001/ws"), Some(plain));
+        assert_eq!(target_of("serving paper on ws://127.0.0.1:40001/ws (2 shards)"), Some(plain));
+        let secure = Target { security: Security::Tls, ..plain };
+        assert_eq!(target_of("serves wss://127.0.0.1:40001/ws on"), Some(secure));
+        assert_eq!(target_of("listening on 127.0.0.1:40001"), None);
     }
 
     #[test]

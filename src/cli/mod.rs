@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{BusyPoll, Config, Overrides, Speed};
 use crate::exit::{Exit, Failure};
 use crate::serve;
+use crate::tls::Fingerprint;
 
 mod watch;
 
@@ -19,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   tickring                                     serve the paper market on ws://127.0.0.1:9001/ws
   tickring watch 'ticker.*.raw'                see its prices move
+  tickring serve --tls-dev                     the same on wss://, by a certificate made now
   tickring serve --replay day.dbn.zst --speed 10 --loop
                                                serve a recording, ten times as fast, over and over
   tickring serve --config /etc/tickring.toml --cores 1,2,3
@@ -95,6 +97,9 @@ struct Watch {
     /// Where to connect
     #[arg(long, default_value = "ws://127.0.0.1:9001/ws")]
     url: String,
+    /// With wss://: trust the certificate of this SHA-256 fingerprint alone, as --tls-dev logs it
+    #[arg(long, value_name = "FINGERPRINT", value_parser = parse_fingerprint)]
+    pin: Option<Fingerprint>,
     /// Print each notification as the JSON that was received
     #[arg(long)]
     raw: bool,
@@ -170,6 +175,10 @@ fn check(flags: &Check) -> Result<(), Failure> {
 
 fn parse_speed(text: &str) -> Result<Speed, String> {
     text.parse().map_err(|()| "a factor (1 is as recorded) or `max` is expected".to_owned())
+}
+
+fn parse_fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse().map_err(|()| "32 bytes in hexadecimal digits are expected".to_owned())
 }
 
 /// Whoever reads us has seen enough (`tickring … | head`): that is success.

@@ -111,7 +111,7 @@ impl Hub {
         let is_ending =
             |session: &mut Session| matches!(session.phase, Phase::Closing { ending_asked: true, .. });
         if self.session(conn).is_some_and(|session| !is_ending(session)) {
-            self.report(conn, Incident::Unsafe(fault));
+            self.report(conn, Incident::Tls(fault));
             self.unsubscribe_all(conn);
             self.egress.discard_data(conn.slot);
             self.egress.discard_replies(conn.slot);

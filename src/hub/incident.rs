@@ -11,7 +11,7 @@ use crate::ws::{CloseCode, Fault};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incident {
     /// Below the hub: told by a TLS alert.
-    Unsafe(tls::Fault),
+    Tls(tls::Fault),
     /// Before the upgrade: told by an HTTP status.
     Refused(Rejection),
     /// A breach of RFC 6455: told by its close code.
@@ -217,8 +217,8 @@ impl Incident {
         let broken = Fault::ALL.into_iter().map(Incident::Broken);
         let closed = Closing::ALL.into_iter().map(Incident::Closed);
         let declined = Declined::ALL.into_iter().map(Incident::Declined);
-        let unsafe_ones = tls::Fault::ALL.into_iter().map(Incident::Unsafe);
-        refused.chain(broken).chain(closed).chain(declined).chain(unsafe_ones).chain([Incident::Vanished])
+        let of_tls = tls::Fault::ALL.into_iter().map(Incident::Tls);
+        refused.chain(broken).chain(closed).chain(declined).chain(of_tls).chain([Incident::Vanished])
     }
 
     /// Its place in [`IncidentCounts`].
@@ -233,7 +233,7 @@ impl Incident {
             Incident::Broken(fault) => broken + fault as usize,
             Incident::Closed(closing) => closed + closing as usize,
             Incident::Declined(declining) => declined + declining as usize,
-            Incident::Unsafe(fault) => below + fault as usize,
+            Incident::Tls(fault) => below + fault as usize,
             Incident::Vanished => below + tls::Fault::ALL.len(),
         }
     }
@@ -246,7 +246,7 @@ impl Incident {
             Incident::Broken(fault) => fault.label(),
             Incident::Closed(closing) => closing.label(),
             Incident::Declined(declined) => declined.label(),
-            Incident::Unsafe(fault) => fault.label(),
+            Incident::Tls(fault) => fault.label(),
             Incident::Vanished => "vanished",
         }
     }
@@ -259,7 +259,7 @@ impl Incident {
             Incident::Broken(fault) => Some(fault.close_code().value().into()),
             Incident::Closed(closing) => Some(closing.close_code().value().into()),
             Incident::Declined(declined) => Some(declined.code()),
-            Incident::Unsafe(fault) => fault.alert().map(i32::from),
+            Incident::Tls(fault) => fault.alert().map(i32::from),
             Incident::Vanished => None,
         }
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -44,9 +45,7 @@ impl Certificate {
     /// Of the server's own certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, &self.first()).as_ref());
-        Fingerprint(bytes)
+        Fingerprint::of(&self.first())
     }
 }
 
@@ -59,6 +58,34 @@ impl ResolvesServerCert for Certificate {
 /// SHA-256 of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    #[must_use]
+    pub fn of(certificate: &CertificateDer<'_>) -> Fingerprint {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, certificate).as_ref());
+        Fingerprint(bytes)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = ();
+
+    /// 32 bytes in hexadecimal digits, with or without colons.
+    fn from_str(text: &str) -> Result<Fingerprint, ()> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
+        let (pairs, rest) = digits.as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(());
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+            *byte = value(pair[0]).ok_or(())? << 4 | value(pair[1]).ok_or(())?;
+        }
+        Ok(Fingerprint(bytes))
+    }
+}
 
 impl fmt::Display for Fingerprint {
     /// As `openssl x509 -fingerprint` writes it.

@@ -421,3 +421,51 @@ fn says_what_is_wrong_with_a_certificate_before_it_serves() {
     let [line] = &ended.log[..] else { panic!("{:?}", ended.log) };
     assert!(line.contains(".absent: No such file or directory"), "{line}");
 }
+
+#[test]
+fn watch_trusts_the_certificate_that_it_is_told_to() {
+    let mut server = Server::start_with("", "0", &["--tls-dev"]);
+    let logged = server.wait_for_log("SHA-256 fingerprint ");
+    let (_, pin) = logged.split_once("fingerprint ").unwrap();
+    let url = format!("wss://{}/ws", server.address);
+    let watch = |arguments: &[&str]| {
+        let mut command = crate::server::tickring();
+        command.args(["watch", "ticker.*.raw", "--raw", "--count", "5"]).args(arguments);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, seen) = watch(&["--url", &url, "--pin", pin]);
+    assert_eq!((code, seen.matches("\"method\":\"subscription\"").count()), (0, 5), "{seen}");
+    let other = pin.replace(['0', '1', '2'], "3");
+    let (code, told) = watch(&["--url", &url, "--pin", &other]);
+    assert!(code == 69 && told.contains("invalid peer certificate"), "{code} {told}");
+    let (code, told) = watch(&["--url", &url.replace("wss", "ws"), "--pin", pin]);
+    assert!(code == 64 && told.contains("is not over TLS"), "{code} {told}");
+    server.stop().assert_clean();
+}
+
+#[test]
+fn an_idle_connection_costs_a_few_kilobytes() {
+    const FEW: u64 = 500;
+    const MANY: u64 = 1500;
+    const BYTES_MAX: u64 = 8 * 1024;
+    let pair = Pair::new();
+    for version in [&TLS12, &TLS13] {
+        let server = pair.server("0", "");
+        let config = pair.client(&[version]);
+        let mut sockets = Vec::new();
+        let resident = [FEW, MANY].map(|count| {
+            sockets.resize_with(count as usize, || {
+                let mut socket = open(server.address, &config, "/ws");
+                assert!(ask(&mut socket, TEST).contains("\"version\""));
+                socket
+            });
+            server.resident_kib().0
+        });
+        let bytes = (resident[1] - resident[0]) * 1024 / (MANY - FEW);
+        println!("{version:?}: {bytes} bytes for each idle connection");
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+        sockets.clear();
+        server.stop().assert_clean();
+    }
+}

@@ -52,6 +52,9 @@ pub(crate) fn run_saturation(rig: &Rig, shape: Shape, window: u64) -> Result<Vec
 }
 
 fn arms(rig: &Rig, shape: Shape) -> Result<scenarios::Arms> {
+    if let Some(arms) = rig.arms_of_tls() {
+        return Ok(arms);
+    }
     let server = rig.server(&[]);
     let mut limit = vec!["fanout".to_owned()];
     if let Some(launch) = &server {
@@ -119,11 +122,11 @@ impl Load {
         let mut clients = Clients::new()?;
         let subscribe = wire::subscribe_request(&[wire::LOAD_CHANNEL.to_owned()], "");
         for number in 0..shape.subscribers {
-            let mut subscriber = Single::connect_as(number, server.address)?;
+            let mut subscriber = Single::connect_as(number, server.target())?;
             subscriber.ask(&subscribe)?;
-            clients.add(subscriber.into_stream()?);
+            clients.add(subscriber.into_line()?);
         }
-        let publisher = clients.add(client::connect(server.address)?);
+        let publisher = clients.add(client::connect(server.target())?);
         let tally = Tally {
             reader: LoadReader::new(),
             subscribers: shape.subscribers,

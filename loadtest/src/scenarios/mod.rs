@@ -35,12 +35,15 @@ pub(crate) struct Rig {
     pub(crate) measured_ns: u64,
     /// A generator that is later than this at its 99th percentile did not offer what it claims.
     pub(crate) generator_lag_ns_max: u64,
+    /// Compare the server over TLS with the same server plain.
+    pub(crate) tls: bool,
 }
 
 /// The two arms of a case.
 #[derive(Debug, Clone)]
 pub(crate) struct Arms {
     pub(crate) limit: Launch,
+    pub(crate) limit_name: &'static str,
     pub(crate) subject: Launch,
     pub(crate) subject_name: &'static str,
 }
@@ -66,10 +69,18 @@ impl Rig {
 
     /// The limit beside the server, or beside itself.
     pub(crate) fn arms(&self, limit: Launch, server: Option<Launch>) -> Arms {
-        match server {
-            Some(subject) => Arms { limit, subject, subject_name: "server" },
-            None => Arms { subject: limit.clone(), limit, subject_name: "limit again (control)" },
-        }
+        let (subject, subject_name) = match server {
+            Some(subject) => (subject, "server"),
+            None => (limit.clone(), "limit again (control)"),
+        };
+        Arms { limit, limit_name: "limit", subject, subject_name }
+    }
+
+    /// The server plain, beside itself over TLS; `None` unless that is asked for.
+    pub(crate) fn arms_of_tls(&self) -> Option<Arms> {
+        let limit = self.server(&[]).filter(|_| self.tls)?;
+        let subject = self.server(&["--tls-dev"])?;
+        Some(Arms { limit, limit_name: "plain", subject, subject_name: "TLS" })
     }
 
     /// Runs the pairs of one case.
@@ -81,7 +92,7 @@ impl Rig {
     ) -> Comparison {
         let mut comparison = Comparison {
             case: case.to_owned(),
-            limit: "limit".to_owned(),
+            limit: arms.limit_name.to_owned(),
             subject: arms.subject_name.to_owned(),
             pairs: Vec::new(),
             refused: Vec::new(),

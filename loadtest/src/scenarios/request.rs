@@ -27,10 +27,15 @@ pub(crate) fn learnt_reply(rig: &Rig, server: Option<&Launch>) -> Result<Vec<Str
 
 /// Compares at saturation and at the shares of the limit's capacity.
 pub(crate) fn run(rig: &Rig, connections: usize, window: usize) -> Result<Vec<Comparison>> {
-    let server = rig.server(&[]);
-    let mut limit = vec!["echo".to_owned()];
-    limit.extend(learnt_reply(rig, server.as_ref())?);
-    let arms = rig.arms(rig.limit(&limit)?, server);
+    let arms = match rig.arms_of_tls() {
+        Some(arms) => arms,
+        None => {
+            let server = rig.server(&[]);
+            let mut limit = vec!["echo".to_owned()];
+            limit.extend(learnt_reply(rig, server.as_ref())?);
+            rig.arms(rig.limit(&limit)?, server)
+        }
+    };
 
     let case =
         format!("request: public/test, {connections} connections, closed loop, window {window}, saturation");
@@ -70,7 +75,7 @@ impl Load {
         let server = Server::start(launch, rig.cpu_client)?;
         let mut clients = Clients::new()?;
         for _ in 0..connections {
-            clients.add(client::connect(server.address)?);
+            clients.add(client::connect(server.target())?);
         }
         let mut request = Vec::new();
         frame::encode_client(frame::TEXT, wire::TEST_REQUEST.as_bytes(), &mut request);

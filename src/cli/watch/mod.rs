@@ -12,6 +12,7 @@ use self::backoff::Backoff;
 use self::screen::{Form, Screen};
 use self::session::{Reaction, Session};
 use self::url::Url;
+use self::wire::{Trust, Wire};
 use super::ignore_closed;
 use crate::clock;
 use crate::exit::{Exit, Failure};
@@ -21,6 +22,7 @@ mod format;
 mod screen;
 mod session;
 mod url;
+mod wire;
 
 /// For a connection to stand and the upgrade to be answered.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,13 +48,14 @@ enum End {
 /// The server was never reached, or refuses the channels.
 pub(super) fn run(flags: &super::Watch) -> Result<(), Failure> {
     let url = Url::parse(&flags.url)?;
+    let trust = Wire::trust(&url, flags.pin)?;
     let mut session = Session::new(&flags.channels);
     let mut screen = Screen::new(if flags.raw { Form::Raw } else { Form::Line }, &url.text);
     let now = clock::now();
     let mut backoff = Backoff::new(now.unix_ns ^ (u64::from(std::process::id()) << 32));
     let mut connected_before = false;
     loop {
-        let end = match connect(&url) {
+        let end = match connect(&url, trust.as_ref()) {
             Ok(socket) => {
                 connected_before = true;
                 let mut connection = Connection { socket, read_timeout: CONNECT_TIMEOUT };
@@ -91,7 +94,7 @@ fn pause(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-fn connect(url: &Url) -> Result<WebSocket<TcpStream>, String> {
+fn connect(url: &Url, trust: Option<&Trust>) -> Result<WebSocket<Wire>, String> {
     let cannot = |error: io::Error| format!("cannot connect to {}: {error}", url.text);
     let addresses = (url.host.as_str(), url.port).to_socket_addrs().map_err(cannot)?;
     let mut outcome = Err(io::Error::other("its name has no address"));
@@ -104,7 +107,8 @@ fn connect(url: &Url) -> Result<WebSocket<TcpStream>, String> {
     let stream = outcome.map_err(cannot)?;
     stream.set_nodelay(true).map_err(cannot)?;
     stream.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(cannot)?;
-    match tungstenite::client(url.text.as_str(), stream) {
+    let wire = Wire::over(stream, trust).map_err(cannot)?;
+    match tungstenite::client(url.text.as_str(), wire) {
         Ok((socket, _response)) => Ok(socket),
         Err(HandshakeError::Interrupted(_)) => Err(format!("{} does not answer the upgrade", url.text)),
         Err(HandshakeError::Failure(error)) => Err(format!("{} refuses the upgrade: {error}", url.text)),
@@ -112,7 +116,7 @@ fn connect(url: &Url) -> Result<WebSocket<TcpStream>, String> {
 }
 
 struct Connection {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Wire>,
     read_timeout: Duration,
 }
 
@@ -120,7 +124,11 @@ impl Connection {
     /// The next message, or nothing within `timeout`.
     fn read(&mut self, timeout: Duration) -> Result<Option<Message>, String> {
         if timeout != self.read_timeout {
-            self.socket.get_ref().set_read_timeout(Some(timeout)).map_err(|error| error.to_string())?;
+            self.socket
+                .get_ref()
+                .socket()
+                .set_read_timeout(Some(timeout))
+                .map_err(|error| error.to_string())?;
             self.read_timeout = timeout;
         }
         match self.socket.read() {

@@ -1,4 +1,4 @@
-//! A WebSocket address taken apart. PURE. RFC 6455 §3: `ws://host[:port][/path][?query]`, no fragment.
+//! A WebSocket address taken apart. PURE. RFC 6455 §3: `ws://host[:port][/path][?query]` or `wss:`, no fragment.
 
 use crate::exit::{Exit, Failure};
 
@@ -8,29 +8,27 @@ pub(super) struct Url {
     /// A name or an address; an IPv6 address without its brackets.
     pub host: String,
     pub port: u16,
+    /// Over TLS.
+    pub is_secure: bool,
     /// The whole address, as the handshake wants it.
     pub text: String,
 }
 
-const PORT_DEFAULT: u16 = 80;
+const PORT: u16 = 80;
+const SECURE_PORT: u16 = 443;
 
 impl Url {
     /// # Errors
-    /// Not such an address, or one over TLS, which `watch` does not speak.
+    /// Not such an address.
     pub(super) fn parse(text: &str) -> Result<Url, Failure> {
         let bad = || {
             let hint = "write it as ws://127.0.0.1:9001/ws";
             Failure::new(Exit::Usage, format!("{text} is not a WebSocket address"), hint)
         };
-        if text.starts_with("wss://") {
-            let hint = "use ws:// on the machine itself, or a TLS-terminating proxy";
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{text} is over TLS, which watch does not speak"),
-                hint,
-            ));
-        }
-        let rest = text.strip_prefix("ws://").ok_or_else(bad)?;
+        let (rest, is_secure) = match text.strip_prefix("wss://") {
+            Some(rest) => (rest, true),
+            None => (text.strip_prefix("ws://").ok_or_else(bad)?, false),
+        };
         if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
             return Err(bad());
         }
@@ -44,10 +42,11 @@ impl Url {
         }
         let port = match port.strip_prefix(':') {
             Some(digits) => digits.parse().map_err(|_| bad())?,
-            None if port.is_empty() => PORT_DEFAULT,
+            None if port.is_empty() && is_secure => SECURE_PORT,
+            None if port.is_empty() => PORT,
             None => return Err(bad()),
         };
-        Ok(Url { host: host.to_owned(), port, text: text.to_owned() })
+        Ok(Url { host: host.to_owned(), port, is_secure, text: text.to_owned() })
     }
 }
 
@@ -63,9 +62,12 @@ mod tests {
             ("ws://h:1?a=b:c", "h", 1),
             ("ws://[::1]:9001/ws", "::1", 9001),
             ("ws://[::1]", "::1", 80),
+            ("wss://h/", "h", 443),
+            ("wss://h:1/", "h", 1),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((url.host.as_str(), url.port, url.text.as_str()), (host, port, text));
+            assert_eq!(url.is_secure, text.starts_with("wss"));
         }
     }
 
@@ -75,8 +77,8 @@ mod tests {
             "",
             "127.0.0.1:9001",
             "http://h/",
-            "wss://h/",
             "ws://",
+            "wss://",
             "ws://:1/",
             "ws://h:x/",
             "ws://h:70000",

@@ -139,8 +139,8 @@ fn a_fault_below_the_hub_ends_the_connection_without_a_word_and_is_counted_once(
     world.hubs[0].handle_fault(conn, fault, world.now);
     let told: Vec<Effect> = std::iter::from_fn(|| world.hubs[0].poll_effect()).collect();
     let graceful = Effect::Disconnect { conn, ending: Ending::Graceful };
-    assert_eq!(told, [Effect::Report { conn, incident: Incident::Unsafe(fault) }, graceful]);
-    assert_eq!(world.hubs[0].incidents().of(Incident::Unsafe(fault)), 1);
+    assert_eq!(told, [Effect::Report { conn, incident: Incident::Tls(fault) }, graceful]);
+    assert_eq!(world.hubs[0].incidents().of(Incident::Tls(fault)), 1);
     // A peer that does not go is cut off.
     world.now = world.now.plus_ns(HubConfig::default().close_timeout_ns + limits::WHEEL_SLOT_NS);
     world.hubs[0].handle_timeout(world.now);

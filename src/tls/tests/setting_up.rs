@@ -145,7 +145,13 @@ fn names_the_setting_that_cannot_be() {
 
 #[test]
 fn a_fingerprint_is_written_as_openssl_writes_it() {
-    let fingerprint = development().certificate().fingerprint().to_string();
-    assert_eq!(fingerprint.len(), 32 * 3 - 1);
-    assert!(fingerprint.split(':').all(|byte| u8::from_str_radix(byte, 16).is_ok()));
+    let fingerprint = development().certificate().fingerprint();
+    let text = fingerprint.to_string();
+    assert_eq!(text.len(), 32 * 3 - 1);
+    for text in [text.clone(), text.replace(':', "").to_lowercase()] {
+        assert_eq!(text.parse(), Ok(fingerprint));
+    }
+    for wrong in ["", "00", &text[1..], &text.replace(':', " "), &format!("{text}:00")] {
+        assert_eq!(wrong.parse::<Fingerprint>(), Err(()));
+    }
 }
