@@ -446,8 +446,8 @@ fn watch_trusts_the_certificate_that_it_is_told_to() {
 
 #[test]
 fn an_idle_connection_costs_a_few_kilobytes() {
-    const FEW: u64 = 500;
-    const MANY: u64 = 1500;
+    const FEW: usize = 500;
+    const MANY: usize = 1500;
     const BYTES_MAX: u64 = 8 * 1024;
     let pair = Pair::new();
     for version in [&TLS12, &TLS13] {
@@ -455,14 +455,14 @@ fn an_idle_connection_costs_a_few_kilobytes() {
         let config = pair.client(&[version]);
         let mut sockets = Vec::new();
         let resident = [FEW, MANY].map(|count| {
-            sockets.resize_with(count as usize, || {
+            sockets.resize_with(count, || {
                 let mut socket = open(server.address, &config, "/ws");
                 assert!(ask(&mut socket, TEST).contains("\"version\""));
                 socket
             });
             server.resident_kib().0
         });
-        let bytes = (resident[1] - resident[0]) * 1024 / (MANY - FEW);
+        let bytes = (resident[1] - resident[0]) * 1024 / (MANY - FEW) as u64;
         println!("{version:?}: {bytes} bytes for each idle connection");
         assert!(bytes <= BYTES_MAX, "{bytes}");
         sockets.clear();
