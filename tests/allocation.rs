@@ -13,24 +13,27 @@ use tickring::model::ids::{ConnId, HomeId};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
 use tickring::model::time::Now;
-use tickring::ws::receiver::ReceiveLimits;
+use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
+use tickring::ws::receiver::{ReceiveLimits, Receiver};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static ALLOCATED_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The system's allocator, and a count of what each thread asks it for.
 struct Counting;
 
-fn count() {
+fn count(bytes: usize) {
     // A thread that ends may free and allocate after its counter is gone: nobody counts there.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    let _ = ALLOCATED_BYTES.try_with(|count| count.set(count.get() + bytes));
 }
 
 // SAFETY: each call is handed on to `System` with the caller's own arguments, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller keeps `alloc`'s contract, which is `System`'s.
         unsafe { System.alloc(layout) }
     }
@@ -41,7 +44,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
+        count(bytes);
         // SAFETY: `block` came from `System` by one of these calls, with this layout.
         unsafe { System.realloc(block, layout, bytes) }
     }
@@ -81,18 +84,37 @@ impl World {
             write_timeout_ns: 30_000_000_000,
             history: HISTORY,
             publishing: Publishing::Anyone,
-            listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
+            listeners: vec![ListenerPolicy {
+                ping_interval_ns: 0,
+                deflate: Some(DeflateSettings {
+                    client_window_bits_max: WindowBits::MAX,
+                    client_context_takeover: ClientContextTakeover::Refused,
+                }),
+                ..ListenerPolicy::default()
+            }],
             ..HubConfig::default()
         };
         World { hub: Hub::new(HomeId(0), 1, config, now), now, out: vec![0; 64 * 1024] }
     }
 
     fn connect(&mut self, slot: u32) -> ConnId {
+        self.connect_with(slot, "")
+    }
+
+    /// A client that has agreed to compression for a window of so many bits.
+    fn connect_deflated(&mut self, slot: u32, bits: u8) -> ConnId {
+        let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+        self.connect_with(slot, &format!("Sec-WebSocket-Extensions: {offer}\r\n"))
+    }
+
+    fn connect_with(&mut self, slot: u32, headers: &str) -> ConnId {
         let conn = ConnId { slot, generation: 1 };
         self.hub.handle_open(conn, Arrival::FIRST, self.now);
-        let mut request = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        let mut request = format!(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{headers}\
             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            .to_vec();
+        )
+        .into_bytes();
         self.hub.handle_bytes(conn, &mut request, self.now);
         self.flush();
         conn
@@ -261,4 +283,51 @@ fn market_data_allocates_nothing() {
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 300, "every subscriber is told");
     });
+}
+
+#[test]
+fn compressing_for_subscribers_allocates_nothing() {
+    let mut world = World::new();
+    let (mut market, mut feed) = market(world.now);
+    world.carry(&mut market);
+    let connect = |slot: u32| match slot % 4 {
+        0 => world.connect(slot),
+        1 => world.connect_deflated(slot, 9),
+        _ => world.connect_deflated(slot, 15),
+    };
+    let conns: Vec<_> = (0..10).map(connect).collect();
+    for conn in conns {
+        world.send(conn, &mut subscribe("\"book.ESH4.raw\",\"trades.ESH4.raw\",\"book.ESH4.none.10.raw\""));
+    }
+    world.carry(&mut market);
+    assert_allocates_nothing(|number| {
+        world.now = world.now.plus_ns(10_000);
+        fill(&mut feed, number);
+        market.handle_feed(&feed, world.now);
+        let sent = world.carry(&mut market);
+        assert!(sent > 10 * 100, "every subscriber is told");
+    });
+    assert!(market.home_counters().frames_deflated_total > 3 * COUNTED);
+}
+
+#[test]
+fn an_incomplete_compressed_message_costs_what_is_said() {
+    let limits = ReceiveLimits { frame_bytes_max: 1000, message_bytes_max: 1000, fragments_max: 2 };
+    let mut inflaters = Inflaters::new(2);
+    let mut begin = || {
+        let mut receiver = Receiver::new(limits);
+        receiver.agree_on_deflate(&Agreement {
+            server_window_bits: None,
+            client_window_bits: None,
+            client_context_takeover: ClientContextTakeover::Refused,
+        });
+        let before = ALLOCATED_BYTES.get();
+        let mut begun = [0x41, 0x80, 0, 0, 0, 0];
+        assert_eq!(receiver.step_inflating(&mut begun, &mut inflaters), Ok((6, None)));
+        (ALLOCATED_BYTES.get() - before, receiver.buffered_bytes())
+    };
+    // The first also makes what all share.
+    begin();
+    let (held_bytes, said_bytes) = begin();
+    assert!(held_bytes <= said_bytes && said_bytes < held_bytes * 5 / 4, "{held_bytes}, said {said_bytes}");
 }
