@@ -6,6 +6,7 @@ use divan::{Bencher, black_box};
 use tickring::hub::batch::Outgoing;
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
+use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
@@ -33,6 +34,7 @@ fn hub() -> Hub {
         close_timeout_ns: 2_000_000_000,
         write_timeout_ns: 30_000_000_000,
         history: HISTORY,
+        overload: OverloadMarks::default(),
         publishing: Publishing::Anyone,
         listeners: vec![ListenerPolicy { ping_interval_ns: 0, ..ListenerPolicy::default() }],
         ..HubConfig::default()

@@ -17,10 +17,12 @@ use crate::tls;
 mod check;
 mod limits;
 mod listen;
+mod overload;
 mod text;
 
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
+pub use overload::Overload;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +31,7 @@ pub struct Config {
     pub listen: Vec<Listen>,
     pub shards: Shards,
     pub limits: Limits,
+    pub overload: Overload,
     pub flush: Flush,
     pub feed: Feed,
     pub topics: Topics,
@@ -124,6 +127,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             shards: Shards::default(),
             limits: Limits::default(),
+            overload: Overload::default(),
             flush: Flush::default(),
             feed: Feed::default(),
             topics: Topics::default(),
@@ -406,7 +410,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 44);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 51);
     }
 
     #[test]

@@ -42,7 +42,10 @@ pub mod guests;
 pub mod incident_log;
 pub mod pace;
 #[cfg(feature = "runtime")]
+pub mod pressure;
+#[cfg(feature = "runtime")]
 pub mod shard;
+pub mod turn_load;
 #[cfg(feature = "runtime")]
 pub mod venue;
 

@@ -60,6 +60,21 @@ const _: () = assert!(REPLY_BYTES_RESUME < REPLY_BYTES_PAUSE && REPLY_BYTES_PAUS
 /// the newest value, or a book's snapshot, once what is queued has gone. Some hundred events: a client that reads
 /// misses none, and one that does not is soon told only what is true now.
 pub const CONFLATE_BYTES: u32 = 32 * 1024;
+/// The same while the gateway sheds: a dozen events.
+pub const CONFLATE_BYTES_SHEDDING: u32 = 4 * 1024;
+const _: () = assert!(CONFLATE_BYTES_SHEDDING < CONFLATE_BYTES);
+
+/// Bytes that a connection keeps waiting below which it is not closed to make room: it holds less than it costs to come
+/// back.
+pub const SHED_BYTES_MIN: usize = 16 * 1024;
+/// Slow consumers that a shard closes to make room per tick: some four thousand a second.
+pub const SHED_PER_TICK_MAX: usize = 64;
+/// Bytes of history that a home forgets to make room per tick: what is copied meanwhile is of the same size.
+pub const HISTORY_BYTES_SHORTENED_MAX: usize = 4 * 1024 * 1024;
+/// How often a thread says what it holds and looks what the others hold, while it is awake.
+pub const PRESSURE_TICK_NS: u64 = WHEEL_SLOT_NS;
+/// How often an idle thread that keeps histories looks whether others need their memory.
+pub const PRESSURE_LOOK_NS: u64 = 1_000_000_000;
 
 /// Bytes of missed events that a resume may queue beyond what a connection may have unsent: a client that was cut off
 /// comes back to several channels at once, and can't have read any of it yet. A sixteenth of the frame log.

@@ -23,12 +23,14 @@ use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
+use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{
     ChannelKind, ChannelKinds, Deflation, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits,
 };
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
+use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
@@ -103,6 +105,7 @@ impl Server {
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
         let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
         let stop = Arc::new(AtomicBool::new(false));
+        let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
@@ -122,6 +125,7 @@ impl Server {
                 admission: Arc::clone(&admission),
                 connections_max: config.shards.connections_max,
                 mesh,
+                pressure: Arc::clone(&pressure),
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
@@ -142,6 +146,8 @@ impl Server {
             history: history(config),
             deflation: deflation(config),
             mesh: venue_mesh,
+            pressure,
+            overload: overload_marks(config),
             feed,
             // Spinning beside a shard on its core would take the core from it.
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
@@ -354,6 +360,22 @@ fn history(config: &Config) -> HistoryLimits {
     HistoryLimits { frames_max: config.topics.history_events_max, bytes_max: config.topics.history_bytes_max }
 }
 
+fn overload_marks(config: &Config) -> OverloadMarks {
+    let marks = &config.overload;
+    let bytes = |percent: u32| config.limits.memory_bytes_max / 100 * u64::from(percent);
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let mark = |enter, leave| Mark { enter: bytes(enter), leave: bytes(leave) };
+    OverloadMarks {
+        guard_bytes: mark(marks.guard_percent, marks.guard_leave_percent),
+        shed_bytes: mark(marks.shed_percent, marks.shed_leave_percent),
+        guard_turn_ns: match marks.turn_ms_max {
+            0 => Mark::NEVER,
+            ms => Mark { enter: ns(ms), leave: ns(ms) / 2 },
+        },
+        dwell_ns: ns(marks.dwell_ms),
+    }
+}
+
 fn hub_config(config: &Config) -> HubConfig {
     let limits = &config.limits;
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
@@ -379,6 +401,7 @@ fn hub_config(config: &Config) -> HubConfig {
         write_timeout_ns: ns(limits.write_timeout_ms),
         history: history(config),
         deflation: deflation(config),
+        overload: overload_marks(config),
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
         listeners: config.listen.iter().map(policy).collect(),
     }

@@ -19,13 +19,16 @@ use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
+use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
+use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::turn_load::TurnLoad;
 
 use self::secure::{Secure, Sent};
 
@@ -54,6 +57,8 @@ pub struct ShardSetup {
     /// Of this shard; the ring has room for `limits::REFUSALS_PER_SHARD_MAX` more.
     pub connections_max: u32,
     pub mesh: MeshEndpoint,
+    /// With a place for each home.
+    pub pressure: Arc<PressureBoard>,
     pub spin: Spin,
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
@@ -120,6 +125,8 @@ struct Shard {
     secure: Secure,
     mesh: MeshEndpoint,
     carry: Carry,
+    pressure: Arc<PressureBoard>,
+    turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
     stop: Arc<AtomicBool>,
@@ -128,6 +135,8 @@ struct Shard {
     now: Now,
     /// When timers are looked at next while the shard is busy.
     timers_due_ns: u64,
+    /// When it is said what this shard holds next.
+    pressure_due_ns: u64,
     /// When the shard last did something.
     worked_ns: u64,
     /// A send had no buffer: flushing goes on when one is free.
@@ -158,6 +167,8 @@ impl Shard {
             ),
             mesh: setup.mesh,
             carry: Carry::default(),
+            pressure: setup.pressure,
+            turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
             stop: setup.stop,
@@ -165,6 +176,7 @@ impl Shard {
             incidents: IncidentLog::default(),
             now,
             timers_due_ns: now.mono_ns,
+            pressure_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
             unbuffered: false,
             stop_by_ns: None,
@@ -182,6 +194,7 @@ impl Shard {
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
         let begun_ns = if waited == Wait::Poll { ended_ns } else { reaped_ns };
         self.turns_total += 1;
+        self.take_pressure();
         let mut busy = self.take_events();
         busy |= self.take_batches();
         self.take_timers();
@@ -192,6 +205,7 @@ impl Shard {
             self.now = clock::now();
             let work_ns = self.now.mono_ns.saturating_sub(begun_ns);
             self.pace.worked(work_ns);
+            self.turn_load.worked(work_ns);
             self.turn_ns_max = self.turn_ns_max.max(work_ns);
             self.worked_ns = self.now.mono_ns;
         }
@@ -281,6 +295,30 @@ impl Shard {
             self.hub.handle_batch(home(from), &batch, self.now);
         }
         any
+    }
+
+    /// Says what this shard holds, and hears what weighs on all: before anybody new is let in.
+    fn take_pressure(&mut self) {
+        if self.now.mono_ns < self.pressure_due_ns {
+            return;
+        }
+        self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
+        let Shard { hub, ring, .. } = self;
+        let memory_bytes = (hub.memory_bytes() + ring.memory_bytes()) as u64;
+        let costliest_bytes = hub.costliest_bytes();
+        self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
+        let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
+        let turn_ns = self.turn_load.observe(self.now.mono_ns);
+        let before = hub.stance();
+        hub.handle_pressure(Pressure { memory_bytes, costliest_bytes, turn_ns }, self.now);
+        let stance = hub.stance();
+        if stance != before {
+            let (home, stance, turn_us) = (self.home.0, stance.label(), turn_ns / 1000);
+            log::warn!(
+                "overload: shard {home} is {stance} with {memory_bytes} bytes held by all and turns of {turn_us} us"
+            );
+        }
+        self.act();
     }
 
     fn take_timers(&mut self) {
@@ -386,7 +424,7 @@ impl Shard {
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
         ];
-        self.timers_due_ns = now_ns;
+        (self.timers_due_ns, self.pressure_due_ns) = (now_ns, now_ns);
         match deadlines.into_iter().flatten().min() {
             Some(deadline_ns) => Wait::Until(deadline_ns.max(now_ns + 1)),
             None => Wait::Forever,

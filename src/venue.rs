@@ -18,10 +18,12 @@ use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome};
+use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::market::FeedBuffer;
 use crate::model::time::Now;
+use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
 
@@ -33,6 +35,9 @@ pub struct VenueSetup {
     pub history: HistoryLimits,
     pub deflation: Deflation,
     pub mesh: MeshEndpoint,
+    /// With a place for each home.
+    pub pressure: Arc<PressureBoard>,
+    pub overload: OverloadMarks,
     pub feed: Feed,
     pub spin: Spin,
     /// Set once, then the doorbell is rung.
@@ -98,6 +103,9 @@ struct Venue {
     ring: Ring,
     mesh: MeshEndpoint,
     carry: Carry,
+    pressure: Arc<PressureBoard>,
+    overload: Overload,
+    pressure_due_ns: u64,
     spin: Spin,
     stop: Arc<AtomicBool>,
     now: Now,
@@ -129,6 +137,9 @@ impl Venue {
             ring: Ring::new(&config, setup.mesh.doorbell().clone())?,
             mesh: setup.mesh,
             carry: Carry::default(),
+            pressure: setup.pressure,
+            overload: Overload::new(setup.overload),
+            pressure_due_ns: now.mono_ns,
             spin: setup.spin,
             stop: setup.stop,
             now,
@@ -139,11 +150,34 @@ impl Venue {
     fn turn(&mut self) -> Result<(), VenueError> {
         self.now = clock::now();
         while self.ring.next_event().is_some() {}
+        self.take_pressure();
         self.take_batches();
         self.take_feed()?;
         self.market.handle_timeout(self.now);
         self.say();
         Ok(())
+    }
+
+    /// Says what this thread holds, and has the market's home keep less while the process is short of memory.
+    fn take_pressure(&mut self) {
+        if self.now.mono_ns < self.pressure_due_ns {
+            return;
+        }
+        self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
+        let memory_bytes = self.market.memory_bytes() as u64;
+        self.pressure.tell(self.market_place(), Holding { memory_bytes, costliest_bytes: 0 });
+        let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
+        let pressure = Pressure { memory_bytes, costliest_bytes, turn_ns: 0 };
+        let before = self.overload.stance();
+        let stance = self.overload.observe(pressure, self.now.mono_ns);
+        if before != Stance::Normal || stance != Stance::Normal {
+            self.market.handle_stance(stance, pressure);
+        }
+    }
+
+    /// Its place on the board comes after the shards'.
+    fn market_place(&self) -> usize {
+        usize::from(self.shards)
     }
 
     /// What shards ask for, up to a bound.
@@ -210,7 +244,13 @@ impl Venue {
         }
         let behind = self.shard_is_behind() || self.carry.is_waiting() || !self.market.lagging().is_empty();
         let feed = self.feed.poll_timeout().filter(|_| !behind);
-        let deadlines = [feed, self.market.poll_timeout(), behind.then_some(now_ns + limits::RETRY_NS)];
+        // Others may need the memory that histories hold, whether or not the feed has something.
+        let look_ns = match self.overload.stance() {
+            Stance::Normal => now_ns + limits::PRESSURE_LOOK_NS,
+            Stance::Guarded | Stance::Shedding => self.pressure_due_ns,
+        };
+        let retry = behind.then_some(now_ns + limits::RETRY_NS);
+        let deadlines = [feed, self.market.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
             return Wait::Poll;

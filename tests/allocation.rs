@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
+use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
@@ -83,6 +84,7 @@ impl World {
             close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
             history: HISTORY,
+            overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
             listeners: vec![ListenerPolicy {
                 ping_interval_ns: 0,

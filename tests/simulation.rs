@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 23] = [
+const REACHED: [&str; 28] = [
     "aborted",
     "batch reply",
     "book change",
@@ -15,6 +15,7 @@ const REACHED: [&str; 23] = [
     "closed for a fault",
     "closed for a gap",
     "closed normally",
+    "closed to make room",
     "events_conflated_total",
     "flap",
     "frames_skipped_total",
@@ -24,9 +25,13 @@ const REACHED: [&str; 23] = [
     "idle_timeout",
     "message_timeout",
     "not recovered",
+    "overload_entered_total",
+    "overload_left_total",
+    "overloaded",
     "ping_timeout",
     "reads_paused_total",
     "recovered",
+    "shed",
     "told by pattern",
     "vanished",
     "write_timeout",

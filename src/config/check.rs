@@ -57,6 +57,8 @@ const GIB: u64 = 1 << 30;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 /// A head that comes in pieces is held, and read again with each of them.
 const HEAD_BYTES_MAX: u64 = 65_536;
+/// A small send buffer, of which a connection that does not read keeps one.
+const SEND_BUFFER_BYTES: u64 = 4096;
 
 impl Config {
     /// Whether every value is in its range; the first that is not.
@@ -73,6 +75,7 @@ impl Config {
                 hint: "the first word of a channel's name".to_owned(),
             });
         }
+        self.check_marks()?;
         let mut cores = self.shards.cores.clone();
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -146,7 +149,26 @@ impl Config {
         Ok(())
     }
 
-    fn ranges(&self) -> [Range; 10] {
+    fn check_marks(&self) -> Result<(), RangeFault> {
+        let marks = &self.overload;
+        let pairs = [
+            ("overload.guard_leave_percent", marks.guard_leave_percent, marks.guard_percent),
+            ("overload.shed_leave_percent", marks.shed_leave_percent, marks.shed_percent),
+            ("overload.guard_percent", marks.guard_percent, marks.shed_percent),
+        ];
+        match pairs.into_iter().find(|(_, lower, upper)| lower > upper) {
+            None => Ok(()),
+            Some((key, lower, upper)) => Err(RangeFault {
+                key,
+                nth: 0,
+                what: format!("is {lower}, expected at most {upper}"),
+                hint: "a mark is left below where it is entered, and the first comes before the second"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn ranges(&self) -> [Range; 16] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,
@@ -161,6 +183,12 @@ impl Config {
                 unit: "us",
                 hint: "\"always\" never parks",
             },
+            range!(self.overload.guard_percent, 1 => 100, "percent", "of limits.memory_bytes_max, by default 80"),
+            range!(self.overload.guard_leave_percent, 1 => 100, "percent", "by default 70"),
+            range!(self.overload.shed_percent, 1 => 100, "percent", "of limits.memory_bytes_max, by default 90"),
+            range!(self.overload.shed_leave_percent, 1 => 100, "percent", "by default 80"),
+            range!(self.overload.turn_ms_max, 0 => 10_000, "ms", "0 lets turns be as long as they are"),
+            range!(self.overload.dwell_ms, 0 => HOUR_MS, "ms", "by default 1000"),
             range!(self.flush.pace_max_us, 0 => 100_000, "us", "0 sends each turn at once"),
             Range {
                 key: "feed.paper.instruments",
@@ -191,6 +219,8 @@ impl Config {
         let limits = &self.limits;
         let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
         let idle_ms = limits.idle_timeout_ms;
+        let one_shard_bytes = (limits::LOG_SEGMENTS_MAX * limits::LOG_SEGMENT_BYTES) as u64
+            + u64::from(self.shards.connections_max) * SEND_BUFFER_BYTES;
         let odd = [
             (
                 "topics.publish",
@@ -216,6 +246,11 @@ impl Config {
                 "limits.message_timeout_ms",
                 limits.message_timeout_ms == 0,
                 "lets a client hold limits.message_bytes_max of memory for as long as it answers pings",
+            ),
+            (
+                "limits.memory_bytes_max",
+                limits.memory_bytes_max < one_shard_bytes,
+                "is less than one shard's log and buffers can take: few slow readers make an overload",
             ),
             (
                 "limits.idle_timeout_ms",
@@ -279,7 +314,7 @@ impl Config {
 }
 
 impl Limits {
-    fn ranges(&self) -> [Range; 17] {
+    fn ranges(&self) -> [Range; 18] {
         macro_rules! range {
             ($key:ident, $min:expr => $max:expr, $unit:expr, $hint:expr) => {
                 Range {
@@ -307,6 +342,7 @@ impl Limits {
             range!(requests_pending_max, 1 => u64::from(u16::MAX), "requests", "per connection, by default 256"),
             range!(subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
             range!(queued_bytes_max, 4096 => GIB, "bytes", "unsent bytes per connection, by default 1048576"),
+            range!(memory_bytes_max, 16 << 20 => 1 << 40, "bytes", "of all threads, by default 1500000000"),
             // Never 0: who reads nothing would hold a send buffer for good.
             range!(write_timeout_ms, 10 => HOUR_MS, "ms", "by default 30000"),
             range!(idle_timeout_ms, 0 => 24 * HOUR_MS, "ms", "0 never closes an idle connection"),
@@ -370,6 +406,7 @@ mod tests {
     #[test]
     fn warns_of_what_is_legal_but_odd() {
         assert_eq!(warned(|c| c.listen[0].address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
+        assert_eq!(warned(|c| c.limits.memory_bytes_max = 100 << 20), ["limits.memory_bytes_max"]);
         assert_eq!(warned(|c| c.limits.message_bytes_max = 1 << 20), ["limits.queued_bytes_max"]);
         assert_eq!(warned(|c| c.limits.bytes_per_s_max = 1000), ["limits.bytes_per_s_max"]);
         assert_eq!(warned(|c| c.limits.message_timeout_ms = 0), ["limits.message_timeout_ms"]);
@@ -389,6 +426,9 @@ mod tests {
         assert_eq!(refused(|c| c.feed.kind = FeedKind::Replay), "feed.replay.file");
         assert_eq!(refused(|c| c.feed.replay.speed = Speed::Factor(0.0)), "feed.replay.speed");
         assert_eq!(refused(|c| c.feed.replay.speed = Speed::Factor(f64::NAN)), "feed.replay.speed");
+        assert_eq!(refused(|c| c.overload.guard_leave_percent = 81), "overload.guard_leave_percent");
+        assert_eq!(refused(|c| c.overload.shed_percent = 79), "overload.shed_leave_percent");
+        assert_eq!(refused(|c| c.overload.guard_percent = 95), "overload.guard_percent");
         assert_eq!(refused(|c| c.shards.cores = vec![3, 1, 3]), "shards.cores");
         assert_eq!(refused(|c| c.feed.paper.events_per_s = 0), "feed.paper.events_per_s");
         assert_eq!(refused(|c| c.limits.connections_max = 0), "limits.connections_max");

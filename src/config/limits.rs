@@ -39,6 +39,8 @@ pub struct Limits {
     pub idle_timeout_ms: u32,
     /// For the peer to take our close frame and to end its side.
     pub close_timeout_ms: u32,
+    /// Of all threads together, for what clients can make grow.
+    pub memory_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -61,6 +63,7 @@ impl Default for Limits {
             write_timeout_ms: 30_000,
             idle_timeout_ms: 120_000,
             close_timeout_ms: 2_000,
+            memory_bytes_max: 1_500_000_000,
         }
     }
 }

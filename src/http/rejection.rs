@@ -4,7 +4,7 @@
 
 /// What a client that came at a bad time is told to wait, in seconds: longer than a burst of reconnects lasts, shorter
 /// than a person waits.
-const RETRY_AFTER_S: u16 = 5;
+pub(super) const RETRY_AFTER_S: u16 = 5;
 
 /// A refused request. The connection ends after the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Rejection {
     NotFound,
     /// The method is not `GET`, the only one that opens a WebSocket (RFC 6455 §4.1).
     MethodNotAllowed,
+    /// The method is neither `GET` nor `HEAD`, where [`Probe`](super::Probe)s are answered.
+    ProbeMethod,
     /// The page behind `Origin` may not connect (RFC 6455 §10.2).
     OriginForbidden,
     /// The request does not ask to become a WebSocket.
@@ -58,6 +60,8 @@ pub enum Rejection {
 /// The status of an answer (RFC 9110 §15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// 200
+    Ok,
     /// 400
     BadRequest,
     /// 403
@@ -84,7 +88,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -96,6 +100,7 @@ impl Rejection {
         Self::HostNotSingle,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::ProbeMethod,
         Self::OriginForbidden,
         Self::UpgradeRequired,
         Self::WebSocketVersion,
@@ -123,6 +128,7 @@ impl Rejection {
             Self::HostNotSingle => "host_not_single",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::ProbeMethod => "probe_method",
             Self::OriginForbidden => "origin_forbidden",
             Self::UpgradeRequired => "upgrade_required",
             Self::WebSocketVersion => "websocket_version",
@@ -152,6 +158,7 @@ impl Rejection {
             | Self::HostNotSingle
             | Self::NotFound
             | Self::MethodNotAllowed
+            | Self::ProbeMethod
             | Self::OriginForbidden
             | Self::UpgradeRequired
             | Self::WebSocketVersion
@@ -171,7 +178,7 @@ impl Rejection {
             Self::BodyInUpgrade | Self::ExtensionsMalformed | Self::SubprotocolUnknown => Status::BadRequest,
             Self::OriginForbidden => Status::Forbidden,
             Self::NotFound => Status::NotFound,
-            Self::MethodNotAllowed => Status::MethodNotAllowed,
+            Self::MethodNotAllowed | Self::ProbeMethod => Status::MethodNotAllowed,
             Self::HeadTimeout => Status::RequestTimeout,
             Self::TargetTooLong => Status::UriTooLong,
             Self::UpgradeRequired | Self::WebSocketVersion => Status::UpgradeRequired,
@@ -210,6 +217,7 @@ impl Rejection {
             Self::MethodNotAllowed => {
                 "Use GET: a WebSocket is opened by a GET request with Upgrade: websocket."
             }
+            Self::ProbeMethod => "Use GET or HEAD here.",
             Self::OriginForbidden => "Pages of this Origin may not connect. Ask the operator to allow it.",
             Self::UpgradeRequired => {
                 "This is a WebSocket endpoint: send `Connection: Upgrade` and `Upgrade: websocket`."
@@ -239,6 +247,7 @@ impl Status {
     /// The number, 100 to 599.
     pub const fn code(self) -> u16 {
         match self {
+            Self::Ok => 200,
             Self::BadRequest => 400,
             Self::Forbidden => 403,
             Self::NotFound => 404,
@@ -256,6 +265,7 @@ impl Status {
     /// The reason phrase of the status line.
     pub const fn phrase(self) -> &'static str {
         match self {
+            Self::Ok => "OK",
             Self::BadRequest => "Bad Request",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",

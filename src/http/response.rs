@@ -23,6 +23,7 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
             );
         }
         Rejection::MethodNotAllowed => append(out, &["Connection: close\r\nAllow: GET\r\n"]),
+        Rejection::ProbeMethod => append(out, &["Connection: close\r\nAllow: GET, HEAD\r\n"]),
         Rejection::ConnectionsFull
         | Rejection::AddressFull
         | Rejection::Overloaded
@@ -91,6 +92,8 @@ mod tests {
     fn statuses_bring_the_header_fields_they_owe() {
         let (code, headers, _) = answer(Rejection::MethodNotAllowed);
         assert_eq!((code, value(&headers, "allow")), (405, Some("GET")));
+        let (code, headers, _) = answer(Rejection::ProbeMethod);
+        assert_eq!((code, value(&headers, "allow")), (405, Some("GET, HEAD")));
         for rejection in [Rejection::UpgradeRequired, Rejection::WebSocketVersion] {
             let (code, headers, _) = answer(rejection);
             assert_eq!((code, value(&headers, "upgrade")), (426, Some("websocket")));

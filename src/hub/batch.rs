@@ -45,6 +45,8 @@ pub enum JoinOutcome {
 pub enum PublishRefusal {
     /// The home has no room for another topic.
     TooManyTopics,
+    /// The home makes no new topic while it is short of memory.
+    Overloaded,
 }
 
 /// One thing that a home tells. The first group flows from the market's home to every shard, the second from a topic's
@@ -178,6 +180,14 @@ impl Batch {
         LevelRange { start: narrow(start), count: narrow(updates.len()) }
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+            + self.records.capacity() * size_of::<Record>()
+            + self.levels.capacity() * size_of::<LevelUpdate>()
+    }
+
     /// Empties the batch for reuse.
     pub(super) fn clear(&mut self) {
         self.records.clear();
@@ -210,13 +220,17 @@ fn narrow(count: usize) -> u32 {
 pub struct BatchPool {
     /// Sealed ones, oldest first; a receiver that is done has dropped its reference.
     sealed: VecDeque<Arc<Batch>>,
+    /// Of those.
+    sealed_bytes: usize,
 }
 
 impl BatchPool {
     /// An empty batch; a new one only if the oldest that was sealed is still in use.
     pub fn take(&mut self) -> Arc<Batch> {
         if let Some(mut oldest) = self.sealed.pop_front() {
+            let memory_bytes = oldest.memory_bytes();
             if let Some(batch) = Arc::get_mut(&mut oldest) {
+                self.sealed_bytes -= memory_bytes;
                 batch.clear();
                 return oldest;
             }
@@ -225,9 +239,23 @@ impl BatchPool {
         Arc::new(Batch::default())
     }
 
+    /// Bytes of memory that the remembered batches take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.sealed_bytes
+    }
+
+    /// Gives back those that nobody uses any more, from the oldest on.
+    pub fn trim(&mut self) {
+        while self.sealed.front().is_some_and(|oldest| Arc::strong_count(oldest) == 1) {
+            self.sealed_bytes -= self.sealed.pop_front().map_or(0, |batch| batch.memory_bytes());
+        }
+    }
+
     /// Remembers a batch that was handed out, to take it back when its receivers have dropped it.
     pub fn sealed(&mut self, batch: Arc<Batch>) {
         if self.sealed.len() < limits::BATCHES_KEPT_MAX {
+            self.sealed_bytes += batch.memory_bytes();
             self.sealed.push_back(batch);
         }
     }
@@ -264,5 +292,19 @@ mod tests {
         assert_ne!(Arc::as_ptr(&pool.take()), address, "still in use");
         drop(receiver);
         assert_eq!(Arc::as_ptr(&pool.take()), address);
+    }
+
+    #[test]
+    fn what_batches_take_is_counted_and_given_back_once_nobody_uses_them() {
+        let mut pool = BatchPool::default();
+        let in_use = Arc::new(Batch { bytes: Vec::with_capacity(1000), ..Batch::default() });
+        pool.sealed(Arc::new(Batch { bytes: Vec::with_capacity(500), ..Batch::default() }));
+        pool.sealed(Arc::clone(&in_use));
+        assert_eq!(pool.memory_bytes(), 1500);
+        pool.trim();
+        assert_eq!(pool.memory_bytes(), 1000);
+        drop(in_use);
+        pool.take();
+        assert_eq!(pool.memory_bytes(), 0);
     }
 }

@@ -3,7 +3,7 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Rejection};
+use crate::http::{self, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
@@ -38,6 +38,13 @@ struct Opening {
     deflate: Option<Agreement>,
     /// Bytes of the request; what follows are frames.
     request_bytes: usize,
+}
+
+/// What a whole request comes to.
+enum Answer {
+    Opened(Opening),
+    /// A probe's answer, after which the connection ends.
+    Probed(Vec<u8>),
 }
 
 impl Hub {
@@ -79,6 +86,7 @@ impl Hub {
                 self.handle_upgrade(conn, &mut head);
             }
         }
+        self.note_unfinished(conn);
         self.settle_overflows();
     }
 
@@ -127,9 +135,8 @@ impl Hub {
             self.unsubscribe_all(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
-            if let Some(mut session) = self.sessions[conn.slot as usize].take() {
-                session.receiver.release(&mut self.inflaters);
-            }
+            self.forget_unfinished(conn);
+            self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }
     }
@@ -151,7 +158,7 @@ impl Hub {
     /// When [`Hub::handle_timeout`] is to be called next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.wheel.next_deadline_ns()
+        [self.wheel.next_deadline_ns(), self.pressure_due_ns()].into_iter().flatten().min()
     }
 
     /// The server is going away: every client is told by close code 1001.
@@ -180,7 +187,12 @@ impl Hub {
                     session.phase = Phase::Upgrading { head: bytes.to_vec() };
                 }
             }
-            Ok(Some(Opening { head, service, deflate, request_bytes })) => {
+            Ok(Some(Answer::Probed(answer))) => {
+                self.counters.probes_answered_total += 1;
+                self.egress.push_head(conn.slot, answer);
+                self.mark_closing(conn, false);
+            }
+            Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes }))) => {
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;
@@ -200,10 +212,19 @@ impl Hub {
         }
     }
 
-    /// What a whole upgrade request comes to; `None` while it is not whole.
-    fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Opening>, Rejection> {
+    /// What a request comes to; `None` while it is not whole.
+    fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Answer>, Rejection> {
         let Some(request) = http::parse_within(bytes, self.config.head)? else { return Ok(None) };
-        if let Some(rejection) = self.session(conn).and_then(|session| session.refused) {
+        let refused = self.session(conn).and_then(|session| session.refused);
+        let refused = refused.or(self.overload_rejection());
+        if let Some(probe) = Probe::of(request.path) {
+            Probe::check(&request)?;
+            let verdict = if refused.is_none() { Verdict::Good } else { Verdict::Overloaded };
+            let mut answer = Vec::new();
+            probe.answer(&request, verdict, &mut answer);
+            return Ok(Some(Answer::Probed(answer)));
+        }
+        if let Some(rejection) = refused {
             return Err(rejection);
         }
         let service = match request.path {
@@ -226,7 +247,7 @@ impl Hub {
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
         let mut head = Vec::new();
         handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
-        Ok(Some(Opening { head, service, deflate, request_bytes: request.head_bytes }))
+        Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes: request.head_bytes })))
     }
 
     /// The rules of the listener that a connection came to.
@@ -330,6 +351,7 @@ impl Hub {
             session.phase = Phase::Closing { since_ns, ending_asked };
             session.heartbeat = None;
         }
+        self.forget_unfinished(conn);
         self.arm_deadline(conn);
     }
 

@@ -43,4 +43,11 @@ counters! {
     /// Frames that came while their topic was being recovered.
     frames_skipped_total,
     bytes_transmitted_total,
+    /// Times when the overload level was raised from normal, and when it came back to it.
+    overload_entered_total,
+    overload_left_total,
+    /// A gauge: 0 normal, 1 guarded, 2 shedding.
+    overload_stance,
+    /// Answers to `GET /ready` and `GET /healthz`.
+    probes_answered_total,
 }

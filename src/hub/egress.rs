@@ -121,6 +121,7 @@ pub(super) struct Egress {
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
+    spare_bytes: usize,
     /// Control lanes to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
@@ -167,11 +168,12 @@ impl Egress {
         &mut self.lanes[slot as usize]
     }
 
-    /// Bytes that a connection's replies and begun frame hold.
+    /// Bytes that a connection's replies, pongs and begun frame hold.
     pub(super) fn held_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
-        let begun = lanes.started.as_ref().map_or(0, |started| started.frame.len());
-        begun + lanes.replies.as_ref().map_or(0, |replies| replies.frames.len())
+        let begun = lanes.started.as_ref().map_or(0, |started| started.frame.capacity());
+        let pongs = lanes.control.as_ref().map_or(0, |control| control.pongs.capacity());
+        begun + pongs + lanes.replies.as_ref().map_or(0, |replies| replies.frames.capacity())
     }
 
     /// What all connections hold.
@@ -234,8 +236,12 @@ impl Egress {
         if lanes.closing {
             return 0;
         }
-        let spare = &mut self.spare;
-        let replies = lanes.replies.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let (spare, spare_bytes) = (&mut self.spare, &mut self.spare_bytes);
+        let replies = lanes.replies.get_or_insert_with(|| {
+            let replies = spare.pop().unwrap_or_default();
+            *spare_bytes -= replies.frames.capacity();
+            replies
+        });
         replies.forget_sent();
         replies.frames.extend_from_slice(header);
         replies.frames.extend_from_slice(payload);
@@ -260,6 +266,7 @@ impl Egress {
 
     /// Queues a control frame. A ping or close replaces an unsent one.
     pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
+        let before = self.held_bytes(slot);
         let lanes = &mut self.lanes[slot as usize];
         if lanes.closing {
             return;
@@ -280,6 +287,7 @@ impl Egress {
             lanes.closing = true;
             self.discard_data(slot);
         }
+        self.note_held(slot, before);
         self.mark_urgent(slot);
     }
 
@@ -447,6 +455,7 @@ impl Egress {
             {
                 empty.frames.clear();
                 empty.sent = 0;
+                self.spare_bytes += empty.frames.capacity();
                 self.spare.push(empty);
             }
         }
@@ -583,6 +592,40 @@ impl Egress {
     #[cfg(test)]
     pub(super) fn set_queued_frames_max(&mut self, frames_max: usize) {
         self.pool = FrameQueuePool::with_frames_max(frames_max);
+    }
+
+    /// Bytes that all lanes, queues, replies and the log hold.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.log.held_bytes()
+            + self.pool.memory_bytes()
+            + self.held_bytes_total
+            + self.spare_bytes
+            + self.lanes.capacity() * size_of::<Lanes>()
+            + (self.urgent.capacity() + self.ready.capacity()) * size_of::<u32>()
+    }
+
+    /// Gives back what is only kept to be used again.
+    pub(super) fn trim(&mut self) {
+        self.log.trim();
+        self.spare = Vec::new();
+        self.spare_bytes = 0;
+        self.spare_control = Vec::new();
+        if self.pool.is_sparse() {
+            self.pool.compact(self.lanes.iter_mut().map(|lanes| &mut lanes.queue));
+        }
+    }
+
+    /// Bytes that a connection keeps waiting here because it does not read: replies, and what is queued behind a send
+    /// that the peer has not taken.
+    pub(super) fn unread_bytes(&self, slot: u32) -> usize {
+        let lanes = &self.lanes[slot as usize];
+        let queued_bytes = if lanes.writing { lanes.queued_bytes as usize } else { 0 };
+        self.held_bytes(slot) + queued_bytes
+    }
+
+    /// Whether more waits unread than a shard that keeps up has.
+    pub(super) fn holds_unread(&self) -> bool {
+        self.held_bytes_total > 0 || self.pool.chunks_in_use() > 0
     }
 
     /// Slots that have ever been in use.

@@ -3,7 +3,6 @@
 //! Invariants: a topic's events are seen in sequence, each once; a frame is logged once however many follow; nothing
 //! is closed while lists of listeners are walked.
 
-use crate::limits;
 use crate::model::channel::{DeliveryClass, TopicKey};
 use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 
@@ -107,10 +106,11 @@ impl Hub {
         let topic = &mut self.topics.topics[at as usize];
         let is_told = match topic.kind {
             TopicKind::Value | TopicKind::Events => {
-                let value = topic.value_mut();
-                value.clear();
-                value.extend_from_slice(frame);
                 topic.value_seq = Some(topic.seq);
+                self.topics.write_value(at, |value| {
+                    value.clear();
+                    value.extend_from_slice(frame);
+                });
                 true
             }
             // What an interval's book says at its boundary has to be kept now; a raw book can be told at any time.
@@ -139,6 +139,7 @@ impl Hub {
         } else {
             self.log_variants(at, frame, variants)
         };
+        let conflate_bytes = self.overload.stance().conflate_bytes();
         let topic = &self.topics.topics[at as usize];
         let mut delivered = 0;
         for follower in &topic.followers {
@@ -155,7 +156,7 @@ impl Hub {
                 Ok(queued_bytes) => {
                     delivered += 1;
                     match follower.class {
-                        DeliveryClass::Latest if queued_bytes > limits::CONFLATE_BYTES => {
+                        DeliveryClass::Latest if queued_bytes > conflate_bytes => {
                             self.outrun.push(follower.subscription);
                             continue;
                         }
@@ -257,10 +258,12 @@ impl Hub {
             TopicKind::Book | TopicKind::Value => {}
         }
         let (position, unix_ns) = (Position { epoch: topic.epoch, seq: topic.seq }, self.now.unix_ns);
-        super::text_frame::replace_with_text_frame(topic.value_mut(), |bytes| {
-            super::derived::write_notification(bytes, channel, state, position, unix_ns);
-        });
         topic.value_seq = Some(topic.seq);
+        self.topics.write_value(at, |value| {
+            super::text_frame::replace_with_text_frame(value, |bytes| {
+                super::derived::write_notification(bytes, channel, state, position, unix_ns);
+            });
+        });
         self.counters.values_encoded_total += 1;
         true
     }

@@ -10,6 +10,8 @@ use super::log::FrameRef;
 
 const CHUNK_FRAMES: usize = 20;
 const NONE: u32 = u32::MAX;
+/// Chunks below which a pool is small whatever of it is free: a quarter of a megabyte.
+const SPARSE_CHUNKS_MIN: usize = 1024;
 
 #[derive(Debug)]
 struct Chunk {
@@ -116,6 +118,39 @@ impl FrameQueuePool {
         self.in_use
     }
 
+    /// Bytes that the pool holds on to, for chunks in use and free ones.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.chunks.capacity() * size_of::<Chunk>()
+    }
+
+    /// Whether most of the pool is free, and that is worth giving back.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.chunks.capacity() > SPARSE_CHUNKS_MIN && self.in_use < self.chunks.capacity() / 4
+    }
+
+    /// Gives back the memory of free chunks. `queues` are all the queues of this pool.
+    pub(super) fn compact<'q>(&mut self, queues: impl Iterator<Item = &'q mut FrameQueue>) {
+        let narrow = |count: usize| u32::try_from(count).expect("bounded by QUEUED_FRAMES_MAX");
+        let mut chunks = Vec::with_capacity(self.in_use);
+        for queue in queues.filter(|queue| !queue.is_empty()) {
+            let (mut at, tail) = (queue.head, queue.tail);
+            queue.head = narrow(chunks.len());
+            loop {
+                let Chunk { frames, next } = &self.chunks[at as usize];
+                let follower = if at == tail { NONE } else { narrow(chunks.len() + 1) };
+                chunks.push(Chunk { frames: *frames, next: follower });
+                if at == tail {
+                    break;
+                }
+                at = *next;
+            }
+            queue.tail = narrow(chunks.len() - 1);
+        }
+        assert_eq!(chunks.len(), self.in_use, "each chunk in use belongs to one queue");
+        self.chunks = chunks;
+        self.free = NONE;
+    }
+
     fn take_chunk(&mut self) -> Result<u32, QueuesFull> {
         if self.in_use == self.chunks_max {
             return Err(QueuesFull);
@@ -148,11 +183,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn queues_of_one_pool_are_first_in_first_out_each(steps in prop::collection::vec((0usize..3, any::<bool>()), 0..600)) {
+        fn queues_of_one_pool_are_first_in_first_out_each(steps in prop::collection::vec((0usize..3, any::<bool>(), 0u8..50), 0..600)) {
             let mut pool = FrameQueuePool::with_frames_max(200);
             let mut queues = [FrameQueue::default(); 3];
             let mut models: [VecDeque<FrameRef>; 3] = Default::default();
-            for (number, (which, push)) in (0u32..).zip(steps) {
+            for (number, (which, push, chance)) in (0u32..).zip(steps) {
+                if chance == 0 {
+                    pool.compact(queues.iter_mut());
+                    prop_assert_eq!(pool.memory_bytes(), pool.in_use * size_of::<Chunk>());
+                }
                 if push {
                     let frame = FrameRef { segment: number, offset: 1, len: 2 };
                     if pool.push(&mut queues[which], frame).is_ok() {

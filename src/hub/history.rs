@@ -45,6 +45,21 @@ impl History {
         self.bytes.len()
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.lengths.capacity() * size_of::<u32>()
+    }
+
+    /// Forgets the older half and gives its memory back.
+    pub fn halve(&mut self) {
+        for _ in 0..self.lengths.len().div_ceil(2) {
+            self.forget_oldest();
+        }
+        self.bytes.shrink_to_fit();
+        self.lengths.shrink_to_fit();
+    }
+
     /// Whether all events after `seq` are here.
     #[must_use]
     pub fn reaches(&self, seq: Seq) -> bool {
@@ -99,6 +114,7 @@ mod tests {
         #[test]
         fn keeps_the_newest_within_both_bounds_and_replays_them_in_order(
             lengths in prop::collection::vec(0usize..40, 0..100), frames_max in 0usize..20, bytes_max in 0usize..200,
+            halved: bool,
         ) {
             let limits = HistoryLimits { frames_max, bytes_max };
             let mut history = History::default();
@@ -108,6 +124,11 @@ mod tests {
                 history.push(Seq(number), &frame, limits);
                 all.push((number, frame));
                 prop_assert!(history.bytes.len() <= bytes_max && history.lengths.len() <= frames_max);
+            }
+            if halved {
+                let before = history.lengths.len();
+                history.halve();
+                prop_assert_eq!(history.lengths.len(), before / 2);
             }
             for from in 0..=all.len() as u64 {
                 if history.reaches(Seq(from)) {

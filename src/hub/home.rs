@@ -19,6 +19,7 @@ use super::batch::{Batch, ByteRange, JoinOutcome, Record, Ticket};
 use super::deflation::{self, Deflation, WINDOWS, Windows};
 use super::hasher::FixedHasher;
 use super::history::{History, HistoryLimits};
+use super::overload::{Pressure, Stance};
 
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub struct HomeCounters {
     pub joins_not_recovered_total: u64,
     pub topics_refused_total: u64,
     pub topics_forgotten_total: u64,
+    /// Rounds in which histories lost their older half because memory ran short.
+    pub histories_shortened_total: u64,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,10 @@ pub struct Home {
     history_bytes_max: usize,
     deflation: Deflation,
     pub(super) deflater: Deflater,
+    /// What the histories take of memory: more than `history_bytes`, since buffers grow by doubling.
+    history_memory_bytes: usize,
+    /// Where histories are shortened next.
+    shortened: usize,
     pub counters: HomeCounters,
 }
 
@@ -109,6 +116,8 @@ impl Home {
             history_bytes_max: limits::HISTORY_BYTES_PER_HOME_MAX,
             deflation: Deflation::default(),
             deflater: Deflater::new(Deflation::default().level),
+            history_memory_bytes: 0,
+            shortened: 0,
             counters: HomeCounters::default(),
         }
     }
@@ -208,8 +217,10 @@ impl Home {
         let seq = topic.seq.next();
         topic.seq = seq;
         topic.change_id = change_id;
+        let memory_bytes = topic.history.memory_bytes();
         topic.history.push(seq, out.slice(frame), limits);
-        let kept_bytes = topic.history.held_bytes();
+        let (kept_bytes, grown_bytes) =
+            (topic.history.held_bytes(), topic.history.memory_bytes() - memory_bytes);
         let mut windows = Windows::default();
         if topic.listeners.is_empty() {
             // What a client publishes may be asked for by one who comes back; a market goes on whether or not it is heard.
@@ -222,6 +233,7 @@ impl Home {
             windows = topic.windows();
         }
         self.history_bytes = elsewhere_bytes + kept_bytes;
+        self.history_memory_bytes += grown_bytes;
         self.counters.events_stamped_total += 1;
         self.counters.frames_encoded_total += 1;
         if !windows.is_empty() && self.deflation.serves(frame_payload(out.slice(frame))) {
@@ -345,6 +357,7 @@ impl Home {
             if topic.listeners.is_empty() && unheard_ns >= limits::TOPIC_LINGER_NS {
                 let key = topic.key;
                 self.history_bytes -= topic.history.held_bytes();
+                self.history_memory_bytes -= topic.history.memory_bytes();
                 place.topic = None;
                 place.generation = place.generation.wrapping_add(1);
                 self.by_key.remove(&key);
@@ -353,6 +366,49 @@ impl Home {
                 forgotten(key);
             }
         }
+    }
+
+    /// Bytes of memory that topics and their histories take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let by_key = self.by_key.capacity() * (size_of::<(TopicKey, u32)>() + 1);
+        self.places.capacity() * size_of::<Place>() + by_key + self.history_memory_bytes
+    }
+
+    /// Whether any topic has a history.
+    #[must_use]
+    pub fn has_histories(&self) -> bool {
+        self.history_bytes > 0
+    }
+
+    /// What overload asks of histories. At a raised stance they do not grow, so that one that gains an event loses older
+    /// ones; and once there is no slow consumer left to close, they are shortened.
+    pub fn handle_stance(&mut self, stance: Stance, pressure: Pressure) {
+        self.history_bytes_max = match stance {
+            Stance::Normal => limits::HISTORY_BYTES_PER_HOME_MAX,
+            Stance::Guarded | Stance::Shedding => self.history_bytes_max.min(self.history_bytes),
+        };
+        if stance == Stance::Shedding && pressure.costliest_bytes == 0 {
+            self.shorten_histories();
+        }
+    }
+
+    /// Forgets the older half of one topic's history after the other, up to a bound for a call.
+    fn shorten_histories(&mut self) {
+        let before = self.history_memory_bytes;
+        for _ in 0..self.places.len() {
+            if before - self.history_memory_bytes >= limits::HISTORY_BYTES_SHORTENED_MAX {
+                break;
+            }
+            self.shortened = (self.shortened + 1) % self.places.len();
+            let Some(topic) = &mut self.places[self.shortened].topic else { continue };
+            self.history_bytes -= topic.history.held_bytes();
+            self.history_memory_bytes -= topic.history.memory_bytes();
+            topic.history.halve();
+            self.history_bytes += topic.history.held_bytes();
+            self.history_memory_bytes += topic.history.memory_bytes();
+        }
+        self.counters.histories_shortened_total += u64::from(before > self.history_memory_bytes);
     }
 
     /// Topics that are sequenced here now.
@@ -400,5 +456,38 @@ mod tests {
         let later = NOW.plus_ns(limits::TOPIC_LINGER_NS);
         home.sweep(later, |_| {});
         assert_eq!((home.topic_count(), home.history_bytes), (0, 0));
+    }
+
+    #[test]
+    fn histories_do_not_grow_at_a_raised_stance_and_are_shortened_when_nobody_can_be_closed() {
+        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 1000, bytes_max: 100_000 });
+        let mut out = Batch::default();
+        let frame = out.push_bytes(&[7; 1000]);
+        let name = |number: u32| TopicKey::Client(TopicName::parse(format!("t{number}").as_bytes()).unwrap());
+        let mut publish = |home: &mut Home, number, events| {
+            let slot = home.intern(name(number), NOW).unwrap();
+            (0..events).for_each(|_| home.publish(slot, Seq(0), frame, &mut out, NOW));
+            let exact: usize = home
+                .places
+                .iter()
+                .filter_map(|place| place.topic.as_ref())
+                .map(|topic| topic.history.memory_bytes())
+                .sum();
+            assert_eq!(home.history_memory_bytes, exact);
+            home.history_bytes
+        };
+        assert_eq!(publish(&mut home, 1, 10) + publish(&mut home, 2, 20), 10_000 + 30_000);
+        let slow = Pressure { costliest_bytes: 1, ..Pressure::default() };
+        for stance in [Stance::Guarded, Stance::Shedding] {
+            home.handle_stance(stance, slow);
+            assert_eq!(publish(&mut home, 1, 5), 30_000, "as much as it holds");
+            assert_eq!(publish(&mut home, 3, 5), 30_000, "a new topic keeps nothing");
+        }
+        let before = home.memory_bytes();
+        home.handle_stance(Stance::Shedding, Pressure::default());
+        assert_eq!(home.history_bytes, 15_000);
+        assert!(home.memory_bytes() < before);
+        home.handle_stance(Stance::Normal, Pressure::default());
+        assert_eq!(publish(&mut home, 3, 5), 20_000);
     }
 }

@@ -31,18 +31,20 @@ pub enum Declined {
     Subscriptions,
     /// More than `requests_pending_max`, or than all connections together may have waiting.
     RequestsPending,
+    /// Something new to be kept, while memory is short.
+    Overload,
 }
 
 impl Declined {
     /// Every one, in the order of declaration.
-    pub const ALL: [Declined; 2] = [Declined::Subscriptions, Declined::RequestsPending];
+    pub const ALL: [Declined; 3] = [Declined::Subscriptions, Declined::RequestsPending, Declined::Overload];
 
     /// The number of the dialect's error.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
             Declined::Subscriptions => Failure::INVALID_PARAMS.code,
-            Declined::RequestsPending => Failure::RETRY.code,
+            Declined::RequestsPending | Declined::Overload => Failure::RETRY.code,
         }
     }
 
@@ -52,6 +54,7 @@ impl Declined {
         match self {
             Declined::Subscriptions => "subscriptions_full",
             Declined::RequestsPending => "requests_pending",
+            Declined::Overload => "overload_declined",
         }
     }
 }

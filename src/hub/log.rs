@@ -28,6 +28,8 @@ pub(super) struct FrameLog {
     free: Vec<u32>,
     newest: u32,
     ages: u64,
+    /// Of all segments, the free ones included.
+    held_bytes: usize,
 }
 
 /// Every segment is pinned: connections that hold the oldest must be closed before more can be logged.
@@ -39,7 +41,8 @@ pub(super) struct LogFull {
 impl Default for FrameLog {
     fn default() -> FrameLog {
         let first = Segment { bytes: Vec::with_capacity(limits::LOG_SEGMENT_BYTES), references: 0, age: 0 };
-        FrameLog { segments: vec![first], free: Vec::new(), newest: 0, ages: 0 }
+        let held_bytes = first.bytes.capacity();
+        FrameLog { segments: vec![first], free: Vec::new(), newest: 0, ages: 0, held_bytes }
     }
 }
 
@@ -86,9 +89,16 @@ impl FrameLog {
     }
 
     /// Bytes that the log holds on to.
-    #[cfg(test)]
-    fn held_bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.bytes.capacity()).sum()
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Gives back the memory of free segments.
+    pub(super) fn trim(&mut self) {
+        for free in &self.free {
+            let freed = std::mem::take(&mut self.segments[*free as usize].bytes);
+            self.held_bytes -= freed.capacity();
+        }
     }
 
     fn begin_segment(&mut self, frame_bytes: usize) -> Result<(), LogFull> {
@@ -96,15 +106,15 @@ impl FrameLog {
         let previous = self.newest;
         if self.segments[previous as usize].references == 0 {
             // Nobody needs what it holds: it is begun anew, the common case of a shard that keeps up.
-            let segment = &mut self.segments[previous as usize];
-            segment.bytes.clear();
-            segment.bytes.reserve_exact(capacity);
+            self.segments[previous as usize].bytes.clear();
+            self.reserve(previous, capacity);
         } else if let Some(free) = self.free.pop() {
-            self.segments[free as usize].bytes.reserve_exact(capacity);
+            self.reserve(free, capacity);
             self.newest = free;
         } else if self.segments.len() < limits::LOG_SEGMENTS_MAX {
-            self.segments.push(Segment { bytes: Vec::with_capacity(capacity), ..Segment::default() });
+            self.segments.push(Segment::default());
             self.newest = u32::try_from(self.segments.len() - 1).expect("bounded by LOG_SEGMENTS_MAX");
+            self.reserve(self.newest, capacity);
         } else {
             let oldest = self.segments.iter().enumerate().min_by_key(|(_, segment)| segment.age);
             let oldest = oldest.map_or(0, |(at, _)| at);
@@ -117,10 +127,19 @@ impl FrameLog {
         Ok(())
     }
 
+    /// Gives an empty segment room for this many bytes.
+    fn reserve(&mut self, segment: u32, capacity: usize) {
+        let bytes = &mut self.segments[segment as usize].bytes;
+        self.held_bytes -= bytes.capacity();
+        bytes.reserve_exact(capacity);
+        self.held_bytes += bytes.capacity();
+    }
+
     fn free_segment(&mut self, segment: u32) {
         let bytes = &mut self.segments[segment as usize].bytes;
         bytes.clear();
         if bytes.capacity() > limits::LOG_SEGMENT_BYTES {
+            self.held_bytes -= bytes.capacity();
             *bytes = Vec::new();
         }
         self.free.push(segment);
@@ -180,5 +199,29 @@ mod tests {
         assert!(log.held_bytes() <= 3 * limits::LOG_SEGMENT_BYTES);
         assert_eq!(log.frame(small), [1; 10]);
         assert_eq!(log.frame(next), [3; 10]);
+    }
+
+    #[test]
+    fn free_segments_are_given_back_when_they_are_wanted_and_the_count_is_exact() {
+        let mut log = FrameLog::default();
+        let exact =
+            |log: &FrameLog| log.segments.iter().map(|segment| segment.bytes.capacity()).sum::<usize>();
+        let mut frames = Vec::new();
+        for number in 0..200_u8 {
+            let frame = log.append(&vec![number; 40_000 + usize::from(number) * 3_000]).unwrap();
+            log.retain(frame.segment, 1);
+            frames.push(frame);
+            assert_eq!(log.held_bytes(), exact(&log));
+        }
+        let last = frames.pop().unwrap();
+        frames.iter().for_each(|frame| log.release(frame.segment, 1));
+        assert!(log.held_bytes() > 10 * limits::LOG_SEGMENT_BYTES, "kept for reuse");
+        log.trim();
+        assert_eq!(log.held_bytes(), exact(&log));
+        assert!(log.held_bytes() <= limits::LOG_SEGMENT_BYTES.max(last.len as usize));
+        assert!(log.frame(last).iter().all(|byte| *byte == 199));
+        let next = log.append(&[7; 1000]).unwrap();
+        assert_eq!(log.frame(next), [7; 1000]);
+        assert_eq!(log.held_bytes(), exact(&log));
     }
 }

@@ -23,6 +23,7 @@ use super::derived::{Derived, Touch};
 use super::history::HistoryLimits;
 use super::home::{Home, HomeCounters};
 use super::outbox::Outbox;
+use super::overload::{Pressure, Stance};
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,6 +207,24 @@ impl MarketHome {
     /// The data queue to a shard was full.
     pub fn handle_lag(&mut self, shard: HomeId) {
         self.outbox.lag(shard);
+    }
+
+    /// Bytes of memory that the market's home holds: instruments, topics, histories, batches under way.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let derived = self.home.topic_count() * size_of::<Derived>();
+        self.instruments.len() * InstrumentState::MEMORY_BYTES
+            + derived
+            + self.home.memory_bytes()
+            + self.outbox.memory_bytes()
+    }
+
+    /// What overload asks of this home; called at each tick while the stance is raised, and when it is no more.
+    pub fn handle_stance(&mut self, stance: Stance, pressure: Pressure) {
+        if stance != Stance::Normal {
+            self.outbox.trim();
+        }
+        self.home.handle_stance(stance, pressure);
     }
 
     #[must_use]

@@ -28,11 +28,14 @@ pub mod incident;
 pub mod listener;
 mod log;
 pub mod market;
+mod memory;
 mod outbox;
+pub mod overload;
 mod publish;
 mod rates;
 mod requests;
 mod session;
+mod shed;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -67,6 +70,7 @@ use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use outbox::Outbox;
+use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
 use requests::PendingBatch;
 use session::Session;
@@ -104,6 +108,8 @@ pub struct HubConfig {
     pub close_timeout_ns: u64,
     pub write_timeout_ns: u64,
     pub history: HistoryLimits,
+    /// When the gateway takes on less.
+    pub overload: OverloadMarks,
     pub publishing: Publishing,
     pub deflation: Deflation,
     /// One for each listener of the ring, in its order.
@@ -130,6 +136,7 @@ impl Default for HubConfig {
             close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
             history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
+            overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
             deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
@@ -150,6 +157,9 @@ pub struct Occupancy {
     pub batches: usize,
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
+    pub held_reply_bytes: usize,
+    pub unfinished_bytes: usize,
+    pub value_bytes: usize,
     pub home_topics: usize,
     /// Inflaters that incomplete messages have.
     pub inflaters: usize,
@@ -169,6 +179,9 @@ impl Occupancy {
             + self.batches
             + self.queued_frame_chunks
             + self.logged_frames_referenced
+            + self.held_reply_bytes
+            + self.unfinished_bytes
+            + self.value_bytes
             + self.home_topics
             + self.inflaters
     }
@@ -243,6 +256,13 @@ pub struct Hub {
     stopping: bool,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
+    overload: Overload,
+    /// What waits for the costliest slow consumer, as of the last look at a raised level.
+    costliest_bytes: u64,
+    /// When the shard is to say again what weighs on it.
+    pressure_due_ns: u64,
+    /// Of all sessions' unfinished requests and messages.
+    unfinished_bytes: usize,
     now: Now,
     counters: HubCounters,
     incidents: IncidentCounts,
@@ -254,6 +274,7 @@ impl Hub {
     pub fn new(me: HomeId, shards: u8, config: HubConfig, now: Now) -> Hub {
         let mut home = Home::new(me, config.history);
         home.set_deflation(config.deflation);
+        let overload = Overload::new(config.overload);
         Hub {
             me,
             shards,
@@ -278,6 +299,10 @@ impl Hub {
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
+            overload,
+            costliest_bytes: 0,
+            pressure_due_ns: now.mono_ns,
+            unfinished_bytes: 0,
             now,
             counters: HubCounters::default(),
             incidents: IncidentCounts::default(),
@@ -331,6 +356,9 @@ impl Hub {
             batches: self.batches.entries.len(),
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
+            held_reply_bytes: self.egress.held_bytes_total(),
+            unfinished_bytes: self.unfinished_bytes,
+            value_bytes: self.topics.value_bytes(),
             home_topics: self.home.topic_count(),
             inflaters: self.inflaters.lent(),
         }

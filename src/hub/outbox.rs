@@ -47,6 +47,17 @@ impl Outbox {
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
+    /// Bytes of memory that batches take: the turn's own, those under way and those kept to be used again.
+    #[must_use]
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.data.memory_bytes() + self.pool.memory_bytes()
+    }
+
+    /// Gives back what is only kept to be used again.
+    pub(super) fn trim(&mut self) {
+        self.pool.trim();
+    }
+
     /// Takes a batch that was applied here back for reuse.
     pub(super) fn recycle(&mut self, batch: Arc<Batch>) {
         self.pool.sealed(batch);

@@ -43,7 +43,7 @@ impl Hub {
                     self.remember(&reply_to, name, known, id);
                     self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
                 }
-                Err(refusal) => self.reply_error(&reply_to, failure(refusal)),
+                Err(refusal) => self.refuse_publish(&reply_to, refusal),
             }
             return;
         }
@@ -92,7 +92,7 @@ impl Hub {
                 self.remember(&reply_to, name, None, id);
                 self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
             }
-            Err(refusal) => self.reply_error(&reply_to, failure(refusal)),
+            Err(refusal) => self.refuse_publish(&reply_to, refusal),
         }
     }
 
@@ -106,9 +106,7 @@ impl Hub {
         let slot = known.and_then(|id| self.home.resolve(id));
         let slot: HomeTopicSlot = match slot {
             Some(slot) => slot,
-            None => {
-                self.home.intern(TopicKey::Client(name), self.now).ok_or(PublishRefusal::TooManyTopics)?
-            }
+            None => self.home_topic(name)?,
         };
         let position = self.home.next_position(slot);
         let mut channel = [0; TOPIC_PREFIX.len() + crate::model::channel::TOPIC_NAME_BYTES_MAX];
@@ -124,6 +122,26 @@ impl Hub {
         });
         self.home.publish(slot, Seq(0), frame, out, self.now);
         Ok((self.home.id(slot), position))
+    }
+
+    fn refuse_publish(&mut self, reply_to: &ReplyTo<'_>, refusal: PublishRefusal) {
+        let why = match refusal {
+            PublishRefusal::TooManyTopics => "not sent: too many topics",
+            PublishRefusal::Overloaded => {
+                self.report(reply_to.conn, Incident::Declined(Declined::Overload));
+                "not sent: the server is overloaded"
+            }
+        };
+        self.reply_error(reply_to, Failure::RETRY.because(why));
+    }
+
+    /// The topic of a name, made if need be and there is room.
+    fn home_topic(&mut self, name: TopicName) -> Result<HomeTopicSlot, PublishRefusal> {
+        let key = TopicKey::Client(name);
+        if self.overload_failure().is_some() && self.home.find(&key).is_none() {
+            return Err(PublishRefusal::Overloaded);
+        }
+        self.home.intern(key, self.now).ok_or(PublishRefusal::TooManyTopics)
     }
 
     /// The shard that sequences a topic.
@@ -142,11 +160,5 @@ impl Hub {
                 None => session.published_to = Some(Box::new((name, id))),
             }
         }
-    }
-}
-
-fn failure(refusal: PublishRefusal) -> Failure {
-    match refusal {
-        PublishRefusal::TooManyTopics => Failure::RETRY.because("not sent: too many topics"),
     }
 }

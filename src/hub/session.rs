@@ -91,6 +91,8 @@ pub(super) struct Session {
     /// Questions to homes that its subscribes wait for.
     pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
+    /// Of its unfinished request or message, as last counted among all.
+    pub(super) noted_bytes: u32,
 }
 
 const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
@@ -126,6 +128,7 @@ impl Session {
             requests_pending: 0,
             joins_pending: 0,
             reading_paused: false,
+            noted_bytes: 0,
         }
     }
 
@@ -139,6 +142,15 @@ impl Session {
             return Progress::Begun;
         }
         Progress::AsBefore
+    }
+
+    /// Bytes of memory that an unfinished upgrade request or message takes.
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        let head_bytes = match &self.phase {
+            Phase::Upgrading { head } => head.capacity(),
+            Phase::Open | Phase::Closing { .. } => 0,
+        };
+        head_bytes + self.receiver.buffered_bytes()
     }
 
     pub(super) fn is_open(&self) -> bool {

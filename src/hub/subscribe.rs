@@ -98,6 +98,10 @@ impl Hub {
     /// `public/subscribe`.
     pub(super) fn subscribe(&mut self, reply_to: ReplyTo<'_>, params: &SubscribeParams<'_>) {
         let conn = reply_to.conn;
+        if let Some(failure) = self.overload_failure() {
+            self.report(conn, Incident::Declined(Declined::Overload));
+            return self.reply_error(&reply_to, failure);
+        }
         let request = match self.judge_subscribe(conn, params) {
             Ok(request) => request,
             Err(failure) => return self.reply_error(&reply_to, failure),

@@ -119,18 +119,13 @@ impl Topic {
     }
 
     /// Its value, to be changed.
-    pub(super) fn value_mut(&mut self) -> &mut Vec<u8> {
+    fn value_mut(&mut self) -> &mut Vec<u8> {
         self.deflated_value.window = None;
         &mut self.value
     }
 
     /// Its value as a subscriber reads it: compressed the first time that somebody with such a window is sent it.
-    pub(super) fn value_for(
-        &mut self,
-        encoding: Encoding,
-        deflater: &mut Deflater,
-        deflation: &Deflation,
-    ) -> &[u8] {
+    fn value_for(&mut self, encoding: Encoding, deflater: &mut Deflater, deflation: &Deflation) -> &[u8] {
         let payload = frame_payload(&self.value);
         let Some(window) = encoding.window().filter(|_| deflation.serves(payload)) else {
             return &self.value;
@@ -145,6 +140,11 @@ impl Topic {
                 .extend_from_slice(deflater.frame(Opcode::Text, window, payload).unwrap_or_default());
         }
         if deflated.frame.is_empty() { &self.value } else { &deflated.frame }
+    }
+
+    /// Bytes of memory that its value takes.
+    fn value_bytes(&self) -> usize {
+        self.value.capacity() + self.deflated_value.frame.capacity()
     }
 
     /// The windows that its subscriptions want compressed frames for.
@@ -201,7 +201,15 @@ pub(super) struct Topics {
     by_pair: HashMap<(u32, u32), u32, BuildHasherDefault<FixedHasher>>,
     /// By home, then by the home's slot.
     by_id: Vec<Vec<Option<u32>>>,
+    /// Of all topics' values.
+    value_bytes: usize,
 }
+
+/// A subscription's share of memory: its entry, its place among the listeners and in its session's list, which grow by
+/// doubling, and in the table by connection and topic.
+const SUBSCRIPTION_BYTES: usize = size_of::<Subscription>()
+    + 2 * (size_of::<Listener>() + size_of::<u32>())
+    + 2 * (size_of::<((u32, u32), u32)>() + 1);
 
 impl Topics {
     pub(super) fn find(&self, key: &TopicKey) -> Option<u32> {
@@ -240,6 +248,49 @@ impl Topics {
         topic
     }
 
+    /// Bytes of memory that topics and subscriptions take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let topic_bytes = size_of::<Topic>() + 2 * (size_of::<(TopicKey, u32)>() + 1);
+        self.topics.len() * topic_bytes + self.subscriptions.len() * SUBSCRIPTION_BYTES + self.value_bytes
+    }
+
+    /// Of all topics' values.
+    pub(super) fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Gives back what is only kept to be used again.
+    pub(super) fn trim(&mut self) {
+        self.topics.shrink_to_fit();
+        self.subscriptions.shrink_to_fit();
+        self.by_key.shrink_to_fit();
+        self.by_pair.shrink_to_fit();
+    }
+
+    /// Changes a topic's value.
+    pub(super) fn write_value(&mut self, topic: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let topic = &mut self.topics[topic as usize];
+        self.value_bytes -= topic.value_bytes();
+        write(topic.value_mut());
+        self.value_bytes += topic.value_bytes();
+    }
+
+    /// A topic's value as a subscriber reads it.
+    pub(super) fn value_for(
+        &mut self,
+        topic: u32,
+        encoding: Encoding,
+        deflater: &mut Deflater,
+        deflation: &Deflation,
+    ) -> &[u8] {
+        let topic = &mut self.topics[topic as usize];
+        self.value_bytes -= topic.value_bytes();
+        topic.value_for(encoding, deflater, deflation);
+        self.value_bytes += topic.value_bytes();
+        // Found now, not compressed again.
+        topic.value_for(encoding, deflater, deflation)
+    }
+
     /// The home has told the topic's id.
     pub(super) fn identify(&mut self, topic: u32, id: TopicId) {
         let (home, slot) = (id.home.index(), id.slot as usize);
@@ -263,6 +314,7 @@ impl Topics {
         let removed = self.topics.remove(topic as usize);
         assert!(removed.subscriptions == 0 && removed.joins == 0, "a topic is left when nobody needs it");
         self.by_key.remove(&removed.key);
+        self.value_bytes -= removed.value_bytes();
         if let Some(id) = removed.id {
             self.by_id[id.home.index()][id.slot as usize] = None;
         }

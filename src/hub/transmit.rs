@@ -94,8 +94,8 @@ impl Hub {
                 self.egress.unlist_first(&mut self.topics.subscriptions, slot);
                 continue;
             }
-            let topic = &mut self.topics.topics[topic as usize];
-            let value = topic.value_for(encoding, &mut self.home.deflater, &self.config.deflation);
+            let (deflater, deflation) = (&mut self.home.deflater, &self.config.deflation);
+            let value = self.topics.value_for(topic, encoding, deflater, deflation);
             let out_is = if written == 0 { out_is } else { OutIs::Begun };
             let count = self.egress.transmit_value(slot, value, &mut out[written..], out_is);
             if count == 0 {

@@ -204,6 +204,10 @@ pub struct InstrumentState {
 }
 
 impl InstrumentState {
+    /// About what one takes of memory, with a book of some 250 levels.
+    pub const MEMORY_BYTES: usize =
+        size_of::<InstrumentState>() + TRADES_KEPT_MAX * size_of::<Trade>() + 256 * size_of::<Level>();
+
     #[must_use]
     pub fn new(definition: Arc<Instrument>) -> InstrumentState {
         let day = DayStats { hours: [HourStats::default(); STATS_HOURS], last_hour: 0 };

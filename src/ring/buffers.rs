@@ -82,6 +82,11 @@ impl ReceiveBuffers {
         buffers
     }
 
+    /// Bytes of memory that it comes to take: the kernel fills one buffer after the other.
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.bytes.bytes
+    }
+
     pub(super) const fn count(&self) -> u16 {
         self.count
     }
@@ -161,6 +166,8 @@ struct SendPool {
     count: u32,
     /// Last in, first out: the buffer used last is the one in the processor's cache.
     free: Vec<u32>,
+    /// Buffers that were ever taken: the first so many.
+    touched: u32,
 }
 
 impl SendBuffers {
@@ -206,6 +213,12 @@ impl SendBuffers {
         pool.free.push(buffer.index);
     }
 
+    /// Bytes of memory that were ever written to and so are taken.
+    pub(super) fn touched_bytes(&self) -> usize {
+        let pools = [&self.small, &self.large].into_iter();
+        pools.map(|pool| pool.touched as usize * pool.buffer_bytes as usize).sum()
+    }
+
     pub(super) fn in_use(&self) -> usize {
         [&self.small, &self.large].into_iter().map(|pool| pool.count as usize - pool.free.len()).sum()
     }
@@ -225,11 +238,14 @@ impl SendPool {
             buffer_bytes,
             count,
             free: (0..count).rev().collect(),
+            touched: 0,
         }
     }
 
     fn take(&mut self, size: SendSize) -> Option<SendBuffer> {
-        self.free.pop().map(|index| SendBuffer { size, index })
+        let index = self.free.pop()?;
+        self.touched = self.touched.max(index + 1);
+        Some(SendBuffer { size, index })
     }
 
     fn address(&self, index: u32) -> NonNull<u8> {
@@ -261,6 +277,7 @@ mod tests {
         pools.release(first);
         let mut third = pools.take(60_000).unwrap();
         assert_eq!(pools.bytes_mut(&mut third).len(), 4096);
+        assert_eq!(pools.touched_bytes(), 4096 + 65_536);
         assert_eq!(pools.in_use(), 2);
     }
 

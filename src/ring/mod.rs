@@ -308,6 +308,12 @@ impl Ring {
         self.send_buffers.in_use()
     }
 
+    /// Bytes of memory that it shares with the kernel and that were ever written to.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.receive_buffers.memory_bytes() + self.send_buffers.touched_bytes()
+    }
+
     #[must_use]
     pub const fn counters(&self) -> &RingCounters {
         &self.counters

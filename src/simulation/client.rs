@@ -212,7 +212,9 @@ impl Client {
             let Some(end) = end else { return Vec::new() };
             let head: Vec<u8> = self.incoming.drain(..end + 4).collect();
             if !head.starts_with(b"HTTP/1.1 101 ") {
-                assert!(head.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&head));
+                let refused =
+                    [&b"HTTP/1.1 408 "[..], b"HTTP/1.1 503 "].iter().any(|status| head.starts_with(status));
+                assert!(refused, "{}", String::from_utf8_lossy(&head));
                 self.closing = true;
                 self.incoming.clear();
                 return Vec::new();

@@ -243,6 +243,7 @@ impl World {
                     None | Some(1000) => "closed normally",
                     Some(1002 | 1003 | 1007 | 1009) => "closed for a fault",
                     Some(1008) if reason.contains("slow consumer") => "closed as slow",
+                    Some(1013) if self.options.overloads => "closed to make room",
                     Some(1008) if reason.contains("lost inside") => "closed for a gap",
                     Some(1008) if reason == "no pong" || reason == "heartbeat lost" => "closed as dead",
                     Some(1008) if reason.contains("not finished") => "closed as too slow to send",

@@ -14,6 +14,8 @@ pub(super) struct Oracle {
     pub(super) history_frames: u64,
     /// Whether the simulated time can reach a topic's linger.
     pub(super) forgets: bool,
+    /// Histories may be shortened at any time, and what is new refused.
+    pub(super) shortens: bool,
     pub(super) step: u64,
     /// How often what happened, to see that the seeds reach everything.
     pub(super) coverage: BTreeMap<&'static str, u64>,
@@ -23,7 +25,7 @@ impl Oracle {
     #[must_use]
     pub(super) fn new(history_frames: u64) -> Oracle {
         let (reference, coverage) = (Reference::default(), BTreeMap::new());
-        Oracle { reference, history_frames, forgets: false, step: 0, coverage }
+        Oracle { reference, history_frames, forgets: false, shortens: false, step: 0, coverage }
     }
 
     pub(super) fn count(&mut self, what: &'static str) {
@@ -105,6 +107,8 @@ impl Oracle {
                     client.patterns.remove(channel);
                 }
             }
+            // A flap's first subscribe.
+            Request::Unsubscribe if self.shortens => assert_eq!(code, 10040, "{}", error.raw),
             Request::Unsubscribe | Request::UnsubscribeAll | Request::Test | Request::Heartbeat => {
                 panic!("an error where there can be none: {}", error.raw)
             }
@@ -164,7 +168,7 @@ impl Oracle {
     /// What was not recovered must be beyond the history.
     fn judge_lost(&mut self, channel: &str, place: &Subscription) {
         self.count("not recovered");
-        if self.forgets {
+        if self.forgets || self.shortens {
             return;
         }
         let (_, seq) = place.last.unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::market::MarketHome;
+use crate::hub::overload::{Mark, Overload, OverloadMarks, Pressure};
 use crate::hub::{Deflation, Hub, HubConfig, ListenerPolicy, Publishing};
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -44,7 +45,17 @@ pub(super) struct Options {
     pub(super) forgets: bool,
     pub(super) queued_bytes_max: u32,
     pub(super) history: HistoryLimits,
+    /// Memory and turns that chance makes up weigh on the shards.
+    pub(super) overloads: bool,
 }
+
+/// In thousandths of a budget.
+const OVERLOAD: OverloadMarks = OverloadMarks {
+    guard_bytes: Mark { enter: 800, leave: 700 },
+    shed_bytes: Mark { enter: 900, leave: 800 },
+    guard_turn_ns: Mark { enter: 50_000_000, leave: 25_000_000 },
+    dwell_ns: 20_000_000,
+};
 
 impl Options {
     pub(super) fn new(random: &mut Random) -> Options {
@@ -58,6 +69,7 @@ impl Options {
             forgets: random.chance(20),
             queued_bytes_max: *random.pick(&[8 * 1024, 100 * 1024]),
             history: HistoryLimits { frames_max: *random.pick(&[4, 40, 1000]), bytes_max: 8 * 1024 * 1024 },
+            overloads: random.chance(30),
         }
     }
 
@@ -71,6 +83,7 @@ impl Options {
             close_timeout_ns: 2 * SECOND_NS,
             write_timeout_ns: 30 * SECOND_NS,
             history: self.history,
+            overload: OVERLOAD,
             publishing: Publishing::Anyone,
             deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
@@ -87,6 +100,7 @@ pub(super) struct World {
     pub(super) shards: Vec<Shard>,
     pub(super) market: MarketHome,
     market_turn_open: bool,
+    market_overload: Overload,
     mesh: Mesh,
     pub(super) links: Vec<Link>,
     pub(super) clients: Vec<Client>,
@@ -110,10 +124,12 @@ impl World {
         let clients = (0..options.clients).map(Client::new).collect();
         let mut oracle = Oracle::new(options.history.frames_max as u64);
         oracle.forgets = options.forgets;
+        oracle.shortens = options.overloads;
         World {
             mesh: Mesh::new(shards.len() + 1, options.data_batches_max),
             market: MarketHome::new(HomeId(options.shards), options.shards, options.history, now),
             market_turn_open: false,
+            market_overload: Overload::new(OVERLOAD),
             random,
             now,
             shards,
@@ -133,7 +149,8 @@ impl World {
             20..32 => super::feed::speak(self),
             32..55 => _ = self.carry_one(),
             55..85 => self.progress_link(),
-            85..92 => self.pass_time(),
+            85..91 => self.pass_time(),
+            91 => self.press(),
             _ => _ = self.tell_room(),
         }
         for home in 0..=self.shards.len() {
@@ -149,6 +166,30 @@ impl World {
     pub(super) fn with_market(&mut self, act: impl FnOnce(&mut MarketHome, Now)) {
         act(&mut self.market, self.now);
         self.market_turn_open = true;
+    }
+
+    /// Something weighs on a shard or on the market's home, or no longer does.
+    fn press(&mut self) {
+        if !self.options.overloads {
+            return;
+        }
+        let pressure = Pressure {
+            memory_bytes: if self.random.chance(40) { 0 } else { self.random.between(600, 1000) as u64 },
+            costliest_bytes: if self.random.chance(50) { 0 } else { self.random.below(40_000) as u64 },
+            turn_ns: self.random.below(60_000_000) as u64,
+        };
+        let home = self.random.below(self.shards.len() + 1);
+        self.weigh(home, pressure);
+    }
+
+    fn weigh(&mut self, home: usize, pressure: Pressure) {
+        let now = self.now;
+        if home < self.shards.len() {
+            self.with_hub(home, |hub| hub.handle_pressure(pressure, now));
+        } else {
+            let stance = self.market_overload.observe(pressure, now.mono_ns);
+            self.with_market(|market, _| market.handle_stance(stance, pressure));
+        }
     }
 
     fn carry_one(&mut self) -> bool {
@@ -249,6 +290,9 @@ impl World {
             link.room = usize::MAX / 2;
         }
         for _ in 0..3 {
+            for home in 0..=self.shards.len() {
+                self.weigh(home, Pressure::default());
+            }
             let mut rounds = 0;
             while self.carry_all() {
                 rounds += 1;

@@ -171,14 +171,18 @@ impl Receiver {
         self.partial.is_some() || self.head_bytes > 0
     }
 
+    /// Heap bytes held for what is incomplete; zero between messages.
+    pub fn incomplete_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message_bytes = partial.message.as_ref().map_or(0, Assembly::capacity_bytes);
+            size_of::<Partial>() + message_bytes + partial.control.capacity()
+        })
+    }
+
     /// Heap bytes held: for what is incomplete, and for what later messages may refer to; zero between messages where
     /// they may not.
     pub fn buffered_bytes(&self) -> usize {
-        let incomplete_bytes = self.partial.as_ref().map_or(0, |partial| {
-            let message_bytes = partial.message.as_ref().map_or(0, Assembly::capacity_bytes);
-            size_of::<Partial>() + message_bytes + partial.control.capacity()
-        });
-        incomplete_bytes + self.history.as_ref().map_or(0, |history| history.capacity_bytes())
+        self.incomplete_bytes() + self.history.as_ref().map_or(0, |history| history.capacity_bytes())
     }
 
     #[inline]

@@ -23,6 +23,7 @@ mod limits_of_descriptors;
 
 #[path = "../replay/naive.rs"]
 mod naive;
+mod overload;
 mod paused;
 mod replay;
 mod resume;

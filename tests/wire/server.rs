@@ -98,6 +98,22 @@ impl Server {
         self.child.0.id()
     }
 
+    /// Whether a line with `part` has come by now; lines up to it are then behind us.
+    pub(crate) fn has_just_logged(&mut self, part: &str) -> bool {
+        while let Ok(line) = self.lines.try_recv() {
+            self.log.push(line);
+            if self.last_line().contains(part) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The line of the log that was read last.
+    pub(crate) fn last_line(&self) -> String {
+        self.log.last().cloned().unwrap_or_default()
+    }
+
     /// Resident memory in KiB, now and at its highest.
     pub(crate) fn resident_kib(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap();

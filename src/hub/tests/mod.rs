@@ -5,6 +5,7 @@ mod control;
 mod deflate;
 mod hostile;
 mod mesh;
+mod overload;
 mod sending;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ fn config() -> HubConfig {
         close_timeout_ns: 2 * UNIT as u64,
         write_timeout_ns: 30 * UNIT as u64,
         history: HISTORY,
+        overload: OverloadMarks::default(),
         publishing: Publishing::Anyone,
         deflation: Deflation::default(),
         listeners: vec![ListenerPolicy::default()],

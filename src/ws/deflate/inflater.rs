@@ -46,6 +46,12 @@ impl Inflaters {
         self.inflated_bytes_total
     }
 
+    /// Bytes of memory that inflaters take, lent and idle.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        (self.lent + self.idle.len()) * INFLATER_BYTES + self.piece.capacity()
+    }
+
     /// Inflaters that messages have.
     #[must_use]
     pub const fn lent(&self) -> usize {
