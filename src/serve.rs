@@ -93,10 +93,7 @@ impl Server {
         feed: Feed,
         tls: Vec<Option<Tls>>,
     ) -> Result<Server, Failure> {
-        let shards = u8::try_from(cores.len()).ok().filter(|shards| usize::from(*shards) < limits::HOMES_MAX);
-        let Some(shards) = shards else {
-            return Err(Failure::new(Exit::Config, "shards.cores: more than 63 cores", "name fewer"));
-        };
+        let shards = shard_count(cores)?;
         let capacity =
             Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
         let os = |error: std::io::Error| {
@@ -153,8 +150,7 @@ impl Server {
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let core =
-            available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0);
+        let core = venue_core(cores, available);
         let start = move || {
             venue::run(setup, move || {
                 let _ = ready.send(());
@@ -258,6 +254,16 @@ fn listeners_tls(config: &Config) -> Result<Vec<Option<Tls>>, Failure> {
         all.push(tls);
     }
     Ok(all)
+}
+
+fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
+    let count = u8::try_from(cores.len()).ok().filter(|shards| usize::from(*shards) < limits::HOMES_MAX);
+    count.ok_or_else(|| Failure::new(Exit::Config, "shards.cores: more than 63 cores", "name fewer"))
+}
+
+/// A core without a shard, where there is one.
+fn venue_core(cores: &[usize], available: &[usize]) -> usize {
+    available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
 }
 
 /// SIGHUP reads certificates again; where there are none to read, it ends the process as ever.
