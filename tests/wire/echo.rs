@@ -61,6 +61,8 @@ fn a_peer_that_sends_without_reading_is_not_read_on() {
     let blocked = loop {
         match stream.write(&frame[taken_bytes % frame.len()..]) {
             Ok(count) => taken_bytes += count,
+            // A child of another test was stopped.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break error,
         }
         assert!(taken_bytes < 256 << 20, "a peer that does not read is read without end");
