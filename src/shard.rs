@@ -303,8 +303,8 @@ impl Shard {
             return;
         }
         self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
-        let Shard { hub, ring, .. } = self;
-        let memory_bytes = (hub.memory_bytes() + ring.memory_bytes()) as u64;
+        let Shard { hub, ring, secure, .. } = self;
+        let memory_bytes = (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes()) as u64;
         let costliest_bytes = hub.costliest_bytes();
         self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();

@@ -30,7 +30,13 @@ pub(super) struct Secure {
     plain: Vec<u8>,
     /// Those with records of their own to send, each once.
     waiting: Vec<ConnId>,
+    open_count: usize,
+    /// Of all streams, for what is incomplete or waits.
+    held_bytes: usize,
 }
+
+/// About what an established connection takes of memory beside the hub's share: 9.2 KB were measured with 1,391 of them.
+const CONNECTION_BYTES: usize = 9 * 1024;
 
 struct Connection {
     conn: ConnId,
@@ -43,6 +49,8 @@ struct Connection {
     hub_waits: bool,
     /// It is in `waiting`.
     waits: bool,
+    /// What its stream holds, as last counted among all.
+    noted_bytes: usize,
 }
 
 /// What the send that is under way carries.
@@ -79,6 +87,8 @@ impl Secure {
             received: Vec::new(),
             plain: vec![0; if is_used { send_bytes_max } else { 0 }],
             waiting: Vec::new(),
+            open_count: 0,
+            held_bytes: 0,
         }
     }
 
@@ -98,7 +108,16 @@ impl Secure {
             heard_end: false,
             hub_waits: false,
             waits: false,
+            noted_bytes: 0,
         }));
+        self.open_count += 1;
+    }
+
+    /// Bytes of memory that all connections take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let tables = self.connections.capacity() * size_of::<Option<Box<Connection>>>();
+        let scratch = self.received.capacity() + self.plain.capacity();
+        self.open_count * CONNECTION_BYTES + self.held_bytes + tables + scratch
     }
 
     pub(super) fn has(&self, conn: ConnId) -> bool {
@@ -113,6 +132,7 @@ impl Secure {
         }
         let on_plain = |plain: &mut [u8]| hub.handle_bytes(conn, plain, now);
         let received = connection.stream.receive(bytes, &mut self.received, on_plain);
+        connection.note_held(&mut self.held_bytes);
         connection.announce(&mut self.waiting);
         match received {
             Ok(progress) => {
@@ -166,7 +186,9 @@ impl Secure {
 
     /// The connection is gone.
     pub(super) fn close(&mut self, conn: ConnId) {
-        if find(&mut self.connections, conn).is_some() {
+        if let Some(connection) = find(&mut self.connections, conn) {
+            self.held_bytes -= connection.noted_bytes;
+            self.open_count -= 1;
             self.connections[conn.slot as usize] = None;
         }
     }
@@ -183,7 +205,9 @@ impl Secure {
                 continue;
             }
             let stream = &mut connection.stream;
-            match ring.transmit(conn, stream.outgoing_bytes(), |out| stream.take_outgoing(out)) {
+            let transmit = ring.transmit(conn, stream.outgoing_bytes(), |out| stream.take_outgoing(out));
+            connection.note_held(&mut self.held_bytes);
+            match transmit {
                 Transmit::Started(bytes) => {
                     connection.sending = Sending::Records;
                     outcome = Transmit::Started(bytes);
@@ -241,6 +265,7 @@ impl Secure {
                 }
             }
         });
+        connection.note_held(&mut self.held_bytes);
         if !matches!(transmit, Transmit::Started(_)) {
             connection.sending = Sending::Nothing;
         }
@@ -253,6 +278,13 @@ impl Secure {
 }
 
 impl Connection {
+    /// Takes note of what its stream holds by now.
+    fn note_held(&mut self, of_all_bytes: &mut usize) {
+        let held_bytes = self.stream.held_bytes();
+        *of_all_bytes = *of_all_bytes - self.noted_bytes + held_bytes;
+        self.noted_bytes = held_bytes;
+    }
+
     /// Puts it among those that wait, if it has records to send and could send them.
     fn announce(&mut self, waiting: &mut Vec<ConnId>) {
         if self.stream.has_outgoing() && self.sending == Sending::Nothing && !self.waits {
