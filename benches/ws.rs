@@ -69,7 +69,7 @@ fn market_json(payload_bytes: usize) -> Vec<u8> {
 }
 
 /// A message compressed by itself, as a broadcast's home does it once for all who follow.
-#[divan::bench(args = [(1, 300), (1, 4096), (6, 300), (6, 4096)])]
+#[divan::bench(args = [(1, 300), (1, 4096), (2, 300), (2, 4096), (6, 300), (6, 4096)])]
 fn deflate_market_json(bencher: Bencher<'_, '_>, (level, payload_bytes): (u8, usize)) {
     let payload = market_json(payload_bytes);
     let mut deflater = Deflater::new(level);

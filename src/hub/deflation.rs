@@ -44,10 +44,11 @@ pub struct Windows(u8);
 /// The windows from 9 bits on.
 pub(super) const WINDOWS: usize = 7;
 
-/// As an empty configuration file has it.
+/// As an empty configuration file has it. The level: of the paper market's messages of 300 to 800 bytes level 1 leaves 63
+/// to 82 %, level 2 49 to 69 %, and the levels above it at most 4 points less.
 impl Default for Deflation {
     fn default() -> Deflation {
-        Deflation { level: 1, message_bytes_min: 128, kinds: ChannelKinds::ALL }
+        Deflation { level: 2, message_bytes_min: 128, kinds: ChannelKinds::ALL }
     }
 }
 
