@@ -45,7 +45,8 @@ pub struct Windows(u8);
 pub(super) const WINDOWS: usize = 7;
 
 /// As an empty configuration file has it. The level: of the paper market's messages of 300 to 800 bytes level 1 leaves 63
-/// to 82 %, level 2 49 to 69 %, and the levels above it at most 4 points less.
+/// to 82 %, level 2 49 to 69 %, and the levels above it at most 4 points less. 300 bytes take 2.3 µs at level 1 and 5.8 µs
+/// at level 2 (`benches/ws.rs`), once for all who read them.
 impl Default for Deflation {
     fn default() -> Deflation {
         Deflation { level: 2, message_bytes_min: 128, kinds: ChannelKinds::ALL }
