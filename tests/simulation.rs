@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 28] = [
+const REACHED: [&str; 32] = [
     "aborted",
     "batch reply",
     "book change",
@@ -16,14 +16,18 @@ const REACHED: [&str; 28] = [
     "closed for a gap",
     "closed normally",
     "closed to make room",
+    "closed while hostile",
     "events_conflated_total",
     "flap",
     "frames_skipped_total",
     "gap",
     "heartbeat",
     "heartbeat_lost",
+    "hostile notification",
+    "hostile reply",
     "idle_timeout",
     "message_timeout",
+    "message of a hostile client",
     "not recovered",
     "overload_entered_total",
     "overload_left_total",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::hostile::Hostile;
 use super::random::Random;
 use super::reference::NaiveBook;
 
@@ -156,6 +157,8 @@ pub(super) struct Client {
     pub(super) next_id: u64,
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     pub(super) patterns: BTreeMap<String, Pattern>,
+    /// It keeps no rule, and is judged as such.
+    pub(super) hostile: Option<Box<Hostile>>,
     /// Where its channels stood when its connection was lost.
     pub(super) remembered: BTreeMap<String, Subscription>,
 }
@@ -177,6 +180,9 @@ impl Client {
         self.closing = false;
         self.deaf = false;
         self.incoming.clear();
+        if let Some(hostile) = &mut self.hostile {
+            **hostile = Hostile::new();
+        }
     }
 
     /// The connection is gone: what stood on it is remembered.
@@ -214,7 +220,7 @@ impl Client {
             if !head.starts_with(b"HTTP/1.1 101 ") {
                 let refused =
                     [&b"HTTP/1.1 408 "[..], b"HTTP/1.1 503 "].iter().any(|status| head.starts_with(status));
-                assert!(refused, "{}", String::from_utf8_lossy(&head));
+                assert!(refused || self.hostile.is_some(), "{}", String::from_utf8_lossy(&head));
                 self.closing = true;
                 self.incoming.clear();
                 return Vec::new();

@@ -6,7 +6,7 @@ use crate::model::ids::ConnId;
 
 use super::client::{Standing, Told, UPGRADE, push_frame};
 use super::network::Link;
-use super::world::World;
+use super::world::{SEND_BYTES_MAX, World};
 
 /// No frame of the workload is longer.
 const FRAME_BYTES_MAX: usize = 8 * 1024;
@@ -74,10 +74,10 @@ impl World {
                 continue;
             }
             assert!(self.links[link].sending.is_empty() && !self.links[link].sent_due, "one send at a time");
-            let room = if self.resting { 65_536 } else { self.options.send_bytes_max };
-            let mut out = vec![0; self.random.between(128, room)];
-            let written = self.shards[shard].hub.poll_transmit(conn, &mut out);
-            self.links[link].sending.extend(&out[..written]);
+            let room = if self.resting { SEND_BYTES_MAX } else { self.options.send_bytes_max };
+            let room = self.random.between(128, room);
+            let written = self.shards[shard].hub.poll_transmit(conn, &mut self.send_buffer[..room]);
+            self.links[link].sending.extend(&self.send_buffer[..written]);
             self.take_effects(shard);
             flushed = true;
         }
@@ -97,7 +97,11 @@ impl World {
         let slot = u32::try_from(slot).expect("few slots");
         let conn = ConnId { slot, generation: place.generation };
         let mut entry = Link::new(shard, conn, client, self.options.room_bytes);
-        entry.upward.extend(UPGRADE);
+        if self.clients[client].hostile.is_some() {
+            entry.upward.extend(super::hostile::greeting(&mut self.random));
+        } else {
+            entry.upward.extend(UPGRADE);
+        }
         self.links.push(entry);
         self.clients[client].begin(link);
         self.clients[client].deaf = self.random.chance(8);
@@ -161,6 +165,7 @@ impl World {
             let count = self.some_of(count);
             let mut bytes = self.links[link].receive(count);
             if !bytes.is_empty() {
+                self.hear_hostile(link, &bytes);
                 self.with_hub(shard, |hub| hub.handle_bytes(conn, &mut bytes, now));
             }
             return true;
@@ -177,6 +182,14 @@ impl World {
             return true;
         }
         false
+    }
+
+    /// What a hostile client may be told follows from what is received of it.
+    fn hear_hostile(&mut self, link: usize, bytes: &[u8]) {
+        let Some(client) = self.links[link].client else { return };
+        if let Some(hostile) = &mut self.clients[client].hostile {
+            hostile.received(bytes, &mut self.oracle.reference);
+        }
     }
 
     /// The socket takes bytes of the send under way, or the hub hears that it is through.
@@ -227,6 +240,9 @@ impl World {
     fn tell(&mut self, client: usize, link: usize, told: Told) {
         let mut out = Vec::new();
         match told {
+            Told::Text(text) if let Some(hostile) = &mut self.clients[client].hostile => {
+                hostile.judge(&text, &mut self.oracle);
+            }
             Told::Text(text) => {
                 self.oracle.judge_text(&mut self.clients[client], &text);
                 if text.contains("test_request") {
@@ -240,6 +256,7 @@ impl World {
             Told::Pong(_) => self.oracle.count("pong"),
             Told::Close(code, reason) => {
                 self.oracle.count(match code {
+                    _ if self.clients[client].hostile.is_some() => "closed while hostile",
                     None | Some(1000) => "closed normally",
                     Some(1002 | 1003 | 1007 | 1009) => "closed for a fault",
                     Some(1008) if reason.contains("slow consumer") => "closed as slow",

@@ -34,10 +34,7 @@ impl Oracle {
 
     /// A client was sent a text.
     pub(super) fn judge_text(&mut self, client: &mut Client, text: &str) {
-        let json = match Json::parse(text) {
-            Ok(json) => json,
-            Err(fault) => panic!("client {}: {fault}", client.number),
-        };
+        let json = parse_told(text);
         if let Value::Array(replies) = &json.value {
             assert!(!replies.is_empty(), "an empty batch of replies");
             self.count("batch reply");
@@ -230,6 +227,10 @@ impl Oracle {
     }
 
     fn judge_message(&mut self, channel: &str, position: (u64, u64), data: &Json<'_>) {
+        if self.reference.is_unchecked(channel, data.raw) {
+            self.count("message of a hostile client");
+            return self.reference.tell(channel, position, data.raw);
+        }
         let serial = match &data.value {
             Value::Object(_) => data.at("serial").whole(),
             Value::Array(items) => items[0].whole(),
@@ -368,6 +369,19 @@ impl Oracle {
             None => assert_eq!(first_owed, None, "client {number}: {channel} was told nothing"),
         }
     }
+}
+
+/// A text that some client was sent.
+///
+/// # Panics
+/// If it is not JSON, or has a member twice where no client wrote it so.
+#[must_use]
+pub(super) fn parse_told(text: &str) -> Json<'_> {
+    let json = Json::parse(text).unwrap_or_else(|fault| panic!("{fault}"));
+    let is_message = json.member("params").and_then(|params| params.member("channel"));
+    let is_message = is_message.and_then(Json::text).is_some_and(|channel| channel.starts_with("topic."));
+    assert!(is_message || !json.repeats_a_member(), "a member stands twice in {text}");
+    json
 }
 
 /// The channel with a star in its instrument's place.

@@ -1,7 +1,7 @@
 //! The naive model that the hubs are held against: books as trees built straight from the feed, lists of all trades and
 //! of all messages that were published. PURE. It shares no code with the hub: own books, own decimals, own checksum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::model::book::Side;
@@ -163,6 +163,9 @@ pub(super) struct Reference {
     serials: BTreeMap<String, BTreeMap<(u64, u64), usize>>,
     /// The newest position that is known of a channel.
     newest: BTreeMap<String, (u64, u64)>,
+    /// What hostile clients have published, by channel; some of it, maybe, more than once.
+    unchecked: BTreeMap<String, BTreeSet<String>>,
+    pub(super) unchecked_count: usize,
     /// What is tried on each client topic, at most what its sequence can have reached.
     attempts: BTreeMap<String, u64>,
 }
@@ -181,6 +184,19 @@ impl Reference {
         self.published.push(published);
         *self.attempts.entry(channel.to_string()).or_default() += 1;
         serial
+    }
+
+    /// A hostile client sends a message, which may be published or not.
+    pub(super) fn publish_unchecked(&mut self, channel: &str, data: &str) {
+        self.unchecked.entry(channel.to_string()).or_default().insert(data.to_string());
+        self.unchecked_count += 1;
+        *self.attempts.entry(channel.to_string()).or_default() += 1;
+    }
+
+    /// Whether a hostile client has published just this.
+    #[must_use]
+    pub(super) fn is_unchecked(&self, channel: &str, data: &str) -> bool {
+        self.unchecked.get(channel).is_some_and(|known| known.contains(data))
     }
 
     /// A message is known to stand at a position, which no other may hold.

@@ -16,6 +16,9 @@ pub(super) fn act(world: &mut World) {
         let shard = world.random.below(world.shards.len());
         return world.open_link(client, shard);
     };
+    if world.clients[client].hostile.is_some() {
+        return super::hostile::act(world, link);
+    }
     if !world.clients[client].open || world.clients[client].closing || world.links[link].client_ended {
         if world.random.chance(3) {
             world.links[link].cut = true;

@@ -13,14 +13,22 @@ use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
 
 use super::client::Client;
+use super::hostile::Hostile;
 use super::mesh::{Mesh, Pushed};
 use super::network::Link;
 use super::oracle::Oracle;
 use super::random::Random;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// What each connection may send.
+pub(super) const RECEIVE_LIMITS: ReceiveLimits =
+    ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 };
+/// The most that one send takes.
+pub(super) const SEND_BYTES_MAX: usize = 65_536;
 /// Rounds of carrying in which the world must come to rest.
 const ROUNDS_TO_REST_MAX: usize = 5_000;
+/// What bounds a script that says little with many steps.
+const SCRIPT_STEPS_MAX: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -37,6 +45,8 @@ pub(super) struct Shard {
 pub(super) struct Options {
     pub(super) shards: u8,
     pub(super) clients: usize,
+    /// So many of them keep no rule.
+    pub(super) hostile: usize,
     pub(super) steps: usize,
     pub(super) send_bytes_max: usize,
     pub(super) room_bytes: usize,
@@ -62,8 +72,9 @@ impl Options {
         Options {
             shards: u8::try_from(random.between(1, 4)).expect("at most 4"),
             clients: random.between(2, 9),
+            hostile: random.below(3),
             steps: random.between(1500, 5000),
-            send_bytes_max: *random.pick(&[128, 300, 2048, 65_536]),
+            send_bytes_max: *random.pick(&[128, 300, 2048, SEND_BYTES_MAX]),
             room_bytes: *random.pick(&[200, 4096, 65_536]),
             data_batches_max: *random.pick(&[2, 3, 6, 1000]),
             forgets: random.chance(20),
@@ -73,9 +84,26 @@ impl Options {
         }
     }
 
+    /// A small world: what a script of a few hundred bytes can fill.
+    pub(super) fn small(random: &mut Random) -> Options {
+        Options {
+            shards: u8::try_from(random.between(1, 3)).expect("at most 3"),
+            clients: random.between(1, 4),
+            hostile: random.below(5),
+            steps: SCRIPT_STEPS_MAX,
+            send_bytes_max: *random.pick(&[300, SEND_BYTES_MAX]),
+            room_bytes: *random.pick(&[200, 65_536]),
+            data_batches_max: *random.pick(&[1, 3, 1000]),
+            forgets: random.chance(20),
+            queued_bytes_max: *random.pick(&[1024, 8 * 1024, 100 * 1024]),
+            history: HistoryLimits { frames_max: *random.pick(&[1, 4, 40]), bytes_max: 64 * 1024 },
+            overloads: random.chance(30),
+        }
+    }
+
     fn hub(&self) -> HubConfig {
         HubConfig {
-            receive: ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 },
+            receive: RECEIVE_LIMITS,
             queued_bytes_max: self.queued_bytes_max,
             subscriptions_max: 1000,
             handshake_timeout_ns: 10 * SECOND_NS,
@@ -105,14 +133,14 @@ pub(super) struct World {
     pub(super) links: Vec<Link>,
     pub(super) clients: Vec<Client>,
     pub(super) oracle: Oracle,
+    /// Of every send, for its time.
+    pub(super) send_buffer: Vec<u8>,
     /// Everybody reads and writes as fast as can be.
     pub(super) resting: bool,
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> World {
-        let mut random = Random::new(seed);
-        let options = Options::new(&mut random);
+    pub(super) fn new(random: Random, options: Options) -> World {
         let now = Now { mono_ns: 1_000, unix_ns: 1_700_000_000_000_000_000 };
         let shard = |number: u8| Shard {
             hub: Hub::new(HomeId(number), options.shards, options.hub(), now),
@@ -121,7 +149,10 @@ impl World {
             turn_open: false,
         };
         let shards: Vec<Shard> = (0..options.shards).map(shard).collect();
-        let clients = (0..options.clients).map(Client::new).collect();
+        let mut clients: Vec<Client> = (0..options.clients).map(Client::new).collect();
+        for client in clients.iter_mut().rev().take(options.hostile) {
+            client.hostile = Some(Box::new(Hostile::new()));
+        }
         let mut oracle = Oracle::new(options.history.frames_max as u64);
         oracle.forgets = options.forgets;
         oracle.shortens = options.overloads;
@@ -137,6 +168,7 @@ impl World {
             clients,
             oracle,
             options,
+            send_buffer: vec![0; SEND_BYTES_MAX],
             resting: false,
         }
     }
@@ -293,18 +325,23 @@ impl World {
             for home in 0..=self.shards.len() {
                 self.weigh(home, Pressure::default());
             }
-            let mut rounds = 0;
-            while self.carry_all() {
-                rounds += 1;
-                assert!(rounds < ROUNDS_TO_REST_MAX, "the world does not come to rest");
-            }
+            self.settle();
             self.advance(1_100_000_000);
         }
-        while self.carry_all() {}
+        self.settle();
         self.forget_drained();
         self.resting = false;
         for link in self.links.iter_mut().filter(|link| !link.vanished) {
             link.room = self.options.room_bytes;
+        }
+    }
+
+    /// Carries, writes and reads until nothing moves.
+    pub(super) fn settle(&mut self) {
+        let mut rounds = 0;
+        while self.carry_all() {
+            rounds += 1;
+            assert!(rounds < ROUNDS_TO_REST_MAX, "the world does not come to rest");
         }
     }
 

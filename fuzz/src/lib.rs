@@ -1,0 +1,25 @@
+//! The fuzz targets, each a plain function of the bytes that a fuzzer chose; a verdict is a panic. The property that a
+//! target holds stands at the head of its file.
+//!
+//! `fuzz_targets/` hands libFuzzer's inputs to them (nightly, feature `libfuzzer`); `tests/replay.rs` hands them the committed
+//! corpora, so that every ordinary test run holds what the fuzzer once found. How to fuzz: `docs/fuzzing.md`.
+
+pub mod deflate;
+pub mod hub;
+pub mod inflate;
+pub mod json_rpc;
+pub mod pieces;
+pub mod upgrade;
+pub mod websocket;
+
+/// A target by name, as the folder of its corpus is called.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 5] = [
+    ("deflate", deflate::check),
+    ("hub", hub::check),
+    ("json_rpc", json_rpc::check),
+    ("upgrade", upgrade::check),
+    ("websocket", websocket::check),
+];
