@@ -1,6 +1,7 @@
 //! DEFLATE (RFC 1951) read bit by bit, to hold the inflater against. It shares nothing with zlib but the standard, and
-//! zlib's answers where the standard leaves it open: a code may be incomplete only where it is a single bit, and that the
-//! code of the code lengths is empty is noticed only once those have been read.
+//! zlib's answers where the standard leaves it open: a code may be incomplete only where it is a single bit; that the code of
+//! the code lengths is empty is noticed once those have been read, and that nothing is there to be repeated once it is
+//! known how often.
 
 /// Why inflating stopped before a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,8 +195,9 @@ impl<'b> Reader<'b> {
         while lengths.len() < literals + distances {
             let (length, times) = match self.symbol(&code)? {
                 16 => {
+                    let times = 3 + self.bits(2)?;
                     let Some(last) = lengths.last().copied() else { return Err(Stop::Invalid) };
-                    (last, 3 + self.bits(2)?)
+                    (last, times)
                 }
                 17 => (0, 3 + self.bits(3)?),
                 18 => (0, 11 + self.bits(7)?),

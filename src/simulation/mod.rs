@@ -129,6 +129,7 @@ fn end(world: &mut World) {
         world.leave(client);
     }
     world.come_to_rest();
+    world.begin_rest();
     for _ in 0..8 {
         world.advance(limits::TOPIC_LINGER_NS / 4);
         world.settle();
