@@ -235,10 +235,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             vec![comparison]
         }
         Load::Ping => vec![ping::run(&rig)?],
-        Load::Request { connections, rate: Some(rate_per_s), .. } => {
-            request::run_rate(&rig, connections, rate_per_s)?
-        }
-        Load::Request { connections, rate: None, window } => request::run(&rig, connections, window)?,
+        Load::Request { connections, rate, window } => request::run(&rig, connections, window, rate)?,
         Load::Fanout { subscribers, rate, bytes, window } => {
             let shape = fanout::Shape { subscribers, data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN) };
             match rate {

@@ -35,16 +35,20 @@ fn arms(rig: &Rig) -> Result<Arms> {
     Ok(rig.arms(rig.limit(&limit)?, server))
 }
 
-/// Compares at one rate.
-pub(crate) fn run_rate(rig: &Rig, connections: usize, rate_per_s: u64) -> Result<Vec<Comparison>> {
+/// Compares at `rate`, or at saturation and at the shares of the limit's capacity.
+pub(crate) fn run(
+    rig: &Rig,
+    connections: usize,
+    window: usize,
+    rate: Option<u64>,
+) -> Result<Vec<Comparison>> {
     let arms = arms(rig)?;
-    let case = format!("request: public/test, {connections} connections, open loop, {rate_per_s}/s");
-    Ok(vec![rig.compare(&case, &arms, |launch| measure_open(rig, launch, connections, rate_per_s))])
-}
-
-/// Compares at saturation and at the shares of the limit's capacity.
-pub(crate) fn run(rig: &Rig, connections: usize, window: usize) -> Result<Vec<Comparison>> {
-    let arms = arms(rig)?;
+    if let Some(rate_per_s) = rate {
+        let case = format!("request: public/test, {connections} connections, open loop, {rate_per_s}/s");
+        return Ok(vec![
+            rig.compare(&case, &arms, |launch| measure_open(rig, launch, connections, rate_per_s)),
+        ]);
+    }
 
     let case =
         format!("request: public/test, {connections} connections, closed loop, window {window}, saturation");
