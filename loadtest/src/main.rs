@@ -83,6 +83,9 @@ enum Load {
     Request {
         #[arg(long, default_value_t = 100)]
         connections: usize,
+        /// Requests a second; without it: saturation, then half and 80 % of the limit
+        #[arg(long)]
+        rate: Option<u64>,
         /// Requests in flight on each connection at saturation
         #[arg(long, default_value_t = 1)]
         window: usize,
@@ -232,7 +235,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             vec![comparison]
         }
         Load::Ping => vec![ping::run(&rig)?],
-        Load::Request { connections, window } => request::run(&rig, connections, window)?,
+        Load::Request { connections, rate, window } => request::run(&rig, connections, window, rate)?,
         Load::Fanout { subscribers, rate, bytes, window } => {
             let shape = fanout::Shape { subscribers, data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN) };
             match rate {

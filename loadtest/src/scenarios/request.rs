@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::{self, DRAIN_DEADLINE_NS, Rig, Window};
+use crate::scenarios::{self, Arms, DRAIN_DEADLINE_NS, Rig, Window};
 use crate::schedule::Schedule;
 use crate::server::{Launch, Server};
 use crate::wire;
@@ -25,17 +25,30 @@ pub(crate) fn learnt_reply(rig: &Rig, server: Option<&Launch>) -> Result<Vec<Str
     Ok(vec!["--reply".to_owned(), reply])
 }
 
-/// Compares at saturation and at the shares of the limit's capacity.
-pub(crate) fn run(rig: &Rig, connections: usize, window: usize) -> Result<Vec<Comparison>> {
-    let arms = match rig.arms_of_tls() {
-        Some(arms) => arms,
-        None => {
-            let server = rig.server(&[]);
-            let mut limit = vec!["echo".to_owned()];
-            limit.extend(learnt_reply(rig, server.as_ref())?);
-            rig.arms(rig.limit(&limit)?, server)
-        }
-    };
+fn arms(rig: &Rig) -> Result<Arms> {
+    if let Some(arms) = rig.arms_of_tls() {
+        return Ok(arms);
+    }
+    let server = rig.server(&[]);
+    let mut limit = vec!["echo".to_owned()];
+    limit.extend(learnt_reply(rig, server.as_ref())?);
+    Ok(rig.arms(rig.limit(&limit)?, server))
+}
+
+/// Compares at `rate`, or at saturation and at the shares of the limit's capacity.
+pub(crate) fn run(
+    rig: &Rig,
+    connections: usize,
+    window: usize,
+    rate: Option<u64>,
+) -> Result<Vec<Comparison>> {
+    let arms = arms(rig)?;
+    if let Some(rate_per_s) = rate {
+        let case = format!("request: public/test, {connections} connections, open loop, {rate_per_s}/s");
+        return Ok(vec![
+            rig.compare(&case, &arms, |launch| measure_open(rig, launch, connections, rate_per_s)),
+        ]);
+    }
 
     let case =
         format!("request: public/test, {connections} connections, closed loop, window {window}, saturation");
