@@ -37,6 +37,11 @@ pub const LOG_SEGMENT_BYTES: usize = 256 * 1024;
 /// connections that pin the oldest are closed as slow consumers.
 pub const LOG_SEGMENTS_MAX: usize = 256;
 
+/// Segments of a shard's frame log that are made at its start, pages and all (2 MiB): what bursts and a few stalled readers
+/// take, so that an ordinary day brings no page faults into a turn and a resident size that stays.
+pub const LOG_SEGMENTS_READY: usize = 8;
+const _: () = assert!(LOG_SEGMENTS_READY < LOG_SEGMENTS_MAX);
+
 /// Frames that wait for connections of one shard, all together; 12 bytes each, in chunks.
 pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
 

@@ -408,6 +408,7 @@ fn hub_config(config: &Config) -> HubConfig {
         history: history(config),
         deflation: deflation(config),
         overload: overload_marks(config),
+        log_segments_ready: limits::LOG_SEGMENTS_READY,
         publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
         listeners: config.listen.iter().map(policy).collect(),
     }

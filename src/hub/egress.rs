@@ -132,6 +132,13 @@ const SPARE_BUFFERS_MAX: usize = 1024;
 const SPARE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 impl Egress {
+    /// With so many segments of the log made already.
+    pub(super) fn new(log_segments_ready: usize) -> Egress {
+        let mut egress = Egress::default();
+        egress.log.make_ready(log_segments_ready);
+        egress
+    }
+
     pub(super) fn open(&mut self, conn: ConnId) {
         let slot = conn.slot as usize;
         if self.lanes.len() <= slot {

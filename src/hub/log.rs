@@ -47,6 +47,19 @@ impl Default for FrameLog {
 }
 
 impl FrameLog {
+    /// Makes so many free segments whose memory the kernel has given already.
+    pub(super) fn make_ready(&mut self, count: usize) {
+        for _ in 0..count.min(limits::LOG_SEGMENTS_MAX - self.segments.len()) {
+            let mut bytes = Vec::with_capacity(limits::LOG_SEGMENT_BYTES);
+            // Not zeros, which the allocator may promise without a page behind them.
+            bytes.resize(limits::LOG_SEGMENT_BYTES, 1);
+            bytes.clear();
+            self.held_bytes += bytes.capacity();
+            self.free.push(u32::try_from(self.segments.len()).expect("bounded by LOG_SEGMENTS_MAX"));
+            self.segments.push(Segment { bytes, references: 0, age: 0 });
+        }
+    }
+
     /// Appends a frame that nobody refers to yet.
     ///
     /// # Errors
@@ -160,6 +173,21 @@ mod tests {
             log.release(frame.segment, 3);
         }
         assert!(log.held_bytes() <= 2 * limits::LOG_SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn segments_that_are_ready_are_used_before_others_are_made() {
+        let mut log = FrameLog::default();
+        log.make_ready(3);
+        let held_bytes = log.held_bytes();
+        assert!(held_bytes >= 4 * limits::LOG_SEGMENT_BYTES);
+        for _ in 0..4 {
+            let frame = log.append(&[7; limits::LOG_SEGMENT_BYTES]).unwrap();
+            log.retain(frame.segment, 1);
+        }
+        assert_eq!(log.held_bytes(), held_bytes);
+        log.make_ready(usize::MAX);
+        assert_eq!(log.segments.len(), limits::LOG_SEGMENTS_MAX);
     }
 
     #[test]

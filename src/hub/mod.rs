@@ -111,6 +111,8 @@ pub struct HubConfig {
     /// When the gateway takes on less.
     pub overload: OverloadMarks,
     pub publishing: Publishing,
+    /// Segments of the frame log that are made at the start.
+    pub log_segments_ready: usize,
     pub deflation: Deflation,
     /// One for each listener of the ring, in its order.
     pub listeners: Vec<ListenerPolicy>,
@@ -138,6 +140,7 @@ impl Default for HubConfig {
             history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
             overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
+            log_segments_ready: 0,
             deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
         }
@@ -275,12 +278,13 @@ impl Hub {
         let mut home = Home::new(me, config.history);
         home.set_deflation(config.deflation);
         let overload = Overload::new(config.overload);
+        let egress = Egress::new(config.log_segments_ready);
         Hub {
             me,
             shards,
             config,
             sessions: Vec::new(),
-            egress: Egress::default(),
+            egress,
             topics: Topics::default(),
             cache: Cache::default(),
             home,

@@ -1,4 +1,4 @@
-//! The table of limits in the documentation: the tests that it names exist.
+//! The tables of limits and of threats in the documentation: the tests that they name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,19 +18,27 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-#[test]
-fn every_test_that_the_table_of_limits_names_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = BTreeSet::new();
-    ["src", "tests"].iter().for_each(|folder| functions(&root.join(folder), &mut found));
-    let text = fs::read_to_string(root.join("docs/limits.md")).unwrap();
+/// Asserts that each name in the last column of a page's tables is a function; how many there are.
+fn check(page: &str, functions: &BTreeSet<String>) -> usize {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
     let mut named = 0;
     for line in text.lines().filter(|line| line.starts_with('|')) {
         let last = line.trim_end_matches('|').rsplit('|').next().unwrap();
-        for name in last.split('`').skip(1).step_by(2) {
-            assert!(found.contains(name), "docs/limits.md names {name}, which is no function");
+        for name in last.split('`').skip(1).step_by(2).filter(|name| !name.contains('/')) {
+            assert!(functions.contains(name), "{page} names {name}, which is no function");
             named += 1;
         }
     }
-    assert!(named > 50, "{named} names");
+    named
+}
+
+#[test]
+fn every_test_that_the_tables_of_limits_and_threats_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = BTreeSet::new();
+    ["src", "tests"].iter().for_each(|folder| functions(&root.join(folder), &mut found));
+    for page in ["docs/limits.md", "docs/threat-model.md"] {
+        let named = check(page, &found);
+        assert!(named > 30, "{page}: {named} names");
+    }
 }
