@@ -84,26 +84,33 @@ pub fn inflate_message(
     (made, if whole { Ok(()) } else { Err(Stop::More) })
 }
 
+/// What a whole message of one stream makes, and the longest way back of any reference in it; `None` if it is no such message.
+#[must_use]
+pub fn inflate_stream(payload: &[u8], bytes_max: usize) -> Option<(Vec<u8>, usize)> {
+    let ended = [payload, &END].concat();
+    let mut reader = Reader::new(&ended, Vec::new(), bytes_max);
+    let is_whole = reader.stream().is_ok() && reader.taken_bytes() == ended.len();
+    is_whole.then_some((reader.out, reader.distance_max))
+}
+
 /// One stream on its way.
-pub struct Reader<'b> {
+struct Reader<'b> {
     input: &'b [u8],
     at_bit: usize,
     out: Vec<u8>,
     window_bytes: usize,
     bytes_max: usize,
     /// The longest way back of any reference.
-    pub distance_max: usize,
+    distance_max: usize,
 }
 
 impl<'b> Reader<'b> {
     /// `window` is what references may reach before the stream's first byte.
-    #[must_use]
-    pub fn new(input: &'b [u8], window: Vec<u8>, bytes_max: usize) -> Reader<'b> {
+    fn new(input: &'b [u8], window: Vec<u8>, bytes_max: usize) -> Reader<'b> {
         Reader { input, at_bit: 0, window_bytes: window.len(), out: window, bytes_max, distance_max: 0 }
     }
 
-    #[must_use]
-    pub fn made(&self) -> &[u8] {
+    fn made(&self) -> &[u8] {
         &self.out[self.window_bytes..]
     }
 
@@ -112,16 +119,12 @@ impl<'b> Reader<'b> {
     }
 
     /// Bytes of the input that belong to the stream, once it has ended.
-    #[must_use]
-    pub fn taken_bytes(&self) -> usize {
+    fn taken_bytes(&self) -> usize {
         self.at_bit.div_ceil(8)
     }
 
     /// Reads to the end of the last block.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    pub fn stream(&mut self) -> Result<(), Stop> {
+    fn stream(&mut self) -> Result<(), Stop> {
         loop {
             let is_last = self.bits(1)? == 1;
             match self.bits(2)? {
@@ -277,11 +280,16 @@ struct Code {
 impl Code {
     fn new(lengths: &[usize]) -> Code {
         let mut counts = [0; 16];
-        let mut symbols = Vec::new();
+        lengths.iter().for_each(|length| counts[*length] += 1);
+        counts[0] = 0;
+        let mut places = [0; 16];
         for length in 1..16 {
-            let of_it = lengths.iter().enumerate().filter(|(_, known)| **known == length);
-            symbols.extend(of_it.map(|(symbol, _)| symbol));
-            counts[length] = lengths.iter().filter(|known| **known == length).count();
+            places[length] = places[length - 1] + counts[length - 1];
+        }
+        let mut symbols = vec![0; counts.iter().sum()];
+        for (symbol, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
+            symbols[places[*length]] = symbol;
+            places[*length] += 1;
         }
         Code { counts, symbols }
     }
