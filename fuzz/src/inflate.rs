@@ -50,18 +50,20 @@ const LENGTHS: [(usize, u32); 29] = [
 const CODE_LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// What a message's payload, as far as it has come, makes, and whether it may end here: `whole` says that this is all of it.
-/// `history` is what came before, where messages may refer to it.
-#[must_use]
+/// `history` is what came before, where messages may refer to it, and how many bytes back they may: a stream after the first
+/// of a message too.
 pub fn inflate_message(
     payload: &[u8],
     whole: bool,
-    history: Option<&[u8]>,
+    history: Option<(&[u8], usize)>,
     bytes_max: usize,
 ) -> (Vec<u8>, Result<(), Stop>) {
     let mut made = Vec::new();
     let mut at = 0;
     while at < payload.len() {
-        let window = history.map_or_else(Vec::new, |history| [history, &made].concat());
+        let mut window = history.map_or_else(Vec::new, |(history, _)| [history, &made].concat());
+        let window_bytes_max = history.map_or(0, |(_, bytes_max)| bytes_max);
+        window.drain(..window.len().saturating_sub(window_bytes_max));
         let stream = &payload[at..];
         let mut reader = Reader::new(stream, window, bytes_max - made.len());
         let end = reader.stream();
@@ -329,6 +331,16 @@ mod tests {
         );
     }
 
+    /// Found by `websocket`: the streams are invalid, and zlib has not seen it yet.
+    #[test]
+    fn notices_what_is_invalid_when_zlib_does() {
+        for payload in [[0x05, 0x11, 0x00, 0x20], [0xc5, 0x00, 0x04, 0x25]] {
+            assert_eq!(inflate_message(&payload, false, None, 100).1, Err(Stop::More), "{payload:02x?}");
+            let whole = inflate_message(&[&payload[..], &[0; 60]].concat(), true, None, 100).1;
+            assert_eq!(whole, Err(Stop::Invalid), "{payload:02x?}");
+        }
+    }
+
     #[test]
     fn reads_the_examples_of_rfc_7692() {
         check("f248cdc9c90700", Ok("Hello"));
@@ -337,7 +349,7 @@ mod tests {
         check("f248050000 00ffffcac9c90700".replace(' ', "").as_str(), Ok("Hello"));
         check("06", Err(Stop::Invalid));
         check("f248cdc9c9", Err(Stop::Invalid));
-        let second = inflate_message(&[0xf2, 0x00, 0x11, 0x00, 0x00], true, Some(b"Hello"), 100);
+        let second = inflate_message(&[0xf2, 0x00, 0x11, 0x00, 0x00], true, Some((b"Hello", 256)), 100);
         assert_eq!(second, (b"Hello".to_vec(), Ok(())));
     }
 }
