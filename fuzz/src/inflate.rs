@@ -50,18 +50,20 @@ const LENGTHS: [(usize, u32); 29] = [
 const CODE_LENGTH_ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// What a message's payload, as far as it has come, makes, and whether it may end here: `whole` says that this is all of it.
-/// `history` is what came before, where messages may refer to it.
-#[must_use]
+/// `history` is what came before, where messages may refer to it, and how many bytes back they may: a stream after the first
+/// of a message too.
 pub fn inflate_message(
     payload: &[u8],
     whole: bool,
-    history: Option<&[u8]>,
+    history: Option<(&[u8], usize)>,
     bytes_max: usize,
 ) -> (Vec<u8>, Result<(), Stop>) {
     let mut made = Vec::new();
     let mut at = 0;
     while at < payload.len() {
-        let window = history.map_or_else(Vec::new, |history| [history, &made].concat());
+        let mut window = history.map_or_else(Vec::new, |(history, _)| [history, &made].concat());
+        let window_bytes_max = history.map_or(0, |(_, bytes_max)| bytes_max);
+        window.drain(..window.len().saturating_sub(window_bytes_max));
         let stream = &payload[at..];
         let mut reader = Reader::new(stream, window, bytes_max - made.len());
         let end = reader.stream();
@@ -84,26 +86,33 @@ pub fn inflate_message(
     (made, if whole { Ok(()) } else { Err(Stop::More) })
 }
 
+/// What a whole message of one stream makes, and the longest way back of any reference in it; `None` if it is no such message.
+#[must_use]
+pub fn inflate_stream(payload: &[u8], bytes_max: usize) -> Option<(Vec<u8>, usize)> {
+    let ended = [payload, &END].concat();
+    let mut reader = Reader::new(&ended, Vec::new(), bytes_max);
+    let is_whole = reader.stream().is_ok() && reader.taken_bytes() == ended.len();
+    is_whole.then_some((reader.out, reader.distance_max))
+}
+
 /// One stream on its way.
-pub struct Reader<'b> {
+struct Reader<'b> {
     input: &'b [u8],
     at_bit: usize,
     out: Vec<u8>,
     window_bytes: usize,
     bytes_max: usize,
     /// The longest way back of any reference.
-    pub distance_max: usize,
+    distance_max: usize,
 }
 
 impl<'b> Reader<'b> {
     /// `window` is what references may reach before the stream's first byte.
-    #[must_use]
-    pub fn new(input: &'b [u8], window: Vec<u8>, bytes_max: usize) -> Reader<'b> {
+    fn new(input: &'b [u8], window: Vec<u8>, bytes_max: usize) -> Reader<'b> {
         Reader { input, at_bit: 0, window_bytes: window.len(), out: window, bytes_max, distance_max: 0 }
     }
 
-    #[must_use]
-    pub fn made(&self) -> &[u8] {
+    fn made(&self) -> &[u8] {
         &self.out[self.window_bytes..]
     }
 
@@ -112,16 +121,12 @@ impl<'b> Reader<'b> {
     }
 
     /// Bytes of the input that belong to the stream, once it has ended.
-    #[must_use]
-    pub fn taken_bytes(&self) -> usize {
+    fn taken_bytes(&self) -> usize {
         self.at_bit.div_ceil(8)
     }
 
     /// Reads to the end of the last block.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    pub fn stream(&mut self) -> Result<(), Stop> {
+    fn stream(&mut self) -> Result<(), Stop> {
         loop {
             let is_last = self.bits(1)? == 1;
             match self.bits(2)? {
@@ -277,11 +282,16 @@ struct Code {
 impl Code {
     fn new(lengths: &[usize]) -> Code {
         let mut counts = [0; 16];
-        let mut symbols = Vec::new();
+        lengths.iter().for_each(|length| counts[*length] += 1);
+        counts[0] = 0;
+        let mut places = [0; 16];
         for length in 1..16 {
-            let of_it = lengths.iter().enumerate().filter(|(_, known)| **known == length);
-            symbols.extend(of_it.map(|(symbol, _)| symbol));
-            counts[length] = lengths.iter().filter(|known| **known == length).count();
+            places[length] = places[length - 1] + counts[length - 1];
+        }
+        let mut symbols = vec![0; counts.iter().sum()];
+        for (symbol, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
+            symbols[places[*length]] = symbol;
+            places[*length] += 1;
         }
         Code { counts, symbols }
     }
@@ -321,6 +331,16 @@ mod tests {
         );
     }
 
+    /// Found by `websocket`: the streams are invalid, and zlib has not seen it yet.
+    #[test]
+    fn notices_what_is_invalid_when_zlib_does() {
+        for payload in [[0x05, 0x11, 0x00, 0x20], [0xc5, 0x00, 0x04, 0x25]] {
+            assert_eq!(inflate_message(&payload, false, None, 100).1, Err(Stop::More), "{payload:02x?}");
+            let whole = inflate_message(&[&payload[..], &[0; 60]].concat(), true, None, 100).1;
+            assert_eq!(whole, Err(Stop::Invalid), "{payload:02x?}");
+        }
+    }
+
     #[test]
     fn reads_the_examples_of_rfc_7692() {
         check("f248cdc9c90700", Ok("Hello"));
@@ -329,7 +349,7 @@ mod tests {
         check("f248050000 00ffffcac9c90700".replace(' ', "").as_str(), Ok("Hello"));
         check("06", Err(Stop::Invalid));
         check("f248cdc9c9", Err(Stop::Invalid));
-        let second = inflate_message(&[0xf2, 0x00, 0x11, 0x00, 0x00], true, Some(b"Hello"), 100);
+        let second = inflate_message(&[0xf2, 0x00, 0x11, 0x00, 0x00], true, Some((b"Hello", 256)), 100);
         assert_eq!(second, (b"Hello".to_vec(), Ok(())));
     }
 }

@@ -291,7 +291,7 @@ fn take_frame(
 fn content(message: &Unfinished, ends: bool, history: &mut Vec<u8>, rules: &Rules) -> Result<Vec<u8>, Fault> {
     let bytes_max = rules.limits.message_bytes_max as usize;
     let (content, end) = if message.is_compressed {
-        let known = rules.history_bytes().map(|_| &history[..]);
+        let known = rules.history_bytes().map(|bytes_max| (&history[..], bytes_max));
         inflate_message(&message.payload, ends, known, bytes_max)
     } else {
         (message.payload.clone(), Ok(()))
