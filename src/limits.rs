@@ -42,6 +42,11 @@ pub const LOG_SEGMENTS_MAX: usize = 256;
 pub const LOG_SEGMENTS_READY: usize = 8;
 const _: () = assert!(LOG_SEGMENTS_READY < LOG_SEGMENTS_MAX);
 
+/// Send buffers of each size whose memory a shard takes at its start (1 MiB and 2 MiB): what bursts take, so that they bring
+/// no page faults into a turn.
+pub const SEND_SMALL_READY: u32 = 256;
+pub const SEND_LARGE_READY: u32 = 32;
+
 /// Frames that wait for connections of one shard, all together; 12 bytes each, in chunks.
 pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
 

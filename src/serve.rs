@@ -345,6 +345,8 @@ fn ring_config(config: &Config) -> RingConfig {
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the
         // others' away. Memory is touched on first use, the buffer used last first.
         send_small_buffers: connections_max.max(usual.send_small_buffers),
+        send_small_ready: limits::SEND_SMALL_READY,
+        send_large_ready: limits::SEND_LARGE_READY,
         ..usual
     }
 }

@@ -176,6 +176,17 @@ impl SendBuffers {
         SendBuffers { small: SendPool::new(small.0, small.1), large: SendPool::new(large.0, large.1) }
     }
 
+    /// Has the kernel give the memory of so many small and large buffers now, instead of when they are first written to.
+    pub(super) fn make_ready(&mut self, small: u32, large: u32) {
+        for (size, count) in [(SendSize::Small, small), (SendSize::Large, large)] {
+            let taken: Vec<SendBuffer> = (0..count).map_while(|_| self.pool(size).take(size)).collect();
+            for mut buffer in taken.into_iter().rev() {
+                self.bytes_mut(&mut buffer).fill(0);
+                self.release(buffer);
+            }
+        }
+    }
+
     /// A buffer for about `bytes_hint` bytes, or of the other size if none of the fitting one is free.
     pub(super) fn take(&mut self, bytes_hint: usize) -> Option<SendBuffer> {
         let small = |pools: &mut SendBuffers| pools.small.take(SendSize::Small);
@@ -257,6 +268,16 @@ impl SendPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buffers_that_are_made_ready_are_free_and_counted_and_used_first() {
+        let mut pools = SendBuffers::new((8, 64), (2, 128));
+        pools.make_ready(3, 9);
+        assert_eq!((pools.in_use(), pools.touched_bytes()), (0, 3 * 64 + 2 * 128));
+        let taken: Vec<SendBuffer> = (0..3).map(|_| pools.take(10).unwrap()).collect();
+        assert_eq!(pools.touched_bytes(), 3 * 64 + 2 * 128);
+        taken.into_iter().for_each(|buffer| pools.release(buffer));
+    }
 
     #[test]
     fn a_send_takes_the_smallest_size_that_fits() {

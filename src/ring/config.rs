@@ -26,6 +26,9 @@ pub struct RingConfig {
     /// Large send buffers: how many, and the bytes of each. Together the two bound the sends in flight.
     pub send_large_buffers: u32,
     pub send_large_bytes: u32,
+    /// Buffers of each size whose memory is taken at the start, not when they are first used.
+    pub send_small_ready: u32,
+    pub send_large_ready: u32,
     /// Who continues a send of which the kernel took a part only.
     pub short_sends: ShortSends,
 }
@@ -50,6 +53,8 @@ impl Default for RingConfig {
             send_small_bytes: 4096,
             send_large_buffers: 512,
             send_large_bytes: 65_536,
+            send_small_ready: 0,
+            send_large_ready: 0,
             short_sends: ShortSends::KernelContinues,
         }
     }

@@ -128,6 +128,7 @@ impl Ring {
             accept_due: false,
             thread: PhantomData,
         };
+        ring.send_buffers.make_ready(config.send_small_ready, config.send_large_ready);
         ring.watch_doorbell();
         Ok(ring)
     }
