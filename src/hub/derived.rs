@@ -38,7 +38,7 @@ pub(super) struct Derived {
     touches: Vec<Touch>,
     /// Touches at which they are folded next.
     fold_at: usize,
-    /// The data of a grouped book as last told, to tell it only when it changes.
+    /// The data of a raw grouped book as last told, to tell it only when it changes.
     told: Vec<u8>,
 }
 
@@ -204,7 +204,9 @@ impl Derived {
     }
 
     fn tell_value(&mut self, home: &mut Home, state: &InstrumentState, out: &mut Batch, now: Now) {
-        if let MarketChannel::GroupedBook { group, depth, .. } = self.channel {
+        // Only where every state is an event: a shard tells who joins within an interval what the book is at that moment, so
+        // that a book which is by its end what it was at its beginning is news to them.
+        if let MarketChannel::GroupedBook { group, depth, interval: Interval::Raw } = self.channel {
             let kept = self.told.len();
             json_rpc::write_grouped_levels(&mut self.told, state, group, depth);
             let same = self.told[..kept] == self.told[kept..];

@@ -435,6 +435,35 @@ fn an_interval_s_book_joins_at_its_boundary() {
 }
 
 #[test]
+fn who_joins_while_a_grouped_book_is_away_from_what_it_comes_back_to_is_told_that_it_did() {
+    let mut world = World::new(1);
+    world.feed(list("BTC-PERPETUAL"));
+    let end_interval = |world: &mut World| {
+        world.now = world.now.plus_ns(200_000_000);
+        world.market.handle_timeout(world.now);
+        world.carry();
+    };
+    let channel = "book.BTC-PERPETUAL.none.20.100ms";
+    let (first, second) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, first, &subscribe(channel));
+    for amount in [4, 5] {
+        world.feed(level(Side::Bid, 100, amount));
+        end_interval(&mut world);
+        assert!(!world.texts(0, first).is_empty());
+    }
+    world.feed(level(Side::Bid, 100, 7));
+    world.send(0, second, &subscribe(channel));
+    let between = world.texts(0, second);
+    assert_eq!(between[1]["params"]["data"]["bids"], serde_json::json!([[100.0, 7]]));
+    world.feed(level(Side::Bid, 100, 5));
+    end_interval(&mut world);
+    for conn in [first, second] {
+        let told = world.texts(0, conn);
+        assert_eq!(told[0]["params"]["data"]["bids"], serde_json::json!([[100.0, 5]]));
+    }
+}
+
+#[test]
 fn a_gap_in_the_mesh_is_filled_from_the_home_s_history() {
     let mut world = World::new(2);
     world.feed(list("BTC-PERPETUAL"));
