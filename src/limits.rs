@@ -42,10 +42,10 @@ pub const LOG_SEGMENTS_MAX: usize = 256;
 pub const LOG_SEGMENTS_READY: usize = 8;
 const _: () = assert!(LOG_SEGMENTS_READY < LOG_SEGMENTS_MAX);
 
-/// Send buffers of each size whose memory a shard takes at its start (1 MiB and 2 MiB): what bursts take, so that they bring
+/// Send buffers of each size whose memory a shard takes at its start (1 MiB and 4 MiB): what bursts take, so that they bring
 /// no page faults into a turn.
 pub const SEND_SMALL_READY: u32 = 256;
-pub const SEND_LARGE_READY: u32 = 32;
+pub const SEND_LARGE_READY: u32 = 64;
 
 /// Frames that wait for connections of one shard, all together; 12 bytes each, in chunks.
 pub const QUEUED_FRAMES_MAX: usize = 8 * 1024 * 1024;
@@ -122,6 +122,14 @@ pub const WHEEL_SLOT_NS: u64 = 16_000_000;
 pub const BATCHES_KEPT_MAX: usize = 2 * MESH_DATA_BATCHES_MAX;
 /// Bytes above which a batch's buffer is not kept but freed.
 pub const BATCH_KEPT_BYTES_MAX: usize = 128 * 1024;
+
+/// Batches that a sender has from its start, pages and all, and their sizes (1 MiB): what the turns of a busy market take, so
+/// that they bring neither page faults nor buffers that grow by copying into a turn.
+pub const BATCHES_READY: usize = 8;
+pub const BATCH_READY_BYTES: usize = 64 * 1024;
+pub const BATCH_READY_RECORDS: usize = 512;
+pub const BATCH_READY_LEVELS: usize = 512;
+const _: () = assert!(BATCHES_READY <= BATCHES_KEPT_MAX && BATCH_READY_BYTES <= BATCH_KEPT_BYTES_MAX);
 
 /// Received bytes, and bytes that compressed ones made, after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
 /// publisher that sends far ahead is so never further ahead of a flush than its subscribers' queues can take.

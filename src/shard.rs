@@ -157,9 +157,11 @@ impl Shard {
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
+        let mut hub = Hub::new(setup.home, setup.shards, setup.hub, now);
+        hub.make_ready();
         Ok(Shard {
             home: setup.home,
-            hub: Hub::new(setup.home, setup.shards, setup.hub, now),
+            hub,
             ring,
             secure: Secure::new(
                 setup.tls,

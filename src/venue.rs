@@ -117,6 +117,7 @@ impl Venue {
         let now = clock::now();
         let mut market = MarketHome::new(setup.home, setup.shards, setup.history, now);
         market.set_deflation(setup.deflation);
+        market.make_ready();
         // No sockets yet: the ring parks the thread and hears its doorbell.
         let config = RingConfig {
             connections_max: 1,

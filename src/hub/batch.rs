@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::limits;
-use crate::model::book::LevelUpdate;
+use crate::model::book::{LevelUpdate, Side};
 use crate::model::channel::{TopicKey, TopicName};
+use crate::model::decimal::{Amount, Price};
 use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
 use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
@@ -188,6 +189,17 @@ impl Batch {
             + self.levels.capacity() * size_of::<LevelUpdate>()
     }
 
+    /// An empty batch of the size that a busy turn takes. It is written to once, so that its pages are there.
+    fn ready() -> Batch {
+        let mut batch = Batch::default();
+        batch.bytes.resize(limits::BATCH_READY_BYTES, b' ');
+        batch.records.resize(limits::BATCH_READY_RECORDS, Record::Gap { to: HomeId(0) });
+        let update = LevelUpdate { side: Side::Bid, price: Price(0), amount: Amount(0) };
+        batch.levels.resize(limits::BATCH_READY_LEVELS, update);
+        batch.clear();
+        batch
+    }
+
     /// Empties the batch for reuse.
     pub(super) fn clear(&mut self) {
         self.records.clear();
@@ -237,6 +249,11 @@ impl BatchPool {
             self.sealed.push_front(oldest);
         }
         Arc::new(Batch::default())
+    }
+
+    /// Makes batches for the turns to come.
+    pub fn make_ready(&mut self) {
+        (0..limits::BATCHES_READY).for_each(|_| self.sealed(Arc::new(Batch::ready())));
     }
 
     /// Bytes of memory that the remembered batches take.
@@ -292,6 +309,23 @@ mod tests {
         assert_ne!(Arc::as_ptr(&pool.take()), address, "still in use");
         drop(receiver);
         assert_eq!(Arc::as_ptr(&pool.take()), address);
+    }
+
+    #[test]
+    fn batches_that_were_made_ready_are_taken_first_and_have_room_for_a_busy_turn() {
+        let mut pool = BatchPool::default();
+        pool.make_ready();
+        let ready_bytes = pool.memory_bytes();
+        for _ in 0..limits::BATCHES_READY {
+            let batch = pool.take();
+            assert!(batch.is_empty() && batch.bytes.is_empty() && batch.levels.is_empty());
+            assert!(batch.bytes.capacity() >= limits::BATCH_READY_BYTES);
+            assert!(batch.records.capacity() >= limits::BATCH_READY_RECORDS);
+            assert!(batch.levels.capacity() >= limits::BATCH_READY_LEVELS);
+        }
+        assert!(ready_bytes >= limits::BATCHES_READY * limits::BATCH_READY_BYTES);
+        assert_eq!(pool.memory_bytes(), 0);
+        assert_eq!(pool.take().memory_bytes(), 0, "all that were ready are in use");
     }
 
     #[test]

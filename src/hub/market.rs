@@ -91,6 +91,11 @@ impl MarketHome {
         self.home.set_deflation(deflation);
     }
 
+    /// Takes the memory that busy turns need now rather than then.
+    pub fn make_ready(&mut self) {
+        self.outbox.make_ready();
+    }
+
     /// Applies what a feed said.
     pub fn handle_feed(&mut self, feed: &FeedBuffer, now: Now) {
         for event in &feed.events {

@@ -42,6 +42,11 @@ impl Hub {
             + self.inflaters.memory_bytes()
     }
 
+    /// Takes the memory that busy turns need now rather than then.
+    pub fn make_ready(&mut self) {
+        self.outbox.make_ready();
+    }
+
     /// Gives back what is only kept to be used again.
     pub(super) fn trim(&mut self) {
         self.egress.trim();

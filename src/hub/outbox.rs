@@ -47,6 +47,12 @@ impl Outbox {
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
+    /// Makes the batches that busy turns take.
+    pub(super) fn make_ready(&mut self) {
+        self.pool.make_ready();
+        self.data = self.pool.take();
+    }
+
     /// Bytes of memory that batches take: the turn's own, those under way and those kept to be used again.
     #[must_use]
     pub(super) fn memory_bytes(&self) -> usize {
