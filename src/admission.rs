@@ -232,7 +232,7 @@ impl Seen {
 }
 
 /// SipHash-2-4 of what identifies a peer: an IPv4 address, or the /64 of an IPv6 address, which is what one subscriber has.
-fn keyed_hash(seed: (u64, u64), address: IpAddr) -> u64 {
+pub(crate) fn keyed_hash(seed: (u64, u64), address: IpAddr) -> u64 {
     #[expect(deprecated, reason = "of the standard library's hashers, the one that takes its key")]
     let mut hasher = std::hash::SipHasher::new_with_keys(seed.0, seed.1);
     match address.to_canonical() {

@@ -14,12 +14,14 @@ use crate::exit::{Exit, Failure};
 use crate::hub::{ChannelKind, Deflation};
 use crate::tls;
 
+mod auth;
 mod check;
 mod limits;
 mod listen;
 mod overload;
 mod text;
 
+pub use auth::Auth;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use overload::Overload;
@@ -31,6 +33,7 @@ pub struct Config {
     pub listen: Vec<Listen>,
     pub shards: Shards,
     pub limits: Limits,
+    pub auth: Auth,
     pub overload: Overload,
     pub flush: Flush,
     pub feed: Feed,
@@ -113,7 +116,7 @@ pub enum Speed {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Topics {
-    /// Whether anybody may publish to `topic.*`.
+    /// Whether everybody may publish to `topic.*`, or only who has logged in by a key that may.
     pub publish: bool,
     /// Per topic, for `resume`.
     pub history_bytes_max: usize,
@@ -127,6 +130,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             shards: Shards::default(),
             limits: Limits::default(),
+            auth: Auth::default(),
             overload: Overload::default(),
             flush: Flush::default(),
             feed: Feed::default(),
@@ -410,7 +414,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 51);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 60);
     }
 
     #[test]

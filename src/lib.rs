@@ -1,11 +1,13 @@
 //! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
 //!
 //! Layers, each naming only those above it (held by `tests/tidy.rs`):
-//! `model` ← `dialect` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! `model` ← `auth` ← `dialect` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
 pub mod limits;
 pub mod model;
+
+pub mod auth;
 
 pub mod http;
 pub mod tls;
@@ -44,6 +46,9 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod verify;
+
+#[cfg(feature = "runtime")]
 pub mod shard;
 pub mod turn_load;
 #[cfg(feature = "runtime")]
@@ -55,5 +60,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "runtime")]
 pub mod exit;
+#[cfg(feature = "runtime")]
+pub mod keys;
 #[cfg(feature = "runtime")]
 pub mod serve;

@@ -103,6 +103,24 @@ pub const INCOMPLETE_DEFLATED_MAX: usize = 1024;
 /// thousand times as much; JSON makes ten to thirty times.
 pub const INFLATED_BYTES_PER_READ_MAX: u64 = 512 * 1024;
 
+/// Keys in the keys file.
+pub const KEYS_MAX: usize = 4096;
+/// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
+pub const GRANTS_MAX: usize = 1 << 20;
+/// Named sessions of one key, as on Deribit.
+pub const SESSIONS_PER_KEY_MAX: usize = 16;
+/// Signatures that are remembered so that none is taken twice, of all keys and of one: some 500 log-ins a second of one key
+/// within the window of two minutes. Some 100 bytes each.
+pub const SIGNATURES_MAX: usize = 262_144;
+pub const SIGNATURES_PER_KEY_MAX: usize = 65_536;
+const _: () = assert!(SIGNATURES_PER_KEY_MAX < SIGNATURES_MAX);
+/// Buckets that count what has failed by address: 16 bytes each.
+pub const FAILURE_BUCKETS: usize = 16_384;
+/// Log-ins of one shard that wait for their verdict; those of a storm of reconnects come back in some ten milliseconds.
+pub const LOGINS_PENDING_MAX: usize = 4096;
+/// Bytes of one text that a client shows, such as a secret, a nonce or a token.
+pub const PROOF_BYTES_MAX: usize = 4096;
+
 /// Requests of one shard that wait for another thread: subscribes and publishes.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
@@ -146,6 +164,8 @@ pub const FLUSH_BYTES: u32 = 64 * 1024;
 
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
+/// Verdicts on log-ins that a shard takes in one turn; each may have requests behind it that waited.
+pub const ANSWERS_PER_TURN_MAX: usize = 64;
 /// Batches that a mesh queue holds. Data beyond this is a gap that the receiver recovers from; the queue of commands is
 /// never longer than the requests in flight, which are bounded above.
 pub const MESH_DATA_BATCHES_MAX: usize = 1024;

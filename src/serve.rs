@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -15,6 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::AsFd;
 
 use crate::admission::Admission;
+use crate::auth::{self, Keyring, Patterns, Reach};
 use crate::backend::Feed;
 use crate::backend::paper::{Paper, PaperConfig};
 use crate::backend::replay::{AtEnd, Speed, link};
@@ -27,6 +29,7 @@ use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{
     ChannelKind, ChannelKinds, Deflation, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits,
 };
+use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
@@ -37,6 +40,7 @@ use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
+use crate::verify::Verifier;
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
 
@@ -51,8 +55,9 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
     let feed = open_feed(config)?;
     let tls = listeners_tls(config)?;
+    let keyring = Arc::new(keyring(config)?);
     // Before any thread starts, so that all of them inherit it.
-    let signals = block_signals(&tls)?;
+    let signals = block_signals(&tls, config.auth.has_file())?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
@@ -60,7 +65,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let cores = config.shards.cores_of(&available)?;
     let ring = ring_config(config);
     check_host(&ring)?;
-    let server = Server::start(config, &cores, &available, ring, feed, tls)?;
+    let server = Server::start(config, &cores, &available, ring, Opened { feed, tls, keyring })?;
     announce(config, &cores, &server);
     let ended = server.wait(&signals);
     server.stop(ended)
@@ -74,6 +79,16 @@ struct Server {
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
+    verifier: Verifier,
+    /// None where there is none.
+    keys: Option<PathBuf>,
+}
+
+/// What was read before the first thread starts.
+struct Opened {
+    feed: Feed,
+    tls: Vec<Option<Tls>>,
+    keyring: Arc<Keyring>,
 }
 
 /// Why the server stops.
@@ -90,9 +105,9 @@ impl Server {
         cores: &[usize],
         available: &[usize],
         ring: RingConfig,
-        feed: Feed,
-        tls: Vec<Option<Tls>>,
+        opened: Opened,
     ) -> Result<Server, Failure> {
+        let Opened { feed, tls, keyring } = opened;
         let shards = shard_count(cores)?;
         let capacity =
             Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
@@ -100,7 +115,7 @@ impl Server {
             Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
         };
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
-        let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
+        let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
@@ -110,18 +125,23 @@ impl Server {
         let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
+        let of_shards = doorbells[..cores.len()].to_vec();
+        let (verifier, logins) =
+            Verifier::start(Arc::clone(&keyring), auth_settings(config), of_shards, seed()).map_err(os)?;
         let mut threads = Vec::new();
-        for (number, (mesh, listeners)) in endpoints.into_iter().zip(listeners).enumerate() {
+        let ends = endpoints.into_iter().zip(listeners).zip(logins);
+        for (number, ((mesh, listeners), logins)) in ends.enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                hub: hub_config(config),
+                hub: hub_config(config, &keyring),
                 ring,
                 listeners,
                 tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
                 admission: Arc::clone(&admission),
                 connections_max: config.shards.connections_max,
                 mesh,
+                logins,
                 pressure: Arc::clone(&pressure),
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -157,14 +177,20 @@ impl Server {
             })
         };
         let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
-        let server = Server { addresses, tls, stop, doorbells, shards: threads, venue };
-        for _ in 0..=cores.len() {
+        let keys = config.auth.has_file().then(|| config.auth.keys.clone());
+        let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
+        server.await_ready(&is_ready)
+    }
+
+    /// Waits until every shard and the venue turn.
+    fn await_ready(self, is_ready: &mpsc::Receiver<()>) -> Result<Server, Failure> {
+        for _ in 0..=self.shards.len() {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
-            if is_ready.recv().is_err() || server.is_broken() {
-                return Err(server.stop(Ended::Broken).expect_err("a thread has failed"));
+            if is_ready.recv().is_err() || self.is_broken() {
+                return Err(self.stop(Ended::Broken).expect_err("a thread has failed"));
             }
         }
-        Ok(server)
+        Ok(self)
     }
 
     fn urls(&self) -> Vec<String> {
@@ -199,8 +225,18 @@ impl Server {
         }
     }
 
-    /// Reads the certificates again. Connections go on; handshakes from now on show what was read.
+    /// Reads keys and certificates again. Connections go on; handshakes from now on show what was read, and who logged in by a
+    /// key that is gone is closed.
     fn reload(&self) {
+        if let Some(path) = &self.keys {
+            match keys::load(path) {
+                Ok(keyring) => {
+                    log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
+                    self.verifier.replace(keyring);
+                }
+                Err(failure) => log::error!("the keys stay as they were: {failure}"),
+            }
+        }
         for (address, tls) in self.addresses.iter().zip(&self.tls) {
             let Some(tls) = tls.as_ref().filter(|tls| tls.has_files()) else { continue };
             match tls.reload() {
@@ -234,6 +270,7 @@ impl Server {
             Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
+        self.verifier.stop();
         match (failure, ended) {
             (Some(failure), _) => Err(failure),
             (None, Ended::Told) => Ok(()),
@@ -266,12 +303,12 @@ fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
 }
 
-/// SIGHUP reads certificates again; where there are none to read, it ends the process as ever.
-fn block_signals(tls: &[Option<Tls>]) -> Result<SignalFd, Failure> {
+/// SIGHUP reads keys and certificates again; where there are none to read, it ends the process as ever.
+fn block_signals(tls: &[Option<Tls>], has_keys: bool) -> Result<SignalFd, Failure> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
-    if tls.iter().flatten().any(Tls::has_files) {
+    if has_keys || tls.iter().flatten().any(Tls::has_files) {
         set.add(Signal::SIGHUP);
     }
     let os = |errno: nix::errno::Errno| {
@@ -384,7 +421,7 @@ fn overload_marks(config: &Config) -> OverloadMarks {
     }
 }
 
-fn hub_config(config: &Config) -> HubConfig {
+fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
     let limits = &config.limits;
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
     let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -411,7 +448,10 @@ fn hub_config(config: &Config) -> HubConfig {
         deflation: deflation(config),
         overload: overload_marks(config),
         log_segments_ready: limits::LOG_SEGMENTS_READY,
-        publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::Nobody },
+        publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::ByKey },
+        public_subscribe: Patterns::new(&config.auth.public_subscribe),
+        logins_per_minute_max: config.auth.logins_per_minute_max,
+        keyring: Arc::clone(keyring),
         listeners: config.listen.iter().map(policy).collect(),
     }
 }
@@ -428,6 +468,7 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,
         echo: if listen.echo { Echo::On } else { Echo::Off },
+        reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
         deflate: listen.deflate.enabled.then(|| DeflateSettings {
             client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
                 .unwrap_or(WindowBits::MAX),
@@ -437,6 +478,32 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
                 ClientContextTakeover::Refused
             },
         }),
+    }
+}
+
+/// The keys of the file, or those of a server without one, which the log tells of.
+fn keyring(config: &Config) -> Result<Keyring, Failure> {
+    if config.auth.has_file() {
+        return keys::load(&config.auth.keys);
+    }
+    let is_loopback = config.listen.iter().any(|listen| listen.address.ip().is_loopback());
+    if config.auth.demo_key && is_loopback {
+        log::warn!(
+            "auth.keys names no file: on loopback everybody may log in as client_id {:?} with client_secret {:?}",
+            keys::DEMO_ID,
+            keys::DEMO_SECRET
+        );
+    }
+    Ok(keys::without_file(config.auth.demo_key))
+}
+
+fn auth_settings(config: &Config) -> auth::Settings {
+    auth::Settings {
+        connection_s: config.auth.connection_lifetime_s,
+        access_s: config.auth.token_lifetime_s,
+        refresh_s: config.auth.refresh_lifetime_s,
+        signature_window_ms: config.auth.signature_window_ms.into(),
+        failures_per_minute_max: config.auth.failures_per_minute_max,
     }
 }
 

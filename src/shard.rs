@@ -29,6 +29,7 @@ use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::turn_load::TurnLoad;
+use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 
@@ -57,6 +58,7 @@ pub struct ShardSetup {
     /// Of this shard; the ring has room for `limits::REFUSALS_PER_SHARD_MAX` more.
     pub connections_max: u32,
     pub mesh: MeshEndpoint,
+    pub logins: LoginPort,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     pub spin: Spin,
@@ -124,6 +126,7 @@ struct Shard {
     ring: Ring,
     secure: Secure,
     mesh: MeshEndpoint,
+    logins: LoginPort,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     turn_load: TurnLoad,
@@ -168,6 +171,7 @@ impl Shard {
                 setup.ring.send_large_bytes.max(setup.ring.send_small_bytes) as usize,
             ),
             mesh: setup.mesh,
+            logins: setup.logins,
             carry: Carry::default(),
             pressure: setup.pressure,
             turn_load: TurnLoad::default(),
@@ -199,6 +203,7 @@ impl Shard {
         self.take_pressure();
         let mut busy = self.take_events();
         busy |= self.take_batches();
+        busy |= self.take_answers();
         self.take_timers();
         self.take_stop();
         self.say();
@@ -299,6 +304,33 @@ impl Shard {
         any
     }
 
+    /// What the authority has judged; whether there was anything.
+    fn take_answers(&mut self) -> bool {
+        let mut any = false;
+        for _ in 0..limits::ANSWERS_PER_TURN_MAX {
+            let Some(answer) = self.logins.receive() else { break };
+            any = true;
+            match answer {
+                Answer::Verdict { ticket, verdict } => self.hub.handle_verdict(ticket, verdict, self.now),
+                Answer::Keyring(keyring) => self.hub.handle_keyring(keyring, self.now),
+            }
+            self.act();
+        }
+        any
+    }
+
+    /// Passes on what the hub asks the authority, as far as there is room.
+    fn ask(&mut self) {
+        while self.logins.has_room()
+            && let Some(question) = self.hub.poll_question()
+        {
+            let conn = question.conn();
+            let peer = conn.and_then(|conn| self.guests.peer(conn)).map(|peer| peer.ip());
+            self.logins.ask(question, peer);
+        }
+        self.logins.announce();
+    }
+
     /// Says what this shard holds, and hears what weighs on all: before anybody new is let in.
     fn take_pressure(&mut self) {
         if self.now.mono_ns < self.pressure_due_ns {
@@ -360,6 +392,7 @@ impl Shard {
             }
         }
         self.mesh.ring_doorbells();
+        self.ask();
     }
 
     /// Hands the connections' bytes to the ring: replies always, data when the pace allows; whether there were any.
@@ -419,7 +452,7 @@ impl Shard {
             return Wait::Poll;
         }
         self.parks_total += 1;
-        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty();
+        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.has_questions();
         let deadlines = [
             self.hub.poll_timeout(),
             self.hub.data_waits().then(|| self.pace.due_ns()),

@@ -15,8 +15,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tickring::dialect::json_rpc::{
-    self, BATCH_REQUESTS_MAX, BatchReply, Failure, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Method,
-    Parsed, Precision, Recovery, Stamps,
+    self, Access, BATCH_REQUESTS_MAX, BatchReply, Failure, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX,
+    Method, Parsed, Precision, Recovery, Stamps,
 };
 use tickring::model::ids::{Epoch, Seq};
 
@@ -86,7 +86,7 @@ pub fn check(input: &[u8]) {
         }
         Incoming::Batch(batch) => check_batch(batch, value.as_ref()),
         Incoming::Invalid(failure) => {
-            let parsed = Parsed { id: Some(Id::NULL), call: Err(*failure) };
+            let parsed = Parsed { id: Some(Id::NULL), access: Access::Everybody, call: Err(*failure) };
             let reply = reply_to(&parsed).expect("what is no request is answered");
             check_reply(&parsed, &read(&reply));
         }

@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::serve;
 use crate::tls::Fingerprint;
 
+mod keys;
 mod watch;
 
 const EXAMPLES: &str = "\
@@ -28,6 +29,8 @@ Examples:
   tickring watch book.BTC-PERPETUAL.raw trades.BTC-PERPETUAL.raw --raw | jq .params.data
                                                JSON as received, one message a line
   tickring check --config /etc/tickring.toml   read the file, say what is wrong or odd
+  tickring keys add --file keys.toml --account desk --days 90
+                                               a key for a client to log in by; prints its secret once
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
 RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` from colouring.";
@@ -56,6 +59,9 @@ enum Command {
     Watch(Watch),
     /// Read a configuration file and say what is wrong or odd with it
     Check(Check),
+    /// Add, list and revoke the keys by which clients log in
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 #[derive(Args, Debug, Default)]
@@ -132,6 +138,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Watch(flags)) => watch::run(&flags),
         Some(Command::Check(flags)) => check(&flags),
+        Some(Command::Keys(command)) => keys::run(command),
     }
 }
 

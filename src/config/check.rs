@@ -1,6 +1,7 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use crate::auth::is_pattern;
 use crate::hub::ChannelKind;
 use crate::{http, limits};
 
@@ -50,6 +51,8 @@ macro_rules! range {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// Ten years.
+const LIFETIME_S_MAX: u64 = 315_360_000;
 /// A turn's batch has 32-bit ranges, and the log's segments grow to the largest frame.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -67,6 +70,14 @@ impl Config {
             range.check()?;
         }
         self.check_listeners()?;
+        if let Some(odd) = self.auth.public_subscribe.iter().find(|pattern| !is_pattern(pattern)) {
+            return Err(RangeFault {
+                key: "auth.public_subscribe",
+                nth: 0,
+                what: format!("has \"{odd}\", expected patterns of channels"),
+                hint: "a channel's name, in which * stands for any text".to_owned(),
+            });
+        }
         if let Some(odd) = self.deflate.topics.iter().find(|name| !is_channel_kind(name)) {
             return Err(RangeFault {
                 key: "deflate.topics",
@@ -168,7 +179,7 @@ impl Config {
         }
     }
 
-    fn ranges(&self) -> [Range; 16] {
+    fn ranges(&self) -> [Range; 22] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,
@@ -208,6 +219,12 @@ impl Config {
             },
             range!(self.topics.history_bytes_max, 0 => GIB, "bytes", "per topic, 0 keeps none"),
             range!(self.topics.history_events_max, 0 => 1_000_000, "events", "per topic, 0 keeps none"),
+            range!(self.auth.logins_per_minute_max, 0 => 1_000_000, "log-ins/min", "per connection, 0 sets no limit"),
+            range!(self.auth.failures_per_minute_max, 0 => 1_000_000, "failures/min", "per address, 0 sets no limit"),
+            range!(self.auth.signature_window_ms, 1_000 => HOUR_MS, "ms", "by default 60000"),
+            range!(self.auth.connection_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 31536000"),
+            range!(self.auth.token_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 900"),
+            range!(self.auth.refresh_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 604800"),
             range!(self.deflate.level, 1 => 9, "", "1 is fast, 9 is small"),
             range!(self.deflate.message_bytes_min, 0 => MESSAGE_BYTES_MAX, "bytes", "by default 128"),
         ]

@@ -55,6 +55,12 @@ pub enum Rejection {
     AddressFull,
     /// The gateway is short of memory or time.
     Overloaded,
+    /// `Authorization` is no bearer token, or not one that is taken (RFC 6750 §3).
+    BearerRefused,
+    /// So many log-ins of this address have failed that none is looked at.
+    BearerRate,
+    /// Too many log-ins wait for their verdict.
+    BearersWaiting,
 }
 
 /// The status of an answer (RFC 9110 §15).
@@ -64,6 +70,8 @@ pub enum Status {
     Ok,
     /// 400
     BadRequest,
+    /// 401
+    Unauthorized,
     /// 403
     Forbidden,
     /// 404
@@ -88,7 +96,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -112,6 +120,9 @@ impl Rejection {
         Self::ConnectionsFull,
         Self::AddressFull,
         Self::Overloaded,
+        Self::BearerRefused,
+        Self::BearerRate,
+        Self::BearersWaiting,
     ];
 
     /// Its name in counters and logs.
@@ -140,13 +151,20 @@ impl Rejection {
             Self::ConnectionsFull => "connections_full",
             Self::AddressFull => "address_full",
             Self::Overloaded => "overloaded",
+            Self::BearerRefused => "bearer_refused",
+            Self::BearerRate => "bearer_rate",
+            Self::BearersWaiting => "bearers_waiting",
         }
     }
 
     /// After how many seconds it makes sense to try again, where waiting helps.
     pub const fn retry_after_s(self) -> Option<u16> {
         match self {
-            Self::ConnectionsFull | Self::AddressFull | Self::Overloaded => Some(RETRY_AFTER_S),
+            Self::ConnectionsFull
+            | Self::AddressFull
+            | Self::Overloaded
+            | Self::BearerRate
+            | Self::BearersWaiting => Some(RETRY_AFTER_S),
             Self::NotHttp
             | Self::HeaderMalformed
             | Self::TargetMalformed
@@ -166,7 +184,8 @@ impl Rejection {
             | Self::KeyMalformed
             | Self::ExtensionsMalformed
             | Self::BodyInUpgrade
-            | Self::SubprotocolUnknown => None,
+            | Self::SubprotocolUnknown
+            | Self::BearerRefused => None,
         }
     }
 
@@ -176,6 +195,7 @@ impl Rejection {
             Self::NotHttp | Self::HeaderMalformed | Self::TargetMalformed => Status::BadRequest,
             Self::HostNotSingle | Self::KeyNotSingle | Self::KeyMalformed => Status::BadRequest,
             Self::BodyInUpgrade | Self::ExtensionsMalformed | Self::SubprotocolUnknown => Status::BadRequest,
+            Self::BearerRefused => Status::Unauthorized,
             Self::OriginForbidden => Status::Forbidden,
             Self::NotFound => Status::NotFound,
             Self::MethodNotAllowed | Self::ProbeMethod => Status::MethodNotAllowed,
@@ -183,8 +203,8 @@ impl Rejection {
             Self::TargetTooLong => Status::UriTooLong,
             Self::UpgradeRequired | Self::WebSocketVersion => Status::UpgradeRequired,
             Self::HeadTooLarge | Self::TooManyHeaders => Status::HeaderFieldsTooLarge,
-            Self::AddressFull => Status::TooManyRequests,
-            Self::ConnectionsFull | Self::Overloaded => Status::ServiceUnavailable,
+            Self::AddressFull | Self::BearerRate => Status::TooManyRequests,
+            Self::ConnectionsFull | Self::Overloaded | Self::BearersWaiting => Status::ServiceUnavailable,
             Self::VersionNotSupported => Status::VersionNotSupported,
         }
     }
@@ -239,6 +259,11 @@ impl Rejection {
             }
             Self::AddressFull => "Too many connections from this address: close some, then retry.",
             Self::Overloaded => "The gateway is overloaded. Wait as Retry-After says, then retry.",
+            Self::BearerRefused => {
+                "Send one `Authorization: Bearer TOKEN` with a token or key that is taken here, or none."
+            }
+            Self::BearerRate => "Too many log-ins from this address have failed: mend the token, then retry.",
+            Self::BearersWaiting => "Too many log-ins at a time. Wait as Retry-After says, then retry.",
         }
     }
 }
@@ -249,6 +274,7 @@ impl Status {
         match self {
             Self::Ok => 200,
             Self::BadRequest => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -267,6 +293,7 @@ impl Status {
         match self {
             Self::Ok => "OK",
             Self::BadRequest => "Bad Request",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",

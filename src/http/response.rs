@@ -22,11 +22,14 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
                 &["Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"],
             );
         }
+        Rejection::BearerRefused => append(out, &["Connection: close\r\nWWW-Authenticate: Bearer\r\n"]),
         Rejection::MethodNotAllowed => append(out, &["Connection: close\r\nAllow: GET\r\n"]),
         Rejection::ProbeMethod => append(out, &["Connection: close\r\nAllow: GET, HEAD\r\n"]),
         Rejection::ConnectionsFull
         | Rejection::AddressFull
         | Rejection::Overloaded
+        | Rejection::BearerRate
+        | Rejection::BearersWaiting
         | Rejection::SubprotocolUnknown
         | Rejection::NotHttp
         | Rejection::HeaderMalformed

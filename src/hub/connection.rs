@@ -76,6 +76,10 @@ impl Hub {
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
         session.pinged_ns = None;
+        if session.awaits_verdict() {
+            session.keep_unread(bytes);
+            return self.note_unfinished(conn);
+        }
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
@@ -133,6 +137,7 @@ impl Hub {
         self.now = now;
         if self.session(conn).is_some() {
             self.unsubscribe_all(conn);
+            self.give_back_grant(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
@@ -180,7 +185,7 @@ impl Hub {
         }
     }
 
-    fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
+    pub(super) fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
         match self.answer_upgrade(conn, bytes) {
             Ok(None) => {
                 if let Some(session) = self.session(conn) {
@@ -212,7 +217,7 @@ impl Hub {
         }
     }
 
-    /// What a request comes to; `None` while it is not whole.
+    /// What a request comes to; `None` while it is not whole, or its bearer token is being judged.
     fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Answer>, Rejection> {
         let Some(request) = http::parse_within(bytes, self.config.head)? else { return Ok(None) };
         let refused = self.session(conn).and_then(|session| session.refused);
@@ -245,6 +250,9 @@ impl Hub {
             return Err(Rejection::SubprotocolUnknown);
         }
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
+        if service == Service::JsonRpc && !self.admit_bearer(conn, &request)? {
+            return Ok(None);
+        }
         let mut head = Vec::new();
         handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
         Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes: request.head_bytes })))
@@ -264,7 +272,7 @@ impl Hub {
         self.mark_closing(conn, false);
     }
 
-    fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
+    pub(super) fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let now_ns = self.now.mono_ns;
         let (mut taken, mut inflated_bytes) = (0, 0);
         while taken < bytes.len() {
@@ -274,6 +282,9 @@ impl Hub {
             };
             if inflated_bytes > limits::INFLATED_BYTES_PER_READ_MAX && session.service != Service::Echo {
                 return self.begin_close(conn, Closing::InflatedBurst);
+            }
+            if session.awaits_verdict() {
+                return session.keep_unread(&bytes[taken..]);
             }
             let service = session.service;
             let inflated_before = self.inflaters.inflated_bytes_total();
@@ -336,7 +347,7 @@ impl Hub {
     }
 
     /// Queues a close frame behind the replies: requests that were read are answered.
-    fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
+    pub(super) fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
@@ -393,6 +404,11 @@ impl Hub {
         let (idle_ns, message_ns) = (self.config.idle_timeout_ns, self.config.message_timeout_ns);
         let Some(session) = self.session(conn) else { return };
         let quiet_ns = now_ns.saturating_sub(session.received_ns);
+        if session.identity.as_deref().and_then(|known| known.expires_ns).is_some_and(|at_ns| now_ns >= at_ns)
+        {
+            self.expire_login(conn);
+        }
+        let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
         if idle_ns > 0 && quiet_ns >= idle_ns {
             return self.begin_close(conn, Closing::Idle);
         }
@@ -446,10 +462,10 @@ impl Hub {
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
             Phase::Closing { since_ns, .. } => {
-                [Some(since_ns + config.close_timeout_ns), None, None, None, None]
+                [Some(since_ns + config.close_timeout_ns), None, None, None, None, None]
             }
             Phase::Upgrading { .. } => {
-                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None]
+                [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None, None]
             }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
@@ -458,6 +474,7 @@ impl Hub {
                     None => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
+                session.identity.as_deref().and_then(|identity| identity.expires_ns),
                 session.message_begun_ns.and_then(|begun_ns| after(begun_ns, config.message_timeout_ns)),
                 // A stalled send is looked for once per timeout, whether or not one is under way.
                 Some(session.write_begun_ns.unwrap_or(self.now.mono_ns) + config.write_timeout_ns),
@@ -508,7 +525,8 @@ impl Hub {
     pub(super) fn resume_reading(&mut self, conn: ConnId) {
         let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
         let now_ns = self.now.mono_ns;
-        if let Some(session) = self.session(conn).filter(|session| session.reading_paused && below) {
+        let may_go_on = |session: &&mut Session| session.reading_paused && below && !session.awaits_verdict();
+        if let Some(session) = self.session(conn).filter(may_go_on) {
             session.reading_paused = false;
             session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
             self.effects.push_back(Effect::ResumeReading { conn });

@@ -33,18 +33,37 @@ pub enum Declined {
     RequestsPending,
     /// Something new to be kept, while memory is short.
     Overload,
+    /// A log-in by what is no key of ours, or not its secret or signature.
+    Login,
+    /// A log-in by a token that is none of ours, or over.
+    Token,
+    /// More log-ins, or failed ones, than may be tried.
+    LoginRate,
+    /// More log-ins than may wait for their verdict.
+    LoginsWaiting,
 }
 
 impl Declined {
     /// Every one, in the order of declaration.
-    pub const ALL: [Declined; 3] = [Declined::Subscriptions, Declined::RequestsPending, Declined::Overload];
+    pub const ALL: [Declined; 7] = [
+        Declined::Subscriptions,
+        Declined::RequestsPending,
+        Declined::Overload,
+        Declined::Login,
+        Declined::Token,
+        Declined::LoginRate,
+        Declined::LoginsWaiting,
+    ];
 
     /// The number of the dialect's error.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
             Declined::Subscriptions => Failure::INVALID_PARAMS.code,
-            Declined::RequestsPending | Declined::Overload => Failure::RETRY.code,
+            Declined::RequestsPending | Declined::Overload | Declined::LoginsWaiting => Failure::RETRY.code,
+            Declined::Login => Failure::INVALID_CREDENTIALS.code,
+            Declined::Token => Failure::UNAUTHORIZED.code,
+            Declined::LoginRate => Failure::TOO_MANY_REQUESTS.code,
         }
     }
 
@@ -55,6 +74,10 @@ impl Declined {
             Declined::Subscriptions => "subscriptions_full",
             Declined::RequestsPending => "requests_pending",
             Declined::Overload => "overload_declined",
+            Declined::Login => "login_refused",
+            Declined::Token => "token_refused",
+            Declined::LoginRate => "login_rate",
+            Declined::LoginsWaiting => "logins_waiting",
         }
     }
 }
@@ -92,6 +115,8 @@ pub enum Closing {
     InflatedBurst,
     /// Overload: it was among the costliest when memory ran short.
     Shed,
+    /// The key by which it logged in was revoked or changed.
+    KeyRevoked,
 }
 
 /// What becomes of replies that wait when a connection is closed.
@@ -103,7 +128,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 15] = [
+    pub const ALL: [Closing; 16] = [
         Closing::Binary,
         Closing::Idle,
         Closing::PongMissing,
@@ -119,6 +144,7 @@ impl Closing {
         Closing::ByteRate,
         Closing::InflatedBurst,
         Closing::Shed,
+        Closing::KeyRevoked,
     ];
 
     /// What the close frame says.
@@ -139,7 +165,8 @@ impl Closing {
             | Closing::MessageStalled
             | Closing::MessageRate
             | Closing::ByteRate
-            | Closing::InflatedBurst => CloseCode::POLICY_VIOLATION,
+            | Closing::InflatedBurst
+            | Closing::KeyRevoked => CloseCode::POLICY_VIOLATION,
         }
     }
 
@@ -153,7 +180,8 @@ impl Closing {
             | Closing::MessageRate
             | Closing::ByteRate
             | Closing::InflatedBurst
-            | Closing::Lost => Waiting::IsSent,
+            | Closing::Lost
+            | Closing::KeyRevoked => Waiting::IsSent,
             Closing::PongMissing
             | Closing::HeartbeatLost
             | Closing::WriteStalled
@@ -184,6 +212,7 @@ impl Closing {
             Closing::ByteRate => "too many bytes a second",
             Closing::InflatedBurst => "compressed messages inflate to too much at once",
             Closing::Shed => "the server is overloaded: reconnect later",
+            Closing::KeyRevoked => "key revoked or changed",
         }
     }
 
@@ -206,6 +235,7 @@ impl Closing {
             Closing::ByteRate => "byte_rate",
             Closing::InflatedBurst => "inflated_burst",
             Closing::Shed => "shed",
+            Closing::KeyRevoked => "key_revoked",
         }
     }
 }

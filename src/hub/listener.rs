@@ -1,5 +1,6 @@
 //! What a listener asks of the clients that come to it. PURE. Home: one shard; the same on all of them.
 
+use crate::auth::Reach;
 use crate::http::Rejection;
 use crate::ws::deflate::DeflateSettings;
 
@@ -12,6 +13,8 @@ pub struct ListenerPolicy {
     pub ping_timeout_ns: u64,
     pub origins: Origins,
     pub echo: Echo,
+    /// From where clients come by it.
+    pub reach: Reach,
     /// What is made of offers of permessage-deflate; without it they are declined.
     pub deflate: Option<DeflateSettings>,
 }
@@ -54,6 +57,7 @@ impl Default for ListenerPolicy {
             ping_timeout_ns: 10_000_000_000,
             origins: Origins::SameHost,
             echo: Echo::Off,
+            reach: Reach::Loopback,
             deflate: None,
         }
     }

@@ -5,10 +5,12 @@
 //! batches under way. Not counted: what lives within a turn (a message being read, a batch of replies being written),
 //! the rounding of the allocator, and room that tables keep for entries that are gone.
 
+use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::market::InstrumentState;
 
 use super::Hub;
+use super::login::PendingLogin;
 use super::publish::PendingPublish;
 use super::session::Session;
 use super::subscribe::{Join, PendingSubscribe};
@@ -28,7 +30,8 @@ impl Hub {
         let live = usize::try_from(live).unwrap_or(usize::MAX);
         let waiting = self.joins.entries.len() * size_of::<Join>()
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
-            + self.publishes.entries.len() * size_of::<PendingPublish>();
+            + self.publishes.entries.len() * size_of::<PendingPublish>()
+            + self.logins.entries.len() * (size_of::<PendingLogin>() + limits::PROOF_BYTES_MAX);
         sessions
             + live * SESSION_BYTES
             + self.unfinished_bytes

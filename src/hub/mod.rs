@@ -1,14 +1,14 @@
 //! One shard's brain: connections, subscriptions, fan-out, requests. PURE: no socket, clock, thread or randomness.
 //!
 //! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
-//! [`Hub::poll_effect`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
+//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
 //! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
 //! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
 //! written. `now` never goes back.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
-//! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,
-//! `fanout`, `transmit`.
+//! what waits), then the files that put them together: `connection`, `requests`, `login`, `subscribe`, `unsubscribe`,
+//! `publish`, `fanout`, `transmit`.
 
 pub mod batch;
 mod cache;
@@ -27,10 +27,12 @@ pub mod home;
 pub mod incident;
 pub mod listener;
 mod log;
+mod login;
 pub mod market;
 mod memory;
 mod outbox;
 pub mod overload;
+mod permissions;
 mod publish;
 mod rates;
 mod requests;
@@ -46,9 +48,11 @@ mod transmit;
 mod unsubscribe;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::auth::{Keyring, Patterns};
 use crate::http::HeadLimits;
 use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
@@ -63,12 +67,14 @@ pub use effect::{Effect, Ending};
 pub use egress::Urgency;
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
+pub use login::LoginQuestion;
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
+use login::PendingLogin;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
@@ -78,11 +84,12 @@ use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
 use topics::Topics;
 
-/// Whether clients may publish.
+/// Who may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publishing {
     Anyone,
-    Nobody,
+    /// Who has logged in by a key that may.
+    ByKey,
 }
 
 /// What the configuration sets of a hub.
@@ -111,6 +118,12 @@ pub struct HubConfig {
     /// When the gateway takes on less.
     pub overload: OverloadMarks,
     pub publishing: Publishing,
+    /// Channels that everybody may subscribe to, logged in or not.
+    pub public_subscribe: Patterns,
+    /// Log-ins that one connection may try; 0 sets no limit.
+    pub logins_per_minute_max: u32,
+    /// The keys at the start.
+    pub keyring: Arc<Keyring>,
     /// Segments of the frame log that are made at the start.
     pub log_segments_ready: usize,
     pub deflation: Deflation,
@@ -140,6 +153,9 @@ impl Default for HubConfig {
             history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
             overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
+            public_subscribe: Patterns::ANY,
+            logins_per_minute_max: 20,
+            keyring: Arc::default(),
             log_segments_ready: 0,
             deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
@@ -158,6 +174,8 @@ pub struct Occupancy {
     pub subscribes: usize,
     pub publishes: usize,
     pub batches: usize,
+    /// Log-ins that wait for their verdict.
+    pub logins: usize,
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub held_reply_bytes: usize,
@@ -180,6 +198,7 @@ impl Occupancy {
             + self.subscribes
             + self.publishes
             + self.batches
+            + self.logins
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.held_reply_bytes
@@ -245,6 +264,11 @@ pub struct Hub {
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
+    logins: Tickets<PendingLogin>,
+    /// For the authority; at most one a connection, and one for each that is gone and held a grant.
+    questions: VecDeque<LoginQuestion>,
+    /// The newest keys.
+    keyring: Arc<Keyring>,
     /// Sessions with `*` subscriptions.
     pattern_sessions: Vec<ConnId>,
     effects: VecDeque<Effect>,
@@ -279,6 +303,7 @@ impl Hub {
         home.set_deflation(config.deflation);
         let overload = Overload::new(config.overload);
         let egress = Egress::new(config.log_segments_ready);
+        let keyring = Arc::clone(&config.keyring);
         Hub {
             me,
             shards,
@@ -295,6 +320,9 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             batches: Tickets::default(),
+            logins: Tickets::default(),
+            questions: VecDeque::new(),
+            keyring,
             pattern_sessions: Vec::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
@@ -358,6 +386,7 @@ impl Hub {
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
             batches: self.batches.entries.len(),
+            logins: self.logins.entries.len(),
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             held_reply_bytes: self.egress.held_bytes_total(),

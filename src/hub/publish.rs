@@ -7,12 +7,12 @@ use crate::limits;
 use crate::model::channel::{TopicKey, TopicName};
 use crate::model::ids::{HomeId, Position, Seq, TopicId};
 
+use super::Hub;
 use super::batch::{PublishRefusal, Record, Ticket};
 use super::home::HomeTopicSlot;
 use super::incident::{Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::text_frame::append_text_frame;
-use super::{Hub, Publishing};
 
 /// A message on its way to another shard, its topic's home.
 #[derive(Debug)]
@@ -26,13 +26,13 @@ const TOPIC_PREFIX: &[u8] = b"topic.";
 impl Hub {
     /// `topic/publish`.
     pub(super) fn publish(&mut self, reply_to: ReplyTo<'_>, topic: &str, data: &[u8]) {
-        if self.config.publishing == Publishing::Nobody {
-            return self.reply_error(&reply_to, Failure::FORBIDDEN.because("publishing is turned off"));
-        }
         let Some(name) = TopicName::parse(topic.as_bytes()) else {
             let failure = Failure::INVALID_PARAMS.because("1 to 63 of A-Z a-z 0-9 _ - : / .").at("topic");
             return self.reply_error(&reply_to, failure);
         };
+        if let Err(failure) = self.check_publish(reply_to.conn, topic) {
+            return self.reply_error(&reply_to, failure);
+        }
         self.counters.messages_published_total += 1;
         let known = self.session(reply_to.conn).and_then(|session| session.published_to.as_deref().copied());
         let known = known.filter(|(known, _)| *known == name).map(|(_, id)| id);

@@ -43,6 +43,10 @@ struct KeptId {
 }
 
 impl ReplyTo<'_> {
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.batch.is_some()
+    }
+
     pub(super) fn keep(self) -> KeptReplyTo {
         let id = self.id.map(|id| {
             let text = id.as_str().as_bytes();
@@ -107,7 +111,13 @@ impl Hub {
     fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
         self.counters.requests_total += 1;
         let reply_to = ReplyTo { conn, id: parsed.id, batch, received: self.now };
+        let scopes = self.session(conn).and_then(|session| session.login()).map(|login| login.scopes);
+        let refused = parsed.access.refused_to(scopes);
         match parsed.call {
+            Err(Failure::METHOD_NOT_FOUND) => self.reply_error(&reply_to, Failure::METHOD_NOT_FOUND),
+            Ok(_) | Err(_) if refused.is_some() => {
+                self.reply_error(&reply_to, refused.unwrap_or(Failure::FORBIDDEN));
+            }
             Ok(method) => self.call(reply_to, method),
             Err(failure) => self.reply_error(&reply_to, failure),
         }
@@ -151,6 +161,9 @@ impl Hub {
                 });
             }
             Method::LastTrades(params) => self.reply_last_trades(&reply_to, &params),
+            Method::Auth(params) => self.log_in(reply_to, *params),
+            Method::Logout { tokens } => self.log_out(&reply_to, tokens),
+            Method::ListKeys => self.reply_keys(&reply_to),
             Method::Subscribe(params) => self.subscribe(reply_to, &params),
             Method::Unsubscribe { channels } => self.unsubscribe(&reply_to, &channels),
             Method::UnsubscribeAll => {

@@ -9,6 +9,7 @@ use crate::ws::receiver::Receiver;
 
 use super::deflation::Encoding;
 use super::listener::Arrival;
+use super::login::Identity;
 use super::rates::Rates;
 
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) service: Service,
     pub(super) receiver: Receiver,
+    /// None until it tries to log in.
+    pub(super) identity: Option<Box<Identity>>,
     /// None where nothing is limited.
     pub(super) rates: Option<Box<Rates>>,
     /// When the first bytes came of a message, or of a control frame, that is not whole.
@@ -95,7 +98,7 @@ pub(super) struct Session {
     pub(super) noted_bytes: u32,
 }
 
-const _: () = assert!(size_of::<Session>() <= 320, "an idle connection's share of memory");
+const _: () = assert!(size_of::<Session>() <= 328, "an idle connection's share of memory");
 
 impl Session {
     pub(super) fn new(
@@ -112,6 +115,7 @@ impl Session {
             phase: Phase::Upgrading { head: Vec::new() },
             service: Service::JsonRpc,
             receiver,
+            identity: None,
             rates,
             message_begun_ns: None,
             encoding: Encoding::PLAIN,
@@ -150,7 +154,8 @@ impl Session {
             Phase::Upgrading { head } => head.capacity(),
             Phase::Open | Phase::Closing { .. } => 0,
         };
-        head_bytes + self.receiver.buffered_bytes()
+        let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
+        head_bytes + unread_bytes + self.receiver.buffered_bytes()
     }
 
     pub(super) fn is_open(&self) -> bool {

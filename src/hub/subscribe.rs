@@ -117,6 +117,7 @@ impl Hub {
         let mut asked = Asked::default();
         for text in &params.channels {
             let Some(channel) = Channel::parse(text, params.checksum) else { continue };
+            self.check_subscribe(conn, text)?;
             match channel {
                 Channel::Topic(name) => {
                     self.want(conn, &mut asked, TopicKey::Client(name), false, resume.find(text))?;

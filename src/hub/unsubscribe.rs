@@ -47,7 +47,7 @@ impl Hub {
         known
     }
 
-    fn end_pattern(&mut self, conn: ConnId, channel: MarketChannel) -> bool {
+    pub(super) fn end_pattern(&mut self, conn: ConnId, channel: MarketChannel) -> bool {
         let Some(session) = self.session(conn) else { return false };
         let before = session.patterns.len();
         session.patterns.retain(|pattern| pattern.channel != channel);

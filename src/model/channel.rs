@@ -134,6 +134,15 @@ impl MarketChannel {
 
     /// Appends the channel's text for one instrument.
     pub fn write(self, out: &mut Vec<u8>, instrument: &Symbol) {
+        self.write_of(out, instrument.as_bytes());
+    }
+
+    /// Appends the channel's text for every instrument.
+    pub fn write_every(self, out: &mut Vec<u8>) {
+        self.write_of(out, b"*");
+    }
+
+    fn write_of(self, out: &mut Vec<u8>, instrument: &[u8]) {
         let (kind, interval) = match self {
             MarketChannel::Ticker { interval } => ("ticker.", Some(interval)),
             MarketChannel::Quote => ("quote.", None),
@@ -143,7 +152,7 @@ impl MarketChannel {
             MarketChannel::Trades { interval } => ("trades.", Some(interval)),
         };
         out.extend_from_slice(kind.as_bytes());
-        out.extend_from_slice(instrument.as_bytes());
+        out.extend_from_slice(instrument);
         if let MarketChannel::GroupedBook { group, depth, .. } = self {
             out.push(b'.');
             let mut number = itoa::Buffer::new();

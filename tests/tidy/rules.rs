@@ -31,7 +31,7 @@ pub(crate) const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp
 
 /// DESIGN §5: files without I/O, clock, thread or randomness.
 fn is_pure(path: &str) -> bool {
-    const FOLDERS: &[&str] = &["model", "http", "ws", "dialect", "hub", "simulation"];
+    const FOLDERS: &[&str] = &["model", "auth", "http", "ws", "dialect", "hub", "simulation"];
     let Some(rest) = path.strip_prefix("src/") else { return false };
     let first = rest.split(['/', '.']).next().unwrap_or_default();
     if FOLDERS.contains(&first) || rest == "limits.rs" {
@@ -94,8 +94,13 @@ const BANS: &[Ban] = &[
     },
     Ban {
         applies: |path| is_module(path, "model"),
-        names: &["crate::ws", "crate::http", "crate::dialect", "crate::hub", "crate::backend"],
+        names: &["crate::auth", "crate::ws", "crate::http", "crate::dialect", "crate::hub", "crate::backend"],
         because: "model is the lowest layer",
+    },
+    Ban {
+        applies: |path| is_module(path, "auth"),
+        names: &["crate::ws", "crate::http", "crate::dialect", "crate::hub", "crate::backend"],
+        because: "auth knows neither messages nor the hub that asks",
     },
     Ban {
         applies: |path| is_module(path, "dialect"),

@@ -12,6 +12,7 @@
 )]
 
 mod abuse;
+mod auth;
 mod bytes;
 mod client;
 mod cut;

@@ -5,6 +5,7 @@
 
 use super::envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 use super::errors::Failure;
+use super::login::Access;
 use super::methods::Method;
 use super::scan::{Kind, Malformed, Place, Scanner, Value};
 
@@ -115,11 +116,11 @@ impl<'a> Envelope<'a> {
                 return refused(id, Failure::INVALID_REQUEST.because("must be an object").at("params"));
             }
         }
-        Parsed { id, call: Method::decode(&name, self.params) }
+        Parsed { id, access: Access::of(&name), call: Method::decode(&name, self.params) }
     }
 }
 
 /// What is no request is answered even without an id (JSON-RPC 2.0 §5: the id is null then).
 fn refused(id: Option<Id<'_>>, failure: Failure) -> Parsed<'_> {
-    Parsed { id: Some(id.unwrap_or(Id::NULL)), call: Err(failure) }
+    Parsed { id: Some(id.unwrap_or(Id::NULL)), access: Access::Everybody, call: Err(failure) }
 }

@@ -1,6 +1,7 @@
 //! What one message from a client holds: a request, a batch of them, or nothing that can be answered by id. PURE.
 
 use super::errors::Failure;
+use super::login::Access;
 use super::methods::Method;
 use super::scan::SCAN_DEPTH_MAX;
 
@@ -29,6 +30,8 @@ pub enum Incoming<'a> {
 pub struct Parsed<'a> {
     /// `None` for a notification: it gets no reply, not even an error.
     pub id: Option<Id<'a>>,
+    /// Who may call what it names.
+    pub access: Access,
     pub call: Result<Method<'a>, Failure>,
 }
 

@@ -26,7 +26,11 @@ impl Failure {
     pub const UNSUBSCRIBED: Failure = Failure::new(11052, "subscribe_error_unsubscribed");
     /// What `public/test` answers to `"expected_result":"exception"`.
     pub const EXCEPTION: Failure = Failure::new(11094, "internal_server_error");
+    /// No such key, or not its secret.
+    pub const INVALID_CREDENTIALS: Failure = Failure::new(13004, "invalid_credentials");
     pub const UNAUTHORIZED: Failure = Failure::new(13009, "unauthorized");
+    /// A method of those who have logged in.
+    pub const NOT_LOGGED_IN: Failure = Failure::UNAUTHORIZED.because("log in first: public/auth");
     /// No instrument has this name.
     pub const UNKNOWN_INSTRUMENT: Failure =
         Failure::new(13020, "not_found").because("unknown instrument").at("instrument_name");

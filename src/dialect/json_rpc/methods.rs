@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::encode::Precision;
 use super::errors::Failure;
+use super::login::{AuthParams, decode_auth};
 use super::params::{param, take};
 use super::scan::{Kind, Value};
 use crate::model::channel::{Checksum, DeliveryClass};
@@ -64,6 +65,11 @@ pub enum Method<'a> {
         interval_s: u32,
     },
     DisableHeartbeat,
+    Auth(Box<AuthParams<'a>>),
+    Logout {
+        tokens: SessionTokens,
+    },
+    ListKeys,
     Publish {
         /// Not checked yet; see `TopicName::parse`.
         topic: Cow<'a, str>,
@@ -78,6 +84,13 @@ pub struct HelloParams<'a> {
     pub client_version: Cow<'a, str>,
     /// How this connection's replies are stamped from here on.
     pub precision: Precision,
+}
+
+/// What becomes of a named session's tokens when its client logs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionTokens {
+    Invalidated,
+    Kept,
 }
 
 /// Which instruments `get_instruments` lists.
@@ -144,12 +157,17 @@ impl<'a> Method<'a> {
             }
             "public/get_order_book" => order_book(params),
             "public/get_last_trades_by_instrument" => last_trades(params).map(Method::LastTrades),
-            "public/subscribe" => subscribe(params).map(Method::Subscribe),
-            "public/unsubscribe" => {
+            "public/subscribe" | "private/subscribe" => subscribe(params).map(Method::Subscribe),
+            "public/unsubscribe" | "private/unsubscribe" => {
                 let [channels] = take(params, ["channels"])?;
                 Ok(Method::Unsubscribe { channels: channel_list(channels)? })
             }
-            "public/unsubscribe_all" => take(params, []).map(|[]| Method::UnsubscribeAll),
+            "public/unsubscribe_all" | "private/unsubscribe_all" => {
+                take(params, []).map(|[]| Method::UnsubscribeAll)
+            }
+            "public/auth" => decode_auth(params).map(|auth| Method::Auth(Box::new(auth))),
+            "private/logout" => logout(params),
+            "private/list_api_keys" => take(params, []).map(|[]| Method::ListKeys),
             "public/set_heartbeat" => set_heartbeat(params),
             "public/disable_heartbeat" => take(params, []).map(|[]| Method::DisableHeartbeat),
             _ => Err(Failure::METHOD_NOT_FOUND),
@@ -284,6 +302,15 @@ fn resume_list(resume: Option<Value<'_>>) -> Result<Vec<(Cow<'_, str>, Position)
         }
     }
     Ok(positions)
+}
+
+fn logout(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
+    let [invalidate] = take(params, ["invalidate_token"])?;
+    let tokens = match param("invalidate_token", invalidate).read(Value::boolean)? {
+        Some(false) => SessionTokens::Kept,
+        Some(true) | None => SessionTokens::Invalidated,
+    };
+    Ok(Method::Logout { tokens })
 }
 
 fn set_heartbeat(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {

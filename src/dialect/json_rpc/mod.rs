@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod errors;
+mod login;
 mod market;
 mod methods;
 mod notify;
@@ -27,12 +28,14 @@ pub use encode::{
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 pub use errors::Failure;
+pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
     write_order_book, write_quote, write_ticker, write_trades,
 };
 pub use methods::{
-    Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, Sorting, SubscribeParams,
+    Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,
+    SubscribeParams,
 };
 pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

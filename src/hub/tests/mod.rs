@@ -4,6 +4,7 @@
 mod control;
 mod deflate;
 mod hostile;
+mod login;
 mod mesh;
 mod overload;
 mod sending;

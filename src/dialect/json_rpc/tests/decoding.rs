@@ -228,7 +228,7 @@ fn decodes_the_session_methods() {
         r#"{"interval":"10"}"#,
         "1 -32602 Invalid params | wrong format | interval",
     );
-    refused("private/subscribe", "{}", "1 -32601 Method not found");
+    refused("private/nothing", "{}", "1 -32601 Method not found");
 }
 
 #[test]
@@ -366,7 +366,7 @@ proptest! {
     fn any_value_is_published_as_it_stands(depth in 0usize..40, text in "\\PC{0,40}") {
         let data = format!("{}{}{}", "[".repeat(depth), serde_json::to_string(&text).unwrap(), "]".repeat(depth));
         let request = format!(r#"{{"jsonrpc":"2.0","method":"topic/publish","params":{{"topic":"t","data":{data}}}}}"#);
-        let Incoming::Single(Parsed { id: None, call: Ok(Method::Publish { data: seen, .. }) }) =
+        let Incoming::Single(Parsed { id: None, call: Ok(Method::Publish { data: seen, .. }), .. }) =
             decode(request.as_bytes()) else { panic!("{request}") };
         prop_assert_eq!(seen, data.as_bytes());
     }

@@ -1,0 +1,410 @@
+//! Judges what clients show: a key, a signature, a token. PURE. Home: the thread of `verify.rs`, one for the process, so
+//! that a signature that one shard has taken is known to all, and no shard's turn waits for arithmetic.
+//!
+//! Invariants: nothing is looked at of an address that has failed too often; what is remembered is bounded; a verdict
+//! depends on the request, the time, the entropy and what was judged before, on nothing else.
+
+use std::sync::Arc;
+
+use super::credential::{Credential, Key, Keyring, Secret};
+use super::failures::Failures;
+use super::grants::{Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
+use super::replay::{Replays, Untaken};
+use super::scope::{ScopeRequest, Scopes};
+use super::signature::{are_equal, client_signature};
+use crate::limits;
+use crate::model::ids::ConnId;
+use crate::model::time::Now;
+
+pub use super::credential::Reach;
+
+/// 32 random bytes for each of two tokens.
+pub type Entropy = [[u8; 32]; 2];
+
+/// How long things are good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A log-in on a connection, whose tokens end with it.
+    pub connection_s: u32,
+    /// An access token of a named session.
+    pub access_s: u32,
+    /// A refresh token of a named session.
+    pub refresh_s: u32,
+    /// How far a signature's timestamp may be from now, either way.
+    pub signature_window_ms: u64,
+    /// Of one address; 0 sets no limit.
+    pub failures_per_minute_max: u32,
+}
+
+/// As an empty configuration file has it.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            connection_s: 31_536_000,
+            access_s: 900,
+            refresh_s: 604_800,
+            signature_window_ms: 60_000,
+            failures_per_minute_max: 60,
+        }
+    }
+}
+
+/// Which connection asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub shard: u8,
+    pub conn: ConnId,
+    pub reach: Reach,
+    /// A keyed hash of what identifies the peer's address.
+    pub address: u64,
+}
+
+/// What a client shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// `client_credentials`.
+    Secret { client_id: Box<str>, secret: Secret },
+    /// `client_signature`.
+    Signature { client_id: Box<str>, timestamp_ms: u64, nonce: Box<str>, data: Box<str>, signature: [u8; 32] },
+    /// `refresh_token`.
+    Refresh { token: Secret },
+    /// `Authorization: Bearer`: an access token or a key.
+    Bearer { token: Secret },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub proof: Proof,
+    pub scope: ScopeRequest,
+    pub origin: Origin,
+}
+
+/// A client that has shown who it is, on one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub credential: Arc<Credential>,
+    /// What of the credential's it has.
+    pub scopes: Scopes,
+    /// Its named session, if it is one.
+    pub session: Option<Box<str>>,
+    /// None where it came by a key in its upgrade request.
+    pub grant: Option<GrantId>,
+    pub expires_unix_ms: u64,
+}
+
+/// What a client is given to come back by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    pub access: String,
+    pub refresh: String,
+    pub expires_in_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Granted { login: Box<Login>, tokens: Option<Box<Tokens>> },
+    Refused(Refusal),
+}
+
+/// Why a client is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such key, or not its secret, or not its signature.
+    Credentials,
+    /// The key is right and its time is over.
+    CredentialExpired,
+    /// The key is right and not for those who come by this listener.
+    ElsewhereOnly,
+    /// The signature's timestamp is too far from now.
+    Timestamp,
+    /// The signature was taken before.
+    Replayed,
+    /// No token of ours, not the newest, or another connection's.
+    Token,
+    TokenExpired,
+    /// The address has failed too often.
+    TooManyFailures,
+    /// More signatures within the window than are remembered.
+    TooManySignatures,
+    TooManySessions,
+    /// No room for another grant.
+    Full,
+}
+
+impl Refusal {
+    pub const ALL: [Refusal; 11] = [
+        Refusal::Credentials,
+        Refusal::CredentialExpired,
+        Refusal::ElsewhereOnly,
+        Refusal::Timestamp,
+        Refusal::Replayed,
+        Refusal::Token,
+        Refusal::TokenExpired,
+        Refusal::TooManyFailures,
+        Refusal::TooManySignatures,
+        Refusal::TooManySessions,
+        Refusal::Full,
+    ];
+
+    /// Whether it may have been a guess.
+    const fn is_failure(self) -> bool {
+        match self {
+            Refusal::Credentials | Refusal::Replayed | Refusal::Token | Refusal::Timestamp => true,
+            Refusal::CredentialExpired
+            | Refusal::ElsewhereOnly
+            | Refusal::TokenExpired
+            | Refusal::TooManyFailures
+            | Refusal::TooManySignatures
+            | Refusal::TooManySessions
+            | Refusal::Full => false,
+        }
+    }
+}
+
+/// What was shown to be true.
+enum Proven {
+    Key(Arc<Credential>),
+    /// To be renewed.
+    Refresh(GrantId, Grant),
+    /// By what the connection sent with its upgrade: no tokens are made of it.
+    Bearer(Arc<Credential>),
+    Access(GrantId, Grant),
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Authority {
+    keyring: Arc<Keyring>,
+    settings: Settings,
+    grants: Grants,
+    replays: Replays,
+    failures: Failures,
+}
+
+impl Authority {
+    #[must_use]
+    pub fn new(keyring: Arc<Keyring>, settings: Settings) -> Authority {
+        Authority {
+            keyring,
+            settings,
+            grants: Grants::default(),
+            replays: Replays::new(limits::SIGNATURES_MAX, limits::SIGNATURES_PER_KEY_MAX),
+            failures: Failures::new(settings.failures_per_minute_max),
+        }
+    }
+
+    pub fn judge(&mut self, request: &Request, now: Now, entropy: &Entropy) -> Verdict {
+        let address = request.origin.address;
+        if self.failures.is_full(address, now.mono_ns) {
+            return Verdict::Refused(Refusal::TooManyFailures);
+        }
+        let now_ms = now.unix_ns / 1_000_000;
+        let verdict =
+            self.prove(request, now_ms).and_then(|proven| self.grant(proven, request, now_ms, entropy));
+        match verdict {
+            Ok((login, tokens)) => Verdict::Granted { login: Box::new(login), tokens: tokens.map(Box::new) },
+            Err(refusal) => {
+                if refusal.is_failure() {
+                    self.failures.note(address);
+                }
+                Verdict::Refused(refusal)
+            }
+        }
+    }
+
+    /// Takes other keys. What was granted to those that are gone, or changed, is worth nothing from now on.
+    pub fn replace(&mut self, keyring: Arc<Keyring>) {
+        self.keyring = keyring;
+        self.grants.keep_those_of(&self.keyring);
+    }
+
+    /// A log-in is over.
+    pub fn forget(&mut self, grant: GrantId) {
+        self.grants.remove(grant);
+    }
+
+    /// How many grants there are.
+    #[must_use]
+    pub fn grant_count(&self) -> usize {
+        self.grants.count()
+    }
+
+    fn prove(&mut self, request: &Request, now_ms: u64) -> Result<Proven, Refusal> {
+        let origin = &request.origin;
+        let proven = match &request.proof {
+            Proof::Secret { client_id, secret } => Proven::Key(self.by_secret(client_id, secret)?),
+            Proof::Signature { .. } => Proven::Key(self.by_signature(&request.proof, now_ms)?),
+            Proof::Refresh { token } => {
+                let (id, grant) = self.by_token(token, Kind::Refresh)?;
+                if now_ms >= grant.refresh_until_ms {
+                    return Err(Refusal::TokenExpired);
+                }
+                Proven::Refresh(id, grant)
+            }
+            Proof::Bearer { token } => {
+                let text = std::str::from_utf8(token.bytes()).map_err(|_| Refusal::Token)?;
+                match text.split('.').count() {
+                    2 => {
+                        let (client_id, secret) = text.split_once('.').ok_or(Refusal::Token)?;
+                        Proven::Bearer(self.by_secret(client_id, &Secret::new(secret.as_bytes()))?)
+                    }
+                    _ => {
+                        let (id, grant) = self.by_token(token, Kind::Access)?;
+                        if now_ms >= grant.access_until_ms {
+                            return Err(Refusal::TokenExpired);
+                        }
+                        Proven::Access(id, grant)
+                    }
+                }
+            }
+        };
+        let credential = proven.credential();
+        if credential.has_expired(now_ms) {
+            return Err(Refusal::CredentialExpired);
+        }
+        if credential.reach == Reach::Loopback && origin.reach != Reach::Loopback {
+            return Err(Refusal::ElsewhereOnly);
+        }
+        match proven.holder() {
+            // What a connection holds is for it alone.
+            Some(Holder::Connection { shard, conn }) if (*shard, *conn) != (origin.shard, origin.conn) => {
+                Err(Refusal::Token)
+            }
+            Some(Holder::Connection { .. } | Holder::Session(_)) | None => Ok(proven),
+        }
+    }
+
+    fn by_secret(&self, client_id: &str, secret: &Secret) -> Result<Arc<Credential>, Refusal> {
+        let text = std::str::from_utf8(secret.bytes()).map_err(|_| Refusal::Credentials)?;
+        let known = self.keyring.find(client_id).filter(|known| known.is_shown_by(text));
+        known.cloned().ok_or(Refusal::Credentials)
+    }
+
+    fn by_signature(&mut self, proof: &Proof, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
+        let Proof::Signature { client_id, timestamp_ms, nonce, data, signature } = proof else {
+            return Err(Refusal::Credentials);
+        };
+        let credential = self.keyring.find(client_id).ok_or(Refusal::Credentials)?;
+        let Key::Secret(secret) = &credential.key else { return Err(Refusal::Credentials) };
+        let expected = client_signature(secret.bytes(), *timestamp_ms, nonce, data);
+        if !are_equal(&expected, signature) {
+            return Err(Refusal::Credentials);
+        }
+        let window_ms = self.settings.signature_window_ms;
+        if now_ms.abs_diff(*timestamp_ms) > window_ms {
+            return Err(Refusal::Timestamp);
+        }
+        // Whatever its timestamp, it is out of the window by then.
+        let until_ms = now_ms + 2 * window_ms;
+        match self.replays.take(&credential.client_id, expected, now_ms, until_ms) {
+            Ok(()) => Ok(Arc::clone(credential)),
+            Err(Untaken::Replayed) => Err(Refusal::Replayed),
+            Err(Untaken::TooMany) => Err(Refusal::TooManySignatures),
+        }
+    }
+
+    fn by_token(&self, token: &Secret, kind: Kind) -> Result<(GrantId, Grant), Refusal> {
+        let text = std::str::from_utf8(token.bytes()).ok();
+        let parts = text.and_then(|text| Parts::parse(text, kind));
+        let found =
+            parts.and_then(|parts| self.grants.find(kind, &parts).map(|(id, grant)| (id, grant.clone())));
+        found.ok_or(Refusal::Token)
+    }
+
+    fn grant(
+        &mut self,
+        proven: Proven,
+        request: &Request,
+        now_ms: u64,
+        entropy: &Entropy,
+    ) -> Result<(Login, Option<Tokens>), Refusal> {
+        let Request { scope, origin, .. } = request;
+        match proven {
+            Proven::Key(credential) => {
+                let holder = match &scope.session {
+                    Some(name) => Holder::Session(name.clone()),
+                    None => Holder::Connection { shard: origin.shard, conn: origin.conn },
+                };
+                let scopes = scope.within(credential.scopes);
+                let grant = self.timed(credential, scopes, holder, scope.expires_s, now_ms);
+                let added = self.grants.add(grant.clone(), entropy, now_ms);
+                let (id, tokens) = added.map_err(|ungranted| match ungranted {
+                    Ungranted::TooManySessions => Refusal::TooManySessions,
+                    Ungranted::Full => Refusal::Full,
+                })?;
+                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+            }
+            Proven::Refresh(id, old) => {
+                let scopes = scope.within(old.scopes);
+                let grant = self.timed(old.credential, scopes, old.holder, scope.expires_s, now_ms);
+                let tokens = self.grants.renew(id, grant.clone(), entropy).ok_or(Refusal::Token)?;
+                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+            }
+            Proven::Bearer(credential) => {
+                let holder = Holder::Connection { shard: origin.shard, conn: origin.conn };
+                let scopes = credential.scopes;
+                Ok((login_of(None, &self.timed(credential, scopes, holder, None, now_ms)), None))
+            }
+            Proven::Access(id, grant) => Ok((login_of(Some(id), &grant), None)),
+        }
+    }
+
+    /// A grant from now on, no longer than its credential lasts.
+    fn timed(
+        &self,
+        credential: Arc<Credential>,
+        scopes: Scopes,
+        holder: Holder,
+        expires_s: Option<u32>,
+        now_ms: u64,
+    ) -> Grant {
+        let (access_s, refresh_s) = match &holder {
+            Holder::Connection { .. } => (self.settings.connection_s, self.settings.connection_s),
+            Holder::Session(_) => (self.settings.access_s, self.settings.refresh_s),
+        };
+        let access_s = expires_s.map_or(access_s, |asked_s| asked_s.min(access_s));
+        let last_ms = credential.expires_unix_ms.unwrap_or(u64::MAX);
+        let until = |seconds: u32| (now_ms + u64::from(seconds) * 1000).min(last_ms);
+        Grant {
+            access_until_ms: until(access_s),
+            refresh_until_ms: until(refresh_s),
+            credential,
+            scopes,
+            holder,
+        }
+    }
+}
+
+impl Proven {
+    fn credential(&self) -> &Credential {
+        match self {
+            Proven::Key(credential) | Proven::Bearer(credential) => credential,
+            Proven::Refresh(_, grant) | Proven::Access(_, grant) => &grant.credential,
+        }
+    }
+
+    fn holder(&self) -> Option<&Holder> {
+        match self {
+            Proven::Key(_) | Proven::Bearer(_) => None,
+            Proven::Refresh(_, grant) | Proven::Access(_, grant) => Some(&grant.holder),
+        }
+    }
+}
+
+fn login_of(id: Option<GrantId>, grant: &Grant) -> Login {
+    let session = match &grant.holder {
+        Holder::Session(name) => Some(name.clone()),
+        Holder::Connection { .. } => None,
+    };
+    Login {
+        credential: Arc::clone(&grant.credential),
+        scopes: grant.scopes,
+        session,
+        grant: id,
+        expires_unix_ms: grant.access_until_ms,
+    }
+}
+
+fn tokens_of([access, refresh]: [String; 2], grant: &Grant, now_ms: u64) -> Tokens {
+    Tokens { access, refresh, expires_in_s: grant.access_until_ms.saturating_sub(now_ms) / 1000 }
+}

@@ -1,0 +1,211 @@
+//! What was granted by tokens: an opaque pair for each log-in, of which only digests are kept. PURE.
+//!
+//! Invariants: a grant's access and refresh token are its newest; an older one is worth nothing. A grant that a connection
+//! holds is for that connection alone. A client has at most `limits::SESSIONS_PER_KEY_MAX` named sessions, each name one
+//! grant, so that what is held is bounded by the connections and the keys there are.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::credential::{Credential, Keyring};
+use super::scope::Scopes;
+use super::signature::{Digest, are_equal, hex, sha256};
+use crate::limits;
+use crate::model::ids::ConnId;
+
+/// A grant; the slot is reused, the generation is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantId {
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// Who may use a grant's tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// One connection of one shard, while it lives.
+    Connection { shard: u8, conn: ConnId },
+    /// Whoever has them, under the name of a session.
+    Session(Box<str>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) credential: Arc<Credential>,
+    pub(super) scopes: Scopes,
+    pub(super) holder: Holder,
+    pub(super) access_until_ms: u64,
+    pub(super) refresh_until_ms: u64,
+}
+
+/// Which token of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Access,
+    Refresh,
+}
+
+/// A token's two halves: which grant, and that one has it.
+pub(super) struct Parts {
+    id: GrantId,
+    secret: Digest,
+}
+
+#[derive(Debug)]
+struct Entry {
+    generation: u32,
+    grant: Grant,
+    access: Digest,
+    refresh: Digest,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    entries: Slab<Entry>,
+    generation: u32,
+    /// Of each client, its named sessions.
+    sessions: HashMap<Arc<str>, Vec<GrantId>, BuildHasherDefault<DefaultHasher>>,
+}
+
+/// Why there is no grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ungranted {
+    TooManySessions,
+    Full,
+}
+
+impl Kind {
+    const fn letter(self) -> char {
+        match self {
+            Kind::Access => 'a',
+            Kind::Refresh => 'r',
+        }
+    }
+}
+
+impl Parts {
+    /// `KIND.SLOT.GENERATION.SECRET`, all but the kind in hexadecimal digits.
+    pub(super) fn parse(token: &str, kind: Kind) -> Option<Parts> {
+        let mut parts = token.split('.');
+        let letter = parts.next()?;
+        let (slot, generation) = (parts.next()?, parts.next()?);
+        let secret = parts.next()?;
+        let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+        let id = GrantId { slot: number(slot)?, generation: number(generation)? };
+        let is_whole = parts.next().is_none() && letter.chars().eq([kind.letter()]);
+        is_whole.then(|| Parts { id, secret: sha256(secret.as_bytes()) })
+    }
+}
+
+/// A token, made of 32 random bytes, and what is kept of it.
+fn mint(kind: Kind, id: GrantId, random: &[u8; 32]) -> (String, Digest) {
+    let secret = hex(random);
+    let GrantId { slot, generation } = id;
+    (format!("{}.{slot:x}.{generation:x}.{secret}", kind.letter()), sha256(secret.as_bytes()))
+}
+
+impl Grants {
+    /// Makes a grant, and its tokens from `random`. A session of the same name is over.
+    pub(super) fn add(
+        &mut self,
+        grant: Grant,
+        random: &[[u8; 32]; 2],
+        now_ms: u64,
+    ) -> Result<(GrantId, [String; 2]), Ungranted> {
+        if self.entries.len() >= limits::GRANTS_MAX {
+            return Err(Ungranted::Full);
+        }
+        let client_id = Arc::clone(&grant.credential.client_id);
+        if let Holder::Session(name) = &grant.holder {
+            self.make_room(&client_id, name, now_ms)?;
+        }
+        let is_named = matches!(grant.holder, Holder::Session(_));
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let slot = u32::try_from(self.entries.vacant_key()).expect("invariant: GRANTS_MAX is below 2^32");
+        let id = GrantId { slot, generation };
+        let (access_token, access) = mint(Kind::Access, id, &random[0]);
+        let (refresh_token, refresh) = mint(Kind::Refresh, id, &random[1]);
+        self.entries.insert(Entry { generation, grant, access, refresh });
+        if is_named {
+            self.sessions.entry(client_id).or_default().push(id);
+        }
+        Ok((id, [access_token, refresh_token]))
+    }
+
+    /// The grant that a token is of, if it is that grant's newest.
+    pub(super) fn find(&self, kind: Kind, parts: &Parts) -> Option<(GrantId, &Grant)> {
+        let entry = self.entry(parts.id)?;
+        let kept = match kind {
+            Kind::Access => &entry.access,
+            Kind::Refresh => &entry.refresh,
+        };
+        are_equal(kept, &parts.secret).then_some((parts.id, &entry.grant))
+    }
+
+    /// New tokens for a grant; the old ones are worth nothing from now on.
+    pub(super) fn renew(&mut self, id: GrantId, grant: Grant, random: &[[u8; 32]; 2]) -> Option<[String; 2]> {
+        let entry =
+            self.entries.get_mut(id.slot as usize).filter(|entry| entry.generation == id.generation)?;
+        let (access_token, access) = mint(Kind::Access, id, &random[0]);
+        let (refresh_token, refresh) = mint(Kind::Refresh, id, &random[1]);
+        (entry.grant, entry.access, entry.refresh) = (grant, access, refresh);
+        Some([access_token, refresh_token])
+    }
+
+    pub(super) fn remove(&mut self, id: GrantId) {
+        if self.entry(id).is_none() {
+            return;
+        }
+        let entry = self.entries.remove(id.slot as usize);
+        let client_id = &entry.grant.credential.client_id;
+        if let Some(named) = self.sessions.get_mut(client_id) {
+            named.retain(|known| *known != id);
+            if named.is_empty() {
+                self.sessions.remove(client_id);
+            }
+        }
+    }
+
+    /// Drops what was granted to keys that are not in the ring any more, or are changed.
+    pub(super) fn keep_those_of(&mut self, keyring: &Keyring) {
+        let gone: Vec<GrantId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !keyring.holds(&entry.grant.credential))
+            .filter_map(|(slot, entry)| {
+                let slot = u32::try_from(slot).ok()?;
+                Some(GrantId { slot, generation: entry.generation })
+            })
+            .collect();
+        gone.into_iter().for_each(|id| self.remove(id));
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entry(&self, id: GrantId) -> Option<&Entry> {
+        self.entries.get(id.slot as usize).filter(|entry| entry.generation == id.generation)
+    }
+
+    /// Ends a client's session of this name and those that are over by themselves.
+    fn make_room(&mut self, client_id: &Arc<str>, name: &str, now_ms: u64) -> Result<(), Ungranted> {
+        let named = self.sessions.get(client_id).map_or(&[][..], Vec::as_slice);
+        let is_over = |id: &GrantId| {
+            self.entry(*id).is_none_or(|Entry { grant, .. }| {
+                let is_same = matches!(&grant.holder, Holder::Session(known) if **known == *name);
+                is_same || now_ms >= grant.access_until_ms.max(grant.refresh_until_ms)
+            })
+        };
+        let over: Vec<GrantId> = named.iter().copied().filter(is_over).collect();
+        if named.len() - over.len() >= limits::SESSIONS_PER_KEY_MAX {
+            return Err(Ungranted::TooManySessions);
+        }
+        over.into_iter().for_each(|id| self.remove(id));
+        Ok(())
+    }
+}

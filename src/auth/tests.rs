@@ -1,0 +1,317 @@
+//! The authority as shards see it: what is shown, when, and what comes of it.
+
+use std::sync::Arc;
+
+use super::authority::Entropy;
+use super::signature::client_signature;
+use super::*;
+use crate::model::ids::ConnId;
+use crate::model::time::Now;
+
+const START_MS: u64 = 1_700_000_000_000;
+
+fn credential(client_id: &str, key: Key) -> Credential {
+    Credential {
+        client_id: client_id.into(),
+        account: "desk".into(),
+        name: "".into(),
+        key,
+        scopes: Scopes::parse(["trade:read_write", "account:read"]).unwrap(),
+        subscribe: Patterns::ANY,
+        publish: Patterns::none(),
+        created_unix_ms: 0,
+        expires_unix_ms: None,
+        reach: Reach::Anywhere,
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes())
+}
+
+fn keys() -> Vec<Credential> {
+    let local = Credential { reach: Reach::Loopback, ..credential("local", Key::Secret(secret("l"))) };
+    let brief = Credential {
+        expires_unix_ms: Some(START_MS + 10_000),
+        ..credential("brief", Key::Secret(secret("b")))
+    };
+    vec![
+        credential("hmac", Key::Secret(secret("s3cret"))),
+        credential("bearer", Key::Digest(bearer_digest("bearer", "b3arer"))),
+        local,
+        brief,
+    ]
+}
+
+/// An authority with a clock, and entropy that counts.
+struct World {
+    authority: Authority,
+    now: Now,
+    entropy: u8,
+    origin: Origin,
+}
+
+impl World {
+    fn new() -> World {
+        World::with(Settings::default())
+    }
+
+    fn with(settings: Settings) -> World {
+        let keyring = Keyring::new(keys()).unwrap();
+        let conn = ConnId { slot: 1, generation: 1 };
+        World {
+            authority: Authority::new(Arc::new(keyring), settings),
+            now: Now { mono_ns: 0, unix_ns: START_MS * 1_000_000 },
+            entropy: 0,
+            origin: Origin { shard: 0, conn, reach: Reach::Loopback, address: 1 },
+        }
+    }
+
+    fn wait_s(&mut self, seconds: u64) {
+        self.now = self.now.plus_ns(seconds * 1_000_000_000);
+    }
+
+    fn judge(&mut self, proof: Proof, scope: &str) -> Verdict {
+        self.entropy += 1;
+        let entropy: Entropy = [[self.entropy; 32], [self.entropy ^ 0x80; 32]];
+        let scope = ScopeRequest::parse(scope).unwrap();
+        self.authority.judge(&Request { proof, scope, origin: self.origin }, self.now, &entropy)
+    }
+
+    fn refused(&mut self, proof: Proof) -> Option<Refusal> {
+        match self.judge(proof, "") {
+            Verdict::Refused(refusal) => Some(refusal),
+            Verdict::Granted { .. } => None,
+        }
+    }
+
+    fn granted(&mut self, proof: Proof, scope: &str) -> (Login, Tokens) {
+        match self.judge(proof, scope) {
+            Verdict::Granted { login, tokens } => (*login, *tokens.unwrap()),
+            Verdict::Refused(refusal) => panic!("{refusal:?}"),
+        }
+    }
+}
+
+fn by_secret(client_id: &str, text: &str) -> Proof {
+    Proof::Secret { client_id: client_id.into(), secret: secret(text) }
+}
+
+fn signed(timestamp_ms: u64, nonce: &str, data: &str) -> Proof {
+    let signature = client_signature(b"s3cret", timestamp_ms, nonce, data);
+    Proof::Signature {
+        client_id: "hmac".into(),
+        timestamp_ms,
+        nonce: nonce.into(),
+        data: data.into(),
+        signature,
+    }
+}
+
+fn refresh(token: &str) -> Proof {
+    Proof::Refresh { token: secret(token) }
+}
+
+fn bearer(token: &str) -> Proof {
+    Proof::Bearer { token: secret(token) }
+}
+
+#[test]
+fn a_secret_is_taken_and_anything_else_is_not() {
+    let mut world = World::new();
+    for (client_id, text, expected) in [
+        ("hmac", "s3cret", None),
+        ("bearer", "b3arer", None),
+        ("hmac", "s3cres", Some(Refusal::Credentials)),
+        ("hmac", "", Some(Refusal::Credentials)),
+        ("bearer", "s3cret", Some(Refusal::Credentials)),
+        ("nobody", "s3cret", Some(Refusal::Credentials)),
+        ("", "", Some(Refusal::Credentials)),
+    ] {
+        assert_eq!(world.refused(by_secret(client_id, text)), expected, "{client_id} {text}");
+    }
+}
+
+#[test]
+fn a_grant_says_what_and_for_how_long() {
+    let mut world = World::new();
+    let (login, tokens) = world.granted(by_secret("hmac", "s3cret"), "trade:read expires:60");
+    assert_eq!(&*login.credential.client_id, "hmac");
+    assert_eq!(login.scopes.words().collect::<Vec<_>>(), ["account:read", "trade:read"]);
+    assert_eq!((login.expires_unix_ms, tokens.expires_in_s), (START_MS + 60_000, 60));
+    assert_eq!((login.session, login.grant.is_some()), (None, true));
+    assert_ne!(tokens.access, tokens.refresh);
+    let (_, usual) = world.granted(by_secret("hmac", "s3cret"), "");
+    assert_eq!(usual.expires_in_s, 31_536_000);
+    let (login, named) = world.granted(by_secret("hmac", "s3cret"), "session:desk expires:100000");
+    assert_eq!((named.expires_in_s, login.session.as_deref()), (900, Some("desk")));
+}
+
+#[test]
+fn a_signature_is_taken_once_and_within_its_window() {
+    let mut world = World::new();
+    assert_eq!(world.refused(signed(START_MS, "n", "")), None);
+    assert_eq!(world.refused(signed(START_MS, "n", "")), Some(Refusal::Replayed));
+    assert_eq!(world.refused(signed(START_MS, "n", "other data")), None);
+    assert_eq!(world.refused(signed(START_MS + 1, "n", "")), None);
+    assert_eq!(world.refused(signed(START_MS - 60_000, "old", "")), None);
+    assert_eq!(world.refused(signed(START_MS - 60_001, "older", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), None);
+    assert_eq!(world.refused(signed(START_MS + 60_001, "further", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(u64::MAX, "far", "")), Some(Refusal::Timestamp));
+    // The one from ahead is still within its window when the time comes, and was taken.
+    world.wait_s(120);
+    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), Some(Refusal::Replayed));
+    world.wait_s(1);
+    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), Some(Refusal::Timestamp));
+}
+
+#[test]
+fn a_signature_by_another_secret_or_of_a_key_without_one_is_none() {
+    let mut world = World::new();
+    for client_id in ["hmac", "bearer", "nobody"] {
+        let signature = client_signature(b"guess", START_MS, "n", "");
+        let proof = Proof::Signature {
+            client_id: client_id.into(),
+            timestamp_ms: START_MS,
+            nonce: "n".into(),
+            data: "".into(),
+            signature,
+        };
+        assert_eq!(world.refused(proof), Some(Refusal::Credentials), "{client_id}");
+    }
+}
+
+#[test]
+fn a_refresh_token_is_good_once_and_for_its_connection() {
+    let mut world = World::new();
+    let (_, first) = world.granted(by_secret("hmac", "s3cret"), "trade:read");
+    assert_eq!(world.refused(refresh(&first.access)), Some(Refusal::Token), "it is no refresh token");
+    let (login, second) = world.granted(refresh(&first.refresh), "");
+    assert_eq!(
+        login.scopes.words().collect::<Vec<_>>(),
+        ["account:read", "trade:read"],
+        "no more than before"
+    );
+    assert_eq!(world.refused(refresh(&first.refresh)), Some(Refusal::Token), "it was renewed");
+    world.origin.conn.generation += 1;
+    assert_eq!(world.refused(refresh(&second.refresh)), Some(Refusal::Token), "another connection's");
+    world.origin.conn.generation -= 1;
+    assert_eq!(world.refused(refresh(&second.refresh)), None);
+    world.authority.forget(login.grant.unwrap());
+    assert_eq!(world.authority.grant_count(), 0);
+}
+
+#[test]
+fn a_named_session_goes_on_elsewhere_until_it_is_over() {
+    let mut world = World::new();
+    let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:desk");
+    world.origin.shard = 1;
+    world.origin.conn.slot = 77;
+    assert!(matches!(world.judge(bearer(&tokens.access), ""), Verdict::Granted { tokens: None, .. }));
+    world.wait_s(900);
+    assert_eq!(world.refused(bearer(&tokens.access)), Some(Refusal::TokenExpired));
+    let (_, renewed) = world.granted(refresh(&tokens.refresh), "");
+    assert_eq!(world.refused(bearer(&renewed.access)), None);
+    world.wait_s(604_800);
+    assert_eq!(world.refused(refresh(&renewed.refresh)), Some(Refusal::TokenExpired));
+}
+
+#[test]
+fn a_key_has_sixteen_named_sessions_and_a_name_again_is_the_same_one() {
+    let mut world = World::new();
+    let mut last = None;
+    for number in 0..16 {
+        last = Some(world.granted(by_secret("hmac", "s3cret"), &format!("session:s{number}")).1);
+    }
+    let again = world.granted(by_secret("hmac", "s3cret"), "session:s15").1;
+    assert_eq!(world.refused(bearer(&last.unwrap().access)), Some(Refusal::Token), "the name was taken over");
+    assert_eq!(world.refused(bearer(&again.access)), None);
+    let verdict = world.judge(by_secret("hmac", "s3cret"), "session:s16");
+    assert_eq!(verdict, Verdict::Refused(Refusal::TooManySessions));
+    assert_eq!(world.authority.grant_count(), 16);
+    // Those that are over make room.
+    world.wait_s(604_800);
+    assert!(matches!(world.judge(by_secret("hmac", "s3cret"), "session:s16"), Verdict::Granted { .. }));
+    assert_eq!(world.authority.grant_count(), 1);
+}
+
+#[test]
+fn a_bearer_key_is_taken_as_one_text_and_damaged_tokens_are_not() {
+    let mut world = World::with(Settings { failures_per_minute_max: 0, ..Settings::default() });
+    assert_eq!(world.refused(bearer("bearer.b3arer")), None);
+    let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:x");
+    for text in ["bearer.guess", ".", "a.b"] {
+        assert_eq!(world.refused(bearer(text)), Some(Refusal::Credentials), "{text}");
+    }
+    let wrong_slot = tokens.access.replacen("a.0.", "a.1.", 1);
+    let cut = &tokens.access[..tokens.access.len() - 1];
+    for text in
+        ["", "a", "a.0.1", "a.0.0.x", "x.0.1.y", "a.0.1.x.y", "a.é.1.x", &wrong_slot, cut, &tokens.refresh]
+    {
+        assert_eq!(world.refused(bearer(text)), Some(Refusal::Token), "{text}");
+    }
+    assert_eq!(world.refused(Proof::Bearer { token: Secret::new(&[0xff]) }), Some(Refusal::Token));
+}
+
+#[test]
+fn a_key_that_has_expired_or_is_for_loopback_is_not_taken() {
+    let mut world = World::new();
+    let (login, tokens) = world.granted(by_secret("brief", "b"), "");
+    assert_eq!((login.expires_unix_ms, tokens.expires_in_s), (START_MS + 10_000, 10));
+    world.wait_s(10);
+    assert_eq!(world.refused(by_secret("brief", "b")), Some(Refusal::CredentialExpired));
+    assert_eq!(world.refused(by_secret("brief", "c")), Some(Refusal::Credentials), "only its holder is told");
+    assert_eq!(world.refused(by_secret("local", "l")), None);
+    world.origin.reach = Reach::Anywhere;
+    assert_eq!(world.refused(by_secret("local", "l")), Some(Refusal::ElsewhereOnly));
+    assert_eq!(world.refused(by_secret("hmac", "s3cret")), None);
+}
+
+#[test]
+fn an_address_that_fails_too_often_is_not_looked_at_and_others_are() {
+    let mut world = World::with(Settings { failures_per_minute_max: 3, ..Settings::default() });
+    for _ in 0..3 {
+        assert_eq!(world.refused(by_secret("hmac", "s3cret")), None, "success is no failure");
+        assert_eq!(world.refused(by_secret("hmac", "guess")), Some(Refusal::Credentials));
+    }
+    assert_eq!(world.refused(by_secret("hmac", "s3cret")), Some(Refusal::TooManyFailures));
+    world.origin.address = 2;
+    assert_eq!(world.refused(by_secret("hmac", "s3cret")), None);
+    world.origin.address = 1;
+    world.wait_s(21);
+    assert_eq!(world.refused(by_secret("hmac", "s3cret")), None);
+}
+
+#[test]
+fn what_was_granted_ends_with_its_key() {
+    let mut world = World::new();
+    let (_, kept) = world.granted(by_secret("hmac", "s3cret"), "session:a");
+    let (_, lost) = world.granted(by_secret("bearer", "b3arer"), "session:a");
+    let mut keys = keys();
+    keys.retain(|key| &*key.client_id != "bearer");
+    world.authority.replace(Arc::new(Keyring::new(keys.clone()).unwrap()));
+    assert_eq!(world.refused(bearer(&kept.access)), None);
+    assert_eq!(world.refused(bearer(&lost.access)), Some(Refusal::Token));
+    assert_eq!(world.refused(by_secret("bearer", "b3arer")), Some(Refusal::Credentials));
+    // Another secret under the same id is another key.
+    keys[0].key = Key::Secret(secret("changed"));
+    world.authority.replace(Arc::new(Keyring::new(keys).unwrap()));
+    assert_eq!(world.refused(refresh(&kept.refresh)), Some(Refusal::Token));
+    assert_eq!(world.authority.grant_count(), 0);
+}
+
+#[test]
+fn a_keyring_refuses_odd_ids_and_the_same_twice() {
+    let key = |id: &str| credential(id, Key::Secret(secret("x")));
+    let fault = |keys: Vec<Credential>| Keyring::new(keys).unwrap_err();
+    assert_eq!(fault(vec![key("a"), key("b"), key("a")]), KeyringFault::Twice("a".to_owned()));
+    for odd in ["", "a.b", "a b", "é", &"x".repeat(65)] {
+        assert_eq!(fault(vec![key(odd)]), KeyringFault::Id(odd.to_owned()));
+    }
+    let many = (0..=crate::limits::KEYS_MAX).map(|number| key(&number.to_string())).collect();
+    assert_eq!(fault(many), KeyringFault::TooMany);
+    let ring = Keyring::new([key("b"), key("a")]).unwrap();
+    assert!(ring.find("a").is_some() && ring.find("c").is_none());
+    assert_eq!(format!("{:?}", secret("x")), "(secret)");
+}

@@ -1,0 +1,419 @@
+//! Logging in and out: a question to the authority, which answers off this shard, and what its verdict changes. PURE.
+//! Home: one shard.
+//!
+//! While a connection waits for its verdict it is not read on, so that each request is judged by what its client is by
+//! then; what had arrived is kept and read afterwards. Invariants: a connection has one question under way; each question
+//! gets one verdict; a grant that a connection holds is given back once when another takes its place or it is closed.
+
+use std::sync::Arc;
+
+use crate::auth::{
+    Bucket, GrantId, Keyring, Login, Origin, Proof, Refusal, Request, ScopeRequest, Secret, Tokens, Verdict,
+};
+use crate::dialect::json_rpc::{self, AuthParams, Failure, GrantType, SessionTokens};
+use crate::http::{self, Rejection};
+use crate::limits;
+use crate::model::ids::ConnId;
+use crate::model::time::Now;
+use crate::ws::close::CloseCode;
+
+use super::Hub;
+use super::batch::Ticket;
+use super::effect::Effect;
+use super::incident::{Closing, Declined, Incident};
+use super::requests::{KeptReplyTo, ReplyTo};
+use super::session::{Phase, Session};
+use super::text_frame::replace_with_text_frame;
+
+/// What the hub asks of the authority.
+#[derive(Debug)]
+pub enum LoginQuestion {
+    /// To be answered by [`Hub::handle_verdict`]. Whoever passes it on puts in the hash of the peer's address.
+    Judge { ticket: Ticket, request: Box<Request> },
+    /// A grant is over; no answer.
+    Forget(GrantId),
+}
+
+impl LoginQuestion {
+    /// The connection that asks.
+    #[must_use]
+    pub fn conn(&self) -> Option<ConnId> {
+        match self {
+            LoginQuestion::Judge { request, .. } => Some(request.origin.conn),
+            LoginQuestion::Forget(_) => None,
+        }
+    }
+}
+
+/// What the hub knows of a client that has logged in, or has tried to.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    pub(super) login: Option<Box<Login>>,
+    /// When the log-in is over.
+    pub(super) expires_ns: Option<u64>,
+    /// The grant that this connection holds, to be given back.
+    grant: Option<GrantId>,
+    attempts: Bucket,
+    /// Of the question under way.
+    waits: Option<Ticket>,
+    /// What came since, as it came.
+    unread: Vec<u8>,
+    /// What came of the bearer token in the upgrade request.
+    bearer: Option<Result<(), Refusal>>,
+}
+
+/// Who waits for a verdict.
+#[derive(Debug)]
+pub(super) struct PendingLogin {
+    conn: ConnId,
+    waiting: Waiting,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Request { reply_to: KeptReplyTo, state: Option<Box<str>> },
+    Upgrade,
+}
+
+/// Why a question was not put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unasked {
+    TooFast,
+    TooMany,
+}
+
+impl Identity {
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits.is_some()
+    }
+
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.unread.capacity()
+    }
+}
+
+impl Session {
+    /// What it may do by its log-in.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.identity.as_deref()?.login.as_deref()
+    }
+
+    /// Whether its log-in is being judged, so that nothing more of it is read.
+    pub(super) fn awaits_verdict(&self) -> bool {
+        self.identity.as_deref().is_some_and(Identity::is_waiting)
+    }
+
+    /// Keeps bytes that came while a verdict is awaited.
+    pub(super) fn keep_unread(&mut self, bytes: &[u8]) {
+        match (&mut self.phase, &mut self.identity) {
+            (Phase::Upgrading { head }, _) => head.extend_from_slice(bytes),
+            (Phase::Open, Some(identity)) => identity.unread.extend_from_slice(bytes),
+            (Phase::Open, None) | (Phase::Closing { .. }, _) => {}
+        }
+    }
+}
+
+impl Hub {
+    /// The next thing to ask the authority; of those that go unasked for now it keeps no more than connections can cause.
+    pub fn poll_question(&mut self) -> Option<LoginQuestion> {
+        self.questions.pop_front()
+    }
+
+    /// Whether [`Hub::poll_question`] has something.
+    #[must_use]
+    pub fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// The authority has judged.
+    pub fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Now) {
+        self.now = now;
+        let Some(PendingLogin { conn, waiting }) = self.logins.redeem(ticket) else { return };
+        if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
+            identity.waits = None;
+        }
+        match waiting {
+            Waiting::Upgrade => self.settle_upgrade(conn, verdict),
+            Waiting::Request { reply_to, state } => {
+                self.settle_request_by(conn, &reply_to.get(), state.as_deref(), verdict);
+                self.read_on(conn);
+            }
+        }
+        self.note_unfinished(conn);
+        self.resume_reading(conn);
+        self.settle_overflows();
+    }
+
+    /// Other keys hold from now on. Who logged in by one that is gone, or changed, is closed.
+    pub fn handle_keyring(&mut self, keyring: Arc<Keyring>, now: Now) {
+        self.now = now;
+        self.keyring = keyring;
+        let has_lost = |session: &&Box<Session>| {
+            session.is_open() && session.login().is_some_and(|login| !self.keyring.holds(&login.credential))
+        };
+        let lost: Vec<ConnId> =
+            self.sessions.iter().flatten().filter(has_lost).map(|session| session.conn).collect();
+        for conn in lost {
+            self.begin_close(conn, Closing::KeyRevoked);
+        }
+    }
+
+    /// `public/auth`.
+    pub(super) fn log_in(&mut self, reply_to: ReplyTo<'_>, params: AuthParams<'_>) {
+        if reply_to.is_in_batch() {
+            // Its other requests would be judged before the verdict.
+            let failure = Failure::INVALID_REQUEST.because("public/auth is not taken in a batch");
+            return self.reply_error(&reply_to, failure);
+        }
+        let state = params.state.map(|state| Box::from(&*state));
+        let waiting = Waiting::Request { reply_to: reply_to.keep(), state };
+        let conn = reply_to.conn;
+        if let Err(unasked) = self.ask(conn, proof_of(params.grant), params.scope, waiting) {
+            let (declined, failure) = match unasked {
+                Unasked::TooFast => {
+                    let why = "too many log-ins on this connection";
+                    (Declined::LoginRate, Failure::TOO_MANY_REQUESTS.because(why))
+                }
+                Unasked::TooMany => {
+                    (Declined::LoginsWaiting, Failure::RETRY.because("too many log-ins at a time"))
+                }
+            };
+            self.report(conn, Incident::Declined(declined));
+            self.reply_error(&reply_to, failure);
+        }
+    }
+
+    /// `private/logout`: the reply, then the end, as graceful as the client's own.
+    pub(super) fn log_out(&mut self, reply_to: &ReplyTo<'_>, tokens: SessionTokens) {
+        if reply_to.is_in_batch() {
+            let failure = Failure::INVALID_REQUEST.because("private/logout is not taken in a batch");
+            return self.reply_error(reply_to, failure);
+        }
+        let conn = reply_to.conn;
+        self.reply_with(reply_to, json_rpc::write_ok);
+        let named = self.session(conn).and_then(|session| session.login()).and_then(|login| login.grant);
+        if let (Some(grant), SessionTokens::Invalidated) = (named, tokens) {
+            self.questions.push_back(LoginQuestion::Forget(grant));
+        }
+        if self.session(conn).is_some_and(|session| session.is_open()) {
+            self.begin_close_with(conn, Some(CloseCode::NORMAL), "logged out");
+        }
+    }
+
+    /// `private/list_api_keys`.
+    pub(super) fn reply_keys(&mut self, reply_to: &ReplyTo<'_>) {
+        let login = self.session(reply_to.conn).and_then(|session| session.login());
+        let Some(account) = login.map(|login| login.credential.account.clone()) else {
+            return self.reply_error(reply_to, Failure::NOT_LOGGED_IN);
+        };
+        let (keyring, unix_ms) = (Arc::clone(&self.keyring), self.now.unix_ns / 1_000_000);
+        let own = keyring.credentials().filter(|key| key.account == account).map(|key| &**key);
+        self.reply_with(reply_to, |out| json_rpc::write_keys(out, own, unix_ms));
+    }
+
+    /// Whether the bearer token of an upgrade request, if there is one, was taken; false while that is not known.
+    pub(super) fn admit_bearer(
+        &mut self,
+        conn: ConnId,
+        request: &http::Request<'_>,
+    ) -> Result<bool, Rejection> {
+        let Some(token) = bearer_token(request)? else { return Ok(true) };
+        let judged = self.session(conn).and_then(|session| session.identity.as_deref()?.bearer);
+        match judged {
+            Some(Ok(())) => Ok(true),
+            Some(Err(refusal)) => Err(rejection_of(refusal)),
+            None => {
+                let proof = Proof::Bearer { token: Secret::new(token) };
+                match self.ask(conn, proof, ScopeRequest::default(), Waiting::Upgrade) {
+                    Ok(()) => Ok(false),
+                    Err(Unasked::TooFast) => Err(Rejection::BearerRate),
+                    Err(Unasked::TooMany) => Err(Rejection::BearersWaiting),
+                }
+            }
+        }
+    }
+
+    /// A client's log-in has come to its end: it is what it was before.
+    pub(super) fn expire_login(&mut self, conn: ConnId) {
+        if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
+            (identity.login, identity.expires_ns) = (None, None);
+        }
+        self.end_forbidden(conn);
+        let mut frame = std::mem::take(&mut self.scratch);
+        replace_with_text_frame(&mut frame, json_rpc::write_login_expired);
+        self.queue_reply(conn, &frame);
+        self.scratch = frame;
+    }
+
+    /// A connection is gone, and with it what it held.
+    pub(super) fn give_back_grant(&mut self, conn: ConnId) {
+        let identity = self.session(conn).and_then(|session| session.identity.as_deref_mut());
+        if let Some(grant) = identity.and_then(|identity| identity.grant.take()) {
+            self.questions.push_back(LoginQuestion::Forget(grant));
+        }
+    }
+
+    /// Puts a question, and has the connection wait for its answer.
+    fn ask(
+        &mut self,
+        conn: ConnId,
+        proof: Proof,
+        scope: ScopeRequest,
+        waiting: Waiting,
+    ) -> Result<(), Unasked> {
+        let (per_minute_max, now_ns) = (self.config.logins_per_minute_max, self.now.mono_ns);
+        let is_full = self.logins.entries.len() >= limits::LOGINS_PENDING_MAX;
+        let origin = Origin { shard: self.me.0, conn, reach: self.policy(conn).reach, address: 0 };
+        let Some(session) = self.session(conn) else { return Err(Unasked::TooMany) };
+        let identity = session.identity.get_or_insert_default();
+        assert!(identity.waits.is_none(), "a connection that waits for a verdict is not read");
+        if identity.attempts.is_full(per_minute_max, now_ns) {
+            return Err(Unasked::TooFast);
+        }
+        if is_full {
+            return Err(Unasked::TooMany);
+        }
+        identity.attempts.fill();
+        let ticket = self.logins.issue(PendingLogin { conn, waiting });
+        let request = Box::new(Request { proof, scope, origin });
+        self.questions.push_back(LoginQuestion::Judge { ticket, request });
+        let Some(session) = self.session(conn) else { return Ok(()) };
+        session.identity.get_or_insert_default().waits = Some(ticket);
+        if !std::mem::replace(&mut session.reading_paused, true) {
+            self.effects.push_back(Effect::PauseReading { conn });
+        }
+        Ok(())
+    }
+
+    fn settle_upgrade(&mut self, conn: ConnId, verdict: Verdict) {
+        let outcome = match verdict {
+            Verdict::Granted { login, .. } => {
+                self.take_login(conn, login);
+                Ok(())
+            }
+            Verdict::Refused(refusal) => Err(refusal),
+        };
+        let Some(session) = self.session(conn) else { return };
+        session.identity.get_or_insert_default().bearer = Some(outcome);
+        if let Phase::Upgrading { head } = &mut session.phase {
+            let mut head = std::mem::take(head);
+            self.handle_upgrade(conn, &mut head);
+        }
+    }
+
+    fn settle_request_by(
+        &mut self,
+        conn: ConnId,
+        reply_to: &ReplyTo<'_>,
+        state: Option<&str>,
+        verdict: Verdict,
+    ) {
+        match verdict {
+            Verdict::Granted { login, tokens } => {
+                let told = tokens.map(|tokens| (login.clone(), tokens));
+                self.take_login(conn, login);
+                if let Some((login, tokens)) = told {
+                    let tokens: &Tokens = &tokens;
+                    self.reply_with(reply_to, |out| json_rpc::write_granted(out, &login, tokens, state));
+                }
+            }
+            Verdict::Refused(refusal) => {
+                if let Some(declined) = declined_by(refusal) {
+                    self.report(conn, Incident::Declined(declined));
+                }
+                self.reply_error(reply_to, json_rpc::refusal(refusal));
+            }
+        }
+    }
+
+    /// The client is who it says from now on, and no longer who it was.
+    fn take_login(&mut self, conn: ConnId, login: Box<Login>) {
+        let held = login.grant.filter(|_| login.session.is_none());
+        let left_ns = login.expires_unix_ms.saturating_mul(1_000_000).saturating_sub(self.now.unix_ns);
+        let expires_ns = self.now.mono_ns.saturating_add(left_ns);
+        let session = self.session(conn);
+        let session = session.filter(|session| !matches!(session.phase, Phase::Closing { .. }));
+        let Some(session) = session else {
+            // It went while it waited.
+            self.questions.extend(held.map(LoginQuestion::Forget));
+            return;
+        };
+        let identity = session.identity.get_or_insert_default();
+        let was_somebody = identity.login.replace(login).is_some();
+        identity.expires_ns = Some(expires_ns);
+        let given_back = std::mem::replace(&mut identity.grant, held).filter(|old| Some(*old) != held);
+        self.questions.extend(given_back.map(LoginQuestion::Forget));
+        if was_somebody {
+            self.end_forbidden(conn);
+        }
+        self.arm_deadline(conn);
+    }
+
+    /// Reads what came while a verdict was awaited.
+    fn read_on(&mut self, conn: ConnId) {
+        let identity = self.session(conn).and_then(|session| session.identity.as_deref_mut());
+        let mut unread = identity.map(|identity| std::mem::take(&mut identity.unread)).unwrap_or_default();
+        self.handle_frames(conn, &mut unread);
+    }
+}
+
+/// The one `Authorization` field, if there is any, as RFC 6750 §2.1 has it.
+fn bearer_token<'b>(request: &http::Request<'b>) -> Result<Option<&'b [u8]>, Rejection> {
+    if request.value("Authorization").is_none() {
+        return Ok(None);
+    }
+    let value = request.single_value("Authorization").ok_or(Rejection::BearerRefused)?;
+    let (scheme, token) = value.split_at_checked("Bearer ".len()).ok_or(Rejection::BearerRefused)?;
+    let token = token.trim_ascii();
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty();
+    let fits = token.len() <= limits::PROOF_BYTES_MAX;
+    if is_bearer && fits { Ok(Some(token)) } else { Err(Rejection::BearerRefused) }
+}
+
+fn proof_of(grant: GrantType<'_>) -> Proof {
+    match grant {
+        GrantType::ClientCredentials { client_id, client_secret } => {
+            Proof::Secret { client_id: client_id.into(), secret: Secret::new(client_secret.as_bytes()) }
+        }
+        GrantType::ClientSignature { client_id, timestamp_ms, nonce, data, signature } => Proof::Signature {
+            client_id: client_id.into(),
+            timestamp_ms,
+            nonce: nonce.into(),
+            data: data.into(),
+            signature,
+        },
+        GrantType::RefreshToken { refresh_token } => {
+            Proof::Refresh { token: Secret::new(refresh_token.as_bytes()) }
+        }
+    }
+}
+
+/// What a refusal counts as; room that runs out is not the client's fault.
+const fn declined_by(refusal: Refusal) -> Option<Declined> {
+    match refusal {
+        Refusal::Credentials
+        | Refusal::CredentialExpired
+        | Refusal::ElsewhereOnly
+        | Refusal::Timestamp
+        | Refusal::Replayed => Some(Declined::Login),
+        Refusal::Token | Refusal::TokenExpired => Some(Declined::Token),
+        Refusal::TooManyFailures | Refusal::TooManySignatures => Some(Declined::LoginRate),
+        Refusal::Full => Some(Declined::LoginsWaiting),
+        Refusal::TooManySessions => None,
+    }
+}
+
+const fn rejection_of(refusal: Refusal) -> Rejection {
+    match refusal {
+        Refusal::Credentials
+        | Refusal::CredentialExpired
+        | Refusal::ElsewhereOnly
+        | Refusal::Timestamp
+        | Refusal::Replayed
+        | Refusal::Token
+        | Refusal::TokenExpired
+        | Refusal::TooManySessions => Rejection::BearerRefused,
+        Refusal::TooManyFailures | Refusal::TooManySignatures => Rejection::BearerRate,
+        Refusal::Full => Rejection::BearersWaiting,
+    }
+}

@@ -1,0 +1,303 @@
+//! The thread that judges log-ins, so that no shard's turn waits for arithmetic: one [`Authority`] for the process, fed by a
+//! queue from each shard and heard by a queue to each.
+//!
+//! Home: the thread itself; each shard has its [`LoginPort`], the main thread the [`Verifier`]. Invariants:
+//! - Verdicts and keyrings go to a shard in one order: a verdict after a keyring was made by that keyring or a newer one.
+//! - The thread never waits for a shard: what does not fit is kept, bounded by the questions that may wait.
+//! - A question that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::admission::keyed_hash;
+use crate::auth::{Authority, Keyring, Settings, Verdict};
+use crate::clock;
+use crate::doorbell::Doorbell;
+use crate::hub::LoginQuestion;
+use crate::hub::batch::Ticket;
+use crate::limits;
+
+/// Questions of one shard that are answered before the next shard's.
+const QUESTIONS_PER_ROUND: usize = 64;
+/// Places in a queue of answers beside those for verdicts.
+const KEYRINGS_KEPT: usize = 16;
+/// How long the thread sleeps while an answer does not fit.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Answer {
+    Verdict {
+        ticket: Ticket,
+        verdict: Verdict,
+    },
+    /// Other keys hold from now on.
+    Keyring(Arc<Keyring>),
+}
+
+/// A shard's end.
+#[derive(Debug)]
+pub struct LoginPort {
+    questions: Producer<LoginQuestion>,
+    answers: Consumer<Answer>,
+    thread: Thread,
+    seed: (u64, u64),
+    /// Something was pushed since the thread was last woken.
+    unannounced: bool,
+}
+
+/// The main thread's end.
+#[derive(Debug)]
+pub struct Verifier {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// A keyring that the thread has not taken yet: the newest.
+    keyring: ArcSwapOption<Keyring>,
+    stop: AtomicBool,
+}
+
+/// The thread's end of one shard's queues.
+struct Line {
+    questions: Consumer<LoginQuestion>,
+    answers: Producer<Answer>,
+    /// Answers that did not fit, in order.
+    backlog: VecDeque<Answer>,
+    doorbell: Doorbell,
+}
+
+impl Verifier {
+    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses.
+    ///
+    /// # Errors
+    /// The thread can't be made.
+    pub fn start(
+        keyring: Arc<Keyring>,
+        settings: Settings,
+        doorbells: impl IntoIterator<Item = Doorbell>,
+        seed: (u64, u64),
+    ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
+        let mut ends = Vec::new();
+        let mut lines = Vec::new();
+        for doorbell in doorbells {
+            let (asking, questions) = RingBuffer::new(limits::LOGINS_PENDING_MAX);
+            let (answers, hearing) = RingBuffer::new(limits::LOGINS_PENDING_MAX + KEYRINGS_KEPT);
+            ends.push((asking, hearing));
+            lines.push(Line { questions, answers, backlog: VecDeque::new(), doorbell });
+        }
+        let shared = Arc::new(Shared::default());
+        let authority = Authority::new(keyring, settings);
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("verify".to_owned())
+            .spawn(move || run(authority, lines, &of_thread))?;
+        let port = |(questions, answers)| LoginPort {
+            questions,
+            answers,
+            thread: thread.thread().clone(),
+            seed,
+            unannounced: false,
+        };
+        let ports = ends.into_iter().map(port).collect();
+        Ok((Verifier { shared, thread }, ports))
+    }
+
+    /// Has other keys hold; every shard hears of it.
+    pub fn replace(&self, keyring: Keyring) {
+        self.shared.keyring.store(Some(Arc::new(keyring)));
+        self.thread.thread().unpark();
+    }
+
+    /// Ends the thread, once no shard is left.
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        // A panic has aborted the process already.
+        let _ = self.thread.join();
+    }
+}
+
+impl LoginPort {
+    /// Whether [`LoginPort::ask`] may be called.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.questions.slots() > 0
+    }
+
+    /// Passes a question on; `peer` is where its client comes from.
+    ///
+    /// # Panics
+    /// There is no room.
+    pub fn ask(&mut self, mut question: LoginQuestion, peer: Option<IpAddr>) {
+        if let LoginQuestion::Judge { request, .. } = &mut question {
+            request.origin.address = peer.map_or(0, |address| keyed_hash(self.seed, address));
+        }
+        self.questions.push(question).expect("the caller has seen that there is room");
+        self.unannounced = true;
+    }
+
+    /// Wakes the thread if it was asked something.
+    pub fn announce(&mut self) {
+        if std::mem::take(&mut self.unannounced) {
+            self.thread.unpark();
+        }
+    }
+
+    /// The next answer.
+    pub fn receive(&mut self) -> Option<Answer> {
+        self.answers.pop().ok()
+    }
+}
+
+fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
+    loop {
+        let mut any = false;
+        if let Some(keyring) = shared.keyring.swap(None) {
+            any = true;
+            authority.replace(Arc::clone(&keyring));
+            for line in &mut lines {
+                line.tell(Answer::Keyring(Arc::clone(&keyring)));
+            }
+        }
+        for line in &mut lines {
+            any |= line.answer_some(&mut authority);
+        }
+        if any {
+            continue;
+        }
+        if shared.stop.load(Ordering::Acquire) {
+            return;
+        }
+        if lines.iter().any(|line| !line.backlog.is_empty()) {
+            thread::park_timeout(RETRY);
+        } else {
+            thread::park();
+        }
+    }
+}
+
+impl Line {
+    /// Answers a few questions and wakes their shard; whether there were any.
+    fn answer_some(&mut self, authority: &mut Authority) -> bool {
+        let mut answered = 0;
+        while answered < QUESTIONS_PER_ROUND
+            && let Ok(question) = self.questions.pop()
+        {
+            answered += 1;
+            match question {
+                LoginQuestion::Forget(grant) => authority.forget(grant),
+                LoginQuestion::Judge { ticket, request } => {
+                    let verdict = authority.judge(&request, clock::now(), &entropy());
+                    self.push(Answer::Verdict { ticket, verdict });
+                }
+            }
+        }
+        let had_backlog = !self.backlog.is_empty();
+        self.drain();
+        if answered > 0 || had_backlog {
+            self.doorbell.ring();
+        }
+        answered > 0
+    }
+
+    fn tell(&mut self, answer: Answer) {
+        self.push(answer);
+        self.doorbell.ring();
+    }
+
+    fn push(&mut self, answer: Answer) {
+        self.drain();
+        match (self.backlog.back_mut(), answer) {
+            // Only the newest keys matter, and nothing came between them.
+            (Some(Answer::Keyring(last)), Answer::Keyring(newer)) => *last = newer,
+            (Some(_), answer) => self.backlog.push_back(answer),
+            (None, answer) => {
+                if let Err(rtrb::PushError::Full(answer)) = self.answers.push(answer) {
+                    self.backlog.push_back(answer);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        while self.answers.slots() > 0
+            && let Some(answer) = self.backlog.pop_front()
+        {
+            if let Err(rtrb::PushError::Full(answer)) = self.answers.push(answer) {
+                self.backlog.push_front(answer);
+            }
+        }
+    }
+}
+
+/// From the operating system's generator.
+fn entropy() -> crate::auth::Entropy {
+    let mut entropy = [[0; 32]; 2];
+    for half in &mut entropy {
+        aws_lc_rs::rand::fill(half).expect("the kernel gives random bytes to whoever asks");
+    }
+    entropy
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::PollTimeout;
+
+    use super::*;
+    use crate::auth::{Origin, Proof, Reach, Refusal, Request, ScopeRequest, Secret};
+    use crate::model::ids::ConnId;
+
+    fn question(slot: u32) -> LoginQuestion {
+        let conn = ConnId { slot, generation: 1 };
+        let origin = Origin { shard: 0, conn, reach: Reach::Loopback, address: 0 };
+        let proof = Proof::Bearer { token: Secret::new(b"nothing") };
+        let request = Box::new(Request { proof, scope: ScopeRequest::default(), origin });
+        LoginQuestion::Judge { ticket: Ticket { slot, generation: 1 }, request }
+    }
+
+    #[test]
+    fn every_question_is_answered_in_order_and_keyrings_come_between() {
+        let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
+        let settings = Settings { failures_per_minute_max: 0, ..Settings::default() };
+        let keyring = Arc::new(Keyring::default());
+        let (verifier, mut ports) =
+            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2)).unwrap();
+        let mut quiet = ports.pop().unwrap();
+        let mut port = ports.pop().unwrap();
+        for round in 0..50 {
+            for slot in 0..100 {
+                assert!(port.has_room());
+                port.ask(question(round * 100 + slot), "192.0.2.1".parse().ok());
+            }
+            port.announce();
+            let mut next = round * 100;
+            while next < (round + 1) * 100 {
+                match port.receive() {
+                    Some(Answer::Verdict { ticket, verdict }) => {
+                        assert_eq!(ticket.slot, next);
+                        assert_eq!(verdict, Verdict::Refused(Refusal::Token));
+                        next += 1;
+                    }
+                    Some(Answer::Keyring(_)) => panic!("nobody has changed the keys"),
+                    None => assert!(bell.rings(PollTimeout::NONE) > 0),
+                }
+            }
+        }
+        verifier.replace(Keyring::default());
+        while quiet.receive().is_none() {
+            assert!(other.rings(PollTimeout::NONE) > 0);
+        }
+        verifier.stop();
+        assert!(matches!(port.receive(), Some(Answer::Keyring(_))));
+    }
+}
