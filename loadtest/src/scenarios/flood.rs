@@ -278,7 +278,8 @@ fn account(shape: Shape, runs: &[Run], refused: usize) -> Account {
     let left: u64 = runs.iter().map(|run| run.left_sockets).sum();
     account.judge(format!("no socket of the crowd is left in the server's rings: {left} are"), left == 0);
     account.notes.push(format!(
-        "'outlived' were not ended by the server within {} s and were reset by the load; 'stayed' were there at a run's end",
+        "who does not read learns of its end when its {} s are over and it reads the rest; 'outlived' were not ended by \
+         then and were reset by the load; 'stayed' were there at a run's end",
         LIFETIME_NS / SECOND_NS
     ));
     account

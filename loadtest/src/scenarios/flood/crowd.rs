@@ -29,6 +29,8 @@ const TIMED_PER_TURN_MIN: usize = 4;
 const READ_BYTES: usize = 64 * 1024;
 /// Reads after which one connection waits for the others.
 const READS_PER_TURN_MAX: usize = 4;
+/// How long one whose time is up reads everything, to learn whether the server has ended it: who does not read is not told.
+const LAST_LOOK_NS: u64 = SECOND_NS;
 /// When one that has more to read goes on.
 const AGAIN_NS: u64 = MILLISECOND_NS;
 /// The loopback network of the crowd.
@@ -82,8 +84,10 @@ struct Hostile {
     has_deflate: bool,
     /// Something has arrived that is not read.
     has_unread: bool,
-    /// The server has ended it; what is left to read tells how.
+    /// The server has ended it, or may have; what is left to read tells how.
     is_ending: bool,
+    /// Its time is up.
+    is_overdue: bool,
     /// When the timed act at hand goes on.
     due_ns: u64,
     /// When the next single byte is read.
@@ -227,6 +231,7 @@ impl Crowd {
                 has_deflate: false,
                 has_unread: false,
                 is_ending: false,
+                is_overdue: false,
                 due_ns: 0,
                 read_ns: 0,
                 dies_ns: now_ns + self.lifetime_ns,
@@ -244,9 +249,14 @@ impl Crowd {
         let Some((_, mut hostile)) = self.places[place].take_if(|(held, _)| *held == key) else { return };
         let scripts = &self.scripts[place % self.scripts.len()].1;
         let script = &scripts[hostile.script];
-        let step = if event.is_none() && hostile.dies_ns <= now_ns {
+        let is_dying = event.is_none() && hostile.dies_ns <= now_ns;
+        let step = if is_dying && hostile.is_overdue {
             Step::Ends(Fate::Outlived)
         } else {
+            if is_dying {
+                hostile.take_a_last_look(now_ns);
+                self.timers.push(Reverse((hostile.dies_ns, key)));
+            }
             let mut work = Work {
                 deeds: &mut self.deeds,
                 timers: &mut self.timers,
@@ -300,6 +310,13 @@ impl Work<'_> {
 }
 
 impl Hostile {
+    fn take_a_last_look(&mut self, now_ns: u64) {
+        self.is_overdue = true;
+        self.is_ending = true;
+        self.has_unread = true;
+        self.dies_ns = now_ns + LAST_LOOK_NS;
+    }
+
     fn step(&mut self, script: &Script, event: Option<Ready>, work: &mut Work<'_>) -> Step {
         if let Some(event) = event {
             self.has_unread |= event.is_readable;
