@@ -20,6 +20,7 @@ mod echo;
 mod errors;
 mod frames;
 mod limits_of_descriptors;
+mod listeners;
 
 #[path = "../replay/naive.rs"]
 mod naive;

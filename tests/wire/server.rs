@@ -18,7 +18,10 @@ use crate::DEADLINE;
 /// A running server.
 pub(crate) struct Server {
     child: Killed,
+    /// Of the first listener.
     pub(crate) address: SocketAddr,
+    /// Of each listener, in the order of the configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
 }
@@ -55,14 +58,14 @@ impl Server {
         let began = Instant::now();
         let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let lines = lines_of(child.0.stderr.take().unwrap());
-        let mut announced = String::new();
-        BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut announced).unwrap();
-        let address = announced.split_once("://").and_then(|(_, rest)| rest.split_once("/ws"));
-        let Some(address) = address.and_then(|(address, _)| address.parse().ok()) else {
-            panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
+        let announced = lines_of(child.0.stdout.take().unwrap()).recv_timeout(DEADLINE);
+        let Ok(announced) = announced else {
+            drop(child);
+            panic!("announced nothing, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
+        let addresses = addresses_in(&announced);
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address, lines, log: Vec::new() }
+        Server { child, address: addresses[0], addresses, lines, log: Vec::new() }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -221,6 +224,13 @@ pub(crate) fn number_after(text: &str, before: &str) -> u64 {
     let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before:?} is not in {text}"));
     let end = rest.find(|byte: char| !byte.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().unwrap()
+}
+
+/// Where a server serves, as its first line says: `… serves wss://127.0.0.1:1/ws and ws://127.0.0.1:2/ws on cores …`.
+fn addresses_in(announced: &str) -> Vec<SocketAddr> {
+    let (urls, _) = announced.split_once(" on cores ").unwrap_or_else(|| panic!("{announced}"));
+    let hosts = urls.split("://").skip(1).map(|rest| rest.split_once("/ws").unwrap().0);
+    hosts.map(|host| host.parse().unwrap()).collect()
 }
 
 /// Lines as they come, read by a thread so that the writer is never blocked.
