@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -70,31 +70,14 @@ impl Server {
 
     /// Waits for a line of the log that contains `part`.
     pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
-        loop {
+        crate::until(part, || {
             let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
                 panic!("{part:?} is not in the log: {:#?}", self.log)
             };
-            self.log.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// Whether a line of the log that contains `part` comes within this time, or has come.
-    pub(crate) fn has_logged(&mut self, part: &str, within: Duration) -> bool {
-        if self.log.iter().any(|line| line.contains(part)) {
-            return true;
-        }
-        match self.lines.recv_timeout(within) {
-            Ok(line) => {
-                let found = line.contains(part);
-                self.log.push(line);
-                found
-            }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => panic!("it has ended: {:#?}", self.log),
-        }
+            self.log.push(line);
+            self.last_line().contains(part)
+        });
+        self.last_line()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -234,7 +217,7 @@ fn addresses_in(announced: &str) -> Vec<SocketAddr> {
 }
 
 /// Lines as they come, read by a thread so that the writer is never blocked.
-fn lines_of(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines_of(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(source).lines().map_while(Result::ok) {
