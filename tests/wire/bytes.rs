@@ -95,7 +95,7 @@ pub(crate) fn request(line: &str, fields: &[&str]) -> Vec<u8> {
 }
 
 /// Reads an HTTP head, up to its empty line.
-pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -141,7 +141,7 @@ pub(crate) fn header(head: u8, len: usize, mask_bit: u8) -> Vec<u8> {
 }
 
 /// Reads one frame of the server on an endpoint that speaks JSON.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> Frame {
+pub(crate) fn read_frame(stream: &mut impl Read) -> Frame {
     let frame = read_any_frame(stream);
     if frame.head == FIN | TEXT {
         check_json(&frame.payload);
@@ -157,7 +157,7 @@ pub(crate) fn check_json(text: &[u8]) {
 }
 
 /// Reads one frame of the server, whatever it says.
-pub(crate) fn read_any_frame(stream: &mut TcpStream) -> Frame {
+pub(crate) fn read_any_frame(stream: &mut impl Read) -> Frame {
     let mut start = [0; 2];
     stream.read_exact(&mut start).unwrap();
     let len = match start[1] {

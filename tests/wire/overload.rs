@@ -77,9 +77,10 @@ fn slow_readers_drive_it_there_and_it_comes_back_by_itself() {
     }
     assert_eq!((probe(&server, "GET /ready"), probe(&server, "GET /healthz")), ("200".into(), "200".into()));
 
-    while !server.has_just_logged("is guarded") {
+    crate::until("it is guarded", || {
         storm.publish();
-    }
+        server.has_just_logged("is guarded")
+    });
     check_resident(&server, &server.last_line());
     assert_eq!(probe(&server, "GET /ready"), "503");
     assert_eq!(probe(&server, "HEAD /ready"), "503");
@@ -87,9 +88,10 @@ fn slow_readers_drive_it_there_and_it_comes_back_by_itself() {
     let refusal = answer(server.address, &bytes::upgrade_request());
     assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("\r\nRetry-After: 5\r\n"), "{refusal}");
 
-    while !server.has_just_logged("is shedding") {
+    crate::until("it is shedding", || {
         storm.publish();
-    }
+        server.has_just_logged("is shedding")
+    });
     check_resident(&server, &server.last_line());
     server.wait_for_log("shed, told 1013");
     server.wait_for_log("is normal");
@@ -125,11 +127,12 @@ fn messages_that_do_not_end_are_made_to_go() {
     let mut hogs: Vec<TcpStream> = (0..600).map(|_| bytes::open(server.address)).collect();
     let frame = bytes::frame(FIN | TEXT, &[b' '; 60_000]);
     let mut sending = hogs.iter_mut();
-    while !server.has_just_logged("is shedding") {
+    crate::until("it is shedding", || {
         let hog = sending.next().expect("six hundred of them are too much");
         hog.write_all(&frame[..frame.len() - 1]).unwrap();
         assert!(reader.call("public/test", &json!({}))["version"].is_string());
-    }
+        server.has_just_logged("is shedding")
+    });
     check_resident(&server, &server.last_line());
     server.wait_for_log("shed, told 1013");
     server.wait_for_log("is guarded");

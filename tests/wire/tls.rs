@@ -17,17 +17,17 @@ use tungstenite::{Message, WebSocket};
 use crate::bytes::{self, TEST};
 use crate::server::{Server, temporary_file};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Certificate and key in files, which go when it goes.
-struct Pair {
+pub(crate) struct Pair {
     certificate: PathBuf,
     key: PathBuf,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(crate) fn new() -> Pair {
         let (certificate, key) = (temporary_file("pem", b""), temporary_file("pem", b""));
         let mut pair = Pair { certificate, key, der: CertificateDer::from(Vec::new()) };
         pair.renew();
@@ -42,7 +42,7 @@ impl Pair {
         self.der = made.cert.der().clone();
     }
 
-    fn server(&self, cores: &str, more: &str) -> Server {
+    pub(crate) fn server(&self, cores: &str, more: &str) -> Server {
         let Pair { certificate, key, .. } = self;
         let toml = format!(
             "[[listen]]\necho = true\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}"
@@ -50,7 +50,7 @@ impl Pair {
         Server::start(&toml, cores)
     }
 
-    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -72,15 +72,15 @@ impl Drop for Pair {
     }
 }
 
-fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
+pub(crate) fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
-fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
+pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
     StreamOwned::new(connection(config), bytes::connect(address))
 }
 
-fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
+pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
     let stream = connect(address, config);
     let (socket, response) = tungstenite::client(format!("wss://localhost{path}"), stream).unwrap();
     assert_eq!(response.status(), 101);
@@ -92,12 +92,12 @@ fn ask(socket: &mut WebSocket<Stream>, text: &str) -> String {
     socket.read().unwrap().into_text().unwrap().to_string()
 }
 
-fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
+pub(crate) fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
     assert!(ask(socket, text) == text, "the echo of {} bytes", text.len());
 }
 
 /// Closes as a client should; the server's `close_notify` is the end.
-fn close(mut socket: WebSocket<Stream>) {
+pub(crate) fn close(mut socket: WebSocket<Stream>) {
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
     let mut rest = Vec::new();
@@ -263,6 +263,16 @@ fn big_messages_come_back_whole() {
     server.stop().assert_clean();
 }
 
+const KEY_CHANGES: u32 = 20;
+
+/// Reads a message and counts it as a notification or as a reply to `TEST`.
+fn read_either(socket: &mut WebSocket<Stream>, notes: &mut u32, replies: &mut u32) {
+    let text = socket.read().unwrap().into_text().unwrap();
+    let is_note = text.contains("\"method\":\"subscription\"");
+    assert!(is_note || text.contains("\"id\":7,\"result\""), "{text}");
+    *(if is_note { notes } else { replies }) += 1;
+}
+
 #[test]
 fn keys_change_and_market_data_goes_on() {
     let pair = Pair::new();
@@ -271,16 +281,17 @@ fn keys_change_and_market_data_goes_on() {
     let subscribe =
         r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["ticker.*.raw"]}}"#;
     assert!(ask(&mut socket, subscribe).contains("\"result\""));
-    for round in 0..20 {
-        let mut notes = 0;
-        while notes < 25 {
-            let text = socket.read().unwrap().into_text().unwrap();
-            let is_note = text.contains("\"method\":\"subscription\"");
-            assert!(is_note || text.contains("\"result\""), "{round}: {text}");
-            notes += u32::from(is_note);
+    // Each request is the first message by new keys.
+    let (mut notes, mut replies) = (0, 0);
+    for round in 1..=KEY_CHANGES {
+        while notes < 25 * round {
+            read_either(&mut socket, &mut notes, &mut replies);
         }
         socket.get_mut().conn.refresh_traffic_keys().unwrap();
         socket.send(Message::text(TEST)).unwrap();
+    }
+    while replies < KEY_CHANGES {
+        read_either(&mut socket, &mut notes, &mut replies);
     }
     drop(socket);
     server.stop().assert_clean();

@@ -26,15 +26,18 @@ fn is_open(head: &str) -> bool {
 
 /// Asks until there is room; gives the connection and how often there was none.
 fn ask_again_and_again(server: &Server, status: &str) -> (TcpStream, u64) {
-    let mut refused = 0;
-    loop {
+    let (mut refused, mut came_in) = (0, None);
+    crate::until("there is room", || {
         let (stream, head) = ask(server, BAD);
         if is_open(&head) {
-            return (stream, refused);
+            came_in = Some(stream);
+            return true;
         }
         assert!(head.starts_with(status), "{head}");
         refused += 1;
-    }
+        false
+    });
+    (came_in.unwrap(), refused)
 }
 
 #[test]

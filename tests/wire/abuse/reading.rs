@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::sending::read_to_close;
 use super::{Good, check_told};
 use crate::bytes::{self, CLOSE, FIN, PING, PONG, TEXT};
 use crate::client::Client;
@@ -17,6 +18,7 @@ const MESSAGES: usize = 300;
 
 /// Unsent data never ends a connection here, a send that is not taken does.
 const PATIENT: &str = "[limits]\nqueued_bytes_max = 33554432\nwrite_timeout_ms = 300\n";
+const WRITE_TIMEOUT: &str = ": write_timeout, told 1008";
 
 /// A connection with a small window that has subscribed to the flood without loss.
 fn subscribe(server: &Server) -> TcpStream {
@@ -38,16 +40,18 @@ fn publish(client: &mut Client) {
 
 #[test]
 fn who_reads_nothing_is_closed_once_too_much_waits() {
-    let mut server = Server::start("[limits]\nqueued_bytes_max = 300000\n", "0");
+    let mut server =
+        Server::start("[limits]\nqueued_bytes_max = 300000\nclose_timeout_ms = 60000\n", "0");
     let mut good = Good::beside(&server);
     let mut stream = subscribe(&server);
     let mut publisher = Client::connect(server.address);
-    while !server.has_logged(": queue_full, told 1008", Duration::from_millis(1)) {
+    crate::until("it is closed for what waits", || {
         publish(&mut publisher);
         good.check_served();
-    }
-    // What the kernel holds may still be read, and the close frame if it is before the deadline of the close.
-    let _ = bytes::read_to_end(&mut stream);
+        server.has_just_logged(": queue_full, told 1008")
+    });
+    // What the kernel holds comes first, then the reason: there is time enough to take both.
+    assert_eq!(read_to_close(&mut stream).1, Some(1008));
     publisher.close();
     check_counted(server, good, "queue_full");
 }
@@ -58,10 +62,11 @@ fn who_reads_nothing_of_a_send_is_closed_at_its_deadline() {
     let mut good = Good::beside(&server);
     let stream = subscribe(&server);
     let mut publisher = Client::connect(server.address);
-    while !server.has_logged(": write_timeout, told 1008", Duration::from_millis(1)) {
-        publish(&mut publisher);
+    (0..MESSAGES).for_each(|_| publish(&mut publisher));
+    crate::until("it is closed for the send that it does not take", || {
         good.check_served();
-    }
+        server.has_just_logged(WRITE_TIMEOUT)
+    });
     drop(stream);
     publisher.close();
     check_counted(server, good, "write_timeout");
@@ -75,10 +80,11 @@ fn who_reads_a_byte_now_and_then_is_closed_at_the_deadline_of_a_send() {
     let mut publisher = Client::connect(server.address);
     (0..MESSAGES).for_each(|_| publish(&mut publisher));
     let mut byte = [0];
-    while !server.has_logged(": write_timeout, told 1008", Duration::from_millis(10)) {
+    crate::until("it is closed for the send that it takes so slowly", || {
         stream.read_exact(&mut byte).unwrap();
         good.check_served();
-    }
+        server.has_just_logged(WRITE_TIMEOUT)
+    });
     drop(stream);
     publisher.close();
     check_counted(server, good, "write_timeout");
@@ -95,11 +101,12 @@ fn who_asks_without_reading_is_read_no_further_and_closed_at_the_deadline_of_a_s
     let request = br#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
     let requests = bytes::frame(FIN | TEXT, request).repeat(100);
     stream.set_write_timeout(Some(Duration::from_millis(10))).unwrap();
-    while !server.has_logged(": write_timeout, told 1008", Duration::from_millis(1)) {
+    crate::until("it is closed for the replies that it does not take", || {
         // What is not taken is tried no more: the stream of requests may be cut anywhere, since none is read.
         let _ = stream.write(&requests);
         good.check_served();
-    }
+        server.has_just_logged(WRITE_TIMEOUT)
+    });
     drop(stream);
     let ended = check_counted(server, good, "write_timeout");
     assert!(ended.of_shards("reads_paused_total") > 0);

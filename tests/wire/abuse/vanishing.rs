@@ -1,10 +1,9 @@
 //! Clients that fall silent: they say nothing, stand still, or are cut off without a word.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
@@ -13,8 +12,9 @@ use serde_json::json;
 
 use super::{BAD, Good, check_told};
 use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
+use crate::DEADLINE;
 use crate::client::Client;
-use crate::server::{Server, tickring};
+use crate::server::{Ended, Server, lines_of, tickring};
 
 /// What finds a peer that vanished in less than five seconds.
 const WATCHFUL: &str =
@@ -28,15 +28,21 @@ fn open(server: &Server) -> TcpStream {
     stream
 }
 
+/// Waits until the server says something, while the good client is served.
+fn hear(stream: &TcpStream, good: &mut Good) {
+    crate::until("the server says something", || {
+        good.check_served();
+        !bytes::is_silent(stream)
+    });
+}
+
 #[test]
 fn who_says_nothing_is_closed_with_1000_once_it_was_idle_too_long() {
     let toml = "[[listen]]\nping_interval_ms = 0\n[limits]\nidle_timeout_ms = 1500\n";
     let server = Server::start(toml, "0");
     let mut good = Good::beside(&server);
     let mut stream = open(&server);
-    while bytes::is_silent(&stream) {
-        good.check_served();
-    }
+    hear(&stream, &mut good);
     assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1000));
     assert_eq!(bytes::read_to_end(&mut stream), b"");
     check_told(server, good, &[("idle_timeout", 1000, 1)]);
@@ -47,13 +53,9 @@ fn who_answers_no_ping_is_closed_with_1008() {
     let server = Server::start(WATCHFUL, "0");
     let mut good = Good::beside(&server);
     let mut stream = open(&server);
-    while bytes::is_silent(&stream) {
-        good.check_served();
-    }
+    hear(&stream, &mut good);
     assert_eq!(bytes::read_frame(&mut stream).head, FIN | PING);
-    while bytes::is_silent(&stream) {
-        good.check_served();
-    }
+    hear(&stream, &mut good);
     assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1008));
     assert_eq!(bytes::read_to_end(&mut stream), b"");
     check_told(server, good, &[("ping_timeout", 1008, 1)]);
@@ -77,12 +79,12 @@ fn a_client_process_that_stands_still_is_found_though_its_kernel_acknowledges() 
     let mut command = tickring();
     command.args(["watch", "trades.*.raw", "--url", &url]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut still = Killed(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(still.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    lines_of(still.0.stdout.take().unwrap()).recv_timeout(DEADLINE).unwrap();
     kill(Pid::from_raw(i32::try_from(still.0.id()).unwrap()), Signal::SIGSTOP).unwrap();
-    while !server.has_logged(": ping_timeout, told 1008", Duration::from_millis(1)) {
+    crate::until("it is closed", || {
         good.check_served();
-    }
+        server.has_just_logged(": ping_timeout, told 1008")
+    });
     drop(still);
     let ended = check_told(server, good, &[]);
     assert_eq!(ended.incidents("ping_timeout"), 1);
@@ -172,13 +174,11 @@ fn who_ends_its_side_is_answered_and_let_go_in_any_state() {
         bytes::read_to_end(&mut stream);
         good.check_served();
     }
-    check_told(server, good, &[]);
+    check_told(server, good, &[]).assert_no_incident();
 }
 
 #[test]
 fn who_is_reset_in_any_state_is_forgotten_beside_a_good_client() {
-    let server = Server::start("", "0");
-    let mut good = Good::beside(&server);
     let whole = bytes::frame(FIN | TEXT, TEST.as_bytes());
     let before = [&b""[..], b"GET /ws HT", &bytes::upgrade_request()];
     let after = [
@@ -187,22 +187,31 @@ fn who_is_reset_in_any_state_is_forgotten_beside_a_good_client() {
         bytes::frame(TEXT, b"{"),
         // Replies that are not read.
         whole.repeat(500),
-        // While closing, from either side.
-        bytes::frame(FIN | 3, b""),
+        // While closing from its own side.
         bytes::frame(FIN | CLOSE, &1000_u16.to_be_bytes()),
     ];
+    reset_after(&before, &after).assert_no_incident();
+    // While closing from the server's side, which is told of the frame and not of the reset.
+    let broken = [bytes::frame(FIN | 3, b"")];
+    assert!(reset_after(&[], &broken).lines_about("vanished").is_empty());
+}
+
+/// Resets connections again and again that have sent these bytes of a request, or these after their upgrade.
+fn reset_after(before: &[&[u8]], after: &[Vec<u8>]) -> Ended {
+    let server = Server::start("", "0");
+    let mut good = Good::beside(&server);
     for _ in 0..10 {
         for sent in before {
             let mut stream = bytes::connect_from(BAD, server.address);
             stream.write_all(sent).unwrap();
             bytes::reset(stream);
         }
-        for sent in &after {
+        for sent in after {
             let mut stream = open(&server);
             stream.write_all(sent).unwrap();
             bytes::reset(stream);
             good.check_served();
         }
     }
-    check_told(server, good, &[]);
+    check_told(server, good, &[])
 }
