@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -10,23 +10,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{BAD, Good, check_told};
-use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
+use super::{BAD, Good, check_told, open};
 use crate::DEADLINE;
+use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
 use crate::client::Client;
-use crate::server::{Ended, Server, lines_of, tickring};
+use crate::server::{Ended, Killed, Server, lines_of, tickring};
 
 /// What finds a peer that vanished in less than five seconds.
 const WATCHFUL: &str =
     "[[listen]]\nping_interval_ms = 1000\nping_timeout_ms = 1000\nunacknowledged_ms_max = 1000\n";
-
-fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect_from(BAD, server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
-}
 
 /// Waits until the server says something, while the good client is served.
 fn hear(stream: &TcpStream, good: &mut Good) {
@@ -59,16 +51,6 @@ fn who_answers_no_ping_is_closed_with_1008() {
     assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1008));
     assert_eq!(bytes::read_to_end(&mut stream), b"");
     check_told(server, good, &[("ping_timeout", 1008, 1)]);
-}
-
-/// A process that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -107,13 +89,19 @@ fn start_apart(toml: &str) -> Option<Server> {
     Some(server)
 }
 
+/// Says that there is nothing to test with here, or fails where nothing may be left out.
+fn not_run(why: &str) {
+    println!("not run: {why}");
+    assert!(std::env::var_os("TICKRING_REQUIRE").is_none(), "{why}, and TICKRING_REQUIRE is set");
+}
+
 #[test]
 fn a_client_whose_network_is_cut_is_found_without_a_ping() {
     // No pings and no idle timeout: what is sent is not acknowledged, and that alone tells.
     let toml = "[[listen]]\nping_interval_ms = 0\nunacknowledged_ms_max = 1000\n\
         [limits]\nidle_timeout_ms = 0\n[feed.paper]\nevents_per_s = 50\n";
     let Some(mut server) = start_apart(toml) else {
-        return println!("not run: a network of its own needs rights that this process has not");
+        return not_run("a network of its own needs rights that this process has not");
     };
     let (id, address) = (server.id(), server.address);
     // A thread enters the server's network; what it starts is there as well.
@@ -157,6 +145,7 @@ fn who_ends_its_side_is_answered_and_let_go_in_any_state() {
         (whole[..9].to_vec(), 0),
         (bytes::frame(TEXT, b"{"), 0),
         (whole.clone(), 1),
+        (bytes::frame(FIN | TEXT, b"{}"), 1),
         (whole.repeat(20), 20),
         // Another thread has to be asked: who has left by then is not told.
         (subscribe, 0),
