@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -17,17 +18,17 @@ use tungstenite::{Message, WebSocket};
 use crate::bytes::{self, TEST};
 use crate::server::{Server, temporary_file};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Certificate and key in files, which go when it goes.
-struct Pair {
+pub(crate) struct Pair {
     certificate: PathBuf,
     key: PathBuf,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(crate) fn new() -> Pair {
         let (certificate, key) = (temporary_file("pem", b""), temporary_file("pem", b""));
         let mut pair = Pair { certificate, key, der: CertificateDer::from(Vec::new()) };
         pair.renew();
@@ -42,7 +43,7 @@ impl Pair {
         self.der = made.cert.der().clone();
     }
 
-    fn server(&self, cores: &str, more: &str) -> Server {
+    pub(crate) fn server(&self, cores: &str, more: &str) -> Server {
         let Pair { certificate, key, .. } = self;
         let toml = format!(
             "[[listen]]\necho = true\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}"
@@ -50,11 +51,19 @@ impl Pair {
         Server::start(&toml, cores)
     }
 
-    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        self.client_of(rustls::crypto::aws_lc_rs::default_provider(), versions)
+    }
+
+    /// A client with the suites and groups of its own.
+    pub(crate) fn client_of(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
@@ -72,7 +81,7 @@ impl Drop for Pair {
     }
 }
 
-fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
+pub(crate) fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
@@ -80,7 +89,7 @@ fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
     StreamOwned::new(connection(config), bytes::connect(address))
 }
 
-fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
+pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
     let stream = connect(address, config);
     let (socket, response) = tungstenite::client(format!("wss://localhost{path}"), stream).unwrap();
     assert_eq!(response.status(), 101);
@@ -92,12 +101,12 @@ fn ask(socket: &mut WebSocket<Stream>, text: &str) -> String {
     socket.read().unwrap().into_text().unwrap().to_string()
 }
 
-fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
+pub(crate) fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
     assert!(ask(socket, text) == text, "the echo of {} bytes", text.len());
 }
 
 /// Closes as a client should; the server's `close_notify` is the end.
-fn close(mut socket: WebSocket<Stream>) {
+pub(crate) fn close(mut socket: WebSocket<Stream>) {
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
     let mut rest = Vec::new();
