@@ -19,6 +19,7 @@ mod deflate;
 mod echo;
 mod errors;
 mod frames;
+mod gap;
 mod limits_of_descriptors;
 mod listeners;
 

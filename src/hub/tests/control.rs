@@ -134,6 +134,30 @@ fn a_close_does_not_wait_for_replies_that_nobody_reads() {
 }
 
 #[test]
+fn who_answers_a_test_request_at_once_stays_however_late_its_deadlines_come() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let set = r#"{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":10}}"#;
+    world.send(0, conn, set);
+    world.take(0, conn);
+    let interval_ns = 10 * UNIT as u64 + limits::WHEEL_SLOT_NS;
+    for _ in 0..20 {
+        world.now = world.now.plus_ns(interval_ns);
+        world.hubs[0].handle_timeout(world.now);
+        assert_eq!(world.texts(0, conn)[0]["params"]["type"], "test_request");
+        world.send(0, conn, TEST);
+        assert_eq!(world.texts(0, conn)[0]["id"], 1);
+    }
+    // One that is not answered is the last.
+    for _ in 0..2 {
+        world.now = world.now.plus_ns(interval_ns);
+        world.hubs[0].handle_timeout(world.now);
+    }
+    assert_eq!(world.texts(0, conn).last().unwrap()["close"], 1008);
+    assert_eq!(world.count(Closing::HeartbeatLost), 1);
+}
+
+#[test]
 fn a_fault_below_the_hub_ends_the_connection_without_a_word_and_is_counted_once() {
     let mut world = World::new(1);
     let conn = world.connect(0, 0);

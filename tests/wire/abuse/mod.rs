@@ -3,6 +3,7 @@
 
 mod opening;
 mod reading;
+mod secure;
 mod sending;
 mod table;
 mod vanishing;
@@ -53,6 +54,12 @@ fn check_told(server: Server, mut good: Good, told: &[(&str, i32, u64)]) -> Ende
     good.check_served();
     good.client.close();
     let ended = server.stop();
+    check_ended(&ended, told);
+    ended
+}
+
+/// Expects an orderly end in which each of these was counted so often, and logged of a client that is not good.
+fn check_ended(ended: &Ended, told: &[(&str, i32, u64)]) {
     ended.assert_clean();
     for (label, code, count) in told {
         assert_eq!(ended.incidents(label), *count, "{label}");
@@ -60,5 +67,4 @@ fn check_told(server: Server, mut good: Good, told: &[(&str, i32, u64)]) -> Ende
         let lines = ended.lines_about(label);
         assert!(lines.iter().any(|line| line.contains(&who) && line.contains(&what)), "{lines:#?}");
     }
-    ended
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::sending::read_to_close;
-use super::{Good, check_told};
+use super::{BAD, Good, check_told};
 use crate::bytes::{self, CLOSE, FIN, PING, PONG, TEXT};
 use crate::client::Client;
 use crate::server::Server;
@@ -103,6 +103,48 @@ fn who_asks_without_reading_is_read_no_further_and_closed_at_the_deadline_of_a_s
     drop(stream);
     let ended = check_counted(server, good, "write_timeout");
     assert!(ended.of_shards("reads_paused_total") > 0);
+}
+
+#[test]
+fn who_pins_the_oldest_of_a_full_log_is_closed_and_who_reads_is_not() {
+    // What one may have unsent is more than the log of the shard.
+    let mut server = Server::start("[limits]\nqueued_bytes_max = 134217728\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = subscribe(&server);
+    let mut publisher = Client::connect(server.address);
+    publisher.subscribe("topic.flood");
+    let mut published = 0;
+    while !server.has_just_logged(": log_full, told 1008") {
+        published += 1;
+        assert!(published * MESSAGE_BYTES < 96 << 20, "the log is 64 MiB");
+        publish(&mut publisher);
+        assert_eq!(publisher.note()["seq"], published);
+        if published % 100 == 0 {
+            good.check_served();
+        }
+    }
+    println!("{published} messages of {MESSAGE_BYTES} bytes");
+    assert!(published * MESSAGE_BYTES > 48 << 20, "who reads nothing may hold most of it");
+    let _ = bytes::read_to_end(&mut stream);
+    publisher.close();
+    check_counted(server, good, "log_full");
+}
+
+#[test]
+fn who_asks_for_more_than_16_mib_at_once_without_reading_is_closed_with_1008() {
+    let server = Server::start("[feed.paper]\ninstruments = 256\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = bytes::connect_from(BAD, server.address);
+    stream.write_all(&bytes::upgrade_request()).unwrap();
+    let head = bytes::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let request = br#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    stream.write_all(&bytes::frame(FIN | TEXT, request).repeat(450)).unwrap();
+    // Replies that nobody read are dropped with the rest.
+    assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1008));
+    assert_eq!(bytes::read_to_end(&mut stream), b"");
+    good.check_served();
+    check_told(server, good, &[("replies_unread", 1008, 1)]);
 }
 
 /// As `check_told`, of a connection from the usual address.

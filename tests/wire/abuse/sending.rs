@@ -157,3 +157,22 @@ fn requests_beyond_those_that_may_wait_draw_an_error_and_the_connection_stays() 
     drop(stream);
     check_told(server, good, &[("requests_pending", 10040, declined)]);
 }
+
+#[test]
+fn a_batch_whose_replies_are_more_than_16_mib_closes_with_1009() {
+    let server = Server::start("[feed.paper]\ninstruments = 256\n", "0");
+    let mut good = Good::beside(&server);
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    let batch = |requests: usize| {
+        let text = format!("[{}]", vec![request; requests].join(","));
+        bytes::frame(FIN | TEXT, text.as_bytes())
+    };
+    let mut stream = open(&server);
+    stream.write_all(&batch(1)).unwrap();
+    let reply_bytes = bytes::read_frame(&mut stream).payload.len();
+    assert!(reply_bytes * 128 > 16 << 20, "{reply_bytes} bytes of a reply are too few to show it");
+    stream.write_all(&batch(128)).unwrap();
+    assert_eq!(read_to_close(&mut stream), (0, Some(1009)));
+    good.check_served();
+    check_told(server, good, &[("batch_too_big", 1009, 1)]);
+}

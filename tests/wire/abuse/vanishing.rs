@@ -53,6 +53,43 @@ fn who_answers_no_ping_is_closed_with_1008() {
     check_told(server, good, &[("ping_timeout", 1008, 1)]);
 }
 
+/// The text of the server's next frame.
+fn read_text(stream: &mut TcpStream) -> String {
+    let frame = bytes::read_frame(stream);
+    assert_eq!(frame.head, FIN | TEXT, "{frame:?}");
+    String::from_utf8(frame.payload).unwrap()
+}
+
+#[test]
+fn who_answers_no_test_request_is_closed_with_1008_and_who_does_is_not() {
+    // The shortest interval is ten seconds; no ping comes between.
+    let server = Server::start("[[listen]]\nping_interval_ms = 0\n", "0");
+    let good = Good::beside(&server);
+    let set = br#"{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":10}}"#;
+    let [mut lost, mut alive] = [open(&server), open(&server)];
+    for stream in [&mut lost, &mut alive] {
+        stream.write_all(&bytes::frame(FIN | TEXT, set)).unwrap();
+        assert!(read_text(stream).contains(r#""result":"ok""#));
+    }
+    for stream in [&mut lost, &mut alive] {
+        let asked = read_text(stream);
+        assert!(asked.contains(r#""method":"heartbeat","params":{"type":"test_request"}"#), "{asked}");
+    }
+    let mut answer = || {
+        alive.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes())).unwrap();
+        read_text(&mut alive)
+    };
+    assert!(answer().contains("\"version\""));
+    assert_eq!(bytes::read_frame(&mut lost).close_code(), Some(1008));
+    assert_eq!(bytes::read_to_end(&mut lost), b"");
+    // At the end of the same interval.
+    let told = answer();
+    assert!(told.contains(r#""method":"heartbeat""#), "{told}");
+    assert!(read_text(&mut alive).contains("\"version\""));
+    drop(alive);
+    check_told(server, good, &[("heartbeat_lost", 1008, 1)]);
+}
+
 #[test]
 fn a_client_process_that_stands_still_is_found_though_its_kernel_acknowledges() {
     let mut server = Server::start(WATCHFUL, "0");
