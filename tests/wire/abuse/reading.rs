@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::sending::read_to_close;
 use super::{Good, check_told};
 use crate::bytes::{self, CLOSE, FIN, PING, PONG, TEXT};
 use crate::client::Client;
@@ -39,7 +40,8 @@ fn publish(client: &mut Client) {
 
 #[test]
 fn who_reads_nothing_is_closed_once_too_much_waits() {
-    let mut server = Server::start("[limits]\nqueued_bytes_max = 300000\n", "0");
+    let mut server =
+        Server::start("[limits]\nqueued_bytes_max = 300000\nclose_timeout_ms = 60000\n", "0");
     let mut good = Good::beside(&server);
     let mut stream = subscribe(&server);
     let mut publisher = Client::connect(server.address);
@@ -48,8 +50,9 @@ fn who_reads_nothing_is_closed_once_too_much_waits() {
         good.check_served();
         server.has_just_logged(": queue_full, told 1008")
     });
-    // What the kernel holds may still be read, and the close frame if it is before the deadline of the close.
-    let _ = bytes::read_to_end(&mut stream);
+    // What the kernel holds comes first, then the reason: there is time enough to take both.
+    assert_eq!(read_to_close(&mut stream).1, Some(1008));
+    drop(stream);
     publisher.close();
     check_counted(server, good, "queue_full");
 }

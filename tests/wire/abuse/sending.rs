@@ -19,7 +19,7 @@ fn open(server: &Server) -> TcpStream {
 }
 
 /// Reads up to the close frame, and gives the number of frames before it and its code.
-fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
+pub(super) fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
     let mut before = 0;
     loop {
         let frame = bytes::read_frame(stream);
