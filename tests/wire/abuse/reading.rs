@@ -63,8 +63,8 @@ fn who_reads_nothing_of_a_send_is_closed_at_its_deadline() {
     let mut good = Good::beside(&server);
     let stream = subscribe(&server);
     let mut publisher = Client::connect(server.address);
+    (0..MESSAGES).for_each(|_| publish(&mut publisher));
     crate::until("it is closed for the send that it does not take", || {
-        publish(&mut publisher);
         good.check_served();
         server.has_just_logged(WRITE_TIMEOUT)
     });
