@@ -263,6 +263,16 @@ fn big_messages_come_back_whole() {
     server.stop().assert_clean();
 }
 
+const KEY_CHANGES: u32 = 20;
+
+/// Reads a message and counts it as a notification or as a reply to `TEST`.
+fn read_either(socket: &mut WebSocket<Stream>, notes: &mut u32, replies: &mut u32) {
+    let text = socket.read().unwrap().into_text().unwrap();
+    let is_note = text.contains("\"method\":\"subscription\"");
+    assert!(is_note || text.contains("\"id\":7,\"result\""), "{text}");
+    *(if is_note { notes } else { replies }) += 1;
+}
+
 #[test]
 fn keys_change_and_market_data_goes_on() {
     let pair = Pair::new();
@@ -271,17 +281,19 @@ fn keys_change_and_market_data_goes_on() {
     let subscribe =
         r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["ticker.*.raw"]}}"#;
     assert!(ask(&mut socket, subscribe).contains("\"result\""));
-    for round in 0..20 {
-        let mut notes = 0;
-        while notes < 25 {
-            let text = socket.read().unwrap().into_text().unwrap();
-            let is_note = text.contains("\"method\":\"subscription\"");
-            assert!(is_note || text.contains("\"result\""), "{round}: {text}");
-            notes += u32::from(is_note);
+    // Each request is the first message by new keys.
+    let (mut notes, mut replies) = (0, 0);
+    for round in 1..=KEY_CHANGES {
+        while notes < 25 * round {
+            read_either(&mut socket, &mut notes, &mut replies);
         }
         socket.get_mut().conn.refresh_traffic_keys().unwrap();
         socket.send(Message::text(TEST)).unwrap();
     }
+    crate::until("each request is answered", || {
+        read_either(&mut socket, &mut notes, &mut replies);
+        replies == KEY_CHANGES
+    });
     drop(socket);
     server.stop().assert_clean();
 }
