@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -55,6 +57,7 @@ impl Server {
     /// Runs a command that serves, until it says where.
     #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
     pub(crate) fn launch(mut command: Command) -> Server {
+        raise_descriptor_limit();
         let began = Instant::now();
         let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let lines = lines_of(child.0.stderr.take().unwrap());
@@ -166,6 +169,15 @@ impl Ended {
         assert_eq!(opened, closed, "connections opened and closed");
         assert_eq!(self.each_shard("accepted_total"), self.each_shard("closed_total"), "sockets");
     }
+}
+
+/// Some tests hold more connections than the usual limit of a shell, at both ends.
+fn raise_descriptor_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    });
 }
 
 /// A command that is expected to end by itself.
