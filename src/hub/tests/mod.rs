@@ -7,6 +7,7 @@ mod hostile;
 mod mesh;
 mod overload;
 mod sending;
+mod silence;
 
 use std::sync::Arc;
 
