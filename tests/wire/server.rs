@@ -146,6 +146,13 @@ impl Ended {
         reports.filter(|report| report.contains(&name)).map(|report| number_after(report, &name)).sum()
     }
 
+    /// Asserts that no shard refused or closed anybody for a reason of its own.
+    pub(crate) fn assert_no_incident(&self) {
+        let reports: Vec<&String> = self.log.iter().filter(|line| line.contains("ShardReport")).collect();
+        assert!(!reports.is_empty(), "no shard has reported: {:#?}", self.log);
+        reports.iter().for_each(|report| assert!(report.contains(" incidents: {}"), "{report}"));
+    }
+
     /// Lines of the log that tell of this incident.
     pub(crate) fn lines_about(&self, label: &str) -> Vec<&str> {
         let part = format!(": {label}");
