@@ -89,7 +89,12 @@ pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) 
 
 fn ask(socket: &mut WebSocket<Stream>, text: &str) -> String {
     socket.send(Message::text(text)).unwrap();
-    socket.read().unwrap().into_text().unwrap().to_string()
+    let told = socket.read().unwrap().into_text().unwrap().to_string();
+    // On `/echo` it is what was sent.
+    if told != text {
+        bytes::check_json(told.as_bytes());
+    }
+    told
 }
 
 pub(crate) fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
@@ -268,6 +273,7 @@ const KEY_CHANGES: u32 = 20;
 /// Reads a message and counts it as a notification or as a reply to `TEST`.
 fn read_either(socket: &mut WebSocket<Stream>, notes: &mut u32, replies: &mut u32) {
     let text = socket.read().unwrap().into_text().unwrap();
+    bytes::check_json(text.as_bytes());
     let is_note = text.contains("\"method\":\"subscription\"");
     assert!(is_note || text.contains("\"id\":7,\"result\""), "{text}");
     *(if is_note { notes } else { replies }) += 1;
@@ -306,14 +312,10 @@ fn frames_in_the_record_of_the_upgrade_are_answered() {
     let mut all = bytes::upgrade_request();
     all.extend_from_slice(&bytes::frame(bytes::FIN | bytes::TEXT, TEST.as_bytes()));
     stream.write_all(&all).unwrap();
-    let mut answer = Vec::new();
-    while !String::from_utf8_lossy(&answer).contains("\"version\"") {
-        let mut part = [0; 512];
-        let count = stream.read(&mut part).unwrap();
-        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&part[..count]);
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    let head = bytes::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let reply = String::from_utf8(bytes::read_frame(&mut stream).payload).unwrap();
+    assert!(reply.contains("\"version\""), "{reply}");
     server.stop().assert_clean();
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 
 const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const CLOSE: u8 = 0x8;
@@ -27,6 +28,9 @@ fn frames(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
     while !rest.is_empty() {
         let (frame, after) = rest.split_at(crate::ws::frame::frame_len(rest));
         let header_bytes = if frame[1] < 126 { 2 } else { 4 };
+        if frame[0] == FIN | TEXT {
+            check_json(&frame[header_bytes..]);
+        }
         frames.push((frame[0], frame[header_bytes..].to_vec()));
         rest = after;
     }

@@ -178,6 +178,13 @@ impl World {
     }
 }
 
+/// Every text that is sent on `/ws` is JSON to a parser that shares no code with what wrote it.
+fn check_json(text: &[u8]) {
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+        panic!("{error} in {}", String::from_utf8_lossy(text));
+    }
+}
+
 /// A client's text frame.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
