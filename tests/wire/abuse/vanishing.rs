@@ -107,13 +107,19 @@ fn start_apart(toml: &str) -> Option<Server> {
     Some(server)
 }
 
+/// Says that there is nothing to test with here, or fails where nothing may be left out.
+fn not_run(why: &str) {
+    println!("not run: {why}");
+    assert!(std::env::var_os("TICKRING_REQUIRE").is_none(), "{why}, and TICKRING_REQUIRE is set");
+}
+
 #[test]
 fn a_client_whose_network_is_cut_is_found_without_a_ping() {
     // No pings and no idle timeout: what is sent is not acknowledged, and that alone tells.
     let toml = "[[listen]]\nping_interval_ms = 0\nunacknowledged_ms_max = 1000\n\
         [limits]\nidle_timeout_ms = 0\n[feed.paper]\nevents_per_s = 50\n";
     let Some(mut server) = start_apart(toml) else {
-        return println!("not run: a network of its own needs rights that this process has not");
+        return not_run("a network of its own needs rights that this process has not");
     };
     let (id, address) = (server.id(), server.address);
     // A thread enters the server's network; what it starts is there as well.
