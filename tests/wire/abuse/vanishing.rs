@@ -163,6 +163,7 @@ fn who_ends_its_side_is_answered_and_let_go_in_any_state() {
         (whole[..9].to_vec(), 0),
         (bytes::frame(TEXT, b"{"), 0),
         (whole.clone(), 1),
+        (bytes::frame(FIN | TEXT, b"{}"), 1),
         (whole.repeat(20), 20),
         // Another thread has to be asked: who has left by then is not told.
         (subscribe, 0),
