@@ -109,8 +109,17 @@ pub(crate) fn read_head(stream: &mut impl Read) -> String {
 
 /// A connection after its upgrade.
 pub(crate) fn open(address: SocketAddr) -> TcpStream {
-    let mut stream = connect(address);
-    stream.write_all(&upgrade_request()).unwrap();
+    upgraded(connect(address))
+}
+
+/// The same over a socket that is connected.
+pub(crate) fn upgraded(stream: TcpStream) -> TcpStream {
+    upgraded_by(&upgrade_request(), stream)
+}
+
+/// The same by a request that is to be granted.
+pub(crate) fn upgraded_by(request: &[u8], mut stream: TcpStream) -> TcpStream {
+    stream.write_all(request).unwrap();
     let head = read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     stream

@@ -10,11 +10,8 @@ use crate::server::Server;
 const ON: &str = "[[listen]]\necho = true\n";
 
 fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect(server.address);
-    stream.write_all(&bytes::request("GET /echo HTTP/1.1", &["Sec-WebSocket-Version: 13"])).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
+    let request = bytes::request("GET /echo HTTP/1.1", &["Sec-WebSocket-Version: 13"]);
+    bytes::upgraded_by(&request, bytes::connect(server.address))
 }
 
 #[test]

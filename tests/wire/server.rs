@@ -1,5 +1,6 @@
 //! The binary under test: started with a configuration of its own, stopped by its own process id, its log read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -146,6 +147,15 @@ impl Ended {
         reports.filter(|report| report.contains(&name)).map(|report| number_after(report, &name)).sum()
     }
 
+    /// Asserts that as many incidents of each label were counted as there are of it among these.
+    pub(crate) fn assert_incidents<'a>(&self, labels: impl IntoIterator<Item = &'a str>) {
+        let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
+        labels.into_iter().for_each(|label| *expected.entry(label).or_default() += 1);
+        for (label, count) in expected {
+            assert_eq!(self.incidents(label), count, "{label}");
+        }
+    }
+
     /// Asserts that no shard refused or closed anybody for a reason of its own.
     pub(crate) fn assert_no_incident(&self) {
         let reports: Vec<&String> = self.log.iter().filter(|line| line.contains("ShardReport")).collect();
@@ -196,7 +206,7 @@ pub(crate) fn run(command: &mut Command) -> Ended {
 }
 
 /// Does not outlive a test that fails.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {

@@ -7,7 +7,7 @@ mod sending;
 mod table;
 mod vanishing;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 
 use serde_json::json;
 
@@ -40,6 +40,11 @@ impl Good {
         assert_eq!((&note["seq"], &note["data"]), (&json!(seq), &json!(self.published)));
         assert_eq!(seq, self.published);
     }
+}
+
+/// A connection of a client that is not good, after its upgrade.
+fn open(server: &Server) -> TcpStream {
+    bytes::upgraded(bytes::connect_from(BAD, server.address))
 }
 
 /// Lets the good client leave, stops the server, and expects that each of these was counted so often, and logged under

@@ -22,10 +22,7 @@ const WRITE_TIMEOUT: &str = ": write_timeout, told 1008";
 
 /// A connection with a small window that has subscribed to the flood without loss.
 fn subscribe(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect_narrow(server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut stream = bytes::upgraded(bytes::connect_narrow(server.address));
     let params = json!({"channels": ["topic.flood"], "class": "lossless"});
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": "public/subscribe", "params": params});
     stream.write_all(&bytes::frame(FIN | TEXT, request.to_string().as_bytes())).unwrap();
@@ -95,10 +92,7 @@ fn who_reads_a_byte_now_and_then_is_closed_at_the_deadline_of_a_send() {
 fn who_asks_without_reading_is_read_no_further_and_closed_at_the_deadline_of_a_send() {
     let mut server = Server::start(PATIENT, "0");
     let mut good = Good::beside(&server);
-    let mut stream = bytes::connect_narrow(server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let mut stream = bytes::upgraded(bytes::connect_narrow(server.address));
     let request = br#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
     let requests = bytes::frame(FIN | TEXT, request).repeat(100);
     stream.set_write_timeout(Some(Duration::from_millis(10))).unwrap();

@@ -5,18 +5,10 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use super::{BAD, Good, check_told};
+use super::{BAD, Good, check_told, open};
 use crate::bytes::{self, CLOSE, CONTINUATION, FIN, PING, PONG, TEST, TEXT};
 use crate::client::Client;
 use crate::server::Server;
-
-fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect_from(BAD, server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
-}
 
 /// Reads up to the close frame, and gives the number of frames before it and its code.
 pub(super) fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -10,23 +10,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{BAD, Good, check_told};
+use super::{BAD, Good, check_told, open};
 use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
 use crate::DEADLINE;
 use crate::client::Client;
-use crate::server::{Ended, Server, lines_of, tickring};
+use crate::server::{Ended, Killed, Server, lines_of, tickring};
 
 /// What finds a peer that vanished in less than five seconds.
 const WATCHFUL: &str =
     "[[listen]]\nping_interval_ms = 1000\nping_timeout_ms = 1000\nunacknowledged_ms_max = 1000\n";
-
-fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect_from(BAD, server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
-}
 
 /// Waits until the server says something, while the good client is served.
 fn hear(stream: &TcpStream, good: &mut Good) {
@@ -59,16 +51,6 @@ fn who_answers_no_ping_is_closed_with_1008() {
     assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1008));
     assert_eq!(bytes::read_to_end(&mut stream), b"");
     check_told(server, good, &[("ping_timeout", 1008, 1)]);
-}
-
-/// A process that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
