@@ -135,7 +135,6 @@ fn read(mut client: Client, reader: usize, progress: &[Sender<Progress>]) {
     let mut numbers = [0; PUBLISHERS];
     for seq in 1..=MESSAGES * PUBLISHERS as u64 {
         let text = client.text();
-        // Parsing 50,000 messages nine times over would take longer than all else.
         assert_eq!(number_after(&text, r#""seq":"#), seq);
         let publisher = usize::try_from(number_after(&text, r#""publisher":"#)).unwrap();
         assert_eq!(number_after(&text, r#""number":"#), numbers[publisher]);
