@@ -41,7 +41,10 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Does this again and again until it says that what it waits for has happened.
-#[expect(clippy::disallowed_methods, reason = "a wait has an end, by which nothing but its failure is judged")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait has an end, by which nothing but its failure is judged"
+)]
 fn until(what: &str, mut has_happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !has_happened() {

@@ -37,8 +37,7 @@ fn publish(client: &mut Client) {
 
 #[test]
 fn who_reads_nothing_is_closed_once_too_much_waits() {
-    let mut server =
-        Server::start("[limits]\nqueued_bytes_max = 300000\nclose_timeout_ms = 60000\n", "0");
+    let mut server = Server::start("[limits]\nqueued_bytes_max = 300000\nclose_timeout_ms = 60000\n", "0");
     let mut good = Good::beside(&server);
     let mut stream = subscribe(&server);
     let mut publisher = Client::connect(server.address);

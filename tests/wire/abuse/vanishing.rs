@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{BAD, Good, check_told, open};
-use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
 use crate::DEADLINE;
+use crate::bytes::{self, CLOSE, FIN, PING, TEST, TEXT};
 use crate::client::Client;
 use crate::server::{Ended, Killed, Server, lines_of, tickring};
 
