@@ -26,17 +26,23 @@ impl World {
             match effect {
                 Effect::Disconnect { conn, ending } => {
                     let Some(link) = self.link_of(shard, conn) else { continue };
+                    self.judge_ending(link, ending);
                     match ending {
                         Ending::Graceful => self.links[link].server_ended = true,
                         Ending::Abort => {
                             self.oracle.count("aborted");
+                            self.links[link].aborted = true;
                             self.close_link(link);
                         }
                     }
                 }
                 Effect::PauseReading { conn } => self.pause(shard, conn, true),
                 Effect::ResumeReading { conn } => self.pause(shard, conn, false),
-                Effect::Report { incident, .. } => self.oracle.count(incident.label()),
+                Effect::Report { conn, incident } => {
+                    self.oracle.count(incident.label());
+                    let link = self.link_of(shard, conn).expect("a report is of a connection that is open");
+                    self.note_incident(link, incident);
+                }
             }
         }
     }
@@ -96,7 +102,7 @@ impl World {
         place.slots[slot] = Some(link);
         let slot = u32::try_from(slot).expect("few slots");
         let conn = ConnId { slot, generation: place.generation };
-        let mut entry = Link::new(shard, conn, client, self.options.room_bytes);
+        let mut entry = Link::new(shard, conn, client, self.options.room_bytes, self.now.mono_ns);
         if self.clients[client].hostile.is_some() {
             entry.upward.extend(super::hostile::greeting(&mut self.random));
         } else {
@@ -173,6 +179,7 @@ impl World {
         let ended = entry.client_ended && entry.upward.is_empty();
         if ended && !entry.end_told && (!entry.server_ended || self.random.chance(50)) {
             self.links[link].end_told = true;
+            self.begin_ending(link);
             self.with_hub(shard, |hub| hub.handle_eof(conn, now));
             return true;
         }
@@ -187,8 +194,10 @@ impl World {
     /// What a hostile client may be told follows from what is received of it.
     fn hear_hostile(&mut self, link: usize, bytes: &[u8]) {
         let Some(client) = self.links[link].client else { return };
-        if let Some(hostile) = &mut self.clients[client].hostile {
-            hostile.received(bytes, &mut self.oracle.reference);
+        let Some(hostile) = &mut self.clients[client].hostile else { return };
+        hostile.received(bytes, &mut self.oracle.reference);
+        if hostile.is_over() {
+            self.begin_ending(link);
         }
     }
 
@@ -222,6 +231,7 @@ impl World {
             return false;
         }
         if entry.is_ended() || entry.cut {
+            self.judge_left(client, link);
             self.leave(client);
             return true;
         }
@@ -254,24 +264,8 @@ impl World {
             }
             Told::Ping(_) => {}
             Told::Pong(_) => self.oracle.count("pong"),
-            Told::Close(code, reason) => {
-                self.oracle.count(match code {
-                    _ if self.clients[client].hostile.is_some() => "closed while hostile",
-                    None | Some(1000) => "closed normally",
-                    Some(1002 | 1003 | 1007 | 1009) => "closed for a fault",
-                    Some(1008) if reason.contains("slow consumer") => "closed as slow",
-                    Some(1013) if self.options.overloads => "closed to make room",
-                    Some(1008) if reason.contains("lost inside") => "closed for a gap",
-                    Some(1008) if reason == "no pong" || reason == "heartbeat lost" => "closed as dead",
-                    Some(1008) if reason.contains("not finished") => "closed as too slow to send",
-                    other => panic!("client {client} was closed by {other:?} {reason}"),
-                });
-                if !self.clients[client].closing {
-                    let code = code.unwrap_or(1000).to_be_bytes();
-                    push_frame(&mut out, 0x88, &code, &mut self.random);
-                }
-                self.clients[client].closing = true;
-            }
+            Told::Close(code, reason) => self.judge_close(client, link, (code, &reason), &mut out),
+            Told::Refused(status) => self.judge_refusal(client, link, status),
         }
         let entry = &mut self.links[link];
         if !entry.client_ended {

@@ -62,6 +62,8 @@ fn leave_somehow(world: &mut World, client: usize, link: usize, out: &mut Vec<u8
         }
         8..11 => {
             world.clients[client].closing = true;
+            // The earliest: it has yet to be received.
+            world.begin_ending(link);
             push_frame(out, 0x88, &1000u16.to_be_bytes(), &mut world.random);
         }
         11 => {
