@@ -52,6 +52,7 @@ fn every_seed_tells_every_client_what_it_should_be_told() {
         Some(seed) => seed..seed + 1,
         None => 0..number("TICKRING_SEEDS").unwrap_or(SEEDS),
     };
+    assert!(!seeds.is_empty(), "no seed is run");
     let seeds_all = seeds.end - seeds.start >= SEEDS;
     let mut coverage: BTreeMap<&str, u64> = BTreeMap::new();
     let mut failed = Vec::new();
