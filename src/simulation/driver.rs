@@ -2,6 +2,7 @@
 //! the hub's contract is kept. PURE.
 
 use crate::hub::{Arrival, Effect, Ending, Hub, Urgency};
+use crate::limits;
 use crate::model::ids::ConnId;
 
 use super::client::{Standing, Told, UPGRADE, push_frame};
@@ -10,6 +11,8 @@ use super::world::{SEND_BYTES_MAX, World};
 
 /// No frame of the workload is longer.
 const FRAME_BYTES_MAX: usize = 8 * 1024;
+/// The longest pong.
+const PONG_BYTES: usize = 127;
 
 impl World {
     // The shards' driver.
@@ -58,14 +61,31 @@ impl World {
         (self.links[link].conn == conn).then_some(link)
     }
 
-    /// What waits for each connection stays within its bound.
-    fn check_bounds(&self, shard: usize) {
+    /// What waits for each connection stays within its bounds, lane by lane, and so in all.
+    fn check_bounds(&mut self, shard: usize) {
+        let mut pongs_full = false;
         for link in self.shards[shard].slots.iter().flatten() {
-            let conn = self.links[*link].conn;
+            let link = &self.links[*link];
             let hub = &self.shards[shard].hub;
-            let bound = self.options.queued_bytes_max as usize + hub.resumed_bytes(conn) + FRAME_BYTES_MAX;
-            let queued = hub.queued_bytes(conn);
-            assert!(queued <= bound, "{queued} bytes are queued for {conn:?}, more than {bound}");
+            let waiting = hub.waiting_bytes(link.conn);
+            let queued_max =
+                self.options.queued_bytes_max as usize + hub.resumed_bytes(link.conn) + FRAME_BYTES_MAX;
+            assert!(waiting.queued <= queued_max, "{:?}: {waiting:?}, but {queued_max}", link.conn);
+            assert!(waiting.pongs <= limits::PONG_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            assert!(waiting.replies <= limits::REPLY_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            // One frame: the longest is a batch's reply.
+            assert!(waiting.begun <= limits::REPLY_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            // What keeps the replies far below their bound: who leaves them unread is not read.
+            let is_read = !link.reading_paused;
+            assert!(
+                waiting.replies <= limits::REPLY_BYTES_PAUSE || !is_read,
+                "{:?} is read: {waiting:?}",
+                link.conn
+            );
+            pongs_full |= waiting.pongs + PONG_BYTES >= limits::PONG_BYTES_MAX;
+        }
+        if pongs_full {
+            self.oracle.count("pongs at their bound");
         }
     }
 
