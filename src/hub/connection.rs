@@ -412,7 +412,8 @@ impl Hub {
     }
 
     /// Deribit's heartbeat: a `test_request` to a client that has said nothing for an interval, and the end of one
-    /// that says nothing for another.
+    /// that says nothing after it for another. Who answers at once has been silent for nearly an interval at its end, or for
+    /// a little more where the deadline came late: the answer counts, not the silence.
     fn handle_heartbeat(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
         let Some(session) = self.session(conn) else { return };
@@ -421,13 +422,12 @@ impl Hub {
         if now_ns < heartbeat.due_ns {
             return;
         }
+        if heartbeat.tested_ns.is_some_and(|tested_ns| received_ns < tested_ns) {
+            return self.begin_close(conn, Closing::HeartbeatLost);
+        }
         let silent = now_ns.saturating_sub(received_ns) >= heartbeat.interval_ns;
-        let kind = match (silent, heartbeat.tested) {
-            (true, true) => return self.begin_close(conn, Closing::HeartbeatLost),
-            (true, false) => json_rpc::Heartbeat::TestRequest,
-            (false, _) => json_rpc::Heartbeat::Beat,
-        };
-        heartbeat.tested = silent;
+        let kind = if silent { json_rpc::Heartbeat::TestRequest } else { json_rpc::Heartbeat::Beat };
+        heartbeat.tested_ns = silent.then_some(now_ns);
         heartbeat.due_ns = now_ns + heartbeat.interval_ns;
         let mut frame = std::mem::take(&mut self.scratch);
         replace_with_text_frame(&mut frame, |out| json_rpc::write_heartbeat(out, kind));

@@ -175,7 +175,7 @@ impl Hub {
         let interval_ns = u64::from(interval_s) * 1_000_000_000;
         if let Some(session) = self.session(conn) {
             let due_ns = now_ns + interval_ns;
-            session.heartbeat = Some(Heartbeat { interval_ns, due_ns, tested: false });
+            session.heartbeat = Some(Heartbeat { interval_ns, due_ns, tested_ns: None });
             self.arm_deadline(conn);
         }
     }

@@ -5,21 +5,13 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use super::{BAD, Good, check_told};
+use super::{BAD, Good, check_told, open};
 use crate::bytes::{self, CLOSE, CONTINUATION, FIN, PING, PONG, TEST, TEXT};
 use crate::client::Client;
 use crate::server::Server;
 
-fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect_from(BAD, server.address);
-    stream.write_all(&bytes::upgrade_request()).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
-}
-
 /// Reads up to the close frame, and gives the number of frames before it and its code.
-fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
+pub(super) fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
     let mut before = 0;
     loop {
         let frame = bytes::read_frame(stream);
@@ -102,15 +94,16 @@ fn a_message_that_is_never_finished_closes_with_1008_though_pings_go_on() {
     let mut stream = open(&server);
     stream.write_all(&bytes::frame(TEXT, b"[")).unwrap();
     // One ping for each pong, so that the connection is never silent.
-    let code = loop {
+    crate::until("it is closed", || {
         stream.write_all(&bytes::frame(FIN | PING, b"alive")).unwrap();
         good.check_served();
         let frame = bytes::read_frame(&mut stream);
-        if frame.head != FIN | PONG {
-            break frame.close_code();
+        let is_over = frame.head != FIN | PONG;
+        if is_over {
+            assert_eq!(frame.close_code(), Some(1008));
         }
-    };
-    assert_eq!(code, Some(1008));
+        is_over
+    });
     // Nor does half a frame get more time.
     let mut stream = open(&server);
     stream.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes())[..9]).unwrap();
@@ -163,4 +156,23 @@ fn requests_beyond_those_that_may_wait_draw_an_error_and_the_connection_stays() 
     assert_eq!(bytes::read_frame(&mut stream).head, FIN | TEXT);
     drop(stream);
     check_told(server, good, &[("requests_pending", 10040, declined)]);
+}
+
+#[test]
+fn a_batch_whose_replies_are_more_than_16_mib_closes_with_1009() {
+    let server = Server::start("[feed.paper]\ninstruments = 256\n", "0");
+    let mut good = Good::beside(&server);
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    let batch = |requests: usize| {
+        let text = format!("[{}]", vec![request; requests].join(","));
+        bytes::frame(FIN | TEXT, text.as_bytes())
+    };
+    let mut stream = open(&server);
+    stream.write_all(&batch(1)).unwrap();
+    let reply_bytes = bytes::read_frame(&mut stream).payload.len();
+    assert!(reply_bytes * 128 > 16 << 20, "{reply_bytes} bytes of a reply are too few to show it");
+    stream.write_all(&batch(128)).unwrap();
+    assert_eq!(read_to_close(&mut stream), (0, Some(1009)));
+    good.check_served();
+    check_told(server, good, &[("batch_too_big", 1009, 1)]);
 }

@@ -60,11 +60,30 @@ pub(crate) enum Fate {
     Garbled,
 }
 
+impl Fate {
+    /// Whether the connection did what it was opened for.
+    pub(crate) fn got_through(self) -> bool {
+        match self {
+            Fate::NotConnected | Fate::NotGranted => false,
+            Fate::Refused(_)
+            | Fate::Closed(_)
+            | Fate::Ended
+            | Fate::Reset
+            | Fate::Left
+            | Fate::Outlived
+            | Fate::Stayed
+            | Fate::Garbled => true,
+        }
+    }
+}
+
 /// What the crowd did so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Deeds {
     pub(crate) fates: BTreeMap<(Abuse, Fate), u64>,
     pub(crate) opened: u64,
+    /// Connections at a time, at most.
+    pub(crate) held_max: u64,
     pub(crate) poured_messages: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) read_bytes: u64,
@@ -132,6 +151,7 @@ impl Crowd {
         let deeds = Deeds {
             fates: BTreeMap::new(),
             opened: 0,
+            held_max: 0,
             poured_messages: 0,
             sent_bytes: 0,
             read_bytes: 0,
@@ -239,6 +259,7 @@ impl Crowd {
             self.timers.push(Reverse((hostile.dies_ns, key)));
             self.places[place] = Some((key, hostile));
             self.deeds.opened += 1;
+            self.deeds.held_max = self.deeds.held_max.max(self.count() as u64);
         }
         Ok(())
     }
