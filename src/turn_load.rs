@@ -50,7 +50,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// The load after two seconds of turns this long, with pauses this long between them.
+    /// The load after four seconds of turns this long, with pauses this long between them.
     fn check(turn_ns: u64, pause_ns: u64, expected_ns: std::ops::RangeInclusive<u64>) {
         let mut load = TurnLoad::default();
         let (mut now_ns, mut mean_ns) = (0, 0);

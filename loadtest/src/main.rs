@@ -307,6 +307,9 @@ fn rig(arguments: RigArguments) -> Result<Rig> {
             "server and load need a core each (--cpu-server, --cpu-client)".to_owned(),
         ));
     }
+    if arguments.runs == 0 {
+        return Err(Failure::Unmet("nothing is measured by no run (--runs)".to_owned()));
+    }
     Ok(Rig {
         server: arguments.server,
         server_arguments: arguments.server_arguments,

@@ -47,6 +47,13 @@ enum Answer {
     Probed(Vec<u8>),
 }
 
+/// What has come of a request for an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    IsUnfinished,
+    IsAnswered,
+}
+
 impl Hub {
     /// A connection was accepted.
     pub fn handle_open(&mut self, conn: ConnId, arrival: Arrival, now: Now) {
@@ -73,6 +80,7 @@ impl Hub {
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
         self.now = now;
         self.counters.bytes_received_total += bytes.len() as u64;
+        self.work.begin_read(conn, now);
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
         session.pinged_ns = None;
@@ -83,11 +91,20 @@ impl Hub {
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
-            Phase::Upgrading { head } if head.is_empty() => self.handle_upgrade(conn, bytes),
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
-                head.extend_from_slice(bytes);
-                self.handle_upgrade(conn, &mut head);
+                if head.is_empty() {
+                    if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                        self.keep_head(conn, bytes.to_vec());
+                    }
+                } else {
+                    // All of it is parsed again.
+                    self.work.written(head.len());
+                    head.extend_from_slice(bytes);
+                    if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+                        self.keep_head(conn, head);
+                    }
+                }
             }
         }
         self.note_unfinished(conn);
@@ -185,13 +202,15 @@ impl Hub {
         }
     }
 
-    pub(super) fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
+    fn keep_head(&mut self, conn: ConnId, head: Vec<u8>) {
+        if let Some(session) = self.session(conn) {
+            session.phase = Phase::Upgrading { head };
+        }
+    }
+
+    fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) -> Request {
         match self.answer_upgrade(conn, bytes) {
-            Ok(None) => {
-                if let Some(session) = self.session(conn) {
-                    session.phase = Phase::Upgrading { head: bytes.to_vec() };
-                }
-            }
+            Ok(None) => return Request::IsUnfinished,
             Ok(Some(Answer::Probed(answer))) => {
                 self.counters.probes_answered_total += 1;
                 self.egress.push_head(conn.slot, answer);
@@ -215,6 +234,16 @@ impl Hub {
             }
             Err(rejection) => self.refuse_upgrade(conn, rejection),
         }
+        Request::IsAnswered
+    }
+
+    /// Answers the request whose bearer token has been judged.
+    pub(super) fn answer_kept_head(&mut self, conn: ConnId) {
+        let Some(Phase::Upgrading { head }) = self.session(conn).map(|session| &mut session.phase) else { return };
+        let mut head = std::mem::take(head);
+        self.work.handled(head.len() as u64);
+        let request = self.handle_upgrade(conn, &mut head);
+        assert!(request == Request::IsAnswered, "a request whose token was judged is whole");
     }
 
     /// What a request comes to; `None` while it is not whole, or its bearer token is being judged.
@@ -274,24 +303,24 @@ impl Hub {
 
     pub(super) fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let now_ns = self.now.mono_ns;
-        let (mut taken, mut inflated_bytes) = (0, 0);
+        let mut taken = 0;
         while taken < bytes.len() {
             let session = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut);
             let Some(session) = session.filter(|session| session.conn == conn && session.is_open()) else {
                 return;
             };
-            if inflated_bytes > limits::INFLATED_BYTES_PER_READ_MAX && session.service != Service::Echo {
+            if self.work.has_inflated_enough() && session.service != Service::Echo {
                 return self.begin_close(conn, Closing::InflatedBurst);
             }
             if session.awaits_verdict() {
                 return session.keep_unread(&bytes[taken..]);
             }
             let service = session.service;
-            let inflated_before = self.inflaters.inflated_bytes_total();
+            let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
-            let inflated = self.inflaters.inflated_bytes_total() - inflated_before;
+            let inflated = self.inflaters.inflated_bytes_total() - before.0;
             self.counters.inflated_bytes_total += inflated;
-            inflated_bytes += inflated;
+            self.work.inflated(inflated, self.inflaters.restarts_total() - before.1);
             let (consumed, event) = match step {
                 Ok(step) => step,
                 Err(fault) => {
@@ -308,6 +337,11 @@ impl Hub {
             }
             if session.note_progress(now_ns) == Progress::Begun {
                 self.arm_deadline(conn);
+            }
+            if let Some(event) = &event {
+                // What came earlier of this message is work of now.
+                let earlier = event.payload_bytes().saturating_sub(consumed) as u64;
+                self.work.handled(earlier.saturating_sub(inflated));
             }
             match event {
                 None | Some(Event::Pong(_)) => {}
@@ -428,7 +462,8 @@ impl Hub {
     }
 
     /// Deribit's heartbeat: a `test_request` to a client that has said nothing for an interval, and the end of one
-    /// that says nothing for another.
+    /// that says nothing after it for another. Who answers at once has been silent for nearly an interval at its end, or for
+    /// a little more where the deadline came late: the answer counts, not the silence.
     fn handle_heartbeat(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
         let Some(session) = self.session(conn) else { return };
@@ -437,13 +472,12 @@ impl Hub {
         if now_ns < heartbeat.due_ns {
             return;
         }
+        if heartbeat.tested_ns.is_some_and(|tested_ns| received_ns < tested_ns) {
+            return self.begin_close(conn, Closing::HeartbeatLost);
+        }
         let silent = now_ns.saturating_sub(received_ns) >= heartbeat.interval_ns;
-        let kind = match (silent, heartbeat.tested) {
-            (true, true) => return self.begin_close(conn, Closing::HeartbeatLost),
-            (true, false) => json_rpc::Heartbeat::TestRequest,
-            (false, _) => json_rpc::Heartbeat::Beat,
-        };
-        heartbeat.tested = silent;
+        let kind = if silent { json_rpc::Heartbeat::TestRequest } else { json_rpc::Heartbeat::Beat };
+        heartbeat.tested_ns = silent.then_some(now_ns);
         heartbeat.due_ns = now_ns + heartbeat.interval_ns;
         let mut frame = std::mem::take(&mut self.scratch);
         replace_with_text_frame(&mut frame, |out| json_rpc::write_heartbeat(out, kind));

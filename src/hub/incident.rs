@@ -33,6 +33,8 @@ pub enum Declined {
     RequestsPending,
     /// Something new to be kept, while memory is short.
     Overload,
+    /// More answers than `limits::ANSWER_WORK_BYTES_PER_READ_MAX` to what came in one read.
+    RequestBurst,
     /// A log-in by what is no key of ours, or not its secret or signature.
     Login,
     /// A log-in by a token that is none of ours, or over.
@@ -45,10 +47,11 @@ pub enum Declined {
 
 impl Declined {
     /// Every one, in the order of declaration.
-    pub const ALL: [Declined; 7] = [
+    pub const ALL: [Declined; 8] = [
         Declined::Subscriptions,
         Declined::RequestsPending,
         Declined::Overload,
+        Declined::RequestBurst,
         Declined::Login,
         Declined::Token,
         Declined::LoginRate,
@@ -60,7 +63,10 @@ impl Declined {
     pub const fn code(self) -> i32 {
         match self {
             Declined::Subscriptions => Failure::INVALID_PARAMS.code,
-            Declined::RequestsPending | Declined::Overload | Declined::LoginsWaiting => Failure::RETRY.code,
+            Declined::RequestsPending
+            | Declined::Overload
+            | Declined::RequestBurst
+            | Declined::LoginsWaiting => Failure::RETRY.code,
             Declined::Login => Failure::INVALID_CREDENTIALS.code,
             Declined::Token => Failure::UNAUTHORIZED.code,
             Declined::LoginRate => Failure::TOO_MANY_REQUESTS.code,
@@ -78,6 +84,7 @@ impl Declined {
             Declined::Token => "token_refused",
             Declined::LoginRate => "login_rate",
             Declined::LoginsWaiting => "logins_waiting",
+            Declined::RequestBurst => "request_burst",
         }
     }
 }

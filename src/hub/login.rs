@@ -129,6 +129,7 @@ impl Hub {
     pub fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Now) {
         self.now = now;
         let Some(PendingLogin { conn, waiting }) = self.logins.redeem(ticket) else { return };
+        self.work.begin_read(conn, now);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             identity.waits = None;
         }
@@ -207,6 +208,7 @@ impl Hub {
             return self.reply_error(reply_to, Failure::NOT_LOGGED_IN);
         };
         let (keyring, unix_ms) = (Arc::clone(&self.keyring), self.now.unix_ns / 1_000_000);
+        self.work.looked_at(keyring.credentials().len());
         let own = keyring.credentials().filter(|key| key.account == account).map(|key| &**key);
         self.reply_with(reply_to, |out| json_rpc::write_keys(out, own, unix_ms));
     }
@@ -295,10 +297,7 @@ impl Hub {
         };
         let Some(session) = self.session(conn) else { return };
         session.identity.get_or_insert_default().bearer = Some(outcome);
-        if let Phase::Upgrading { head } = &mut session.phase {
-            let mut head = std::mem::take(head);
-            self.handle_upgrade(conn, &mut head);
-        }
+        self.answer_kept_head(conn);
     }
 
     fn settle_request_by(
@@ -353,6 +352,7 @@ impl Hub {
     fn read_on(&mut self, conn: ConnId) {
         let identity = self.session(conn).and_then(|session| session.identity.as_deref_mut());
         let mut unread = identity.map(|identity| std::mem::take(&mut identity.unread)).unwrap_or_default();
+        self.work.handled(unread.len() as u64);
         self.handle_frames(conn, &mut unread);
     }
 }

@@ -1,10 +1,10 @@
 //! One shard's brain: connections, subscriptions, fan-out, requests. PURE: no socket, clock, thread or randomness.
 //!
 //! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
-//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
-//! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
-//! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
-//! written. `now` never goes back.
+//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`]. Once a turn, after its
+//! last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`]; only then do messages of this turn reach
+//! subscribers, those on this shard included. Then it flushes: for each connection of [`Hub::poll_ready`], the bytes of
+//! [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are written. `now` never goes back.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `login`, `subscribe`, `unsubscribe`,
@@ -46,6 +46,7 @@ mod timers;
 mod topics;
 mod transmit;
 mod unsubscribe;
+mod work;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ pub use cache::Cache;
 pub use counters::HubCounters;
 pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
-pub use egress::Urgency;
+pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
 pub use login::LoginQuestion;
@@ -83,6 +84,7 @@ use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
 use topics::Topics;
+use work::Work;
 
 /// Who may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +279,7 @@ pub struct Hub {
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -327,6 +330,7 @@ impl Hub {
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            work: Work::default(),
             inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
@@ -409,16 +413,22 @@ impl Hub {
         self.egress.queued_bytes(conn)
     }
 
+    /// Bytes that wait for a connection, by lane.
+    #[must_use]
+    pub fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
+        self.egress.waiting_bytes(conn)
+    }
+
     /// Bytes that a connection may have queued beyond the configured bound, because it has resumed.
     #[must_use]
     pub fn resumed_bytes(&self, conn: ConnId) -> usize {
         self.egress.allowed_bytes(conn)
     }
 
-    /// Bytes that compressed messages made: work that the received bytes don't show.
+    /// Work that the received bytes don't show, weighed in them: `limits::RECEIVED_BYTES_PER_TURN` is of both.
     #[must_use]
-    pub fn inflated_bytes_total(&self) -> u64 {
-        self.counters.inflated_bytes_total
+    pub fn work_bytes_total(&self) -> u64 {
+        self.work.total_bytes()
     }
 
     /// The next thing to do.

@@ -12,7 +12,7 @@ use crate::model::time::Now;
 
 use super::Hub;
 use super::batch::Ticket;
-use super::incident::Closing;
+use super::incident::{Closing, Declined, Incident};
 use super::session::Heartbeat;
 use super::text_frame::replace_with_text_frame;
 
@@ -111,6 +111,10 @@ impl Hub {
     fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
         self.counters.requests_total += 1;
         let reply_to = ReplyTo { conn, id: parsed.id, batch, received: self.now };
+        if batch.is_none() && self.work.has_answered_enough() {
+            self.report(conn, Incident::Declined(Declined::RequestBurst));
+            return self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
+        }
         let scopes = self.session(conn).and_then(|session| session.login()).map(|login| login.scopes);
         let refused = parsed.access.refused_to(scopes);
         match parsed.call {
@@ -188,12 +192,13 @@ impl Hub {
         let interval_ns = u64::from(interval_s) * 1_000_000_000;
         if let Some(session) = self.session(conn) {
             let due_ns = now_ns + interval_ns;
-            session.heartbeat = Some(Heartbeat { interval_ns, due_ns, tested: false });
+            session.heartbeat = Some(Heartbeat { interval_ns, due_ns, tested_ns: None });
             self.arm_deadline(conn);
         }
     }
 
     fn reply_currencies(&mut self, reply_to: &ReplyTo<'_>) {
+        self.work.looked_at(self.cache.instruments().len());
         let mut currencies: Vec<Symbol> = self
             .cache
             .instruments()
@@ -212,6 +217,7 @@ impl Hub {
         expiry: json_rpc::Expiry,
     ) {
         let now_ms = self.now.unix_ns / 1_000_000;
+        self.work.looked_at(self.cache.instruments().len());
         let cache = std::mem::take(&mut self.cache);
         self.reply_with(reply_to, |out| {
             let listed = cache.instruments().filter(|(_, state)| {
@@ -278,6 +284,7 @@ impl Hub {
         let Some(id) = reply_to.id else { return };
         let mut frame = std::mem::take(&mut self.scratch);
         replace_with_text_frame(&mut frame, |out| write(out, id, stamps));
+        self.work.written(frame.len());
         self.queue_reply(reply_to.conn, &frame);
         self.scratch = frame;
     }
@@ -292,9 +299,11 @@ impl Hub {
         let Some(pending) = self.batches.peek_mut(batch) else { return };
         if let Some(id) = reply_to.id {
             pending.reply.open_entry(&mut pending.text);
+            let before = pending.text.len();
             write(&mut pending.text, id, stamps);
+            self.work.written(pending.text.len() - before);
         }
-        if pending.text.len() > limits::REPLY_BYTES_MAX {
+        if pending.text.len() > limits::BATCH_REPLY_BYTES_MAX {
             // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
             self.batches.redeem(batch);
             if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {

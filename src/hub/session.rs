@@ -46,8 +46,8 @@ pub(super) struct Pattern {
 pub(super) struct Heartbeat {
     pub(super) interval_ns: u64,
     pub(super) due_ns: u64,
-    /// A `test_request` was sent and nothing has been received since.
-    pub(super) tested: bool,
+    /// When a `test_request` was sent, if that was at the end of the last interval: what is received later answers it.
+    pub(super) tested_ns: Option<u64>,
 }
 
 /// What the newest bytes have come to.

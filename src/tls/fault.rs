@@ -54,14 +54,14 @@ impl Fault {
         }
     }
 
-    /// The alert that tells the peer, as a rule (RFC 8446 §6).
+    /// The alert that tells the peer, as a rule (RFC 8446 §6). A record that is too long by its header is told
+    /// decode_error by rustls, one whose plaintext is too long record_overflow.
     #[must_use]
     pub const fn alert(self) -> Option<u8> {
         match self {
-            Fault::NotTls | Fault::HandshakeTooLong => Some(50),
+            Fault::NotTls | Fault::HandshakeTooLong | Fault::RecordTooLong => Some(50),
             Fault::NothingInCommon => Some(40),
             Fault::NoApplicationProtocol => Some(120),
-            Fault::RecordTooLong => Some(22),
             Fault::BadRecord => Some(20),
             Fault::Misbehaved => Some(10),
             Fault::AlertReceived | Fault::KeysExhausted => None,

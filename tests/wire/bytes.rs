@@ -34,7 +34,8 @@ pub(crate) struct Frame {
 impl Frame {
     /// The code of a close frame.
     pub(crate) fn close_code(&self) -> Option<u16> {
-        assert_eq!(self.head, FIN | CLOSE, "{}", String::from_utf8_lossy(&self.payload));
+        let begin = &self.payload[..self.payload.len().min(200)];
+        assert_eq!(self.head, FIN | CLOSE, "{}", String::from_utf8_lossy(begin));
         self.payload.first_chunk().map(|code| u16::from_be_bytes(*code))
     }
 }
@@ -95,7 +96,7 @@ pub(crate) fn request(line: &str, fields: &[&str]) -> Vec<u8> {
 }
 
 /// Reads an HTTP head, up to its empty line.
-pub(crate) fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -109,8 +110,17 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> String {
 
 /// A connection after its upgrade.
 pub(crate) fn open(address: SocketAddr) -> TcpStream {
-    let mut stream = connect(address);
-    stream.write_all(&upgrade_request()).unwrap();
+    upgraded(connect(address))
+}
+
+/// The same over a socket that is connected.
+pub(crate) fn upgraded(stream: TcpStream) -> TcpStream {
+    upgraded_by(&upgrade_request(), stream)
+}
+
+/// The same by a request that is to be granted.
+pub(crate) fn upgraded_by(request: &[u8], mut stream: TcpStream) -> TcpStream {
+    stream.write_all(request).unwrap();
     let head = read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     stream
@@ -141,7 +151,7 @@ pub(crate) fn header(head: u8, len: usize, mask_bit: u8) -> Vec<u8> {
 }
 
 /// Reads one frame of the server on an endpoint that speaks JSON.
-pub(crate) fn read_frame(stream: &mut TcpStream) -> Frame {
+pub(crate) fn read_frame(stream: &mut impl Read) -> Frame {
     let frame = read_any_frame(stream);
     if frame.head == FIN | TEXT {
         check_json(&frame.payload);
@@ -157,7 +167,7 @@ pub(crate) fn check_json(text: &[u8]) {
 }
 
 /// Reads one frame of the server, whatever it says.
-pub(crate) fn read_any_frame(stream: &mut TcpStream) -> Frame {
+pub(crate) fn read_any_frame(stream: &mut impl Read) -> Frame {
     let mut start = [0; 2];
     stream.read_exact(&mut start).unwrap();
     let len = match start[1] {

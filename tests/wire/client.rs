@@ -127,23 +127,34 @@ impl Client {
 
     /// Text messages up to the end, and the end.
     pub(crate) fn read_to_end(&mut self, mut take: impl FnMut(&str)) -> End {
+        let end = self.read_until(|text| {
+            take(text);
+            false
+        });
+        end.expect("no message is the last that is wanted")
+    }
+
+    /// Text messages up to the one that is the last wanted, or up to the end, which is given.
+    pub(crate) fn read_until(&mut self, mut is_last: impl FnMut(&str) -> bool) -> Option<End> {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     bytes::check_json(text.as_bytes());
-                    take(&text);
+                    if is_last(&text) {
+                        return None;
+                    }
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
                     // The answer to the close frame is written by reading on.
                     let _ = self.socket.read();
-                    return End::Close { code: code.into(), reason: reason.to_string() };
+                    return Some(End::Close { code: code.into(), reason: reason.to_string() });
                 }
                 Ok(other) => panic!("unexpected {other:?}"),
                 Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     panic!("neither a message nor the end has come")
                 }
-                Err(_) => return End::Reset,
+                Err(_) => return Some(End::Reset),
             }
         }
     }

@@ -3,7 +3,6 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use crate::bytes::{self, BINARY, CONTINUATION, FIN, TEXT};
 use crate::server::Server;
@@ -11,11 +10,8 @@ use crate::server::Server;
 const ON: &str = "[[listen]]\necho = true\n";
 
 fn open(server: &Server) -> TcpStream {
-    let mut stream = bytes::connect(server.address);
-    stream.write_all(&bytes::request("GET /echo HTTP/1.1", &["Sec-WebSocket-Version: 13"])).unwrap();
-    let head = bytes::read_head(&mut stream);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    stream
+    let request = bytes::request("GET /echo HTTP/1.1", &["Sec-WebSocket-Version: 13"]);
+    bytes::upgraded_by(&request, bytes::connect(server.address))
 }
 
 #[test]
@@ -54,26 +50,40 @@ fn messages_come_back_as_they_are() {
 fn a_peer_that_sends_without_reading_is_not_read_on() {
     let server = Server::start(ON, "0");
     let mut stream = open(&server);
-    // Until nothing is taken any more: the kernel's buffers of both directions are full and the server has ceased to read.
-    stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+    // Until nothing is taken any more while the server serves another: the kernel's buffers of both directions are full
+    // and the server has ceased to read.
+    let mut other = open(&server);
+    stream.set_nonblocking(true).unwrap();
     let frame = bytes::frame(FIN | BINARY, &[7; 32 * 1024]);
-    let mut taken_bytes = 0_usize;
-    let blocked = loop {
+    let (mut taken_bytes, mut taken_before) = (0_usize, 0);
+    loop {
         match stream.write(&frame[taken_bytes % frame.len()..]) {
             Ok(count) => taken_bytes += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if taken_bytes == taken_before {
+                    break;
+                }
+                taken_before = taken_bytes;
+                (0..20).for_each(|_| check_echo(&mut other));
+            }
             // A child of another test was stopped.
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => break error,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted),
         }
         assert!(taken_bytes < 256 << 20, "a peer that does not read is read without end");
-    };
-    assert_eq!(blocked.kind(), ErrorKind::WouldBlock);
+    }
+    stream.set_nonblocking(false).unwrap();
     // Nothing was lost meanwhile: what was sent whole comes back once it is read.
     for _ in 0..taken_bytes / frame.len() {
         assert_eq!(bytes::read_any_frame(&mut stream).payload.len(), 32 * 1024);
     }
-    drop(stream);
+    drop((stream, other));
     let ended = server.stop();
     assert!(ended.of_shards("reads_paused_total") > 0);
     ended.assert_clean();
+}
+
+/// A message to and fro.
+fn check_echo(stream: &mut TcpStream) {
+    stream.write_all(&bytes::frame(FIN | TEXT, b"served?")).unwrap();
+    assert_eq!(bytes::read_any_frame(stream).payload, b"served?");
 }

@@ -2,7 +2,7 @@
 //! raw bytes. One module for each way in which it may fail.
 //!
 //! Ports are the kernel's choice. Nothing waits for a time to pass: a test waits for what it expects, and fails if that
-//! has not come within `DEADLINE`.
+//! has not come within `DEADLINE`. The one exception is `paused.rs`, whose pauses are what it tests with.
 
 #![cfg(feature = "runtime")]
 #![allow(
@@ -20,7 +20,9 @@ mod deflate;
 mod echo;
 mod errors;
 mod frames;
+mod gap;
 mod limits_of_descriptors;
+mod listeners;
 
 #[path = "../replay/naive.rs"]
 mod naive;
@@ -35,7 +37,19 @@ mod tls;
 mod two_shards;
 mod upgrade;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// For any one event to happen: far more than it takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Does this again and again until it says that what it waits for has happened.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait has an end, by which nothing but its failure is judged"
+)]
+fn until(what: &str, mut has_happened: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !has_happened() {
+        assert!(began.elapsed() < DEADLINE, "this has not happened: {what}");
+    }
+}

@@ -77,9 +77,10 @@ fn slow_readers_drive_it_there_and_it_comes_back_by_itself() {
     }
     assert_eq!((probe(&server, "GET /ready"), probe(&server, "GET /healthz")), ("200".into(), "200".into()));
 
-    while !server.has_just_logged("is guarded") {
+    crate::until("it is guarded", || {
         storm.publish();
-    }
+        server.has_just_logged("is guarded")
+    });
     check_resident(&server, &server.last_line());
     assert_eq!(probe(&server, "GET /ready"), "503");
     assert_eq!(probe(&server, "HEAD /ready"), "503");
@@ -87,9 +88,10 @@ fn slow_readers_drive_it_there_and_it_comes_back_by_itself() {
     let refusal = answer(server.address, &bytes::upgrade_request());
     assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("\r\nRetry-After: 5\r\n"), "{refusal}");
 
-    while !server.has_just_logged("is shedding") {
+    crate::until("it is shedding", || {
         storm.publish();
-    }
+        server.has_just_logged("is shedding")
+    });
     check_resident(&server, &server.last_line());
     server.wait_for_log("shed, told 1013");
     server.wait_for_log("is normal");
@@ -125,11 +127,12 @@ fn messages_that_do_not_end_are_made_to_go() {
     let mut hogs: Vec<TcpStream> = (0..600).map(|_| bytes::open(server.address)).collect();
     let frame = bytes::frame(FIN | TEXT, &[b' '; 60_000]);
     let mut sending = hogs.iter_mut();
-    while !server.has_just_logged("is shedding") {
+    crate::until("it is shedding", || {
         let hog = sending.next().expect("six hundred of them are too much");
         hog.write_all(&frame[..frame.len() - 1]).unwrap();
         assert!(reader.call("public/test", &json!({}))["version"].is_string());
-    }
+        server.has_just_logged("is shedding")
+    });
     check_resident(&server, &server.last_line());
     server.wait_for_log("shed, told 1013");
     server.wait_for_log("is guarded");
@@ -144,6 +147,38 @@ fn messages_that_do_not_end_are_made_to_go() {
     ended.assert_clean();
     assert!(ended.incidents("shed") > 0);
     assert_eq!((ended.of_shards("overload_entered_total"), ended.of_shards("overload_left_total")), (1, 1));
+}
+
+#[test]
+fn while_it_sheds_nothing_new_is_kept_for_who_is_here_and_all_else_goes_on() {
+    // It sheds until the test is over.
+    let marks = MARKS.replace("dwell_ms = 10\n", "dwell_ms = 600000\n");
+    let mut server = Server::start(&format!("[limits]\nmemory_bytes_max = 40000000\n{marks}"), "0");
+    let mut here = Client::connect(server.address);
+    here.subscribe("topic.known");
+    assert_eq!(here.publish("known", &json!(1)).1, 1);
+    let mut hogs: Vec<TcpStream> = (0..600).map(|_| bytes::open(server.address)).collect();
+    let frame = bytes::frame(FIN | TEXT, &[b' '; 60_000]);
+    let mut sending = hogs.iter_mut();
+    while !server.has_just_logged("is shedding") {
+        let hog = sending.next().expect("six hundred of them are too much");
+        hog.write_all(&frame[..frame.len() - 1]).unwrap();
+        assert!(here.call("public/test", &json!({}))["version"].is_string());
+    }
+    let subscribed = here.request("public/subscribe", &json!({"channels": ["topic.other"]}));
+    let published = here.request("topic/publish", &json!({"topic": "other", "data": 1}));
+    for reply in [subscribed, published] {
+        assert_eq!(reply["error"]["code"], 10040, "{reply}");
+    }
+    assert_eq!(here.publish("known", &json!(2)).1, 2);
+    assert_eq!([here.note()["data"].clone(), here.note()["data"].clone()], [1, 2]);
+    let told = server.wait_for_log(": overload_declined");
+    assert!(told.contains(": overload_declined, told 10040"), "{told}");
+    drop(hogs);
+    here.close();
+    let ended = server.stop();
+    ended.assert_clean();
+    assert_eq!(ended.incidents("overload_declined"), 2);
 }
 
 #[test]

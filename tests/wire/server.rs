@@ -1,15 +1,18 @@
 //! The binary under test: started with a configuration of its own, stopped by its own process id, its log read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,7 +21,10 @@ use crate::DEADLINE;
 /// A running server.
 pub(crate) struct Server {
     child: Killed,
+    /// Of the first listener.
     pub(crate) address: SocketAddr,
+    /// Of each listener, in the order of the configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
 }
@@ -52,46 +58,30 @@ impl Server {
     /// Runs a command that serves, until it says where.
     #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
     pub(crate) fn launch(mut command: Command) -> Server {
+        raise_descriptor_limit();
         let began = Instant::now();
         let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let lines = lines_of(child.0.stderr.take().unwrap());
-        let mut announced = String::new();
-        BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut announced).unwrap();
-        let address = announced.split_once("://").and_then(|(_, rest)| rest.split_once("/ws"));
-        let Some(address) = address.and_then(|(address, _)| address.parse().ok()) else {
-            panic!("announced {announced:?}, logged {:?}", lines.iter().collect::<Vec<_>>())
+        let announced = lines_of(child.0.stdout.take().unwrap()).recv_timeout(DEADLINE);
+        let Ok(announced) = announced else {
+            drop(child);
+            panic!("announced nothing, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
+        let addresses = addresses_in(&announced);
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address, lines, log: Vec::new() }
+        Server { child, address: addresses[0], addresses, lines, log: Vec::new() }
     }
 
     /// Waits for a line of the log that contains `part`.
     pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
-        loop {
+        crate::until(part, || {
             let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
                 panic!("{part:?} is not in the log: {:#?}", self.log)
             };
-            self.log.push(line.clone());
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    /// Whether a line of the log that contains `part` comes within this time, or has come.
-    pub(crate) fn has_logged(&mut self, part: &str, within: Duration) -> bool {
-        if self.log.iter().any(|line| line.contains(part)) {
-            return true;
-        }
-        match self.lines.recv_timeout(within) {
-            Ok(line) => {
-                let found = line.contains(part);
-                self.log.push(line);
-                found
-            }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => panic!("it has ended: {:#?}", self.log),
-        }
+            self.log.push(line);
+            self.last_line().contains(part)
+        });
+        self.last_line()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -157,6 +147,22 @@ impl Ended {
         reports.filter(|report| report.contains(&name)).map(|report| number_after(report, &name)).sum()
     }
 
+    /// Asserts that as many incidents of each label were counted as there are of it among these.
+    pub(crate) fn assert_incidents<'a>(&self, labels: impl IntoIterator<Item = &'a str>) {
+        let mut expected: BTreeMap<&str, u64> = BTreeMap::new();
+        labels.into_iter().for_each(|label| *expected.entry(label).or_default() += 1);
+        for (label, count) in expected {
+            assert_eq!(self.incidents(label), count, "{label}");
+        }
+    }
+
+    /// Asserts that no shard refused or closed anybody for a reason of its own.
+    pub(crate) fn assert_no_incident(&self) {
+        let reports: Vec<&String> = self.log.iter().filter(|line| line.contains("ShardReport")).collect();
+        assert!(!reports.is_empty(), "no shard has reported: {:#?}", self.log);
+        reports.iter().for_each(|report| assert!(report.contains(" incidents: {}"), "{report}"));
+    }
+
     /// Lines of the log that tell of this incident.
     pub(crate) fn lines_about(&self, label: &str) -> Vec<&str> {
         let part = format!(": {label}");
@@ -182,6 +188,15 @@ impl Ended {
     }
 }
 
+/// Some tests hold more connections than the usual limit of a shell, at both ends.
+fn raise_descriptor_limit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    });
+}
+
 /// A command that is expected to end by itself.
 pub(crate) fn run(command: &mut Command) -> Ended {
     let mut child = Killed(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
@@ -191,7 +206,7 @@ pub(crate) fn run(command: &mut Command) -> Ended {
 }
 
 /// Does not outlive a test that fails.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -223,8 +238,15 @@ pub(crate) fn number_after(text: &str, before: &str) -> u64 {
     rest[..end].parse().unwrap()
 }
 
+/// Where a server serves, as its first line says: `… serves wss://127.0.0.1:1/ws and ws://127.0.0.1:2/ws on cores …`.
+fn addresses_in(announced: &str) -> Vec<SocketAddr> {
+    let (urls, _) = announced.split_once(" on cores ").unwrap_or_else(|| panic!("{announced}"));
+    let hosts = urls.split("://").skip(1).map(|rest| rest.split_once("/ws").unwrap().0);
+    hosts.map(|host| host.parse().unwrap()).collect()
+}
+
 /// Lines as they come, read by a thread so that the writer is never blocked.
-fn lines_of(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
+pub(crate) fn lines_of(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(source).lines().map_while(Result::ok) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
@@ -17,17 +18,17 @@ use tungstenite::{Message, WebSocket};
 use crate::bytes::{self, TEST};
 use crate::server::{Server, temporary_file};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Certificate and key in files, which go when it goes.
-struct Pair {
+pub(crate) struct Pair {
     certificate: PathBuf,
     key: PathBuf,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new() -> Pair {
+    pub(crate) fn new() -> Pair {
         let (certificate, key) = (temporary_file("pem", b""), temporary_file("pem", b""));
         let mut pair = Pair { certificate, key, der: CertificateDer::from(Vec::new()) };
         pair.renew();
@@ -42,7 +43,7 @@ impl Pair {
         self.der = made.cert.der().clone();
     }
 
-    fn server(&self, cores: &str, more: &str) -> Server {
+    pub(crate) fn server(&self, cores: &str, more: &str) -> Server {
         let Pair { certificate, key, .. } = self;
         let toml = format!(
             "[[listen]]\necho = true\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}"
@@ -50,11 +51,19 @@ impl Pair {
         Server::start(&toml, cores)
     }
 
-    fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        self.client_of(rustls::crypto::aws_lc_rs::default_provider(), versions)
+    }
+
+    /// A client with the suites and groups of its own.
+    pub(crate) fn client_of(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
@@ -72,15 +81,15 @@ impl Drop for Pair {
     }
 }
 
-fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
+pub(crate) fn connection(config: &Arc<ClientConfig>) -> ClientConnection {
     ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 
-fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
+pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
     StreamOwned::new(connection(config), bytes::connect(address))
 }
 
-fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
+pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocket<Stream> {
     let stream = connect(address, config);
     let (socket, response) = tungstenite::client(format!("wss://localhost{path}"), stream).unwrap();
     assert_eq!(response.status(), 101);
@@ -89,15 +98,20 @@ fn open(address: SocketAddr, config: &Arc<ClientConfig>, path: &str) -> WebSocke
 
 fn ask(socket: &mut WebSocket<Stream>, text: &str) -> String {
     socket.send(Message::text(text)).unwrap();
-    socket.read().unwrap().into_text().unwrap().to_string()
+    let told = socket.read().unwrap().into_text().unwrap().to_string();
+    // On `/echo` it is what was sent.
+    if told != text {
+        bytes::check_json(told.as_bytes());
+    }
+    told
 }
 
-fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
+pub(crate) fn assert_echoes(socket: &mut WebSocket<Stream>, text: &str) {
     assert!(ask(socket, text) == text, "the echo of {} bytes", text.len());
 }
 
 /// Closes as a client should; the server's `close_notify` is the end.
-fn close(mut socket: WebSocket<Stream>) {
+pub(crate) fn close(mut socket: WebSocket<Stream>) {
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
     let mut rest = Vec::new();
@@ -263,6 +277,17 @@ fn big_messages_come_back_whole() {
     server.stop().assert_clean();
 }
 
+const KEY_CHANGES: u32 = 20;
+
+/// Reads a message and counts it as a notification or as a reply to `TEST`.
+fn read_either(socket: &mut WebSocket<Stream>, notes: &mut u32, replies: &mut u32) {
+    let text = socket.read().unwrap().into_text().unwrap();
+    bytes::check_json(text.as_bytes());
+    let is_note = text.contains("\"method\":\"subscription\"");
+    assert!(is_note || text.contains("\"id\":7,\"result\""), "{text}");
+    *(if is_note { notes } else { replies }) += 1;
+}
+
 #[test]
 fn keys_change_and_market_data_goes_on() {
     let pair = Pair::new();
@@ -271,17 +296,19 @@ fn keys_change_and_market_data_goes_on() {
     let subscribe =
         r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["ticker.*.raw"]}}"#;
     assert!(ask(&mut socket, subscribe).contains("\"result\""));
-    for round in 0..20 {
-        let mut notes = 0;
-        while notes < 25 {
-            let text = socket.read().unwrap().into_text().unwrap();
-            let is_note = text.contains("\"method\":\"subscription\"");
-            assert!(is_note || text.contains("\"result\""), "{round}: {text}");
-            notes += u32::from(is_note);
+    // Each request is the first message by new keys.
+    let (mut notes, mut replies) = (0, 0);
+    for round in 1..=KEY_CHANGES {
+        while notes < 25 * round {
+            read_either(&mut socket, &mut notes, &mut replies);
         }
         socket.get_mut().conn.refresh_traffic_keys().unwrap();
         socket.send(Message::text(TEST)).unwrap();
     }
+    crate::until("each request is answered", || {
+        read_either(&mut socket, &mut notes, &mut replies);
+        replies == KEY_CHANGES
+    });
     drop(socket);
     server.stop().assert_clean();
 }
@@ -294,14 +321,10 @@ fn frames_in_the_record_of_the_upgrade_are_answered() {
     let mut all = bytes::upgrade_request();
     all.extend_from_slice(&bytes::frame(bytes::FIN | bytes::TEXT, TEST.as_bytes()));
     stream.write_all(&all).unwrap();
-    let mut answer = Vec::new();
-    while !String::from_utf8_lossy(&answer).contains("\"version\"") {
-        let mut part = [0; 512];
-        let count = stream.read(&mut part).unwrap();
-        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
-        answer.extend_from_slice(&part[..count]);
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    let head = bytes::read_head(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let reply = String::from_utf8(bytes::read_frame(&mut stream).payload).unwrap();
+    assert!(reply.contains("\"version\""), "{reply}");
     server.stop().assert_clean();
 }
 

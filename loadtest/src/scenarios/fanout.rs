@@ -220,10 +220,45 @@ fn measure_saturation(rig: &Rig, launch: &Launch, shape: Shape, window: u64) -> 
 
 fn measure_open(rig: &Rig, launch: &Launch, shape: Shape, rate_per_s: u64) -> Result<Sample> {
     let mut load = Load::start(rig, Server::start(launch, rig.cpu_client)?, shape)?;
+    let offered = offer(rig, &mut load, shape, rate_per_s, rig.warmup_ns, |_| Ok(0))?;
+    let Offered { seen, delivered, lag } = &offered;
+    let mut sample = Sample::default();
+    describe_latencies(&mut sample, &load.tally);
+    describe_deliveries(&mut sample, seen, *delivered, &load.tally);
+    let expected = load.published * load.tally.subscribers as u64;
+    sample.add("lost", "count", scenarios::ratio(expected - load.tally.delivered, 1));
+    sample.add_us("generator lag p99", lag.summary().p99_ns);
+    if scenarios::SATURATED_SHARE_MIN <= scenarios::ratio(seen.cpu.busiest_ns, seen.elapsed_ns) {
+        sample.caveats.push(
+            "its core was saturated at this rate: the latencies are those of a growing queue".to_owned(),
+        );
+    }
+    Ok(sample)
+}
+
+/// What was offered and seen in one open-loop run.
+pub(crate) struct Offered {
+    pub(crate) seen: Seen,
+    /// Deliveries within the window.
+    pub(crate) delivered: u64,
+    /// How late publishing was.
+    pub(crate) lag: Latencies,
+}
+
+/// Publishes by the schedule until all has arrived. After each turn of the clients `beside` has one, and says how long its
+/// turns have taken in all, which the clients take for idle time.
+pub(crate) fn offer(
+    rig: &Rig,
+    load: &mut Load,
+    shape: Shape,
+    rate_per_s: u64,
+    warmup_ns: u64,
+    mut beside: impl FnMut(&Load) -> Result<u64>,
+) -> Result<Offered> {
     let start_ns = clock::mono_ns();
-    load.tally.measured_from_ns = start_ns + rig.warmup_ns;
+    load.tally.measured_from_ns = start_ns + warmup_ns;
     let end_ns = load.tally.measured_from_ns + rig.measured_ns;
-    let mut schedule = Schedule::new(start_ns, rate_per_s, rig.warmup_ns + rig.measured_ns);
+    let mut schedule = Schedule::new(start_ns, rate_per_s, warmup_ns + rig.measured_ns);
     let mut lag = Latencies::new();
     let mut opened: Option<(Window, u64)> = None;
     let mut seen = None;
@@ -234,14 +269,13 @@ fn measure_open(rig: &Rig, launch: &Launch, shape: Shape, rate_per_s: u64) -> Re
             load.publish(intended_ns, shape)?;
         }
         now_ns = load.turn()?;
+        let busy_ns = beside(load)?;
+        let idle_ns = load.clients.idle_ns().saturating_sub(busy_ns);
         if opened.is_none() && load.tally.measured_from_ns <= now_ns {
-            opened = Some((Window::open(&load.server, load.clients.idle_ns())?, load.tally.delivered));
+            opened = Some((Window::open(&load.server, idle_ns)?, load.tally.delivered));
         }
-        if schedule.is_done()
-            && seen.is_none()
-            && let Some((window, before)) = &opened
-        {
-            let closed = window.close(&load.server, load.clients.idle_ns())?;
+        if let Some((window, before)) = opened.as_ref().filter(|_| schedule.is_done() && seen.is_none()) {
+            let closed = window.close(&load.server, idle_ns)?;
             seen = Some((closed, load.tally.delivered - before));
         }
         if end_ns + DRAIN_DEADLINE_NS < now_ns {
@@ -249,23 +283,19 @@ fn measure_open(rig: &Rig, launch: &Launch, shape: Shape, rate_per_s: u64) -> Re
         }
     }
     scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
-    let Some((seen, count)) = seen else { return Err(Failure::Deadline("the schedule's end".to_owned())) };
-    let mut sample = Sample::default();
-    let summary = load.tally.latencies.summary();
+    let Some((seen, delivered)) = seen else {
+        return Err(Failure::Deadline("the schedule's end".to_owned()));
+    };
+    Ok(Offered { seen, delivered, lag })
+}
+
+/// How late deliveries were.
+pub(crate) fn describe_latencies(sample: &mut Sample, tally: &Tally) {
+    let summary = tally.latencies.summary();
     sample.add_us("latency p50", summary.p50_ns);
     sample.add_us("latency p99", summary.p99_ns);
     sample.add_us("latency p99.9", summary.p999_ns);
     sample.add_us("latency max", summary.max_ns);
-    describe_deliveries(&mut sample, &seen, count, &load.tally);
-    let expected = load.published * load.tally.subscribers as u64;
-    sample.add("lost", "count", scenarios::ratio(expected - load.tally.delivered, 1));
-    sample.add_us("generator lag p99", lag.summary().p99_ns);
-    if scenarios::SATURATED_SHARE_MIN <= scenarios::ratio(seen.cpu.busiest_ns, seen.elapsed_ns) {
-        sample.caveats.push(
-            "its core was saturated at this rate: the latencies are those of a growing queue".to_owned(),
-        );
-    }
-    Ok(sample)
 }
 
 fn describe_deliveries(sample: &mut Sample, seen: &Seen, count: u64, tally: &Tally) {

@@ -14,12 +14,10 @@ use std::collections::BTreeMap;
 use crate::account::{Account, Tally};
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
-use crate::histogram::Latencies;
 use crate::progress::Progress;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::fanout::{self, Load};
-use crate::scenarios::{self, DRAIN_DEADLINE_NS, Rig, Seen, Window};
-use crate::schedule::Schedule;
+use crate::scenarios::fanout::{self, Load, Offered};
+use crate::scenarios::{self, Rig};
 use crate::server::{self, Footprint, Launch, Log, Server};
 
 use abuse::{Abuse, Aim};
@@ -110,7 +108,7 @@ fn measure(rig: &Rig, launch: &Launch, shape: Shape, arm: Arm, tell: &mut dyn Fn
     let data_bytes = shape.data_bytes;
     let mut load = Load::start(rig, server, fanout::Shape { subscribers: shape.good, data_bytes })?;
     match offer(rig, &mut load, shape, arm, tell) {
-        Ok(offered) => {
+        Ok((offered, deeds)) => {
             let left = left_sockets(&load)?;
             let is_complete = load.is_complete() && load.tally.missing == 0 && load.tally.repeated == 0;
             let published = load.published;
@@ -118,24 +116,15 @@ fn measure(rig: &Rig, launch: &Launch, shape: Shape, arm: Arm, tell: &mut dyn Fn
             let footprint = server.footprint()?;
             let log = server.stop()?;
             drop(clients);
-            let sample = sample(&offered, &tally, published, &footprint, &log)?;
+            let sample = sample(&offered, deeds.as_ref(), &tally, published, &footprint, &log)?;
             let turn_ns_max = log.reported("turn_ns_max")?.into_iter().max().unwrap_or(0);
-            Ok(Run { sample, deeds: offered.deeds, is_complete, turn_ns_max, left_sockets: left })
+            Ok(Run { sample, deeds, is_complete, turn_ns_max, left_sockets: left })
         }
         Err(failure) => match load.server.last_words() {
             Some(words) => Err(Failure::Protocol(format!("the server has ended: {words}"))),
             None => Err(failure),
         },
     }
-}
-
-/// What was offered and seen in one run.
-struct Offered {
-    seen: Seen,
-    /// Deliveries within the window.
-    delivered: u64,
-    lag: Latencies,
-    deeds: Option<Deeds>,
 }
 
 /// Publishes by the schedule, with or without the crowd, until all has arrived.
@@ -145,7 +134,7 @@ fn offer(
     shape: Shape,
     arm: Arm,
     tell: &mut dyn FnMut(String),
-) -> Result<Offered> {
+) -> Result<(Offered, Option<Deeds>)> {
     let data = fanout::Shape { subscribers: shape.good, data_bytes: shape.data_bytes };
     let aim = Aim { host: load.server.address.to_string(), messages_per_s: shape.flood_per_s };
     let mut crowd = match arm {
@@ -154,48 +143,18 @@ fn offer(
             Some(Crowd::new(load.server.address, &aim, shape.hostile, shape.reconnects_per_s, LIFETIME_NS)?)
         }
     };
-    let start_ns = clock::mono_ns();
     let warmup_ns = rig.warmup_ns.max(WARMUP_NS_MIN);
-    load.tally.measured_from_ns = start_ns + warmup_ns;
-    let end_ns = load.tally.measured_from_ns + rig.measured_ns;
-    let mut schedule = Schedule::new(start_ns, shape.rate_per_s, warmup_ns + rig.measured_ns);
-    let mut lag = Latencies::new();
-    let mut opened: Option<(Window, u64)> = None;
-    let mut seen = None;
-    let mut now_ns = start_ns;
-    while seen.is_none() || !load.is_complete() {
-        while let Some((_, intended_ns)) = schedule.poll_due(now_ns) {
-            lag.record((now_ns - intended_ns).max(1));
-            load.publish(intended_ns, data)?;
-        }
-        now_ns = load.turn()?;
-        if let Some(crowd) = &mut crowd {
-            crowd.turn()?;
-            tell(format!(": {} hostile, {} opened so far", crowd.count(), crowd.deeds.opened));
-        }
-        // The client's turns know nothing of the crowd's and take them for idle time.
-        let busy_ns = crowd.as_ref().map_or(0, Crowd::busy_ns);
-        let idle_ns = load.clients.idle_ns().saturating_sub(busy_ns);
-        if opened.is_none() && load.tally.measured_from_ns <= now_ns {
-            opened = Some((Window::open(&load.server, idle_ns)?, load.tally.delivered));
-        }
-        if let Some((window, before)) = opened.as_ref().filter(|_| schedule.is_done() && seen.is_none()) {
-            let closed = window.close(&load.server, idle_ns)?;
-            seen = Some((closed, load.tally.delivered - before));
-        }
-        if end_ns + DRAIN_DEADLINE_NS < now_ns {
-            break;
-        }
-    }
-    scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
-    let Some((seen, delivered)) = seen else {
-        return Err(Failure::Deadline("the schedule's end".to_owned()));
-    };
+    let offered = fanout::offer(rig, load, data, shape.rate_per_s, warmup_ns, |_| {
+        let Some(crowd) = &mut crowd else { return Ok(0) };
+        crowd.turn()?;
+        tell(format!(": {} hostile, {} opened so far", crowd.count(), crowd.deeds.opened));
+        Ok(crowd.busy_ns())
+    })?;
     let deeds = crowd.map(|mut crowd| {
         crowd.end();
         crowd.deeds.clone()
     });
-    Ok(Offered { seen, delivered, lag, deeds })
+    Ok((offered, deeds))
 }
 
 /// Waits until the server has given up all sockets but the good ones', and counts what is left.
@@ -213,18 +172,15 @@ fn left_sockets(load: &Load) -> Result<u64> {
 
 fn sample(
     offered: &Offered,
+    deeds: Option<&Deeds>,
     tally: &fanout::Tally,
     published: u64,
     footprint: &Footprint,
     log: &Log,
 ) -> Result<Sample> {
-    let Offered { seen, delivered, lag, deeds } = offered;
+    let Offered { seen, delivered, lag } = offered;
     let mut sample = Sample::default();
-    let summary = tally.latencies.summary();
-    sample.add_us("latency p50", summary.p50_ns);
-    sample.add_us("latency p99", summary.p99_ns);
-    sample.add_us("latency p99.9", summary.p999_ns);
-    sample.add_us("latency max", summary.max_ns);
+    fanout::describe_latencies(&mut sample, tally);
     let expected = published * tally.subscribers as u64;
     sample.add("delivered", "%", 100.0 * scenarios::ratio(tally.delivered, expected.max(1)));
     sample.add("deliveries", "1/s", seen.rate_per_s(*delivered));
@@ -238,13 +194,40 @@ fn sample(
     sample.add("log lines", "count", scenarios::ratio(log.lines, 1));
     sample.add_us("generator lag p99", lag.summary().p99_ns);
     // Without the crowd all of these are nothing.
-    let count = |of: fn(&Deeds) -> u64| deeds.as_ref().map_or(0, of);
+    let count = |of: fn(&Deeds) -> u64| deeds.map_or(0, of);
+    sample.add("hostile at a time", "count", scenarios::ratio(count(|deeds| deeds.held_max), 1));
     sample.add("hostile opened", "count", scenarios::ratio(count(|deeds| deeds.opened), 1));
     sample.add("hostile messages", "count", scenarios::ratio(count(|deeds| deeds.poured_messages), 1));
     sample.add("hostile bytes sent", "count", scenarios::ratio(count(|deeds| deeds.sent_bytes), 1));
     sample.add("hostile bytes read", "count", scenarios::ratio(count(|deeds| deeds.read_bytes), 1));
     sample.add_us("hostile lag p99", count(|deeds| deeds.lag.summary().p99_ns));
     Ok(sample)
+}
+
+/// A crowd that was not there, or that did not get through to what it abuses, proves nothing.
+fn judge_crowd(account: &mut Account, shape: Shape, runs: &[Run], fates: &BTreeMap<(Abuse, Fate), u64>) {
+    let opened_min = runs.iter().filter_map(|run| run.deeds.as_ref()).map(|deeds| deeds.opened).min();
+    let opened_min = opened_min.unwrap_or(0);
+    account.judge(
+        format!("at least {} hostile connections were opened in each flood: {opened_min}", shape.hostile),
+        shape.hostile as u64 <= opened_min,
+    );
+    let got_through = |abuse: &&Abuse| fates.keys().any(|(of, fate)| of == *abuse && fate.got_through());
+    let blunt: Vec<&str> =
+        Abuse::ALL.iter().filter(|abuse| !got_through(abuse)).map(|abuse| abuse.name()).collect();
+    account.judge(
+        match blunt.as_slice() {
+            [] => "each abuse got through to the server".to_owned(),
+            blunt => format!("each abuse got through to the server, but for {}", blunt.join(", ")),
+        },
+        blunt.is_empty(),
+    );
+    let count = |wanted: Fate| -> u64 {
+        fates.iter().filter(|((_, fate), _)| *fate == wanted).map(|(_, count)| count).sum()
+    };
+    let (garbled, outlived) = (count(Fate::Garbled), count(Fate::Outlived));
+    account.judge(format!("the server said nothing that no server may say: {garbled} times"), garbled == 0);
+    account.judge(format!("the server ended each within its time: {outlived} outlived it"), outlived == 0);
 }
 
 fn account(shape: Shape, runs: &[Run], refused: usize) -> Account {
@@ -261,6 +244,7 @@ fn account(shape: Shape, runs: &[Run], refused: usize) -> Account {
         let counts = counts.map(|((_, fate), count)| (fate.to_string(), *count)).collect();
         account.tallies.push(Tally { name: abuse.name().to_owned(), counts });
     }
+    judge_crowd(&mut account, shape, runs, &fates);
     let complete = runs.iter().filter(|run| run.is_complete).count();
     account.judge(
         format!("good deliveries were complete and in order in {complete} of {} runs", runs.len() + refused),
@@ -278,8 +262,69 @@ fn account(shape: Shape, runs: &[Run], refused: usize) -> Account {
     let left: u64 = runs.iter().map(|run| run.left_sockets).sum();
     account.judge(format!("no socket of the crowd is left in the server's rings: {left} are"), left == 0);
     account.notes.push(format!(
-        "'outlived' were not ended by the server within {} s and were reset by the load; 'stayed' were there at a run's end",
+        "who does not read learns of its end when its {} s are over and it reads the rest; 'outlived' were not ended by \
+         then and were reset by the load; 'stayed' were there at a run's end",
         LIFETIME_NS / SECOND_NS
     ));
     account
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::histogram::Latencies;
+
+    use super::*;
+
+    const SHAPE: Shape = Shape {
+        hostile: Abuse::ALL.len(),
+        good: 1,
+        rate_per_s: 1,
+        data_bytes: 100,
+        reconnects_per_s: 1,
+        flood_per_s: 1,
+        turn_ns_max: 1_000,
+    };
+
+    /// A flood in which each abuse met `fate`.
+    fn flood(fate: Fate) -> Run {
+        let fates = Abuse::ALL.iter().map(|abuse| ((*abuse, fate), 1)).collect();
+        let deeds = Deeds {
+            fates,
+            opened: Abuse::ALL.len() as u64,
+            held_max: 1,
+            poured_messages: 0,
+            sent_bytes: 0,
+            read_bytes: 0,
+            lag: Latencies::new(),
+        };
+        Run {
+            sample: Sample::default(),
+            deeds: Some(deeds),
+            is_complete: true,
+            turn_ns_max: 1_000,
+            left_sockets: 0,
+        }
+    }
+
+    #[test]
+    fn a_flood_that_all_were_refused_in_holds() {
+        assert!(account(SHAPE, &[flood(Fate::Refused(400))], 0).holds());
+    }
+
+    #[test]
+    fn a_flood_that_nobody_felt_or_that_anything_survived_does_not_hold() {
+        for fate in [Fate::NotConnected, Fate::NotGranted, Fate::Garbled, Fate::Outlived] {
+            assert!(!account(SHAPE, &[flood(fate)], 0).holds(), "{fate}");
+        }
+        let mut few = flood(Fate::Closed(None));
+        few.deeds.as_mut().unwrap().opened -= 1;
+        let late = Run { turn_ns_max: 1_001, ..flood(Fate::Ended) };
+        let incomplete = Run { is_complete: false, ..flood(Fate::Ended) };
+        let leaking = Run { left_sockets: 1, ..flood(Fate::Ended) };
+        for run in [few, late, incomplete, leaking] {
+            assert!(!account(SHAPE, &[run], 0).holds());
+        }
+        assert!(!account(SHAPE, &[], 0).holds(), "no run");
+        assert!(!account(SHAPE, &[flood(Fate::Ended)], 1).holds(), "a run without a number");
+    }
 }

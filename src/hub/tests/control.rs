@@ -3,6 +3,7 @@
 use super::*;
 
 const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 const CLOSE: u8 = 0x8;
@@ -27,6 +28,9 @@ fn frames(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
     while !rest.is_empty() {
         let (frame, after) = rest.split_at(crate::ws::frame::frame_len(rest));
         let header_bytes = if frame[1] < 126 { 2 } else { 4 };
+        if frame[0] == FIN | TEXT {
+            check_json(&frame[header_bytes..]);
+        }
         frames.push((frame[0], frame[header_bytes..].to_vec()));
         rest = after;
     }
@@ -127,6 +131,30 @@ fn a_close_does_not_wait_for_replies_that_nobody_reads() {
     }
     let told = world.texts(0, conn);
     assert_eq!(told, [serde_json::json!({ "close": 1008 })]);
+}
+
+#[test]
+fn who_answers_a_test_request_at_once_stays_however_late_its_deadlines_come() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let set = r#"{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":10}}"#;
+    world.send(0, conn, set);
+    world.take(0, conn);
+    let interval_ns = 10 * UNIT as u64 + limits::WHEEL_SLOT_NS;
+    for _ in 0..20 {
+        world.now = world.now.plus_ns(interval_ns);
+        world.hubs[0].handle_timeout(world.now);
+        assert_eq!(world.texts(0, conn)[0]["params"]["type"], "test_request");
+        world.send(0, conn, TEST);
+        assert_eq!(world.texts(0, conn)[0]["id"], 1);
+    }
+    // One that is not answered is the last.
+    for _ in 0..2 {
+        world.now = world.now.plus_ns(interval_ns);
+        world.hubs[0].handle_timeout(world.now);
+    }
+    assert_eq!(world.texts(0, conn).last().unwrap()["close"], 1008);
+    assert_eq!(world.count(Closing::HeartbeatLost), 1);
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Desk {
                 LoginQuestion::Forget(grant) => self.authority.forget(grant),
                 LoginQuestion::Judge { ticket, request } => {
                     judged += 1;
-                    self.entropy += 1;
+                    self.entropy = self.entropy.wrapping_add(1);
                     let entropy: Entropy = [[self.entropy; 32], [self.entropy ^ 0x80; 32]];
                     let now = self.world.now;
                     let verdict = self.authority.judge(&request, now, &entropy);
@@ -376,7 +376,7 @@ fn more_log_ins_than_may_wait_are_told_to_come_back() {
 #[test]
 fn a_verdict_that_nobody_waits_for_changes_nothing() {
     let mut desk = Desk::new();
-    let ticket = super::super::batch::Ticket { slot: 3, generation: 9 };
+    let ticket = batch::Ticket { slot: 3, generation: 9 };
     let refused = Verdict::Refused(crate::auth::Refusal::Token);
     desk.world.hubs[0].handle_verdict(ticket, refused, desk.world.now);
     assert_eq!(desk.world.hubs[0].occupancy().total(), 0);

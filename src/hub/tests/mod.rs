@@ -8,6 +8,7 @@ mod login;
 mod mesh;
 mod overload;
 mod sending;
+mod silence;
 
 use std::sync::Arc;
 
@@ -175,6 +176,13 @@ impl World {
             rest = &rest[len..];
         }
         texts
+    }
+}
+
+/// Every text that is sent on `/ws` is JSON to a parser that shares no code with what wrote it.
+fn check_json(text: &[u8]) {
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+        panic!("{error} in {}", String::from_utf8_lossy(text));
     }
 }
 

@@ -3,11 +3,12 @@
 
 mod opening;
 mod reading;
+mod secure;
 mod sending;
 mod table;
 mod vanishing;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 
 use serde_json::json;
 
@@ -42,12 +43,23 @@ impl Good {
     }
 }
 
+/// A connection of a client that is not good, after its upgrade.
+fn open(server: &Server) -> TcpStream {
+    bytes::upgraded(bytes::connect_from(BAD, server.address))
+}
+
 /// Lets the good client leave, stops the server, and expects that each of these was counted so often, and logged under
 /// its name with what the client was told.
 fn check_told(server: Server, mut good: Good, told: &[(&str, i32, u64)]) -> Ended {
     good.check_served();
     good.client.close();
     let ended = server.stop();
+    check_ended(&ended, told);
+    ended
+}
+
+/// Expects an orderly end in which each of these was counted so often, and logged of a client that is not good.
+fn check_ended(ended: &Ended, told: &[(&str, i32, u64)]) {
     ended.assert_clean();
     for (label, code, count) in told {
         assert_eq!(ended.incidents(label), *count, "{label}");
@@ -55,5 +67,4 @@ fn check_told(server: Server, mut good: Good, told: &[(&str, i32, u64)]) -> Ende
         let lines = ended.lines_about(label);
         assert!(lines.iter().any(|line| line.contains(&who) && line.contains(&what)), "{lines:#?}");
     }
-    ended
 }

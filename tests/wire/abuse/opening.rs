@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 
-use super::{BAD, Good, check_told};
+use super::{BAD, Good, check_told, open};
 use crate::bytes::{self, FIN, TEXT};
 use crate::server::Server;
 
@@ -26,28 +26,25 @@ fn is_open(head: &str) -> bool {
 
 /// Asks until there is room; gives the connection and how often there was none.
 fn ask_again_and_again(server: &Server, status: &str) -> (TcpStream, u64) {
-    let mut refused = 0;
-    loop {
+    let (mut refused, mut came_in) = (0, None);
+    crate::until("there is room", || {
         let (stream, head) = ask(server, BAD);
         if is_open(&head) {
-            return (stream, refused);
+            came_in = Some(stream);
+            return true;
         }
         assert!(head.starts_with(status), "{head}");
         refused += 1;
-    }
+        false
+    });
+    (came_in.unwrap(), refused)
 }
 
 #[test]
 fn connections_beyond_the_limit_in_all_are_told_503_and_when_to_come_back() {
     let server = Server::start("[limits]\nconnections_max = 4\n", "0,1");
     let mut good = Good::beside(&server);
-    let mut held: Vec<TcpStream> = (1..4)
-        .map(|_| {
-            let (stream, head) = ask(&server, BAD);
-            assert!(is_open(&head), "{head}");
-            stream
-        })
-        .collect();
+    let mut held: Vec<TcpStream> = (1..4).map(|_| open(&server)).collect();
     for _ in 0..20 {
         let (mut refused, head) = ask(&server, BAD);
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
@@ -63,8 +60,7 @@ fn connections_beyond_the_limit_in_all_are_told_503_and_when_to_come_back() {
 fn connections_beyond_those_of_a_shard_are_told_503() {
     let server = Server::start("[shards]\nconnections_max = 2\n", "0");
     let mut good = Good::beside(&server);
-    let (held, head) = ask(&server, BAD);
-    assert!(is_open(&head), "{head}");
+    let held = open(&server);
     for _ in 0..20 {
         let (_, head) = ask(&server, BAD);
         assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("\r\nRetry-After: "), "{head}");
@@ -79,7 +75,7 @@ fn connections_beyond_those_of_a_shard_are_told_503() {
 fn connections_beyond_the_limit_of_one_address_are_told_429_and_others_come_in() {
     let server = Server::start("[limits]\nconnections_per_address_max = 2\n", "0,1");
     let mut good = Good::beside(&server);
-    let mut held: Vec<TcpStream> = (0..2).map(|_| ask(&server, BAD).0).collect();
+    let mut held: Vec<TcpStream> = (0..2).map(|_| open(&server)).collect();
     for other in 100..110 {
         let (_, head) = ask(&server, BAD);
         assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("\r\nRetry-After: "), "{head}");

@@ -29,6 +29,8 @@ const TIMED_PER_TURN_MIN: usize = 4;
 const READ_BYTES: usize = 64 * 1024;
 /// Reads after which one connection waits for the others.
 const READS_PER_TURN_MAX: usize = 4;
+/// How long one whose time is up reads everything, to learn whether the server has ended it: who does not read is not told.
+const LAST_LOOK_NS: u64 = SECOND_NS;
 /// When one that has more to read goes on.
 const AGAIN_NS: u64 = MILLISECOND_NS;
 /// The loopback network of the crowd.
@@ -58,11 +60,30 @@ pub(crate) enum Fate {
     Garbled,
 }
 
+impl Fate {
+    /// Whether the connection did what it was opened for.
+    pub(crate) fn got_through(self) -> bool {
+        match self {
+            Fate::NotConnected | Fate::NotGranted => false,
+            Fate::Refused(_)
+            | Fate::Closed(_)
+            | Fate::Ended
+            | Fate::Reset
+            | Fate::Left
+            | Fate::Outlived
+            | Fate::Stayed
+            | Fate::Garbled => true,
+        }
+    }
+}
+
 /// What the crowd did so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Deeds {
     pub(crate) fates: BTreeMap<(Abuse, Fate), u64>,
     pub(crate) opened: u64,
+    /// Connections at a time, at most.
+    pub(crate) held_max: u64,
     pub(crate) poured_messages: u64,
     pub(crate) sent_bytes: u64,
     pub(crate) read_bytes: u64,
@@ -82,8 +103,10 @@ struct Hostile {
     has_deflate: bool,
     /// Something has arrived that is not read.
     has_unread: bool,
-    /// The server has ended it; what is left to read tells how.
+    /// The server has ended it, or may have; what is left to read tells how.
     is_ending: bool,
+    /// Its time is up.
+    is_overdue: bool,
     /// When the timed act at hand goes on.
     due_ns: u64,
     /// When the next single byte is read.
@@ -128,6 +151,7 @@ impl Crowd {
         let deeds = Deeds {
             fates: BTreeMap::new(),
             opened: 0,
+            held_max: 0,
             poured_messages: 0,
             sent_bytes: 0,
             read_bytes: 0,
@@ -227,6 +251,7 @@ impl Crowd {
                 has_deflate: false,
                 has_unread: false,
                 is_ending: false,
+                is_overdue: false,
                 due_ns: 0,
                 read_ns: 0,
                 dies_ns: now_ns + self.lifetime_ns,
@@ -234,6 +259,7 @@ impl Crowd {
             self.timers.push(Reverse((hostile.dies_ns, key)));
             self.places[place] = Some((key, hostile));
             self.deeds.opened += 1;
+            self.deeds.held_max = self.deeds.held_max.max(self.count() as u64);
         }
         Ok(())
     }
@@ -244,9 +270,14 @@ impl Crowd {
         let Some((_, mut hostile)) = self.places[place].take_if(|(held, _)| *held == key) else { return };
         let scripts = &self.scripts[place % self.scripts.len()].1;
         let script = &scripts[hostile.script];
-        let step = if event.is_none() && hostile.dies_ns <= now_ns {
+        let is_dying = event.is_none() && hostile.dies_ns <= now_ns;
+        let step = if is_dying && hostile.is_overdue {
             Step::Ends(Fate::Outlived)
         } else {
+            if is_dying {
+                hostile.take_a_last_look(now_ns);
+                self.timers.push(Reverse((hostile.dies_ns, key)));
+            }
             let mut work = Work {
                 deeds: &mut self.deeds,
                 timers: &mut self.timers,
@@ -300,6 +331,13 @@ impl Work<'_> {
 }
 
 impl Hostile {
+    fn take_a_last_look(&mut self, now_ns: u64) {
+        self.is_overdue = true;
+        self.is_ending = true;
+        self.has_unread = true;
+        self.dies_ns = now_ns + LAST_LOOK_NS;
+    }
+
     fn step(&mut self, script: &Script, event: Option<Ready>, work: &mut Work<'_>) -> Step {
         if let Some(event) = event {
             self.has_unread |= event.is_readable;
