@@ -331,6 +331,7 @@ mod tests {
         let demo = without_file(true);
         let key = demo.find(DEMO_ID).unwrap();
         assert!(key.is_shown_by(DEMO_SECRET) && key.reach == Reach::Loopback);
+        assert!(key.subscribe.allow("quote.X") && !key.publish.allow("x"));
         assert_eq!(without_file(false).credentials().len(), 0);
     }
 }

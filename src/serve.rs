@@ -40,7 +40,7 @@ use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
-use crate::verify::Verifier;
+use crate::verify::{LoginPort, Verifier};
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
 
@@ -125,9 +125,7 @@ impl Server {
         let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
-        let of_shards = doorbells[..cores.len()].to_vec();
-        let (verifier, logins) =
-            Verifier::start(Arc::clone(&keyring), auth_settings(config), of_shards, seed()).map_err(os)?;
+        let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
         let ends = endpoints.into_iter().zip(listeners).zip(logins);
         for (number, ((mesh, listeners), logins)) in ends.enumerate() {
@@ -495,6 +493,17 @@ fn keyring(config: &Config) -> Result<Keyring, Failure> {
         );
     }
     Ok(keys::without_file(config.auth.demo_key))
+}
+
+/// The thread that judges log-ins, and each shard's line to it.
+fn start_verifier(
+    config: &Config,
+    keyring: &Arc<Keyring>,
+    of_shards: &[Doorbell],
+) -> Result<(Verifier, Vec<LoginPort>), Failure> {
+    let started =
+        Verifier::start(Arc::clone(keyring), auth_settings(config), of_shards.iter().cloned(), seed());
+    started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }
 
 fn auth_settings(config: &Config) -> auth::Settings {

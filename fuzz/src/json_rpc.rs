@@ -9,14 +9,16 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tickring::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Tokens};
 use tickring::dialect::json_rpc::{
-    self, Access, BATCH_REQUESTS_MAX, BatchReply, Failure, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX,
-    Method, Parsed, Precision, Recovery, Stamps,
+    self, Access, AuthParams, BATCH_REQUESTS_MAX, BatchReply, Failure, GrantType, ID_BYTES_MAX, Id, Incoming,
+    JSON_DEPTH_MAX, Method, Parsed, Precision, Recovery, SessionTokens, Stamps,
 };
 use tickring::model::ids::{Epoch, Seq};
 
@@ -182,9 +184,20 @@ fn check_parsed(parsed: &Parsed<'_>, value: Option<&Value>) {
         parsed.id.map(|id| serde_json::from_str(id.as_str()).expect("the whole text was read"));
     assert_eq!(id.as_ref(), value.get("id"));
     assert_eq!(value["jsonrpc"], "2.0");
-    let params = &value["params"];
+    let (name, is_right) = read_beside(method, &value["params"]);
+    let called = value["method"].as_str().expect("a method is a text");
+    let is_private_twin = called.strip_prefix("private/").is_some_and(|rest| {
+        ["subscribe", "unsubscribe", "unsubscribe_all"].contains(&rest) && name == format!("public/{rest}")
+    });
+    assert!(called == name || is_private_twin, "{called} was taken for {name}");
+    assert_eq!(parsed.access != Access::Everybody, called.starts_with("private/"), "{called}");
+    assert!(is_right, "{method:?} was read in {value}");
+}
+
+/// The name of a method, and whether its parameters were read as serde_json reads them.
+fn read_beside(method: &Method<'_>, params: &Value) -> (&'static str, bool) {
     let text = |name: &str| params[name].as_str().unwrap_or_default();
-    let (name, is_right) = match method {
+    match method {
         Method::Hello(hello) => (
             "public/hello",
             hello.client_name == text("client_name") && hello.client_version == text("client_version"),
@@ -240,9 +253,34 @@ fn check_parsed(parsed: &Parsed<'_>, value: Option<&Value>) {
             let told: Value = serde_json::from_slice(data).expect("what is published is one value");
             ("topic/publish", *topic == text("topic") && told == params["data"])
         }
+        Method::Auth(auth) => ("public/auth", is_read_right(auth, params)),
+        Method::Logout { tokens } => {
+            let are_kept = *tokens == SessionTokens::Kept;
+            ("private/logout", are_kept == (params["invalidate_token"] == Value::Bool(false)))
+        }
+        Method::ListKeys => ("private/list_api_keys", true),
+    }
+}
+
+fn is_read_right(auth: &AuthParams<'_>, params: &Value) -> bool {
+    let text = |name: &str| params[name].as_str().unwrap_or_default();
+    let is_right = match &auth.grant {
+        GrantType::ClientCredentials { client_id, client_secret } => {
+            text("grant_type") == "client_credentials"
+                && (&**client_id, &**client_secret) == (text("client_id"), text("client_secret"))
+        }
+        GrantType::ClientSignature { client_id, timestamp_ms, nonce, data, signature } => {
+            let digits: String = signature.iter().map(|byte| format!("{byte:02x}")).collect();
+            text("grant_type") == "client_signature"
+                && (&**client_id, &**nonce, &**data) == (text("client_id"), text("nonce"), text("data"))
+                && params["timestamp"].as_u64() == Some(*timestamp_ms)
+                && digits.eq_ignore_ascii_case(text("signature"))
+        }
+        GrantType::RefreshToken { refresh_token } => {
+            text("grant_type") == "refresh_token" && **refresh_token == *text("refresh_token")
+        }
     };
-    assert_eq!(value["method"], name);
-    assert!(is_right, "{method:?} was read in {value}");
+    is_right && auth.state.as_deref() == params["state"].as_str()
 }
 
 fn are_texts(read: &[Cow<'_, str>], value: &Value) -> bool {
@@ -269,6 +307,9 @@ fn reply_to(parsed: &Parsed<'_>) -> Option<Vec<u8>> {
         json_rpc::write_resumed(&mut out, resumed);
     } else if let Method::Unsubscribe { channels } = method {
         json_rpc::write_channels(&mut out, channels.iter().map(AsRef::as_ref));
+    } else if let Method::Auth(auth) = method {
+        let login = login(auth.scope.session.clone());
+        json_rpc::write_granted(&mut out, &login, &tokens(), auth.state.as_deref());
     } else {
         json_rpc::write_version(&mut out);
     }
@@ -304,8 +345,39 @@ fn check_reply(parsed: &Parsed<'_>, reply: &Reply<'_>) {
             let told: Vec<String> = read_part(reply.result);
             assert!(told.iter().eq(channels.iter()));
         }
+        (Ok(Method::Auth(auth)), _) => {
+            let granted: Value = read_part(reply.result);
+            assert_eq!(granted["state"].as_str(), auth.state.as_deref());
+            assert_eq!(granted["sid"].as_str(), auth.scope.session.as_deref());
+            let last =
+                auth.scope.session.as_ref().map_or("connection".to_owned(), |sid| format!("session:{sid}"));
+            assert_eq!(
+                granted["scope"].as_str().and_then(|scope| scope.split(' ').next_back()),
+                Some(&*last)
+            );
+        }
         (Ok(_) | Err(_), _) => {}
     }
+}
+
+fn login(session: Option<Box<str>>) -> Login {
+    let credential = Credential {
+        client_id: "k".into(),
+        account: "a".into(),
+        name: "".into(),
+        key: Key::Digest([0; 32]),
+        scopes: Scopes::ALL,
+        subscribe: Patterns::ANY,
+        publish: Patterns::none(),
+        created_unix_ms: 0,
+        expires_unix_ms: None,
+        reach: Reach::Anywhere,
+    };
+    Login { credential: Arc::new(credential), scopes: Scopes::ALL, session, grant: None, expires_unix_ms: 0 }
+}
+
+fn tokens() -> Tokens {
+    Tokens { access: "a.0.1.00".to_owned(), refresh: "r.0.1.00".to_owned(), expires_in_s: 1 }
 }
 
 fn read_part<'a, T: Deserialize<'a>>(part: Option<&'a RawValue>) -> T {

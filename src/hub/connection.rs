@@ -239,7 +239,9 @@ impl Hub {
 
     /// Answers the request whose bearer token has been judged.
     pub(super) fn answer_kept_head(&mut self, conn: ConnId) {
-        let Some(Phase::Upgrading { head }) = self.session(conn).map(|session| &mut session.phase) else { return };
+        let Some(Phase::Upgrading { head }) = self.session(conn).map(|session| &mut session.phase) else {
+            return;
+        };
         let mut head = std::mem::take(head);
         self.work.handled(head.len() as u64);
         let request = self.handle_upgrade(conn, &mut head);

@@ -149,11 +149,12 @@ impl Hub {
     pub fn handle_keyring(&mut self, keyring: Arc<Keyring>, now: Now) {
         self.now = now;
         self.keyring = keyring;
-        let has_lost = |session: &&Box<Session>| {
+        let has_lost = |session: &Session| {
             session.is_open() && session.login().is_some_and(|login| !self.keyring.holds(&login.credential))
         };
+        let sessions = self.sessions.iter().flatten();
         let lost: Vec<ConnId> =
-            self.sessions.iter().flatten().filter(has_lost).map(|session| session.conn).collect();
+            sessions.filter(|session| has_lost(session)).map(|session| session.conn).collect();
         for conn in lost {
             self.begin_close(conn, Closing::KeyRevoked);
         }

@@ -165,6 +165,9 @@ fn patterns_decide_who_may_subscribe_and_publish() {
         let reply = desk.ask(conn, "public/subscribe", subscribe(channel));
         assert_eq!(error(&reply), (13009, FIRST, "channels"), "{channel}");
     }
+    let resume = json!({"channels": ["topic.desk.1"], "resume": {"topic.desk.1": {"epoch": 1, "seq": 0}}});
+    let reply = desk.ask(conn, "public/subscribe", resume);
+    assert_eq!(error(&reply), (13009, FIRST, "channels"), "what was missed is no less for the key's holder");
     assert_eq!(error(&desk.ask(conn, "topic/publish", publish("desk.1"))), (13009, FIRST, "topic"));
     desk.log_in(conn, "a", "");
     for channel in ["ticker.*.raw", "topic.desk.1", "quote.*", "topic.open"] {

@@ -15,22 +15,18 @@ fn request(method: &str, params: &Value) -> String {
 }
 
 fn access(method: &str) -> Access {
-    match decode(request(method, &json!({})).as_bytes()) {
-        Incoming::Single(parsed) => parsed.access,
-        other => panic!("{other:?}"),
-    }
+    let text = request(method, &json!({}));
+    let Incoming::Single(parsed) = decode(text.as_bytes()) else { panic!("{text}") };
+    parsed.access
 }
 
 /// What is wrong with the parameters of a `public/auth`.
 fn fault(params: Value) -> (Option<&'static str>, Option<&'static str>) {
-    match decode(request("public/auth", &params).as_bytes()) {
-        Incoming::Single(parsed) => {
-            let failure = parsed.call.unwrap_err();
-            assert_eq!(failure.code, -32602, "{params}");
-            (failure.param, failure.reason)
-        }
-        other => panic!("{other:?}"),
-    }
+    let text = request("public/auth", &params);
+    let Incoming::Single(parsed) = decode(text.as_bytes()) else { panic!("{text}") };
+    let failure = parsed.call.unwrap_err();
+    assert_eq!(failure.code, -32602, "{params}");
+    (failure.param, failure.reason)
 }
 
 #[test]
@@ -50,12 +46,11 @@ fn takes_the_grants_of_deribit() {
     };
     assert_eq!((&*client_id, timestamp_ms, &*nonce, &*data), ("k", 1_576_074_319_000, "1iqt2wls", ""));
     assert_eq!((signature[0], signature[31]), (0x56, 0xa1));
-    let grant = |params: Value| match decode(request("public/auth", &params).as_bytes()) {
-        Incoming::Single(parsed) => match parsed.call {
-            Ok(Method::Auth(params)) => format!("{:?}", params.grant),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
+    let grant = |params: Value| {
+        let text = request("public/auth", &params);
+        let Incoming::Single(parsed) = decode(text.as_bytes()) else { panic!("{text}") };
+        let Ok(Method::Auth(params)) = parsed.call else { panic!("{:?}", parsed.call) };
+        format!("{:?}", params.grant)
     };
     let shown = grant(json!({"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"}));
     assert!(shown.starts_with("ClientCredentials"), "{shown}");
