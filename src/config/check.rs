@@ -136,6 +136,14 @@ impl Config {
                     hint: "write it as browsers do: https://desk.example.com".to_owned(),
                 });
             }
+            if let Some(odd) = listen.hosts.iter().find(|text| !is_host_name(text)) {
+                return Err(RangeFault {
+                    key: "listen.hosts",
+                    nth,
+                    what: format!("has \"{odd}\", expected a name without scheme and port"),
+                    hint: "write it as in the URL of the page: gw.example.com".to_owned(),
+                });
+            }
             let port = listen.address.port();
             if port != 0 && self.listen[..nth].iter().any(|other| other.address == listen.address) {
                 return Err(RangeFault {
@@ -379,6 +387,11 @@ impl Listen {
     }
 }
 
+/// A name as a URL has it: no scheme, no port, nothing that stands for several.
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
 fn is_channel_kind(name: &str) -> bool {
     ChannelKind::ALL.iter().any(|kind| kind.as_str() == name)
 }
@@ -442,6 +455,13 @@ mod tests {
             "listen.deflate.client_window_bits_max"
         );
         assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
+        for odd in ["", "gw.example.com:9001", "http://gw.example.com", "*", "*.example.com"] {
+            let config = Config {
+                listen: vec![Listen { hosts: vec![odd.to_owned()], ..Listen::default() }],
+                ..Config::default()
+            };
+            assert_eq!(config.check().unwrap_err().key, "listen.hosts", "{odd}");
+        }
         assert_eq!(refused(|c| c.listen[0].origins = vec!["desk.example.com".to_owned()]), "listen.origins");
     }
 }

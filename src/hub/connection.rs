@@ -235,7 +235,7 @@ impl Hub {
         let upgrade = handshake::upgrade(&request)?;
         let host = request.value("Host").unwrap_or_default();
         let policy = self.policy(conn);
-        if upgrade.origin().is_some_and(|origin| !policy.origins.admit(origin, host)) {
+        if upgrade.origin().is_some_and(|origin| !policy.admits(origin, host)) {
             return Err(Rejection::OriginForbidden);
         }
         let mut offered = upgrade.subprotocols().peekable();

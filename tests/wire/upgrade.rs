@@ -82,6 +82,31 @@ fn each_refusal_has_its_status_and_advice() {
 }
 
 #[test]
+fn a_page_whose_name_was_given_our_address_is_refused_and_one_by_a_name_of_ours_is_not() {
+    let server = Server::start("[[listen]]\nhosts = [\"gw.example\"]\n", "0");
+    let ask = |host: &str, origin: &str| {
+        let fields = ["Sec-WebSocket-Version: 13", origin];
+        let fields = if origin.is_empty() { &fields[..1] } else { &fields };
+        let mut stream = bytes::connect(server.address);
+        stream.write_all(&bytes::request_of(host, "GET /ws HTTP/1.1", fields)).unwrap();
+        bytes::read_head(&mut stream)[9..12].to_owned()
+    };
+    for (host, status) in [
+        ("evil.example:9001", "403"),
+        ("gw.example:9001", "101"),
+        ("127.0.0.1:9001", "101"),
+        ("[::1]:9001", "101"),
+        ("localhost:9001", "101"),
+    ] {
+        assert_eq!(ask(host, &format!("Origin: http://{host}")), status, "{host}");
+        assert_eq!(ask(host, ""), "101", "{host}: no browser");
+    }
+    let ended = server.stop();
+    ended.assert_clean();
+    ended.assert_incidents(["origin_forbidden"]);
+}
+
+#[test]
 fn a_request_may_come_byte_by_byte() {
     let server = Server::start("", "0");
     let mut stream = bytes::connect(server.address);
