@@ -22,7 +22,7 @@ use super::egress::{ControlFrame, ControlLane};
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
-use super::session::{Phase, Progress, Service, Session};
+use super::session::{Phase, Ping, Progress, Service, Session};
 use super::text_frame::replace_with_text_frame;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
@@ -75,7 +75,7 @@ impl Hub {
         self.counters.bytes_received_total += bytes.len() as u64;
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
-        session.pinged_ns = None;
+        session.ping = Ping::No;
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
@@ -364,7 +364,7 @@ impl Hub {
         if session.reading_paused {
             // It is not heard because it is not read.
             session.received_ns = now_ns;
-            session.pinged_ns = None;
+            session.ping = Ping::No;
             session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
         }
         match &session.phase {
@@ -400,13 +400,16 @@ impl Hub {
         {
             return self.begin_close(conn, Closing::MessageStalled);
         }
-        if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
-            return self.begin_close(conn, Closing::PongMissing);
-        }
-        if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
-            session.pinged_ns = Some(now_ns);
-            let frame = control_frame(Opcode::Ping, &[]);
-            self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+        match session.ping {
+            Ping::Sent { at_ns } if now_ns >= at_ns + timeout_ns => {
+                return self.begin_close(conn, Closing::PongMissing);
+            }
+            Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
+                session.ping = Ping::Queued;
+                let frame = control_frame(Opcode::Ping, &[]);
+                self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+            }
+            Ping::No | Ping::Queued | Ping::Sent { .. } => {}
         }
         self.handle_heartbeat(conn);
     }
@@ -453,9 +456,10 @@ impl Hub {
             }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
-                match session.pinged_ns {
-                    Some(pinged_ns) => Some(pinged_ns + policy.ping_timeout_ns),
-                    None => after(quiet_from, policy.ping_interval_ns),
+                match session.ping {
+                    Ping::Sent { at_ns } => Some(at_ns + policy.ping_timeout_ns),
+                    Ping::Queued => None,
+                    Ping::No => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
                 session.message_begun_ns.and_then(|begun_ns| after(begun_ns, config.message_timeout_ns)),

@@ -542,6 +542,12 @@ impl Egress {
         }
     }
 
+    /// Whether a ping has not been handed out yet.
+    pub(super) fn ping_waits(&mut self, conn: ConnId) -> bool {
+        let control = self.lanes_of(conn).and_then(|lanes| lanes.control.as_ref());
+        control.is_some_and(|control| control.ping.is_some())
+    }
+
     pub(super) fn has_started(&self, slot: u32) -> bool {
         self.lanes[slot as usize].started.is_some()
     }

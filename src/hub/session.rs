@@ -49,6 +49,18 @@ pub(super) struct Heartbeat {
     pub(super) tested_ns: Option<u64>,
 }
 
+/// Whether a peer that fell silent has been asked if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ping {
+    No,
+    /// It waits for the send under way, or for a frame that has begun: how long that may take is the send's own deadline.
+    Queued,
+    /// It was written, and nothing came since.
+    Sent {
+        at_ns: u64,
+    },
+}
+
 /// What the newest bytes have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -82,8 +94,7 @@ pub(super) struct Session {
     pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
-    /// When the unanswered ping was sent.
-    pub(super) pinged_ns: Option<u64>,
+    pub(super) ping: Ping,
     pub(super) heartbeat: Option<Heartbeat>,
     /// When the send that is under way was handed out.
     pub(super) write_begun_ns: Option<u64>,
@@ -122,7 +133,7 @@ impl Session {
             armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,
-            pinged_ns: None,
+            ping: Ping::No,
             heartbeat: None,
             write_begun_ns: None,
             requests_pending: 0,
