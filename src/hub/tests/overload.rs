@@ -114,6 +114,8 @@ fn long_turns_alone_give_nothing_back_that_the_next_turn_takes_again() {
     hub.overload = Overload::new(MARKS);
     hub.make_ready();
     hub.scratch.reserve(1 << 20);
+    let slow = stalled(&mut world, 0, "t", 40);
+    let hub = &mut world.hubs[0];
     let ready_bytes = hub.memory_bytes();
     let long = Pressure { turn_ns: 1_000_000, ..Pressure::default() };
     for _ in 0..3 {
@@ -121,8 +123,6 @@ fn long_turns_alone_give_nothing_back_that_the_next_turn_takes_again() {
         assert_eq!((hub.stance(), hub.memory_bytes()), (Stance::Guarded, ready_bytes));
     }
     // Nobody is looked for who could be made to go.
-    let slow = stalled(&mut world, 0, "t", 40);
-    world.hubs[0].handle_pressure(long, world.now);
     assert!(world.session_is_open(slow));
     assert_eq!(world.hubs[0].costliest_bytes(), 0);
     // Memory's own mark gives it back, whatever the turns are.
