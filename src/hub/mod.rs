@@ -45,7 +45,7 @@ mod topics;
 mod transmit;
 mod unsubscribe;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use slab::Slab;
 
@@ -246,7 +246,7 @@ pub struct Hub {
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
     /// Sessions with `*` subscriptions.
-    pattern_sessions: Vec<ConnId>,
+    pattern_sessions: BTreeSet<ConnId>,
     effects: VecDeque<Effect>,
     /// Connections to be closed as slow consumers once the fan-out at hand is through.
     overflowed: Vec<(ConnId, Closing)>,
@@ -295,7 +295,7 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             batches: Tickets::default(),
-            pattern_sessions: Vec::new(),
+            pattern_sessions: BTreeSet::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),

@@ -175,6 +175,8 @@ pub(super) enum SubscriptionState {
 pub(super) struct Subscription {
     pub(super) conn: ConnId,
     pub(super) topic: u32,
+    /// Where it stands in its session's list.
+    pub(super) place: u32,
     pub(super) class: DeliveryClass,
     pub(super) encoding: Encoding,
     pub(super) state: SubscriptionState,
@@ -342,6 +344,7 @@ impl Topics {
         let subscription = narrow(self.subscriptions.insert(Subscription {
             conn,
             topic,
+            place: 0,
             class,
             encoding,
             state: SubscriptionState::Joining,

@@ -98,6 +98,55 @@ fn a_channel_that_is_asked_for_again_and_again_counts_once() {
 }
 
 #[test]
+fn an_unsubscribe_moves_no_more_subscriptions_than_it_ends() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let topics = |numbers: &[u32]| {
+        let names: Vec<String> = numbers.iter().map(|number| format!("\"topic.{number}\"")).collect();
+        format!(r#"{{"channels":[{}]}}"#, names.join(","))
+    };
+    let all: Vec<u32> = (0..100).collect();
+    world.send(0, conn, &request("public/subscribe", &topics(&all)));
+    let listed = |world: &World| world.hubs[0].sessions[0].as_ref().unwrap().subscriptions.clone();
+    let mut before = listed(&world);
+    assert_eq!(before.len(), 100);
+    for ended in [&[0][..], &[50, 99, 3], &[7], &[98, 97, 1, 96, 2]] {
+        world.send(0, conn, &request("public/unsubscribe", &topics(ended)));
+        let after = listed(&world);
+        assert_eq!(after.len(), before.len() - ended.len());
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        assert!(moved <= ended.len(), "{moved} moved for {ended:?}");
+        before = after;
+    }
+    world.send(0, conn, &request("public/unsubscribe", &topics(&all)));
+    world.carry();
+    assert!(listed(&world).is_empty());
+    assert_eq!(world.hubs[0].topics.topics.len(), 0);
+}
+
+#[test]
+fn a_wildcard_ends_what_it_stands_for_and_leaves_what_was_named() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..9 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let channels = r#"{"channels":["ticker.*.raw","quote.*","ticker.I-4.raw"]}"#;
+    world.send(0, conn, &request("public/subscribe", channels));
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 18);
+    let end = |world: &mut World, channel: &str, left: usize, with_patterns: usize| {
+        world.send(0, conn, &request("public/unsubscribe", &format!(r#"{{"channels":["{channel}"]}}"#)));
+        assert_eq!(world.hubs[0].topics.subscriptions.len(), left, "{channel}");
+        assert_eq!(world.hubs[0].pattern_sessions.len(), with_patterns, "{channel}");
+    };
+    end(&mut world, "ticker.*.raw", 10, 1);
+    end(&mut world, "quote.*", 1, 0);
+    end(&mut world, "ticker.I-4.raw", 0, 0);
+}
+
+#[test]
 fn questions_to_homes_are_bounded_per_connection() {
     let mut world = World::new(2);
     let conn = world.connect(0, 0);
