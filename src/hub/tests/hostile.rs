@@ -24,6 +24,34 @@ fn a_subscribe_that_finds_no_room_at_the_home_is_left_out_of_the_reply() {
 }
 
 #[test]
+fn a_message_counts_as_published_once_its_home_has_given_it_a_place() {
+    let mut world = World::new(2);
+    let conn = world.connect(0, 0);
+    let check = |world: &mut World, topic: &str, error: Option<i64>, published: u64| {
+        world.send(0, conn, &publish(topic, "1"));
+        assert_eq!(world.texts(0, conn)[0]["error"]["code"].as_i64(), error, "{topic}");
+        let of_shards: Vec<u64> =
+            world.hubs.iter().map(|hub| hub.counters.messages_published_total).collect();
+        assert_eq!(of_shards, [published, 0], "{topic}");
+    };
+    for (home, published) in [(0, 1), (1, 2)] {
+        fill_home(&mut world, home);
+        let of_home = |prefix: &str| {
+            let mut names = (0..100).map(|number| format!("{prefix}{number}"));
+            let home_of = |name: &String| {
+                world.hubs[0].home_of_name(&TopicName::parse(name.as_bytes()).unwrap()).index()
+            };
+            names.find(|name| home_of(name) == home).unwrap()
+        };
+        let (taken, new) = (of_home("taken"), of_home("new"));
+        check(&mut world, &taken, None, published);
+        check(&mut world, &new, Some(10040), published);
+    }
+    world.hubs[0].config.publishing = Publishing::Nobody;
+    check(&mut world, "taken1", Some(13021), 2);
+}
+
+#[test]
 fn messages_that_nobody_listens_to_leave_nothing_behind() {
     let mut world = World::new(1);
     let conn = world.connect(0, 0);
