@@ -225,9 +225,9 @@ impl Shard {
             any = true;
             match event {
                 Event::Accepted { conn, listener, peer } => {
-                    self.secure.open(conn, listener);
+                    let way = self.secure.open(conn, listener);
                     let refused = self.guests.arrive(conn, peer);
-                    self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
+                    self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     let inflated_before = self.hub.inflated_bytes_total();

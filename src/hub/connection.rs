@@ -69,6 +69,15 @@ impl Hub {
         }
     }
 
+    /// The TLS handshake below is done: from now on the peer can be told something.
+    pub fn handle_secured(&mut self, conn: ConnId) {
+        if let Some(session) = self.session(conn)
+            && matches!(session.phase, Phase::Securing)
+        {
+            session.phase = Phase::UPGRADING;
+        }
+    }
+
     /// Bytes have arrived; they are unmasked in place.
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
         self.now = now;
@@ -79,6 +88,8 @@ impl Hub {
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
+            // Bytes that get through from there may come before the word that the handshake is done.
+            Phase::Securing => self.handle_upgrade(conn, bytes),
             Phase::Upgrading { head } if head.is_empty() => self.handle_upgrade(conn, bytes),
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
@@ -171,7 +182,7 @@ impl Hub {
                 Some(Phase::Open) => {
                     self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
                 }
-                Some(Phase::Upgrading { .. }) => {
+                Some(Phase::Securing | Phase::Upgrading { .. }) => {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
                 }
@@ -372,6 +383,11 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return;
             }
+            Phase::Securing if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                self.report(conn, Incident::Tls(tls::Fault::HandshakeTimeout));
+                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
+                return self.mark_closing(conn, true);
+            }
             Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
                 return self.refuse_upgrade(conn, Rejection::HeadTimeout);
             }
@@ -381,7 +397,7 @@ impl Hub {
                 return self.begin_close(conn, Closing::WriteStalled);
             }
             Phase::Open => self.handle_open_deadline(conn),
-            Phase::Closing { .. } | Phase::Upgrading { .. } => {}
+            Phase::Closing { .. } | Phase::Securing | Phase::Upgrading { .. } => {}
         }
         self.arm_deadline(conn);
     }
@@ -451,7 +467,7 @@ impl Hub {
             Phase::Closing { since_ns, .. } => {
                 [Some(since_ns + config.close_timeout_ns), None, None, None, None]
             }
-            Phase::Upgrading { .. } => {
+            Phase::Securing | Phase::Upgrading { .. } => {
                 [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None]
             }
             Phase::Open => [

@@ -44,13 +44,22 @@ pub enum Origins {
 pub struct Arrival {
     /// Its listener's index in [`HubConfig::listeners`](super::HubConfig::listeners).
     pub listener: u8,
+    pub way: Way,
     /// There is no room for it, as it is told in answer to its request.
     pub refused: Option<Rejection>,
 }
 
 impl Arrival {
     /// One that may come in by the first listener.
-    pub const FIRST: Arrival = Arrival { listener: 0, refused: None };
+    pub const FIRST: Arrival = Arrival { listener: 0, way: Way::Open, refused: None };
+}
+
+/// Whether what the hub says gets through to a connection that was just accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Open,
+    /// Not before the TLS handshake below is done, as [`Hub::handle_secured`](super::Hub::handle_secured) tells.
+    Securing,
 }
 
 impl Default for ListenerPolicy {

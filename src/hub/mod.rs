@@ -62,7 +62,7 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::Urgency;
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
+pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};

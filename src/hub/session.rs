@@ -8,11 +8,13 @@ use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
 use super::deflation::Encoding;
-use super::listener::Arrival;
+use super::listener::{Arrival, Way};
 use super::rates::Rates;
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Before the TLS handshake below is done: nothing that is said gets through.
+    Securing,
     /// Before the upgrade: what has arrived of its request, if it came in parts.
     Upgrading {
         head: Vec<u8>,
@@ -23,6 +25,11 @@ pub(super) enum Phase {
         since_ns: u64,
         ending_asked: bool,
     },
+}
+
+impl Phase {
+    /// Nothing of the request has arrived.
+    pub(super) const UPGRADING: Phase = Phase::Upgrading { head: Vec::new() };
 }
 
 /// What a connection was opened for, by its path.
@@ -120,7 +127,10 @@ impl Session {
             conn,
             listener: arrival.listener,
             refused: arrival.refused,
-            phase: Phase::Upgrading { head: Vec::new() },
+            phase: match arrival.way {
+                Way::Open => Phase::UPGRADING,
+                Way::Securing => Phase::Securing,
+            },
             service: Service::JsonRpc,
             receiver,
             rates,
@@ -159,7 +169,7 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Open | Phase::Closing { .. } => 0,
+            Phase::Securing | Phase::Open | Phase::Closing { .. } => 0,
         };
         head_bytes + self.receiver.buffered_bytes()
     }

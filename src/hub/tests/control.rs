@@ -1,6 +1,7 @@
 //! Control frames beside all else that waits: never dropped, never behind data; and what a close lets through.
 
 use super::*;
+use crate::http::Rejection;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -35,6 +36,34 @@ fn frames(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
         rest = after;
     }
     frames
+}
+
+#[test]
+fn a_handshake_below_that_never_ends_is_told_nothing_and_a_request_behind_it_is_told_408() {
+    let timeout = Incident::Refused(Rejection::HeadTimeout);
+    let below = Incident::Tls(crate::tls::Fault::HandshakeTimeout);
+    let abort = |conn| Effect::Disconnect { conn, ending: Ending::Abort };
+    for (secured, bytes, incident) in
+        [(false, "", below), (true, "", timeout), (false, "GET", timeout), (true, "GET", timeout)]
+    {
+        let mut world = World::new(1);
+        let conn = ConnId { slot: 0, generation: 1 };
+        let hub = &mut world.hubs[0];
+        hub.handle_open(conn, Arrival { way: Way::Securing, ..Arrival::FIRST }, world.now);
+        if secured {
+            hub.handle_secured(conn);
+        }
+        if !bytes.is_empty() {
+            hub.handle_bytes(conn, &mut bytes.as_bytes().to_vec(), world.now);
+        }
+        hub.handle_timeout(world.now.plus_ns(hub.config.handshake_timeout_ns + 1_000_000_000));
+        let answer = String::from_utf8(world.take(0, conn)).unwrap();
+        let effects: Vec<Effect> = std::iter::from_fn(|| world.hubs[0].poll_effect()).collect();
+        assert!(effects.contains(&Effect::Report { conn, incident }), "{secured} {bytes:?}: {effects:?}");
+        assert_eq!(world.hubs[0].incidents().each().map(|(_, count)| count).sum::<u64>(), 1);
+        assert_eq!(answer.get(..12), (incident == timeout).then_some("HTTP/1.1 408"));
+        assert_eq!(effects.contains(&abort(conn)), incident == below);
+    }
 }
 
 #[test]
