@@ -3,7 +3,7 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Probe, Rejection, Verdict};
+use crate::http::{self, Body, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
@@ -219,7 +219,7 @@ impl Hub {
                 self.arm_deadline(conn);
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
-            Err(rejection) => self.refuse_upgrade(conn, rejection),
+            Err(rejection) => self.refuse_upgrade(conn, rejection, Body::asked_for_by(bytes)),
         }
     }
 
@@ -267,10 +267,10 @@ impl Hub {
         &self.config.listeners[usize::from(listener)]
     }
 
-    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection) {
+    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection, body: Body) {
         self.report(conn, Incident::Refused(rejection));
         let mut response = Vec::new();
-        http::write_rejection(&mut response, rejection);
+        http::write_rejection(&mut response, rejection, body);
         self.egress.push_head(conn.slot, response);
         self.mark_closing(conn, false);
     }
@@ -388,8 +388,9 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return self.mark_closing(conn, true);
             }
-            Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
-                return self.refuse_upgrade(conn, Rejection::HeadTimeout);
+            Phase::Upgrading { head } if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                let body = Body::asked_for_by(head);
+                return self.refuse_upgrade(conn, Rejection::HeadTimeout, body);
             }
             Phase::Open
                 if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
