@@ -71,6 +71,12 @@ struct Control {
     close: Option<ControlFrame>,
 }
 
+impl Control {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Control>() + self.pongs.capacity()
+    }
+}
+
 /// A whole control frame.
 #[derive(Debug)]
 pub(super) struct ControlFrame {
@@ -121,10 +127,11 @@ pub(super) struct Egress {
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
-    spare_bytes: usize,
     /// Control lanes to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
+    /// Of both kinds of spares.
+    spare_bytes: usize,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -278,8 +285,12 @@ impl Egress {
         if lanes.closing {
             return;
         }
-        let spare = &mut self.spare_control;
-        let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let (spare, spare_bytes) = (&mut self.spare_control, &mut self.spare_bytes);
+        let control = lanes.control.get_or_insert_with(|| {
+            let Some(control) = spare.pop() else { return Box::default() };
+            *spare_bytes -= control.memory_bytes();
+            control
+        });
         match lane {
             ControlLane::Pong => {
                 if control.pongs.len() + frame.bytes().len() > limits::PONG_BYTES_MAX {
@@ -475,6 +486,7 @@ impl Egress {
             if let Some(empty) = lanes.control.take()
                 && self.spare_control.len() < SPARE_BUFFERS_MAX
             {
+                self.spare_bytes += empty.memory_bytes();
                 self.spare_control.push(empty);
             }
         }

@@ -78,6 +78,25 @@ fn every_ping_has_its_pong_in_order() {
 }
 
 #[test]
+fn what_control_frames_leave_for_the_next_counts_as_memory_until_it_is_given_back() {
+    let mut world = World::new(1);
+    let conns: Vec<ConnId> = (0..100).map(|slot| world.connect(0, slot)).collect();
+    let held = |world: &World| world.hubs[0].egress.memory_bytes();
+    let start_bytes = held(&world);
+    let flood = raw(FIN | PING, &[7; 125]).repeat(limits::PONG_BYTES_MAX / 127);
+    for _ in 0..3 {
+        conns.iter().for_each(|conn| give(&mut world, *conn, flood.clone()));
+        assert!(held(&world) >= start_bytes + conns.len() * 4_000, "they wait");
+        conns.iter().for_each(|conn| assert_eq!(frames(&mut world, *conn).len(), 32));
+        let kept_bytes = held(&world) - start_bytes;
+        assert!(kept_bytes >= conns.len() * 4_000, "{kept_bytes} are kept");
+        assert!(kept_bytes <= conns.len() * 10_000, "{kept_bytes}: none is counted twice");
+    }
+    world.hubs[0].trim();
+    assert!(held(&world) <= start_bytes, "{} more than {start_bytes}", held(&world));
+}
+
+#[test]
 fn of_pings_without_end_the_newest_is_answered_and_little_is_held() {
     let mut world = World::new(1);
     let conn = world.connect(0, 0);
