@@ -484,6 +484,19 @@ mod tests {
     }
 
     #[test]
+    fn a_paper_market_larger_than_the_feed_makes_is_refused() {
+        check_failure(
+            "[feed.paper]\nseed = 2\ninstruments = 257\n",
+            "f.toml:3: feed.paper.instruments: is 257, expected 1 to 256 instruments: the paper market's size",
+        );
+        check_failure(
+            "[feed.paper]\nevents_per_s = 500001\n",
+            "f.toml:2: feed.paper.events_per_s: is 500001, expected 1 to 500000 events/s: the paper market's size",
+        );
+        assert!(parse("[feed.paper]\ninstruments = 256\nevents_per_s = 500000\n").is_ok());
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file() {
         let flags = Overrides {
             listen: Some("127.0.0.1:0".parse().unwrap()),

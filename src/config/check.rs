@@ -1,6 +1,7 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use crate::backend::paper;
 use crate::hub::ChannelKind;
 use crate::{http, limits};
 
@@ -200,11 +201,11 @@ impl Config {
             range!(self.flush.pace_max_us, 0 => 100_000, "us", "0 sends each turn at once"),
             Range {
                 key: "feed.paper.instruments",
-                ..paper_range(self.feed.paper.instruments, 1_000, "instruments")
+                ..paper_range(self.feed.paper.instruments, paper::INSTRUMENTS_MAX, "instruments")
             },
             Range {
                 key: "feed.paper.events_per_s",
-                ..paper_range(self.feed.paper.events_per_s, 10_000_000, "events/s")
+                ..paper_range(self.feed.paper.events_per_s, paper::EVENTS_PER_S_MAX, "events/s")
             },
             Range {
                 key: "feed.paper.seed",
@@ -396,8 +397,9 @@ fn is_channel_kind(name: &str) -> bool {
     ChannelKind::ALL.iter().any(|kind| kind.as_str() == name)
 }
 
-fn paper_range(value: u32, max: u64, unit: &'static str) -> Range {
-    Range { key: "feed.paper", value: u64::from(value), min: 1, max, unit, hint: "the paper market's size" }
+fn paper_range(value: u32, max: u32, unit: &'static str) -> Range {
+    let (value, max) = (value.into(), max.into());
+    Range { key: "feed.paper", value, min: 1, max, unit, hint: "the paper market's size" }
 }
 
 #[cfg(test)]
