@@ -44,6 +44,7 @@ mod timers;
 mod topics;
 mod transmit;
 mod unsubscribe;
+mod work;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -60,7 +61,7 @@ pub use cache::Cache;
 pub use counters::HubCounters;
 pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
-pub use egress::Urgency;
+pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use rates::RateLimits;
@@ -77,6 +78,7 @@ use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
 use topics::Topics;
+use work::Work;
 
 /// Whether clients may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +255,7 @@ pub struct Hub {
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -299,6 +302,7 @@ impl Hub {
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            work: Work::default(),
             inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
@@ -380,16 +384,22 @@ impl Hub {
         self.egress.queued_bytes(conn)
     }
 
+    /// Bytes that wait for a connection, by lane.
+    #[must_use]
+    pub fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
+        self.egress.waiting_bytes(conn)
+    }
+
     /// Bytes that a connection may have queued beyond the configured bound, because it has resumed.
     #[must_use]
     pub fn resumed_bytes(&self, conn: ConnId) -> usize {
         self.egress.allowed_bytes(conn)
     }
 
-    /// Bytes that compressed messages made: work that the received bytes don't show.
+    /// Work that the received bytes don't show, weighed in them: `limits::RECEIVED_BYTES_PER_TURN` is of both.
     #[must_use]
-    pub fn inflated_bytes_total(&self) -> u64 {
-        self.counters.inflated_bytes_total
+    pub fn work_bytes_total(&self) -> u64 {
+        self.work.total_bytes()
     }
 
     /// The next thing to do.
