@@ -8,6 +8,7 @@ use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::tls;
+use crate::ws::Fault;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::deflate::Agreement;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
@@ -276,17 +277,15 @@ impl Hub {
                 return self.begin_close(conn, Closing::InflatedBurst);
             }
             let service = session.service;
-            let inflated_before = self.inflaters.inflated_bytes_total();
+            let (inflated_before, lent_before) =
+                (self.inflaters.inflated_bytes_total(), self.inflaters.lent());
             let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
             let inflated = self.inflaters.inflated_bytes_total() - inflated_before;
             self.counters.inflated_bytes_total += inflated;
             inflated_bytes += inflated;
             let (consumed, event) = match step {
                 Ok(step) => step,
-                Err(fault) => {
-                    self.report(conn, Incident::Broken(fault));
-                    return self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
-                }
+                Err(fault) => return self.close_broken(conn, fault),
             };
             taken += consumed;
             if let Some(rates) = &mut session.rates
@@ -298,6 +297,7 @@ impl Hub {
             if session.note_progress(now_ns) == Progress::Begun {
                 self.arm_deadline(conn);
             }
+            self.note_inflater(conn, lent_before);
             match event {
                 None | Some(Event::Pong(_)) => {}
                 Some(Event::Text(text)) => match service {
@@ -324,6 +324,12 @@ impl Hub {
     pub(super) fn report(&mut self, conn: ConnId, incident: Incident) {
         self.incidents.count(incident);
         self.effects.push_back(Effect::Report { conn, incident });
+    }
+
+    /// Closes a connection for a fault of its receiver's; requests that were read are answered.
+    pub(super) fn close_broken(&mut self, conn: ConnId, fault: Fault) {
+        self.report(conn, Incident::Broken(fault));
+        self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
     /// Queues a close frame for one of our own reasons; data that wait on the connection are dropped.

@@ -72,6 +72,7 @@ impl Hub {
             return;
         };
         session.receiver.release(&mut self.inflaters);
+        self.inflating.leave(conn.slot);
         let noted_bytes = std::mem::take(&mut session.noted_bytes);
         self.unfinished_bytes -= noted_bytes as usize;
     }

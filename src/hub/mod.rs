@@ -25,6 +25,7 @@ mod hasher;
 pub mod history;
 pub mod home;
 pub mod incident;
+mod inflating;
 pub mod listener;
 mod log;
 pub mod market;
@@ -69,6 +70,7 @@ use batch::{Batch, Outgoing};
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
+use inflating::Inflating;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
@@ -253,6 +255,7 @@ pub struct Hub {
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    inflating: Inflating,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -299,7 +302,9 @@ impl Hub {
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
-            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
+            // One more than may stay: who takes it is no more than a step ahead of who makes room.
+            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX + 1),
+            inflating: Inflating::default(),
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
