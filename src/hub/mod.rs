@@ -45,6 +45,7 @@ mod timers;
 mod topics;
 mod transmit;
 mod unsubscribe;
+mod work;
 
 use std::collections::VecDeque;
 
@@ -79,6 +80,7 @@ use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
 use topics::Topics;
+use work::Work;
 
 /// Whether clients may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +258,7 @@ pub struct Hub {
     outrun: Vec<u32>,
     inflaters: Inflaters,
     inflating: Inflating,
+    work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -305,6 +308,7 @@ impl Hub {
             // One more than may stay: who takes it is no more than a step ahead of who makes room.
             inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX + 1),
             inflating: Inflating::default(),
+            work: Work::default(),
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
@@ -391,10 +395,10 @@ impl Hub {
         self.egress.allowed_bytes(conn)
     }
 
-    /// Bytes that compressed messages made: work that the received bytes don't show.
+    /// Work that the received bytes don't show, weighed in them: `limits::RECEIVED_BYTES_PER_TURN` is of both.
     #[must_use]
-    pub fn inflated_bytes_total(&self) -> u64 {
-        self.counters.inflated_bytes_total
+    pub fn work_bytes_total(&self) -> u64 {
+        self.work.total_bytes()
     }
 
     /// The next thing to do.
