@@ -154,6 +154,7 @@ impl Hub {
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
+            self.drop_batches(conn);
             self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }
@@ -383,6 +384,7 @@ impl Hub {
             session.heartbeat = None;
         }
         self.forget_unfinished(conn);
+        self.drop_batches(conn);
         self.arm_deadline(conn);
     }
 
@@ -524,6 +526,7 @@ impl Hub {
         let waiting = self.egress.push_reply(conn.slot, header, payload);
         let all_bytes = self.egress.note_held(conn.slot, held_bytes);
         self.counters.replies_total += 1;
+        let all_bytes = all_bytes + self.batched_bytes;
         let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
         if waiting > unread_bytes_max || crowded {
             self.begin_close(conn, Closing::RepliesUnread);

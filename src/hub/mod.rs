@@ -11,6 +11,7 @@
 //! `fanout`, `transmit`.
 
 pub mod batch;
+mod batch_reply;
 mod cache;
 mod connection;
 pub mod counters;
@@ -68,6 +69,7 @@ pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
+use batch_reply::PendingBatch;
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
@@ -75,7 +77,6 @@ use inflating::Inflating;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
-use requests::PendingBatch;
 use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
@@ -162,6 +163,7 @@ pub struct Occupancy {
     pub subscribes: usize,
     pub publishes: usize,
     pub batches: usize,
+    pub batched_bytes: usize,
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub held_reply_bytes: usize,
@@ -184,6 +186,7 @@ impl Occupancy {
             + self.subscribes
             + self.publishes
             + self.batches
+            + self.batched_bytes
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.held_reply_bytes
@@ -249,6 +252,8 @@ pub struct Hub {
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
+    /// Bytes that the replies of those have gathered.
+    batched_bytes: usize,
     /// Sessions with `*` subscriptions.
     pattern_sessions: Vec<ConnId>,
     effects: VecDeque<Effect>,
@@ -301,6 +306,7 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             batches: Tickets::default(),
+            batched_bytes: 0,
             pattern_sessions: Vec::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
@@ -367,6 +373,7 @@ impl Hub {
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
             batches: self.batches.entries.len(),
+            batched_bytes: self.batched_bytes,
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             held_reply_bytes: self.egress.held_bytes_total(),

@@ -7,6 +7,7 @@ use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
+use super::batch::Ticket;
 use super::deflation::Encoding;
 use super::listener::Arrival;
 use super::rates::Rates;
@@ -91,6 +92,9 @@ pub(super) struct Session {
     /// Questions to homes that its subscribes wait for.
     pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
+    /// Batches that are not answered, and the bytes of their replies so far.
+    pub(super) batches: Vec<Ticket>,
+    pub(super) batched_bytes: usize,
     /// Of its unfinished request or message, as last counted among all.
     pub(super) noted_bytes: u32,
 }
@@ -128,6 +132,8 @@ impl Session {
             requests_pending: 0,
             joins_pending: 0,
             reading_paused: false,
+            batches: Vec::new(),
+            batched_bytes: 0,
             noted_bytes: 0,
         }
     }
