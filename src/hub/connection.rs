@@ -24,6 +24,7 @@ use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
 use super::session::{Phase, Progress, Service, Session};
+use super::settling::{End, settling_ns};
 use super::text_frame::replace_with_text_frame;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
@@ -86,7 +87,7 @@ impl Hub {
         session.received_ns = now.mono_ns;
         session.pinged_ns = None;
         match &mut session.phase {
-            Phase::Closing { .. } => {}
+            Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
@@ -111,14 +112,12 @@ impl Hub {
     /// The peer sends no more. It may still read: what answers it, a close frame too, goes first.
     pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
         self.now = now;
-        if self.session(conn).is_some() {
-            self.unsubscribe_all(conn);
-            self.egress.discard_data(conn.slot);
-            let drained = self.egress.is_drained(conn.slot);
-            if drained {
-                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+        match self.session(conn).map(|session| &session.phase) {
+            // Its end follows the replies as it is.
+            None | Some(Phase::Settling { .. }) => {}
+            Some(Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. }) => {
+                self.end_after_replies(conn, End::OfStream);
             }
-            self.mark_closing(conn, drained);
         }
     }
 
@@ -194,7 +193,7 @@ impl Hub {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
                 }
-                Some(Phase::Closing { .. }) | None => {}
+                Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
             }
         }
     }
@@ -358,17 +357,26 @@ impl Hub {
         self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Queues a close frame for one of our own reasons; data that wait on the connection are dropped.
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
         self.report(conn, Incident::Closed(closing));
-        if closing.replies() == Waiting::IsDropped {
-            self.egress.discard_replies(conn.slot);
+        let (code, reason) = (Some(closing.close_code()), closing.reason());
+        match closing.replies() {
+            Waiting::IsSent => self.begin_close_with(conn, code, reason),
+            Waiting::IsDropped => {
+                self.egress.discard_replies(conn.slot);
+                self.close_now(conn, code, reason);
+            }
         }
-        self.begin_close_with(conn, Some(closing.close_code()), closing.reason());
     }
 
-    /// Queues a close frame behind the replies: requests that were read are answered.
-    fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
+    /// Has a close frame follow the replies: requests that were read are answered.
+    fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &'static str) {
+        self.end_after_replies(conn, End::CloseFrame { code, reason });
+    }
+
+    /// Queues a close frame behind the replies that are known.
+    pub(super) fn close_now(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &'static str) {
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
@@ -377,9 +385,13 @@ impl Hub {
         self.mark_closing(conn, false);
     }
 
-    fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
-        let since_ns = self.now.mono_ns;
+    pub(super) fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
+        let now_ns = self.now.mono_ns;
         if let Some(session) = self.session(conn) {
+            let since_ns = match session.phase {
+                Phase::Settling { since_ns, .. } => since_ns,
+                Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. } => now_ns,
+            };
             session.phase = Phase::Closing { since_ns, ending_asked };
             session.heartbeat = None;
         }
@@ -405,6 +417,9 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return;
             }
+            Phase::Settling { since_ns, .. } if now_ns >= since_ns + settling_ns(close_timeout_ns) => {
+                return self.end_settling(conn);
+            }
             Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
                 return self.refuse_upgrade(conn, Rejection::HeadTimeout);
             }
@@ -414,7 +429,7 @@ impl Hub {
                 return self.begin_close(conn, Closing::WriteStalled);
             }
             Phase::Open => self.handle_open_deadline(conn),
-            Phase::Closing { .. } | Phase::Upgrading { .. } => {}
+            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Upgrading { .. } => {}
         }
         self.arm_deadline(conn);
     }
@@ -478,6 +493,9 @@ impl Hub {
         let quiet_from = session.received_ns;
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
+            Phase::Settling { since_ns, .. } => {
+                [Some(since_ns + settling_ns(config.close_timeout_ns)), None, None, None, None]
+            }
             Phase::Closing { since_ns, .. } => {
                 [Some(since_ns + config.close_timeout_ns), None, None, None, None]
             }
@@ -520,7 +538,7 @@ impl Hub {
         payload: &[u8],
         unread_bytes_max: usize,
     ) {
-        let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+        let Some(session) = self.session(conn).filter(|session| session.is_answered()) else { return };
         let paused = session.reading_paused;
         let held_bytes = self.egress.held_bytes(conn.slot);
         let waiting = self.egress.push_reply(conn.slot, header, payload);

@@ -37,6 +37,7 @@ mod publish;
 mod rates;
 mod requests;
 mod session;
+mod settling;
 mod shed;
 mod subscribe;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::batch::Ticket;
 use super::deflation::Encoding;
 use super::listener::Arrival;
 use super::rates::Rates;
+use super::settling::End;
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -19,6 +20,11 @@ pub(super) enum Phase {
         head: Vec<u8>,
     },
     Open,
+    /// Nothing more is read; what was asked before still waits for other threads. See `settling.rs`.
+    Settling {
+        since_ns: u64,
+        end: End,
+    },
     /// A close frame or a refusal is on its way; nothing more is read.
     Closing {
         since_ns: u64,
@@ -154,12 +160,17 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Open | Phase::Closing { .. } => 0,
+            Phase::Open | Phase::Settling { .. } | Phase::Closing { .. } => 0,
         };
         head_bytes + self.receiver.buffered_bytes()
     }
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether what it has asked is answered still.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Settling { .. })
     }
 }

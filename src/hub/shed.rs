@@ -102,7 +102,7 @@ impl Hub {
 
     /// Those who keep more waiting than it costs to come back, with the bytes.
     fn slow_consumers(&self) -> impl Iterator<Item = (usize, ConnId)> + '_ {
-        self.sessions.iter().flatten().filter(|session| session.is_open()).filter_map(|session| {
+        self.sessions.iter().flatten().filter(|session| session.is_answered()).filter_map(|session| {
             let bytes = self.egress.unread_bytes(session.conn.slot)
                 + session.receiver.incomplete_bytes()
                 + session.batched_bytes;

@@ -88,10 +88,8 @@ fn batches_of_all_connections_together_are_bounded_as_unread_replies_are() {
 #[test]
 fn who_gathers_most_goes_first_when_memory_runs_short() {
     let mut world = world();
-    let marks = OverloadMarks {
-        shed_bytes: Mark { enter: 900_000, leave: 800_000 },
-        ..OverloadMarks::default()
-    };
+    let marks =
+        OverloadMarks { shed_bytes: Mark { enter: 900_000, leave: 800_000 }, ..OverloadMarks::default() };
     world.hubs[0].overload = Overload::new(marks);
     let (big, small) = (world.connect(0, 0), world.connect(0, 1));
     give(&mut world, big, 2, 2);

@@ -332,8 +332,7 @@ fn who_began_a_message_first_makes_room_for_who_begins_one_when_all_inflaters_ar
     let mut world = World::with(1, &deflating());
     let begun = client_frame(0x41, &deflate(TEST.as_bytes())[..10]);
     let most = u32::try_from(limits::INCOMPLETE_DEFLATED_MAX).unwrap();
-    let mut stalled: Vec<ConnId> =
-        (0..most).map(|slot| world.connect_to(0, slot, "/ws", OFFER).0).collect();
+    let mut stalled: Vec<ConnId> = (0..most).map(|slot| world.connect_to(0, slot, "/ws", OFFER).0).collect();
     // The order is that of their messages, not of their coming.
     stalled.swap(0, 5);
     for conn in &stalled {

@@ -8,6 +8,7 @@ mod hostile;
 mod mesh;
 mod overload;
 mod sending;
+mod settling;
 mod silence;
 
 use std::sync::Arc;
