@@ -126,7 +126,6 @@ impl Server {
                 spin,
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
-                serving: stop.enter(),
             };
             let ready = ready.clone();
             let start = move || {

@@ -66,8 +66,6 @@ pub struct ShardSetup {
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
-    /// Held while it may have clients.
-    pub serving: Serving,
 }
 
 /// What a shard did, told at its end.
@@ -182,8 +180,8 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
+            serving: Some(setup.stop.enter()),
             stop: setup.stop,
-            serving: Some(setup.serving),
             guests: Guests::new(setup.admission, setup.connections_max),
             incidents: IncidentLog::default(),
             now,

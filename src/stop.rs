@@ -17,7 +17,7 @@ pub struct Stop {
 pub struct Serving(Arc<Stop>);
 
 impl Stop {
-    /// One more shard is about to serve.
+    /// One more shard is about to serve: before it says that it is ready.
     #[must_use]
     pub fn enter(self: &Arc<Stop>) -> Serving {
         self.serving.fetch_add(1, Ordering::Relaxed);
