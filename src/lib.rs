@@ -45,6 +45,8 @@ pub mod pace;
 pub mod pressure;
 #[cfg(feature = "runtime")]
 pub mod shard;
+#[cfg(feature = "runtime")]
+pub mod stop;
 pub mod turn_load;
 #[cfg(feature = "runtime")]
 pub mod venue;

@@ -97,7 +97,8 @@ pub const ECHO_MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
 
 /// Compressed messages of one shard that may be incomplete at a time: each holds an inflater of some 47 KiB besides what it
-/// has made, 47 MiB in all. Who begins another is told to come later; messages that come in one read are no matter.
+/// has made, 47 MiB in all. Where another begins, the one that began first has to go; messages that come in one read are no
+/// matter.
 pub const INCOMPLETE_DEFLATED_MAX: usize = 1024;
 /// Bytes that the compressed messages of one read may make before the last of them. A read of 4 KiB could make a
 /// thousand times as much; JSON makes ten to thirty times.

@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,6 +34,7 @@ use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
+use crate::stop::Stop;
 use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
@@ -70,7 +70,7 @@ struct Server {
     /// In the order of the configuration.
     addresses: Vec<SocketAddr>,
     tls: Vec<Option<Tls>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
@@ -101,7 +101,7 @@ impl Server {
         };
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
         let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(Stop::default());
         let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
@@ -212,7 +212,7 @@ impl Server {
 
     /// Tells every thread to stop, waits for them, and tells what they did.
     fn stop(self, ended: Ended) -> Result<(), Failure> {
-        self.stop.store(true, Ordering::Release);
+        self.stop.tell();
         self.doorbells.iter().for_each(Doorbell::ring);
         let software = |what: String| {
             Failure::new(Exit::Software, what, "this is a bug in tickring, or the host is broken")

@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use rustls::ServerConfig;
@@ -28,6 +27,7 @@ use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::stop::{Serving, Stop};
 use crate::turn_load::TurnLoad;
 
 use self::secure::{Secure, Sent};
@@ -65,7 +65,7 @@ pub struct ShardSetup {
     pub spin: Spin,
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<Stop>,
 }
 
 /// What a shard did, told at its end.
@@ -132,7 +132,9 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
+    /// Until its last client has gone at a stop.
+    serving: Option<Serving>,
     guests: Guests,
     incidents: IncidentLog,
     now: Now,
@@ -178,6 +180,7 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
+            serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
             incidents: IncidentLog::default(),
@@ -343,7 +346,7 @@ impl Shard {
     }
 
     fn take_stop(&mut self) {
-        if self.stop_by_ns.is_none() && self.stop.load(Ordering::Relaxed) {
+        if self.stop_by_ns.is_none() && self.stop.is_told() {
             self.stop_by_ns = Some(self.now.mono_ns + self.stop_timeout_ns);
             self.ring.stop_accepting();
             self.hub.handle_shutdown(self.now);
@@ -430,7 +433,8 @@ impl Shard {
             return Wait::Poll;
         }
         self.parks_total += 1;
-        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty();
+        // Nobody rings when the last client of all goes.
+        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.serving.is_none();
         let deadlines = [
             self.hub.poll_timeout(),
             self.hub.data_waits().then(|| self.pace.due_ns()),
@@ -444,8 +448,13 @@ impl Shard {
         }
     }
 
-    fn has_stopped(&self) -> bool {
-        self.stop_by_ns.is_some_and(|by_ns| self.hub.connection_count() == 0 || self.now.mono_ns >= by_ns)
+    /// Whether its clients have gone, and those of other shards, which it answers until then.
+    fn has_stopped(&mut self) -> bool {
+        let Some(by_ns) = self.stop_by_ns else { return false };
+        if self.hub.connection_count() == 0 {
+            self.serving = None;
+        }
+        (self.hub.connection_count() == 0 && self.stop.is_deserted()) || self.now.mono_ns >= by_ns
     }
 
     fn report(&self) -> ShardReport {

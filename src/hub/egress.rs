@@ -227,6 +227,11 @@ impl Egress {
         }
     }
 
+    /// Whether data waits for a reply: that of a batch, or of a subscribe.
+    pub(super) fn is_held(&mut self, conn: ConnId) -> bool {
+        self.lanes_of(conn).is_some_and(|lanes| lanes.held > 0)
+    }
+
     /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
     /// count against the limit.
     pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {

@@ -11,6 +11,7 @@
 //! `fanout`, `transmit`.
 
 pub mod batch;
+mod batch_reply;
 mod cache;
 mod connection;
 pub mod counters;
@@ -25,6 +26,7 @@ mod hasher;
 pub mod history;
 pub mod home;
 pub mod incident;
+mod inflating;
 pub mod listener;
 mod log;
 pub mod market;
@@ -35,6 +37,7 @@ mod publish;
 mod rates;
 mod requests;
 mod session;
+mod settling;
 mod shed;
 mod subscribe;
 #[cfg(test)]
@@ -67,13 +70,14 @@ pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
+use batch_reply::PendingBatch;
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
+use inflating::Inflating;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
-use requests::PendingBatch;
 use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
@@ -160,6 +164,7 @@ pub struct Occupancy {
     pub subscribes: usize,
     pub publishes: usize,
     pub batches: usize,
+    pub batched_bytes: usize,
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub held_reply_bytes: usize,
@@ -182,6 +187,7 @@ impl Occupancy {
             + self.subscribes
             + self.publishes
             + self.batches
+            + self.batched_bytes
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.held_reply_bytes
@@ -247,6 +253,8 @@ pub struct Hub {
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
+    /// Bytes that the replies of those have gathered.
+    batched_bytes: usize,
     /// Sessions with `*` subscriptions.
     pattern_sessions: BTreeSet<ConnId>,
     effects: VecDeque<Effect>,
@@ -255,6 +263,7 @@ pub struct Hub {
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    inflating: Inflating,
     work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
@@ -298,12 +307,15 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             batches: Tickets::default(),
+            batched_bytes: 0,
             pattern_sessions: BTreeSet::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            // One more than may stay: who takes it is no more than a step ahead of who makes room.
+            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX + 1),
+            inflating: Inflating::default(),
             work: Work::default(),
-            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
@@ -362,6 +374,7 @@ impl Hub {
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
             batches: self.batches.entries.len(),
+            batched_bytes: self.batched_bytes,
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             held_reply_bytes: self.egress.held_bytes_total(),

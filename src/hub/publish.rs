@@ -99,6 +99,7 @@ impl Hub {
             }
             Err(refusal) => self.refuse_publish(reply_to, refusal),
         }
+        self.settle(reply_to.conn);
     }
 
     /// Gives a message its place and encodes it, once.

@@ -7,9 +7,11 @@ use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
+use super::batch::Ticket;
 use super::deflation::Encoding;
 use super::listener::{Arrival, Way};
 use super::rates::Rates;
+use super::settling::End;
 
 #[derive(Debug)]
 pub(super) enum Phase {
@@ -20,6 +22,11 @@ pub(super) enum Phase {
         head: Vec<u8>,
     },
     Open,
+    /// Nothing more is read; what was asked before still waits for other threads. See `settling.rs`.
+    Settling {
+        since_ns: u64,
+        end: End,
+    },
     /// A close frame or a refusal is on its way; nothing more is read.
     Closing {
         since_ns: u64,
@@ -109,6 +116,9 @@ pub(super) struct Session {
     /// Questions to homes that its subscribes wait for.
     pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
+    /// Batches that are not answered, and the bytes of their replies so far.
+    pub(super) batches: Vec<Ticket>,
+    pub(super) batched_bytes: usize,
     /// Of its unfinished request or message, as last counted among all.
     pub(super) noted_bytes: u32,
 }
@@ -149,6 +159,8 @@ impl Session {
             requests_pending: 0,
             joins_pending: 0,
             reading_paused: false,
+            batches: Vec::new(),
+            batched_bytes: 0,
             noted_bytes: 0,
         }
     }
@@ -169,12 +181,17 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Securing | Phase::Open | Phase::Closing { .. } => 0,
+            Phase::Securing | Phase::Open | Phase::Settling { .. } | Phase::Closing { .. } => 0,
         };
         head_bytes + self.receiver.buffered_bytes()
     }
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether what it has asked is answered still.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Settling { .. })
     }
 }

@@ -57,7 +57,7 @@ impl Hub {
     /// When [`Hub::handle_pressure`] is due although nothing else is: while the stance is raised, and while something is
     /// held that may have to go because others need the room.
     pub(super) fn pressure_due_ns(&self) -> Option<u64> {
-        let waits = self.egress.holds_unread() || self.unfinished_bytes > 0;
+        let waits = self.egress.holds_unread() || self.unfinished_bytes + self.batched_bytes > 0;
         if self.overload.stance() != Stance::Normal || waits {
             return Some(self.pressure_due_ns);
         }
@@ -108,8 +108,10 @@ impl Hub {
 
     /// Those who keep more waiting than it costs to come back, with the bytes.
     fn slow_consumers(&self) -> impl Iterator<Item = (usize, ConnId)> + '_ {
-        self.sessions.iter().flatten().filter(|session| session.is_open()).filter_map(|session| {
-            let bytes = self.egress.unread_bytes(session.conn.slot) + session.receiver.incomplete_bytes();
+        self.sessions.iter().flatten().filter(|session| session.is_answered()).filter_map(|session| {
+            let bytes = self.egress.unread_bytes(session.conn.slot)
+                + session.receiver.incomplete_bytes()
+                + session.batched_bytes;
             (bytes >= limits::SHED_BYTES_MIN).then_some((bytes, session.conn))
         })
     }

@@ -427,6 +427,7 @@ impl Hub {
         }
         self.end_join(request, 1);
         self.egress.release_hold(join.conn);
+        self.settle(join.conn);
     }
 
     /// One less to wait for; the last sends the reply.

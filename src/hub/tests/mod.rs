@@ -1,12 +1,14 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
+mod batches;
 mod control;
 mod deflate;
 mod hostile;
 mod mesh;
 mod overload;
 mod sending;
+mod settling;
 mod silence;
 
 use std::sync::Arc;
@@ -251,6 +253,13 @@ fn publish(topic: &str, data: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":2,"method":"topic/publish","params":{{"topic":"{topic}","data":{data}}}}}"#
     )
+}
+
+/// A topic that is sequenced on this one of two shards.
+fn of_home(shard: u64) -> &'static str {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let hash = |name: &str| crate::model::channel::TopicName::parse(name.as_bytes()).unwrap().hash();
+    names.into_iter().find(|name| hash(name) % 2 == shard).unwrap()
 }
 
 #[test]
@@ -553,11 +562,6 @@ fn a_ticker_that_keeps_up_gets_each_event_and_one_that_does_not_the_newest() {
 fn a_batch_s_reply_precedes_what_its_subscribes_announce() {
     let mut world = World::new(2);
     let (first, second) = (world.connect(0, 0), world.connect(0, 1));
-    let of_home = |shard: u64| {
-        let names = ["a", "b", "c", "d", "e", "f"];
-        let hash = |name: &str| crate::model::channel::TopicName::parse(name.as_bytes()).unwrap().hash();
-        names.into_iter().find(|name| hash(name) % 2 == shard).unwrap()
-    };
     let (mine, other) = (of_home(0), of_home(1));
     world.send(0, first, &subscribe(&format!("topic.{mine}")));
     let batch = format!("[{},{}]", subscribe(&format!("topic.{mine}")), publish(other, "1"));
