@@ -17,9 +17,14 @@ pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 /// not all there any more.
 pub const HISTORY_BYTES_PER_HOME_MAX: usize = 512 * 1024 * 1024;
 
-/// Bytes of a turn's batch beyond which no more history is replayed into it: who resumes then is told so. It keeps the
-/// batch, whose ranges are 32 bits wide, far from its end.
-pub const REPLAY_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of records and history with which a home's turn answers joins, beyond which further ones wait for the next turn:
+/// a resume of a few bytes asks for a whole history, and everybody's events wait while that is copied. Some four
+/// histories of the usual size, a millisecond or two. The one that reaches it may exceed it by its own history.
+pub const REPLAYED_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+const _: () = assert!(
+    REPLAYED_BYTES_PER_TURN + HISTORY_BYTES_PER_HOME_MAX < u32::MAX as usize / 2,
+    "ranges of a batch are 32 bits wide"
+);
 
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.

@@ -201,6 +201,7 @@ impl Shard {
         busy |= self.take_batches();
         self.take_timers();
         self.take_stop();
+        busy |= self.hub.joins_wait();
         self.say();
         busy |= self.flush(reaped_ns);
         if busy {
@@ -412,6 +413,7 @@ impl Shard {
             Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
                 return Wait::Poll;
             }
+            Spin::ForNs(_) if self.hub.joins_wait() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
         self.mesh.prepare_sleep();

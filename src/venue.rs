@@ -241,6 +241,7 @@ impl Venue {
         let now_ns = self.now.mono_ns;
         match self.spin {
             Spin::Always => return Wait::Poll,
+            Spin::ForNs(_) if self.market.joins_wait() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
         let behind = self.shard_is_behind() || self.carry.is_waiting() || !self.market.lagging().is_empty();

@@ -7,11 +7,13 @@ use crate::model::ids::Seq;
 
 use super::batch::{Batch, ByteRange, byte_range};
 
-/// Bounds of one topic's history.
+/// Bounds of one topic's history, and of what a home replays of all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryLimits {
     pub frames_max: usize,
     pub bytes_max: usize,
+    /// Joins that come once a turn has said so much to joins wait for the next.
+    pub replayed_bytes_per_turn: usize,
 }
 
 #[derive(Debug, Default)]
@@ -68,23 +70,21 @@ impl History {
 
     /// Copies each event after `seq` into `out`, oldest first. The caller has checked [`History::reaches`].
     pub fn replay(&self, seq: Seq, out: &mut Batch, mut each: impl FnMut(&mut Batch, Seq, ByteRange)) {
-        let kept = self.lengths.len() as u64;
-        let first = self.newest.0 + 1 - kept;
-        let mut at = 0;
-        for (number, len) in (first..).zip(&self.lengths) {
-            let end = at + *len as usize;
-            if number > seq.0 {
-                let start = out.bytes.len();
-                let (front, back) = self.bytes.as_slices();
-                let cut = |from: usize, to: usize| (from.min(front.len()), to.min(front.len()));
-                let (from, to) = cut(at, end);
-                out.bytes.extend_from_slice(&front[from..to]);
-                out.bytes.extend_from_slice(
-                    &back[at.saturating_sub(front.len())..end.saturating_sub(front.len())],
-                );
-                let range = byte_range(start, end - at);
-                each(out, Seq(number), range);
-            }
+        let missed = usize::try_from(self.newest.0 - seq.0).expect("no more than the history keeps");
+        let lengths = || self.lengths.range(self.lengths.len() - missed..).map(|len| *len as usize);
+        // Counted from the newest: who missed little costs little.
+        let mut at = self.bytes.len() - lengths().sum::<usize>();
+        for (number, len) in (seq.0 + 1..).zip(lengths()) {
+            let end = at + len;
+            let start = out.bytes.len();
+            let (front, back) = self.bytes.as_slices();
+            let cut = |from: usize, to: usize| (from.min(front.len()), to.min(front.len()));
+            let (from, to) = cut(at, end);
+            out.bytes.extend_from_slice(&front[from..to]);
+            out.bytes
+                .extend_from_slice(&back[at.saturating_sub(front.len())..end.saturating_sub(front.len())]);
+            let range = byte_range(start, end - at);
+            each(out, Seq(number), range);
             at = end;
         }
     }
@@ -116,7 +116,7 @@ mod tests {
             lengths in prop::collection::vec(0usize..40, 0..100), frames_max in 0usize..20, bytes_max in 0usize..200,
             halved: bool,
         ) {
-            let limits = HistoryLimits { frames_max, bytes_max };
+            let limits = HistoryLimits { frames_max, bytes_max, replayed_bytes_per_turn: 0 };
             let mut history = History::default();
             let mut all = Vec::new();
             for (number, len) in (1u64..).zip(lengths) {

@@ -131,6 +131,8 @@ impl MarketHome {
     pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
         for record in &batch.records {
             match record {
+                // It asks again after its gap, before which it would hear no answer.
+                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
                     let key = TopicKey::Market { instrument: *instrument, channel: *channel };
                     let known = self.home.find(&key).is_some();
@@ -201,7 +203,15 @@ impl MarketHome {
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
     pub fn seal(&mut self) {
+        self.home.answer_waiting(self.outbox.data());
         self.outbox.seal_data();
+        self.home.end_turn();
+    }
+
+    /// Whether joins wait for the next turn, which is then to begin at once.
+    #[must_use]
+    pub fn joins_wait(&self) -> bool {
+        self.home.waiting_count() > 0
     }
 
     /// The next batch to carry to the shards.
@@ -212,6 +222,7 @@ impl MarketHome {
     /// The data queue to a shard was full.
     pub fn handle_lag(&mut self, shard: HomeId) {
         self.outbox.lag(shard);
+        self.home.handle_lag(shard);
     }
 
     /// Bytes of memory that the market's home holds: instruments, topics, histories, batches under way.

@@ -20,7 +20,11 @@ use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
 
-const HISTORY: HistoryLimits = HistoryLimits { frames_max: 64, bytes_max: 64 * 1024 };
+const HISTORY: HistoryLimits = HistoryLimits {
+    frames_max: 64,
+    bytes_max: 64 * 1024,
+    replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+};
 const UNIT: i64 = 1_000_000_000;
 
 fn config() -> HubConfig {
@@ -131,7 +135,7 @@ impl World {
                     }
                 }
             }
-            if !carried {
+            if !carried && !self.market.joins_wait() && !self.hubs.iter().any(Hub::joins_wait) {
                 return;
             }
         }
