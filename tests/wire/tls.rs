@@ -305,9 +305,10 @@ fn keys_change_and_market_data_goes_on() {
         socket.get_mut().conn.refresh_traffic_keys().unwrap();
         socket.send(Message::text(TEST)).unwrap();
     }
-    while replies < KEY_CHANGES {
+    crate::until("each request is answered", || {
         read_either(&mut socket, &mut notes, &mut replies);
-    }
+        replies == KEY_CHANGES
+    });
     drop(socket);
     server.stop().assert_clean();
 }

@@ -48,6 +48,7 @@ fn who_reads_nothing_is_closed_once_too_much_waits() {
     });
     // What the kernel holds comes first, then the reason: there is time enough to take both.
     assert_eq!(read_to_close(&mut stream).1, Some(1008));
+    drop(stream);
     publisher.close();
     check_counted(server, good, "queue_full");
 }
