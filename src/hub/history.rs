@@ -12,8 +12,20 @@ use super::batch::{Batch, ByteRange, byte_range};
 pub struct HistoryLimits {
     pub frames_max: usize,
     pub bytes_max: usize,
-    /// Joins that come once a turn has said so much to joins wait for the next.
+    /// Resumes that come once a turn has told so much to joins wait for the next.
     pub replayed_bytes_per_turn: usize,
+}
+
+impl HistoryLimits {
+    /// The bounds of a history that is waited for.
+    #[must_use]
+    pub const fn stretched(self) -> HistoryLimits {
+        HistoryLimits {
+            frames_max: self.frames_max.saturating_mul(2),
+            bytes_max: self.bytes_max.saturating_mul(2),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +72,19 @@ impl History {
         }
         self.bytes.shrink_to_fit();
         self.lengths.shrink_to_fit();
+    }
+
+    /// Forgets what is beyond narrower bounds than before, and gives back the memory that only wider ones took.
+    pub fn keep_within(&mut self, limits: HistoryLimits) {
+        if self.lengths.len() <= limits.frames_max && self.bytes.len() <= limits.bytes_max {
+            return;
+        }
+        while self.lengths.len() > limits.frames_max || self.bytes.len() > limits.bytes_max {
+            self.forget_oldest();
+        }
+        // Buffers grow by doubling within the bounds too.
+        self.bytes.shrink_to(limits.bytes_max.saturating_mul(2));
+        self.lengths.shrink_to(limits.frames_max.saturating_mul(2));
     }
 
     /// Whether all events after `seq` are here.

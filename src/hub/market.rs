@@ -203,15 +203,25 @@ impl MarketHome {
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
     pub fn seal(&mut self) {
-        self.home.answer_waiting(self.outbox.data());
+        self.outbox.settle_long();
+        if !self.outbox.peers_are_behind() {
+            self.home.answer_waiting(self.outbox.data());
+        }
         self.outbox.seal_data();
         self.home.end_turn();
     }
 
-    /// Whether joins wait for the next turn, which is then to begin at once.
+    /// Whether joins wait for a later turn: the next, which is then to begin at once, or, while
+    /// [`MarketHome::peers_are_behind`], one soon.
     #[must_use]
     pub fn joins_wait(&self) -> bool {
         self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until shards have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to the shards.

@@ -4,7 +4,8 @@
 //! [`Hub::poll_effect`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
 //! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
 //! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
-//! written. `now` never goes back. While [`Hub::joins_wait`] the next turn begins at once, whether or not there is input.
+//! written. `now` never goes back. While [`Hub::joins_wait`] there are turns whether or not
+//! there is input: the next at once, or, while [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,
@@ -408,17 +409,19 @@ impl Hub {
     /// Ends the turn: what was published in it goes out, to this shard's own subscribers first.
     pub fn seal(&mut self, now: Now) {
         self.now = now;
-        self.home.answer_waiting(self.outbox.data());
+        self.outbox.settle_long();
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
                 self.outbox.recycle(commands);
-            } else if let Some(data) = self.outbox.seal_data() {
-                if data.audience.contains(self.me) {
-                    self.apply_batch(self.me, &data);
-                }
-            } else {
-                break;
+                continue;
+            }
+            if !self.outbox.peers_are_behind() {
+                self.home.answer_waiting(self.outbox.data());
+            }
+            let Some(data) = self.outbox.seal_data() else { break };
+            if data.audience.contains(self.me) {
+                self.apply_batch(self.me, &data);
             }
         }
         self.outbox.seal_commands();
@@ -431,10 +434,16 @@ impl Hub {
         }
     }
 
-    /// Whether joins at this home wait for the next turn, which is then to begin at once.
+    /// Whether joins at this home wait for a later turn.
     #[must_use]
     pub fn joins_wait(&self) -> bool {
         self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until other homes have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to other homes. Its `to` never holds this one.

@@ -1,11 +1,12 @@
-//! Who begins and ceases to listen at a home. A join is answered at once, or in a later turn where this one has
-//! replayed enough. PURE. Home: that of the topics.
+//! Who begins and ceases to listen at a home. A resume is answered at the end of its turn, or of a later one where that
+//! has replayed enough. PURE. Home: that of the topics.
 //!
-//! Invariants: what waits is done in the order in which it came, and nothing of the same topic overtakes it, so that the
-//! last of a shard's joins and leaves is what holds; a join that waited is answered as of its answer, not as of its
-//! coming, so it is as atomic as any; a turn replays no more than `HistoryLimits::replayed_bytes_per_turn` and one topic's
-//! history; a topic that something waits for is not forgotten. How much waits is bounded by the shards: each question of
-//! theirs waits at most twice, the second time since a gap.
+//! Invariants: resumes are answered in the order in which they came, and no leave overtakes a join of its topic or is
+//! overtaken by one, so that the last of a shard's joins and leaves is what holds; a join that waited is answered as of
+//! its answer, not as of its coming, so it is as atomic as any; a turn replays no more than
+//! `HistoryLimits::replayed_bytes_per_turn` and one topic's history; a topic that something waits for is not forgotten,
+//! and its history may grow to twice its bounds meanwhile, so that a wait does not put a place out of reach. How much
+//! waits is bounded by the shards: each question of theirs waits at most twice, the second time since a gap.
 
 use std::collections::VecDeque;
 
@@ -16,12 +17,21 @@ use super::super::batch::{Batch, JoinOutcome, Record, Ticket};
 use super::super::deflation::Windows;
 use super::{Home, HomeTopicSlot};
 
-/// What waits for a later turn.
+/// What waits for the end of the turn, or for a later turn.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     questions: VecDeque<Question>,
+    /// Those at the front of `questions` that came in earlier turns.
+    delayed: usize,
     /// What this turn has told joins so far.
-    replayed_bytes: usize,
+    answered_bytes: usize,
+}
+
+/// What waits for one topic.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WaitingForTopic {
+    pub(super) joins: u32,
+    pub(super) leaves: u32,
 }
 
 /// A join or a leave.
@@ -44,8 +54,22 @@ impl Waiting {
     }
 }
 
+impl WaitingForTopic {
+    pub(super) fn is_empty(self) -> bool {
+        self.joins == 0 && self.leaves == 0
+    }
+
+    fn count(&mut self, asks: &Asks) -> &mut u32 {
+        match asks {
+            Asks::Join { .. } => &mut self.joins,
+            Asks::Leave { .. } => &mut self.leaves,
+        }
+    }
+}
+
 impl Home {
-    /// Answers a join in the stream of events: now, or by [`Home::answer_waiting`] in a later turn.
+    /// Answers a join in the stream of events: one that begins to listen at once, one that resumes by
+    /// [`Home::answer_waiting`].
     pub fn join(
         &mut self,
         from: HomeId,
@@ -54,13 +78,12 @@ impl Home {
         resume: Option<Position>,
         out: &mut Batch,
     ) {
-        // Who only begins to listen costs little, and is not to wait for those who resume elsewhere.
-        let has_room = resume.is_none() || self.waiting.questions.is_empty() && self.may_replay();
-        if has_room && self.topic(slot).waiting == 0 {
-            return self.answer(from, slot, ticket, resume, out);
+        // Who only begins to listen costs little, and is not to wait for those who resume.
+        if resume.is_none() && self.topic(slot).waiting.leaves == 0 {
+            self.answer(from, slot, ticket, resume, out);
+        } else {
+            self.wait(Question { from, slot, asks: Asks::Join { ticket, resume } });
         }
-        self.counters.joins_delayed_total += 1;
-        self.wait(Question { from, slot, asks: Asks::Join { ticket, resume } });
     }
 
     /// Answers a join that found no room.
@@ -80,7 +103,7 @@ impl Home {
     /// A shard no longer listens. An id of an earlier generation is from before the topic was forgotten.
     pub fn leave(&mut self, from: HomeId, id: TopicId, now: Now) {
         let Some(slot) = self.resolve(id) else { return };
-        if self.topic(slot).waiting == 0 {
+        if self.topic(slot).waiting.is_empty() {
             self.stop_listening(from, slot, now);
         } else {
             self.wait(Question { from, slot, asks: Asks::Leave { now } });
@@ -89,23 +112,32 @@ impl Home {
 
     /// Answers what waits, as far as the turn goes.
     pub fn answer_waiting(&mut self, out: &mut Batch) {
-        while self.may_replay()
-            && let Some(Question { from, slot, asks }) = self.waiting.questions.pop_front()
+        while self.waiting.answered_bytes < self.limits.replayed_bytes_per_turn
+            && let Some(question) = self.waiting.questions.pop_front()
         {
-            self.topic_mut(slot).waiting -= 1;
+            let Question { from, slot, asks } = question;
+            let was_delayed = self.waiting.delayed > 0;
+            self.waiting.delayed -= usize::from(was_delayed);
+            *self.topic_mut(slot).waiting.count(&asks) -= 1;
             match asks {
-                Asks::Join { ticket, resume } => self.answer(from, slot, ticket, resume, out),
+                Asks::Join { ticket, resume } => {
+                    self.counters.joins_delayed_total += u64::from(was_delayed);
+                    self.answer(from, slot, ticket, resume, out);
+                }
                 Asks::Leave { now } => self.stop_listening(from, slot, now),
             }
-        }
-        if self.waiting.questions.is_empty() {
-            self.waiting.questions = VecDeque::new();
+            self.end_stretch(slot);
         }
     }
 
     /// The turn is over: the next may replay as much again.
     pub fn end_turn(&mut self) {
-        self.waiting.replayed_bytes = 0;
+        self.waiting.answered_bytes = 0;
+        self.waiting.delayed = self.waiting.questions.len();
+        if self.waiting.questions.is_empty() {
+            // It may have been long.
+            self.waiting.questions.shrink_to(64);
+        }
     }
 
     /// Joins and leaves that wait for a turn.
@@ -117,22 +149,24 @@ impl Home {
     /// A shard gets nothing until it is told of a gap, after which it asks again: its joins need no answer. Its leaves are
     /// not repeated.
     pub fn handle_lag(&mut self, from: HomeId) {
-        let places = &mut self.places;
-        self.waiting.questions.retain(|question| {
-            let kept = question.from != from || matches!(question.asks, Asks::Leave { .. });
-            if !kept && let Some(topic) = &mut places[question.slot.0 as usize].topic {
-                topic.waiting -= 1;
+        let mut questions = std::mem::take(&mut self.waiting.questions);
+        let (mut at, mut delayed) = (0, 0);
+        questions.retain(|Question { from: asker, slot, asks }| {
+            let kept = *asker != from || matches!(asks, Asks::Leave { .. });
+            delayed += usize::from(kept && at < self.waiting.delayed);
+            at += 1;
+            if !kept {
+                *self.topic_mut(*slot).waiting.count(asks) -= 1;
+                self.end_stretch(*slot);
             }
             kept
         });
-    }
-
-    fn may_replay(&self) -> bool {
-        self.waiting.replayed_bytes < self.limits.replayed_bytes_per_turn
+        self.waiting.questions = questions;
+        self.waiting.delayed = delayed;
     }
 
     fn wait(&mut self, question: Question) {
-        self.topic_mut(question.slot).waiting += 1;
+        *self.topic_mut(question.slot).waiting.count(&question.asks) += 1;
         self.waiting.questions.push_back(question);
     }
 
@@ -168,13 +202,27 @@ impl Home {
             outcome,
         });
         out.audience.insert(from);
-        self.waiting.replayed_bytes +=
+        self.waiting.answered_bytes +=
             out.bytes.len() - before.0 + (out.records.len() - before.1) * size_of::<Record>();
         match outcome {
             JoinOutcome::Recovered => self.counters.joins_recovered_total += 1,
             JoinOutcome::NotRecovered => self.counters.joins_not_recovered_total += 1,
             JoinOutcome::Fresh | JoinOutcome::Refused => {}
         }
+    }
+
+    /// Nothing waits for the topic any more: its history is to keep within its bounds again.
+    fn end_stretch(&mut self, slot: HomeTopicSlot) {
+        let limits = self.limits;
+        let topic = self.topic_mut(slot);
+        if !topic.waiting.is_empty() {
+            return;
+        }
+        let before = (topic.history.held_bytes(), topic.history.memory_bytes());
+        topic.history.keep_within(limits);
+        let after = (topic.history.held_bytes(), topic.history.memory_bytes());
+        self.history_bytes -= before.0 - after.0;
+        self.history_memory_bytes -= before.1 - after.1;
     }
 
     fn stop_listening(&mut self, from: HomeId, slot: HomeTopicSlot, now: Now) {
