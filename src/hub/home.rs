@@ -22,7 +22,7 @@ use super::deflation::{self, Deflation, WINDOWS, Windows};
 use super::hasher::FixedHasher;
 use super::history::{History, HistoryLimits};
 use super::overload::{Pressure, Stance};
-use joins::{Waiting, WaitingForTopic};
+use joins::Waiting;
 
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct HomeTopic {
     deflated: Option<Box<[HomeSet; WINDOWS]>>,
     history: History,
     /// Joins and leaves that wait for a later turn.
-    waiting: WaitingForTopic,
+    waiting: u32,
     /// When the last listener left, or a client last published to nobody.
     unheard_since_ns: u64,
 }
@@ -163,7 +163,7 @@ impl Home {
             listeners: HomeSet::EMPTY,
             deflated: None,
             history: History::default(),
-            waiting: WaitingForTopic::default(),
+            waiting: 0,
             unheard_since_ns: now.mono_ns,
         };
         self.places[slot as usize].topic = Some(topic);
@@ -222,7 +222,7 @@ impl Home {
         let held_bytes = self.topic(slot).history.held_bytes();
         let elsewhere_bytes = self.history_bytes - held_bytes;
         let room_bytes = self.history_bytes_max.saturating_sub(elsewhere_bytes);
-        let bounds = if self.topic(slot).waiting.joins > 0 { self.limits.stretched() } else { self.limits };
+        let bounds = if self.topic(slot).waiting > 0 { self.limits.stretched() } else { self.limits };
         let limits = HistoryLimits { bytes_max: bounds.bytes_max.min(room_bytes), ..bounds };
         let topic = self.topic_mut(slot);
         let seq = topic.seq.next();
@@ -297,7 +297,7 @@ impl Home {
             let place = &mut self.places[self.swept];
             let Some(topic) = &place.topic else { continue };
             let unheard_ns = now.mono_ns.saturating_sub(topic.unheard_since_ns);
-            if topic.listeners.is_empty() && topic.waiting.is_empty() && unheard_ns >= limits::TOPIC_LINGER_NS {
+            if topic.listeners.is_empty() && topic.waiting == 0 && unheard_ns >= limits::TOPIC_LINGER_NS {
                 let key = topic.key;
                 self.history_bytes -= topic.history.held_bytes();
                 self.history_memory_bytes -= topic.history.memory_bytes();

@@ -363,7 +363,7 @@ impl World {
     }
 
     fn carry_all(&mut self) -> bool {
-        let mut moved = false;
+        let mut moved = self.joins_wait();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }
@@ -373,10 +373,10 @@ impl World {
         while self.tell_room() {
             moved = true;
         }
+        moved |= self.joins_wait();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }
-        moved |= self.market.joins_wait() || self.shards.iter().any(|shard| shard.hub.joins_wait());
         for shard in 0..self.shards.len() {
             moved |= self.flush(shard, 20);
         }
@@ -386,5 +386,9 @@ impl World {
             }
         }
         moved
+    }
+
+    fn joins_wait(&self) -> bool {
+        self.market.joins_wait() || self.shards.iter().any(|shard| shard.hub.joins_wait())
     }
 }

@@ -1,8 +1,9 @@
 //! Who begins and ceases to listen at a home. A resume is answered at the end of its turn, or of a later one where that
 //! has replayed enough. PURE. Home: that of the topics.
 //!
-//! Invariants: resumes are answered in the order in which they came, and no leave overtakes a join of its topic or is
-//! overtaken by one, so that the last of a shard's joins and leaves is what holds; a join that waited is answered as of
+//! Invariants: what waits is done in the order in which it came, and nothing of the same topic overtakes it, so that the
+//! last of a shard's joins and leaves is what holds, and a topic's own question after a gap is answered before those of
+//! its subscriptions; a join that waited is answered as of
 //! its answer, not as of its coming, so it is as atomic as any; a turn replays no more than
 //! `HistoryLimits::replayed_bytes_per_turn` and one topic's history; a topic that something waits for is not forgotten,
 //! and its history may grow to twice its bounds meanwhile, so that a wait does not put a place out of reach. How much
@@ -27,13 +28,6 @@ pub(super) struct Waiting {
     answered_bytes: usize,
 }
 
-/// What waits for one topic.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct WaitingForTopic {
-    pub(super) joins: u32,
-    pub(super) leaves: u32,
-}
-
 /// A join or a leave.
 #[derive(Debug)]
 struct Question {
@@ -54,22 +48,9 @@ impl Waiting {
     }
 }
 
-impl WaitingForTopic {
-    pub(super) fn is_empty(self) -> bool {
-        self.joins == 0 && self.leaves == 0
-    }
-
-    fn count(&mut self, asks: &Asks) -> &mut u32 {
-        match asks {
-            Asks::Join { .. } => &mut self.joins,
-            Asks::Leave { .. } => &mut self.leaves,
-        }
-    }
-}
-
 impl Home {
-    /// Answers a join in the stream of events: one that begins to listen at once, one that resumes by
-    /// [`Home::answer_waiting`].
+    /// Answers a join in the stream of events: at once where it only begins to listen, by
+    /// [`Home::answer_waiting`] where it resumes or comes behind one that waits.
     pub fn join(
         &mut self,
         from: HomeId,
@@ -78,8 +59,8 @@ impl Home {
         resume: Option<Position>,
         out: &mut Batch,
     ) {
-        // Who only begins to listen costs little, and is not to wait for those who resume.
-        if resume.is_none() && self.topic(slot).waiting.leaves == 0 {
+        // Who only begins to listen costs little, and is not to wait for those who resume elsewhere.
+        if resume.is_none() && self.topic(slot).waiting == 0 {
             self.answer(from, slot, ticket, resume, out);
         } else {
             self.wait(Question { from, slot, asks: Asks::Join { ticket, resume } });
@@ -103,7 +84,7 @@ impl Home {
     /// A shard no longer listens. An id of an earlier generation is from before the topic was forgotten.
     pub fn leave(&mut self, from: HomeId, id: TopicId, now: Now) {
         let Some(slot) = self.resolve(id) else { return };
-        if self.topic(slot).waiting.is_empty() {
+        if self.topic(slot).waiting == 0 {
             self.stop_listening(from, slot, now);
         } else {
             self.wait(Question { from, slot, asks: Asks::Leave { now } });
@@ -118,7 +99,7 @@ impl Home {
             let Question { from, slot, asks } = question;
             let was_delayed = self.waiting.delayed > 0;
             self.waiting.delayed -= usize::from(was_delayed);
-            *self.topic_mut(slot).waiting.count(&asks) -= 1;
+            self.topic_mut(slot).waiting -= 1;
             match asks {
                 Asks::Join { ticket, resume } => {
                     self.counters.joins_delayed_total += u64::from(was_delayed);
@@ -156,7 +137,7 @@ impl Home {
             delayed += usize::from(kept && at < self.waiting.delayed);
             at += 1;
             if !kept {
-                *self.topic_mut(*slot).waiting.count(asks) -= 1;
+                self.topic_mut(*slot).waiting -= 1;
                 self.end_stretch(*slot);
             }
             kept
@@ -166,7 +147,7 @@ impl Home {
     }
 
     fn wait(&mut self, question: Question) {
-        *self.topic_mut(question.slot).waiting.count(&question.asks) += 1;
+        self.topic_mut(question.slot).waiting += 1;
         self.waiting.questions.push_back(question);
     }
 
@@ -215,7 +196,7 @@ impl Home {
     fn end_stretch(&mut self, slot: HomeTopicSlot) {
         let limits = self.limits;
         let topic = self.topic_mut(slot);
-        if !topic.waiting.is_empty() {
+        if topic.waiting > 0 {
             return;
         }
         let before = (topic.history.held_bytes(), topic.history.memory_bytes());
