@@ -140,13 +140,27 @@ pub const BATCH_READY_RECORDS: usize = 512;
 pub const BATCH_READY_LEVELS: usize = 512;
 const _: () = assert!(BATCHES_READY <= BATCHES_KEPT_MAX && BATCH_READY_BYTES <= BATCH_KEPT_BYTES_MAX);
 
-/// Received bytes, and bytes that compressed ones made, after which a shard's turn takes no more events but answers and flushes; what is left comes next turn. A
-/// publisher that sends far ahead is so never further ahead of a flush than its subscribers' queues can take.
+/// Received bytes, and what else clients make a shard do, weighed in received bytes (`hub/work.rs`), after which its turn takes
+/// no more of them but answers and flushes. What one read makes beyond it, at most some eight messages of the longest, is taken
+/// off the next turns. A publisher that sends far ahead is so never further ahead of the flushes than its subscribers' queues
+/// can take.
 pub const RECEIVED_BYTES_PER_TURN: usize = 32 * 1024;
 const _: () = assert!(
     2 * RECEIVED_BYTES_PER_TURN <= FLUSH_BYTES as usize,
-    "a message grows by its notification's frame"
+    "a message grows by its notification's frame; what a read makes beyond a turn's share is taken off the next turns"
 );
+/// Bytes that are written for one received byte's worth of work: small requests take some 36 ns a byte, what is written 2.
+pub const WRITTEN_BYTES_PER_WORK_BYTE: u64 = 16;
+/// Received bytes that one instrument counts for which a request has to look at: 0.2 us.
+pub const INSTRUMENT_WORK_BYTES: u64 = 8;
+/// Received bytes that the beginning of a compressed stream counts for, with a window to be copied: 1.5 us.
+pub const INFLATER_RESTART_WORK_BYTES: u64 = 64;
+/// What the answers to the requests of one read may weigh before the last of them, or 2 MiB written: some 4 ms. What is
+/// asked beyond is declined, so that a read of 4 KiB cannot ask for a turn that others notice.
+pub const ANSWER_WORK_BYTES_PER_READ_MAX: u64 = 128 * 1024;
+/// Bytes of the replies to one batch: written within one read, some 8 ms.
+pub const BATCH_REPLY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Received bytes that an answer of ours in a TLS handshake counts for: it takes a signature and two operations on a
 /// curve, as long as some hundred messages do. A turn makes four such answers at most, and one more.
 pub const HANDSHAKE_FLIGHT_WEIGHT_BYTES: usize = RECEIVED_BYTES_PER_TURN / 4;

@@ -32,6 +32,9 @@ use crate::turn_load::TurnLoad;
 
 use self::secure::{Secure, Sent};
 
+/// Of received bytes and work that they make.
+const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
+
 mod secure;
 
 /// How long an idle shard spins before it parks.
@@ -139,6 +142,8 @@ struct Shard {
     pressure_due_ns: u64,
     /// When the shard last did something.
     worked_ns: u64,
+    /// What the turns before have taken beyond their share, in received bytes.
+    owed_bytes: u64,
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
@@ -180,6 +185,7 @@ impl Shard {
             timers_due_ns: now.mono_ns,
             pressure_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
+            owed_bytes: 0,
             unbuffered: false,
             stop_by_ns: None,
             stop_timeout_ns,
@@ -217,12 +223,19 @@ impl Shard {
         self.pace.observe(self.now.mono_ns, totals);
     }
 
-    /// What the ring has, up to a bound on received bytes and what those inflate to; whether there was anything.
+    /// What the ring has, up to a bound on received bytes and the work they make; whether there was anything. Work beyond
+    /// the bound is owed by the next turns, which hear of what is complete but take no bytes until it is made good.
     fn take_events(&mut self) -> bool {
         let now = self.now;
         let mut any = false;
-        let mut received_bytes = 0;
-        while let Some(event) = self.ring.next_event() {
+        let mut taken_bytes = self.owed_bytes;
+        loop {
+            let event = if taken_bytes < RECEIVED_BYTES_PER_TURN {
+                self.ring.next_event()
+            } else {
+                self.ring.next_completion()
+            };
+            let Some(event) = event else { break };
             any = true;
             match event {
                 Event::Accepted { conn, listener, peer } => {
@@ -231,14 +244,14 @@ impl Shard {
                     self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
-                    let inflated_before = self.hub.inflated_bytes_total();
-                    received_bytes += bytes.len() as u64;
+                    let work_before_bytes = self.hub.work_bytes_total();
+                    taken_bytes += bytes.len() as u64;
                     if self.secure.has(conn) {
-                        received_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;
+                        taken_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;
                     } else {
                         self.hub.handle_bytes(conn, bytes, now);
                     }
-                    received_bytes += self.hub.inflated_bytes_total() - inflated_before;
+                    taken_bytes += self.hub.work_bytes_total() - work_before_bytes;
                 }
                 Event::Eof(conn) if self.secure.has(conn) => self.secure.eof(conn, &mut self.hub, now),
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
@@ -264,10 +277,8 @@ impl Shard {
                 Event::Doorbell => {}
             }
             self.act();
-            if received_bytes >= limits::RECEIVED_BYTES_PER_TURN as u64 {
-                break;
-            }
         }
+        self.owed_bytes = taken_bytes.saturating_sub(RECEIVED_BYTES_PER_TURN);
         any
     }
 

@@ -47,6 +47,13 @@ enum Answer {
     Probed(Vec<u8>),
 }
 
+/// What has come of a request for an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    IsUnfinished,
+    IsAnswered,
+}
+
 impl Hub {
     /// A connection was accepted.
     pub fn handle_open(&mut self, conn: ConnId, arrival: Arrival, now: Now) {
@@ -73,17 +80,27 @@ impl Hub {
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
         self.now = now;
         self.counters.bytes_received_total += bytes.len() as u64;
+        self.work.begin_read(conn, now);
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
         session.pinged_ns = None;
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
-            Phase::Upgrading { head } if head.is_empty() => self.handle_upgrade(conn, bytes),
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
-                head.extend_from_slice(bytes);
-                self.handle_upgrade(conn, &mut head);
+                if head.is_empty() {
+                    if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                        self.keep_head(conn, bytes.to_vec());
+                    }
+                } else {
+                    // All of it is parsed again.
+                    self.work.written(head.len());
+                    head.extend_from_slice(bytes);
+                    if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+                        self.keep_head(conn, head);
+                    }
+                }
             }
         }
         self.note_unfinished(conn);
@@ -180,13 +197,15 @@ impl Hub {
         }
     }
 
-    fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) {
+    fn keep_head(&mut self, conn: ConnId, head: Vec<u8>) {
+        if let Some(session) = self.session(conn) {
+            session.phase = Phase::Upgrading { head };
+        }
+    }
+
+    fn handle_upgrade(&mut self, conn: ConnId, bytes: &mut [u8]) -> Request {
         match self.answer_upgrade(conn, bytes) {
-            Ok(None) => {
-                if let Some(session) = self.session(conn) {
-                    session.phase = Phase::Upgrading { head: bytes.to_vec() };
-                }
-            }
+            Ok(None) => return Request::IsUnfinished,
             Ok(Some(Answer::Probed(answer))) => {
                 self.counters.probes_answered_total += 1;
                 self.egress.push_head(conn.slot, answer);
@@ -210,6 +229,7 @@ impl Hub {
             }
             Err(rejection) => self.refuse_upgrade(conn, rejection),
         }
+        Request::IsAnswered
     }
 
     /// What a request comes to; `None` while it is not whole.
@@ -266,21 +286,21 @@ impl Hub {
 
     fn handle_frames(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let now_ns = self.now.mono_ns;
-        let (mut taken, mut inflated_bytes) = (0, 0);
+        let mut taken = 0;
         while taken < bytes.len() {
             let session = self.sessions.get_mut(conn.slot as usize).and_then(Option::as_deref_mut);
             let Some(session) = session.filter(|session| session.conn == conn && session.is_open()) else {
                 return;
             };
-            if inflated_bytes > limits::INFLATED_BYTES_PER_READ_MAX && session.service != Service::Echo {
+            if self.work.has_inflated_enough() && session.service != Service::Echo {
                 return self.begin_close(conn, Closing::InflatedBurst);
             }
             let service = session.service;
-            let inflated_before = self.inflaters.inflated_bytes_total();
+            let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
-            let inflated = self.inflaters.inflated_bytes_total() - inflated_before;
+            let inflated = self.inflaters.inflated_bytes_total() - before.0;
             self.counters.inflated_bytes_total += inflated;
-            inflated_bytes += inflated;
+            self.work.inflated(inflated, self.inflaters.restarts_total() - before.1);
             let (consumed, event) = match step {
                 Ok(step) => step,
                 Err(fault) => {
@@ -297,6 +317,11 @@ impl Hub {
             }
             if session.note_progress(now_ns) == Progress::Begun {
                 self.arm_deadline(conn);
+            }
+            if let Some(event) = &event {
+                // What came earlier of this message is work of now.
+                let earlier = event.payload_bytes().saturating_sub(consumed) as u64;
+                self.work.handled(earlier.saturating_sub(inflated));
             }
             match event {
                 None | Some(Event::Pong(_)) => {}

@@ -33,18 +33,21 @@ pub enum Declined {
     RequestsPending,
     /// Something new to be kept, while memory is short.
     Overload,
+    /// More answers than `limits::ANSWER_WORK_BYTES_PER_READ_MAX` to what came in one read.
+    RequestBurst,
 }
 
 impl Declined {
     /// Every one, in the order of declaration.
-    pub const ALL: [Declined; 3] = [Declined::Subscriptions, Declined::RequestsPending, Declined::Overload];
+    pub const ALL: [Declined; 4] =
+        [Declined::Subscriptions, Declined::RequestsPending, Declined::Overload, Declined::RequestBurst];
 
     /// The number of the dialect's error.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
             Declined::Subscriptions => Failure::INVALID_PARAMS.code,
-            Declined::RequestsPending | Declined::Overload => Failure::RETRY.code,
+            Declined::RequestsPending | Declined::Overload | Declined::RequestBurst => Failure::RETRY.code,
         }
     }
 
@@ -55,6 +58,7 @@ impl Declined {
             Declined::Subscriptions => "subscriptions_full",
             Declined::RequestsPending => "requests_pending",
             Declined::Overload => "overload_declined",
+            Declined::RequestBurst => "request_burst",
         }
     }
 }

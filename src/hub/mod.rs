@@ -45,6 +45,7 @@ mod timers;
 mod topics;
 mod transmit;
 mod unsubscribe;
+mod work;
 
 use std::collections::VecDeque;
 
@@ -78,6 +79,7 @@ use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
 use topics::Topics;
+use work::Work;
 
 /// Whether clients may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,6 +263,7 @@ pub struct Hub {
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
@@ -307,6 +310,7 @@ impl Hub {
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            work: Work::default(),
             inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
@@ -395,10 +399,10 @@ impl Hub {
         self.egress.allowed_bytes(conn)
     }
 
-    /// Bytes that compressed messages made: work that the received bytes don't show.
+    /// Work that the received bytes don't show, weighed in them: `limits::RECEIVED_BYTES_PER_TURN` is of both.
     #[must_use]
-    pub fn inflated_bytes_total(&self) -> u64 {
-        self.counters.inflated_bytes_total
+    pub fn work_bytes_total(&self) -> u64 {
+        self.work.total_bytes()
     }
 
     /// The next thing to do.

@@ -12,7 +12,7 @@ use crate::model::time::Now;
 
 use super::Hub;
 use super::batch::Ticket;
-use super::incident::Closing;
+use super::incident::{Closing, Declined, Incident};
 use super::session::Heartbeat;
 use super::text_frame::replace_with_text_frame;
 
@@ -107,6 +107,10 @@ impl Hub {
     fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
         self.counters.requests_total += 1;
         let reply_to = ReplyTo { conn, id: parsed.id, batch, received: self.now };
+        if batch.is_none() && self.work.has_answered_enough() {
+            self.report(conn, Incident::Declined(Declined::RequestBurst));
+            return self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
+        }
         match parsed.call {
             Ok(method) => self.call(reply_to, method),
             Err(failure) => self.reply_error(&reply_to, failure),
@@ -181,6 +185,7 @@ impl Hub {
     }
 
     fn reply_currencies(&mut self, reply_to: &ReplyTo<'_>) {
+        self.work.looked_at(self.cache.instruments().len());
         let mut currencies: Vec<Symbol> = self
             .cache
             .instruments()
@@ -199,6 +204,7 @@ impl Hub {
         expiry: json_rpc::Expiry,
     ) {
         let now_ms = self.now.unix_ns / 1_000_000;
+        self.work.looked_at(self.cache.instruments().len());
         let cache = std::mem::take(&mut self.cache);
         self.reply_with(reply_to, |out| {
             let listed = cache.instruments().filter(|(_, state)| {
@@ -265,6 +271,7 @@ impl Hub {
         let Some(id) = reply_to.id else { return };
         let mut frame = std::mem::take(&mut self.scratch);
         replace_with_text_frame(&mut frame, |out| write(out, id, stamps));
+        self.work.written(frame.len());
         self.queue_reply(reply_to.conn, &frame);
         self.scratch = frame;
     }
@@ -279,9 +286,11 @@ impl Hub {
         let Some(pending) = self.batches.peek_mut(batch) else { return };
         if let Some(id) = reply_to.id {
             pending.reply.open_entry(&mut pending.text);
+            let before = pending.text.len();
             write(&mut pending.text, id, stamps);
+            self.work.written(pending.text.len() - before);
         }
-        if pending.text.len() > limits::REPLY_BYTES_MAX {
+        if pending.text.len() > limits::BATCH_REPLY_BYTES_MAX {
             // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
             self.batches.redeem(batch);
             if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {

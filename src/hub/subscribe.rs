@@ -132,6 +132,7 @@ impl Hub {
                     asked.patterns.push(Pattern { channel, class: params.class });
                     let mut name = Vec::new();
                     let instruments = self.cache.instruments().len();
+                    self.work.looked_at(instruments);
                     for number in 0..instruments {
                         let instrument = InstrumentId(super::topics::narrow(number));
                         let mut place = None;

@@ -177,6 +177,19 @@ impl Ring {
     /// others from being sent to. A receive buffer is free for the kernel again once the next event was taken.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.give_back_lent();
+        match self.reap_next() {
+            Some(event) => Some(event),
+            None => self.next_received(),
+        }
+    }
+
+    /// The next event that is not of received bytes; those keep their place.
+    pub fn next_completion(&mut self) -> Option<Event<'static>> {
+        self.give_back_lent();
+        self.reap_next()
+    }
+
+    fn reap_next(&mut self) -> Option<Event<'static>> {
         while let Some(completion) = self.queue.pop() {
             self.counters.completions_total += 1;
             match self.reap(completion) {
@@ -185,6 +198,10 @@ impl Ring {
                 Reaped::Received(event) => self.received.push_back(event),
             }
         }
+        None
+    }
+
+    fn next_received(&mut self) -> Option<Event<'_>> {
         while let Some(event) = self.received.pop_front() {
             let open = find(&mut self.sockets, event.conn).is_some_and(|socket| socket.phase == Phase::Open);
             match event.what {

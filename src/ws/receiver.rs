@@ -43,6 +43,18 @@ pub enum Event<'i> {
     Close(CloseFrame<'i>),
 }
 
+impl Event<'_> {
+    /// Bytes of the payload; none for a close frame.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Event::Text(text) => text.len(),
+            Event::Binary(bytes) | Event::Ping(bytes) | Event::Pong(bytes) => bytes.len(),
+            Event::Close(_) => 0,
+        }
+    }
+}
+
 /// The receiving state of one connection: 48 bytes while idle, and a window more where its client's context takeover
 /// was agreed on.
 #[derive(Debug)]

@@ -274,7 +274,7 @@ fn a_compressed_request_is_answered() {
         world.hubs[0].handle_bytes(conn, &mut [byte], world.now);
     }
     assert_eq!(world.frames(0, conn, 15).len(), 2);
-    assert_eq!(world.hubs[0].inflated_bytes_total(), 2 * TEST.len() as u64);
+    assert_eq!(world.hubs[0].counters().inflated_bytes_total, 2 * TEST.len() as u64);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_bomb_is_closed_before_it_is_expanded() {
     assert!(bomb.len() < 20_000);
     world.hubs[0].handle_bytes(conn, &mut client_frame(0xc1, &bomb), world.now);
     assert_eq!(world.frames(0, conn, 15), [Sent::Close(CloseCode::MESSAGE_TOO_BIG.value())]);
-    assert_eq!(world.hubs[0].inflated_bytes_total(), 65_537);
+    assert_eq!(world.hubs[0].counters().inflated_bytes_total, 65_537);
     assert_eq!(world.hubs[0].incidents().of(Incident::Broken(Fault::MessageTooBig)), 1);
 }
 
@@ -310,7 +310,7 @@ fn many_small_frames_of_one_read_inflate_to_a_bounded_sum() {
     // Nine messages make more than half a MiB; they are answered.
     assert_eq!((sent.len(), sent.last()), (10, Some(&Sent::Close(CloseCode::POLICY_VIOLATION.value()))));
     assert_eq!(world.count(Closing::InflatedBurst), 1);
-    assert!(world.hubs[0].inflated_bytes_total() <= limits::INFLATED_BYTES_PER_READ_MAX + 65_536);
+    assert!(world.hubs[0].counters().inflated_bytes_total <= limits::INFLATED_BYTES_PER_READ_MAX + 65_536);
 }
 
 #[test]

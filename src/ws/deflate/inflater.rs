@@ -31,19 +31,33 @@ pub struct Inflaters {
     incomplete_max: usize,
     piece: Vec<u8>,
     inflated_bytes_total: u64,
+    restarts_total: u64,
 }
 
 impl Inflaters {
     /// A pool for receivers of which at most `incomplete_max` may be in the middle of a compressed message at a time.
     #[must_use]
     pub const fn new(incomplete_max: usize) -> Inflaters {
-        Inflaters { idle: Vec::new(), lent: 0, incomplete_max, piece: Vec::new(), inflated_bytes_total: 0 }
+        Inflaters {
+            idle: Vec::new(),
+            lent: 0,
+            incomplete_max,
+            piece: Vec::new(),
+            inflated_bytes_total: 0,
+            restarts_total: 0,
+        }
     }
 
     /// Bytes that inflating has made so far: work that the received bytes don't show.
     #[must_use]
     pub const fn inflated_bytes_total(&self) -> u64 {
         self.inflated_bytes_total
+    }
+
+    /// Streams begun so far, of which a message may have many that make nothing.
+    #[must_use]
+    pub const fn restarts_total(&self) -> u64 {
+        self.restarts_total
     }
 
     /// Bytes of memory that inflaters take, lent and idle.
@@ -61,6 +75,7 @@ impl Inflaters {
     /// An inflater for a message that is here whole.
     pub(in crate::ws) fn lend(&mut self, history: Option<&History>) -> Inflater {
         self.lent += 1;
+        self.restarts_total += 1;
         let decompress = self.idle.pop().unwrap_or_else(|| Decompress::new(false));
         let mut inflater = Inflater { decompress, at: Place::Start };
         inflater.restart(history);
@@ -125,6 +140,7 @@ impl Inflater {
         while !input.is_empty() {
             if self.at == Place::StreamEnd {
                 self.restart(history.as_deref());
+                pool.restarts_total += 1;
             }
             self.at = Place::Stream;
             loop {

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::sending::read_to_close;
@@ -140,9 +141,11 @@ fn who_asks_for_more_than_16_mib_at_once_without_reading_is_closed_with_1008() {
     let head = bytes::read_head(&mut stream);
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     let request = br#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
-    stream.write_all(&bytes::frame(FIN | TEXT, request).repeat(450)).unwrap();
-    // Replies that nobody read are dropped with the rest.
-    assert_eq!(bytes::read_frame(&mut stream).close_code(), Some(1008));
+    // They are there together, before there is a reply that would make the server read no more of them.
+    server.signal(Signal::SIGSTOP);
+    stream.write_all(&bytes::frame(FIN | TEXT, request).repeat(900)).unwrap();
+    server.signal(Signal::SIGCONT);
+    assert_eq!(read_to_close(&mut stream).1, Some(1008));
     assert_eq!(bytes::read_to_end(&mut stream), b"");
     good.check_served();
     check_told(server, good, &[("replies_unread", 1008, 1)]);

@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{BAD, Good, check_told, open};
 use crate::bytes::{self, CLOSE, CONTINUATION, FIN, PING, PONG, TEST, TEXT};
 use crate::client::Client;
 use crate::server::Server;
+
+/// What a request is told that came in one read with too many others.
+const BURST: &str = "too much asked for at once";
 
 /// Reads up to the close frame, and gives the number of frames before it and its code.
 pub(super) fn read_to_close(stream: &mut TcpStream) -> (usize, Option<u16>) {
@@ -159,7 +163,7 @@ fn requests_beyond_those_that_may_wait_draw_an_error_and_the_connection_stays() 
 }
 
 #[test]
-fn a_batch_whose_replies_are_more_than_16_mib_closes_with_1009() {
+fn a_batch_whose_replies_are_more_than_4_mib_closes_with_1009() {
     let server = Server::start("[feed.paper]\ninstruments = 256\n", "0");
     let mut good = Good::beside(&server);
     let request = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
@@ -170,9 +174,72 @@ fn a_batch_whose_replies_are_more_than_16_mib_closes_with_1009() {
     let mut stream = open(&server);
     stream.write_all(&batch(1)).unwrap();
     let reply_bytes = bytes::read_frame(&mut stream).payload.len();
-    assert!(reply_bytes * 128 > 16 << 20, "{reply_bytes} bytes of a reply are too few to show it");
+    assert!(reply_bytes * 128 > 4 << 20, "{reply_bytes} bytes of a reply are too few to show it");
     stream.write_all(&batch(128)).unwrap();
     assert_eq!(read_to_close(&mut stream), (0, Some(1009)));
     good.check_served();
     check_told(server, good, &[("batch_too_big", 1009, 1)]);
+}
+
+#[test]
+fn more_asked_for_in_one_read_than_it_may_be_answered_draws_an_error_and_the_connection_stays() {
+    const REQUESTS: usize = 50;
+    let server = Server::start("[feed.paper]\ninstruments = 256\n", "0");
+    let mut good = Good::beside(&server);
+    let mut stream = open(&server);
+    let request = br#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments"}"#;
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(|_| bytes::frame(FIN | TEXT, request)).collect();
+    assert!(requests.len() < 4096, "one read");
+    server.signal(Signal::SIGSTOP);
+    stream.write_all(&requests).unwrap();
+    server.signal(Signal::SIGCONT);
+    let mut declined = 0;
+    for number in 0..REQUESTS {
+        let reply: Value = serde_json::from_slice(&bytes::read_frame(&mut stream).payload).unwrap();
+        if let Some(error) = reply.get("error") {
+            assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(10040), &json!(BURST)), "{reply}");
+            declined += 1;
+        } else {
+            assert_eq!(declined, 0, "reply {number} after those that were declined");
+        }
+    }
+    println!("{declined} of {REQUESTS} requests were declined");
+    assert!(declined > 0);
+    stream.write_all(&bytes::frame(FIN | TEXT, TEST.as_bytes())).unwrap();
+    assert!(bytes::read_frame(&mut stream).payload.starts_with(br#"{"jsonrpc":"2.0","id":7,"result""#));
+    good.check_served();
+    check_told(server, good, &[("request_burst", 10040, declined)]);
+}
+
+#[test]
+fn messages_that_become_whole_in_the_same_turn_do_not_overflow_a_good_reader() {
+    // Together more than may wait for one reader.
+    const PUBLISHERS: usize = 18;
+    let server = Server::start("", "0");
+    let mut good = Good::beside(&server);
+    let mut reader = Client::connect(server.address);
+    reader.subscribe("topic.whole");
+    let data = "x".repeat(61_000);
+    let params = json!({"topic": "whole", "data": data});
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "topic/publish", "params": params}).to_string();
+    let frame = bytes::frame(FIN | TEXT, request.as_bytes());
+    let (last, most) = frame.split_last().unwrap();
+    assert!(PUBLISHERS * data.len() > 1 << 20);
+    let mut publishers: Vec<TcpStream> = (0..PUBLISHERS).map(|_| open(&server)).collect();
+    for stream in &mut publishers {
+        stream.write_all(most).unwrap();
+    }
+    // What was sent before is read before.
+    good.check_served();
+    server.signal(Signal::SIGSTOP);
+    publishers.iter_mut().for_each(|stream| stream.write_all(&[*last]).unwrap());
+    server.signal(Signal::SIGCONT);
+    for _ in 0..PUBLISHERS {
+        assert_eq!(reader.note()["data"], data);
+    }
+    for stream in &mut publishers {
+        assert!(bytes::read_frame(stream).payload.starts_with(br#"{"jsonrpc":"2.0","id":1,"result""#));
+    }
+    drop((publishers, reader));
+    check_told(server, good, &[]);
 }
