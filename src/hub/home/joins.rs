@@ -3,11 +3,10 @@
 //!
 //! Invariants: what waits is done in the order in which it came, and nothing of the same topic overtakes it, so that the
 //! last of a shard's joins and leaves is what holds, and a topic's own question after a gap is answered before those of
-//! its subscriptions; a join that waited is answered as of
-//! its answer, not as of its coming, so it is as atomic as any; a turn replays no more than
-//! `HistoryLimits::replayed_bytes_per_turn` and one topic's history; a topic that something waits for is not forgotten,
-//! and its history may grow to twice its bounds meanwhile, so that a wait does not put a place out of reach. How much
-//! waits is bounded by the shards: each question of theirs waits at most twice, the second time since a gap.
+//! its subscriptions; a join that waited is answered as of its answer, not as of its coming, so it is as atomic as any; a
+//! turn replays no more than `HistoryLimits::replayed_bytes_per_turn` and one topic's history; a topic that something waits
+//! for is not forgotten, and its history may grow to twice its bounds meanwhile, so that a wait does not put a place out of
+//! reach. How much waits is bounded by the shards: each question of theirs waits at most twice, the second time since a gap.
 
 use std::collections::VecDeque;
 
@@ -213,5 +212,182 @@ impl Home {
         if topic.listeners.is_empty() {
             topic.unheard_since_ns = now.mono_ns;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::history::HistoryLimits;
+    use crate::limits;
+    use crate::model::channel::{TopicKey, TopicName};
+
+    const NOW: Now = Now { mono_ns: 0, unix_ns: 0 };
+    const FRAME_BYTES: usize = 100;
+    const REPLAYED: usize = FRAME_BYTES + size_of::<Record>();
+    const A: HomeId = HomeId(1);
+    const B: HomeId = HomeId(2);
+
+    /// A home whose turns replay until they have told so much, with one topic of so many events.
+    fn home(replayed_bytes_per_turn: usize, events: u64) -> (Home, HomeTopicSlot) {
+        let limits = HistoryLimits { frames_max: 10, bytes_max: 10_000, replayed_bytes_per_turn };
+        let mut home = Home::new(HomeId(0), limits);
+        let name = TopicName::parse(b"t").unwrap();
+        let slot = home.intern(TopicKey::Client(name), NOW).unwrap();
+        publish(&mut home, slot, events);
+        (home, slot)
+    }
+
+    /// Who is told of the events that are published now.
+    fn publish(home: &mut Home, slot: HomeTopicSlot, events: u64) -> Vec<HomeId> {
+        let mut out = Batch::default();
+        for _ in 0..events {
+            let frame = out.push_bytes(&[7; FRAME_BYTES]);
+            home.publish(slot, Seq(0), frame, &mut out, NOW);
+        }
+        out.audience.iter().collect()
+    }
+
+    fn resume(home: &mut Home, from: HomeId, slot: HomeTopicSlot, number: u32, seq: u64) {
+        let epoch = home.next_position(slot).epoch;
+        let mut out = Batch::default();
+        let ticket = Ticket { slot: number, generation: 0 };
+        home.join(from, slot, ticket, Some(Position { epoch, seq: Seq(seq) }), &mut out);
+        assert!(out.is_empty(), "it is answered when the turn ends");
+    }
+
+    /// What a turn tells: of each join its number, its outcome and the events before it.
+    fn turn(home: &mut Home) -> (Vec<(u32, JoinOutcome, Vec<u64>)>, usize) {
+        let mut out = Batch::default();
+        home.answer_waiting(&mut out);
+        home.end_turn();
+        let (mut told, mut seqs) = (Vec::new(), Vec::new());
+        for record in &out.records {
+            match record {
+                Record::Replayed { seq, .. } => seqs.push(seq.0),
+                Record::Joined { ticket, outcome, .. } => {
+                    told.push((ticket.slot, *outcome, std::mem::take(&mut seqs)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        (told, out.bytes.len() + out.records.len() * size_of::<Record>())
+    }
+
+    #[test]
+    fn a_turn_replays_its_share_and_what_comes_after_it_waits_in_order() {
+        let share = 12 * REPLAYED;
+        let (mut home, slot) = home(share, 10);
+        for number in 0..20 {
+            resume(&mut home, if number % 2 == 0 { A } else { B }, slot, number, u64::from(number % 5));
+        }
+        let (mut answered, mut turns) = (0, 0);
+        while home.waiting_count() > 0 {
+            let (told, bytes) = turn(&mut home);
+            assert!(bytes <= share + 10 * REPLAYED + size_of::<Record>(), "{bytes} bytes in a turn");
+            assert!(!told.is_empty());
+            for (number, outcome, seqs) in told {
+                assert_eq!((number, outcome), (answered, JoinOutcome::Recovered));
+                assert_eq!(seqs, (u64::from(number % 5) + 1..=10).collect::<Vec<_>>());
+                answered += 1;
+            }
+            turns += 1;
+        }
+        // Two of some eight events exceed the share.
+        assert_eq!((answered, turns), (20, 10));
+        assert_eq!(home.counters.joins_delayed_total, 18);
+        assert_eq!(home.counters.joins_recovered_total, 20);
+    }
+
+    #[test]
+    fn a_leave_follows_the_join_that_waits_and_a_join_that_leave() {
+        let (mut home, slot) = home(1, 10);
+        let id = home.id(slot);
+        resume(&mut home, A, slot, 0, 0);
+        resume(&mut home, B, slot, 1, 0);
+        assert_eq!(turn(&mut home).0.len(), 1);
+        home.leave(B, id, NOW);
+        assert_eq!(publish(&mut home, slot, 1), [A], "the join still waits");
+        assert_eq!(turn(&mut home).0.len(), 1);
+        assert_eq!(publish(&mut home, slot, 1), [A, B], "the leave still waits");
+        turn(&mut home);
+        assert_eq!(publish(&mut home, slot, 1), [A]);
+
+        resume(&mut home, A, slot, 2, 5);
+        resume(&mut home, B, slot, 3, 5);
+        home.leave(B, id, NOW);
+        let mut out = Batch::default();
+        home.join(B, slot, Ticket { slot: 4, generation: 0 }, None, &mut out);
+        assert!(out.is_empty(), "it may not be undone by the leave before it");
+        let mut told = Vec::new();
+        while home.waiting_count() > 0 {
+            told.extend(turn(&mut home).0.into_iter().map(|(number, outcome, _)| (number, outcome)));
+        }
+        assert_eq!(told, [(2, JoinOutcome::Recovered), (3, JoinOutcome::Recovered), (4, JoinOutcome::Fresh)]);
+        assert_eq!(publish(&mut home, slot, 1), [A, B]);
+    }
+
+    #[test]
+    fn what_is_published_meanwhile_does_not_put_a_place_that_is_waited_for_out_of_reach() {
+        let (mut home, slot) = home(1, 10);
+        resume(&mut home, A, slot, 0, 0);
+        resume(&mut home, B, slot, 1, 0);
+        turn(&mut home);
+        publish(&mut home, slot, 10);
+        let (told, _) = turn(&mut home);
+        assert_eq!(told, [(1, JoinOutcome::Recovered, (1..=20).collect())]);
+        let exact = |home: &Home| {
+            let history = &home.topic(slot).history;
+            assert_eq!(home.history_memory_bytes, history.memory_bytes());
+            (home.history_bytes, history.held_bytes())
+        };
+        assert_eq!(exact(&home), (10 * FRAME_BYTES, 10 * FRAME_BYTES), "its bounds hold again");
+        resume(&mut home, A, slot, 2, 9);
+        resume(&mut home, B, slot, 3, 10);
+        let told: Vec<_> =
+            [turn(&mut home), turn(&mut home)].into_iter().flat_map(|(told, _)| told).collect();
+        assert_eq!(told[0], (2, JoinOutcome::NotRecovered, vec![]));
+        assert_eq!(told[1], (3, JoinOutcome::Recovered, (11..=20).collect()));
+    }
+
+    #[test]
+    fn joins_of_a_shard_that_lags_are_dropped_and_its_leaves_are_not() {
+        let (mut home, slot) = home(1, 10);
+        let id = home.id(slot);
+        for (number, from) in [(0, B), (1, A), (2, B), (3, A)] {
+            resume(&mut home, from, slot, number, 0);
+        }
+        turn(&mut home);
+        home.leave(B, id, NOW);
+        home.handle_lag(B);
+        assert_eq!(home.waiting_count(), 3);
+        let mut told = Vec::new();
+        while home.waiting_count() > 0 {
+            told.extend(turn(&mut home).0.into_iter().map(|(number, ..)| number));
+        }
+        assert_eq!(told, [1, 3]);
+        assert_eq!(home.counters.joins_delayed_total, 2);
+        assert_eq!(publish(&mut home, slot, 1), [A]);
+    }
+
+    #[test]
+    fn a_topic_that_is_waited_for_is_not_forgotten() {
+        let (mut home, slot) = home(1, 10);
+        let id = home.id(slot);
+        resume(&mut home, A, slot, 0, 0);
+        turn(&mut home);
+        resume(&mut home, A, slot, 1, 0);
+        resume(&mut home, B, slot, 2, 0);
+        home.leave(A, id, NOW);
+        turn(&mut home);
+        home.stop_listening(A, slot, NOW);
+        let later = NOW.plus_ns(limits::TOPIC_LINGER_NS);
+        home.sweep(later, |_| panic!("somebody waits for it"));
+        while home.waiting_count() > 0 {
+            turn(&mut home);
+        }
+        home.leave(B, id, later);
+        home.sweep(later.plus_ns(limits::TOPIC_LINGER_NS), |_| {});
+        assert_eq!((home.topic_count(), home.waiting_count()), (0, 0));
     }
 }
