@@ -27,8 +27,9 @@ const _: () = assert!(
 );
 
 /// Bytes of long batches under way to other homes at which a home answers no more resumes until some are taken: a shard
-/// that is behind would only have more to make up for. Below it, a turn may say its bound.
+/// that is behind would only have more to make up for. Four turns' worth: a quarter of what a shard's log takes.
 pub const LONG_BATCH_BYTES_UNDER_WAY_MAX: usize = 4 * REPLAYED_BYTES_PER_TURN;
+const _: () = assert!(4 * LONG_BATCH_BYTES_UNDER_WAY_MAX <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
 
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.

@@ -4,8 +4,8 @@
 //! [`Hub::poll_effect`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
 //! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
 //! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
-//! written. `now` never goes back. While [`Hub::joins_wait`] there are turns whether or not
-//! there is input: the next at once, or, while [`Hub::peers_are_behind`], soon.
+//! written. `now` never goes back. While [`Hub::joins_wait`] there are turns whether or not there is input: the next at
+//! once, or, while [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,

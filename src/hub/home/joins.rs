@@ -263,12 +263,12 @@ mod tests {
         home.end_turn();
         let (mut told, mut seqs) = (Vec::new(), Vec::new());
         for record in &out.records {
-            match record {
-                Record::Replayed { seq, .. } => seqs.push(seq.0),
-                Record::Joined { ticket, outcome, .. } => {
-                    told.push((ticket.slot, *outcome, std::mem::take(&mut seqs)));
-                }
-                other => panic!("{other:?}"),
+            if let Record::Replayed { seq, .. } = record {
+                seqs.push(seq.0);
+            } else if let Record::Joined { ticket, outcome, .. } = record {
+                told.push((ticket.slot, *outcome, std::mem::take(&mut seqs)));
+            } else {
+                panic!("{record:?}");
             }
         }
         (told, out.bytes.len() + out.records.len() * size_of::<Record>())

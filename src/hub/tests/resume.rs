@@ -307,9 +307,9 @@ fn a_shard_that_takes_nothing_is_not_sent_histories_without_end() {
 /// The joins that batches answer.
 fn joined(batches: &[Arc<Batch>]) -> Vec<u32> {
     let records = batches.iter().flat_map(|batch| &batch.records);
-    let joined = records.filter_map(|record| match record {
-        Record::Joined { ticket, .. } => Some(ticket.slot),
-        _ => None,
+    let joined = records.filter_map(|record| {
+        let Record::Joined { ticket, .. } = record else { return None };
+        Some(ticket.slot)
     });
     joined.collect()
 }
