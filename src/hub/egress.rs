@@ -28,6 +28,17 @@ pub enum Urgency {
     Any,
 }
 
+/// Bytes that wait for a connection, by lane. Values are made when they are sent, and a ping and a close are of fixed size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingBytes {
+    /// The rest of a frame that has begun to be sent.
+    pub begun: usize,
+    pub pongs: usize,
+    pub replies: usize,
+    /// Frames of the data queue.
+    pub queued: usize,
+}
+
 /// The lanes of one connection. Boxed parts are empty on an idle connection.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -409,6 +420,17 @@ impl Egress {
         let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
         started + control + self.reply_bytes(slot) + data
+    }
+
+    /// Bytes that wait, by lane; nothing for a connection that is gone.
+    pub(super) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or_else(WaitingBytes::default, |lanes| WaitingBytes {
+            begun: lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent),
+            pongs: lanes.control.as_ref().map_or(0, |control| control.pongs.len()),
+            replies: self.reply_bytes(conn.slot),
+            queued: lanes.queued_bytes as usize,
+        })
     }
 
     /// Bytes of the frames in the data queue; 0 for a connection that is gone.

@@ -62,7 +62,7 @@ pub use cache::Cache;
 pub use counters::HubCounters;
 pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
-pub use egress::Urgency;
+pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
 pub use rates::RateLimits;
@@ -391,6 +391,12 @@ impl Hub {
     #[must_use]
     pub fn queued_bytes(&self, conn: ConnId) -> usize {
         self.egress.queued_bytes(conn)
+    }
+
+    /// Bytes that wait for a connection, by lane.
+    #[must_use]
+    pub fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
+        self.egress.waiting_bytes(conn)
     }
 
     /// Bytes that a connection may have queued beyond the configured bound, because it has resumed.

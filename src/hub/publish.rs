@@ -128,7 +128,10 @@ impl Hub {
         let why = match refusal {
             PublishRefusal::TooManyTopics => "not sent: too many topics",
             PublishRefusal::Overloaded => {
-                self.report(reply_to.conn, Incident::Declined(Declined::Overload));
+                // Who asked may have gone while another shard refused it; its slot may be another peer's by now.
+                if self.session(reply_to.conn).is_some() {
+                    self.report(reply_to.conn, Incident::Declined(Declined::Overload));
+                }
                 "not sent: the server is overloaded"
             }
         };

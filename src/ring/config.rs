@@ -18,6 +18,9 @@ pub struct RingConfig {
     /// Provided buffers for receiving, a power of two of at most 32,768: the completions with bytes that may wait in
     /// the queue at a time.
     pub receive_buffers: u16,
+    /// Of these, how many of one connection wait for the caller before the ring receives no more from it until three quarters
+    /// of them were taken; at least 1. The kernel may have filled some more by then. So no connection takes what others need.
+    pub receive_buffers_each_max: u16,
     /// Bytes of each, which is also the most that one connection can bring per completion, 64 to 1 MiB.
     pub receive_buffer_bytes: u32,
     /// Small send buffers: how many, and the bytes of each.
@@ -48,6 +51,7 @@ impl Default for RingConfig {
             connections_max: 16_384,
             submissions_max: 4096,
             receive_buffers: 1024,
+            receive_buffers_each_max: 32,
             receive_buffer_bytes: 4096,
             send_small_buffers: 4096,
             send_small_bytes: 4096,
@@ -88,6 +92,7 @@ impl RingConfig {
                 self.receive_buffers.is_power_of_two() && u32::from(self.receive_buffers) <= ENTRIES_MAX,
                 "receive_buffers must be a power of two up to 32768",
             ),
+            (self.receive_buffers_each_max >= 1, "receive_buffers_each_max must be at least 1"),
             (
                 (64..=RECEIVE_BUFFER_BYTES_MAX).contains(&self.receive_buffer_bytes),
                 "receive_buffer_bytes must be 64 to 1048576",

@@ -21,6 +21,8 @@ pub struct RingCounters {
     pub receives_rearmed_total: u64,
     /// Receives the kernel ended because no provided buffer was free (`ENOBUFS`).
     pub receives_starved_total: u64,
+    /// Times that a connection had its share of the provided buffers waiting and was received from no more for a while.
+    pub receives_full_total: u64,
     /// Sends started by the caller; a continued send is still one.
     pub sends_total: u64,
     /// Bytes the kernel took.

@@ -29,13 +29,13 @@ mod listener;
 mod peers;
 mod queue;
 mod reap;
+mod received;
 mod socket;
 mod token;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -58,7 +58,8 @@ pub use self::listener::{ListenError, Listener, ListenerOptions};
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};
 use self::queue::{Patience, Queue};
-use self::reap::{Reaped, Receipt, ReceiveEvent};
+use self::reap::Reaped;
+use self::received::{Ending, Receipt, Received};
 use self::socket::{Cancel, Next, Phase, Reading, SendInFlight, Shutdown, Socket};
 use self::token::{Operation, Token};
 use crate::doorbell::Doorbell;
@@ -79,8 +80,9 @@ pub struct Ring {
     counters: RingCounters,
     /// The buffer lent to the caller with the last event.
     lent: Option<u16>,
-    /// What was received, in order, until it is the caller's turn to take it.
-    received: VecDeque<ReceiveEvent>,
+    /// What was received, until the caller takes it.
+    received: Received,
+    receive_buffers_each_max: u16,
     connections_max: u32,
     generation: u32,
     send_flags: i32,
@@ -117,7 +119,8 @@ impl Ring {
             doorbell,
             counters: RingCounters::default(),
             lent: None,
-            received: VecDeque::with_capacity(usize::from(config.receive_buffers)),
+            received: Received::new(config.receive_buffers),
+            receive_buffers_each_max: config.receive_buffers_each_max,
             connections_max,
             generation: 0,
             send_flags: match config.short_sends {
@@ -172,9 +175,10 @@ impl Ring {
         self.queue.enter(patience, &mut self.counters)
     }
 
-    /// The next event. What makes room comes first, then what was received, in its order: a caller that leaves some of it
-    /// for its next turn hears of its completed sends all the same, so that a peer who sends far ahead does not keep
-    /// others from being sent to. A receive buffer is free for the kernel again once the next event was taken.
+    /// The next event. What makes room comes first, then what was received, a buffer of each connection in turn: a caller
+    /// that leaves some of it for its next turn hears of its completed sends all the same, so that a peer who sends far ahead
+    /// neither keeps others from being sent to nor from being heard. A receive buffer is free for the kernel again once the
+    /// next event was taken.
     pub fn next_event(&mut self) -> Option<Event<'_>> {
         self.give_back_lent();
         match self.reap_next() {
@@ -193,34 +197,44 @@ impl Ring {
         while let Some(completion) = self.queue.pop() {
             self.counters.completions_total += 1;
             match self.reap(completion) {
-                Reaped::Nothing => {}
+                Reaped::Nothing | Reaped::Kept => {}
                 Reaped::Event(event) => return Some(event),
-                Reaped::Received(event) => self.received.push_back(event),
             }
         }
         None
     }
 
     fn next_received(&mut self) -> Option<Event<'_>> {
-        while let Some(event) = self.received.pop_front() {
-            let open = find(&mut self.sockets, event.conn).is_some_and(|socket| socket.phase == Phase::Open);
-            match event.what {
-                Receipt::Bytes { buffer, length } if open => {
+        while let Some(conn) = self.received.next_in_line() {
+            // Nothing waits of who is closing, see `drop_received`.
+            let Some(socket) = find(&mut self.sockets, conn) else { continue };
+            let Some(receipt) = self.received.take(conn, &mut socket.waiting) else { continue };
+            return Some(match receipt {
+                Receipt::Bytes { buffer, length } => {
+                    if socket.is_full && socket.waiting.buffers() <= self.receive_buffers_each_max / 4 {
+                        socket.is_full = false;
+                        self.advance(conn.slot);
+                    }
                     self.lent = Some(buffer);
                     // SAFETY: the completion handed the buffer over, and it is given back by the next call on the
                     // ring, which the borrow in the event forbids as long as the bytes are in use.
                     let bytes = unsafe { self.receive_buffers.filled(buffer, length) };
-                    return Some(Event::Received { conn: event.conn, bytes });
+                    Event::Received { conn, bytes }
                 }
-                Receipt::Bytes { buffer, .. } => self.receive_buffers.give_back(buffer),
-                Receipt::Eof if open => return Some(Event::Eof(event.conn)),
-                Receipt::Failed(errno) if open => {
-                    return Some(Event::ReceiveFailed { conn: event.conn, errno });
-                }
-                Receipt::Eof | Receipt::Failed(_) => {}
-            }
+                Receipt::Ended(Ending::Eof) => Event::Eof(conn),
+                Receipt::Ended(Ending::Failed(errno)) => Event::ReceiveFailed { conn, errno },
+            });
         }
         None
+    }
+
+    /// Gives back what was received of a connection that is of no more interest.
+    fn drop_received(&mut self, slot: u32) {
+        let socket = &mut self.sockets[slot as usize];
+        while let Some(buffer) = self.received.drop_next(&mut socket.waiting) {
+            self.receive_buffers.give_back(buffer);
+        }
+        socket.is_full = false;
     }
 
     /// Sends what `fill` writes: it gets a buffer (for about `bytes_hint` bytes, but possibly smaller, or larger) and
@@ -266,7 +280,7 @@ impl Ring {
     }
 
     /// Receives no more from this connection until `resume_receive`: the kernel's buffer fills and the peer's sends
-    /// stall. What the kernel has received for us already still comes.
+    /// stall. What was received already still comes: it would keep buffers from others.
     pub fn pause_receive(&mut self, conn: ConnId) {
         if let Some(socket) = find(&mut self.sockets, conn)
             && socket.phase == Phase::Open
@@ -299,6 +313,7 @@ impl Ring {
                 return;
             }
         }
+        self.drop_received(conn.slot);
         self.advance(conn.slot);
     }
 

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use super::Ring;
 use super::event::{Event, ListenerId};
 use super::queue::Completion;
+use super::received::Ending;
 use super::socket::{Cancel, Found, Phase, Reading, Shutdown, Socket};
 use super::token::{Operation, Token, next_generation};
 use crate::model::ids::ConnId;
@@ -16,19 +17,8 @@ use crate::model::ids::ConnId;
 pub(super) enum Reaped {
     Nothing,
     Event(Event<'static>),
-    Received(ReceiveEvent),
-}
-
-/// What a receive came to; kept until the caller takes it.
-pub(super) struct ReceiveEvent {
-    pub(super) conn: ConnId,
-    pub(super) what: Receipt,
-}
-
-pub(super) enum Receipt {
-    Bytes { buffer: u16, length: u32 },
-    Eof,
-    Failed(Errno),
+    /// It brought a buffer, which waits for the caller.
+    Kept,
 }
 
 impl Ring {
@@ -53,7 +43,7 @@ impl Ring {
         };
         // Whatever became of it, a buffer that is not kept for the caller goes back.
         if let Some(buffer) = completion.buffer
-            && !matches!(reaped, Reaped::Received(ReceiveEvent { what: Receipt::Bytes { .. }, .. }))
+            && !matches!(reaped, Reaped::Kept)
         {
             self.receive_buffers.give_back(buffer);
         }
@@ -145,30 +135,35 @@ impl Ring {
             self.counters.receives_rearmed_total += u64::from(socket.reading == Reading::Wanted);
         }
         let open = socket.phase == Phase::Open;
-        let received =
-            |what| if open { Reaped::Received(ReceiveEvent { conn, what }) } else { Reaped::Nothing };
-        match (completion.outcome(), completion.buffer) {
+        let ending = match (completion.outcome(), completion.buffer) {
             (Ok(length @ 1..), Some(buffer)) => {
                 self.counters.receives_total += 1;
                 self.counters.received_bytes_total += u64::from(length);
-                received(Receipt::Bytes { buffer, length })
+                if !open {
+                    return Reaped::Nothing;
+                }
+                self.received.add(conn, &mut socket.waiting, buffer, length);
+                if !socket.is_full && socket.waiting.buffers() >= self.receive_buffers_each_max {
+                    socket.is_full = true;
+                    self.counters.receives_full_total += 1;
+                }
+                return Reaped::Kept;
             }
             // Bytes without a buffer cannot be; the end of the stream is 0.
-            (Ok(_), _) => {
-                socket.reading = Reading::Ended;
-                received(Receipt::Eof)
-            }
+            (Ok(_), _) => Ending::Eof,
             (Err(Errno::ENOBUFS), _) => {
                 self.counters.receives_starved_total += 1;
-                Reaped::Nothing
+                return Reaped::Nothing;
             }
             // Cancelled by us, or to be tried again.
-            (Err(Errno::ECANCELED | Errno::EINTR | Errno::EAGAIN), _) => Reaped::Nothing,
-            (Err(errno), _) => {
-                socket.reading = Reading::Ended;
-                received(Receipt::Failed(errno))
-            }
+            (Err(Errno::ECANCELED | Errno::EINTR | Errno::EAGAIN), _) => return Reaped::Nothing,
+            (Err(errno), _) => Ending::Failed(errno),
+        };
+        socket.reading = Reading::Ended;
+        if open {
+            self.received.end(conn, &mut socket.waiting, ending);
         }
+        Reaped::Nothing
     }
 
     fn reap_send(&mut self, conn: ConnId, completion: &Completion) -> Reaped {
@@ -232,6 +227,7 @@ impl Ring {
     fn free(&mut self, conn: ConnId) -> Reaped {
         let socket = self.sockets.remove(conn.slot as usize);
         assert!(socket.send.is_none() && !socket.receive_armed, "nothing is in flight for a free slot");
+        assert!(socket.waiting.buffers() == 0, "nothing waits of a free slot");
         self.counters.closed_total += 1;
         self.accept_due = true;
         for acceptor in &mut self.acceptors {

@@ -4,6 +4,7 @@
 //! Invariant: `operations` counts submissions whose last completion was not reaped yet; the slot is freed at 0 only.
 
 use super::buffers::SendBuffer;
+use super::received::Waiting;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -60,6 +61,10 @@ pub(super) struct Socket {
     pub(super) reading: Reading,
     pub(super) receive_armed: bool,
     pub(super) receive_cancel: Cancel,
+    /// What was received and not taken.
+    pub(super) waiting: Waiting,
+    /// So much waits that no more is received until some of it was taken.
+    pub(super) is_full: bool,
     pub(super) send: Option<SendInFlight>,
     pub(super) send_cancel: Cancel,
     pub(super) shutdown: Shutdown,
@@ -86,6 +91,8 @@ impl Socket {
             reading: Reading::Wanted,
             receive_armed: false,
             receive_cancel: Cancel::None,
+            waiting: Waiting::NOTHING,
+            is_full: false,
             send: None,
             send_cancel: Cancel::None,
             shutdown: Shutdown::None,
@@ -104,11 +111,13 @@ impl Socket {
     }
 
     const fn next_of_receive(&self) -> Next {
-        match (self.reading, self.receive_armed, self.receive_cancel) {
+        let wanted = matches!(self.reading, Reading::Wanted) && !self.is_full;
+        match (wanted, self.receive_armed, self.receive_cancel) {
+            _ if matches!(self.reading, Reading::Ended) => Next::Nothing,
             // Never beside a cancel on its way, which would hit the new receive.
-            (Reading::Wanted, false, Cancel::None) => Next::ArmReceive,
-            (Reading::Paused, true, Cancel::None) => Next::CancelReceive,
-            (Reading::Wanted | Reading::Paused | Reading::Ended, _, _) => Next::Nothing,
+            (true, false, Cancel::None) => Next::ArmReceive,
+            (false, true, Cancel::None) => Next::CancelReceive,
+            (true | false, _, _) => Next::Nothing,
         }
     }
 
@@ -207,6 +216,21 @@ mod tests {
         assert_eq!(socket.next(), Next::Nothing);
         socket.receive_cancel_ended(Found::Some);
         assert_eq!(socket.next(), Next::ArmReceive);
+    }
+
+    #[test]
+    fn who_has_sent_its_share_is_not_received_from_until_that_is_taken() {
+        let mut socket = open();
+        socket.is_full = true;
+        assert_eq!(socket.next(), Next::CancelReceive);
+        socket.receive_cancel = Cancel::Asked;
+        socket.receive_cancel_ended(Found::Some);
+        socket.receive_ended();
+        assert_eq!(socket.next(), Next::Nothing);
+        socket.is_full = false;
+        assert_eq!(socket.next(), Next::ArmReceive);
+        socket.reading = Reading::Ended;
+        assert_eq!(socket.next(), Next::Nothing);
     }
 
     #[test]

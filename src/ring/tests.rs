@@ -214,11 +214,17 @@ fn an_accepted_connection_has_the_options_of_its_listener() {
     }
 }
 
+/// The connection's end arrives, and is left there.
+fn receive_end(ring: &mut Ring, conn: ConnId) {
+    let socket = &mut ring.sockets[conn.slot as usize];
+    ring.received.end(conn, &mut socket.waiting, Ending::Eof);
+}
+
 #[test]
 fn a_completed_send_is_told_before_what_was_received_earlier_and_is_left() {
     let (mut ring, address) = ring(16, 16);
     let (_stream, conn) = connect(&mut ring, address);
-    ring.received.push_back(ReceiveEvent { conn, what: Receipt::Eof });
+    receive_end(&mut ring, conn);
     let sent = ring.transmit(conn, 4, |out| {
         out[..4].copy_from_slice(b"room");
         4
@@ -232,14 +238,23 @@ fn a_completed_send_is_told_before_what_was_received_earlier_and_is_left() {
 }
 
 #[test]
-fn what_was_received_of_a_connection_that_is_closed_meanwhile_is_dropped() {
+fn what_was_received_of_a_connection_that_is_closed_meanwhile_is_dropped_and_its_buffers_are_free() {
     let (mut ring, address) = ring(16, 16);
-    let (_stream, conn) = connect(&mut ring, address);
-    ring.received.push_back(ReceiveEvent { conn, what: Receipt::Eof });
-    ring.close(conn, How::Abort);
-    until(&mut ring, |event| {
-        assert_eq!(event, Event::Closed(conn));
-        true
-    });
-    assert_eq!(ring.next_event(), None);
+    // More often than there are buffers.
+    for _ in 0..10 {
+        let (mut stream, conn) = connect(&mut ring, address);
+        stream.write_all(b"unheard").unwrap();
+        while ring.sockets[conn.slot as usize].waiting.buffers() == 0 {
+            ring.turn(Wait::Forever, 0).unwrap();
+            assert_eq!(ring.next_completion(), None);
+        }
+        receive_end(&mut ring, conn);
+        ring.close(conn, How::Abort);
+        until(&mut ring, |event| {
+            assert_eq!(event, Event::Closed(conn));
+            true
+        });
+        assert_eq!(ring.next_event(), None);
+    }
+    assert_eq!(ring.counters().receives_starved_total, 0);
 }

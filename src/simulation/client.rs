@@ -139,6 +139,8 @@ pub(super) enum Told {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
+    /// By an HTTP status, instead of an upgrade.
+    Refused(u16),
 }
 
 #[derive(Debug, Default)]
@@ -150,6 +152,10 @@ pub(super) struct Client {
     pub(super) open: bool,
     /// It has sent a close frame or got one, or it has sent what ends in one: nothing is owed to it.
     pub(super) closing: bool,
+    /// It has been told a close: the last that it may be told.
+    pub(super) told_close: bool,
+    /// It was refused, with so many bytes after the head.
+    refusal_bytes: Option<usize>,
     /// It answers no ping.
     pub(super) deaf: bool,
     incoming: Vec<u8>,
@@ -178,6 +184,8 @@ impl Client {
         self.link = Some(link);
         self.open = false;
         self.closing = false;
+        self.told_close = false;
+        self.refusal_bytes = None;
         self.deaf = false;
         self.incoming.clear();
         if let Some(hostile) = &mut self.hostile {
@@ -213,22 +221,25 @@ impl Client {
     /// On bytes that no server may send.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Told> {
         self.incoming.extend_from_slice(bytes);
+        if self.is_refused() {
+            return Vec::new();
+        }
         if !self.open {
             let end = self.incoming.windows(4).position(|window| window == b"\r\n\r\n");
             let Some(end) = end else { return Vec::new() };
             let head: Vec<u8> = self.incoming.drain(..end + 4).collect();
             if !head.starts_with(b"HTTP/1.1 101 ") {
-                let refused =
-                    [&b"HTTP/1.1 408 "[..], b"HTTP/1.1 503 "].iter().any(|status| head.starts_with(status));
-                assert!(refused || self.hostile.is_some(), "{}", String::from_utf8_lossy(&head));
+                let (status, body_bytes) = read_refusal(&head);
                 self.closing = true;
-                self.incoming.clear();
-                return Vec::new();
+                self.refusal_bytes = Some(body_bytes);
+                return vec![Told::Refused(status)];
             }
             self.open = true;
         }
         let mut told = Vec::new();
         while let Some((opcode, payload)) = take_frame(&mut self.incoming) {
+            assert!(!self.told_close, "client {}: told more after the close", self.number);
+            self.told_close = opcode == 8;
             let text =
                 |payload: &[u8]| String::from_utf8(payload.to_vec()).expect("a server's text is UTF-8");
             told.push(match opcode {
@@ -245,6 +256,26 @@ impl Client {
         }
         told
     }
+
+    #[must_use]
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal_bytes.is_some()
+    }
+
+    /// What it was sent has come to an end: of a frame, or of all of a refusal.
+    #[must_use]
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.incoming.len() == self.refusal_bytes.unwrap_or(0)
+    }
+}
+
+/// The status of an answer that is no upgrade, and the length of its body.
+fn read_refusal(head: &[u8]) -> (u16, usize) {
+    let head = std::str::from_utf8(head).expect("a server's head is ASCII");
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+    let (Some(status), Some(length)) = (status, length) else { panic!("no refusal: {head}") };
+    (status, length)
 }
 
 /// The first whole frame of a server.

@@ -2,6 +2,7 @@
 //! the hub's contract is kept. PURE.
 
 use crate::hub::{Arrival, Effect, Ending, Hub, Urgency};
+use crate::limits;
 use crate::model::ids::ConnId;
 
 use super::client::{Standing, Told, UPGRADE, push_frame};
@@ -10,6 +11,8 @@ use super::world::{SEND_BYTES_MAX, World};
 
 /// No frame of the workload is longer.
 const FRAME_BYTES_MAX: usize = 8 * 1024;
+/// The longest pong.
+const PONG_BYTES: usize = 127;
 
 impl World {
     // The shards' driver.
@@ -26,17 +29,23 @@ impl World {
             match effect {
                 Effect::Disconnect { conn, ending } => {
                     let Some(link) = self.link_of(shard, conn) else { continue };
+                    self.judge_ending(link, ending);
                     match ending {
                         Ending::Graceful => self.links[link].server_ended = true,
                         Ending::Abort => {
                             self.oracle.count("aborted");
+                            self.links[link].aborted = true;
                             self.close_link(link);
                         }
                     }
                 }
                 Effect::PauseReading { conn } => self.pause(shard, conn, true),
                 Effect::ResumeReading { conn } => self.pause(shard, conn, false),
-                Effect::Report { incident, .. } => self.oracle.count(incident.label()),
+                Effect::Report { conn, incident } => {
+                    self.oracle.count(incident.label());
+                    let link = self.link_of(shard, conn).expect("a report is of a connection that is open");
+                    self.note_incident(link, incident);
+                }
             }
         }
     }
@@ -52,14 +61,31 @@ impl World {
         (self.links[link].conn == conn).then_some(link)
     }
 
-    /// What waits for each connection stays within its bound.
-    fn check_bounds(&self, shard: usize) {
+    /// What waits for each connection stays within its bounds, lane by lane, and so in all.
+    fn check_bounds(&mut self, shard: usize) {
+        let mut pongs_full = false;
         for link in self.shards[shard].slots.iter().flatten() {
-            let conn = self.links[*link].conn;
+            let link = &self.links[*link];
             let hub = &self.shards[shard].hub;
-            let bound = self.options.queued_bytes_max as usize + hub.resumed_bytes(conn) + FRAME_BYTES_MAX;
-            let queued = hub.queued_bytes(conn);
-            assert!(queued <= bound, "{queued} bytes are queued for {conn:?}, more than {bound}");
+            let waiting = hub.waiting_bytes(link.conn);
+            let queued_max =
+                self.options.queued_bytes_max as usize + hub.resumed_bytes(link.conn) + FRAME_BYTES_MAX;
+            assert!(waiting.queued <= queued_max, "{:?}: {waiting:?}, but {queued_max}", link.conn);
+            assert!(waiting.pongs <= limits::PONG_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            assert!(waiting.replies <= limits::REPLY_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            // One frame: the longest is a batch's reply.
+            assert!(waiting.begun <= limits::REPLY_BYTES_MAX, "{:?}: {waiting:?}", link.conn);
+            // What keeps the replies far below their bound: who leaves them unread is not read.
+            let is_read = !link.reading_paused;
+            assert!(
+                waiting.replies <= limits::REPLY_BYTES_PAUSE || !is_read,
+                "{:?} is read: {waiting:?}",
+                link.conn
+            );
+            pongs_full |= waiting.pongs + PONG_BYTES >= limits::PONG_BYTES_MAX;
+        }
+        if pongs_full {
+            self.oracle.count("pongs at their bound");
         }
     }
 
@@ -96,7 +122,7 @@ impl World {
         place.slots[slot] = Some(link);
         let slot = u32::try_from(slot).expect("few slots");
         let conn = ConnId { slot, generation: place.generation };
-        let mut entry = Link::new(shard, conn, client, self.options.room_bytes);
+        let mut entry = Link::new(shard, conn, client, self.options.room_bytes, self.now.mono_ns);
         if self.clients[client].hostile.is_some() {
             entry.upward.extend(super::hostile::greeting(&mut self.random));
         } else {
@@ -173,6 +199,7 @@ impl World {
         let ended = entry.client_ended && entry.upward.is_empty();
         if ended && !entry.end_told && (!entry.server_ended || self.random.chance(50)) {
             self.links[link].end_told = true;
+            self.begin_ending(link);
             self.with_hub(shard, |hub| hub.handle_eof(conn, now));
             return true;
         }
@@ -187,8 +214,10 @@ impl World {
     /// What a hostile client may be told follows from what is received of it.
     fn hear_hostile(&mut self, link: usize, bytes: &[u8]) {
         let Some(client) = self.links[link].client else { return };
-        if let Some(hostile) = &mut self.clients[client].hostile {
-            hostile.received(bytes, &mut self.oracle.reference);
+        let Some(hostile) = &mut self.clients[client].hostile else { return };
+        hostile.received(bytes, &mut self.oracle.reference);
+        if hostile.is_over() {
+            self.begin_ending(link);
         }
     }
 
@@ -222,6 +251,7 @@ impl World {
             return false;
         }
         if entry.is_ended() || entry.cut {
+            self.judge_left(client, link);
             self.leave(client);
             return true;
         }
@@ -254,24 +284,8 @@ impl World {
             }
             Told::Ping(_) => {}
             Told::Pong(_) => self.oracle.count("pong"),
-            Told::Close(code, reason) => {
-                self.oracle.count(match code {
-                    _ if self.clients[client].hostile.is_some() => "closed while hostile",
-                    None | Some(1000) => "closed normally",
-                    Some(1002 | 1003 | 1007 | 1009) => "closed for a fault",
-                    Some(1008) if reason.contains("slow consumer") => "closed as slow",
-                    Some(1013) if self.options.overloads => "closed to make room",
-                    Some(1008) if reason.contains("lost inside") => "closed for a gap",
-                    Some(1008) if reason == "no pong" || reason == "heartbeat lost" => "closed as dead",
-                    Some(1008) if reason.contains("not finished") => "closed as too slow to send",
-                    other => panic!("client {client} was closed by {other:?} {reason}"),
-                });
-                if !self.clients[client].closing {
-                    let code = code.unwrap_or(1000).to_be_bytes();
-                    push_frame(&mut out, 0x88, &code, &mut self.random);
-                }
-                self.clients[client].closing = true;
-            }
+            Told::Close(code, reason) => self.judge_close(client, link, (code, &reason), &mut out),
+            Told::Refused(status) => self.judge_refusal(client, link, status),
         }
         let entry = &mut self.links[link];
         if !entry.client_ended {

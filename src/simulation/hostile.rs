@@ -85,6 +85,16 @@ impl Hostile {
         }
     }
 
+    /// It has asked for an upgrade, or for what is none.
+    pub(super) fn has_asked(&self) -> bool {
+        !matches!(self.stage, Stage::Upgrading(_))
+    }
+
+    /// It has ended the connection, or given its hub a reason to.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
     fn asks(&mut self, text: &str, reference: &mut Reference) {
         match json_rpc::decode(text.as_bytes()) {
             Incoming::Single(parsed) => {

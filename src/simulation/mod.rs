@@ -2,10 +2,11 @@
 //! do what chance says and an oracle that knows better. PURE: a run is its seed, so a failure is one number.
 //!
 //! Reading order: `world` (what there is and how it moves), `driver` (a shard's loop around its hub), `mesh` and `network` (what may go wrong on the way), `feed`
-//! and `workload` (what is said), `client` (who listens), `reference` and `oracle` (what should have been heard).
+//! and `workload` (what is said), `client` (who listens), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard).
 
 mod client;
 mod driver;
+mod ending;
 mod feed;
 mod hostile;
 mod json;
@@ -91,6 +92,7 @@ fn coverage(world: World) -> BTreeMap<&'static str, u64> {
 }
 
 fn judge_rest(world: &mut World) {
+    world.judge_connected();
     for client in 0..world.clients.len() {
         let live = &world.clients[client];
         if let Some(hostile) = &live.hostile {

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::hub::Incident;
 use crate::model::ids::ConnId;
 
 #[derive(Debug)]
@@ -35,11 +36,18 @@ pub(super) struct Link {
     pub(super) vanished: bool,
     /// The shard has closed it.
     pub(super) closed: bool,
+    /// The shard has closed it without waiting for the client.
+    pub(super) aborted: bool,
+    pub(super) opened_ns: u64,
+    /// When its end began: its hub reported why, or the client said close, or was found to send no more.
+    pub(super) ending_ns: Option<u64>,
+    /// Why its hub ends it.
+    pub(super) incident: Option<Incident>,
 }
 
 impl Link {
     #[must_use]
-    pub(super) fn new(shard: usize, conn: ConnId, client: usize, room: usize) -> Link {
+    pub(super) fn new(shard: usize, conn: ConnId, client: usize, room: usize, opened_ns: u64) -> Link {
         Link {
             shard,
             conn,
@@ -57,6 +65,10 @@ impl Link {
             cut: false,
             vanished: false,
             closed: false,
+            aborted: false,
+            opened_ns,
+            ending_ns: None,
+            incident: None,
         }
     }
 

@@ -62,6 +62,8 @@ fn leave_somehow(world: &mut World, client: usize, link: usize, out: &mut Vec<u8
         }
         8..11 => {
             world.clients[client].closing = true;
+            // The earliest: it has yet to be received.
+            world.begin_ending(link);
             push_frame(out, 0x88, &1000u16.to_be_bytes(), &mut world.random);
         }
         11 => {
@@ -73,6 +75,7 @@ fn leave_somehow(world: &mut World, client: usize, link: usize, out: &mut Vec<u8
         12 => world.clients[client].deaf = true,
         14..20 => push_text(out, "{\"jsonrpc\":\"2.0\",\"id\":", &mut world.random),
         13 => ask_without_reading(world, client, link, out),
+        24 => ping_without_reading(world, link, out),
         20..24 => {
             let interval = world.random.between(10, 20);
             let text = call(
@@ -93,6 +96,14 @@ fn ask_without_reading(world: &mut World, client: usize, link: usize, out: &mut 
     for _ in 0..world.random.between(2, 6) {
         let texts: Vec<String> = (0..128).map(|_| order_book_text(world, client)).collect();
         push_text(out, &format!("[{}]", texts.join(",")), &mut world.random);
+    }
+}
+
+/// Pings more often than there is room for pongs, and takes none of them, for a while.
+fn ping_without_reading(world: &mut World, link: usize, out: &mut Vec<u8>) {
+    world.links[link].stalled = true;
+    for _ in 0..80 {
+        push_frame(out, 0x89, &[b'.'; 125], &mut world.random);
     }
 }
 

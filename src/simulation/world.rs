@@ -21,6 +21,8 @@ use super::oracle::Oracle;
 use super::random::Random;
 
 const SECOND_NS: u64 = 1_000_000_000;
+pub(super) const HANDSHAKE_TIMEOUT_NS: u64 = 10 * SECOND_NS;
+pub(super) const CLOSE_TIMEOUT_NS: u64 = 2 * SECOND_NS;
 /// What each connection may send.
 pub(super) const RECEIVE_LIMITS: ReceiveLimits =
     ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 };
@@ -117,9 +119,9 @@ impl Options {
             receive: RECEIVE_LIMITS,
             queued_bytes_max: self.queued_bytes_max,
             subscriptions_max: 1000,
-            handshake_timeout_ns: 10 * SECOND_NS,
+            handshake_timeout_ns: HANDSHAKE_TIMEOUT_NS,
             idle_timeout_ns: if self.forgets { 45 * SECOND_NS } else { 0 },
-            close_timeout_ns: 2 * SECOND_NS,
+            close_timeout_ns: CLOSE_TIMEOUT_NS,
             write_timeout_ns: 30 * SECOND_NS,
             history: self.history,
             overload: OVERLOAD,

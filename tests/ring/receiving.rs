@@ -117,3 +117,39 @@ fn pausing_and_resuming_at_once_loses_nothing() {
     let expected: Vec<u8> = (0_u8..200).flat_map(|round| [round; 100]).collect();
     assert!(received == expected);
 }
+
+#[test]
+fn who_sends_far_ahead_waits_for_itself_and_others_are_heard_at_once() {
+    let mut driven =
+        Driven::new(RingConfig { receive_buffers: 1024, receive_buffers_each_max: 8, ..small() });
+    let (mut flooding, flooding_conn) = driven.connect();
+    let (mut other, other_conn) = driven.connect();
+    let mut sent = 0;
+    flooding.set_nonblocking(true).unwrap();
+    while let Ok(bytes) = flooding.write(&[7; 8192]) {
+        sent += bytes;
+    }
+    other.write_all(b"go").unwrap();
+    // Nothing is taken before all that the kernel has to give is here.
+    while driven.ring.counters().received_bytes_total < 2 {
+        driven.ring.turn(Wait::Poll, 0).unwrap();
+        assert_eq!(driven.ring.next_completion(), None);
+    }
+    other.write_all(b"on").unwrap();
+    for _ in 0..10 {
+        driven.ring.turn(Wait::Poll, 0).unwrap();
+        assert_eq!(driven.ring.next_completion(), None);
+    }
+    let mut order = Vec::new();
+    let mut taken = 0;
+    driven.until(|event| {
+        let Event::Received { conn, bytes } = event else { panic!("{event:?}") };
+        order.push(conn);
+        taken += if conn == flooding_conn { bytes.len() } else { 0 };
+        taken == sent
+    });
+    let heard = order.iter().rposition(|conn| *conn == other_conn).unwrap();
+    assert!(heard <= 3, "one of each in turn, but {heard} came before");
+    assert!(driven.ring.counters().receives_full_total > 0);
+    assert_eq!(driven.ring.counters().receives_starved_total, 0);
+}

@@ -3,6 +3,7 @@
 use super::*;
 use crate::hub::overload::{Mark, Pressure, Stance};
 use crate::limits;
+use crate::model::channel::TopicName;
 
 const MARKS: OverloadMarks = OverloadMarks {
     guard_bytes: Mark { enter: 800_000, leave: 700_000 },
@@ -191,6 +192,29 @@ fn while_it_sheds_a_slow_reader_of_the_latest_is_spared_sooner_and_nothing_new_i
     assert_eq!(replies[1]["error"]["code"], 10040);
     assert_eq!(replies[1]["error"]["data"]["reason"], "not sent: the server is overloaded");
     assert_eq!(replies[2]["result"]["seq"], 2, "{replies:?}");
+}
+
+#[test]
+fn what_another_shard_refuses_is_reported_of_who_asked_and_of_nobody_once_they_have_gone() {
+    let mut world = world(2);
+    let name = (b'a'..=b'z')
+        .map(|letter| char::from(letter).to_string())
+        .find(|name| world.hubs[0].home_of_name(&TopicName::parse(name.as_bytes()).unwrap()) == HomeId(1));
+    let request = publish(&name.expect("one is at home there"), "1");
+    press(&mut world, 1, 900_000);
+    for (goes, told) in [(false, vec![Incident::Declined(Declined::Overload)]), (true, vec![])] {
+        let conn = world.connect(0, 0);
+        drain_effects(&mut world);
+        world.hubs[0].handle_bytes(conn, &mut frame(&request), world.now);
+        if goes {
+            world.hubs[0].handle_closed(conn, world.now);
+        }
+        world.carry();
+        assert_eq!(drain_effects(&mut world), told, "goes: {goes}");
+        if !goes {
+            world.hubs[0].handle_closed(conn, world.now);
+        }
+    }
 }
 
 #[test]
