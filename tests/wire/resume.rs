@@ -87,7 +87,7 @@ fn histories_that_one_turn_does_not_replay_come_complete_though_nothing_else_hap
     for (channel, resumed) in reply["resumed"].as_object().unwrap_or_else(|| panic!("{reply}")) {
         assert_eq!(resumed["recovered"], true, "{channel}");
     }
-    let mut newest = vec![0; TOPICS];
+    let mut newest = [0; TOPICS];
     for _ in 0..EVENTS * TOPICS as u64 {
         let note = client.note();
         let channel = note["channel"].as_str().unwrap().strip_prefix("topic.").unwrap();
