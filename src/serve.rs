@@ -431,6 +431,7 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         ping_interval_ns: ns(listen.ping_interval_ms),
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,
+        hosts: listen.hosts.clone(),
         echo: if listen.echo { Echo::On } else { Echo::Off },
         deflate: listen.deflate.enabled.then(|| DeflateSettings {
             client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)

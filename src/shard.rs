@@ -239,9 +239,9 @@ impl Shard {
             any = true;
             match event {
                 Event::Accepted { conn, listener, peer } => {
-                    self.secure.open(conn, listener);
+                    let way = self.secure.open(conn, listener);
                     let refused = self.guests.arrive(conn, peer);
-                    self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
+                    self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     let work_before_bytes = self.hub.work_bytes_total();

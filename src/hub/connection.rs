@@ -3,7 +3,7 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Probe, Rejection, Verdict};
+use crate::http::{self, Body, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
@@ -22,7 +22,7 @@ use super::egress::{ControlFrame, ControlLane};
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
-use super::session::{Phase, Progress, Service, Session};
+use super::session::{Phase, Ping, Progress, Service, Session};
 use super::text_frame::replace_with_text_frame;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
@@ -76,6 +76,15 @@ impl Hub {
         }
     }
 
+    /// The TLS handshake below is done: from now on the peer can be told something.
+    pub fn handle_secured(&mut self, conn: ConnId) {
+        if let Some(session) = self.session(conn)
+            && matches!(session.phase, Phase::Securing)
+        {
+            session.phase = Phase::UPGRADING;
+        }
+    }
+
     /// Bytes have arrived; they are unmasked in place.
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
         self.now = now;
@@ -83,10 +92,16 @@ impl Hub {
         self.work.begin_read(conn, now);
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
-        session.pinged_ns = None;
+        session.ping = Ping::No;
         match &mut session.phase {
             Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
+            // Bytes that get through may come before the word that the handshake is done.
+            Phase::Securing => {
+                if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                    self.keep_head(conn, bytes.to_vec());
+                }
+            }
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
                 if head.is_empty() {
@@ -188,7 +203,7 @@ impl Hub {
                 Some(Phase::Open) => {
                     self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
                 }
-                Some(Phase::Upgrading { .. }) => {
+                Some(Phase::Securing | Phase::Upgrading { .. }) => {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
                 }
@@ -227,7 +242,7 @@ impl Hub {
                 self.arm_deadline(conn);
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
-            Err(rejection) => self.refuse_upgrade(conn, rejection),
+            Err(rejection) => self.refuse_upgrade(conn, rejection, Body::asked_for_by(bytes)),
         }
         Request::IsAnswered
     }
@@ -255,7 +270,7 @@ impl Hub {
         let upgrade = handshake::upgrade(&request)?;
         let host = request.value("Host").unwrap_or_default();
         let policy = self.policy(conn);
-        if upgrade.origin().is_some_and(|origin| !policy.origins.admit(origin, host)) {
+        if upgrade.origin().is_some_and(|origin| !policy.admits(origin, host)) {
             return Err(Rejection::OriginForbidden);
         }
         let mut offered = upgrade.subprotocols().peekable();
@@ -276,10 +291,10 @@ impl Hub {
         &self.config.listeners[usize::from(listener)]
     }
 
-    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection) {
+    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection, body: Body) {
         self.report(conn, Incident::Refused(rejection));
         let mut response = Vec::new();
-        http::write_rejection(&mut response, rejection);
+        http::write_rejection(&mut response, rejection, body);
         self.egress.push_head(conn.slot, response);
         self.mark_closing(conn, false);
     }
@@ -389,7 +404,7 @@ impl Hub {
         if session.reading_paused {
             // It is not heard because it is not read.
             session.received_ns = now_ns;
-            session.pinged_ns = None;
+            session.ping = Ping::No;
             session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
         }
         match &session.phase {
@@ -397,8 +412,14 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return;
             }
-            Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
-                return self.refuse_upgrade(conn, Rejection::HeadTimeout);
+            Phase::Securing if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                self.report(conn, Incident::Tls(tls::Fault::HandshakeTimeout));
+                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
+                return self.mark_closing(conn, true);
+            }
+            Phase::Upgrading { head } if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                let body = Body::asked_for_by(head);
+                return self.refuse_upgrade(conn, Rejection::HeadTimeout, body);
             }
             Phase::Open
                 if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
@@ -406,7 +427,7 @@ impl Hub {
                 return self.begin_close(conn, Closing::WriteStalled);
             }
             Phase::Open => self.handle_open_deadline(conn),
-            Phase::Closing { .. } | Phase::Upgrading { .. } => {}
+            Phase::Closing { .. } | Phase::Securing | Phase::Upgrading { .. } => {}
         }
         self.arm_deadline(conn);
     }
@@ -425,13 +446,16 @@ impl Hub {
         {
             return self.begin_close(conn, Closing::MessageStalled);
         }
-        if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
-            return self.begin_close(conn, Closing::PongMissing);
-        }
-        if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
-            session.pinged_ns = Some(now_ns);
-            let frame = control_frame(Opcode::Ping, &[]);
-            self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+        match session.ping {
+            Ping::Sent { at_ns } if now_ns >= at_ns + timeout_ns => {
+                return self.begin_close(conn, Closing::PongMissing);
+            }
+            Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
+                session.ping = Ping::Queued;
+                let frame = control_frame(Opcode::Ping, &[]);
+                self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+            }
+            Ping::No | Ping::Queued | Ping::Sent { .. } => {}
         }
         self.handle_heartbeat(conn);
     }
@@ -473,14 +497,15 @@ impl Hub {
             Phase::Closing { since_ns, .. } => {
                 [Some(since_ns + config.close_timeout_ns), None, None, None, None]
             }
-            Phase::Upgrading { .. } => {
+            Phase::Securing | Phase::Upgrading { .. } => {
                 [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None]
             }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
-                match session.pinged_ns {
-                    Some(pinged_ns) => Some(pinged_ns + policy.ping_timeout_ns),
-                    None => after(quiet_from, policy.ping_interval_ns),
+                match session.ping {
+                    Ping::Sent { at_ns } => Some(at_ns + policy.ping_timeout_ns),
+                    Ping::Queued => None,
+                    Ping::No => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
                 session.message_begun_ns.and_then(|begun_ns| after(begun_ns, config.message_timeout_ns)),

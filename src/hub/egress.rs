@@ -82,6 +82,12 @@ struct Control {
     close: Option<ControlFrame>,
 }
 
+impl Control {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Control>() + self.pongs.capacity()
+    }
+}
+
 /// A whole control frame.
 #[derive(Debug)]
 pub(super) struct ControlFrame {
@@ -132,10 +138,11 @@ pub(super) struct Egress {
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
-    spare_bytes: usize,
     /// Control lanes to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
+    /// Of both kinds of spares.
+    spare_bytes: usize,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -289,8 +296,12 @@ impl Egress {
         if lanes.closing {
             return;
         }
-        let spare = &mut self.spare_control;
-        let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let (spare, spare_bytes) = (&mut self.spare_control, &mut self.spare_bytes);
+        let control = lanes.control.get_or_insert_with(|| {
+            let Some(control) = spare.pop() else { return Box::default() };
+            *spare_bytes -= control.memory_bytes();
+            control
+        });
         match lane {
             ControlLane::Pong => {
                 if control.pongs.len() + frame.bytes().len() > limits::PONG_BYTES_MAX {
@@ -497,6 +508,7 @@ impl Egress {
             if let Some(empty) = lanes.control.take()
                 && self.spare_control.len() < SPARE_BUFFERS_MAX
             {
+                self.spare_bytes += empty.memory_bytes();
                 self.spare_control.push(empty);
             }
         }
@@ -562,6 +574,12 @@ impl Egress {
         } else {
             0
         }
+    }
+
+    /// Whether a ping has not been handed out yet.
+    pub(super) fn ping_waits(&mut self, conn: ConnId) -> bool {
+        let control = self.lanes_of(conn).and_then(|lanes| lanes.control.as_ref());
+        control.is_some_and(|control| control.ping.is_some())
     }
 
     pub(super) fn has_started(&self, slot: u32) -> bool {

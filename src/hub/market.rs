@@ -65,6 +65,10 @@ struct IntervalEnd {
     pending: bool,
 }
 
+/// Why a turn's levels are counted in 32 bits.
+const LEVELS_FIT: &str = "invariant: a turn's levels lie in memory, where 2^32 of them would be 100 GB";
+const _: () = assert!(size_of::<LevelUpdate>() >= 24, "as LEVELS_FIT reckons");
+
 impl MarketHome {
     /// The home `id` of a market with `shards` shards, all of which keep a replica.
     #[must_use]
@@ -162,7 +166,9 @@ impl MarketHome {
                 | Record::Joined { .. }
                 | Record::Gap { .. }
                 | Record::Publish { .. }
-                | Record::Published { .. } => panic!("a shard sent the market's home {record:?}"),
+                | Record::Published { .. } => {
+                    panic!("invariant: a shard asks the venue for market topics and nothing else: {record:?}")
+                }
             }
         }
     }
@@ -190,7 +196,11 @@ impl MarketHome {
                 TopicKey::Market { instrument, channel } => {
                     instruments[instrument.index()].derived.retain(|derived| derived.channel() != channel);
                 }
-                TopicKey::Client(name) => panic!("client topic {name:?} at the market's home"),
+                TopicKey::Client(name) => {
+                    panic!(
+                        "invariant: only keys of the market are interned here, in `handle_batch`: {name:?}"
+                    )
+                }
             });
         }
     }
@@ -294,7 +304,9 @@ impl MarketHome {
             self.by_feed.push(None);
             return;
         }
-        let id = InstrumentId(u32::try_from(self.instruments.len()).expect("bounded by INSTRUMENTS_MAX"));
+        let id = InstrumentId(
+            u32::try_from(self.instruments.len()).expect("invariant: fewer than INSTRUMENTS_MAX"),
+        );
         let definition = Arc::new(definition.clone());
         self.by_feed.push(Some(id));
         self.instruments
@@ -385,8 +397,8 @@ impl MarketHome {
         let start = out.levels.len();
         out.levels.extend(self.changes.iter().map(|(_, update)| *update));
         let levels = LevelRange {
-            start: u32::try_from(start).expect("a turn's levels are bounded far below 2^32"),
-            count: u32::try_from(self.changes.len()).expect("a turn's levels are bounded far below 2^32"),
+            start: u32::try_from(start).expect(LEVELS_FIT),
+            count: u32::try_from(self.changes.len()).expect(LEVELS_FIT),
         };
         out.records.push(Record::Levels {
             instrument: id,

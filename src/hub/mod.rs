@@ -47,7 +47,7 @@ mod transmit;
 mod unsubscribe;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use slab::Slab;
 
@@ -64,7 +64,7 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
+pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
@@ -256,7 +256,7 @@ pub struct Hub {
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
     /// Sessions with `*` subscriptions.
-    pattern_sessions: Vec<ConnId>,
+    pattern_sessions: BTreeSet<ConnId>,
     effects: VecDeque<Effect>,
     /// Connections to be closed as slow consumers once the fan-out at hand is through.
     overflowed: Vec<(ConnId, Closing)>,
@@ -306,7 +306,7 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             batches: Tickets::default(),
-            pattern_sessions: Vec::new(),
+            pattern_sessions: BTreeSet::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),

@@ -8,11 +8,13 @@ use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
 use super::deflation::Encoding;
-use super::listener::Arrival;
+use super::listener::{Arrival, Way};
 use super::rates::Rates;
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Before the TLS handshake below is done: nothing that is said gets through.
+    Securing,
     /// Before the upgrade: what has arrived of its request, if it came in parts.
     Upgrading {
         head: Vec<u8>,
@@ -23,6 +25,11 @@ pub(super) enum Phase {
         since_ns: u64,
         ending_asked: bool,
     },
+}
+
+impl Phase {
+    /// Nothing of the request has arrived.
+    pub(super) const UPGRADING: Phase = Phase::Upgrading { head: Vec::new() };
 }
 
 /// What a connection was opened for, by its path.
@@ -47,6 +54,18 @@ pub(super) struct Heartbeat {
     pub(super) due_ns: u64,
     /// When a `test_request` was sent, if that was at the end of the last interval: what is received later answers it.
     pub(super) tested_ns: Option<u64>,
+}
+
+/// Whether a peer that fell silent has been asked if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ping {
+    No,
+    /// It waits for the send under way, or for a frame that has begun: how long that may take is the send's own deadline.
+    Queued,
+    /// It was written, and nothing came since.
+    Sent {
+        at_ns: u64,
+    },
 }
 
 /// What the newest bytes have come to.
@@ -82,8 +101,7 @@ pub(super) struct Session {
     pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
-    /// When the unanswered ping was sent.
-    pub(super) pinged_ns: Option<u64>,
+    pub(super) ping: Ping,
     pub(super) heartbeat: Option<Heartbeat>,
     /// When the send that is under way was handed out.
     pub(super) write_begun_ns: Option<u64>,
@@ -109,7 +127,10 @@ impl Session {
             conn,
             listener: arrival.listener,
             refused: arrival.refused,
-            phase: Phase::Upgrading { head: Vec::new() },
+            phase: match arrival.way {
+                Way::Open => Phase::UPGRADING,
+                Way::Securing => Phase::Securing,
+            },
             service: Service::JsonRpc,
             receiver,
             rates,
@@ -122,7 +143,7 @@ impl Session {
             armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,
-            pinged_ns: None,
+            ping: Ping::No,
             heartbeat: None,
             write_begun_ns: None,
             requests_pending: 0,
@@ -148,7 +169,7 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Open | Phase::Closing { .. } => 0,
+            Phase::Securing | Phase::Open | Phase::Closing { .. } => 0,
         };
         head_bytes + self.receiver.buffered_bytes()
     }

@@ -255,7 +255,9 @@ impl Hub {
             return None;
         }
         if let Some(session) = self.session(conn) {
+            let place = super::topics::narrow(session.subscriptions.len());
             session.subscriptions.push(subscription);
+            self.topics.subscription(subscription).place = place;
         }
         self.tell_windows(topic);
         Some((subscription, topic))
@@ -505,7 +507,7 @@ impl Hub {
             }
         }
         if !had_some && !session.patterns.is_empty() {
-            self.pattern_sessions.push(conn);
+            self.pattern_sessions.insert(conn);
         }
     }
 
