@@ -365,7 +365,11 @@ fn spin(busy_poll: BusyPoll) -> Spin {
 }
 
 fn history(config: &Config) -> HistoryLimits {
-    HistoryLimits { frames_max: config.topics.history_events_max, bytes_max: config.topics.history_bytes_max }
+    HistoryLimits {
+        frames_max: config.topics.history_events_max,
+        bytes_max: config.topics.history_bytes_max,
+        replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+    }
 }
 
 fn overload_marks(config: &Config) -> OverloadMarks {

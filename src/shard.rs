@@ -210,6 +210,7 @@ impl Shard {
         busy |= self.take_batches();
         self.take_timers();
         self.take_stop();
+        busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
         busy |= self.flush(reaped_ns);
         if busy {
@@ -305,10 +306,15 @@ impl Shard {
     /// What other homes have said, up to a bound; whether there was anything.
     fn take_batches(&mut self) -> bool {
         let mut any = false;
+        let mut taken_bytes = 0;
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
             let Some((from, _, batch)) = self.mesh.receive() else { break };
             any = true;
             self.hub.handle_batch(home(from), &batch, self.now);
+            taken_bytes += batch.bytes.len();
+            if taken_bytes >= limits::BATCH_BYTES_PER_TURN {
+                break;
+            }
         }
         any
     }
@@ -426,6 +432,7 @@ impl Shard {
             Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
                 return Wait::Poll;
             }
+            Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
         self.mesh.prepare_sleep();
@@ -433,8 +440,9 @@ impl Shard {
             return Wait::Poll;
         }
         self.parks_total += 1;
+        let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         // Nobody rings when the last client of all goes.
-        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.serving.is_none();
+        let retry = behind || self.serving.is_none();
         let deadlines = [
             self.hub.poll_timeout(),
             self.hub.data_waits().then(|| self.pace.due_ns()),

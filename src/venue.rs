@@ -241,6 +241,9 @@ impl Venue {
         let now_ns = self.now.mono_ns;
         match self.spin {
             Spin::Always => return Wait::Poll,
+            Spin::ForNs(_) if self.market.joins_wait() && !self.market.peers_are_behind() => {
+                return Wait::Poll;
+            }
             Spin::ForNs(_) => {}
         }
         let behind = self.shard_is_behind() || self.carry.is_waiting() || !self.market.lagging().is_empty();
@@ -251,7 +254,8 @@ impl Venue {
             Stance::Guarded | Stance::Shedding => self.pressure_due_ns,
         };
         // Nobody rings when the last client of all goes.
-        let retry = (behind || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
+        let retry =
+            (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
         let deadlines = [feed, self.market.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {

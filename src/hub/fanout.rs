@@ -62,6 +62,8 @@ impl Hub {
                 Record::Joined { to, .. } if *to == self.me => self.on_joined(record),
                 Record::Gap { to } if *to == self.me => self.on_gap(from),
                 Record::Replayed { .. } | Record::Joined { .. } | Record::Gap { .. } => {}
+                // It asks again after its gap, before which it would hear no answer.
+                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key, ticket, resume } => {
                     let TopicKey::Client(_) = key else {
                         panic!("invariant: `home_of` sends the join of a market topic to the venue")

@@ -135,6 +135,8 @@ impl MarketHome {
     pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
         for record in &batch.records {
             match record {
+                // It asks again after its gap, before which it would hear no answer.
+                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
                     let key = TopicKey::Market { instrument: *instrument, channel: *channel };
                     let known = self.home.find(&key).is_some();
@@ -211,7 +213,25 @@ impl MarketHome {
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
     pub fn seal(&mut self) {
+        self.outbox.settle_long();
+        if !self.outbox.peers_are_behind() {
+            self.home.answer_waiting(self.outbox.data());
+        }
         self.outbox.seal_data();
+        self.home.end_turn();
+    }
+
+    /// Whether joins wait for a later turn: the next, which is then to begin at once, or, while
+    /// [`MarketHome::peers_are_behind`], one soon.
+    #[must_use]
+    pub fn joins_wait(&self) -> bool {
+        self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until shards have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to the shards.
@@ -222,6 +242,7 @@ impl MarketHome {
     /// The data queue to a shard was full.
     pub fn handle_lag(&mut self, shard: HomeId) {
         self.outbox.lag(shard);
+        self.home.handle_lag(shard);
     }
 
     /// Bytes of memory that the market's home holds: instruments, topics, histories, batches under way.

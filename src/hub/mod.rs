@@ -4,7 +4,8 @@
 //! [`Hub::poll_effect`]. Once a turn, after its last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`];
 //! only then do messages of this turn reach subscribers, those on this shard included. Then it flushes: for each
 //! connection of [`Hub::poll_ready`], the bytes of [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are
-//! written. `now` never goes back.
+//! written. `now` never goes back. While [`Hub::joins_wait`] there are turns whether or not there is input: the next at
+//! once, or, while [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `subscribe`, `unsubscribe`, `publish`,
@@ -143,7 +144,11 @@ impl Default for HubConfig {
             idle_timeout_ns: 120_000_000_000,
             close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
-            history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
+            history: HistoryLimits {
+                frames_max: 4096,
+                bytes_max: 1024 * 1024,
+                replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+            },
             overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
             log_segments_ready: 0,
@@ -171,6 +176,8 @@ pub struct Occupancy {
     pub unfinished_bytes: usize,
     pub value_bytes: usize,
     pub home_topics: usize,
+    /// Joins and leaves that wait at the shard's own home.
+    pub home_waiting: usize,
     /// Inflaters that incomplete messages have.
     pub inflaters: usize,
 }
@@ -194,6 +201,7 @@ impl Occupancy {
             + self.unfinished_bytes
             + self.value_bytes
             + self.home_topics
+            + self.home_waiting
             + self.inflaters
     }
 }
@@ -381,6 +389,7 @@ impl Hub {
             unfinished_bytes: self.unfinished_bytes,
             value_bytes: self.topics.value_bytes(),
             home_topics: self.home.topic_count(),
+            home_waiting: self.home.waiting_count(),
             inflaters: self.inflaters.lent(),
         }
     }
@@ -423,25 +432,41 @@ impl Hub {
     /// Ends the turn: what was published in it goes out, to this shard's own subscribers first.
     pub fn seal(&mut self, now: Now) {
         self.now = now;
+        self.outbox.settle_long();
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
                 self.outbox.recycle(commands);
-            } else if let Some(data) = self.outbox.seal_data() {
-                if data.audience.contains(self.me) {
-                    self.apply_batch(self.me, &data);
-                }
-            } else {
-                break;
+                continue;
+            }
+            if !self.outbox.peers_are_behind() {
+                self.home.answer_waiting(self.outbox.data());
+            }
+            let Some(data) = self.outbox.seal_data() else { break };
+            if data.audience.contains(self.me) {
+                self.apply_batch(self.me, &data);
             }
         }
         self.outbox.seal_commands();
+        self.home.end_turn();
         self.settle_overflows();
         if now.mono_ns >= self.sweep_due_ns {
             // Here and not with the timers: a hub whose clients are quiet has few of those.
             self.sweep_due_ns = now.mono_ns + limits::WHEEL_SLOT_NS;
             self.home.sweep(now, |_| {});
         }
+    }
+
+    /// Whether joins at this home wait for a later turn.
+    #[must_use]
+    pub fn joins_wait(&self) -> bool {
+        self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until other homes have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to other homes. Its `to` never holds this one.
@@ -465,6 +490,7 @@ impl Hub {
     /// The data queue to a peer was full: what was for it is lost.
     pub fn handle_lag(&mut self, peer: HomeId) {
         self.outbox.lag(peer);
+        self.home.handle_lag(peer);
     }
 
     /// The data queue to a lagging peer has room again.

@@ -7,6 +7,7 @@ mod deflate;
 mod hostile;
 mod mesh;
 mod overload;
+mod resume;
 mod sending;
 mod settling;
 mod silence;
@@ -22,7 +23,11 @@ use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
 
-const HISTORY: HistoryLimits = HistoryLimits { frames_max: 64, bytes_max: 64 * 1024 };
+const HISTORY: HistoryLimits = HistoryLimits {
+    frames_max: 64,
+    bytes_max: 64 * 1024,
+    replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+};
 const UNIT: i64 = 1_000_000_000;
 
 fn config() -> HubConfig {
@@ -59,7 +64,7 @@ impl World {
     fn with(shards: u8, config: &HubConfig) -> World {
         let now = Now { mono_ns: 1_000, unix_ns: 1_700_000_000_000_000_000 };
         let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config.clone(), now)).collect();
-        let mut market = MarketHome::new(HomeId(shards), shards, HISTORY, now);
+        let mut market = MarketHome::new(HomeId(shards), shards, config.history, now);
         market.set_deflation(config.deflation);
         World { hubs, market, now, generations: 0 }
     }
@@ -108,35 +113,36 @@ impl World {
     }
 
     fn carry(&mut self) {
-        loop {
-            let mut carried = false;
-            self.market.seal();
-            while let Some(outgoing) = self.market.poll_mesh() {
-                carried = true;
-                let market = HomeId(self.hubs.len() as u8);
-                for to in outgoing.to.iter() {
-                    self.hubs[to.index()].handle_batch(market, &outgoing.batch, self.now);
-                }
+        while self.carry_once() {}
+    }
+
+    /// One turn of each home; whether there is more to do.
+    fn carry_once(&mut self) -> bool {
+        let mut carried = false;
+        self.market.seal();
+        while let Some(outgoing) = self.market.poll_mesh() {
+            carried = true;
+            let market = HomeId(self.hubs.len() as u8);
+            for to in outgoing.to.iter() {
+                self.hubs[to.index()].handle_batch(market, &outgoing.batch, self.now);
             }
-            for from in 0..self.hubs.len() {
-                self.hubs[from].seal(self.now);
-                while let Some(outgoing) = self.hubs[from].poll_mesh() {
-                    carried = true;
-                    for to in outgoing.to.iter() {
-                        let batch = Arc::clone(&outgoing.batch);
-                        if to.index() == self.hubs.len() {
-                            assert_eq!(outgoing.lane, MeshLane::Commands);
-                            self.market.handle_batch(HomeId(from as u8), &batch, self.now);
-                        } else {
-                            self.hubs[to.index()].handle_batch(HomeId(from as u8), &batch, self.now);
-                        }
+        }
+        for from in 0..self.hubs.len() {
+            self.hubs[from].seal(self.now);
+            while let Some(outgoing) = self.hubs[from].poll_mesh() {
+                carried = true;
+                for to in outgoing.to.iter() {
+                    let batch = Arc::clone(&outgoing.batch);
+                    if to.index() == self.hubs.len() {
+                        assert_eq!(outgoing.lane, MeshLane::Commands);
+                        self.market.handle_batch(HomeId(from as u8), &batch, self.now);
+                    } else {
+                        self.hubs[to.index()].handle_batch(HomeId(from as u8), &batch, self.now);
                     }
                 }
             }
-            if !carried {
-                return;
-            }
         }
+        carried || self.market.joins_wait() || self.hubs.iter().any(Hub::joins_wait)
     }
 
     /// All bytes that a connection is sent now.
