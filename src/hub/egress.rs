@@ -2,7 +2,8 @@
 //!
 //! Invariants: a frame that has begun to be sent is finished before anything else; a lane never overtakes a higher
 //! one at a frame's boundary; `queued_bytes` is the sum of the lengths of the queued frames; a connection stands in
-//! each ready list at most once, and in none while its last send is under way.
+//! each ready list at most once, and in none while its last send is under way; nothing is queued behind a close frame,
+//! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
 
 use std::collections::VecDeque;
 
@@ -50,8 +51,6 @@ pub(super) struct Lanes {
     in_ready: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
-    /// Nothing but the control lane is sent any more.
-    pub(super) closing: bool,
     queue: FrameQueue,
     queued_bytes: u32,
     /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
@@ -263,9 +262,6 @@ impl Egress {
     /// Appends a whole frame, its header and its payload, to the replies; returns the bytes that wait there.
     pub(super) fn push_reply(&mut self, slot: u32, header: &[u8], payload: &[u8]) -> usize {
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return 0;
-        }
         let (spare, spare_bytes) = (&mut self.spare, &mut self.spare_bytes);
         let replies = lanes.replies.get_or_insert_with(|| {
             let replies = spare.pop().unwrap_or_default();
@@ -298,9 +294,6 @@ impl Egress {
     pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
         let before = self.held_bytes(slot);
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return;
-        }
         let (spare, spare_bytes) = (&mut self.spare_control, &mut self.spare_bytes);
         let control = lanes.control.get_or_insert_with(|| {
             let Some(control) = spare.pop() else { return Box::default() };
@@ -318,7 +311,6 @@ impl Egress {
             ControlLane::Close => control.close = Some(frame),
         }
         if lane == ControlLane::Close {
-            lanes.closing = true;
             self.discard_data(slot);
         }
         self.note_held(slot, before);
@@ -349,9 +341,6 @@ impl Egress {
         subscription: u32,
     ) {
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return;
-        }
         let entry = &mut subscriptions[subscription as usize];
         assert!(!entry.listed, "a subscription is listed once");
         entry.listed = true;
@@ -517,7 +506,7 @@ impl Egress {
                 self.spare_control.push(empty);
             }
         }
-        (written, lanes.started.is_none() && lanes.held == 0 && !lanes.closing)
+        (written, lanes.started.is_none() && lanes.held == 0)
     }
 
     /// Moves whole frames of the data queue into `out`; returns the bytes written.
@@ -710,7 +699,7 @@ impl OutIs {
 
 impl Lanes {
     fn has_pending(&self) -> bool {
-        let data = self.held == 0 && !self.closing && (!self.queue.is_empty() || self.values_head.is_some());
+        let data = self.held == 0 && (!self.queue.is_empty() || self.values_head.is_some());
         self.started.is_some() || self.control.is_some() || self.replies.is_some() || data
     }
 }
