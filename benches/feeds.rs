@@ -38,7 +38,8 @@ fn paper_events(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn paper_events_through_the_market_s_home(bencher: Bencher<'_, '_>) {
-    let history = HistoryLimits { frames_max: 1024, bytes_max: 1024 * 1024 };
+    let history =
+        HistoryLimits { frames_max: 1024, bytes_max: 1024 * 1024, replayed_bytes_per_turn: 4 * 1024 * 1024 };
     let (mut paper, mut out, mut now) = (paper(), FeedBuffer::default(), Now::default());
     let mut market = MarketHome::new(HomeId(1), 1, history, now);
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(move || {

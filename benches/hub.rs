@@ -21,7 +21,8 @@ fn main() {
 }
 
 const UNIT: i64 = 1_000_000_000;
-const HISTORY: HistoryLimits = HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 };
+const HISTORY: HistoryLimits =
+    HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024, replayed_bytes_per_turn: 4 * 1024 * 1024 };
 const NOW: Now = Now { mono_ns: 1, unix_ns: 1_700_000_000_000_000_000 };
 
 fn hub() -> Hub {

@@ -414,7 +414,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 60);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 61);
     }
 
     #[test]
@@ -485,6 +485,19 @@ mod tests {
             "[[listen]]\nbacklog = ${NONE}\n",
             "f.toml:2: ${NONE} is not set: set it, or write a default as ${NAME:-default}",
         );
+    }
+
+    #[test]
+    fn a_paper_market_larger_than_the_feed_makes_is_refused() {
+        check_failure(
+            "[feed.paper]\nseed = 2\ninstruments = 257\n",
+            "f.toml:3: feed.paper.instruments: is 257, expected 1 to 256 instruments: the paper market's size",
+        );
+        check_failure(
+            "[feed.paper]\nevents_per_s = 500001\n",
+            "f.toml:2: feed.paper.events_per_s: is 500001, expected 1 to 500000 events/s: the paper market's size",
+        );
+        assert!(parse("[feed.paper]\ninstruments = 256\nevents_per_s = 500000\n").is_ok());
     }
 
     #[test]

@@ -69,7 +69,6 @@ pub fn without_file(demo_key: bool) -> Keyring {
         key: Key::Secret(Secret::new(DEMO_SECRET.as_bytes())),
         scopes: Scopes::ALL,
         subscribe: Patterns::ANY,
-        // Where `topics.publish` is off, nobody publishes without a key of the operator's.
         publish: Patterns::none(),
         created_unix_ms: 0,
         expires_unix_ms: None,

@@ -50,6 +50,8 @@ pub mod verify;
 
 #[cfg(feature = "runtime")]
 pub mod shard;
+#[cfg(feature = "runtime")]
+pub mod stop;
 pub mod turn_load;
 #[cfg(feature = "runtime")]
 pub mod venue;

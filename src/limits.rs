@@ -17,9 +17,19 @@ pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 /// not all there any more.
 pub const HISTORY_BYTES_PER_HOME_MAX: usize = 512 * 1024 * 1024;
 
-/// Bytes of a turn's batch beyond which no more history is replayed into it: who resumes then is told so. It keeps the
-/// batch, whose ranges are 32 bits wide, far from its end.
-pub const REPLAY_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of records and history with which a home's turn answers joins, beyond which further resumes wait for the next
+/// turn: a resume of some bytes asks for a whole history, and everybody's events wait while that is copied. Some four
+/// histories of the usual size. The one that reaches it may exceed it by its own history.
+pub const REPLAYED_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+const _: () = assert!(
+    REPLAYED_BYTES_PER_TURN + HISTORY_BYTES_PER_HOME_MAX < u32::MAX as usize / 2,
+    "ranges of a batch are 32 bits wide"
+);
+
+/// Bytes of long batches under way to other homes at which a home answers no more resumes until some are taken: a shard
+/// that is behind would only have more to make up for. Four turns' worth: a quarter of what a shard's log takes.
+pub const LONG_BATCH_BYTES_UNDER_WAY_MAX: usize = 4 * REPLAYED_BYTES_PER_TURN;
+const _: () = assert!(4 * LONG_BATCH_BYTES_UNDER_WAY_MAX <= LOG_SEGMENT_BYTES * LOG_SEGMENTS_MAX);
 
 /// How long a topic that nobody listens to keeps its sequence and history, so that a client that was cut off finds
 /// its place again.
@@ -97,7 +107,8 @@ pub const ECHO_MESSAGE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 pub const ECHO_FRAGMENTS_MAX: u32 = 65_536;
 
 /// Compressed messages of one shard that may be incomplete at a time: each holds an inflater of some 47 KiB besides what it
-/// has made, 47 MiB in all. Who begins another is told to come later; messages that come in one read are no matter.
+/// has made, 47 MiB in all. Where another begins, the one that began first has to go; messages that come in one read are no
+/// matter.
 pub const INCOMPLETE_DEFLATED_MAX: usize = 1024;
 /// Bytes that the compressed messages of one read may make before the last of them. A read of 4 KiB could make a
 /// thousand times as much; JSON makes ten to thirty times.
@@ -178,6 +189,9 @@ pub const FLUSH_BYTES: u32 = 64 * 1024;
 
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
+/// Bytes of batches of other homes after which a shard takes no more in one turn: what all homes may replay to it in a turn
+/// of theirs is more than one of its own should take.
+pub const BATCH_BYTES_PER_TURN: usize = REPLAYED_BYTES_PER_TURN;
 /// Verdicts on log-ins that a shard takes in one turn; each may have requests behind it that waited.
 pub const ANSWERS_PER_TURN_MAX: usize = 64;
 /// Batches that a mesh queue holds. Data beyond this is a gap that the receiver recovers from; the queue of commands is

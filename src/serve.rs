@@ -7,7 +7,6 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,6 +37,7 @@ use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
+use crate::stop::Stop;
 use crate::tls::Tls;
 use crate::venue::{self, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
@@ -75,7 +75,7 @@ struct Server {
     /// In the order of the configuration.
     addresses: Vec<SocketAddr>,
     tls: Vec<Option<Tls>>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
@@ -116,7 +116,7 @@ impl Server {
         };
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(Stop::default());
         let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
@@ -246,7 +246,7 @@ impl Server {
 
     /// Tells every thread to stop, waits for them, and tells what they did.
     fn stop(self, ended: Ended) -> Result<(), Failure> {
-        self.stop.store(true, Ordering::Release);
+        self.stop.tell();
         self.doorbells.iter().for_each(Doorbell::ring);
         let software = |what: String| {
             Failure::new(Exit::Software, what, "this is a bug in tickring, or the host is broken")
@@ -400,7 +400,11 @@ fn spin(busy_poll: BusyPoll) -> Spin {
 }
 
 fn history(config: &Config) -> HistoryLimits {
-    HistoryLimits { frames_max: config.topics.history_events_max, bytes_max: config.topics.history_bytes_max }
+    HistoryLimits {
+        frames_max: config.topics.history_events_max,
+        bytes_max: config.topics.history_bytes_max,
+        replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+    }
 }
 
 fn overload_marks(config: &Config) -> OverloadMarks {
@@ -446,7 +450,11 @@ fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         deflation: deflation(config),
         overload: overload_marks(config),
         log_segments_ready: limits::LOG_SEGMENTS_READY,
-        publishing: if config.topics.publish { Publishing::Anyone } else { Publishing::ByKey },
+        publishing: match (config.topics.publish, config.auth.has_file()) {
+            (true, _) => Publishing::Anyone,
+            (false, true) => Publishing::ByKey,
+            (false, false) => Publishing::Nobody,
+        },
         public_subscribe: Patterns::new(&config.auth.public_subscribe),
         logins_per_minute_max: config.auth.logins_per_minute_max,
         keyring: Arc::clone(keyring),
@@ -465,6 +473,7 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         ping_interval_ns: ns(listen.ping_interval_ms),
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,
+        hosts: listen.hosts.clone(),
         echo: if listen.echo { Echo::On } else { Echo::Off },
         reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
         deflate: listen.deflate.enabled.then(|| DeflateSettings {

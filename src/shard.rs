@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use rustls::ServerConfig;
@@ -28,6 +27,7 @@ use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::stop::{Serving, Stop};
 use crate::turn_load::TurnLoad;
 use crate::verify::{Answer, LoginPort};
 
@@ -67,7 +67,7 @@ pub struct ShardSetup {
     pub spin: Spin,
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<Stop>,
 }
 
 /// What a shard did, told at its end.
@@ -135,7 +135,9 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
+    /// Until its last client has gone at a stop.
+    serving: Option<Serving>,
     guests: Guests,
     incidents: IncidentLog,
     now: Now,
@@ -182,6 +184,7 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
+            serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
             incidents: IncidentLog::default(),
@@ -212,6 +215,7 @@ impl Shard {
         busy |= self.take_answers();
         self.take_timers();
         self.take_stop();
+        busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
         busy |= self.flush(reaped_ns);
         if busy {
@@ -243,9 +247,9 @@ impl Shard {
             any = true;
             match event {
                 Event::Accepted { conn, listener, peer } => {
-                    self.secure.open(conn, listener);
+                    let way = self.secure.open(conn, listener);
                     let refused = self.guests.arrive(conn, peer);
-                    self.hub.handle_open(conn, Arrival { listener: listener.0, refused }, now);
+                    self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
                     let work_before_bytes = self.hub.work_bytes_total();
@@ -307,10 +311,15 @@ impl Shard {
     /// What other homes have said, up to a bound; whether there was anything.
     fn take_batches(&mut self) -> bool {
         let mut any = false;
+        let mut taken_bytes = 0;
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
             let Some((from, _, batch)) = self.mesh.receive() else { break };
             any = true;
             self.hub.handle_batch(home(from), &batch, self.now);
+            taken_bytes += batch.bytes.len();
+            if taken_bytes >= limits::BATCH_BYTES_PER_TURN {
+                break;
+            }
         }
         any
     }
@@ -381,7 +390,7 @@ impl Shard {
     }
 
     fn take_stop(&mut self) {
-        if self.stop_by_ns.is_none() && self.stop.load(Ordering::Relaxed) {
+        if self.stop_by_ns.is_none() && self.stop.is_told() {
             self.stop_by_ns = Some(self.now.mono_ns + self.stop_timeout_ns);
             self.ring.stop_accepting();
             self.hub.handle_shutdown(self.now);
@@ -462,6 +471,7 @@ impl Shard {
             Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
                 return Wait::Poll;
             }
+            Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
         self.mesh.prepare_sleep();
@@ -469,7 +479,10 @@ impl Shard {
             return Wait::Poll;
         }
         self.parks_total += 1;
-        let retry = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.has_questions();
+        let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
+        let behind = behind || self.hub.has_questions();
+        // Nobody rings when the last client of all goes.
+        let retry = behind || self.serving.is_none();
         let deadlines = [
             self.hub.poll_timeout(),
             self.hub.data_waits().then(|| self.pace.due_ns()),
@@ -483,8 +496,13 @@ impl Shard {
         }
     }
 
-    fn has_stopped(&self) -> bool {
-        self.stop_by_ns.is_some_and(|by_ns| self.hub.connection_count() == 0 || self.now.mono_ns >= by_ns)
+    /// Whether its clients have gone, and those of other shards, which it answers until then.
+    fn has_stopped(&mut self) -> bool {
+        let Some(by_ns) = self.stop_by_ns else { return false };
+        if self.hub.connection_count() == 0 {
+            self.serving = None;
+        }
+        (self.hub.connection_count() == 0 && self.stop.is_deserted()) || self.now.mono_ns >= by_ns
     }
 
     fn report(&self) -> ShardReport {

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backend::Feed;
 use crate::backend::replay::FeedError;
@@ -26,6 +25,7 @@ use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
+use crate::stop::Stop;
 
 /// What the venue is made from.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct VenueSetup {
     pub feed: Feed,
     pub spin: Spin,
     /// Set once, then the doorbell is rung.
-    pub stop: Arc<AtomicBool>,
+    pub stop: Arc<Stop>,
 }
 
 /// What the venue did, told at its end.
@@ -88,7 +88,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         if let Some(ready) = ready.take() {
             ready();
         }
-        if venue.stop.load(Ordering::Relaxed) {
+        if venue.stop.is_told() && venue.stop.is_deserted() {
             return Ok(VenueReport { market: venue.market.counters, topics: venue.market.home_counters() });
         }
         wait = venue.next_wait();
@@ -107,7 +107,7 @@ struct Venue {
     overload: Overload,
     pressure_due_ns: u64,
     spin: Spin,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     now: Now,
     finished_told: bool,
 }
@@ -241,6 +241,9 @@ impl Venue {
         let now_ns = self.now.mono_ns;
         match self.spin {
             Spin::Always => return Wait::Poll,
+            Spin::ForNs(_) if self.market.joins_wait() && !self.market.peers_are_behind() => {
+                return Wait::Poll;
+            }
             Spin::ForNs(_) => {}
         }
         let behind = self.shard_is_behind() || self.carry.is_waiting() || !self.market.lagging().is_empty();
@@ -250,7 +253,9 @@ impl Venue {
             Stance::Normal => now_ns + limits::PRESSURE_LOOK_NS,
             Stance::Guarded | Stance::Shedding => self.pressure_due_ns,
         };
-        let retry = behind.then_some(now_ns + limits::RETRY_NS);
+        // Nobody rings when the last client of all goes.
+        let retry =
+            (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
         let deadlines = [feed, self.market.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {

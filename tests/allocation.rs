@@ -162,7 +162,8 @@ impl World {
     }
 }
 
-const HISTORY: HistoryLimits = HistoryLimits { frames_max: 256, bytes_max: 64 * 1024 };
+const HISTORY: HistoryLimits =
+    HistoryLimits { frames_max: 256, bytes_max: 64 * 1024, replayed_bytes_per_turn: 4 * 1024 * 1024 };
 
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];

@@ -10,6 +10,39 @@
 
 use std::collections::BTreeMap;
 
+/// What the corpus of `hub` must reach, each by an input of its name (`reaches-closed-as-slow`): bytes are choices, so a change
+/// of the simulation could leave them saying nothing. `src/bin/reach.rs` finds them anew.
+pub const REACHED: [&str; 28] = [
+    "aborted",
+    "book change",
+    "closed as idle",
+    "closed as slow",
+    "closed for a fault",
+    "closed for a gap",
+    "closed normally",
+    "closed to make room",
+    "flap",
+    "frames_skipped_total",
+    "gap",
+    "heartbeat_lost",
+    "hostile notification",
+    "hostile reply",
+    "message",
+    "message of a hostile client",
+    "message_timeout",
+    "not recovered",
+    "ping_timeout",
+    "pongs at their bound",
+    "publish refused",
+    "reads_paused_total",
+    "recovered",
+    "refused under load",
+    "shed",
+    "trades",
+    "vanished",
+    "write_timeout",
+];
+
 /// See the file's head.
 ///
 /// # Panics
@@ -25,4 +58,10 @@ pub fn check(input: &[u8]) {
 #[must_use]
 pub fn coverage(input: &[u8]) -> BTreeMap<&'static str, u64> {
     tickring::simulation::run_script(input)
+}
+
+/// The name of the committed input that reaches this.
+#[must_use]
+pub fn input_name(what: &str) -> String {
+    format!("reaches-{}", what.replace([' ', '_'], "-"))
 }

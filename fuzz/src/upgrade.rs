@@ -7,7 +7,7 @@
 //! Input: a byte for the filler; the cuts (`pieces`); the head, in which a byte 0, which no head may have, stands for 64
 //! times as many `a` as the filler says, so that short inputs reach the limits of length.
 
-use tickring::http::{self, Rejection};
+use tickring::http::{self, Body, Rejection};
 use tickring::ws::handshake;
 
 use crate::pieces;
@@ -257,7 +257,7 @@ fn check_switch(response: &[u8], accept_key: &str, subprotocol: Option<&str>) {
 
 fn check_refusal(rejection: Rejection) {
     let mut response = Vec::new();
-    http::write_rejection(&mut response, rejection);
+    http::write_rejection(&mut response, rejection, Body::Sent);
     let (status, fields, body) = split_answer(&response);
     let code = rejection.status().code();
     assert!(status.starts_with(&format!("HTTP/1.1 {code} ")), "{status}");

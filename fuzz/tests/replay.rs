@@ -17,39 +17,6 @@ fn inputs(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// What the corpus of `hub` must reach, each by an input of its name (`reaches-closed-as-slow`): bytes are choices, so a change
-/// of the simulation could leave them saying nothing.
-const REACHED: [&str; 28] = [
-    "aborted",
-    "book change",
-    "closed as idle",
-    "closed as slow",
-    "closed for a fault",
-    "closed for a gap",
-    "closed normally",
-    "closed to make room",
-    "flap",
-    "frames_skipped_total",
-    "gap",
-    "heartbeat_lost",
-    "hostile notification",
-    "hostile reply",
-    "message",
-    "message of a hostile client",
-    "message_timeout",
-    "not recovered",
-    "ping_timeout",
-    "pongs at their bound",
-    "publish refused",
-    "reads_paused_total",
-    "recovered",
-    "refused under load",
-    "shed",
-    "trades",
-    "vanished",
-    "write_timeout",
-];
-
 fn replay(name: &str) {
     let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).expect("a target");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
@@ -77,8 +44,8 @@ fn the_corpus_of_the_hub_holds() {
 fn each_input_of_the_hub_reaches_what_its_name_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/hub");
     let (mut expected, mut failed) = (Vec::new(), Vec::new());
-    for what in REACHED {
-        let name = format!("reaches-{}", what.replace([' ', '_'], "-"));
+    for what in hub::REACHED {
+        let name = hub::input_name(what);
         let input = fs::read(folder.join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         if hub::coverage(&input).get(what).is_none_or(|count| *count == 0) {
             failed.push(name.clone());

@@ -2,6 +2,7 @@
 
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::auth::is_pattern;
+use crate::backend::paper;
 use crate::hub::ChannelKind;
 use crate::{http, limits};
 
@@ -147,6 +148,14 @@ impl Config {
                     hint: "write it as browsers do: https://desk.example.com".to_owned(),
                 });
             }
+            if let Some(odd) = listen.hosts.iter().find(|text| !is_host_name(text)) {
+                return Err(RangeFault {
+                    key: "listen.hosts",
+                    nth,
+                    what: format!("has \"{odd}\", expected a name without scheme and port"),
+                    hint: "write it as in the URL of the page: gw.example.com".to_owned(),
+                });
+            }
             let port = listen.address.port();
             if port != 0 && self.listen[..nth].iter().any(|other| other.address == listen.address) {
                 return Err(RangeFault {
@@ -203,11 +212,11 @@ impl Config {
             range!(self.flush.pace_max_us, 0 => 100_000, "us", "0 sends each turn at once"),
             Range {
                 key: "feed.paper.instruments",
-                ..paper_range(self.feed.paper.instruments, 1_000, "instruments")
+                ..paper_range(self.feed.paper.instruments, paper::INSTRUMENTS_MAX, "instruments")
             },
             Range {
                 key: "feed.paper.events_per_s",
-                ..paper_range(self.feed.paper.events_per_s, 10_000_000, "events/s")
+                ..paper_range(self.feed.paper.events_per_s, paper::EVENTS_PER_S_MAX, "events/s")
             },
             Range {
                 key: "feed.paper.seed",
@@ -396,12 +405,18 @@ impl Listen {
     }
 }
 
+/// A name as a URL has it: no scheme, no port, nothing that stands for several.
+fn is_host_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
 fn is_channel_kind(name: &str) -> bool {
     ChannelKind::ALL.iter().any(|kind| kind.as_str() == name)
 }
 
-fn paper_range(value: u32, max: u64, unit: &'static str) -> Range {
-    Range { key: "feed.paper", value: u64::from(value), min: 1, max, unit, hint: "the paper market's size" }
+fn paper_range(value: u32, max: u32, unit: &'static str) -> Range {
+    let (value, max) = (value.into(), max.into());
+    Range { key: "feed.paper", value, min: 1, max, unit, hint: "the paper market's size" }
 }
 
 #[cfg(test)]
@@ -459,6 +474,13 @@ mod tests {
             "listen.deflate.client_window_bits_max"
         );
         assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
+        for odd in ["", "gw.example.com:9001", "http://gw.example.com", "*", "*.example.com"] {
+            let config = Config {
+                listen: vec![Listen { hosts: vec![odd.to_owned()], ..Listen::default() }],
+                ..Config::default()
+            };
+            assert_eq!(config.check().unwrap_err().key, "listen.hosts", "{odd}");
+        }
         assert_eq!(refused(|c| c.listen[0].origins = vec!["desk.example.com".to_owned()]), "listen.origins");
     }
 }

@@ -15,6 +15,8 @@ pub struct Listen {
     pub backlog: u32,
     /// Pages that may connect besides those of the same host; `*` is any.
     pub origins: Vec<String>,
+    /// Names under which pages of the same host may reach it, besides IP addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// 0 sends no pings.
@@ -44,6 +46,7 @@ impl Default for Listen {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9001)),
             backlog: 4096,
             origins: Vec::new(),
+            hosts: Vec::new(),
             echo: false,
             ping_interval_ms: 20_000,
             ping_timeout_ms: 10_000,

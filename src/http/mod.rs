@@ -16,4 +16,4 @@ pub mod response;
 pub use probe::{Probe, Verdict};
 pub use rejection::{Rejection, Status};
 pub use request::{HEADERS_MAX, HeadLimits, Request, parse, parse_within};
-pub use response::write_rejection;
+pub use response::{Body, write_rejection};

@@ -1,12 +1,30 @@
 //! Answers to requests that are refused.
 //!
-//! PURE. Allocates: only what `out` grows by. Invariant: an answer is complete: status line, `Content-Length`, body.
+//! PURE. Allocates: only what `out` grows by. Invariant: an answer is complete: status line, `Content-Length`, body; an
+//! answer to `HEAD` is that to `GET` without its body (RFC 9110 §9.3.2).
 
 use super::Rejection;
 
+/// Whether an answer's body is sent with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    Sent,
+    /// `HEAD` asked for all but the body.
+    Omitted,
+}
+
+impl Body {
+    /// As a request asks for by its first bytes, whole or not, good or not.
+    #[must_use]
+    pub fn asked_for_by(request: &[u8]) -> Body {
+        let line_start = request.iter().position(|byte| !b"\r\n".contains(byte)).unwrap_or(request.len());
+        if request[line_start..].starts_with(b"HEAD ") { Body::Omitted } else { Body::Sent }
+    }
+}
+
 /// Appends the whole answer to a refused request: status, headers, and a short text body that teaches.
 /// It says `Connection: close`; the caller closes once it is written.
-pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
+pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection, body: Body) {
     let status = rejection.status();
     let mut decimal = itoa::Buffer::new();
     let mut body_length = itoa::Buffer::new();
@@ -50,7 +68,11 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection) {
     if let Some(retry_after_s) = rejection.retry_after_s() {
         append(out, &["Retry-After: ", decimal.format(retry_after_s), "\r\n"]);
     }
-    append(out, &["\r\n", rejection.advice(), "\n"]);
+    append(out, &["\r\n"]);
+    match body {
+        Body::Sent => append(out, &[rejection.advice(), "\n"]),
+        Body::Omitted => {}
+    }
 }
 
 fn append(out: &mut Vec<u8>, parts: &[&str]) {
@@ -66,7 +88,7 @@ mod tests {
     /// Writes the answer, reads it back with httparse, and gives its status, its headers and its body.
     fn answer(rejection: Rejection) -> (u16, Vec<(String, String)>, String) {
         let mut out = Vec::new();
-        write_rejection(&mut out, rejection);
+        write_rejection(&mut out, rejection, Body::Sent);
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut response = httparse::Response::new(&mut headers);
         let head_bytes = response.parse(&out).unwrap().unwrap();
@@ -88,6 +110,35 @@ mod tests {
             assert!(value(&headers, "connection").unwrap().starts_with("close"), "{rejection:?}");
             assert_eq!(body.trim_end(), rejection.advice());
             assert!(body.is_ascii() && body.len() < 120, "{rejection:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_head_is_the_answer_without_its_body() {
+        for rejection in Rejection::ALL {
+            let (mut whole, mut head) = (Vec::new(), Vec::new());
+            write_rejection(&mut whole, rejection, Body::Sent);
+            write_rejection(&mut head, rejection, Body::Omitted);
+            assert!(head.ends_with(b"\r\n\r\n"), "{rejection:?}");
+            assert_eq!(whole, [&head[..], rejection.advice().as_bytes(), b"\n"].concat());
+        }
+    }
+
+    #[test]
+    fn a_body_is_omitted_for_head_however_little_of_the_request_came() {
+        for (request, body) in [
+            ("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n", Body::Omitted),
+            ("\r\n\nHEAD / HTTP/1.0\r\n\r\n", Body::Omitted),
+            ("HEAD ", Body::Omitted),
+            ("HEAD", Body::Sent),
+            ("HEADS /x", Body::Sent),
+            ("head /x", Body::Sent),
+            (" HEAD /x", Body::Sent),
+            ("GET /HEAD ", Body::Sent),
+            ("\r\n", Body::Sent),
+            ("", Body::Sent),
+        ] {
+            assert_eq!(Body::asked_for_by(request.as_bytes()), body, "{request:?}");
         }
     }
 

@@ -189,6 +189,12 @@ impl Batch {
             + self.levels.capacity() * size_of::<LevelUpdate>()
     }
 
+    /// Whether its buffers are too long to be kept.
+    fn is_long(&self) -> bool {
+        self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX
+            || self.records.capacity() * size_of::<Record>() > limits::BATCH_KEPT_BYTES_MAX
+    }
+
     /// An empty batch of the size that a busy turn takes. It is written to once, so that its pages are there.
     fn ready() -> Batch {
         let mut batch = Batch::default();
@@ -234,6 +240,10 @@ pub struct BatchPool {
     sealed: VecDeque<Arc<Batch>>,
     /// Of those.
     sealed_bytes: usize,
+    /// Those whose buffers are too long to be kept, while a receiver has them.
+    long: VecDeque<Arc<Batch>>,
+    /// Of those.
+    long_bytes: usize,
 }
 
 impl BatchPool {
@@ -259,11 +269,33 @@ impl BatchPool {
     /// Bytes of memory that the remembered batches take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.sealed_bytes
+        self.sealed_bytes + self.long_bytes
+    }
+
+    /// Bytes of memory that long batches under way take, as of the last [`BatchPool::settle_long`].
+    #[must_use]
+    pub fn long_bytes(&self) -> usize {
+        self.long_bytes
+    }
+
+    /// Takes long batches back that their receivers have dropped.
+    pub fn settle_long(&mut self) {
+        for _ in 0..self.long.len() {
+            let Some(mut batch) = self.long.pop_front() else { return };
+            let memory_bytes = batch.memory_bytes();
+            if let Some(unused) = Arc::get_mut(&mut batch) {
+                unused.clear();
+                self.long_bytes -= memory_bytes;
+                self.keep(batch);
+            } else {
+                self.long.push_back(batch);
+            }
+        }
     }
 
     /// Gives back those that nobody uses any more, from the oldest on.
     pub fn trim(&mut self) {
+        self.settle_long();
         while self.sealed.front().is_some_and(|oldest| Arc::strong_count(oldest) == 1) {
             self.sealed_bytes -= self.sealed.pop_front().map_or(0, |batch| batch.memory_bytes());
         }
@@ -271,6 +303,15 @@ impl BatchPool {
 
     /// Remembers a batch that was handed out, to take it back when its receivers have dropped it.
     pub fn sealed(&mut self, batch: Arc<Batch>) {
+        if !batch.is_long() {
+            self.keep(batch);
+        } else if self.long.len() < limits::BATCHES_KEPT_MAX {
+            self.long_bytes += batch.memory_bytes();
+            self.long.push_back(batch);
+        }
+    }
+
+    fn keep(&mut self, batch: Arc<Batch>) {
         if self.sealed.len() < limits::BATCHES_KEPT_MAX {
             self.sealed_bytes += batch.memory_bytes();
             self.sealed.push_back(batch);

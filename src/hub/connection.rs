@@ -3,11 +3,12 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Probe, Rejection, Verdict};
+use crate::http::{self, Body, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::tls;
+use crate::ws::Fault;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::deflate::Agreement;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
@@ -22,7 +23,8 @@ use super::egress::{ControlFrame, ControlLane};
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
-use super::session::{Phase, Progress, Service, Session};
+use super::session::{Phase, Ping, Progress, Service, Session};
+use super::settling::{End, settling_ns};
 use super::text_frame::replace_with_text_frame;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
@@ -76,6 +78,15 @@ impl Hub {
         }
     }
 
+    /// The TLS handshake below is done: from now on the peer can be told something.
+    pub fn handle_secured(&mut self, conn: ConnId) {
+        if let Some(session) = self.session(conn)
+            && matches!(session.phase, Phase::Securing)
+        {
+            session.phase = Phase::UPGRADING;
+        }
+    }
+
     /// Bytes have arrived; they are unmasked in place.
     pub fn handle_bytes(&mut self, conn: ConnId, bytes: &mut [u8], now: Now) {
         self.now = now;
@@ -83,14 +94,20 @@ impl Hub {
         self.work.begin_read(conn, now);
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
-        session.pinged_ns = None;
+        session.ping = Ping::No;
         if session.awaits_verdict() {
             session.keep_unread(bytes);
             return self.note_unfinished(conn);
         }
         match &mut session.phase {
-            Phase::Closing { .. } => {}
+            Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
+            // Bytes that get through may come before the word that the handshake is done.
+            Phase::Securing => {
+                if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                    self.keep_head(conn, bytes.to_vec());
+                }
+            }
             Phase::Upgrading { head } => {
                 let mut head = std::mem::take(head);
                 if head.is_empty() {
@@ -114,14 +131,15 @@ impl Hub {
     /// The peer sends no more. It may still read: what answers it, a close frame too, goes first.
     pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
         self.now = now;
-        if self.session(conn).is_some() {
-            self.unsubscribe_all(conn);
-            self.egress.discard_data(conn.slot);
-            let drained = self.egress.is_drained(conn.slot);
-            if drained {
-                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
+        if self.session(conn).is_some_and(Session::put_off_end) {
+            return;
+        }
+        match self.session(conn).map(|session| &session.phase) {
+            // Its end follows the replies as it is.
+            None | Some(Phase::Settling { .. }) => {}
+            Some(Phase::Securing | Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. }) => {
+                self.end_after_replies(conn, End::OfStream);
             }
-            self.mark_closing(conn, drained);
         }
     }
 
@@ -158,6 +176,7 @@ impl Hub {
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
+            self.drop_batches(conn);
             self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }
@@ -193,11 +212,11 @@ impl Hub {
                 Some(Phase::Open) => {
                     self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
                 }
-                Some(Phase::Upgrading { .. }) => {
+                Some(Phase::Securing | Phase::Upgrading { .. }) => {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
                 }
-                Some(Phase::Closing { .. }) | None => {}
+                Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
             }
         }
     }
@@ -232,7 +251,7 @@ impl Hub {
                 self.arm_deadline(conn);
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
-            Err(rejection) => self.refuse_upgrade(conn, rejection),
+            Err(rejection) => self.refuse_upgrade(conn, rejection, Body::asked_for_by(bytes)),
         }
         Request::IsAnswered
     }
@@ -271,7 +290,7 @@ impl Hub {
         let upgrade = handshake::upgrade(&request)?;
         let host = request.value("Host").unwrap_or_default();
         let policy = self.policy(conn);
-        if upgrade.origin().is_some_and(|origin| !policy.origins.admit(origin, host)) {
+        if upgrade.origin().is_some_and(|origin| !policy.admits(origin, host)) {
             return Err(Rejection::OriginForbidden);
         }
         let mut offered = upgrade.subprotocols().peekable();
@@ -295,10 +314,10 @@ impl Hub {
         &self.config.listeners[usize::from(listener)]
     }
 
-    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection) {
+    fn refuse_upgrade(&mut self, conn: ConnId, rejection: Rejection, body: Body) {
         self.report(conn, Incident::Refused(rejection));
         let mut response = Vec::new();
-        http::write_rejection(&mut response, rejection);
+        http::write_rejection(&mut response, rejection, body);
         self.egress.push_head(conn.slot, response);
         self.mark_closing(conn, false);
     }
@@ -319,16 +338,14 @@ impl Hub {
             }
             let service = session.service;
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
+            let lent_before = self.inflaters.lent();
             let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
             let inflated = self.inflaters.inflated_bytes_total() - before.0;
             self.counters.inflated_bytes_total += inflated;
             self.work.inflated(inflated, self.inflaters.restarts_total() - before.1);
             let (consumed, event) = match step {
                 Ok(step) => step,
-                Err(fault) => {
-                    self.report(conn, Incident::Broken(fault));
-                    return self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
-                }
+                Err(fault) => return self.close_broken(conn, fault),
             };
             taken += consumed;
             if let Some(rates) = &mut session.rates
@@ -340,6 +357,7 @@ impl Hub {
             if session.note_progress(now_ns) == Progress::Begun {
                 self.arm_deadline(conn);
             }
+            self.note_inflater(conn, lent_before);
             if let Some(event) = &event {
                 // What came earlier of this message is work of now.
                 let earlier = event.payload_bytes().saturating_sub(consumed) as u64;
@@ -373,17 +391,32 @@ impl Hub {
         self.effects.push_back(Effect::Report { conn, incident });
     }
 
-    /// Queues a close frame for one of our own reasons; data that wait on the connection are dropped.
-    pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
-        self.report(conn, Incident::Closed(closing));
-        if closing.replies() == Waiting::IsDropped {
-            self.egress.discard_replies(conn.slot);
-        }
-        self.begin_close_with(conn, Some(closing.close_code()), closing.reason());
+    /// Closes a connection for a fault of its receiver's; requests that were read are answered.
+    pub(super) fn close_broken(&mut self, conn: ConnId, fault: Fault) {
+        self.report(conn, Incident::Broken(fault));
+        self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Queues a close frame behind the replies: requests that were read are answered.
-    pub(super) fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &str) {
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped.
+    pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
+        self.report(conn, Incident::Closed(closing));
+        let (code, reason) = (Some(closing.close_code()), closing.reason());
+        match closing.replies() {
+            Waiting::IsSent => self.begin_close_with(conn, code, reason),
+            Waiting::IsDropped => {
+                self.egress.discard_replies(conn.slot);
+                self.close_now(conn, code, reason);
+            }
+        }
+    }
+
+    /// Has a close frame follow the replies: requests that were read are answered.
+    pub(super) fn begin_close_with(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &'static str) {
+        self.end_after_replies(conn, End::CloseFrame { code, reason });
+    }
+
+    /// Queues a close frame behind the replies that are known.
+    pub(super) fn close_now(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &'static str) {
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
@@ -392,13 +425,18 @@ impl Hub {
         self.mark_closing(conn, false);
     }
 
-    fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
-        let since_ns = self.now.mono_ns;
+    pub(super) fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
+        let now_ns = self.now.mono_ns;
         if let Some(session) = self.session(conn) {
+            let since_ns = match session.phase {
+                Phase::Settling { since_ns, .. } => since_ns,
+                Phase::Securing | Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. } => now_ns,
+            };
             session.phase = Phase::Closing { since_ns, ending_asked };
             session.heartbeat = None;
         }
         self.forget_unfinished(conn);
+        self.drop_batches(conn);
         self.arm_deadline(conn);
     }
 
@@ -411,7 +449,7 @@ impl Hub {
         if session.reading_paused {
             // It is not heard because it is not read.
             session.received_ns = now_ns;
-            session.pinged_ns = None;
+            session.ping = Ping::No;
             session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
         }
         match &session.phase {
@@ -419,8 +457,17 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return;
             }
-            Phase::Upgrading { .. } if now_ns >= session.opened_ns + handshake_timeout_ns => {
-                return self.refuse_upgrade(conn, Rejection::HeadTimeout);
+            Phase::Securing if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                self.report(conn, Incident::Tls(tls::Fault::HandshakeTimeout));
+                self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
+                return self.mark_closing(conn, true);
+            }
+            Phase::Settling { since_ns, .. } if now_ns >= since_ns + settling_ns(close_timeout_ns) => {
+                return self.end_settling(conn);
+            }
+            Phase::Upgrading { head } if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                let body = Body::asked_for_by(head);
+                return self.refuse_upgrade(conn, Rejection::HeadTimeout, body);
             }
             Phase::Open
                 if session.write_begun_ns.is_some_and(|begun_ns| now_ns >= begun_ns + write_timeout_ns) =>
@@ -428,7 +475,7 @@ impl Hub {
                 return self.begin_close(conn, Closing::WriteStalled);
             }
             Phase::Open => self.handle_open_deadline(conn),
-            Phase::Closing { .. } | Phase::Upgrading { .. } => {}
+            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Securing | Phase::Upgrading { .. } => {}
         }
         self.arm_deadline(conn);
     }
@@ -452,13 +499,16 @@ impl Hub {
         {
             return self.begin_close(conn, Closing::MessageStalled);
         }
-        if session.pinged_ns.is_some_and(|pinged_ns| now_ns >= pinged_ns + timeout_ns) {
-            return self.begin_close(conn, Closing::PongMissing);
-        }
-        if interval_ns > 0 && session.pinged_ns.is_none() && quiet_ns >= interval_ns {
-            session.pinged_ns = Some(now_ns);
-            let frame = control_frame(Opcode::Ping, &[]);
-            self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+        match session.ping {
+            Ping::Sent { at_ns } if now_ns >= at_ns + timeout_ns => {
+                return self.begin_close(conn, Closing::PongMissing);
+            }
+            Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
+                session.ping = Ping::Queued;
+                let frame = control_frame(Opcode::Ping, &[]);
+                self.egress.push_control(conn.slot, ControlLane::Ping, frame);
+            }
+            Ping::No | Ping::Queued | Ping::Sent { .. } => {}
         }
         self.handle_heartbeat(conn);
     }
@@ -497,17 +547,21 @@ impl Hub {
         let quiet_from = session.received_ns;
         let after = |from_ns: u64, ns: u64| (ns > 0).then(|| from_ns + ns);
         let deadlines = match &session.phase {
+            Phase::Settling { since_ns, .. } => {
+                [Some(since_ns + settling_ns(config.close_timeout_ns)), None, None, None, None, None]
+            }
             Phase::Closing { since_ns, .. } => {
                 [Some(since_ns + config.close_timeout_ns), None, None, None, None, None]
             }
-            Phase::Upgrading { .. } => {
+            Phase::Securing | Phase::Upgrading { .. } => {
                 [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None, None]
             }
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
-                match session.pinged_ns {
-                    Some(pinged_ns) => Some(pinged_ns + policy.ping_timeout_ns),
-                    None => after(quiet_from, policy.ping_interval_ns),
+                match session.ping {
+                    Ping::Sent { at_ns } => Some(at_ns + policy.ping_timeout_ns),
+                    Ping::Queued => None,
+                    Ping::No => after(quiet_from, policy.ping_interval_ns),
                 },
                 session.heartbeat.map(|heartbeat| heartbeat.due_ns),
                 session.identity.as_deref().and_then(|identity| identity.expires_ns),
@@ -540,12 +594,13 @@ impl Hub {
         payload: &[u8],
         unread_bytes_max: usize,
     ) {
-        let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+        let Some(session) = self.session(conn).filter(|session| session.is_answered()) else { return };
         let paused = session.reading_paused;
         let held_bytes = self.egress.held_bytes(conn.slot);
         let waiting = self.egress.push_reply(conn.slot, header, payload);
         let all_bytes = self.egress.note_held(conn.slot, held_bytes);
         self.counters.replies_total += 1;
+        let all_bytes = all_bytes + self.batched_bytes;
         let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
         if waiting > unread_bytes_max || crowded {
             self.begin_close(conn, Closing::RepliesUnread);

@@ -35,6 +35,7 @@ counters! {
     events_conflated_total,
     /// Snapshots and current values encoded for those who joined or fell behind.
     values_encoded_total,
+    /// Messages of this shard's clients that their topics' homes have given a place; what is refused is none.
     messages_published_total,
     /// Times when reading a connection was paused.
     reads_paused_total,

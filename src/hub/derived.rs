@@ -235,7 +235,7 @@ impl Derived {
         now: Now,
     ) {
         let MarketChannel::Book { checksum, .. } = self.channel else {
-            panic!("only books are told by changes");
+            panic!("invariant: called for books only, by the arms of `on_book` and `end_interval`");
         };
         let previous = home.change_id(self.slot);
         self.publish(home, state.change_id, out, now, |bytes| {
@@ -273,7 +273,9 @@ pub(super) fn write_value(bytes: &mut Vec<u8>, channel: MarketChannel, state: &I
             json_rpc::write_grouped_book(bytes, state, group, depth)
         }
         MarketChannel::Book { checksum, .. } => json_rpc::write_book_snapshot(bytes, state, checksum),
-        MarketChannel::Trades { .. } => panic!("trades have no value to tell"),
+        MarketChannel::Trades { .. } => {
+            panic!("invariant: values are asked for by `TopicKind`, which has trades as events")
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a frame that has begun to be sent is finished before anything else; a lane never overtakes a higher
 //! one at a frame's boundary; `queued_bytes` is the sum of the lengths of the queued frames; a connection stands in
-//! each ready list at most once, and in none while its last send is under way.
+//! each ready list at most once, and in none while its last send is under way; nothing is queued behind a close frame,
+//! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
 
 use std::collections::VecDeque;
 
@@ -50,8 +51,6 @@ pub(super) struct Lanes {
     in_ready: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
-    /// Nothing but the control lane is sent any more.
-    pub(super) closing: bool,
     queue: FrameQueue,
     queued_bytes: u32,
     /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
@@ -80,6 +79,12 @@ struct Control {
     ping: Option<ControlFrame>,
     /// After the replies.
     close: Option<ControlFrame>,
+}
+
+impl Control {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Control>() + self.pongs.capacity()
+    }
 }
 
 /// A whole control frame.
@@ -132,10 +137,11 @@ pub(super) struct Egress {
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
-    spare_bytes: usize,
     /// Control lanes to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
+    /// Of both kinds of spares.
+    spare_bytes: usize,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -220,6 +226,11 @@ impl Egress {
         }
     }
 
+    /// Whether data waits for a reply: that of a batch, or of a subscribe.
+    pub(super) fn is_held(&mut self, conn: ConnId) -> bool {
+        self.lanes_of(conn).is_some_and(|lanes| lanes.held > 0)
+    }
+
     /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
     /// count against the limit.
     pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {
@@ -251,9 +262,6 @@ impl Egress {
     /// Appends a whole frame, its header and its payload, to the replies; returns the bytes that wait there.
     pub(super) fn push_reply(&mut self, slot: u32, header: &[u8], payload: &[u8]) -> usize {
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return 0;
-        }
         let (spare, spare_bytes) = (&mut self.spare, &mut self.spare_bytes);
         let replies = lanes.replies.get_or_insert_with(|| {
             let replies = spare.pop().unwrap_or_default();
@@ -286,11 +294,12 @@ impl Egress {
     pub(super) fn push_control(&mut self, slot: u32, lane: ControlLane, frame: ControlFrame) {
         let before = self.held_bytes(slot);
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return;
-        }
-        let spare = &mut self.spare_control;
-        let control = lanes.control.get_or_insert_with(|| spare.pop().unwrap_or_default());
+        let (spare, spare_bytes) = (&mut self.spare_control, &mut self.spare_bytes);
+        let control = lanes.control.get_or_insert_with(|| {
+            let Some(control) = spare.pop() else { return Box::default() };
+            *spare_bytes -= control.memory_bytes();
+            control
+        });
         match lane {
             ControlLane::Pong => {
                 if control.pongs.len() + frame.bytes().len() > limits::PONG_BYTES_MAX {
@@ -302,7 +311,6 @@ impl Egress {
             ControlLane::Close => control.close = Some(frame),
         }
         if lane == ControlLane::Close {
-            lanes.closing = true;
             self.discard_data(slot);
         }
         self.note_held(slot, before);
@@ -333,9 +341,6 @@ impl Egress {
         subscription: u32,
     ) {
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.closing {
-            return;
-        }
         let entry = &mut subscriptions[subscription as usize];
         assert!(!entry.listed, "a subscription is listed once");
         entry.listed = true;
@@ -497,10 +502,11 @@ impl Egress {
             if let Some(empty) = lanes.control.take()
                 && self.spare_control.len() < SPARE_BUFFERS_MAX
             {
+                self.spare_bytes += empty.memory_bytes();
                 self.spare_control.push(empty);
             }
         }
-        (written, lanes.started.is_none() && lanes.held == 0 && !lanes.closing)
+        (written, lanes.started.is_none() && lanes.held == 0)
     }
 
     /// Moves whole frames of the data queue into `out`; returns the bytes written.
@@ -562,6 +568,12 @@ impl Egress {
         } else {
             0
         }
+    }
+
+    /// Whether a ping has not been handed out yet.
+    pub(super) fn ping_waits(&mut self, conn: ConnId) -> bool {
+        let control = self.lanes_of(conn).and_then(|lanes| lanes.control.as_ref());
+        control.is_some_and(|control| control.ping.is_some())
     }
 
     pub(super) fn has_started(&self, slot: u32) -> bool {
@@ -687,7 +699,7 @@ impl OutIs {
 
 impl Lanes {
     fn has_pending(&self) -> bool {
-        let data = self.held == 0 && !self.closing && (!self.queue.is_empty() || self.values_head.is_some());
+        let data = self.held == 0 && (!self.queue.is_empty() || self.values_head.is_some());
         self.started.is_some() || self.control.is_some() || self.replies.is_some() || data
     }
 }

@@ -62,8 +62,12 @@ impl Hub {
                 Record::Joined { to, .. } if *to == self.me => self.on_joined(record),
                 Record::Gap { to } if *to == self.me => self.on_gap(from),
                 Record::Replayed { .. } | Record::Joined { .. } | Record::Gap { .. } => {}
+                // It asks again after its gap, before which it would hear no answer.
+                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key, ticket, resume } => {
-                    let TopicKey::Client(_) = key else { panic!("a market topic's join came to a shard") };
+                    let TopicKey::Client(_) = key else {
+                        panic!("invariant: `home_of` sends the join of a market topic to the venue")
+                    };
                     match self.home.intern(*key, self.now) {
                         Some(slot) => self.home.join(from, slot, *ticket, *resume, self.outbox.data()),
                         None => self.home.refuse(from, *ticket, self.outbox.data()),
@@ -282,7 +286,7 @@ impl Hub {
                 // The shard itself missed it: everybody who follows does.
                 let entry = self.topics.topic(topic);
                 entry.state = TopicState::Live;
-                let id = entry.id.expect("a topic that is recovered has been joined before");
+                let id = entry.id.expect("invariant: a gap asks for live topics only, which have their ids");
                 let change_id = entry.change_id;
                 // What is replayed goes plain.
                 let variants = Variants { batch: &Batch::default(), records: &[] };

@@ -7,11 +7,25 @@ use crate::model::ids::Seq;
 
 use super::batch::{Batch, ByteRange, byte_range};
 
-/// Bounds of one topic's history.
+/// Bounds of one topic's history, and of what a home replays of all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryLimits {
     pub frames_max: usize,
     pub bytes_max: usize,
+    /// Resumes that come once a turn has told so much to joins wait for the next.
+    pub replayed_bytes_per_turn: usize,
+}
+
+impl HistoryLimits {
+    /// The bounds of a history that is waited for.
+    #[must_use]
+    pub const fn stretched(self) -> HistoryLimits {
+        HistoryLimits {
+            frames_max: self.frames_max.saturating_mul(2),
+            bytes_max: self.bytes_max.saturating_mul(2),
+            ..self
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +74,19 @@ impl History {
         self.lengths.shrink_to_fit();
     }
 
+    /// Forgets what is beyond narrower bounds than before, and gives back the memory that only wider ones took.
+    pub fn keep_within(&mut self, limits: HistoryLimits) {
+        if self.lengths.len() <= limits.frames_max && self.bytes.len() <= limits.bytes_max {
+            return;
+        }
+        while self.lengths.len() > limits.frames_max || self.bytes.len() > limits.bytes_max {
+            self.forget_oldest();
+        }
+        // Buffers grow by doubling within the bounds too.
+        self.bytes.shrink_to(limits.bytes_max.saturating_mul(2));
+        self.lengths.shrink_to(limits.frames_max.saturating_mul(2));
+    }
+
     /// Whether all events after `seq` are here.
     #[must_use]
     pub fn reaches(&self, seq: Seq) -> bool {
@@ -68,23 +95,21 @@ impl History {
 
     /// Copies each event after `seq` into `out`, oldest first. The caller has checked [`History::reaches`].
     pub fn replay(&self, seq: Seq, out: &mut Batch, mut each: impl FnMut(&mut Batch, Seq, ByteRange)) {
-        let kept = self.lengths.len() as u64;
-        let first = self.newest.0 + 1 - kept;
-        let mut at = 0;
-        for (number, len) in (first..).zip(&self.lengths) {
-            let end = at + *len as usize;
-            if number > seq.0 {
-                let start = out.bytes.len();
-                let (front, back) = self.bytes.as_slices();
-                let cut = |from: usize, to: usize| (from.min(front.len()), to.min(front.len()));
-                let (from, to) = cut(at, end);
-                out.bytes.extend_from_slice(&front[from..to]);
-                out.bytes.extend_from_slice(
-                    &back[at.saturating_sub(front.len())..end.saturating_sub(front.len())],
-                );
-                let range = byte_range(start, end - at);
-                each(out, Seq(number), range);
-            }
+        let missed = usize::try_from(self.newest.0 - seq.0).expect("no more than the history keeps");
+        let lengths = || self.lengths.range(self.lengths.len() - missed..).map(|len| *len as usize);
+        // Counted from the newest: who missed little costs little.
+        let mut at = self.bytes.len() - lengths().sum::<usize>();
+        for (number, len) in (seq.0 + 1..).zip(lengths()) {
+            let end = at + len;
+            let start = out.bytes.len();
+            let (front, back) = self.bytes.as_slices();
+            let cut = |from: usize, to: usize| (from.min(front.len()), to.min(front.len()));
+            let (from, to) = cut(at, end);
+            out.bytes.extend_from_slice(&front[from..to]);
+            out.bytes
+                .extend_from_slice(&back[at.saturating_sub(front.len())..end.saturating_sub(front.len())]);
+            let range = byte_range(start, end - at);
+            each(out, Seq(number), range);
             at = end;
         }
     }
@@ -116,7 +141,7 @@ mod tests {
             lengths in prop::collection::vec(0usize..40, 0..100), frames_max in 0usize..20, bytes_max in 0usize..200,
             halved: bool,
         ) {
-            let limits = HistoryLimits { frames_max, bytes_max };
+            let limits = HistoryLimits { frames_max, bytes_max, replayed_bytes_per_turn: 0 };
             let mut history = History::default();
             let mut all = Vec::new();
             for (number, len) in (1u64..).zip(lengths) {

@@ -5,6 +5,8 @@
 //! sequence that starts again is seen to; the answer to a join is in the same stream as the live events, which makes
 //! the join atomic; a topic is only forgotten when nobody has listened for `limits::TOPIC_LINGER_NS`.
 
+mod joins;
+
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
@@ -15,11 +17,12 @@ use crate::model::time::Now;
 use crate::ws::deflate::Deflater;
 use crate::ws::frame::{Opcode, frame_payload};
 
-use super::batch::{Batch, ByteRange, JoinOutcome, Record, Ticket};
+use super::batch::{Batch, ByteRange, Record};
 use super::deflation::{self, Deflation, WINDOWS, Windows};
 use super::hasher::FixedHasher;
 use super::history::{History, HistoryLimits};
 use super::overload::{Pressure, Stance};
+use joins::Waiting;
 
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ struct HomeTopic {
     /// Those of them with followers that read compressed frames, by window from the smallest; none, usually.
     deflated: Option<Box<[HomeSet; WINDOWS]>>,
     history: History,
+    /// Joins and leaves that wait for a later turn.
+    waiting: u32,
     /// When the last listener left, or a client last published to nobody.
     unheard_since_ns: u64,
 }
@@ -73,6 +78,8 @@ pub struct HomeCounters {
     pub deflated_bytes_out_total: u64,
     pub joins_recovered_total: u64,
     pub joins_not_recovered_total: u64,
+    /// Joins that a later turn answered.
+    pub joins_delayed_total: u64,
     pub topics_refused_total: u64,
     pub topics_forgotten_total: u64,
     /// Rounds in which histories lost their older half because memory ran short.
@@ -98,6 +105,7 @@ pub struct Home {
     history_memory_bytes: usize,
     /// Where histories are shortened next.
     shortened: usize,
+    waiting: Waiting,
     pub counters: HomeCounters,
 }
 
@@ -118,6 +126,7 @@ impl Home {
             deflater: Deflater::new(Deflation::default().level),
             history_memory_bytes: 0,
             shortened: 0,
+            waiting: Waiting::default(),
             counters: HomeCounters::default(),
         }
     }
@@ -154,6 +163,7 @@ impl Home {
             listeners: HomeSet::EMPTY,
             deflated: None,
             history: History::default(),
+            waiting: 0,
             unheard_since_ns: now.mono_ns,
         };
         self.places[slot as usize].topic = Some(topic);
@@ -212,7 +222,8 @@ impl Home {
         let held_bytes = self.topic(slot).history.held_bytes();
         let elsewhere_bytes = self.history_bytes - held_bytes;
         let room_bytes = self.history_bytes_max.saturating_sub(elsewhere_bytes);
-        let limits = HistoryLimits { bytes_max: self.limits.bytes_max.min(room_bytes), ..self.limits };
+        let bounds = if self.topic(slot).waiting > 0 { self.limits.stretched() } else { self.limits };
+        let limits = HistoryLimits { bytes_max: bounds.bytes_max.min(room_bytes), ..bounds };
         let topic = self.topic_mut(slot);
         let seq = topic.seq.next();
         topic.seq = seq;
@@ -279,74 +290,6 @@ impl Home {
         }
     }
 
-    /// Answers a join in the stream of events.
-    pub fn join(
-        &mut self,
-        from: HomeId,
-        slot: HomeTopicSlot,
-        ticket: Ticket,
-        resume: Option<Position>,
-        out: &mut Batch,
-    ) {
-        let id = self.id(slot);
-        let topic = self.topic_mut(slot);
-        topic.listeners.insert(from);
-        let outcome = match resume {
-            None => JoinOutcome::Fresh,
-            Some(place)
-                if place.epoch == topic.epoch
-                    && topic.history.reaches(place.seq)
-                    && out.bytes.len() < limits::REPLAY_BATCH_BYTES_MAX =>
-            {
-                topic.history.replay(place.seq, out, |out, seq, frame| {
-                    out.records.push(Record::Replayed { to: from, ticket, seq, frame });
-                });
-                JoinOutcome::Recovered
-            }
-            Some(_) => JoinOutcome::NotRecovered,
-        };
-        out.records.push(Record::Joined {
-            to: from,
-            ticket,
-            topic: id,
-            epoch: topic.epoch,
-            seq: topic.seq,
-            change_id: topic.change_id,
-            outcome,
-        });
-        out.audience.insert(from);
-        match outcome {
-            JoinOutcome::Recovered => self.counters.joins_recovered_total += 1,
-            JoinOutcome::NotRecovered => self.counters.joins_not_recovered_total += 1,
-            JoinOutcome::Fresh | JoinOutcome::Refused => {}
-        }
-    }
-
-    /// Answers a join that found no room.
-    pub fn refuse(&self, from: HomeId, ticket: Ticket, out: &mut Batch) {
-        out.records.push(Record::Joined {
-            to: from,
-            ticket,
-            topic: TopicId { home: self.id, slot: u32::MAX, generation: 0 },
-            epoch: Epoch(0),
-            seq: Seq(0),
-            change_id: Seq(0),
-            outcome: JoinOutcome::Refused,
-        });
-        out.audience.insert(from);
-    }
-
-    /// A shard no longer listens. An id of an earlier generation is from before the topic was forgotten.
-    pub fn leave(&mut self, from: HomeId, id: TopicId, now: Now) {
-        let Some(slot) = self.resolve(id) else { return };
-        self.set_windows(from, id, Windows::default());
-        let topic = self.topic_mut(slot);
-        topic.listeners.remove(from);
-        if topic.listeners.is_empty() {
-            topic.unheard_since_ns = now.mono_ns;
-        }
-    }
-
     /// Forgets topics that nobody has listened to for the linger time, a bounded number per call; names each.
     pub fn sweep(&mut self, now: Now, mut forgotten: impl FnMut(TopicKey)) {
         for _ in 0..limits::TOPICS_SWEPT_PER_TURN_MAX.min(self.places.len()) {
@@ -354,7 +297,7 @@ impl Home {
             let place = &mut self.places[self.swept];
             let Some(topic) = &place.topic else { continue };
             let unheard_ns = now.mono_ns.saturating_sub(topic.unheard_since_ns);
-            if topic.listeners.is_empty() && unheard_ns >= limits::TOPIC_LINGER_NS {
+            if topic.listeners.is_empty() && topic.waiting == 0 && unheard_ns >= limits::TOPIC_LINGER_NS {
                 let key = topic.key;
                 self.history_bytes -= topic.history.held_bytes();
                 self.history_memory_bytes -= topic.history.memory_bytes();
@@ -368,11 +311,12 @@ impl Home {
         }
     }
 
-    /// Bytes of memory that topics and their histories take.
+    /// Bytes of memory that topics, their histories and what waits take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let by_key = self.by_key.capacity() * (size_of::<(TopicKey, u32)>() + 1);
-        self.places.capacity() * size_of::<Place>() + by_key + self.history_memory_bytes
+        let topics = self.places.capacity() * size_of::<Place>() + by_key;
+        topics + self.history_memory_bytes + self.waiting.memory_bytes()
     }
 
     /// Whether any topic has a history.
@@ -435,7 +379,14 @@ mod tests {
 
     #[test]
     fn all_histories_together_stay_within_their_bound() {
-        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 100, bytes_max: 10_000 });
+        let mut home = Home::new(
+            HomeId(0),
+            HistoryLimits {
+                frames_max: 100,
+                bytes_max: 10_000,
+                replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+            },
+        );
         home.history_bytes_max = 25_000;
         let mut out = Batch::default();
         for round in 0..50 {
@@ -460,7 +411,14 @@ mod tests {
 
     #[test]
     fn histories_do_not_grow_at_a_raised_stance_and_are_shortened_when_nobody_can_be_closed() {
-        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 1000, bytes_max: 100_000 });
+        let mut home = Home::new(
+            HomeId(0),
+            HistoryLimits {
+                frames_max: 1000,
+                bytes_max: 100_000,
+                replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+            },
+        );
         let mut out = Batch::default();
         let frame = out.push_bytes(&[7; 1000]);
         let name = |number: u32| TopicKey::Client(TopicName::parse(format!("t{number}").as_bytes()).unwrap());

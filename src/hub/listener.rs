@@ -1,4 +1,8 @@
 //! What a listener asks of the clients that come to it. PURE. Home: one shard; the same on all of them.
+//! Invariant: that a page's host is the one the request names says nothing while the page's owner decides what address
+//! that name has; a name counts only where it can't be another's.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::auth::Reach;
 use crate::http::Rejection;
@@ -12,6 +16,8 @@ pub struct ListenerPolicy {
     /// Between a ping and any byte received, in nanoseconds.
     pub ping_timeout_ns: u64,
     pub origins: Origins,
+    /// Names under which pages of the same host may reach it, besides IP addresses and `localhost`.
+    pub hosts: Vec<String>,
     pub echo: Echo,
     /// From where clients come by it.
     pub reach: Reach,
@@ -29,7 +35,7 @@ pub enum Echo {
 /// Which pages may connect, by the `Origin` that browsers send (RFC 6455 §10.2). Clients that send none may always.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
-    /// Pages of the host that the request itself names.
+    /// Pages of the host that the request itself names, if that is an address or a name of the listener.
     SameHost,
     /// Those listed, each as browsers write it: `https://desk.example.com`; besides those of the same host.
     Listed(Vec<String>),
@@ -41,13 +47,22 @@ pub enum Origins {
 pub struct Arrival {
     /// Its listener's index in [`HubConfig::listeners`](super::HubConfig::listeners).
     pub listener: u8,
+    pub way: Way,
     /// There is no room for it, as it is told in answer to its request.
     pub refused: Option<Rejection>,
 }
 
 impl Arrival {
     /// One that may come in by the first listener.
-    pub const FIRST: Arrival = Arrival { listener: 0, refused: None };
+    pub const FIRST: Arrival = Arrival { listener: 0, way: Way::Open, refused: None };
+}
+
+/// Whether what the hub says gets through to a connection that was just accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Open,
+    /// Not before the TLS handshake below is done, as [`Hub::handle_secured`](super::Hub::handle_secured) tells.
+    Securing,
 }
 
 impl Default for ListenerPolicy {
@@ -56,6 +71,7 @@ impl Default for ListenerPolicy {
             ping_interval_ns: 20_000_000_000,
             ping_timeout_ns: 10_000_000_000,
             origins: Origins::SameHost,
+            hosts: Vec::new(),
             echo: Echo::Off,
             reach: Reach::Loopback,
             deflate: None,
@@ -63,19 +79,45 @@ impl Default for ListenerPolicy {
     }
 }
 
-impl Origins {
+impl ListenerPolicy {
     /// Whether a page with this `Origin` may connect to `host`, the request's own `Host`.
     #[must_use]
-    pub fn admit(&self, origin: &[u8], host: &[u8]) -> bool {
-        let is_same_host =
-            origin_authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host));
-        match self {
+    pub fn admits(&self, origin: &[u8], host: &[u8]) -> bool {
+        match &self.origins {
             Origins::Any => true,
-            Origins::SameHost => is_same_host,
+            Origins::SameHost => self.is_same_host(origin, host),
             Origins::Listed(listed) => {
-                is_same_host || listed.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+                listed.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin))
+                    || self.is_same_host(origin, host)
             }
         }
+    }
+
+    /// Whoever owns a name can give it our address once the page is loaded (DNS rebinding): the page is then of the very
+    /// host that it connects to. An address is no name, and `localhost` nobody's.
+    fn is_same_host(&self, origin: &[u8], host: &[u8]) -> bool {
+        let is_ours = |name: &[u8]| {
+            name.eq_ignore_ascii_case(b"localhost")
+                || is_address(name)
+                || self.hosts.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(name))
+        };
+        origin_authority(origin).is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+            && is_ours(without_port(host))
+    }
+}
+
+/// A `Host` without its port (RFC 3986 §3.2.2). An IPv6 address stands in brackets, which hold its colons.
+fn without_port(host: &[u8]) -> &[u8] {
+    let bracketed = memchr::memchr(b']', host).map_or(0, |end| end + 1);
+    let port = memchr::memchr(b':', &host[bracketed..]).map_or(host.len(), |colon| bracketed + colon);
+    &host[..port]
+}
+
+fn is_address(name: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(within) => within.parse::<Ipv6Addr>().is_ok(),
+        None => name.parse::<Ipv4Addr>().is_ok(),
     }
 }
 
@@ -91,15 +133,15 @@ fn origin_authority(origin: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    fn check(origins: &Origins, hosts: &[&str], (origin, host): (&str, &str), expected: bool) {
+        let hosts = hosts.iter().map(|name| (*name).to_owned()).collect();
+        let policy = ListenerPolicy { origins: origins.clone(), hosts, ..ListenerPolicy::default() };
+        let admitted = policy.admits(origin.as_bytes(), host.as_bytes());
+        assert_eq!(admitted, expected, "{policy:?} {origin} {host}");
+    }
+
     #[test]
     fn a_page_of_the_same_host_may_connect_and_another_only_if_listed() {
-        let check = |origins: &Origins, origin: &str, expected: bool| {
-            assert_eq!(
-                origins.admit(origin.as_bytes(), b"gw.example.com:9001"),
-                expected,
-                "{origins:?} {origin}"
-            );
-        };
         let listed = Origins::Listed(vec!["https://desk.example.com".to_owned()]);
         for (origin, same_host, in_list) in [
             ("http://gw.example.com:9001", true, true),
@@ -111,9 +153,40 @@ mod tests {
             ("null", false, false),
             ("", false, false),
         ] {
-            check(&Origins::SameHost, origin, same_host);
-            check(&listed, origin, in_list);
-            check(&Origins::Any, origin, true);
+            let asked = (origin, "gw.example.com:9001");
+            check(&Origins::SameHost, &["GW.example.com"], asked, same_host);
+            check(&listed, &["GW.example.com"], asked, in_list);
+            check(&Origins::Any, &[], asked, true);
+        }
+    }
+
+    #[test]
+    fn a_page_whose_name_was_given_our_address_is_of_no_host_of_ours() {
+        let listed = Origins::Listed(vec!["https://desk.example.com".to_owned()]);
+        for (host, admitted) in [
+            ("evil.example:9001", false),
+            ("gw.example.com:9001", true),
+            ("gw.example.com", true),
+            ("gw.example.com.evil.example", false),
+            ("evil.example.gw.example.com", false),
+            ("localhost:9001", true),
+            ("LOCALHOST", true),
+            ("localhost.evil.example:9001", false),
+            ("127.0.0.1:9001", true),
+            ("192.0.2.7", true),
+            ("127.0.0.1.evil.example:9001", false),
+            ("0x7f.1:9001", false),
+            ("[::1]:9001", true),
+            ("[::1]", true),
+            ("::1", false),
+            ("[evil.example]:9001", false),
+            ("[::1]evil.example:9001", false),
+            ("", false),
+        ] {
+            let origin = format!("http://{host}");
+            for origins in [&Origins::SameHost, &listed] {
+                check(origins, &["gw.example.com"], (&origin, host), admitted);
+            }
         }
     }
 }

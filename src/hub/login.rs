@@ -23,6 +23,7 @@ use super::effect::Effect;
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::{Phase, Session};
+use super::settling::End;
 use super::text_frame::replace_with_text_frame;
 
 /// What the hub asks of the authority.
@@ -58,6 +59,8 @@ pub(super) struct Identity {
     waits: Option<Ticket>,
     /// What came since, as it came.
     unread: Vec<u8>,
+    /// Whether its peer has ended its side since.
+    has_ended: bool,
     /// What came of the bearer token in the upgrade request.
     bearer: Option<Result<(), Refusal>>,
 }
@@ -108,7 +111,27 @@ impl Session {
         match (&mut self.phase, &mut self.identity) {
             (Phase::Upgrading { head }, _) => head.extend_from_slice(bytes),
             (Phase::Open, Some(identity)) => identity.unread.extend_from_slice(bytes),
-            (Phase::Open, None) | (Phase::Closing { .. }, _) => {}
+            (Phase::Open, None) => {}
+            (Phase::Securing | Phase::Settling { .. } | Phase::Closing { .. }, _) => {}
+        }
+    }
+
+    /// Whether its peer's end has to wait for the verdict, since what came before it does.
+    pub(super) fn put_off_end(&mut self) -> bool {
+        let is_read = matches!(self.phase, Phase::Open | Phase::Upgrading { .. });
+        match self.identity.as_deref_mut().filter(|identity| is_read && identity.is_waiting()) {
+            Some(identity) => {
+                identity.has_ended = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Nothing more of it is read.
+    pub(super) fn drop_unread(&mut self) {
+        if let Some(identity) = &mut self.identity {
+            identity.unread = Vec::new();
         }
     }
 }
@@ -141,7 +164,7 @@ impl Hub {
             }
         }
         self.note_unfinished(conn);
-        self.resume_reading(conn);
+        self.go_on(conn);
         self.settle_overflows();
     }
 
@@ -332,7 +355,8 @@ impl Hub {
         let left_ns = login.expires_unix_ms.saturating_mul(1_000_000).saturating_sub(self.now.unix_ns);
         let expires_ns = self.now.mono_ns.saturating_add(left_ns);
         let session = self.session(conn);
-        let session = session.filter(|session| !matches!(session.phase, Phase::Closing { .. }));
+        let session =
+            session.filter(|session| matches!(session.phase, Phase::Open | Phase::Upgrading { .. }));
         let Some(session) = session else {
             // It went while it waited.
             self.questions.extend(held.map(LoginQuestion::Forget));
@@ -347,6 +371,17 @@ impl Hub {
             self.end_forbidden(conn);
         }
         self.arm_deadline(conn);
+    }
+
+    /// After a verdict: reads on, or ends what its peer, or we, have ended meanwhile.
+    fn go_on(&mut self, conn: ConnId) {
+        let Some(session) = self.session(conn).filter(|session| !session.awaits_verdict()) else { return };
+        let identity = session.identity.as_deref_mut();
+        if identity.is_some_and(|identity| std::mem::take(&mut identity.has_ended)) {
+            return self.end_after_replies(conn, End::OfStream);
+        }
+        self.resume_reading(conn);
+        self.settle(conn);
     }
 
     /// Reads what came while a verdict was awaited.

@@ -65,6 +65,10 @@ struct IntervalEnd {
     pending: bool,
 }
 
+/// Why a turn's levels are counted in 32 bits.
+const LEVELS_FIT: &str = "invariant: a turn's levels lie in memory, where 2^32 of them would be 100 GB";
+const _: () = assert!(size_of::<LevelUpdate>() >= 24, "as LEVELS_FIT reckons");
+
 impl MarketHome {
     /// The home `id` of a market with `shards` shards, all of which keep a replica.
     #[must_use]
@@ -131,6 +135,8 @@ impl MarketHome {
     pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
         for record in &batch.records {
             match record {
+                // It asks again after its gap, before which it would hear no answer.
+                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
                     let key = TopicKey::Market { instrument: *instrument, channel: *channel };
                     let known = self.home.find(&key).is_some();
@@ -160,7 +166,9 @@ impl MarketHome {
                 | Record::Joined { .. }
                 | Record::Gap { .. }
                 | Record::Publish { .. }
-                | Record::Published { .. } => panic!("a shard sent the market's home {record:?}"),
+                | Record::Published { .. } => {
+                    panic!("invariant: a shard asks the venue for market topics and nothing else: {record:?}")
+                }
             }
         }
     }
@@ -188,7 +196,11 @@ impl MarketHome {
                 TopicKey::Market { instrument, channel } => {
                     instruments[instrument.index()].derived.retain(|derived| derived.channel() != channel);
                 }
-                TopicKey::Client(name) => panic!("client topic {name:?} at the market's home"),
+                TopicKey::Client(name) => {
+                    panic!(
+                        "invariant: only keys of the market are interned here, in `handle_batch`: {name:?}"
+                    )
+                }
             });
         }
     }
@@ -201,7 +213,25 @@ impl MarketHome {
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
     pub fn seal(&mut self) {
+        self.outbox.settle_long();
+        if !self.outbox.peers_are_behind() {
+            self.home.answer_waiting(self.outbox.data());
+        }
         self.outbox.seal_data();
+        self.home.end_turn();
+    }
+
+    /// Whether joins wait for a later turn: the next, which is then to begin at once, or, while
+    /// [`MarketHome::peers_are_behind`], one soon.
+    #[must_use]
+    pub fn joins_wait(&self) -> bool {
+        self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until shards have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to the shards.
@@ -212,6 +242,7 @@ impl MarketHome {
     /// The data queue to a shard was full.
     pub fn handle_lag(&mut self, shard: HomeId) {
         self.outbox.lag(shard);
+        self.home.handle_lag(shard);
     }
 
     /// Bytes of memory that the market's home holds: instruments, topics, histories, batches under way.
@@ -273,7 +304,9 @@ impl MarketHome {
             self.by_feed.push(None);
             return;
         }
-        let id = InstrumentId(u32::try_from(self.instruments.len()).expect("bounded by INSTRUMENTS_MAX"));
+        let id = InstrumentId(
+            u32::try_from(self.instruments.len()).expect("invariant: fewer than INSTRUMENTS_MAX"),
+        );
         let definition = Arc::new(definition.clone());
         self.by_feed.push(Some(id));
         self.instruments
@@ -364,8 +397,8 @@ impl MarketHome {
         let start = out.levels.len();
         out.levels.extend(self.changes.iter().map(|(_, update)| *update));
         let levels = LevelRange {
-            start: u32::try_from(start).expect("a turn's levels are bounded far below 2^32"),
-            count: u32::try_from(self.changes.len()).expect("a turn's levels are bounded far below 2^32"),
+            start: u32::try_from(start).expect(LEVELS_FIT),
+            count: u32::try_from(self.changes.len()).expect(LEVELS_FIT),
         };
         out.records.push(Record::Levels {
             instrument: id,

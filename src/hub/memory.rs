@@ -1,15 +1,16 @@
 //! What a hub holds in bytes, at any moment and without a walk: each part counts as it grows and shrinks. PURE. Home: one
 //! shard.
 //!
-//! Counted is what clients can make grow: queues, logs, replies, unfinished messages, subscriptions, values, histories,
-//! batches under way. Not counted: what lives within a turn (a message being read, a batch of replies being written),
-//! the rounding of the allocator, and room that tables keep for entries that are gone.
+//! Counted is what clients can make grow: queues, logs, replies, those of batches that wait too, unfinished messages,
+//! subscriptions, values, histories, batches under way. Not counted: what lives within a turn (a message being read), the
+//! rounding of the allocator, and room that tables keep for entries that are gone.
 
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::market::InstrumentState;
 
 use super::Hub;
+use super::batch_reply::PendingBatch;
 use super::login::PendingLogin;
 use super::publish::PendingPublish;
 use super::session::Session;
@@ -31,10 +32,12 @@ impl Hub {
         let waiting = self.joins.entries.len() * size_of::<Join>()
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
             + self.publishes.entries.len() * size_of::<PendingPublish>()
+            + self.batches.entries.len() * size_of::<PendingBatch>()
             + self.logins.entries.len() * (size_of::<PendingLogin>() + limits::PROOF_BYTES_MAX);
         sessions
             + live * SESSION_BYTES
             + self.unfinished_bytes
+            + self.batched_bytes
             + waiting
             + self.egress.memory_bytes()
             + self.topics.memory_bytes()
@@ -74,7 +77,9 @@ impl Hub {
         else {
             return;
         };
+        session.drop_unread();
         session.receiver.release(&mut self.inflaters);
+        self.inflating.leave(conn.slot);
         let noted_bytes = std::mem::take(&mut session.noted_bytes);
         self.unfinished_bytes -= noted_bytes as usize;
     }

@@ -4,13 +4,16 @@
 //! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`]. Once a turn, after its
 //! last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`]; only then do messages of this turn reach
 //! subscribers, those on this shard included. Then it flushes: for each connection of [`Hub::poll_ready`], the bytes of
-//! [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are written. `now` never goes back.
+//! [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are written. `now` never goes back. While
+//! [`Hub::joins_wait`] there are turns whether or not there is input: the next at once, or, while
+//! [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `login`, `subscribe`, `unsubscribe`,
 //! `publish`, `fanout`, `transmit`.
 
 pub mod batch;
+mod batch_reply;
 mod cache;
 mod connection;
 pub mod counters;
@@ -25,6 +28,7 @@ mod hasher;
 pub mod history;
 pub mod home;
 pub mod incident;
+mod inflating;
 pub mod listener;
 mod log;
 mod login;
@@ -37,6 +41,7 @@ mod publish;
 mod rates;
 mod requests;
 mod session;
+mod settling;
 mod shed;
 mod subscribe;
 #[cfg(test)]
@@ -48,7 +53,7 @@ mod transmit;
 mod unsubscribe;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -67,19 +72,20 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins};
+pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
 pub use rates::RateLimits;
 
 use batch::{Batch, Outgoing};
+use batch_reply::PendingBatch;
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
+use inflating::Inflating;
 use login::PendingLogin;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
-use requests::PendingBatch;
 use session::Session;
 use subscribe::{Join, PendingSubscribe};
 use timers::Wheel;
@@ -92,6 +98,7 @@ pub enum Publishing {
     Anyone,
     /// Who has logged in by a key that may.
     ByKey,
+    Nobody,
 }
 
 /// What the configuration sets of a hub.
@@ -152,7 +159,11 @@ impl Default for HubConfig {
             idle_timeout_ns: 120_000_000_000,
             close_timeout_ns: 2_000_000_000,
             write_timeout_ns: 30_000_000_000,
-            history: HistoryLimits { frames_max: 4096, bytes_max: 1024 * 1024 },
+            history: HistoryLimits {
+                frames_max: 4096,
+                bytes_max: 1024 * 1024,
+                replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+            },
             overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
             public_subscribe: Patterns::ANY,
@@ -176,6 +187,7 @@ pub struct Occupancy {
     pub subscribes: usize,
     pub publishes: usize,
     pub batches: usize,
+    pub batched_bytes: usize,
     /// Log-ins that wait for their verdict.
     pub logins: usize,
     pub queued_frame_chunks: usize,
@@ -184,6 +196,8 @@ pub struct Occupancy {
     pub unfinished_bytes: usize,
     pub value_bytes: usize,
     pub home_topics: usize,
+    /// Joins and leaves that wait at the shard's own home.
+    pub home_waiting: usize,
     /// Inflaters that incomplete messages have.
     pub inflaters: usize,
 }
@@ -200,6 +214,7 @@ impl Occupancy {
             + self.subscribes
             + self.publishes
             + self.batches
+            + self.batched_bytes
             + self.logins
             + self.queued_frame_chunks
             + self.logged_frames_referenced
@@ -207,6 +222,7 @@ impl Occupancy {
             + self.unfinished_bytes
             + self.value_bytes
             + self.home_topics
+            + self.home_waiting
             + self.inflaters
     }
 }
@@ -266,19 +282,22 @@ pub struct Hub {
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     batches: Tickets<PendingBatch>,
+    /// Bytes that the replies of those have gathered.
+    batched_bytes: usize,
     logins: Tickets<PendingLogin>,
     /// For the authority; at most one a connection, and one for each that is gone and held a grant.
     questions: VecDeque<LoginQuestion>,
     /// The newest keys.
     keyring: Arc<Keyring>,
     /// Sessions with `*` subscriptions.
-    pattern_sessions: Vec<ConnId>,
+    pattern_sessions: BTreeSet<ConnId>,
     effects: VecDeque<Effect>,
     /// Connections to be closed as slow consumers once the fan-out at hand is through.
     overflowed: Vec<(ConnId, Closing)>,
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
+    inflating: Inflating,
     work: Work,
     /// A reply's payload while it is written, and its frame.
     scratch: Vec<u8>,
@@ -326,12 +345,15 @@ impl Hub {
             logins: Tickets::default(),
             questions: VecDeque::new(),
             keyring,
-            pattern_sessions: Vec::new(),
+            batched_bytes: 0,
+            pattern_sessions: BTreeSet::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
             outrun: Vec::new(),
+            // One more than may stay: who takes it is no more than a step ahead of who makes room.
+            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX + 1),
+            inflating: Inflating::default(),
             work: Work::default(),
-            inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX),
             scratch: Vec::new(),
             stopping: false,
             sweep_due_ns: now.mono_ns,
@@ -390,6 +412,7 @@ impl Hub {
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
             batches: self.batches.entries.len(),
+            batched_bytes: self.batched_bytes,
             logins: self.logins.entries.len(),
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
@@ -397,6 +420,7 @@ impl Hub {
             unfinished_bytes: self.unfinished_bytes,
             value_bytes: self.topics.value_bytes(),
             home_topics: self.home.topic_count(),
+            home_waiting: self.home.waiting_count(),
             inflaters: self.inflaters.lent(),
         }
     }
@@ -439,25 +463,41 @@ impl Hub {
     /// Ends the turn: what was published in it goes out, to this shard's own subscribers first.
     pub fn seal(&mut self, now: Now) {
         self.now = now;
+        self.outbox.settle_long();
         loop {
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
                 self.outbox.recycle(commands);
-            } else if let Some(data) = self.outbox.seal_data() {
-                if data.audience.contains(self.me) {
-                    self.apply_batch(self.me, &data);
-                }
-            } else {
-                break;
+                continue;
+            }
+            if !self.outbox.peers_are_behind() {
+                self.home.answer_waiting(self.outbox.data());
+            }
+            let Some(data) = self.outbox.seal_data() else { break };
+            if data.audience.contains(self.me) {
+                self.apply_batch(self.me, &data);
             }
         }
         self.outbox.seal_commands();
+        self.home.end_turn();
         self.settle_overflows();
         if now.mono_ns >= self.sweep_due_ns {
             // Here and not with the timers: a hub whose clients are quiet has few of those.
             self.sweep_due_ns = now.mono_ns + limits::WHEEL_SLOT_NS;
             self.home.sweep(now, |_| {});
         }
+    }
+
+    /// Whether joins at this home wait for a later turn.
+    #[must_use]
+    pub fn joins_wait(&self) -> bool {
+        self.home.waiting_count() > 0
+    }
+
+    /// Whether no join that resumes is answered until other homes have taken what was sent to them.
+    #[must_use]
+    pub fn peers_are_behind(&self) -> bool {
+        self.outbox.peers_are_behind()
     }
 
     /// The next batch to carry to other homes. Its `to` never holds this one.
@@ -481,6 +521,7 @@ impl Hub {
     /// The data queue to a peer was full: what was for it is lost.
     pub fn handle_lag(&mut self, peer: HomeId) {
         self.outbox.lag(peer);
+        self.home.handle_lag(peer);
     }
 
     /// The data queue to a lagging peer has room again.

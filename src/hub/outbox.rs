@@ -59,6 +59,17 @@ impl Outbox {
         self.data.memory_bytes() + self.pool.memory_bytes()
     }
 
+    /// Whether peers have so much to take that they are not to be sent history besides.
+    #[must_use]
+    pub(super) fn peers_are_behind(&self) -> bool {
+        self.pool.long_bytes() >= limits::LONG_BATCH_BYTES_UNDER_WAY_MAX
+    }
+
+    /// Looks which batches peers have taken since.
+    pub(super) fn settle_long(&mut self) {
+        self.pool.settle_long();
+    }
+
     /// Gives back what is only kept to be used again.
     pub(super) fn trim(&mut self) {
         self.pool.trim();

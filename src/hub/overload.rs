@@ -126,6 +126,12 @@ impl Overload {
         self.stance
     }
 
+    /// Whether it is memory that raised the stance: long turns alone need nothing to be given back.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        self.by_memory != Stance::Normal || self.stance == Stance::Shedding
+    }
+
     /// Takes note of what weighs now and returns the stance from now on.
     pub fn observe(&mut self, pressure: Pressure, now_ns: u64) -> Stance {
         let OverloadMarks { guard_bytes, shed_bytes, guard_turn_ns, dwell_ns } = self.marks;
@@ -227,6 +233,23 @@ mod tests {
         assert_eq!(at(0, 6_899), Stance::Shedding);
         assert_eq!(at(0, 6_900), Stance::Normal);
         assert_eq!((overload.entered_total, overload.left_total), (1, 1));
+    }
+
+    #[test]
+    fn memory_is_short_by_its_own_measure_and_not_by_turns() {
+        let mut overload = Overload::new(MARKS);
+        for (memory_bytes, turn_ns, now_ns, is_short) in [
+            (0, 50, 1, false),
+            (800, 50, 2, true),
+            (700, 50, 3, false),
+            (900, 0, 4, true),
+            // The stance stands for the dwell time, and sheds as long.
+            (0, 0, 5, true),
+            (0, 0, 5_000, false),
+        ] {
+            overload.observe(Pressure { memory_bytes, turn_ns, ..Pressure::default() }, now_ns);
+            assert_eq!(overload.is_short_of_memory(), is_short, "{memory_bytes} {turn_ns} {now_ns}");
+        }
     }
 
     #[test]

@@ -29,8 +29,10 @@ impl Hub {
     /// # Errors
     /// What it is told.
     pub(super) fn check_publish(&self, conn: ConnId, topic: &str) -> Result<(), Failure> {
-        if self.config.publishing == Publishing::Anyone {
-            return Ok(());
+        match self.config.publishing {
+            Publishing::Anyone => return Ok(()),
+            Publishing::Nobody => return Err(Failure::FORBIDDEN.because("publishing is turned off")),
+            Publishing::ByKey => {}
         }
         match self.session_of(conn).and_then(Session::login) {
             None => Err(Failure::NOT_LOGGED_IN.at("topic")),

@@ -33,19 +33,12 @@ impl Hub {
         if let Err(failure) = self.check_publish(reply_to.conn, topic) {
             return self.reply_error(&reply_to, failure);
         }
-        self.counters.messages_published_total += 1;
         let known = self.session(reply_to.conn).and_then(|session| session.published_to.as_deref().copied());
         let known = known.filter(|(known, _)| *known == name).map(|(_, id)| id);
         let home = self.home_of_name(&name);
         if home == self.me {
-            match self.sequence(name, known, data) {
-                Ok((id, position)) => {
-                    self.remember(&reply_to, name, known, id);
-                    self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
-                }
-                Err(refusal) => self.refuse_publish(&reply_to, refusal),
-            }
-            return;
+            let outcome = self.sequence(name, known, data);
+            return self.answer_publish(&reply_to, name, known, outcome);
         }
         let conn = reply_to.conn;
         let full = self.publishes.entries.len() >= limits::REQUESTS_PENDING_MAX;
@@ -87,13 +80,26 @@ impl Hub {
         if let Some(session) = self.session(reply_to.conn) {
             session.requests_pending -= 1;
         }
+        self.answer_publish(&reply_to, name, None, outcome);
+    }
+
+    /// Tells a client of this shard what has become of its message.
+    fn answer_publish(
+        &mut self,
+        reply_to: &ReplyTo<'_>,
+        name: TopicName,
+        known: Option<TopicId>,
+        outcome: Result<(TopicId, Position), PublishRefusal>,
+    ) {
         match outcome {
             Ok((id, position)) => {
-                self.remember(&reply_to, name, None, id);
-                self.reply_with(&reply_to, |out| json_rpc::write_position(out, position));
+                self.counters.messages_published_total += 1;
+                self.remember(reply_to, name, known, id);
+                self.reply_with(reply_to, |out| json_rpc::write_position(out, position));
             }
-            Err(refusal) => self.refuse_publish(&reply_to, refusal),
+            Err(refusal) => self.refuse_publish(reply_to, refusal),
         }
+        self.settle(reply_to.conn);
     }
 
     /// Gives a message its place and encodes it, once.

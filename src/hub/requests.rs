@@ -2,17 +2,14 @@
 //! Invariant: a request with an id gets exactly one reply, a notification none, and a batch one array of the replies
 //! of its requests; all that waits for another home is bounded before it is admitted.
 
-use crate::dialect::json_rpc::{
-    self, BatchReply, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps,
-};
-use crate::limits;
+use crate::dialect::json_rpc::{self, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps};
 use crate::model::ids::{ConnId, InstrumentId};
 use crate::model::instrument::{InstrumentKind, Symbol};
 use crate::model::time::Now;
 
 use super::Hub;
 use super::batch::Ticket;
-use super::incident::{Closing, Declined, Incident};
+use super::incident::{Declined, Incident};
 use super::session::Heartbeat;
 use super::text_frame::replace_with_text_frame;
 
@@ -21,7 +18,7 @@ use super::text_frame::replace_with_text_frame;
 pub(super) struct ReplyTo<'i> {
     pub(super) conn: ConnId,
     /// `None` for a notification.
-    id: Option<Id<'i>>,
+    pub(super) id: Option<Id<'i>>,
     batch: Option<Ticket>,
     received: Now,
 }
@@ -68,15 +65,6 @@ impl KeptReplyTo {
     }
 }
 
-/// A batch whose replies are not all known.
-#[derive(Debug)]
-pub(super) struct PendingBatch {
-    conn: ConnId,
-    text: Vec<u8>,
-    reply: BatchReply,
-    outstanding: usize,
-}
-
 impl Hub {
     /// One text message.
     pub(super) fn handle_text(&mut self, conn: ConnId, text: &[u8]) {
@@ -84,15 +72,7 @@ impl Hub {
         match json_rpc::decode(text) {
             Incoming::Single(parsed) => self.handle_request(conn, parsed, None),
             Incoming::Batch(requests) => {
-                let pending = PendingBatch {
-                    conn,
-                    text: Vec::new(),
-                    reply: BatchReply::default(),
-                    outstanding: requests.len(),
-                };
-                let batch = self.batches.issue(pending);
-                // What a subscribe among them announces waits for the reply, which may wait for another shard.
-                self.egress.hold(conn);
+                let batch = self.open_batch(conn, requests.len());
                 for request in requests {
                     if self.batches.peek(batch).is_none() {
                         break;
@@ -287,42 +267,5 @@ impl Hub {
         self.work.written(frame.len());
         self.queue_reply(reply_to.conn, &frame);
         self.scratch = frame;
-    }
-
-    fn reply_in_batch(
-        &mut self,
-        reply_to: &ReplyTo<'_>,
-        batch: Ticket,
-        stamps: Stamps,
-        write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps),
-    ) {
-        let Some(pending) = self.batches.peek_mut(batch) else { return };
-        if let Some(id) = reply_to.id {
-            pending.reply.open_entry(&mut pending.text);
-            let before = pending.text.len();
-            write(&mut pending.text, id, stamps);
-            self.work.written(pending.text.len() - before);
-        }
-        if pending.text.len() > limits::BATCH_REPLY_BYTES_MAX {
-            // A small batch can ask for much: its reply is one message, so it is not built beyond what may wait.
-            self.batches.redeem(batch);
-            if self.session(reply_to.conn).is_some_and(|session| session.is_open()) {
-                self.begin_close(reply_to.conn, Closing::BatchTooBig);
-            }
-            return;
-        }
-        pending.outstanding -= 1;
-        if pending.outstanding > 0 {
-            return;
-        }
-        let Some(mut pending) = self.batches.redeem(batch) else { return };
-        pending.reply.close(&mut pending.text);
-        if !pending.text.is_empty() {
-            let mut frame = std::mem::take(&mut self.scratch);
-            replace_with_text_frame(&mut frame, |out| out.extend_from_slice(&pending.text));
-            self.queue_reply(pending.conn, &frame);
-            self.scratch = frame;
-        }
-        self.egress.release_hold(pending.conn);
     }
 }

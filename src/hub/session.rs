@@ -7,23 +7,37 @@ use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 use crate::ws::receiver::Receiver;
 
+use super::batch::Ticket;
 use super::deflation::Encoding;
-use super::listener::Arrival;
+use super::listener::{Arrival, Way};
 use super::login::Identity;
 use super::rates::Rates;
+use super::settling::End;
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Before the TLS handshake below is done: nothing that is said gets through.
+    Securing,
     /// Before the upgrade: what has arrived of its request, if it came in parts.
     Upgrading {
         head: Vec<u8>,
     },
     Open,
+    /// Nothing more is read; what was asked before still waits for other threads. See `settling.rs`.
+    Settling {
+        since_ns: u64,
+        end: End,
+    },
     /// A close frame or a refusal is on its way; nothing more is read.
     Closing {
         since_ns: u64,
         ending_asked: bool,
     },
+}
+
+impl Phase {
+    /// Nothing of the request has arrived.
+    pub(super) const UPGRADING: Phase = Phase::Upgrading { head: Vec::new() };
 }
 
 /// What a connection was opened for, by its path.
@@ -48,6 +62,18 @@ pub(super) struct Heartbeat {
     pub(super) due_ns: u64,
     /// When a `test_request` was sent, if that was at the end of the last interval: what is received later answers it.
     pub(super) tested_ns: Option<u64>,
+}
+
+/// Whether a peer that fell silent has been asked if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ping {
+    No,
+    /// It waits for the send under way, or for a frame that has begun: how long that may take is the send's own deadline.
+    Queued,
+    /// It was written, and nothing came since.
+    Sent {
+        at_ns: u64,
+    },
 }
 
 /// What the newest bytes have come to.
@@ -85,8 +111,7 @@ pub(super) struct Session {
     pub(super) armed_ns: Option<u64>,
     pub(super) opened_ns: u64,
     pub(super) received_ns: u64,
-    /// When the unanswered ping was sent.
-    pub(super) pinged_ns: Option<u64>,
+    pub(super) ping: Ping,
     pub(super) heartbeat: Option<Heartbeat>,
     /// When the send that is under way was handed out.
     pub(super) write_begun_ns: Option<u64>,
@@ -94,6 +119,9 @@ pub(super) struct Session {
     /// Questions to homes that its subscribes wait for.
     pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
+    /// Batches that are not answered, and the bytes of their replies so far.
+    pub(super) batches: Vec<Ticket>,
+    pub(super) batched_bytes: usize,
     /// Of its unfinished request or message, as last counted among all.
     pub(super) noted_bytes: u32,
 }
@@ -112,7 +140,10 @@ impl Session {
             conn,
             listener: arrival.listener,
             refused: arrival.refused,
-            phase: Phase::Upgrading { head: Vec::new() },
+            phase: match arrival.way {
+                Way::Open => Phase::UPGRADING,
+                Way::Securing => Phase::Securing,
+            },
             service: Service::JsonRpc,
             receiver,
             identity: None,
@@ -126,12 +157,14 @@ impl Session {
             armed_ns: None,
             opened_ns: now.mono_ns,
             received_ns: now.mono_ns,
-            pinged_ns: None,
+            ping: Ping::No,
             heartbeat: None,
             write_begun_ns: None,
             requests_pending: 0,
             joins_pending: 0,
             reading_paused: false,
+            batches: Vec::new(),
+            batched_bytes: 0,
             noted_bytes: 0,
         }
     }
@@ -152,7 +185,7 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Open | Phase::Closing { .. } => 0,
+            Phase::Securing | Phase::Open | Phase::Settling { .. } | Phase::Closing { .. } => 0,
         };
         let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
         head_bytes + unread_bytes + self.receiver.buffered_bytes()
@@ -160,5 +193,10 @@ impl Session {
 
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
+    }
+
+    /// Whether what it has asked is answered still.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Settling { .. })
     }
 }

@@ -1,6 +1,7 @@
 //! What a hub does about overload. PURE. Home: one shard.
 //!
-//! Past the first mark nobody new is let in, histories do not grow and memory that is only kept for reuse is given back.
+//! Past the first mark nobody new is let in and histories do not grow; if it is memory's mark, what is only kept for reuse is
+//! given back, while long turns alone keep it.
 //! Past the second the costliest slow consumers are closed, costliest first over all shards, until the process is below
 //! the mark; market data conflates sooner, and nobody subscribes to more. Below the marks all of that ends by itself.
 //! Invariants: who keeps up is never closed; a tick closes a bounded number.
@@ -19,18 +20,19 @@ impl Hub {
     /// The shard says what weighs on it, and on the process: at each tick of [`limits::PRESSURE_TICK_NS`].
     pub fn handle_pressure(&mut self, pressure: Pressure, now: Now) {
         self.now = now;
-        let before = self.overload.stance();
+        let (before, was_short) = (self.overload.stance(), self.overload.is_short_of_memory());
         let stance = self.overload.observe(pressure, now.mono_ns);
         self.pressure_due_ns = now.mono_ns + limits::PRESSURE_TICK_NS;
         self.note_stance(stance);
-        if stance == Stance::Normal {
+        if !self.overload.is_short_of_memory() {
+            // Long turns alone: to give back what the next turn takes again would make them longer.
             self.costliest_bytes = 0;
-            if before != Stance::Normal {
+            if stance.max(before) != Stance::Normal {
                 self.home.handle_stance(stance, pressure);
             }
             return;
         }
-        if before == Stance::Normal {
+        if !was_short {
             self.topics.trim();
         }
         self.trim();
@@ -55,7 +57,7 @@ impl Hub {
     /// When [`Hub::handle_pressure`] is due although nothing else is: while the stance is raised, and while something is
     /// held that may have to go because others need the room.
     pub(super) fn pressure_due_ns(&self) -> Option<u64> {
-        let waits = self.egress.holds_unread() || self.unfinished_bytes > 0;
+        let waits = self.egress.holds_unread() || self.unfinished_bytes + self.batched_bytes > 0;
         if self.overload.stance() != Stance::Normal || waits {
             return Some(self.pressure_due_ns);
         }
@@ -85,6 +87,10 @@ impl Hub {
         let elsewhere_bytes = usize::try_from(pressure.costliest_bytes).unwrap_or(usize::MAX);
         let least_bytes = limits::SHED_BYTES_MIN.max(elsewhere_bytes / 2);
         let mut slow: Vec<(usize, ConnId)> = self.slow_consumers().collect();
+        if excess_bytes == 0 {
+            self.costliest_bytes = slow.iter().map(|(bytes, _)| *bytes as u64).max().unwrap_or(0);
+            return;
+        }
         slow.sort_unstable_by_key(|(bytes, conn)| (std::cmp::Reverse(*bytes), conn.slot));
         let before = self.memory_bytes();
         let mut closed = 0;
@@ -102,8 +108,10 @@ impl Hub {
 
     /// Those who keep more waiting than it costs to come back, with the bytes.
     fn slow_consumers(&self) -> impl Iterator<Item = (usize, ConnId)> + '_ {
-        self.sessions.iter().flatten().filter(|session| session.is_open()).filter_map(|session| {
-            let bytes = self.egress.unread_bytes(session.conn.slot) + session.receiver.incomplete_bytes();
+        self.sessions.iter().flatten().filter(|session| session.is_answered()).filter_map(|session| {
+            let bytes = self.egress.unread_bytes(session.conn.slot)
+                + session.receiver.incomplete_bytes()
+                + session.batched_bytes;
             (bytes >= limits::SHED_BYTES_MIN).then_some((bytes, session.conn))
         })
     }

@@ -256,7 +256,9 @@ impl Hub {
             return None;
         }
         if let Some(session) = self.session(conn) {
+            let place = super::topics::narrow(session.subscriptions.len());
             session.subscriptions.push(subscription);
+            self.topics.subscription(subscription).place = place;
         }
         self.tell_windows(topic);
         Some((subscription, topic))
@@ -426,6 +428,7 @@ impl Hub {
         }
         self.end_join(request, 1);
         self.egress.release_hold(join.conn);
+        self.settle(join.conn);
     }
 
     /// One less to wait for; the last sends the reply.
@@ -506,7 +509,7 @@ impl Hub {
             }
         }
         if !had_some && !session.patterns.is_empty() {
-            self.pattern_sessions.push(conn);
+            self.pattern_sessions.insert(conn);
         }
     }
 

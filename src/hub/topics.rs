@@ -16,7 +16,7 @@ use crate::ws::deflate::{Deflater, WindowBits};
 use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::Ticket;
-use super::deflation::{Deflation, Encoding, Windows, all_windows};
+use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
 use super::hasher::FixedHasher;
 
 /// How a topic is told.
@@ -97,13 +97,14 @@ pub(super) struct Topic {
     /// The frame that says all there is to say as of `value_seq`.
     value: Vec<u8>,
     pub(super) value_seq: Option<Seq>,
-    deflated_value: DeflatedValue,
+    /// No more than there are windows that one value was asked for with.
+    deflated_values: Vec<DeflatedValue>,
 }
 
 /// A topic's value as those with one window read it.
 #[derive(Debug, Default)]
 struct DeflatedValue {
-    /// What it was compressed with; `None` where it is not that of the topic's value.
+    /// What it was compressed with; `None` where it is that of an earlier value, kept for its room.
     window: Option<WindowBits>,
     /// Empty where it would not be shorter.
     frame: Vec<u8>,
@@ -120,7 +121,9 @@ impl Topic {
 
     /// Its value, to be changed.
     fn value_mut(&mut self) -> &mut Vec<u8> {
-        self.deflated_value.window = None;
+        for deflated in &mut self.deflated_values {
+            deflated.window = None;
+        }
         &mut self.value
     }
 
@@ -131,20 +134,31 @@ impl Topic {
             return &self.value;
         };
         let with = window.for_payload(payload.len());
-        let deflated = &mut self.deflated_value;
-        if deflated.window != Some(with) {
+        let all = &mut self.deflated_values;
+        let place = all.iter().position(|deflated| deflated.window == Some(with)).unwrap_or_else(|| {
+            let spare = all.iter().position(|deflated| deflated.window.is_none());
+            let place = spare.unwrap_or_else(|| {
+                all.push(DeflatedValue::default());
+                all.len() - 1
+            });
+            assert!(place < WINDOWS, "the windows of those that are no spares differ");
+            let deflated = &mut all[place];
             deflated.window = Some(with);
             deflated.frame.clear();
-            deflated
-                .frame
-                .extend_from_slice(deflater.frame(Opcode::Text, window, payload).unwrap_or_default());
-        }
-        if deflated.frame.is_empty() { &self.value } else { &deflated.frame }
+            let frame = deflater.frame(Opcode::Text, window, payload).unwrap_or_default();
+            deflated.frame.extend_from_slice(frame);
+            place
+        });
+        let frame = &self.deflated_values[place].frame;
+        if frame.is_empty() { &self.value } else { frame }
     }
 
     /// Bytes of memory that its value takes.
     fn value_bytes(&self) -> usize {
-        self.value.capacity() + self.deflated_value.frame.capacity()
+        let deflated_bytes = |deflated: &DeflatedValue| deflated.frame.capacity();
+        self.value.capacity()
+            + self.deflated_values.capacity() * size_of::<DeflatedValue>()
+            + self.deflated_values.iter().map(deflated_bytes).sum::<usize>()
     }
 
     /// The windows that its subscriptions want compressed frames for.
@@ -175,6 +189,8 @@ pub(super) enum SubscriptionState {
 pub(super) struct Subscription {
     pub(super) conn: ConnId,
     pub(super) topic: u32,
+    /// Where it stands in its session's list.
+    pub(super) place: u32,
     pub(super) class: DeliveryClass,
     pub(super) encoding: Encoding,
     pub(super) state: SubscriptionState,
@@ -241,7 +257,7 @@ impl Topics {
             told_windows: Windows::default(),
             value: Vec::new(),
             value_seq: None,
-            deflated_value: DeflatedValue::default(),
+            deflated_values: Vec::new(),
         });
         let topic = narrow(topic);
         self.by_key.insert(key, topic);
@@ -342,6 +358,7 @@ impl Topics {
         let subscription = narrow(self.subscriptions.insert(Subscription {
             conn,
             topic,
+            place: 0,
             class,
             encoding,
             state: SubscriptionState::Joining,
@@ -420,4 +437,70 @@ impl Topics {
 /// A slab's key in 32 bits; the bounds on topics and subscriptions keep it there.
 pub(super) fn narrow(key: usize) -> u32 {
     u32::try_from(key).expect("bounded far below 2^32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::text_frame::replace_with_text_frame;
+    use crate::model::channel::TopicName;
+
+    fn topics_with_value(value: &[u8]) -> (Topics, u32) {
+        let mut topics = Topics::default();
+        let name = TopicName::parse(b"t").unwrap();
+        let topic = topics.insert(TopicKey::Client(name), HomeId(0));
+        change(&mut topics, topic, value);
+        (topics, topic)
+    }
+
+    fn change(topics: &mut Topics, topic: u32, value: &[u8]) {
+        topics.write_value(topic, |frame| replace_with_text_frame(frame, |out| out.extend_from_slice(value)));
+    }
+
+    fn numbers(from: u32) -> Vec<u8> {
+        (from..from + 5_000).flat_map(|number| (number * 7919 % 10_007).to_string().into_bytes()).collect()
+    }
+
+    #[test]
+    fn a_value_is_compressed_once_for_each_window_whoever_asks_in_turn() {
+        let encoding = |bits| Encoding::deflated(WindowBits::new(bits).unwrap());
+        let deflation = Deflation::default();
+        let (small, fast) = (&mut Deflater::new(9), &mut Deflater::new(1));
+        let (mut topics, topic) = topics_with_value(&numbers(0));
+        let first: Vec<Vec<u8>> = (9..=15)
+            .map(|bits| topics.value_for(topic, encoding(bits), small, &deflation).to_vec())
+            .collect();
+        for _ in 0..2 {
+            for (bits, first) in (9..=15).zip(&first) {
+                // Compressed again it would be longer.
+                assert_eq!(topics.value_for(topic, encoding(bits), fast, &deflation), first, "{bits}");
+            }
+        }
+        assert_eq!(topics.topics[0].deflated_values.len(), WINDOWS);
+        change(&mut topics, topic, &numbers(0));
+        for (bits, first) in (9..=15).zip(&first) {
+            assert!(topics.value_for(topic, encoding(bits), fast, &deflation).len() > first.len(), "{bits}");
+        }
+        assert_eq!(topics.topics[0].deflated_values.len(), WINDOWS);
+    }
+
+    #[test]
+    fn what_was_compressed_is_counted_and_its_room_used_again() {
+        let encoding = |bits| Encoding::deflated(WindowBits::new(bits).unwrap());
+        let (deflation, deflater) = (Deflation::default(), &mut Deflater::new(2));
+        let (mut topics, topic) = topics_with_value(&numbers(0));
+        let plain_bytes = topics.value_bytes();
+        for round in 0..9 {
+            change(&mut topics, topic, &numbers(round)[..if round % 2 == 0 { 600 } else { 9_000 }]);
+            topics.value_for(topic, encoding(15), deflater, &deflation);
+            topics.value_for(topic, encoding(9), deflater, &deflation);
+            let entry = &topics.topics[0];
+            assert_eq!(entry.deflated_values.len(), 2, "one for each that asked");
+            assert_eq!(topics.value_bytes(), entry.value_bytes());
+            let frames: usize = entry.deflated_values.iter().map(|deflated| deflated.frame.len()).sum();
+            assert!(topics.value_bytes() >= plain_bytes + frames);
+        }
+        topics.remove(topic);
+        assert_eq!(topics.value_bytes(), 0);
+    }
 }

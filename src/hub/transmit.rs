@@ -7,7 +7,7 @@ use crate::model::time::Now;
 use super::Hub;
 use super::effect::{Effect, Ending};
 use super::egress::{OutIs, Urgency};
-use super::session::Phase;
+use super::session::{Phase, Ping};
 
 impl Hub {
     /// The next connection with bytes to send and no send under way.
@@ -70,8 +70,14 @@ impl Hub {
     /// All bytes of the last [`Hub::poll_transmit`] are written.
     pub fn handle_sent(&mut self, conn: ConnId, now: Now) {
         self.now = now;
+        let ping_waits = self.egress.ping_waits(conn);
         let Some(session) = self.session(conn) else { return };
         session.write_begun_ns = None;
+        if session.ping == Ping::Queued && !ping_waits {
+            // From here on the peer has it, and not before: ahead of it in a send may be the rest of a long frame.
+            session.ping = Ping::Sent { at_ns: now.mono_ns };
+            self.arm_deadline(conn);
+        }
         self.egress.end_write(conn.slot);
         let drained = self.egress.is_drained(conn.slot);
         if let Some(Phase::Closing { ending_asked, .. }) =

@@ -1,9 +1,10 @@
 //! Unsubscribing, by name, by `*` and altogether. PURE. Home: one shard.
-//! Invariant: a topic that nobody on the shard needs any more is left, once its home has answered every question.
+//! Invariants: a topic that nobody on the shard needs any more is left, once its home has answered every question; what
+//! ends costs what it is asked for, a `*` counted as all that it stands for, however much else is subscribed to.
 
 use crate::dialect::json_rpc;
 use crate::model::channel::{Channel, Checksum, MarketChannel, TopicKey};
-use crate::model::ids::ConnId;
+use crate::model::ids::{ConnId, InstrumentId};
 
 use super::Hub;
 use super::batch::Record;
@@ -37,8 +38,7 @@ impl Hub {
     }
 
     fn end_named(&mut self, conn: ConnId, key: &TopicKey) -> bool {
-        let Some(topic) = self.topics.find(key) else { return false };
-        let Some(subscription) = self.topics.find_subscription(conn, topic) else { return false };
+        let Some(subscription) = self.subscription_to(conn, key) else { return false };
         let entry = self.topics.subscription(subscription);
         let known = std::mem::replace(&mut entry.named, false);
         if !entry.by_pattern {
@@ -54,32 +54,24 @@ impl Hub {
         if session.patterns.len() == before {
             return false;
         }
-        let none_left = session.patterns.is_empty();
-        let subscriptions = std::mem::take(&mut session.subscriptions);
-        let mut kept = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions {
+        if session.patterns.is_empty() {
+            self.pattern_sessions.remove(&conn);
+        }
+        let instruments = self.cache.instruments().len();
+        for number in 0..instruments {
+            let instrument = InstrumentId(super::topics::narrow(number));
+            let key = TopicKey::Market { instrument, channel };
+            let Some(subscription) = self.subscription_to(conn, &key) else { continue };
             let entry = self.topics.subscription(subscription);
-            let topic = entry.topic;
-            let ends = match self.topics.topic(topic).key {
-                TopicKey::Market { channel: of, .. } if of == channel => {
-                    let entry = self.topics.subscription(subscription);
-                    std::mem::replace(&mut entry.by_pattern, false) && !entry.named
-                }
-                TopicKey::Market { .. } | TopicKey::Client(_) => false,
-            };
-            if ends {
-                self.drop_subscription(conn, subscription);
-            } else {
-                kept.push(subscription);
+            if std::mem::replace(&mut entry.by_pattern, false) && !entry.named {
+                self.end_subscription(conn, subscription);
             }
         }
-        if let Some(session) = self.session(conn) {
-            session.subscriptions = kept;
-        }
-        if none_left {
-            self.pattern_sessions.retain(|known| *known != conn);
-        }
         true
+    }
+
+    fn subscription_to(&self, conn: ConnId, key: &TopicKey) -> Option<u32> {
+        self.topics.find_subscription(conn, self.topics.find(key)?)
     }
 
     /// Ends all subscriptions of a connection.
@@ -90,13 +82,19 @@ impl Hub {
             self.drop_subscription(conn, subscription);
         }
         if had_patterns {
-            self.pattern_sessions.retain(|known| *known != conn);
+            self.pattern_sessions.remove(&conn);
         }
     }
 
+    /// Ends one. The last of the session's list takes its place there; the others stay where they are.
     pub(super) fn end_subscription(&mut self, conn: ConnId, subscription: u32) {
+        let place = self.topics.subscription(subscription).place;
         if let Some(session) = self.session(conn) {
-            session.subscriptions.retain(|known| *known != subscription);
+            let removed = session.subscriptions.swap_remove(place as usize);
+            assert_eq!(removed, subscription, "a subscription knows its place in its session's list");
+            if let Some(moved) = session.subscriptions.get(place as usize).copied() {
+                self.topics.subscription(moved).place = place;
+            }
         }
         self.drop_subscription(conn, subscription);
     }

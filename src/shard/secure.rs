@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::hub::{Ending, Hub};
+use crate::hub::{Ending, Hub, Way};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
@@ -92,9 +92,9 @@ impl Secure {
         }
     }
 
-    /// A connection was accepted.
-    pub(super) fn open(&mut self, conn: ConnId, listener: ListenerId) {
-        let Some(config) = &self.configs[usize::from(listener.0)] else { return };
+    /// A connection was accepted. Whether the hub's bytes get through to it.
+    pub(super) fn open(&mut self, conn: ConnId, listener: ListenerId) -> Way {
+        let Some(config) = &self.configs[usize::from(listener.0)] else { return Way::Open };
         let slot = conn.slot as usize;
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);
@@ -111,6 +111,7 @@ impl Secure {
             noted_bytes: 0,
         }));
         self.open_count += 1;
+        Way::Securing
     }
 
     /// Bytes of memory that all connections take.
@@ -131,11 +132,15 @@ impl Secure {
             return 0;
         }
         let on_plain = |plain: &mut [u8]| hub.handle_bytes(conn, plain, now);
+        let was_established = connection.stream.is_established();
         let received = connection.stream.receive(bytes, &mut self.received, on_plain);
         connection.note_held(&mut self.held_bytes);
         connection.announce(&mut self.waiting);
         match received {
             Ok(progress) => {
+                if !was_established && connection.stream.is_established() {
+                    hub.handle_secured(conn);
+                }
                 if progress.peer == Peer::Closed {
                     connection.tell_end(hub, now);
                 }
@@ -231,7 +236,7 @@ impl Secure {
             return Transmit::Gone;
         }
         if !connection.stream.is_established() {
-            // A refusal that no one could read.
+            // Ended by a fault: what the hub has left no one could read.
             ring.close(conn, How::Abort);
             return Transmit::Gone;
         }

@@ -84,6 +84,10 @@ fn coverage(world: World) -> BTreeMap<&'static str, u64> {
     {
         *coverage.entry(name).or_default() += count;
     }
+    let homes = world.shards.iter().map(|shard| shard.hub.home_counters());
+    let delayed =
+        homes.chain([world.market.home_counters()]).map(|counters| counters.joins_delayed_total).sum();
+    coverage.insert("joins_delayed_total", delayed);
     coverage
 }
 

@@ -8,6 +8,7 @@ use crate::hub::history::HistoryLimits;
 use crate::hub::market::MarketHome;
 use crate::hub::overload::{Mark, Overload, OverloadMarks, Pressure};
 use crate::hub::{Deflation, Hub, HubConfig, ListenerPolicy, Publishing};
+use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
@@ -81,7 +82,11 @@ impl Options {
             data_batches_max: *random.pick(&[2, 3, 6, 1000]),
             forgets: random.chance(20),
             queued_bytes_max: *random.pick(&[8 * 1024, 100 * 1024]),
-            history: HistoryLimits { frames_max: *random.pick(&[4, 40, 1000]), bytes_max: 8 * 1024 * 1024 },
+            history: HistoryLimits {
+                frames_max: *random.pick(&[4, 40, 1000]),
+                bytes_max: 8 * 1024 * 1024,
+                replayed_bytes_per_turn: *random.pick(&[1, 1000, 20_000, limits::REPLAYED_BYTES_PER_TURN]),
+            },
             overloads: random.chance(30),
         }
     }
@@ -99,7 +104,12 @@ impl Options {
             data_batches_max: *random.pick(&[2, 3, 1000]),
             forgets: random.chance(20),
             queued_bytes_max: *random.pick(&[1024, 8 * 1024, 100 * 1024]),
-            history: HistoryLimits { frames_max: *random.pick(&[1, 4, 40]), bytes_max: 64 * 1024 },
+            // One resume of a few events fills a turn.
+            history: HistoryLimits {
+                frames_max: *random.pick(&[1, 4, 40]),
+                bytes_max: 64 * 1024,
+                replayed_bytes_per_turn: 1000,
+            },
             overloads: random.chance(30),
         }
     }
@@ -258,7 +268,7 @@ impl World {
         let now = self.now;
         let from = HomeId(u8::try_from(home).expect("few homes"));
         if home == self.shards.len() {
-            if std::mem::take(&mut self.market_turn_open) {
+            if std::mem::take(&mut self.market_turn_open) || self.market.joins_wait() {
                 self.market.seal();
             }
             while let Some(outgoing) = self.market.poll_mesh() {
@@ -270,7 +280,7 @@ impl World {
             }
             return;
         }
-        if std::mem::take(&mut self.shards[home].turn_open) {
+        if std::mem::take(&mut self.shards[home].turn_open) || self.shards[home].hub.joins_wait() {
             self.shards[home].hub.seal(now);
             self.take_effects(home);
         }
@@ -355,7 +365,7 @@ impl World {
     }
 
     fn carry_all(&mut self) -> bool {
-        let mut moved = false;
+        let mut moved = self.joins_wait();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }
@@ -365,6 +375,7 @@ impl World {
         while self.tell_room() {
             moved = true;
         }
+        moved |= self.joins_wait();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }
@@ -377,5 +388,9 @@ impl World {
             }
         }
         moved
+    }
+
+    fn joins_wait(&self) -> bool {
+        self.market.joins_wait() || self.shards.iter().any(|shard| shard.hub.joins_wait())
     }
 }

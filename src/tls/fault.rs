@@ -1,4 +1,4 @@
-//! Why a TLS connection is ended by us: a closed set, each the peer's doing or the end of its keys.
+//! Why a TLS connection is ended by us: a closed set, each the peer's doing, what it fails to do, or the end of its keys.
 //!
 //! Home: any thread. Pure values: the PURE half builds with this file and nothing else of its folder.
 
@@ -23,10 +23,12 @@ pub enum Fault {
     Misbehaved,
     /// TLS 1.2 has no new keys for a connection whose keys protected as many records as is safe.
     KeysExhausted,
+    /// The handshake was not done in time. No alert says so.
+    HandshakeTimeout,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 10] = [
         Fault::NotTls,
         Fault::NothingInCommon,
         Fault::NoApplicationProtocol,
@@ -36,6 +38,7 @@ impl Fault {
         Fault::AlertReceived,
         Fault::Misbehaved,
         Fault::KeysExhausted,
+        Fault::HandshakeTimeout,
     ];
 
     /// Its name in log lines and counters.
@@ -51,6 +54,7 @@ impl Fault {
             Fault::AlertReceived => "tls_alert_received",
             Fault::Misbehaved => "tls_misbehaved",
             Fault::KeysExhausted => "tls_keys_exhausted",
+            Fault::HandshakeTimeout => "tls_handshake_timeout",
         }
     }
 
@@ -64,7 +68,7 @@ impl Fault {
             Fault::NoApplicationProtocol => Some(120),
             Fault::BadRecord => Some(20),
             Fault::Misbehaved => Some(10),
-            Fault::AlertReceived | Fault::KeysExhausted => None,
+            Fault::AlertReceived | Fault::KeysExhausted | Fault::HandshakeTimeout => None,
         }
     }
 }

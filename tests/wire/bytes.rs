@@ -88,7 +88,12 @@ pub(crate) fn upgrade_request() -> Vec<u8> {
 
 /// A request with the usual fields of an upgrade but the version, which is among `fields`.
 pub(crate) fn request(line: &str, fields: &[&str]) -> Vec<u8> {
-    let mut text = format!("{line}\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
+    request_of("localhost", line, fields)
+}
+
+/// The same of a client that calls the server so.
+pub(crate) fn request_of(host: &str, line: &str, fields: &[&str]) -> Vec<u8> {
+    let mut text = format!("{line}\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n");
     text.push_str("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
     fields.iter().for_each(|field| text.push_str(&format!("{field}\r\n")));
     text.push_str("\r\n");

@@ -66,6 +66,43 @@ fn nothing_is_lost_or_repeated_over_a_cut() {
 }
 
 #[test]
+fn histories_that_one_turn_does_not_replay_come_complete_though_nothing_else_happens() {
+    const TOPICS: usize = 12;
+    const EVENTS: u64 = 60;
+    // One request asks for some 12 MiB, and then nothing wakes the shard but itself.
+    let server = Server::start("[limits]\nqueued_bytes_max = 33554432\n", "0");
+    let mut client = Client::connect(server.address);
+    let data = "x".repeat(16_000);
+    let topics: Vec<String> = (0..TOPICS).map(|number| format!("many{number}")).collect();
+    let mut places = serde_json::Map::new();
+    for topic in &topics {
+        let mut epoch = 0;
+        for _ in 0..EVENTS {
+            (epoch, _) = client.publish(topic, &json!(data));
+        }
+        places.insert(format!("topic.{topic}"), json!({"epoch": epoch, "seq": 0}));
+    }
+    let channels: Vec<&String> = places.keys().collect();
+    let reply = client.request("public/subscribe", &json!({"channels": channels, "resume": places}));
+    for (channel, resumed) in reply["resumed"].as_object().unwrap_or_else(|| panic!("{reply}")) {
+        assert_eq!(resumed["recovered"], true, "{channel}");
+    }
+    let mut newest = [0; TOPICS];
+    for _ in 0..EVENTS * TOPICS as u64 {
+        let note = client.note();
+        let channel = note["channel"].as_str().unwrap().strip_prefix("topic.").unwrap();
+        let at = topics.iter().position(|topic| topic == channel).unwrap();
+        newest[at] += 1;
+        assert_eq!((&note["seq"], &note["data"]), (&json!(newest[at]), &json!(data)));
+    }
+    drop(client);
+    let ended = server.stop();
+    ended.assert_clean();
+    assert_eq!(ended.of_shards("joins_recovered_total"), TOPICS as u64);
+    assert!(ended.of_shards("joins_delayed_total") > 0);
+}
+
+#[test]
 fn an_unknown_place_is_not_recovered_but_started_over() {
     let server = Server::start("[topics]\nhistory_events_max = 10\n", "0,1");
     let mut publisher = Client::connect(server.address);

@@ -258,9 +258,17 @@ fn a_handshake_may_come_byte_by_byte_but_not_stall() {
             assert_eq!(rest.is_empty(), sent < hello.len());
         }
     }
+    // A whole one, and then a part of the request: told by HTTP.
+    let socket = bytes::connect(server.address);
+    let mut stream = StreamOwned::new(connection(&pair.client(&[&TLS13])), socket);
+    stream.write_all(b"GET /ws").unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 408");
     let ended = server.stop();
     ended.assert_clean();
-    assert_eq!(ended.incidents("handshake_timeout"), 10);
+    assert_eq!(ended.incidents("tls_handshake_timeout"), 10);
+    assert_eq!(ended.incidents("handshake_timeout"), 1);
 }
 
 #[test]

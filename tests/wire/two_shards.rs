@@ -1,7 +1,12 @@
 //! Two shards: whoever publishes where, all who listen get the same stream, encoded once.
 
-use serde_json::json;
+use std::io::Write as _;
+use std::net::Shutdown;
 
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::bytes;
 use crate::client::Client;
 use crate::server::Server;
 
@@ -61,4 +66,54 @@ fn a_message_is_encoded_once_for_all_shards_and_subscribers() {
     assert_eq!(ended.of_shards("messages_published_total"), published);
     assert_eq!(ended.of_shards("frames_encoded_total"), published);
     assert_eq!(ended.of_shards("deliveries_total"), published * SUBSCRIBERS as u64);
+}
+
+#[test]
+fn what_the_other_thread_answers_comes_before_the_end_of_who_closes_half_closes_or_is_stopped() {
+    // Fewer than a read takes: those of one write are read at once.
+    const REQUESTS: u64 = 32;
+    // A whole message, and a close frame: FIN with the opcodes of RFC 6455 §5.2.
+    const TEXT: u8 = 0x81;
+    const CLOSE: u8 = 0x88;
+    let server = Server::start("", "0,1");
+    // Of so many topics some have their home on the other thread.
+    let publish = |id: u64| {
+        let params = json!({"topic": format!("t{id}"), "data": id});
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": "topic/publish", "params": params});
+        bytes::frame(TEXT, request.to_string().as_bytes())
+    };
+    let requests: Vec<u8> = (0..REQUESTS).flat_map(publish).collect();
+    let check_replies = |stream: &mut std::net::TcpStream, but: u64| {
+        let replies = (but..REQUESTS).map(|_| {
+            let frame = bytes::read_frame(stream);
+            assert_eq!(frame.head, TEXT, "{:?}", frame.close_code());
+            serde_json::from_slice::<Value>(&frame.payload).unwrap()
+        });
+        let mut ids: Vec<_> = replies.map(|reply| reply["id"].as_u64().unwrap()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let mut closes = bytes::open(server.address);
+    let close = bytes::frame(CLOSE, &1000_u16.to_be_bytes());
+    closes.write_all(&[&requests[..], &close].concat()).unwrap();
+    assert!(check_replies(&mut closes, 0).into_iter().eq(0..REQUESTS));
+    assert_eq!(bytes::read_frame(&mut closes).close_code(), Some(1000));
+
+    let mut half_closes = bytes::open(server.address);
+    half_closes.write_all(&requests).unwrap();
+    half_closes.shutdown(Shutdown::Write).unwrap();
+    assert!(check_replies(&mut half_closes, 0).into_iter().eq(0..REQUESTS));
+    assert_eq!(bytes::read_to_end(&mut half_closes), b"");
+
+    let mut stopped = bytes::open(server.address);
+    stopped.write_all(&requests).unwrap();
+    // They have been read.
+    let first = bytes::read_frame(&mut stopped);
+    assert_eq!(first.head, TEXT);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(check_replies(&mut stopped, 1).len() as u64, REQUESTS - 1);
+    assert_eq!(bytes::read_frame(&mut stopped).close_code(), Some(1001));
+    drop((closes, half_closes, stopped));
+    let ended = server.wait();
+    ended.assert_clean();
 }

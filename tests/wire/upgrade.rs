@@ -82,6 +82,56 @@ fn each_refusal_has_its_status_and_advice() {
 }
 
 #[test]
+fn a_refusal_of_head_has_the_length_of_its_body_and_no_body() {
+    let server = Server::start("[limits]\nhandshake_timeout_ms = 2000\n", "0");
+    let version = "Sec-WebSocket-Version: 13";
+    let long = format!("Cookie: {}", "x".repeat(20_000));
+    // Another method that is refused for the same reason.
+    for (status, other, rest) in [
+        ("404", "GET", bytes::request("/elsewhere HTTP/1.1", &[version])),
+        ("405", "POST", bytes::request("/ws HTTP/1.1", &[version])),
+        ("505", "GET", bytes::request("/ws HTTP/1.0", &[version])),
+        ("431", "GET", bytes::request("/ws HTTP/1.1", &[&long])),
+        ("400", "GET", b"/ready HTTP/1.1\r\n\r\n".to_vec()),
+        ("400", "GET", b"/ws HTTP/1.1\r\nHost localhost\r\n\r\n".to_vec()),
+        ("408", "GET", b"/ws HTTP/1.1\r\nHost: loc".to_vec()),
+    ] {
+        let ask = |method: &str| answer(server.address, &[method.as_bytes(), b" ", &rest].concat());
+        let whole = ask(other);
+        let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        assert_eq!(ask("HEAD"), format!("{head}\r\n\r\n"));
+    }
+    server.stop().assert_clean();
+}
+
+#[test]
+fn a_page_whose_name_was_given_our_address_is_refused_and_one_by_a_name_of_ours_is_not() {
+    let server = Server::start("[[listen]]\nhosts = [\"gw.example\"]\n", "0");
+    let ask = |host: &str, origin: &str| {
+        let fields = ["Sec-WebSocket-Version: 13", origin];
+        let fields = if origin.is_empty() { &fields[..1] } else { &fields };
+        let mut stream = bytes::connect(server.address);
+        stream.write_all(&bytes::request_of(host, "GET /ws HTTP/1.1", fields)).unwrap();
+        bytes::read_head(&mut stream)[9..12].to_owned()
+    };
+    for (host, status) in [
+        ("evil.example:9001", "403"),
+        ("gw.example:9001", "101"),
+        ("127.0.0.1:9001", "101"),
+        ("[::1]:9001", "101"),
+        ("localhost:9001", "101"),
+    ] {
+        assert_eq!(ask(host, &format!("Origin: http://{host}")), status, "{host}");
+        assert_eq!(ask(host, ""), "101", "{host}: no browser");
+    }
+    let ended = server.stop();
+    ended.assert_clean();
+    ended.assert_incidents(["origin_forbidden"]);
+}
+
+#[test]
 fn a_request_may_come_byte_by_byte() {
     let server = Server::start("", "0");
     let mut stream = bytes::connect(server.address);

@@ -1,6 +1,7 @@
 //! Control frames beside all else that waits: never dropped, never behind data; and what a close lets through.
 
 use super::*;
+use crate::http::Rejection;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -38,6 +39,34 @@ fn frames(world: &mut World, conn: ConnId) -> Vec<(u8, Vec<u8>)> {
 }
 
 #[test]
+fn a_handshake_below_that_never_ends_is_told_nothing_and_a_request_behind_it_is_told_408() {
+    let timeout = Incident::Refused(Rejection::HeadTimeout);
+    let below = Incident::Tls(crate::tls::Fault::HandshakeTimeout);
+    let abort = |conn| Effect::Disconnect { conn, ending: Ending::Abort };
+    for (secured, bytes, incident) in
+        [(false, "", below), (true, "", timeout), (false, "GET", timeout), (true, "GET", timeout)]
+    {
+        let mut world = World::new(1);
+        let conn = ConnId { slot: 0, generation: 1 };
+        let hub = &mut world.hubs[0];
+        hub.handle_open(conn, Arrival { way: Way::Securing, ..Arrival::FIRST }, world.now);
+        if secured {
+            hub.handle_secured(conn);
+        }
+        if !bytes.is_empty() {
+            hub.handle_bytes(conn, &mut bytes.as_bytes().to_vec(), world.now);
+        }
+        hub.handle_timeout(world.now.plus_ns(hub.config.handshake_timeout_ns + 1_000_000_000));
+        let answer = String::from_utf8(world.take(0, conn)).unwrap();
+        let effects: Vec<Effect> = std::iter::from_fn(|| world.hubs[0].poll_effect()).collect();
+        assert!(effects.contains(&Effect::Report { conn, incident }), "{secured} {bytes:?}: {effects:?}");
+        assert_eq!(world.hubs[0].incidents().each().map(|(_, count)| count).sum::<u64>(), 1);
+        assert_eq!(answer.get(..12), (incident == timeout).then_some("HTTP/1.1 408"));
+        assert_eq!(effects.contains(&abort(conn)), incident == below);
+    }
+}
+
+#[test]
 fn every_ping_has_its_pong_in_order() {
     let mut world = World::new(1);
     let conn = world.connect(0, 0);
@@ -46,6 +75,25 @@ fn every_ping_has_its_pong_in_order() {
     }
     let expected: Vec<(u8, Vec<u8>)> = (0..10).map(|number| (FIN | PONG, vec![number])).collect();
     assert_eq!(frames(&mut world, conn), expected);
+}
+
+#[test]
+fn what_control_frames_leave_for_the_next_counts_as_memory_until_it_is_given_back() {
+    let mut world = World::new(1);
+    let conns: Vec<ConnId> = (0..100).map(|slot| world.connect(0, slot)).collect();
+    let held = |world: &World| world.hubs[0].egress.memory_bytes();
+    let start_bytes = held(&world);
+    let flood = raw(FIN | PING, &[7; 125]).repeat(limits::PONG_BYTES_MAX / 127);
+    for _ in 0..3 {
+        conns.iter().for_each(|conn| give(&mut world, *conn, flood.clone()));
+        assert!(held(&world) >= start_bytes + conns.len() * 4_000, "they wait");
+        conns.iter().for_each(|conn| assert_eq!(frames(&mut world, *conn).len(), 32));
+        let kept_bytes = held(&world) - start_bytes;
+        assert!(kept_bytes >= conns.len() * 4_000, "{kept_bytes} are kept");
+        assert!(kept_bytes <= conns.len() * 10_000, "{kept_bytes}: none is counted twice");
+    }
+    world.hubs[0].trim();
+    assert!(held(&world) <= start_bytes, "{} more than {start_bytes}", held(&world));
 }
 
 #[test]

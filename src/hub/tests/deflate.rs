@@ -328,6 +328,44 @@ fn a_connection_that_goes_in_the_middle_of_a_message_gives_its_inflater_back() {
 }
 
 #[test]
+fn who_began_a_message_first_makes_room_for_who_begins_one_when_all_inflaters_are_taken() {
+    let mut world = World::with(1, &deflating());
+    let begun = client_frame(0x41, &deflate(TEST.as_bytes())[..10]);
+    let most = u32::try_from(limits::INCOMPLETE_DEFLATED_MAX).unwrap();
+    let mut stalled: Vec<ConnId> = (0..most).map(|slot| world.connect_to(0, slot, "/ws", OFFER).0).collect();
+    // The order is that of their messages, not of their coming.
+    stalled.swap(0, 5);
+    for conn in &stalled {
+        world.now = world.now.plus_ns(1);
+        world.hubs[0].handle_bytes(*conn, &mut begun.clone(), world.now);
+    }
+    // Who has ended a message and begun another is the youngest.
+    let (again, mut end) = (stalled.remove(1), client_frame(0x80, &deflate(TEST.as_bytes())[10..]));
+    world.hubs[0].handle_bytes(again, &mut end, world.now);
+    assert_eq!(world.frames(0, again, 15).len(), 1);
+    world.hubs[0].handle_bytes(again, &mut begun.clone(), world.now);
+    let closed = |world: &World| world.hubs[0].incidents().of(Incident::Broken(Fault::InflatersExhausted));
+    assert_eq!((world.hubs[0].occupancy().inflaters, closed(&world)), (most as usize, 0));
+    for (number, oldest) in (0..).zip(&stalled[..10]) {
+        let (late, _) = world.connect_to(0, most + number, "/ws", OFFER);
+        let frame = client_frame(0xc1, &deflate(TEST.as_bytes()));
+        let (first, second) = frame.split_at(frame.len() / 2);
+        world.hubs[0].handle_bytes(late, &mut first.to_vec(), world.now);
+        assert_eq!(world.frames(0, *oldest, 15), [Sent::Close(CloseCode::TRY_AGAIN_LATER.value())]);
+        assert_eq!(world.hubs[0].occupancy().inflaters, most as usize);
+        world.hubs[0].handle_bytes(late, &mut second.to_vec(), world.now);
+        assert!(matches!(&world.frames(0, late, 15)[..], [Sent::Plain(_)]));
+        // The place that it leaves is taken: the next one finds none.
+        world.hubs[0].handle_bytes(late, &mut begun.clone(), world.now);
+    }
+    assert_eq!(closed(&world), 10);
+    for conn in stalled.into_iter().chain([again]) {
+        world.hubs[0].handle_closed(conn, world.now);
+    }
+    assert_eq!(world.hubs[0].occupancy().inflaters, 10, "those who came late");
+}
+
+#[test]
 fn an_echo_comes_back_compressed_if_that_makes_it_shorter() {
     let mut world = World::with(1, &deflating());
     let (conn, _) = world.connect_to(0, 0, "/echo", OFFER);

@@ -24,6 +24,34 @@ fn a_subscribe_that_finds_no_room_at_the_home_is_left_out_of_the_reply() {
 }
 
 #[test]
+fn a_message_counts_as_published_once_its_home_has_given_it_a_place() {
+    let mut world = World::new(2);
+    let conn = world.connect(0, 0);
+    let check = |world: &mut World, topic: &str, error: Option<i64>, published: u64| {
+        world.send(0, conn, &publish(topic, "1"));
+        assert_eq!(world.texts(0, conn)[0]["error"]["code"].as_i64(), error, "{topic}");
+        let of_shards: Vec<u64> =
+            world.hubs.iter().map(|hub| hub.counters.messages_published_total).collect();
+        assert_eq!(of_shards, [published, 0], "{topic}");
+    };
+    for (home, published) in [(0, 1), (1, 2)] {
+        fill_home(&mut world, home);
+        let of_home = |prefix: &str| {
+            let mut names = (0..100).map(|number| format!("{prefix}{number}"));
+            let home_of = |name: &String| {
+                world.hubs[0].home_of_name(&TopicName::parse(name.as_bytes()).unwrap()).index()
+            };
+            names.find(|name| home_of(name) == home).unwrap()
+        };
+        let (taken, new) = (of_home("taken"), of_home("new"));
+        check(&mut world, &taken, None, published);
+        check(&mut world, &new, Some(10040), published);
+    }
+    world.hubs[0].config.publishing = Publishing::Nobody;
+    check(&mut world, "taken1", Some(13021), 2);
+}
+
+#[test]
 fn messages_that_nobody_listens_to_leave_nothing_behind() {
     let mut world = World::new(1);
     let conn = world.connect(0, 0);
@@ -95,6 +123,55 @@ fn a_channel_that_is_asked_for_again_and_again_counts_once() {
     world.send(0, conn, &request("public/unsubscribe", r#"{"channels":["ticker.*.raw"]}"#));
     assert_eq!(world.hubs[0].topics.subscriptions.len(), 0);
     assert!(world.hubs[0].pattern_sessions.is_empty());
+}
+
+#[test]
+fn an_unsubscribe_moves_no_more_subscriptions_than_it_ends() {
+    let mut world = World::new(1);
+    let conn = world.connect(0, 0);
+    let topics = |numbers: &[u32]| {
+        let names: Vec<String> = numbers.iter().map(|number| format!("\"topic.{number}\"")).collect();
+        format!(r#"{{"channels":[{}]}}"#, names.join(","))
+    };
+    let all: Vec<u32> = (0..100).collect();
+    world.send(0, conn, &request("public/subscribe", &topics(&all)));
+    let listed = |world: &World| world.hubs[0].sessions[0].as_ref().unwrap().subscriptions.clone();
+    let mut before = listed(&world);
+    assert_eq!(before.len(), 100);
+    for ended in [&[0][..], &[50, 99, 3], &[7], &[98, 97, 1, 96, 2]] {
+        world.send(0, conn, &request("public/unsubscribe", &topics(ended)));
+        let after = listed(&world);
+        assert_eq!(after.len(), before.len() - ended.len());
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        assert!(moved <= ended.len(), "{moved} moved for {ended:?}");
+        before = after;
+    }
+    world.send(0, conn, &request("public/unsubscribe", &topics(&all)));
+    world.carry();
+    assert!(listed(&world).is_empty());
+    assert_eq!(world.hubs[0].topics.topics.len(), 0);
+}
+
+#[test]
+fn a_wildcard_ends_what_it_stands_for_and_leaves_what_was_named() {
+    let mut world = World::new(1);
+    world.feed(|feed| {
+        for number in 0..9 {
+            feed.events.push(FeedEvent::Listed { definition: instrument(&format!("I-{number}")) });
+        }
+    });
+    let conn = world.connect(0, 0);
+    let channels = r#"{"channels":["ticker.*.raw","quote.*","ticker.I-4.raw"]}"#;
+    world.send(0, conn, &request("public/subscribe", channels));
+    assert_eq!(world.hubs[0].topics.subscriptions.len(), 18);
+    let end = |world: &mut World, channel: &str, left: usize, with_patterns: usize| {
+        world.send(0, conn, &request("public/unsubscribe", &format!(r#"{{"channels":["{channel}"]}}"#)));
+        assert_eq!(world.hubs[0].topics.subscriptions.len(), left, "{channel}");
+        assert_eq!(world.hubs[0].pattern_sessions.len(), with_patterns, "{channel}");
+    };
+    end(&mut world, "ticker.*.raw", 10, 1);
+    end(&mut world, "quote.*", 1, 0);
+    end(&mut world, "ticker.I-4.raw", 0, 0);
 }
 
 #[test]

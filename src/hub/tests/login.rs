@@ -313,6 +313,42 @@ fn who_is_gone_before_the_verdict_leaves_nothing_behind() {
     }
 }
 
+#[test]
+fn who_ends_its_side_before_the_verdict_is_answered_all_that_it_asked() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", ""));
+    desk.send(conn, "private/list_api_keys", json!({}));
+    desk.world.hubs[0].handle_eof(conn, desk.world.now);
+    assert_eq!(desk.world.texts(0, conn), Vec::<Value>::new());
+    assert_eq!(desk.effects(), [Effect::PauseReading { conn }]);
+    desk.judge();
+    let texts = desk.world.texts(0, conn);
+    let ids: Vec<&str> = texts.iter().filter_map(|text| text["id"].as_str()).collect();
+    assert_eq!(ids, ["public/auth", "private/list_api_keys"]);
+    assert!(texts[1].get("result").is_some(), "{texts:?}");
+    assert!(desk.effects().contains(&Effect::Disconnect { conn, ending: Ending::Graceful }));
+}
+
+#[test]
+fn a_close_that_comes_before_the_verdict_follows_its_reply_and_logs_nobody_in() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", ""));
+    desk.send(conn, "private/list_api_keys", json!({}));
+    desk.world.hubs[0].handle_shutdown(desk.world.now);
+    assert_eq!(desk.world.texts(0, conn), Vec::<Value>::new());
+    assert_eq!(desk.judge(), 1);
+    let texts = desk.world.texts(0, conn);
+    assert_eq!(
+        (texts.len(), &texts[0]["id"], &texts[1]),
+        (2, &json!("public/auth"), &json!({"close": 1001}))
+    );
+    assert_eq!(desk.authority.grant_count(), 0, "what it was given is given back");
+    desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    assert_eq!(desk.world.hubs[0].occupancy().total(), 0);
+}
+
 /// An upgrade with these header lines, not answered yet.
 fn upgrade(desk: &mut Desk, slot: u32, headers: &str) -> ConnId {
     desk.world.generations += 1;

@@ -1,13 +1,16 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
+mod batches;
 mod control;
 mod deflate;
 mod hostile;
 mod login;
 mod mesh;
 mod overload;
+mod resume;
 mod sending;
+mod settling;
 mod silence;
 
 use std::sync::Arc;
@@ -21,7 +24,11 @@ use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
 
-const HISTORY: HistoryLimits = HistoryLimits { frames_max: 64, bytes_max: 64 * 1024 };
+const HISTORY: HistoryLimits = HistoryLimits {
+    frames_max: 64,
+    bytes_max: 64 * 1024,
+    replayed_bytes_per_turn: limits::REPLAYED_BYTES_PER_TURN,
+};
 const UNIT: i64 = 1_000_000_000;
 
 fn config() -> HubConfig {
@@ -58,7 +65,7 @@ impl World {
     fn with(shards: u8, config: &HubConfig) -> World {
         let now = Now { mono_ns: 1_000, unix_ns: 1_700_000_000_000_000_000 };
         let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config.clone(), now)).collect();
-        let mut market = MarketHome::new(HomeId(shards), shards, HISTORY, now);
+        let mut market = MarketHome::new(HomeId(shards), shards, config.history, now);
         market.set_deflation(config.deflation);
         World { hubs, market, now, generations: 0 }
     }
@@ -107,35 +114,36 @@ impl World {
     }
 
     fn carry(&mut self) {
-        loop {
-            let mut carried = false;
-            self.market.seal();
-            while let Some(outgoing) = self.market.poll_mesh() {
-                carried = true;
-                let market = HomeId(self.hubs.len() as u8);
-                for to in outgoing.to.iter() {
-                    self.hubs[to.index()].handle_batch(market, &outgoing.batch, self.now);
-                }
+        while self.carry_once() {}
+    }
+
+    /// One turn of each home; whether there is more to do.
+    fn carry_once(&mut self) -> bool {
+        let mut carried = false;
+        self.market.seal();
+        while let Some(outgoing) = self.market.poll_mesh() {
+            carried = true;
+            let market = HomeId(self.hubs.len() as u8);
+            for to in outgoing.to.iter() {
+                self.hubs[to.index()].handle_batch(market, &outgoing.batch, self.now);
             }
-            for from in 0..self.hubs.len() {
-                self.hubs[from].seal(self.now);
-                while let Some(outgoing) = self.hubs[from].poll_mesh() {
-                    carried = true;
-                    for to in outgoing.to.iter() {
-                        let batch = Arc::clone(&outgoing.batch);
-                        if to.index() == self.hubs.len() {
-                            assert_eq!(outgoing.lane, MeshLane::Commands);
-                            self.market.handle_batch(HomeId(from as u8), &batch, self.now);
-                        } else {
-                            self.hubs[to.index()].handle_batch(HomeId(from as u8), &batch, self.now);
-                        }
+        }
+        for from in 0..self.hubs.len() {
+            self.hubs[from].seal(self.now);
+            while let Some(outgoing) = self.hubs[from].poll_mesh() {
+                carried = true;
+                for to in outgoing.to.iter() {
+                    let batch = Arc::clone(&outgoing.batch);
+                    if to.index() == self.hubs.len() {
+                        assert_eq!(outgoing.lane, MeshLane::Commands);
+                        self.market.handle_batch(HomeId(from as u8), &batch, self.now);
+                    } else {
+                        self.hubs[to.index()].handle_batch(HomeId(from as u8), &batch, self.now);
                     }
                 }
             }
-            if !carried {
-                return;
-            }
         }
+        carried || self.market.joins_wait() || self.hubs.iter().any(Hub::joins_wait)
     }
 
     /// All bytes that a connection is sent now.
@@ -252,6 +260,13 @@ fn publish(topic: &str, data: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":2,"method":"topic/publish","params":{{"topic":"{topic}","data":{data}}}}}"#
     )
+}
+
+/// A topic that is sequenced on this one of two shards.
+fn of_home(shard: u64) -> &'static str {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let hash = |name: &str| crate::model::channel::TopicName::parse(name.as_bytes()).unwrap().hash();
+    names.into_iter().find(|name| hash(name) % 2 == shard).unwrap()
 }
 
 #[test]
@@ -554,11 +569,6 @@ fn a_ticker_that_keeps_up_gets_each_event_and_one_that_does_not_the_newest() {
 fn a_batch_s_reply_precedes_what_its_subscribes_announce() {
     let mut world = World::new(2);
     let (first, second) = (world.connect(0, 0), world.connect(0, 1));
-    let of_home = |shard: u64| {
-        let names = ["a", "b", "c", "d", "e", "f"];
-        let hash = |name: &str| crate::model::channel::TopicName::parse(name.as_bytes()).unwrap().hash();
-        names.into_iter().find(|name| hash(name) % 2 == shard).unwrap()
-    };
     let (mine, other) = (of_home(0), of_home(1));
     world.send(0, first, &subscribe(&format!("topic.{mine}")));
     let batch = format!("[{},{}]", subscribe(&format!("topic.{mine}")), publish(other, "1"));

@@ -108,6 +108,31 @@ fn long_turns_keep_newcomers_out_and_close_nobody() {
 }
 
 #[test]
+fn long_turns_alone_give_nothing_back_that_the_next_turn_takes_again() {
+    let config = HubConfig { log_segments_ready: 4, ..config() };
+    let mut world = World::with(1, &config);
+    let hub = &mut world.hubs[0];
+    hub.overload = Overload::new(MARKS);
+    hub.make_ready();
+    hub.scratch.reserve(1 << 20);
+    let slow = stalled(&mut world, 0, "t", 40);
+    let hub = &mut world.hubs[0];
+    let ready_bytes = hub.memory_bytes();
+    let long = Pressure { turn_ns: 1_000_000, ..Pressure::default() };
+    for _ in 0..3 {
+        hub.handle_pressure(long, world.now);
+        assert_eq!((hub.stance(), hub.memory_bytes()), (Stance::Guarded, ready_bytes));
+    }
+    // Nobody is looked for who could be made to go.
+    assert!(world.session_is_open(slow));
+    assert_eq!(world.hubs[0].costliest_bytes(), 0);
+    // Memory's own mark gives it back, whatever the turns are.
+    world.hubs[0].handle_pressure(Pressure { memory_bytes: 800_000, ..long }, world.now);
+    assert!(world.hubs[0].memory_bytes() < ready_bytes, "{ready_bytes}");
+    assert!(world.hubs[0].costliest_bytes() > 0);
+}
+
+#[test]
 fn past_the_second_mark_the_costliest_go_until_there_is_room() {
     let mut world = world(1);
     world.hubs[0].config.queued_bytes_max = 2 * 1024 * 1024;
