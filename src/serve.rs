@@ -66,6 +66,7 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let ring = ring_config(config);
     check_host(&ring)?;
     let server = Server::start(config, &cores, &available, ring, Opened { feed, tls, keyring })?;
+    warn_of_the_demo_key(config);
     announce(config, &cores, &server);
     let ended = server.wait(&signals);
     server.stop(ended)
@@ -488,20 +489,24 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
     }
 }
 
-/// The keys of the file, or those of a server without one, which the log tells of.
+/// The keys of the file, or those of a server without one.
 fn keyring(config: &Config) -> Result<Keyring, Failure> {
     if config.auth.has_file() {
-        return keys::load(&config.auth.keys);
+        keys::load(&config.auth.keys)
+    } else {
+        Ok(keys::without_file(config.auth.demo_key))
     }
+}
+
+fn warn_of_the_demo_key(config: &Config) {
     let is_loopback = config.listen.iter().any(|listen| listen.address.ip().is_loopback());
-    if config.auth.demo_key && is_loopback {
+    if config.auth.demo_key && is_loopback && !config.auth.has_file() {
         log::warn!(
             "auth.keys names no file: on loopback everybody may log in as client_id {:?} with client_secret {:?}",
             keys::DEMO_ID,
             keys::DEMO_SECRET
         );
     }
-    Ok(keys::without_file(config.auth.demo_key))
 }
 
 /// The thread that judges log-ins, and each shard's line to it.
