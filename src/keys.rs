@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{
-    Credential, Key, Keyring, KeyringFault, Patterns, Reach, Scopes, Secret, from_hex, is_pattern,
+    Credential, Issuer, Key, Keyring, Patterns, Reach, Scopes, Secret, TokenKey, from_hex, is_pattern,
 };
 use crate::exit::{Exit, Failure};
 
@@ -51,12 +51,37 @@ pub struct Entry {
     pub expires_ms: Option<u64>,
 }
 
+/// One `[[issuer]]` table: who signs JSON Web Tokens, and the most that they may allow. Written by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerEntry {
+    /// What `iss` is, and what `aud` has among it.
+    pub iss: String,
+    pub aud: String,
+    /// `HS256`, `RS256` or `EdDSA`.
+    pub alg: String,
+    /// Of HS256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Of the others, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub subscribe: Vec<String>,
+    #[serde(default)]
+    pub publish: Vec<String>,
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeysFile {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuer: Vec<IssuerEntry>,
 }
 
 /// The keys of a server without a file: none, or the one that everybody knows.
@@ -89,10 +114,42 @@ pub fn load(path: &Path) -> Result<Keyring, Failure> {
             "`tickring keys` writes such a file",
         )
     };
-    let file = KeysFile::read(path)?;
-    let credentials: Result<Vec<Credential>, Failure> =
-        file.key.iter().map(|entry| entry.credential().map_err(&odd)).collect();
-    Keyring::new(credentials?).map_err(|fault: KeyringFault| odd(fault.to_string()))
+    KeysFile::read(path)?.keyring().map_err(odd)
+}
+
+/// Scopes and patterns to subscribe and publish by, of the key or issuer `whose`.
+fn rights(
+    whose: &str,
+    scopes: &[String],
+    subscribe: &[String],
+    publish: &[String],
+) -> Result<(Scopes, Patterns, Patterns), String> {
+    for (name, list) in [("subscribe", subscribe), ("publish", publish)] {
+        if let Some(pattern) = list.iter().find(|pattern| !is_pattern(pattern)) {
+            return Err(format!("{whose}: {name} has {pattern:?}, which is no pattern"));
+        }
+    }
+    let scopes = Scopes::parse(scopes.iter().map(String::as_str));
+    let scopes = scopes.ok_or_else(|| format!("{whose}: scopes has a word that is no scope"))?;
+    Ok((scopes, Patterns::new(subscribe), Patterns::new(publish)))
+}
+
+impl IssuerEntry {
+    fn issuer(&self) -> Result<Issuer, String> {
+        let IssuerEntry { iss, aud, alg, secret, public_key, .. } = self;
+        let key = match (secret, public_key) {
+            (Some(text), None) if alg == "HS256" => text,
+            (None, Some(text)) if alg != "HS256" => text,
+            (_, _) => return Err(format!("{iss}: {alg} wants exactly one of secret (HS256) and public_key")),
+        };
+        if iss.is_empty() || aud.is_empty() {
+            return Err(format!("{iss}: iss and aud are not empty"));
+        }
+        let key = TokenKey::new(alg, key).map_err(|what| format!("{iss}: {what}"))?;
+        let (scopes, subscribe, publish) = rights(iss, &self.scopes, &self.subscribe, &self.publish)?;
+        let (name, audience) = (iss.as_str().into(), aud.as_str().into());
+        Ok(Issuer { name, audience, key, scopes, subscribe, publish })
+    }
 }
 
 impl Entry {
@@ -106,20 +163,15 @@ impl Entry {
             }
             (_, _) => return Err(format!("{client_id}: has not exactly one of secret and secret_sha256")),
         };
-        let scopes = Scopes::parse(self.scopes.iter().map(String::as_str));
-        for (name, list) in [("subscribe", &self.subscribe), ("publish", &self.publish)] {
-            if let Some(pattern) = list.iter().find(|pattern| !is_pattern(pattern)) {
-                return Err(format!("{client_id}: {name} has {pattern:?}, which is no pattern"));
-            }
-        }
+        let (scopes, subscribe, publish) = rights(client_id, &self.scopes, &self.subscribe, &self.publish)?;
         Ok(Credential {
             client_id: client_id.as_str().into(),
             account: self.account.as_str().into(),
             name: self.name.as_str().into(),
             key,
-            scopes: scopes.ok_or_else(|| format!("{client_id}: scopes has a word that is no scope"))?,
-            subscribe: Patterns::new(&self.subscribe),
-            publish: Patterns::new(&self.publish),
+            scopes,
+            subscribe,
+            publish,
             created_unix_ms: self.created_ms,
             expires_unix_ms: self.expires_ms,
             reach: Reach::Anywhere,
@@ -128,6 +180,15 @@ impl Entry {
 }
 
 impl KeysFile {
+    /// What it says, or what is odd about it.
+    fn keyring(&self) -> Result<Keyring, String> {
+        let credentials: Result<Vec<Credential>, String> = self.key.iter().map(Entry::credential).collect();
+        let issuers: Result<Vec<Issuer>, String> = self.issuer.iter().map(IssuerEntry::issuer).collect();
+        let (credentials, issuers) = (credentials?, issuers?);
+        let keyring = Keyring::new(credentials).and_then(|keyring| keyring.with_issuers(issuers));
+        keyring.map_err(|fault| fault.to_string())
+    }
+
     /// # Errors
     /// It can't be read, is no such file, or holds secrets that others may read.
     pub fn read(path: &Path) -> Result<KeysFile, Failure> {
@@ -145,7 +206,8 @@ impl KeysFile {
             let what = format!("{shown}:{line}: {}", error.message());
             Failure::new(Exit::Config, what, "`tickring keys` writes such a file")
         })?;
-        let has_secrets = keys.key.iter().any(|entry| entry.secret.is_some());
+        let has_secrets = keys.key.iter().any(|entry| entry.secret.is_some())
+            || keys.issuer.iter().any(|issuer| issuer.secret.is_some());
         if has_secrets && mode & OTHERS != 0 && !is_credential(path) {
             let what = format!("{shown}: holds secrets and others may read it (mode {:o})", mode & 0o777);
             return Err(Failure::new(Exit::Config, what, format!("chmod 600 {shown}")));
@@ -175,13 +237,7 @@ impl KeysFile {
             .map_err(|(_, errno)| unwritable(errno.into()))?;
         let mut keys = if path.exists() { KeysFile::read(path)? } else { KeysFile::default() };
         change(&mut keys)?;
-        for entry in &keys.key {
-            entry
-                .credential()
-                .map_err(|what| Failure::new(Exit::Usage, what, "see tickring keys add --help"))?;
-        }
-        Keyring::new(keys.key.iter().filter_map(|entry| entry.credential().ok()))
-            .map_err(|fault| Failure::new(Exit::Usage, fault.to_string(), "choose another --client-id"))?;
+        keys.keyring().map_err(|what| Failure::new(Exit::Usage, what, "see tickring keys add --help"))?;
         let text = toml::to_string(&keys)
             .map_err(|error| Failure::new(Exit::Software, error.to_string(), "this is a bug in tickring"))?;
         let head = "# Keys of tickring, written by `tickring keys`. SIGHUP has a server read them again.\n\n";
@@ -267,7 +323,17 @@ mod tests {
         let path = folder.file();
         let digest = hex(&bearer_digest("b", "x"));
         let bearer = Entry { secret: None, secret_sha256: Some(digest), expires_ms: None, ..entry("b") };
-        let kept = KeysFile { key: vec![entry("a"), bearer] };
+        let issuer = IssuerEntry {
+            iss: "https://login".to_owned(),
+            aud: "tickring".to_owned(),
+            alg: "HS256".to_owned(),
+            secret: Some("x".repeat(32)),
+            public_key: None,
+            scopes: Vec::new(),
+            subscribe: Vec::new(),
+            publish: Vec::new(),
+        };
+        let kept = KeysFile { key: vec![entry("a"), bearer], issuer: vec![issuer] };
         KeysFile::edit(&path, |file| {
             *file = kept.clone();
             Ok(())
@@ -283,7 +349,7 @@ mod tests {
             file.key.push(entry("a"));
             Ok(())
         });
-        assert_eq!(refused.unwrap_err().to_string(), "\"a\" stands twice: choose another --client-id");
+        assert_eq!(refused.unwrap_err().to_string(), "\"a\" stands twice: see tickring keys add --help");
         assert_eq!(KeysFile::read(&path).unwrap(), kept, "nothing was written");
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is left beside it");
     }
@@ -303,6 +369,10 @@ mod tests {
             hex(&bearer_digest("a", "s"))
         );
         assert!(folder.write(&digest, 0o644).is_ok(), "a digest tells nobody the secret");
+        let secret = "x".repeat(32);
+        let issuer =
+            format!("[[issuer]]\niss = \"i\"\naud = \"a\"\nalg = \"HS256\"\nsecret = \"{secret}\"\n");
+        assert!(folder.write(&issuer, 0o600).is_ok() && folder.write(&issuer, 0o644).is_err());
     }
 
     #[test]
@@ -322,6 +392,11 @@ mod tests {
         check(&format!("{good}scopes = [\"all\"]\n"), "a: scopes has a word that is no scope");
         check(&format!("{good}publish = [\"a b\"]\n"), "a: publish has \"a b\", which is no pattern");
         check(&format!("{good}{good}"), "\"a\" stands twice");
+        let issuer = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
+        check(&format!("{issuer}alg = \"none\"\npublic_key = \"\"\n"), "i: alg is none of");
+        check(&format!("{issuer}alg = \"HS256\"\nsecret = \"hidden\"\n"), "fewer than 32 bytes");
+        check(&format!("{issuer}alg = \"HS256\"\npublic_key = \"hidden\"\n"), "wants exactly one of");
+        check(&format!("{issuer}alg = \"EdDSA\"\npublic_key = \"hidden\"\n"), "no Ed25519 public key");
         assert_eq!(load(&folder.0.join("none")).unwrap_err().exit, Exit::NoInput);
     }
 

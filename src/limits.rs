@@ -116,6 +116,8 @@ pub const INFLATED_BYTES_PER_READ_MAX: u64 = 512 * 1024;
 
 /// Keys in the keys file.
 pub const KEYS_MAX: usize = 4096;
+/// Issuers of tokens in the keys file; those of one name are tried one after the other.
+pub const ISSUERS_MAX: usize = 16;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.

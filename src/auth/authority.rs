@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::credential::{Credential, Key, Keyring, Secret};
 use super::failures::Failures;
 use super::grants::{Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
+use super::jwt::{Token, Untrue};
 use super::replay::{Replays, Untaken};
 use super::scope::{ScopeRequest, Scopes};
 use super::signature::{are_equal, client_signature};
@@ -68,7 +69,7 @@ pub enum Proof {
     Signature { client_id: Box<str>, timestamp_ms: u64, nonce: Box<str>, data: Box<str>, signature: [u8; 32] },
     /// `refresh_token`.
     Refresh { token: Secret },
-    /// `Authorization: Bearer`: an access token or a key.
+    /// `Authorization: Bearer`: an access token, a key, or a JWT.
     Bearer { token: Secret },
 }
 
@@ -248,6 +249,7 @@ impl Authority {
                         let (client_id, secret) = text.split_once('.').ok_or(Refusal::Token)?;
                         Proven::Bearer(self.by_secret(client_id, &Secret::new(secret.as_bytes()))?)
                     }
+                    3 => Proven::Bearer(self.by_jwt(text, now_ms)?),
                     _ => {
                         let (id, grant) = self.by_token(token, Kind::Access)?;
                         if now_ms >= grant.access_until_ms {
@@ -301,6 +303,17 @@ impl Authority {
             Err(Untaken::Replayed) => Err(Refusal::Replayed),
             Err(Untaken::TooMany) => Err(Refusal::TooManySignatures),
         }
+    }
+
+    fn by_jwt(&self, text: &str, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
+        let token = Token::parse(text).ok_or(Refusal::Token)?;
+        let issuer = self.keyring.issuers_named(token.issuer()).find(|issuer| issuer.has_signed(&token));
+        let issuer = issuer.ok_or(Refusal::Token)?;
+        let leeway_ms = self.settings.signature_window_ms;
+        issuer.credential(&token, now_ms, leeway_ms).map(Arc::new).map_err(|untrue| match untrue {
+            Untrue::Claims => Refusal::Token,
+            Untrue::Expired => Refusal::TokenExpired,
+        })
     }
 
     fn by_token(&self, token: &Secret, kind: Kind) -> Result<(GrantId, Grant), Refusal> {

@@ -1,10 +1,11 @@
-//! A key and what its holder may do; all of them as one value that is never changed, only replaced. PURE.
+//! A key and what its holder may do; all of them, and who else may say so, as one value that is never changed, only replaced. PURE.
 //!
 //! Invariant: a keyring's ids are unique and in order; what is secret is in no `Debug` output.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::jwt::Issuer;
 use super::pattern::Patterns;
 use super::scope::Scopes;
 use super::signature::{are_equal, bearer_digest};
@@ -24,6 +25,8 @@ pub enum Key {
     Secret(Secret),
     /// By the secret itself: what is kept is its digest (`bearer_digest`).
     Digest([u8; 32]),
+    /// By a token that somebody else has signed.
+    Issued(Arc<Issuer>),
 }
 
 /// From where a client comes, and from where a key is taken.
@@ -58,6 +61,7 @@ pub struct Credential {
 pub struct Keyring {
     /// In order of their ids.
     credentials: Vec<Arc<Credential>>,
+    issuers: Vec<Arc<Issuer>>,
 }
 
 /// Why keys make no keyring.
@@ -68,6 +72,7 @@ pub enum KeyringFault {
     /// An id stands twice.
     Twice(String),
     TooMany,
+    TooManyIssuers,
 }
 
 impl Secret {
@@ -103,6 +108,7 @@ impl Credential {
         match &self.key {
             Key::Secret(own) => are_equal(own.bytes(), secret.as_bytes()),
             Key::Digest(digest) => are_equal(digest, &bearer_digest(&self.client_id, secret)),
+            Key::Issued(_) => false,
         }
     }
 
@@ -130,8 +136,23 @@ impl Keyring {
         }
         match credentials.windows(2).find(|pair| pair[0].client_id == pair[1].client_id) {
             Some(pair) => Err(KeyringFault::Twice(pair[0].client_id.to_string())),
-            None => Ok(Keyring { credentials }),
+            None => Ok(Keyring { credentials, issuers: Vec::new() }),
         }
+    }
+
+    /// The same with those who sign tokens.
+    ///
+    /// # Errors
+    /// More of them than `limits::ISSUERS_MAX`.
+    pub fn with_issuers(
+        mut self,
+        issuers: impl IntoIterator<Item = Issuer>,
+    ) -> Result<Keyring, KeyringFault> {
+        self.issuers = issuers.into_iter().map(Arc::new).collect();
+        if self.issuers.len() > limits::ISSUERS_MAX {
+            return Err(KeyringFault::TooManyIssuers);
+        }
+        Ok(self)
     }
 
     #[must_use]
@@ -141,10 +162,20 @@ impl Keyring {
         self.credentials.get(at)
     }
 
-    /// Whether a credential is in it, unchanged.
+    /// Those of a name, each with a key of its own.
+    pub(super) fn issuers_named(&self, name: &str) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.issuers.iter().filter(move |issuer| *issuer.name == *name)
+    }
+
+    /// Whether a credential is in it, unchanged, or whoever has issued it is.
     #[must_use]
     pub fn holds(&self, credential: &Credential) -> bool {
-        self.find(&credential.client_id).is_some_and(|known| **known == *credential)
+        match &credential.key {
+            Key::Issued(issuer) => self.issuers.contains(issuer),
+            Key::Secret(_) | Key::Digest(_) => {
+                self.find(&credential.client_id).is_some_and(|known| **known == *credential)
+            }
+        }
     }
 
     /// In order of their ids.
@@ -159,12 +190,13 @@ impl fmt::Display for KeyringFault {
             KeyringFault::Id(id) => write!(out, "{id:?} is not 1 to 64 of A-Z a-z 0-9 _ -"),
             KeyringFault::Twice(id) => write!(out, "{id:?} stands twice"),
             KeyringFault::TooMany => write!(out, "more than {} keys", limits::KEYS_MAX),
+            KeyringFault::TooManyIssuers => write!(out, "more than {} issuers", limits::ISSUERS_MAX),
         }
     }
 }
 
 /// Without a dot, which parts the id from the secret in a bearer key.
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     !text.is_empty() && text.len() <= ID_BYTES_MAX && text.bytes().all(is_legal)
 }

@@ -2,13 +2,14 @@
 //! arguments. Home: one [`Authority`] for the whole process, on the thread of `verify.rs`; a shard holds the
 //! [`Login`]s of its own connections and the newest [`Keyring`], which nobody changes once it is made.
 //!
-//! Reading order: `scope` and `pattern` (what may be done), `credential` (who), `signature`, `replay`, `failures` and
+//! Reading order: `scope` and `pattern` (what may be done), `credential` (who), `signature`, `jwt`, `replay`, `failures` and
 //! `grants` (how it is told), then `authority`, which puts them together. Docs: decision 0010, `docs/protocol.md`.
 
 pub mod authority;
 mod credential;
 mod failures;
 mod grants;
+mod jwt;
 mod pattern;
 mod replay;
 mod scope;
@@ -22,6 +23,7 @@ pub use authority::{
 pub use credential::{Credential, Key, Keyring, KeyringFault, Secret};
 pub use failures::Bucket;
 pub use grants::GrantId;
+pub use jwt::{Issuer, TokenKey};
 pub use pattern::{Patterns, is_pattern};
 pub use scope::{Level, Scope, ScopeRequest, Scopes};
 pub use signature::{bearer_digest, from_hex, hex};

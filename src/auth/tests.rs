@@ -283,6 +283,119 @@ fn an_address_that_fails_too_often_is_not_looked_at_and_others_are() {
     assert_eq!(world.refused(by_secret("hmac", "s3cret")), None);
 }
 
+const ISSUERS_SECRET: &str = "a secret of an issuer, of 32 bytes or more";
+
+fn issuer(secret: &str) -> Issuer {
+    Issuer {
+        name: "https://login".into(),
+        audience: "tickring".into(),
+        key: TokenKey::new("HS256", secret).unwrap(),
+        scopes: Scopes::parse(["trade:read_write", "account:read"]).unwrap(),
+        subscribe: Patterns::new(["ticker.*"]),
+        publish: Patterns::none(),
+    }
+}
+
+/// A token with claims that hold, but for those that are replaced.
+fn token(secret: &str, header: &str, changes: &[(&str, serde_json::Value)]) -> String {
+    let mut claims = serde_json::json!({"iss": "https://login", "sub": "desk7", "aud": "tickring",
+        "exp": START_MS / 1000 + 60, "jti": "not looked at"});
+    for (member, value) in changes {
+        claims[*member] = value.clone();
+    }
+    let part = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+    let signed = format!("{}.{}", part(header), part(&claims.to_string()));
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
+    format!("{signed}.{}", data_encoding::BASE64URL_NOPAD.encode(tag.as_ref()))
+}
+
+const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+
+/// A world in which issuers are trusted as well.
+fn world_of(issuers: impl IntoIterator<Item = Issuer>) -> World {
+    let mut world = World::with(Settings { failures_per_minute_max: 0, ..Settings::default() });
+    let keyring = Keyring::new(keys()).unwrap().with_issuers(issuers).unwrap();
+    world.authority.replace(Arc::new(keyring));
+    world
+}
+
+#[test]
+fn a_token_of_a_trusted_issuer_is_taken_for_what_it_says() {
+    let mut world = world_of([issuer(ISSUERS_SECRET)]);
+    let changes = [("aud", serde_json::json!(["other", "tickring"])), ("scope", "openid trade:read".into())];
+    let verdict = world.judge(bearer(&token(ISSUERS_SECRET, HS256, &changes)), "");
+    let Verdict::Granted { login, tokens: None } = verdict else { panic!("{verdict:?}") };
+    assert_eq!((&*login.credential.account, login.grant), ("desk7", None));
+    assert_eq!(login.scopes.words().collect::<Vec<_>>(), ["trade:read"], "what is not named is not granted");
+    assert_eq!(login.expires_unix_ms, START_MS + 60_000);
+    assert!(login.credential.subscribe.allow("ticker.X.raw") && !login.credential.subscribe.allow("quote.X"));
+    let verdict = world.judge(
+        bearer(&token(ISSUERS_SECRET, HS256, &[("scope", "trade:read account:read_write".into())])),
+        "",
+    );
+    let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(
+        login.scopes.words().collect::<Vec<_>>(),
+        ["account:read", "trade:read"],
+        "no more than its issuer's"
+    );
+    assert_eq!(world.refused(by_secret("desk7", ISSUERS_SECRET)), Some(Refusal::Credentials), "it is no key");
+}
+
+#[test]
+fn a_token_that_is_not_whole_and_true_is_not_taken() {
+    let mut world = world_of([issuer(ISSUERS_SECRET)]);
+    let seconds = |from_now: u64| serde_json::json!(START_MS / 1000 + from_now);
+    for (secret, header, changes, expected) in [
+        (ISSUERS_SECRET, HS256, vec![], None),
+        (ISSUERS_SECRET, HS256, vec![("nbf", seconds(60))], None),
+        (ISSUERS_SECRET, HS256, vec![("nbf", seconds(61))], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("exp", seconds(0))], Some(Refusal::TokenExpired)),
+        (ISSUERS_SECRET, HS256, vec![("aud", "other".into())], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("iss", "https://other".into())], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("sub", "not an id".into())], Some(Refusal::Token)),
+        ("another secret of thirty-two bytes", HS256, vec![], Some(Refusal::Token)),
+        (ISSUERS_SECRET, r#"{"alg":"none"}"#, vec![], Some(Refusal::Token)),
+        (ISSUERS_SECRET, r#"{"alg":"EdDSA"}"#, vec![], Some(Refusal::Token)),
+        (ISSUERS_SECRET, r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, vec![], Some(Refusal::Token)),
+    ] {
+        assert_eq!(world.refused(bearer(&token(secret, header, &changes))), expected, "{header} {changes:?}");
+    }
+    let unsigned = token(ISSUERS_SECRET, r#"{"alg":"none"}"#, &[]);
+    let (unsigned, _) = unsigned.rsplit_once('.').unwrap();
+    assert_eq!(world.refused(bearer(&format!("{unsigned}."))), Some(Refusal::Token));
+}
+
+#[test]
+fn a_public_key_is_no_secret_to_sign_by() {
+    let pem = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+    let public = Issuer { key: TokenKey::new("EdDSA", pem).unwrap(), ..issuer(ISSUERS_SECRET) };
+    let mut world = world_of([public]);
+    assert_eq!(world.refused(bearer(&token(pem, HS256, &[]))), Some(Refusal::Token));
+    assert_eq!(world.refused(bearer(&token(pem, r#"{"alg":"EdDSA"}"#, &[]))), Some(Refusal::Token));
+}
+
+#[test]
+fn an_issuer_may_have_two_keys_and_what_it_issued_holds_as_long_as_its_key() {
+    let later = "the next secret of the issuer, also long enough";
+    let mut world = world_of([issuer(ISSUERS_SECRET), issuer(later)]);
+    let mut logins = Vec::new();
+    for secret in [ISSUERS_SECRET, later] {
+        let verdict = world.judge(bearer(&token(secret, HS256, &[])), "");
+        let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+        logins.push(login);
+    }
+    let ring = Keyring::new(keys()).unwrap().with_issuers([issuer(later)]).unwrap();
+    assert!(!ring.holds(&logins[0].credential) && ring.holds(&logins[1].credential));
+    world.authority.replace(Arc::new(ring));
+    assert_eq!(world.refused(bearer(&token(ISSUERS_SECRET, HS256, &[]))), Some(Refusal::Token));
+    assert_eq!(world.refused(bearer(&token(later, HS256, &[]))), None);
+    let many = (0..=crate::limits::ISSUERS_MAX).map(|_| issuer(later));
+    assert_eq!(Keyring::default().with_issuers(many), Err(KeyringFault::TooManyIssuers));
+}
+
 #[test]
 fn what_was_granted_ends_with_its_key() {
     let mut world = World::new();

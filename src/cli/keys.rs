@@ -9,7 +9,7 @@ use super::ignore_closed;
 use crate::auth::{Scope, bearer_digest, hex};
 use crate::clock;
 use crate::exit::{Exit, Failure};
-use crate::keys::{Entry, KeysFile};
+use crate::keys::{Entry, IssuerEntry, KeysFile};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -17,7 +17,7 @@ const DAY_MS: u64 = 86_400_000;
 pub(super) enum Keys {
     /// Add a key and print its secret, which is shown this once
     Add(Add),
-    /// List the keys without their secrets
+    /// List the keys and issuers without their secrets
     List(List),
     /// Remove a key
     Revoke(Revoke),
@@ -115,7 +115,8 @@ fn add(add: Add) -> Result<(), Failure> {
 fn list(list: &List) -> Result<(), Failure> {
     let now_ms = clock::now().unix_ns / 1_000_000;
     let mut lines = String::new();
-    for entry in KeysFile::read(&list.file)?.key {
+    let KeysFile { key, issuer } = KeysFile::read(&list.file)?;
+    for entry in key {
         let kind = if entry.secret.is_some() { "secret" } else { "bearer" };
         let expires = match entry.expires_ms {
             None => "never expires".to_owned(),
@@ -127,6 +128,12 @@ fn list(list: &List) -> Result<(), Failure> {
         lines.push_str(&format!(
             "{client_id}\taccount {account}\t{kind}\t{expires}\tscopes [{scopes}]\tsubscribe [{subscribe}]\t\
              publish [{publish}]\t{name}\n"
+        ));
+    }
+    for IssuerEntry { iss, aud, alg, scopes, subscribe, publish, .. } in issuer {
+        let (scopes, subscribe, publish) = (scopes.join(" "), subscribe.join(" "), publish.join(" "));
+        lines.push_str(&format!(
+            "issuer {iss}\taudience {aud}\t{alg}\tscopes [{scopes}]\tsubscribe [{subscribe}]\tpublish [{publish}]\n"
         ));
     }
     std::io::stdout().write_all(lines.as_bytes()).or_else(ignore_closed)

@@ -1,5 +1,5 @@
 //! Logging in to a running server: every grant and every refusal, keys made and revoked by the command line, replays across
-//! shards, expiry, bearer tokens on the upgrade, and a flood of bad signatures beside a good client.
+//! shards, expiry, bearer tokens on the upgrade, ours and others', and a flood of bad signatures beside a good client.
 
 use std::fs;
 use std::io::Write;
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -329,6 +331,70 @@ fn a_bearer_key_on_the_upgrade_logs_in_and_a_wrong_one_is_told_401() {
     }
     let ended = server.stop();
     assert_eq!(ended.incidents("bearer_refused"), 2);
+}
+
+/// Whoever signs tokens by EdDSA, and the table of it in a file of keys.
+struct Issuer {
+    pair: Ed25519KeyPair,
+}
+
+impl Issuer {
+    fn new() -> Issuer {
+        Issuer { pair: Ed25519KeyPair::generate().unwrap() }
+    }
+
+    fn table(&self) -> String {
+        let key = BASE64.encode(self.pair.public_key().as_ref());
+        format!(
+            "[[issuer]]\niss = \"login\"\naud = \"tickring\"\nalg = \"EdDSA\"\nscopes = [\"account:read\"]\n\
+             public_key = \"\"\"\n-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{key}\n-----END PUBLIC KEY-----\n\"\"\"\n"
+        )
+    }
+
+    /// A header field with a token that is good for so long.
+    fn field(&self, seconds: u64) -> String {
+        let claims =
+            json!({"iss": "login", "aud": "tickring", "sub": "desk", "exp": now_ms() / 1000 + seconds});
+        let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
+        let signed = format!("{}.{}", part(r#"{"alg":"EdDSA"}"#), part(&claims.to_string()));
+        let signature = BASE64URL_NOPAD.encode(self.pair.sign(signed.as_bytes()).as_ref());
+        format!("Authorization: Bearer {signed}.{signature}")
+    }
+}
+
+#[test]
+fn a_token_of_a_trusted_issuer_logs_in_until_it_expires_or_its_issuer_is_gone() {
+    let (issuer, stranger, keys) = (Issuer::new(), Issuer::new(), Keys::new());
+    fs::write(&keys.path, issuer.table()).unwrap();
+    let mut server = keys.server("0", "");
+    keys.add(&["--client-id", "beside"]);
+    let listed = keys.run("list", &[]);
+    assert!(
+        listed.contains("beside\taccount main") && listed.contains("issuer login\taudience tickring\tEdDSA")
+    );
+    let (mut stream, head) = upgrade_with(server.address, &issuer.field(600));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let ask = br#"{"jsonrpc":"2.0","id":1,"method":"private/list_api_keys"}"#;
+    stream.write_all(&bytes::frame(FIN | TEXT, ask)).unwrap();
+    let answer = bytes::read_frame(&mut stream);
+    assert!(String::from_utf8_lossy(&answer.payload).contains("\"result\":[]"), "its account has no keys");
+    for field in [stranger.field(600), issuer.field(0), format!("{}x", issuer.field(600))] {
+        let (_, head) = upgrade_with(server.address, &field);
+        assert!(head.starts_with("HTTP/1.1 401 "), "{head}");
+    }
+    let (mut brief, head) = upgrade_with(server.address, &issuer.field(2));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let told = bytes::read_frame(&mut brief);
+    assert!(String::from_utf8_lossy(&told.payload).contains("\"type\":\"expired\""));
+    fs::write(&keys.path, stranger.table()).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("keys hold from now on");
+    let closed = bytes::read_frame(&mut stream);
+    assert_eq!(closed.payload[..2], 1008_u16.to_be_bytes());
+    let (_, head) = upgrade_with(server.address, &stranger.field(600));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let ended = server.stop();
+    assert_eq!((ended.incidents("bearer_refused"), ended.incidents("key_revoked")), (3, 1));
 }
 
 #[test]
