@@ -387,6 +387,15 @@ impl Hub {
 
     /// Counts an incident and has it logged.
     pub(super) fn report(&mut self, conn: ConnId, incident: Incident) {
+        let ends = match incident {
+            Incident::Refused(_) | Incident::Broken(_) | Incident::Closed(_) => true,
+            // The layer below may fail, or find its peer gone, while the end is under way.
+            Incident::Declined(_) | Incident::Tls(_) | Incident::Vanished => false,
+        };
+        if ends && let Some(session) = self.session(conn) {
+            assert!(!session.is_faulted, "a connection ends for one reason");
+            session.is_faulted = true;
+        }
         self.incidents.count(incident);
         self.effects.push_back(Effect::Report { conn, incident });
     }
@@ -397,8 +406,13 @@ impl Hub {
         self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Closes a connection for one of our own reasons; data that wait on it are dropped.
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it settles for another reason
+    /// already, it ends for that one, now.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
+        if self.session(conn).is_some_and(|session| session.is_faulted) {
+            self.egress.discard_replies(conn.slot);
+            return self.end_settling(conn);
+        }
         self.report(conn, Incident::Closed(closing));
         let (code, reason) = (Some(closing.close_code()), closing.reason());
         match closing.replies() {

@@ -119,6 +119,8 @@ pub(super) struct Session {
     /// Questions to homes that its subscribes wait for.
     pub(super) joins_pending: u32,
     pub(super) reading_paused: bool,
+    /// Why it ends has been reported.
+    pub(super) is_faulted: bool,
     /// Batches that are not answered, and the bytes of their replies so far.
     pub(super) batches: Vec<Ticket>,
     pub(super) batched_bytes: usize,
@@ -163,6 +165,7 @@ impl Session {
             requests_pending: 0,
             joins_pending: 0,
             reading_paused: false,
+            is_faulted: false,
             batches: Vec::new(),
             batched_bytes: 0,
             noted_bytes: 0,

@@ -1,6 +1,7 @@
 //! What waits for another shard when its connection ends: it is answered first.
 
 use super::*;
+use crate::ws::Fault;
 
 const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 /// A text frame with a reserved bit.
@@ -132,13 +133,20 @@ fn an_answer_that_does_not_come_holds_the_end_for_half_of_the_close_timeout_and_
 }
 
 #[test]
-fn who_does_not_read_is_not_waited_for() {
-    let mut world = World::new(2);
-    let conn = asking(&mut world);
-    Last::Eof.happen(&mut world, conn);
-    world.hubs[0].begin_close(conn, Closing::Shed);
-    assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": 1013 })]);
-    assert_eq!(ending(&mut world), Some(Ending::Graceful));
-    world.carry();
-    assert_eq!(world.texts(0, conn), Vec::<serde_json::Value>::new());
+fn who_does_not_read_is_not_waited_for_and_ends_for_the_reason_that_was_first() {
+    for (last, code, reason) in [
+        (Last::Eof, 1013, Incident::Closed(Closing::Shed)),
+        (Last::Broken, 1002, Incident::Broken(Fault::ReservedBits)),
+    ] {
+        let mut world = World::new(2);
+        let conn = asking(&mut world);
+        last.happen(&mut world, conn);
+        world.hubs[0].begin_close(conn, Closing::Shed);
+        assert_eq!(world.texts(0, conn), [serde_json::json!({ "close": code })], "{last:?}");
+        let counted: Vec<_> = world.hubs[0].incidents().each().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(reason, 1)], "{last:?}");
+        assert_eq!(ending(&mut world), Some(Ending::Graceful), "{last:?}");
+        world.carry();
+        assert_eq!(world.texts(0, conn), Vec::<serde_json::Value>::new(), "{last:?}");
+    }
 }
