@@ -401,6 +401,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_issuer_is_one() {
+        let page = include_str!("../docs/protocol.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (table, _) = rest.split_once("```").unwrap();
+        let file: KeysFile = toml::from_str(table).unwrap();
+        assert_eq!(file.issuer.len(), 1);
+        assert!(file.keyring().is_ok());
+    }
+
+    #[test]
     fn without_a_file_there_is_the_key_that_everybody_knows_or_none() {
         let demo = without_file(true);
         let key = demo.find(DEMO_ID).unwrap();
