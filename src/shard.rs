@@ -109,6 +109,8 @@ impl std::error::Error for ShardError {}
 pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport, ShardError> {
     let mut shard = Shard::new(setup).map_err(ShardError::Ring)?;
     ready();
+    // What it took to get ready is no turn.
+    shard.now = clock::now();
     let mut wait = Wait::Poll;
     loop {
         shard.ring.turn(wait, shard.now.mono_ns).map_err(ShardError::Turn)?;

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 /// What the corpus of `hub` must reach, each by an input of its name (`reaches-closed-as-slow`): bytes are choices, so a change
-/// of the simulation could leave them saying nothing. `src/bin/reach.rs` finds them anew.
+/// of the simulation could leave them saying nothing. `examples/reach.rs` finds them anew.
 pub const REACHED: [&str; 28] = [
     "aborted",
     "book change",

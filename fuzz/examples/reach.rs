@@ -14,7 +14,7 @@ use std::{env, fs, panic};
 use tickring_fuzz::hub::{self, REACHED};
 
 const HELP: &str = "\
-usage: cargo run --release -p tickring-fuzz --bin reach -- [--write] [--seed NUMBER] [--tries NUMBER]
+usage: cargo run --release -p tickring-fuzz --example reach -- [--write] [--seed NUMBER] [--tries NUMBER]
 
 Says which of the inputs `fuzz/corpus/hub/reaches-*` no longer reach what their names say.
   --write         searches for others, from mutations of the corpus and from chance, and writes them, shrunk
