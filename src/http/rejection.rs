@@ -61,6 +61,22 @@ pub enum Rejection {
     BearerRate,
     /// Too many log-ins wait for their verdict.
     BearersWaiting,
+    /// The body of a call exceeds the bound of a message.
+    BodyTooLarge,
+    /// A `POST` without `Content-Length`.
+    LengthRequired,
+    /// Not one `Content-Length` of digits, or a transfer coding beside it (RFC 9112 §6.3).
+    LengthMalformed,
+    /// A transfer coding.
+    TransferCoding,
+    /// An `Expect` that is not `100-continue`.
+    ExpectationUnknown,
+    /// The method is none that calls.
+    CallMethod,
+    /// Something else than a call on a connection that has made one.
+    UpgradeTooLate,
+    /// More calls or bytes a second than one client may send.
+    CallRate,
 }
 
 /// The status of an answer (RFC 9110 §15).
@@ -68,6 +84,8 @@ pub enum Rejection {
 pub enum Status {
     /// 200
     Ok,
+    /// 204
+    NoContent,
     /// 400
     BadRequest,
     /// 401
@@ -80,14 +98,22 @@ pub enum Status {
     MethodNotAllowed,
     /// 408
     RequestTimeout,
+    /// 411
+    LengthRequired,
+    /// 413
+    ContentTooLarge,
     /// 414
     UriTooLong,
+    /// 417
+    ExpectationFailed,
     /// 426
     UpgradeRequired,
     /// 429 (RFC 6585 §4)
     TooManyRequests,
     /// 431 (RFC 6585 §5)
     HeaderFieldsTooLarge,
+    /// 501
+    NotImplemented,
     /// 503
     ServiceUnavailable,
     /// 505
@@ -96,7 +122,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 34] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -123,6 +149,14 @@ impl Rejection {
         Self::BearerRefused,
         Self::BearerRate,
         Self::BearersWaiting,
+        Self::BodyTooLarge,
+        Self::LengthRequired,
+        Self::LengthMalformed,
+        Self::TransferCoding,
+        Self::ExpectationUnknown,
+        Self::CallMethod,
+        Self::UpgradeTooLate,
+        Self::CallRate,
     ];
 
     /// Its name in counters and logs.
@@ -154,6 +188,14 @@ impl Rejection {
             Self::BearerRefused => "bearer_refused",
             Self::BearerRate => "bearer_rate",
             Self::BearersWaiting => "bearers_waiting",
+            Self::BodyTooLarge => "body_too_large",
+            Self::LengthRequired => "length_required",
+            Self::LengthMalformed => "length_malformed",
+            Self::TransferCoding => "transfer_coding",
+            Self::ExpectationUnknown => "expectation_unknown",
+            Self::CallMethod => "call_method",
+            Self::UpgradeTooLate => "upgrade_too_late",
+            Self::CallRate => "call_rate",
         }
     }
 
@@ -164,7 +206,8 @@ impl Rejection {
             | Self::AddressFull
             | Self::Overloaded
             | Self::BearerRate
-            | Self::BearersWaiting => Some(RETRY_AFTER_S),
+            | Self::BearersWaiting
+            | Self::CallRate => Some(RETRY_AFTER_S),
             Self::NotHttp
             | Self::HeaderMalformed
             | Self::TargetMalformed
@@ -185,7 +228,14 @@ impl Rejection {
             | Self::ExtensionsMalformed
             | Self::BodyInUpgrade
             | Self::SubprotocolUnknown
-            | Self::BearerRefused => None,
+            | Self::BearerRefused
+            | Self::BodyTooLarge
+            | Self::LengthRequired
+            | Self::LengthMalformed
+            | Self::TransferCoding
+            | Self::ExpectationUnknown
+            | Self::CallMethod
+            | Self::UpgradeTooLate => None,
         }
     }
 
@@ -206,6 +256,13 @@ impl Rejection {
             Self::AddressFull | Self::BearerRate => Status::TooManyRequests,
             Self::ConnectionsFull | Self::Overloaded | Self::BearersWaiting => Status::ServiceUnavailable,
             Self::VersionNotSupported => Status::VersionNotSupported,
+            Self::LengthMalformed | Self::UpgradeTooLate => Status::BadRequest,
+            Self::CallMethod => Status::MethodNotAllowed,
+            Self::LengthRequired => Status::LengthRequired,
+            Self::BodyTooLarge => Status::ContentTooLarge,
+            Self::ExpectationUnknown => Status::ExpectationFailed,
+            Self::CallRate => Status::TooManyRequests,
+            Self::TransferCoding => Status::NotImplemented,
         }
     }
 
@@ -264,6 +321,20 @@ impl Rejection {
             }
             Self::BearerRate => "Too many log-ins from this address have failed: mend the token, then retry.",
             Self::BearersWaiting => "Too many log-ins at a time. Wait as Retry-After says, then retry.",
+            Self::BodyTooLarge => "The body is longer than a message may be: split it, or ask by WebSocket.",
+            Self::LengthRequired => "Send a Content-Length with POST, 0 if there is no body.",
+            Self::LengthMalformed => {
+                "Send exactly one Content-Length, of digits, and no Transfer-Encoding beside it."
+            }
+            Self::TransferCoding => {
+                "Transfer codings such as chunked are not spoken here: send a Content-Length."
+            }
+            Self::ExpectationUnknown => "Only `Expect: 100-continue` is met here.",
+            Self::CallMethod => "Call methods by GET or POST.",
+            Self::UpgradeTooLate => {
+                "A connection that has called methods stays with them: connect anew for this path."
+            }
+            Self::CallRate => "Too many calls or bytes a second. Wait as Retry-After says, then retry.",
         }
     }
 }
@@ -273,16 +344,21 @@ impl Status {
     pub const fn code(self) -> u16 {
         match self {
             Self::Ok => 200,
+            Self::NoContent => 204,
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
+            Self::LengthRequired => 411,
+            Self::ContentTooLarge => 413,
             Self::UriTooLong => 414,
+            Self::ExpectationFailed => 417,
             Self::UpgradeRequired => 426,
             Self::TooManyRequests => 429,
             Self::HeaderFieldsTooLarge => 431,
+            Self::NotImplemented => 501,
             Self::ServiceUnavailable => 503,
             Self::VersionNotSupported => 505,
         }
@@ -292,16 +368,21 @@ impl Status {
     pub const fn phrase(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::NoContent => "No Content",
             Self::BadRequest => "Bad Request",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
             Self::NotFound => "Not Found",
             Self::MethodNotAllowed => "Method Not Allowed",
             Self::RequestTimeout => "Request Timeout",
+            Self::LengthRequired => "Length Required",
+            Self::ContentTooLarge => "Content Too Large",
             Self::UriTooLong => "URI Too Long",
+            Self::ExpectationFailed => "Expectation Failed",
             Self::UpgradeRequired => "Upgrade Required",
             Self::TooManyRequests => "Too Many Requests",
             Self::HeaderFieldsTooLarge => "Request Header Fields Too Large",
+            Self::NotImplemented => "Not Implemented",
             Self::ServiceUnavailable => "Service Unavailable",
             Self::VersionNotSupported => "HTTP Version Not Supported",
         }

@@ -4,6 +4,7 @@
 //! answer to `HEAD` is that to `GET` without its body (RFC 9110 §9.3.2).
 
 use super::Rejection;
+use super::answer::CALL_METHODS;
 
 /// Whether an answer's body is sent with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection, body: Body) {
         }
         Rejection::BearerRefused => append(out, &["Connection: close\r\nWWW-Authenticate: Bearer\r\n"]),
         Rejection::MethodNotAllowed => append(out, &["Connection: close\r\nAllow: GET\r\n"]),
+        Rejection::CallMethod => {
+            append(out, &["Connection: close\r\nAllow: ", CALL_METHODS, "\r\n"]);
+        }
         Rejection::ProbeMethod => append(out, &["Connection: close\r\nAllow: GET, HEAD\r\n"]),
         Rejection::ConnectionsFull
         | Rejection::AddressFull
@@ -63,7 +67,14 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection, body: Body) {
         | Rejection::KeyNotSingle
         | Rejection::KeyMalformed
         | Rejection::ExtensionsMalformed
-        | Rejection::BodyInUpgrade => append(out, &["Connection: close\r\n"]),
+        | Rejection::BodyInUpgrade
+        | Rejection::BodyTooLarge
+        | Rejection::LengthRequired
+        | Rejection::LengthMalformed
+        | Rejection::TransferCoding
+        | Rejection::ExpectationUnknown
+        | Rejection::UpgradeTooLate
+        | Rejection::CallRate => append(out, &["Connection: close\r\n"]),
     }
     if let Some(retry_after_s) = rejection.retry_after_s() {
         append(out, &["Retry-After: ", decimal.format(retry_after_s), "\r\n"]);

@@ -80,7 +80,9 @@ impl Hub {
             session.batches.retain(|known| *known != batch);
         }
         reply.close(&mut text);
-        if !text.is_empty() {
+        if self.session(conn).is_some_and(|session| session.is_caller()) {
+            self.answer_call(conn, None, &text);
+        } else if !text.is_empty() {
             let mut frame = std::mem::take(&mut self.scratch);
             replace_with_text_frame(&mut frame, |out| out.extend_from_slice(&text));
             self.queue_reply(conn, &frame);

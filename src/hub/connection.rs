@@ -20,6 +20,7 @@ use super::deflation::Encoding;
 use super::echo;
 use super::effect::{Effect, Ending};
 use super::egress::{ControlFrame, ControlLane};
+use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
 use super::rates::Rates;
@@ -47,6 +48,8 @@ enum Answer {
     Opened(Opening),
     /// A probe's answer, after which the connection ends.
     Probed(Vec<u8>),
+    /// A method is called: see `http_api.rs`.
+    Called,
 }
 
 /// What has come of a request for an upgrade.
@@ -95,6 +98,10 @@ impl Hub {
         let Some(session) = self.session(conn) else { return };
         session.received_ns = now.mono_ns;
         session.ping = Ping::No;
+        if session.is_caller() && session.is_open() {
+            self.receive_calls(conn, bytes);
+            return self.note_unfinished(conn);
+        }
         if session.awaits_verdict() {
             session.keep_unread(bytes);
             return self.note_unfinished(conn);
@@ -131,6 +138,9 @@ impl Hub {
     /// The peer sends no more. It may still read: what answers it, a close frame too, goes first.
     pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
         self.now = now;
+        if self.session(conn).is_some_and(|session| session.is_caller() && session.is_open()) {
+            return self.end_calls(conn);
+        }
         if self.session(conn).is_some_and(Session::put_off_end) {
             return;
         }
@@ -251,6 +261,7 @@ impl Hub {
                 self.arm_deadline(conn);
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
+            Ok(Some(Answer::Called)) => self.begin_calls(conn, bytes),
             Err(rejection) => self.refuse_upgrade(conn, rejection, Body::asked_for_by(bytes)),
         }
         Request::IsAnswered
@@ -281,6 +292,9 @@ impl Hub {
         }
         if let Some(rejection) = refused {
             return Err(rejection);
+        }
+        if is_call(request.path) {
+            return Ok(Some(Answer::Called));
         }
         let service = match request.path {
             path if PATHS.contains(&path) => Service::JsonRpc,
@@ -431,6 +445,10 @@ impl Hub {
 
     /// Queues a close frame behind the replies that are known.
     pub(super) fn close_now(&mut self, conn: ConnId, code: Option<CloseCode>, reason: &'static str) {
+        if self.session(conn).is_some_and(|session| session.is_caller()) {
+            // HTTP has no word for it: the end of the connection says it.
+            return self.end(conn, End::OfStream);
+        }
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
@@ -488,6 +506,7 @@ impl Hub {
             {
                 return self.begin_close(conn, Closing::WriteStalled);
             }
+            Phase::Open if session.is_caller() => self.handle_call_deadline(conn),
             Phase::Open => self.handle_open_deadline(conn),
             Phase::Settling { .. } | Phase::Closing { .. } | Phase::Securing | Phase::Upgrading { .. } => {}
         }
@@ -570,6 +589,14 @@ impl Hub {
             Phase::Securing | Phase::Upgrading { .. } => {
                 [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None, None]
             }
+            Phase::Open if session.is_caller() => [
+                session.caller.as_deref().map(|caller| caller.since_ns + config.handshake_timeout_ns),
+                session.identity.as_deref().and_then(|identity| identity.expires_ns),
+                Some(session.write_begun_ns.unwrap_or(self.now.mono_ns) + config.write_timeout_ns),
+                None,
+                None,
+                None,
+            ],
             Phase::Open => [
                 after(quiet_from, config.idle_timeout_ns),
                 match session.ping {
@@ -630,7 +657,9 @@ impl Hub {
     pub(super) fn resume_reading(&mut self, conn: ConnId) {
         let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
         let now_ns = self.now.mono_ns;
-        let may_go_on = |session: &&mut Session| session.reading_paused && below && !session.awaits_verdict();
+        let may_go_on = |session: &&mut Session| {
+            session.reading_paused && below && !session.awaits_verdict() && !session.awaits_answer()
+        };
         if let Some(session) = self.session(conn).filter(may_go_on) {
             session.reading_paused = false;
             session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);

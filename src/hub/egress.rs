@@ -49,6 +49,8 @@ pub(super) struct Lanes {
     writing: bool,
     in_urgent: bool,
     in_ready: bool,
+    /// What is sent are no frames but bytes, as in HTTP's answers: a send may end at any of them.
+    cuts_anywhere: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
     queue: FrameQueue,
@@ -285,6 +287,11 @@ impl Egress {
         self.mark_urgent(slot);
     }
 
+    /// From now on what is sent may be cut anywhere.
+    pub(super) fn cut_anywhere(&mut self, slot: u32) {
+        self.lanes[slot as usize].cuts_anywhere = true;
+    }
+
     /// Bytes that wait in the replies.
     pub(super) fn reply_bytes(&self, slot: u32) -> usize {
         self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len() - replies.sent)
@@ -479,7 +486,12 @@ impl Egress {
             }
         }
         if let Some(replies) = &mut lanes.replies {
-            written += replies.transmit(&mut out[written..], written == 0, &mut lanes.started);
+            let room = &mut out[written..];
+            written += if lanes.cuts_anywhere {
+                replies.transmit_bytes(room)
+            } else {
+                replies.transmit(room, written == 0, &mut lanes.started)
+            };
             if replies.sent < replies.frames.len() {
                 return (written, false);
             }
@@ -735,6 +747,15 @@ impl Replies {
             self.frames.drain(..self.sent);
             self.sent = 0;
         }
+    }
+
+    /// Moves what fits into `out`.
+    fn transmit_bytes(&mut self, out: &mut [u8]) -> usize {
+        let waiting = &self.frames[self.sent..];
+        let count = waiting.len().min(out.len());
+        out[..count].copy_from_slice(&waiting[..count]);
+        self.sent += count;
+        count
     }
 
     /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.

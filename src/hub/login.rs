@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64;
+
 use crate::auth::{
     Bucket, GrantId, Keyring, Login, Origin, Proof, Refusal, Request, ScopeRequest, Secret, Tokens, Verdict,
 };
@@ -74,8 +76,13 @@ pub(super) struct PendingLogin {
 
 #[derive(Debug)]
 enum Waiting {
-    Request { reply_to: KeptReplyTo, state: Option<Box<str>> },
+    Request {
+        reply_to: KeptReplyTo,
+        state: Option<Box<str>>,
+    },
     Upgrade,
+    /// A request over HTTP.
+    Call,
 }
 
 /// Why a question was not put.
@@ -133,6 +140,9 @@ impl Session {
         if let Some(identity) = &mut self.identity {
             identity.unread = Vec::new();
         }
+        if let Some(caller) = &mut self.caller {
+            caller.drop_unread();
+        }
     }
 }
 
@@ -158,11 +168,21 @@ impl Hub {
         }
         match waiting {
             Waiting::Upgrade => self.settle_upgrade(conn, verdict),
+            Waiting::Call => {
+                let outcome = self.take_verdict(conn, verdict);
+                self.settle_call(conn, outcome);
+            }
             Waiting::Request { reply_to, state } => {
                 self.settle_request_by(conn, &reply_to.get(), state.as_deref(), verdict);
-                self.read_on(conn);
+                if self.session(conn).is_some_and(|session| session.is_caller()) {
+                    // Who logs in by one request is not logged in by the next.
+                    self.forget_shown(conn);
+                } else {
+                    self.read_on(conn);
+                }
             }
         }
+        self.serve_answered();
         self.note_unfinished(conn);
         self.go_on(conn);
         self.settle_overflows();
@@ -194,18 +214,36 @@ impl Hub {
         let waiting = Waiting::Request { reply_to: reply_to.keep(), state };
         let conn = reply_to.conn;
         if let Err(unasked) = self.ask(conn, proof_of(params.grant), params.scope, waiting) {
-            let (declined, failure) = match unasked {
-                Unasked::TooFast => {
-                    let why = "too many log-ins on this connection";
-                    (Declined::LoginRate, Failure::TOO_MANY_REQUESTS.because(why))
-                }
-                Unasked::TooMany => {
-                    (Declined::LoginsWaiting, Failure::RETRY.because("too many log-ins at a time"))
-                }
-            };
-            self.report(conn, Incident::Declined(declined));
+            let failure = self.decline(conn, unasked);
             self.reply_error(&reply_to, failure);
         }
+    }
+
+    /// Puts the question of an `Authorization` in a request over HTTP.
+    ///
+    /// # Errors
+    /// What the request is told: it shows nothing that can be judged, or is not judged for now.
+    pub(super) fn ask_shown(&mut self, conn: ConnId, value: &[u8]) -> Result<(), Failure> {
+        let why = "Authorization is neither Bearer nor Basic";
+        let proof = proof_shown(value).ok_or(Failure::INVALID_CREDENTIALS.because(why));
+        let proof = proof.inspect_err(|_| self.report(conn, Incident::Declined(Declined::Login)))?;
+        let asked = self.ask(conn, proof, ScopeRequest::default(), Waiting::Call);
+        asked.map_err(|unasked| self.decline(conn, unasked))
+    }
+
+    /// Counts a question that was not put; what is told of it.
+    fn decline(&mut self, conn: ConnId, unasked: Unasked) -> Failure {
+        let (declined, failure) = match unasked {
+            Unasked::TooFast => {
+                let why = "too many log-ins on this connection";
+                (Declined::LoginRate, Failure::TOO_MANY_REQUESTS.because(why))
+            }
+            Unasked::TooMany => {
+                (Declined::LoginsWaiting, Failure::RETRY.because("too many log-ins at a time"))
+            }
+        };
+        self.report(conn, Incident::Declined(declined));
+        failure
     }
 
     /// `private/logout`: the reply, then the end, as graceful as the client's own.
@@ -312,16 +350,20 @@ impl Hub {
     }
 
     fn settle_upgrade(&mut self, conn: ConnId, verdict: Verdict) {
-        let outcome = match verdict {
+        let outcome = self.take_verdict(conn, verdict);
+        let Some(session) = self.session(conn) else { return };
+        session.identity.get_or_insert_default().bearer = Some(outcome);
+        self.answer_kept_head(conn);
+    }
+
+    fn take_verdict(&mut self, conn: ConnId, verdict: Verdict) -> Result<(), Refusal> {
+        match verdict {
             Verdict::Granted { login, .. } => {
                 self.take_login(conn, login);
                 Ok(())
             }
             Verdict::Refused(refusal) => Err(refusal),
-        };
-        let Some(session) = self.session(conn) else { return };
-        session.identity.get_or_insert_default().bearer = Some(outcome);
-        self.answer_kept_head(conn);
+        }
     }
 
     fn settle_request_by(
@@ -341,11 +383,16 @@ impl Hub {
                 }
             }
             Verdict::Refused(refusal) => {
-                if let Some(declined) = declined_by(refusal) {
-                    self.report(conn, Incident::Declined(declined));
-                }
+                self.report_refusal(conn, refusal);
                 self.reply_error(reply_to, json_rpc::refusal(refusal));
             }
+        }
+    }
+
+    /// Counts a log-in that was refused.
+    pub(super) fn report_refusal(&mut self, conn: ConnId, refusal: Refusal) {
+        if let Some(declined) = declined_by(refusal) {
+            self.report(conn, Incident::Declined(declined));
         }
     }
 
@@ -404,6 +451,25 @@ fn bearer_token<'b>(request: &http::Request<'b>) -> Result<Option<&'b [u8]>, Rej
     let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty();
     let fits = token.len() <= limits::PROOF_BYTES_MAX;
     if is_bearer && fits { Ok(Some(token)) } else { Err(Rejection::BearerRefused) }
+}
+
+/// What an `Authorization` shows: a bearer token (RFC 6750), or a key and its secret (RFC 7617).
+fn proof_shown(value: &[u8]) -> Option<Proof> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, shown) = (&value[..space], value[space..].trim_ascii());
+    if shown.is_empty() || shown.len() > limits::PROOF_BYTES_MAX {
+        return None;
+    }
+    if scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Some(Proof::Bearer { token: Secret::new(shown) });
+    }
+    if !scheme.eq_ignore_ascii_case(b"Basic") {
+        return None;
+    }
+    let pair = BASE64.decode(shown).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    let client_id = std::str::from_utf8(&pair[..colon]).ok()?;
+    Some(Proof::Secret { client_id: client_id.into(), secret: Secret::new(&pair[colon + 1..]) })
 }
 
 fn proof_of(grant: GrantType<'_>) -> Proof {

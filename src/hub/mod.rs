@@ -9,8 +9,8 @@
 //! [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
-//! what waits), then the files that put them together: `connection`, `requests`, `login`, `subscribe`, `unsubscribe`,
-//! `publish`, `fanout`, `transmit`.
+//! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
+//! `unsubscribe`, `publish`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
@@ -27,6 +27,7 @@ mod frame_queue;
 mod hasher;
 pub mod history;
 pub mod home;
+mod http_api;
 pub mod incident;
 mod inflating;
 pub mod listener;
@@ -294,6 +295,8 @@ pub struct Hub {
     effects: VecDeque<Effect>,
     /// Connections to be closed as slow consumers once the fan-out at hand is through.
     overflowed: Vec<(ConnId, Closing)>,
+    /// Connections whose request over HTTP was answered: their next may be looked at.
+    answered: Vec<ConnId>,
     /// Book subscriptions that are to be told again by a snapshot.
     outrun: Vec<u32>,
     inflaters: Inflaters,
@@ -349,6 +352,7 @@ impl Hub {
             pattern_sessions: BTreeSet::new(),
             effects: VecDeque::new(),
             overflowed: Vec::new(),
+            answered: Vec::new(),
             outrun: Vec::new(),
             // One more than may stay: who takes it is no more than a step ahead of who makes room.
             inflaters: Inflaters::new(limits::INCOMPLETE_DEFLATED_MAX + 1),
@@ -465,6 +469,7 @@ impl Hub {
         self.now = now;
         self.outbox.settle_long();
         loop {
+            self.serve_answered();
             if let Some(commands) = self.outbox.take_commands(self.me) {
                 self.apply_batch(self.me, &commands);
                 self.outbox.recycle(commands);
@@ -515,6 +520,7 @@ impl Hub {
     pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
         self.now = now;
         self.apply_batch(from, batch);
+        self.serve_answered();
         self.settle_overflows();
     }
 

@@ -80,17 +80,22 @@ impl Hub {
                     self.handle_request(conn, request, Some(batch));
                 }
             }
-            Incoming::Invalid(failure) => {
-                let id = Some(Id::NULL);
-                let reply_to = ReplyTo { conn, id, batch: None, received: self.now };
-                self.reply_error(&reply_to, failure);
-            }
+            Incoming::Invalid(failure) => self.refuse_text(conn, failure),
         }
+    }
+
+    /// Answers what is no request.
+    pub(super) fn refuse_text(&mut self, conn: ConnId, failure: Failure) {
+        let reply_to = ReplyTo { conn, id: Some(Id::NULL), batch: None, received: self.now };
+        self.reply_error(&reply_to, failure);
     }
 
     fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
         self.counters.requests_total += 1;
-        let reply_to = ReplyTo { conn, id: parsed.id, batch, received: self.now };
+        let is_caller = self.session(conn).is_some_and(|session| session.is_caller());
+        // Each request over HTTP has its answer, whether or not it names an id.
+        let id = if is_caller && batch.is_none() { parsed.id.or(Some(Id::NULL)) } else { parsed.id };
+        let reply_to = ReplyTo { conn, id, batch, received: self.now };
         if batch.is_none() && self.work.has_answered_enough() {
             self.report(conn, Incident::Declined(Declined::RequestBurst));
             return self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
@@ -101,6 +106,9 @@ impl Hub {
             Err(Failure::METHOD_NOT_FOUND) => self.reply_error(&reply_to, Failure::METHOD_NOT_FOUND),
             Ok(_) | Err(_) if refused.is_some() => {
                 self.reply_error(&reply_to, refused.unwrap_or(Failure::FORBIDDEN));
+            }
+            Ok(method) if is_caller && method.is_of_connection() => {
+                self.reply_error(&reply_to, Failure::NEEDS_WEBSOCKET);
             }
             Ok(method) => self.call(reply_to, method),
             Err(failure) => self.reply_error(&reply_to, failure),
@@ -240,7 +248,7 @@ impl Hub {
 
     /// Sends a result.
     pub(super) fn reply_with(&mut self, reply_to: &ReplyTo<'_>, write: impl FnOnce(&mut Vec<u8>)) {
-        self.reply(reply_to, |out, id, stamps| {
+        self.reply(reply_to, None, |out, id, stamps| {
             json_rpc::open_result(out, id);
             write(out);
             json_rpc::close_reply(out, stamps);
@@ -250,12 +258,21 @@ impl Hub {
     /// Sends an error.
     pub(super) fn reply_error(&mut self, reply_to: &ReplyTo<'_>, failure: Failure) {
         self.counters.requests_failed_total += 1;
-        self.reply(reply_to, |out, id, stamps| json_rpc::write_error(out, id, failure, stamps));
+        self.reply(reply_to, Some(failure), |out, id, stamps| {
+            json_rpc::write_error(out, id, failure, stamps)
+        });
     }
 
-    fn reply(&mut self, reply_to: &ReplyTo<'_>, write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps)) {
+    fn reply(
+        &mut self,
+        reply_to: &ReplyTo<'_>,
+        failure: Option<Failure>,
+        write: impl FnOnce(&mut Vec<u8>, Id<'_>, Stamps),
+    ) {
         // A connection that is gone still ends its share of a batch.
-        let precision = self.session(reply_to.conn).map(|session| session.precision).unwrap_or_default();
+        let session = self.session(reply_to.conn);
+        let (precision, is_caller) =
+            session.map(|session| (session.precision, session.is_caller())).unwrap_or_default();
         let stamps =
             Stamps { in_unix_ns: reply_to.received.unix_ns, out_unix_ns: self.now.unix_ns, precision };
         if let Some(batch) = reply_to.batch {
@@ -263,9 +280,16 @@ impl Hub {
         }
         let Some(id) = reply_to.id else { return };
         let mut frame = std::mem::take(&mut self.scratch);
-        replace_with_text_frame(&mut frame, |out| write(out, id, stamps));
-        self.work.written(frame.len());
-        self.queue_reply(reply_to.conn, &frame);
+        if is_caller {
+            frame.clear();
+            write(&mut frame, id, stamps);
+            self.work.written(frame.len());
+            self.answer_call(reply_to.conn, failure, &frame);
+        } else {
+            replace_with_text_frame(&mut frame, |out| write(out, id, stamps));
+            self.work.written(frame.len());
+            self.queue_reply(reply_to.conn, &frame);
+        }
         self.scratch = frame;
     }
 }

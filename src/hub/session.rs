@@ -9,6 +9,7 @@ use crate::ws::receiver::Receiver;
 
 use super::batch::Ticket;
 use super::deflation::Encoding;
+use super::http_api::Caller;
 use super::listener::{Arrival, Way};
 use super::login::Identity;
 use super::rates::Rates;
@@ -94,6 +95,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) service: Service,
     pub(super) receiver: Receiver,
+    /// Of one that calls methods over HTTP.
+    pub(super) caller: Option<Box<Caller>>,
     /// None until it tries to log in.
     pub(super) identity: Option<Box<Identity>>,
     /// None where nothing is limited.
@@ -128,7 +131,7 @@ pub(super) struct Session {
     pub(super) noted_bytes: u32,
 }
 
-const _: () = assert!(size_of::<Session>() <= 328, "an idle connection's share of memory");
+const _: () = assert!(size_of::<Session>() <= 336, "an idle connection's share of memory");
 
 impl Session {
     pub(super) fn new(
@@ -148,6 +151,7 @@ impl Session {
             },
             service: Service::JsonRpc,
             receiver,
+            caller: None,
             identity: None,
             rates,
             message_begun_ns: None,
@@ -191,7 +195,8 @@ impl Session {
             Phase::Securing | Phase::Open | Phase::Settling { .. } | Phase::Closing { .. } => 0,
         };
         let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
-        head_bytes + unread_bytes + self.receiver.buffered_bytes()
+        let called_bytes = self.caller.as_deref().map_or(0, Caller::held_bytes);
+        head_bytes + unread_bytes + called_bytes + self.receiver.buffered_bytes()
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -66,7 +66,7 @@ impl Hub {
         waits || self.egress.is_held(conn)
     }
 
-    fn end(&mut self, conn: ConnId, end: End) {
+    pub(super) fn end(&mut self, conn: ConnId, end: End) {
         match end {
             End::CloseFrame { code, reason } => self.close_now(conn, code, reason),
             End::OfStream => {

@@ -21,6 +21,7 @@ mod echo;
 mod errors;
 mod frames;
 mod gap;
+mod http_api;
 mod limits_of_descriptors;
 mod listeners;
 

@@ -15,6 +15,8 @@ impl Failure {
     pub const PARSE_ERROR: Failure = Failure::new(-32700, "Parse error");
     /// JSON, but no request object.
     pub const INVALID_REQUEST: Failure = Failure::new(-32600, "Invalid Request");
+    /// Over HTTP, a method that is about the connection.
+    pub const NEEDS_WEBSOCKET: Failure = Failure::INVALID_REQUEST.because("this method needs a WebSocket");
     pub const METHOD_NOT_FOUND: Failure = Failure::new(-32601, "Method not found");
     pub const INVALID_PARAMS: Failure = Failure::new(-32602, "Invalid params");
     pub const INTERNAL_ERROR: Failure = Failure::new(-32603, "Internal error");

@@ -135,6 +135,32 @@ pub struct SubscribeParams<'a> {
 }
 
 impl<'a> Method<'a> {
+    /// Whether it is about the connection that it comes by, so that it has no meaning where each request stands alone.
+    #[must_use]
+    pub const fn is_of_connection(&self) -> bool {
+        match self {
+            Method::Hello(_)
+            | Method::Subscribe(_)
+            | Method::Unsubscribe { .. }
+            | Method::UnsubscribeAll
+            | Method::SetHeartbeat { .. }
+            | Method::DisableHeartbeat
+            | Method::Logout { .. } => true,
+            Method::Test { .. }
+            | Method::Time
+            | Method::Status
+            | Method::Currencies
+            | Method::Instruments { .. }
+            | Method::Instrument { .. }
+            | Method::Ticker { .. }
+            | Method::OrderBook { .. }
+            | Method::LastTrades(_)
+            | Method::Auth(_)
+            | Method::ListKeys
+            | Method::Publish { .. } => false,
+        }
+    }
+
     /// # Errors
     /// An unknown method, or parameters that do not fit it.
     pub(super) fn decode(name: &str, params: Option<Value<'a>>) -> Result<Method<'a>, Failure> {

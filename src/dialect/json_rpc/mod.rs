@@ -4,6 +4,7 @@
 //! `decode(text)` gives [`Incoming`]; replies go `open_result`, a value, `close_reply`; notifications go
 //! `open_notification`, a value, `close_notification`. All writers append to a `Vec<u8>` and allocate only to grow it.
 
+mod call;
 mod checksum;
 mod decode;
 mod encode;
@@ -20,6 +21,7 @@ mod scan;
 mod tests;
 mod text;
 
+pub use call::{call_of_body, call_of_query};
 pub use checksum::{CHECKSUM_LEVELS, checksum};
 pub use decode::decode;
 pub use encode::{

@@ -5,6 +5,7 @@ mod batches;
 mod control;
 mod deflate;
 mod hostile;
+mod http_api;
 mod login;
 mod mesh;
 mod overload;
