@@ -114,7 +114,7 @@ impl Hub {
         if rates.is_err() {
             caller.refusal = Some(Rejection::CallRate);
         }
-        self.serve_calls(conn);
+        self.serve_calls(conn, bytes.len());
     }
 
     /// The peer sends no more; what it has asked is answered.
@@ -122,13 +122,13 @@ impl Hub {
         if let Some(caller) = self.caller(conn) {
             caller.has_ended = true;
         }
-        self.serve_calls(conn);
+        self.serve_calls(conn, 0);
     }
 
     /// Goes on with those whose requests another thread has answered.
     pub(super) fn serve_answered(&mut self) {
         while let Some(conn) = self.answered.pop() {
-            self.serve_calls(conn);
+            self.serve_calls(conn, 0);
             self.note_unfinished(conn);
         }
     }
@@ -202,8 +202,8 @@ impl Hub {
         }
     }
 
-    /// Looks at the requests that have come, until one has to wait.
-    fn serve_calls(&mut self, conn: ConnId) {
+    /// Looks at the requests that have come, until one has to wait. So many of their bytes came just now.
+    fn serve_calls(&mut self, conn: ConnId, new_bytes: usize) {
         let limits = Limits { head: self.config.head, body_bytes_max: self.message_bytes_max() };
         let Some(caller) = self.session(conn).and_then(|session| session.caller.as_deref_mut()) else {
             return;
@@ -213,6 +213,7 @@ impl Hub {
         }
         caller.is_served = true;
         let mut inbox = std::mem::take(&mut caller.inbox);
+        let bytes = inbox.waiting().len();
         while self.is_ready_for_call(conn, &inbox) {
             let served = match inbox.next(limits) {
                 Ok(Next::Whole { request, framing, body }) => self.serve(conn, &request, framing, body),
@@ -235,6 +236,10 @@ impl Hub {
                 Served::IsTaken => inbox.take(),
                 Served::Waits => break,
             }
+        }
+        if inbox.waiting().len() < bytes {
+            // What came earlier of these requests is work of now.
+            self.work.handled(bytes.saturating_sub(new_bytes) as u64);
         }
         inbox.compact();
         let Some(session) = self.session(conn) else { return };

@@ -129,7 +129,7 @@ fn answers_come_in_order_though_the_first_waits_for_another_shard() {
     let conn = open(&mut world, 0);
     let calls = [posted(of_home(1), "1"), get("public/get_time", ""), posted(of_home(1), "2")].concat();
     say(&mut world, 0, conn, &calls);
-    assert_eq!(statuses(&mut world, 0, conn), [], "the other shard has not answered");
+    assert!(statuses(&mut world, 0, conn).is_empty(), "the other shard has not answered");
     world.carry();
     let bodies: Vec<_> =
         answers(&mut world, 0, conn).iter().map(|(_, _, body)| json(body)["result"].clone()).collect();
