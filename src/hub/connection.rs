@@ -16,10 +16,11 @@ use crate::ws::handshake;
 use crate::ws::receiver::{Event, Receiver};
 
 use super::Hub;
+use super::control_frame::ControlFrame;
 use super::deflation::Encoding;
 use super::echo;
 use super::effect::{Effect, Ending};
-use super::egress::{ControlFrame, ControlLane};
+use super::egress::ControlLane;
 use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};

@@ -13,12 +13,10 @@ use crate::limits;
 use crate::model::ids::ConnId;
 use crate::ws::frame::frame_len;
 
+use super::control_frame::{CONTROL_FRAME_BYTES_MAX, ControlFrame};
 use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
 use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
-
-/// The largest control frame: two bytes of header and 125 of payload. RFC 6455 §5.5.
-const CONTROL_FRAME_BYTES_MAX: usize = 127;
 
 /// Which connections a flush is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,27 +84,6 @@ struct Control {
 impl Control {
     fn memory_bytes(&self) -> usize {
         size_of::<Control>() + self.pongs.capacity()
-    }
-}
-
-/// A whole control frame.
-#[derive(Debug)]
-pub(super) struct ControlFrame {
-    bytes: [u8; CONTROL_FRAME_BYTES_MAX],
-    len: u8,
-}
-
-impl ControlFrame {
-    pub(super) fn new(header: &[u8], payload: &[u8]) -> ControlFrame {
-        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
-        let len = header.len() + payload.len();
-        bytes[..header.len()].copy_from_slice(header);
-        bytes[header.len()..len].copy_from_slice(payload);
-        ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
     }
 }
 

@@ -16,6 +16,7 @@ pub mod batch;
 mod batch_reply;
 mod cache;
 mod connection;
+mod control_frame;
 pub mod counters;
 pub mod deflation;
 mod derived;

@@ -1,0 +1,26 @@
+//! A control frame as it waits to be sent. PURE. Home: the connection that it is for.
+//! Invariant: it is one whole frame of a server.
+
+/// The largest control frame: two bytes of header and 125 of payload. RFC 6455 §5.5.
+pub(super) const CONTROL_FRAME_BYTES_MAX: usize = 127;
+
+/// A whole control frame.
+#[derive(Debug)]
+pub(super) struct ControlFrame {
+    bytes: [u8; CONTROL_FRAME_BYTES_MAX],
+    len: u8,
+}
+
+impl ControlFrame {
+    pub(super) fn new(header: &[u8], payload: &[u8]) -> ControlFrame {
+        let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
+        let len = header.len() + payload.len();
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[header.len()..len].copy_from_slice(payload);
+        ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
