@@ -138,6 +138,19 @@ fn answers_come_in_order_though_the_first_waits_for_another_shard() {
 }
 
 #[test]
+fn answers_that_are_longer_than_a_send_come_whole() {
+    let mut world = World::new(1);
+    for number in 0..20 {
+        world.feed(list(&format!("BTC-{number}")));
+    }
+    let conn = open(&mut world, 0);
+    say(&mut world, 0, conn, &[get("public/get_instruments", ""), get("public/test", "")].concat().repeat(3));
+    let bodies: Vec<_> = answers(&mut world, 0, conn).iter().map(|(_, _, body)| json(body)).collect();
+    assert_eq!(bodies.len(), 6);
+    assert!(bodies.iter().step_by(2).all(|body| body["result"].as_array().unwrap().len() == 20));
+}
+
+#[test]
 fn who_ends_its_side_is_answered_before_its_end() {
     let mut world = World::new(2);
     let conn = open(&mut world, 0);
