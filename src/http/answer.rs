@@ -36,7 +36,21 @@ impl Answer<'_> {
             Status::TooManyRequests | Status::ServiceUnavailable => {
                 append(out, &["Retry-After: ", decimal.format(RETRY_AFTER_S), "\r\n"]);
             }
-            _ => {}
+            Status::Ok
+            | Status::NoContent
+            | Status::BadRequest
+            | Status::Forbidden
+            | Status::NotFound
+            | Status::MethodNotAllowed
+            | Status::RequestTimeout
+            | Status::LengthRequired
+            | Status::ContentTooLarge
+            | Status::UriTooLong
+            | Status::ExpectationFailed
+            | Status::UpgradeRequired
+            | Status::HeaderFieldsTooLarge
+            | Status::NotImplemented
+            | Status::VersionNotSupported => {}
         }
         self.write_end(out);
     }
