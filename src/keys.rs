@@ -66,8 +66,19 @@ pub struct IssuerEntry {
     /// Of the others, in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// Patterns of what `sub` may be: the accounts that are this issuer's to speak for.
+    pub accounts: Vec<String>,
+    /// Those of them that are not taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+    /// How long a log-in lasts at most, and how old its token may become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime_s: Option<u32>,
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What a token has that names no `scope`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub default_scopes: Vec<String>,
     #[serde(default)]
     pub subscribe: Vec<String>,
     #[serde(default)]
@@ -146,9 +157,27 @@ impl IssuerEntry {
             return Err(format!("{iss}: iss and aud are not empty"));
         }
         let key = TokenKey::new(alg, key).map_err(|what| format!("{iss}: {what}"))?;
+        if self.accounts.is_empty() || !self.accounts.iter().all(|pattern| is_pattern(pattern)) {
+            return Err(format!("{iss}: accounts is a list of patterns, at least one"));
+        }
+        if self.max_lifetime_s == Some(0) {
+            return Err(format!("{iss}: max_lifetime_s is at least 1"));
+        }
         let (scopes, subscribe, publish) = rights(iss, &self.scopes, &self.subscribe, &self.publish)?;
-        let (name, audience) = (iss.as_str().into(), aud.as_str().into());
-        Ok(Issuer { name, audience, key, scopes, subscribe, publish })
+        let default_scopes = Scopes::parse(self.default_scopes.iter().map(String::as_str));
+        Ok(Issuer {
+            name: iss.as_str().into(),
+            audience: aud.as_str().into(),
+            key,
+            accounts: Patterns::new(&self.accounts),
+            denied: self.denied.iter().map(|account| account.as_str().into()).collect(),
+            scopes,
+            default_scopes: default_scopes
+                .ok_or_else(|| format!("{iss}: default_scopes has a word that is no scope"))?,
+            subscribe,
+            publish,
+            max_lifetime_s: self.max_lifetime_s,
+        })
     }
 }
 
@@ -329,7 +358,11 @@ mod tests {
             alg: "HS256".to_owned(),
             secret: Some("x".repeat(32)),
             public_key: None,
+            accounts: vec!["desk-*".to_owned()],
+            denied: vec!["desk-9".to_owned()],
+            max_lifetime_s: Some(3600),
             scopes: Vec::new(),
+            default_scopes: vec!["trade:read".to_owned()],
             subscribe: Vec::new(),
             publish: Vec::new(),
         };
@@ -370,8 +403,9 @@ mod tests {
         );
         assert!(folder.write(&digest, 0o644).is_ok(), "a digest tells nobody the secret");
         let secret = "x".repeat(32);
-        let issuer =
-            format!("[[issuer]]\niss = \"i\"\naud = \"a\"\nalg = \"HS256\"\nsecret = \"{secret}\"\n");
+        let issuer = format!(
+            "[[issuer]]\niss = \"i\"\naud = \"a\"\nalg = \"HS256\"\naccounts = [\"*\"]\nsecret = \"{secret}\"\n"
+        );
         assert!(folder.write(&issuer, 0o600).is_ok() && folder.write(&issuer, 0o644).is_err());
     }
 
@@ -392,7 +426,13 @@ mod tests {
         check(&format!("{good}scopes = [\"all\"]\n"), "a: scopes has a word that is no scope");
         check(&format!("{good}publish = [\"a b\"]\n"), "a: publish has \"a b\", which is no pattern");
         check(&format!("{good}{good}"), "\"a\" stands twice");
-        let issuer = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
+        let whole = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
+        let hs256 = format!("{whole}alg = \"HS256\"\nsecret = \"{}\"\n", "hidden".repeat(6));
+        check(&hs256, "missing field `accounts`");
+        check(&format!("{hs256}accounts = []\n"), "i: accounts is a list of patterns, at least one");
+        check(&format!("{hs256}accounts = [\"a b\"]\n"), "i: accounts is a list of patterns");
+        check(&format!("{hs256}accounts = [\"*\"]\nmax_lifetime_s = 0\n"), "i: max_lifetime_s is at least 1");
+        let issuer = format!("{whole}accounts = [\"*\"]\n");
         check(&format!("{issuer}alg = \"none\"\npublic_key = \"\"\n"), "i: alg is none of");
         check(&format!("{issuer}alg = \"HS256\"\nsecret = \"hidden\"\n"), "fewer than 32 bytes");
         check(&format!("{issuer}alg = \"HS256\"\npublic_key = \"hidden\"\n"), "wants exactly one of");
