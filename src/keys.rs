@@ -19,6 +19,8 @@ use crate::exit::{Exit, Failure};
 /// Who may read a file that holds a secret.
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
+/// Bytes of a secret: who overhears a signature may try secrets at home, where no rate holds.
+const SECRET_BYTES_MIN: usize = 32;
 /// The key that everybody knows: for loopback, to try things.
 pub const DEMO_ID: &str = "demo";
 pub const DEMO_SECRET: &str = "demo-secret";
@@ -185,7 +187,12 @@ impl Entry {
     fn credential(&self) -> Result<Credential, String> {
         let Entry { client_id, .. } = self;
         let key = match (&self.secret, &self.secret_sha256) {
-            (Some(secret), None) if !secret.is_empty() => Key::Secret(Secret::new(secret.as_bytes())),
+            (Some(secret), None) if secret.len() >= SECRET_BYTES_MIN => {
+                Key::Secret(Secret::new(secret.as_bytes()))
+            }
+            (Some(_), None) => {
+                return Err(format!("{client_id}: secret has fewer than {SECRET_BYTES_MIN} bytes"));
+            }
             (None, Some(digest)) => {
                 let bytes = from_hex(digest);
                 Key::Digest(bytes.ok_or_else(|| format!("{client_id}: secret_sha256 is not 64 digits"))?)
@@ -308,7 +315,7 @@ mod tests {
             client_id: client_id.to_owned(),
             account: "desk".to_owned(),
             name: String::new(),
-            secret: Some("s\"e'c\\ret".to_owned()),
+            secret: Some("s\"e'c\\ret, of thirty-two bytes or more".to_owned()),
             secret_sha256: None,
             scopes: vec!["trade:read".to_owned()],
             subscribe: vec!["*".to_owned()],
@@ -376,7 +383,8 @@ mod tests {
         assert_eq!(KeysFile::read(&path).unwrap(), kept);
         let ring = load(&path).unwrap();
         assert!(
-            ring.find("a").unwrap().is_shown_by("s\"e'c\\ret") && ring.find("b").unwrap().is_shown_by("x")
+            ring.find("a").unwrap().is_shown_by("s\"e'c\\ret, of thirty-two bytes or more")
+                && ring.find("b").unwrap().is_shown_by("x")
         );
         let refused = KeysFile::edit(&path, |file| {
             file.key.push(entry("a"));
@@ -390,7 +398,8 @@ mod tests {
     #[test]
     fn a_file_with_secrets_that_others_may_read_is_not_read() {
         let folder = Folder::new("mode");
-        let text = "[[key]]\nclient_id = \"a\"\naccount = \"x\"\nsecret = \"s\"\n";
+        let text =
+            "[[key]]\nclient_id = \"a\"\naccount = \"x\"\nsecret = \"of thirty-two bytes or even more\"\n";
         assert!(folder.write(text, 0o600).is_ok() && folder.write(text, 0o400).is_ok());
         for mode in [0o640, 0o604, 0o620] {
             let failure = folder.write(text, mode).unwrap_err();
@@ -420,9 +429,10 @@ mod tests {
         check(&format!("{head}secret = \"hidden\n"), ":4: ");
         check(&format!("{head}sekret = \"hidden\"\n"), "unknown field `sekret`");
         check(head, "a: has not exactly one of secret and secret_sha256");
-        check(&format!("{head}secret = \"\"\n"), "a: has not exactly one of");
+        check(&format!("{head}secret = \"\"\n"), "a: secret has fewer than 32 bytes");
+        check(&format!("{head}secret = \"{}x\"\n", "hidden".repeat(5)), "a: secret has fewer than 32 bytes");
         check(&format!("{head}secret_sha256 = \"12\"\n"), "a: secret_sha256 is not 64 digits");
-        let good = format!("{head}secret = \"hidden\"\n");
+        let good = format!("{head}secret = \"{}xx\"\n", "hidden".repeat(5));
         check(&format!("{good}scopes = [\"all\"]\n"), "a: scopes has a word that is no scope");
         check(&format!("{good}publish = [\"a b\"]\n"), "a: publish has \"a b\", which is no pattern");
         check(&format!("{good}{good}"), "\"a\" stands twice");
