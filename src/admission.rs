@@ -233,12 +233,25 @@ impl Seen {
 
 /// SipHash-2-4 of what identifies a peer: an IPv4 address, or the /64 of an IPv6 address, which is what one subscriber has.
 pub(crate) fn keyed_hash(seed: (u64, u64), address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => keyed_hash_of(seed, &v4.octets()),
+        IpAddr::V6(v6) => keyed_hash_of(seed, &v6.octets()[..8]),
+    }
+}
+
+/// The low half of that hash; in the high half one of the network: an IPv6 address's /48, which a site may have as easily.
+pub(crate) fn keyed_hash_with_network(seed: (u64, u64), address: IpAddr) -> u64 {
+    let network = match address.to_canonical() {
+        IpAddr::V4(v4) => keyed_hash_of(seed, &v4.octets()),
+        IpAddr::V6(v6) => keyed_hash_of(seed, &v6.octets()[..6]),
+    };
+    network << 32 | keyed_hash(seed, address) & u64::from(u32::MAX)
+}
+
+fn keyed_hash_of(seed: (u64, u64), bytes: &[u8]) -> u64 {
     #[expect(deprecated, reason = "of the standard library's hashers, the one that takes its key")]
     let mut hasher = std::hash::SipHasher::new_with_keys(seed.0, seed.1);
-    match address.to_canonical() {
-        IpAddr::V4(v4) => hasher.write(&v4.octets()),
-        IpAddr::V6(v6) => hasher.write(&v6.octets()[..8]),
-    }
+    hasher.write(bytes);
     hasher.finish()
 }
 
@@ -347,6 +360,19 @@ mod tests {
         assert_eq!(admission.claim(v4(1)), Err(Refused::PerAddress));
         claims.into_iter().for_each(|claim| admission.release(claim));
         check_empty(&admission);
+    }
+
+    #[test]
+    fn addresses_of_one_network_share_the_high_half_of_their_hash() {
+        let hash = |address: &str| keyed_hash_with_network(SEED, parse(address).unwrap());
+        let halves = |a: &str, b: &str| {
+            (hash(a) >> 32 == hash(b) >> 32, hash(a) & u64::from(u32::MAX) == hash(b) & u64::from(u32::MAX))
+        };
+        assert_eq!(halves("2001:db8:1:2::3", "2001:db8:1:2::4"), (true, true));
+        assert_eq!(halves("2001:db8:1:2::3", "2001:db8:1:3::3"), (true, false));
+        assert_eq!(halves("2001:db8:1:2::3", "2001:db8:2:2::3"), (false, false));
+        assert_eq!(halves("192.0.2.1", "192.0.2.2"), (false, false));
+        assert_eq!(halves("192.0.2.1", "::ffff:192.0.2.1"), (true, true));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::exit::{Exit, Failure};
 /// Who may read a file that holds a secret.
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
+/// Bytes of a secret: who overhears a signature may try secrets at home, where no rate holds.
+const SECRET_BYTES_MIN: usize = 32;
 /// The key that everybody knows: for loopback, to try things.
 pub const DEMO_ID: &str = "demo";
 pub const DEMO_SECRET: &str = "demo-secret";
@@ -66,8 +68,19 @@ pub struct IssuerEntry {
     /// Of the others, in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// Patterns of what `sub` may be: the accounts that are this issuer's to speak for.
+    pub accounts: Vec<String>,
+    /// Those of them that are not taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<String>,
+    /// How long a log-in lasts at most, and how old its token may become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime_s: Option<u32>,
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What a token has that names no `scope`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub default_scopes: Vec<String>,
     #[serde(default)]
     pub subscribe: Vec<String>,
     #[serde(default)]
@@ -146,9 +159,27 @@ impl IssuerEntry {
             return Err(format!("{iss}: iss and aud are not empty"));
         }
         let key = TokenKey::new(alg, key).map_err(|what| format!("{iss}: {what}"))?;
+        if self.accounts.is_empty() || !self.accounts.iter().all(|pattern| is_pattern(pattern)) {
+            return Err(format!("{iss}: accounts is a list of patterns, at least one"));
+        }
+        if self.max_lifetime_s == Some(0) {
+            return Err(format!("{iss}: max_lifetime_s is at least 1"));
+        }
         let (scopes, subscribe, publish) = rights(iss, &self.scopes, &self.subscribe, &self.publish)?;
-        let (name, audience) = (iss.as_str().into(), aud.as_str().into());
-        Ok(Issuer { name, audience, key, scopes, subscribe, publish })
+        let default_scopes = Scopes::parse(self.default_scopes.iter().map(String::as_str));
+        Ok(Issuer {
+            name: iss.as_str().into(),
+            audience: aud.as_str().into(),
+            key,
+            accounts: Patterns::new(&self.accounts),
+            denied: self.denied.iter().map(|account| account.as_str().into()).collect(),
+            scopes,
+            default_scopes: default_scopes
+                .ok_or_else(|| format!("{iss}: default_scopes has a word that is no scope"))?,
+            subscribe,
+            publish,
+            max_lifetime_s: self.max_lifetime_s,
+        })
     }
 }
 
@@ -156,7 +187,12 @@ impl Entry {
     fn credential(&self) -> Result<Credential, String> {
         let Entry { client_id, .. } = self;
         let key = match (&self.secret, &self.secret_sha256) {
-            (Some(secret), None) if !secret.is_empty() => Key::Secret(Secret::new(secret.as_bytes())),
+            (Some(secret), None) if secret.len() >= SECRET_BYTES_MIN => {
+                Key::Secret(Secret::new(secret.as_bytes()))
+            }
+            (Some(_), None) => {
+                return Err(format!("{client_id}: secret has fewer than {SECRET_BYTES_MIN} bytes"));
+            }
             (None, Some(digest)) => {
                 let bytes = from_hex(digest);
                 Key::Digest(bytes.ok_or_else(|| format!("{client_id}: secret_sha256 is not 64 digits"))?)
@@ -279,7 +315,7 @@ mod tests {
             client_id: client_id.to_owned(),
             account: "desk".to_owned(),
             name: String::new(),
-            secret: Some("s\"e'c\\ret".to_owned()),
+            secret: Some("s\"e'c\\ret, of thirty-two bytes or more".to_owned()),
             secret_sha256: None,
             scopes: vec!["trade:read".to_owned()],
             subscribe: vec!["*".to_owned()],
@@ -329,7 +365,11 @@ mod tests {
             alg: "HS256".to_owned(),
             secret: Some("x".repeat(32)),
             public_key: None,
+            accounts: vec!["desk-*".to_owned()],
+            denied: vec!["desk-9".to_owned()],
+            max_lifetime_s: Some(3600),
             scopes: Vec::new(),
+            default_scopes: vec!["trade:read".to_owned()],
             subscribe: Vec::new(),
             publish: Vec::new(),
         };
@@ -343,7 +383,8 @@ mod tests {
         assert_eq!(KeysFile::read(&path).unwrap(), kept);
         let ring = load(&path).unwrap();
         assert!(
-            ring.find("a").unwrap().is_shown_by("s\"e'c\\ret") && ring.find("b").unwrap().is_shown_by("x")
+            ring.find("a").unwrap().is_shown_by("s\"e'c\\ret, of thirty-two bytes or more")
+                && ring.find("b").unwrap().is_shown_by("x")
         );
         let refused = KeysFile::edit(&path, |file| {
             file.key.push(entry("a"));
@@ -357,7 +398,8 @@ mod tests {
     #[test]
     fn a_file_with_secrets_that_others_may_read_is_not_read() {
         let folder = Folder::new("mode");
-        let text = "[[key]]\nclient_id = \"a\"\naccount = \"x\"\nsecret = \"s\"\n";
+        let text =
+            "[[key]]\nclient_id = \"a\"\naccount = \"x\"\nsecret = \"of thirty-two bytes or even more\"\n";
         assert!(folder.write(text, 0o600).is_ok() && folder.write(text, 0o400).is_ok());
         for mode in [0o640, 0o604, 0o620] {
             let failure = folder.write(text, mode).unwrap_err();
@@ -370,8 +412,9 @@ mod tests {
         );
         assert!(folder.write(&digest, 0o644).is_ok(), "a digest tells nobody the secret");
         let secret = "x".repeat(32);
-        let issuer =
-            format!("[[issuer]]\niss = \"i\"\naud = \"a\"\nalg = \"HS256\"\nsecret = \"{secret}\"\n");
+        let issuer = format!(
+            "[[issuer]]\niss = \"i\"\naud = \"a\"\nalg = \"HS256\"\naccounts = [\"*\"]\nsecret = \"{secret}\"\n"
+        );
         assert!(folder.write(&issuer, 0o600).is_ok() && folder.write(&issuer, 0o644).is_err());
     }
 
@@ -386,13 +429,20 @@ mod tests {
         check(&format!("{head}secret = \"hidden\n"), ":4: ");
         check(&format!("{head}sekret = \"hidden\"\n"), "unknown field `sekret`");
         check(head, "a: has not exactly one of secret and secret_sha256");
-        check(&format!("{head}secret = \"\"\n"), "a: has not exactly one of");
+        check(&format!("{head}secret = \"\"\n"), "a: secret has fewer than 32 bytes");
+        check(&format!("{head}secret = \"{}x\"\n", "hidden".repeat(5)), "a: secret has fewer than 32 bytes");
         check(&format!("{head}secret_sha256 = \"12\"\n"), "a: secret_sha256 is not 64 digits");
-        let good = format!("{head}secret = \"hidden\"\n");
+        let good = format!("{head}secret = \"{}xx\"\n", "hidden".repeat(5));
         check(&format!("{good}scopes = [\"all\"]\n"), "a: scopes has a word that is no scope");
         check(&format!("{good}publish = [\"a b\"]\n"), "a: publish has \"a b\", which is no pattern");
         check(&format!("{good}{good}"), "\"a\" stands twice");
-        let issuer = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
+        let whole = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
+        let hs256 = format!("{whole}alg = \"HS256\"\nsecret = \"{}\"\n", "hidden".repeat(6));
+        check(&hs256, "missing field `accounts`");
+        check(&format!("{hs256}accounts = []\n"), "i: accounts is a list of patterns, at least one");
+        check(&format!("{hs256}accounts = [\"a b\"]\n"), "i: accounts is a list of patterns");
+        check(&format!("{hs256}accounts = [\"*\"]\nmax_lifetime_s = 0\n"), "i: max_lifetime_s is at least 1");
+        let issuer = format!("{whole}accounts = [\"*\"]\n");
         check(&format!("{issuer}alg = \"none\"\npublic_key = \"\"\n"), "i: alg is none of");
         check(&format!("{issuer}alg = \"HS256\"\nsecret = \"hidden\"\n"), "fewer than 32 bytes");
         check(&format!("{issuer}alg = \"HS256\"\npublic_key = \"hidden\"\n"), "wants exactly one of");

@@ -116,19 +116,31 @@ pub const INFLATED_BYTES_PER_READ_MAX: u64 = 512 * 1024;
 
 /// Keys in the keys file.
 pub const KEYS_MAX: usize = 4096;
-/// Issuers of tokens in the keys file; those of one name are tried one after the other.
+/// Issuers of tokens in the keys file, and those of one name: each is a signature's check that one token may ask for.
 pub const ISSUERS_MAX: usize = 16;
+pub const ISSUER_KEYS_MAX: usize = 4;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
 pub const SESSIONS_PER_KEY_MAX: usize = 16;
-/// Signatures that are remembered so that none is taken twice, of all keys and of one: some 500 log-ins a second of one key
-/// within the window of two minutes. Some 100 bytes each.
+/// How far a signature's timestamp may be ahead of our clock; for as long after a start signatures are not taken, since a
+/// server before it may have taken them.
+pub const SIGNATURE_LEAD_MS: u64 = 5_000;
+/// How old a signature's timestamp may be set to become.
+pub const SIGNATURE_WINDOW_MS_MAX: u64 = 600_000;
+/// Signatures that are remembered so that none is taken twice, of all keys and of one. Some 100 bytes each.
 pub const SIGNATURES_MAX: usize = 262_144;
 pub const SIGNATURES_PER_KEY_MAX: usize = 65_536;
-const _: () = assert!(SIGNATURES_PER_KEY_MAX < SIGNATURES_MAX);
-/// Buckets that count what has failed by address: 16 bytes each.
+/// What a key may still have remembered while others have used up all of them.
+pub const SIGNATURES_FAIR_SHARE: usize = SIGNATURES_MAX / KEYS_MAX;
+const _: () = assert!(SIGNATURES_PER_KEY_MAX < SIGNATURES_MAX && SIGNATURES_FAIR_SHARE >= 64);
+/// However long the window, a key may log in by 100 signatures a second.
+const _: () =
+    assert!(SIGNATURES_PER_KEY_MAX as u64 * 1000 / (SIGNATURE_WINDOW_MS_MAX + SIGNATURE_LEAD_MS) >= 100);
+/// Buckets that count what has failed by address, and as many by network: 16 bytes each.
 pub const FAILURE_BUCKETS: usize = 16_384;
+/// How many addresses' worth a network (IPv6: a /48) may fail.
+pub const FAILING_ADDRESSES_PER_NETWORK: u32 = 16;
 /// Log-ins of one shard that wait for their verdict; those of a storm of reconnects come back in some ten milliseconds.
 pub const LOGINS_PENDING_MAX: usize = 4096;
 /// Bytes of one text that a client shows, such as a secret, a nonce or a token.

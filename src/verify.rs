@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::admission::keyed_hash;
+use crate::admission::keyed_hash_with_network;
 use crate::auth::{Authority, Keyring, Settings, Verdict};
 use crate::clock;
 use crate::doorbell::Doorbell;
@@ -96,7 +96,7 @@ impl Verifier {
             lines.push(Line { questions, answers, backlog: VecDeque::new(), doorbell });
         }
         let shared = Arc::new(Shared::default());
-        let authority = Authority::new(keyring, settings);
+        let authority = Authority::new(keyring, settings, clock::now());
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("verify".to_owned())
@@ -140,7 +140,7 @@ impl LoginPort {
     /// There is no room.
     pub fn ask(&mut self, mut question: LoginQuestion, peer: Option<IpAddr>) {
         if let LoginQuestion::Judge { request, .. } = &mut question {
-            request.origin.address = peer.map_or(0, |address| keyed_hash(self.seed, address));
+            request.origin.address = peer.map_or(0, |address| keyed_hash_with_network(self.seed, address));
         }
         self.questions.push(question).expect("the caller has seen that there is room");
         self.unannounced = true;

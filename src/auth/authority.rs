@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::credential::{Credential, Key, Keyring, Secret};
 use super::failures::Failures;
-use super::grants::{Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
-use super::jwt::{Token, Untrue};
-use super::replay::{Replays, Untaken};
+use super::grants::{Found, Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
+use super::jwt::Token;
+use super::replay::{Bounds, Replays, Untaken};
 use super::scope::{ScopeRequest, Scopes};
 use super::signature::{are_equal, client_signature};
 use crate::limits;
@@ -31,7 +31,7 @@ pub struct Settings {
     pub access_s: u32,
     /// A refresh token of a named session.
     pub refresh_s: u32,
-    /// How far a signature's timestamp may be from now, either way.
+    /// How old a signature's timestamp may be, and how far the clock of an issuer of tokens may be ahead.
     pub signature_window_ms: u64,
     /// Of one address; 0 sets no limit.
     pub failures_per_minute_max: u32,
@@ -56,7 +56,7 @@ pub struct Origin {
     pub shard: u8,
     pub conn: ConnId,
     pub reach: Reach,
-    /// A keyed hash of what identifies the peer's address.
+    /// A keyed hash of what identifies the peer's address, and in its high half of the network that it is in.
     pub address: u64,
 }
 
@@ -116,7 +116,7 @@ pub enum Refusal {
     CredentialExpired,
     /// The key is right and not for those who come by this listener.
     ElsewhereOnly,
-    /// The signature's timestamp is too far from now.
+    /// The signature's timestamp is too far from now, or from before the start.
     Timestamp,
     /// The signature was taken before.
     Replayed,
@@ -147,18 +147,34 @@ impl Refusal {
         Refusal::Full,
     ];
 
-    /// Whether it may have been a guess.
-    const fn is_failure(self) -> bool {
+    /// Whether it may have been a guess at what can be guessed: secrets are as good as those who chose them, tokens of ours
+    /// are 32 random bytes.
+    const fn is_guess(self) -> bool {
         match self {
-            Refusal::Credentials | Refusal::Replayed | Refusal::Token | Refusal::Timestamp => true,
+            Refusal::Credentials => true,
             Refusal::CredentialExpired
             | Refusal::ElsewhereOnly
+            | Refusal::Timestamp
+            | Refusal::Replayed
+            | Refusal::Token
             | Refusal::TokenExpired
             | Refusal::TooManyFailures
             | Refusal::TooManySignatures
             | Refusal::TooManySessions
             | Refusal::Full => false,
         }
+    }
+}
+
+/// A refusal, and whether it counts as a failure of the address.
+struct Denial {
+    refusal: Refusal,
+    counts: bool,
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Denial {
+        Denial { refusal, counts: refusal.is_guess() }
     }
 }
 
@@ -180,17 +196,26 @@ pub struct Authority {
     grants: Grants,
     replays: Replays,
     failures: Failures,
+    /// What was signed up to then may have been taken by the authority before this one.
+    unsure_until_ms: u64,
 }
 
 impl Authority {
+    /// One that knows of nothing before `started`.
     #[must_use]
-    pub fn new(keyring: Arc<Keyring>, settings: Settings) -> Authority {
+    pub fn new(keyring: Arc<Keyring>, settings: Settings, started: Now) -> Authority {
+        let bounds = Bounds {
+            max: limits::SIGNATURES_MAX,
+            per_client_max: limits::SIGNATURES_PER_KEY_MAX,
+            fair_share: limits::SIGNATURES_FAIR_SHARE,
+        };
         Authority {
             keyring,
             settings,
             grants: Grants::default(),
-            replays: Replays::new(limits::SIGNATURES_MAX, limits::SIGNATURES_PER_KEY_MAX),
+            replays: Replays::new(bounds),
             failures: Failures::new(settings.failures_per_minute_max),
+            unsure_until_ms: started.unix_ns / 1_000_000 + lead_ms(&settings),
         }
     }
 
@@ -200,15 +225,16 @@ impl Authority {
             return Verdict::Refused(Refusal::TooManyFailures);
         }
         let now_ms = now.unix_ns / 1_000_000;
-        let verdict =
-            self.prove(request, now_ms).and_then(|proven| self.grant(proven, request, now_ms, entropy));
+        let verdict = self
+            .prove(request, now_ms)
+            .and_then(|proven| self.grant(proven, request, now_ms, entropy).map_err(Denial::from));
         match verdict {
             Ok((login, tokens)) => Verdict::Granted { login: Box::new(login), tokens: tokens.map(Box::new) },
-            Err(refusal) => {
-                if refusal.is_failure() {
+            Err(denial) => {
+                if denial.counts {
                     self.failures.note(address);
                 }
-                Verdict::Refused(refusal)
+                Verdict::Refused(denial.refusal)
             }
         }
     }
@@ -230,47 +256,25 @@ impl Authority {
         self.grants.count()
     }
 
-    fn prove(&mut self, request: &Request, now_ms: u64) -> Result<Proven, Refusal> {
+    fn prove(&mut self, request: &Request, now_ms: u64) -> Result<Proven, Denial> {
         let origin = &request.origin;
         let proven = match &request.proof {
             Proof::Secret { client_id, secret } => Proven::Key(self.by_secret(client_id, secret)?),
             Proof::Signature { .. } => Proven::Key(self.by_signature(&request.proof, now_ms)?),
-            Proof::Refresh { token } => {
-                let (id, grant) = self.by_token(token, Kind::Refresh)?;
-                if now_ms >= grant.refresh_until_ms {
-                    return Err(Refusal::TokenExpired);
-                }
-                Proven::Refresh(id, grant)
-            }
-            Proof::Bearer { token } => {
-                let text = std::str::from_utf8(token.bytes()).map_err(|_| Refusal::Token)?;
-                match text.split('.').count() {
-                    2 => {
-                        let (client_id, secret) = text.split_once('.').ok_or(Refusal::Token)?;
-                        Proven::Bearer(self.by_secret(client_id, &Secret::new(secret.as_bytes()))?)
-                    }
-                    3 => Proven::Bearer(self.by_jwt(text, now_ms)?),
-                    _ => {
-                        let (id, grant) = self.by_token(token, Kind::Access)?;
-                        if now_ms >= grant.access_until_ms {
-                            return Err(Refusal::TokenExpired);
-                        }
-                        Proven::Access(id, grant)
-                    }
-                }
-            }
+            Proof::Refresh { token } => self.by_refresh(token, now_ms)?,
+            Proof::Bearer { token } => self.by_bearer(token, now_ms)?,
         };
         let credential = proven.credential();
         if credential.has_expired(now_ms) {
-            return Err(Refusal::CredentialExpired);
+            return Err(Refusal::CredentialExpired.into());
         }
         if credential.reach == Reach::Loopback && origin.reach != Reach::Loopback {
-            return Err(Refusal::ElsewhereOnly);
+            return Err(Refusal::ElsewhereOnly.into());
         }
         match proven.holder() {
             // What a connection holds is for it alone.
             Some(Holder::Connection { shard, conn }) if (*shard, *conn) != (origin.shard, origin.conn) => {
-                Err(Refusal::Token)
+                Err(Refusal::Token.into())
             }
             Some(Holder::Connection { .. } | Holder::Session(_)) | None => Ok(proven),
         }
@@ -292,12 +296,13 @@ impl Authority {
         if !are_equal(&expected, signature) {
             return Err(Refusal::Credentials);
         }
-        let window_ms = self.settings.signature_window_ms;
-        if now_ms.abs_diff(*timestamp_ms) > window_ms {
+        let (lead_ms, window_ms) = (lead_ms(&self.settings), self.settings.signature_window_ms);
+        let oldest_ms = now_ms.saturating_sub(window_ms).max(self.unsure_until_ms + 1);
+        if !(oldest_ms..=now_ms + lead_ms).contains(timestamp_ms) {
             return Err(Refusal::Timestamp);
         }
         // Whatever its timestamp, it is out of the window by then.
-        let until_ms = now_ms + 2 * window_ms;
+        let until_ms = now_ms + lead_ms + window_ms;
         match self.replays.take(&credential.client_id, expected, now_ms, until_ms) {
             Ok(()) => Ok(Arc::clone(credential)),
             Err(Untaken::Replayed) => Err(Refusal::Replayed),
@@ -305,23 +310,58 @@ impl Authority {
         }
     }
 
-    fn by_jwt(&self, text: &str, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
-        let token = Token::parse(text).ok_or(Refusal::Token)?;
-        let issuer = self.keyring.issuers_named(token.issuer()).find(|issuer| issuer.has_signed(&token));
-        let issuer = issuer.ok_or(Refusal::Token)?;
-        let leeway_ms = self.settings.signature_window_ms;
-        issuer.credential(&token, now_ms, leeway_ms).map(Arc::new).map_err(|untrue| match untrue {
-            Untrue::Claims => Refusal::Token,
-            Untrue::Expired => Refusal::TokenExpired,
-        })
+    /// A refresh token that was good once has been in two hands, of which one may be a thief's: neither keeps the grant
+    /// (RFC 9700 §4.14.2).
+    fn by_refresh(&mut self, token: &Secret, now_ms: u64) -> Result<Proven, Denial> {
+        let text = std::str::from_utf8(token.bytes()).map_err(|_| Refusal::Token)?;
+        let parts = Parts::parse(text, Kind::Refresh).ok_or(Refusal::Token)?;
+        match self.grants.find(&parts) {
+            Some(Found::Newest(id, grant)) if now_ms < grant.refresh_until_ms => {
+                Ok(Proven::Refresh(id, grant.clone()))
+            }
+            Some(Found::Newest(..)) => Err(Refusal::TokenExpired.into()),
+            Some(Found::Used(id)) => {
+                self.grants.remove(id);
+                Err(Denial { refusal: Refusal::Token, counts: true })
+            }
+            None => Err(Refusal::Token.into()),
+        }
     }
 
-    fn by_token(&self, token: &Secret, kind: Kind) -> Result<(GrantId, Grant), Refusal> {
-        let text = std::str::from_utf8(token.bytes()).ok();
-        let parts = text.and_then(|text| Parts::parse(text, kind));
-        let found =
-            parts.and_then(|parts| self.grants.find(kind, &parts).map(|(id, grant)| (id, grant.clone())));
-        found.ok_or(Refusal::Token)
+    /// An access token of ours, a key as `CLIENT_ID.SECRET`, in which a secret may have dots, or a JSON Web Token.
+    fn by_bearer(&self, token: &Secret, now_ms: u64) -> Result<Proven, Denial> {
+        let text = std::str::from_utf8(token.bytes()).map_err(|_| Refusal::Token)?;
+        if let Some(parts) = Parts::parse(text, Kind::Access)
+            && let Some(Found::Newest(id, grant)) = self.grants.find(&parts)
+        {
+            if now_ms >= grant.access_until_ms {
+                return Err(Refusal::TokenExpired.into());
+            }
+            return Ok(Proven::Access(id, grant.clone()));
+        }
+        let dots = text.bytes().filter(|byte| *byte == b'.').count();
+        match text.split_once('.') {
+            Some((client_id, secret)) if dots == 1 || self.keyring.find(client_id).is_some() => {
+                Ok(Proven::Bearer(self.by_secret(client_id, &Secret::new(secret.as_bytes()))?))
+            }
+            Some(_) if dots == 2 => Ok(Proven::Bearer(self.by_jwt(text, now_ms)?)),
+            Some(_) | None => Err(Refusal::Token.into()),
+        }
+    }
+
+    /// A failure counts once a signature was checked, which takes time, and did not hold.
+    fn by_jwt(&self, text: &str, now_ms: u64) -> Result<Arc<Credential>, Denial> {
+        let token = Token::parse(text).ok_or(Refusal::Token)?;
+        let leeway_ms = self.settings.signature_window_ms;
+        let mut counts = false;
+        for issuer in self.keyring.issuers_named(token.issuer()) {
+            let Some(until_ms) = issuer.would_take(&token, now_ms, leeway_ms) else { continue };
+            if issuer.has_signed(&token) {
+                return Ok(Arc::new(issuer.credential(&token, now_ms, until_ms)));
+            }
+            counts = true;
+        }
+        Err(Denial { refusal: Refusal::Token, counts })
     }
 
     fn grant(
@@ -339,7 +379,7 @@ impl Authority {
                     None => Holder::Connection { shard: origin.shard, conn: origin.conn },
                 };
                 let scopes = scope.within(credential.scopes);
-                let grant = self.timed(credential, scopes, holder, scope.expires_s, now_ms);
+                let grant = self.timed(credential, scopes, holder, asked_end_ms(scope, now_ms), now_ms);
                 let added = self.grants.add(grant.clone(), entropy, now_ms);
                 let (id, tokens) = added.map_err(|ungranted| match ungranted {
                     Ungranted::TooManySessions => Refusal::TooManySessions,
@@ -349,14 +389,15 @@ impl Authority {
             }
             Proven::Refresh(id, old) => {
                 let scopes = scope.within(old.scopes);
-                let grant = self.timed(old.credential, scopes, old.holder, scope.expires_s, now_ms);
+                let ends_ms = old.ends_ms.min(asked_end_ms(scope, now_ms));
+                let grant = self.timed(old.credential, scopes, old.holder, ends_ms, now_ms);
                 let tokens = self.grants.renew(id, grant.clone(), entropy).ok_or(Refusal::Token)?;
                 Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
             }
             Proven::Bearer(credential) => {
                 let holder = Holder::Connection { shard: origin.shard, conn: origin.conn };
                 let scopes = credential.scopes;
-                Ok((login_of(None, &self.timed(credential, scopes, holder, None, now_ms)), None))
+                Ok((login_of(None, &self.timed(credential, scopes, holder, u64::MAX, now_ms)), None))
             }
             Proven::Access(id, grant) => Ok((login_of(Some(id), &grant), None)),
         }
@@ -368,19 +409,19 @@ impl Authority {
         credential: Arc<Credential>,
         scopes: Scopes,
         holder: Holder,
-        expires_s: Option<u32>,
+        ends_ms: u64,
         now_ms: u64,
     ) -> Grant {
         let (access_s, refresh_s) = match &holder {
             Holder::Connection { .. } => (self.settings.connection_s, self.settings.connection_s),
             Holder::Session(_) => (self.settings.access_s, self.settings.refresh_s),
         };
-        let access_s = expires_s.map_or(access_s, |asked_s| asked_s.min(access_s));
-        let last_ms = credential.expires_unix_ms.unwrap_or(u64::MAX);
-        let until = |seconds: u32| (now_ms + u64::from(seconds) * 1000).min(last_ms);
+        let ends_ms = credential.expires_unix_ms.unwrap_or(u64::MAX).min(ends_ms);
+        let until = |seconds: u32| (now_ms + u64::from(seconds) * 1000).min(ends_ms);
         Grant {
             access_until_ms: until(access_s),
             refresh_until_ms: until(refresh_s),
+            ends_ms,
             credential,
             scopes,
             holder,
@@ -402,6 +443,16 @@ impl Proven {
             Proven::Refresh(_, grant) | Proven::Access(_, grant) => Some(&grant.holder),
         }
     }
+}
+
+/// How far ahead of now a signature's timestamp may be.
+fn lead_ms(settings: &Settings) -> u64 {
+    settings.signature_window_ms.min(limits::SIGNATURE_LEAD_MS)
+}
+
+/// By when a client wants all tokens to have ended.
+fn asked_end_ms(scope: &ScopeRequest, now_ms: u64) -> u64 {
+    scope.expires_s.map_or(u64::MAX, |seconds| now_ms + u64::from(seconds) * 1000)
 }
 
 fn login_of(id: Option<GrantId>, grant: &Grant) -> Login {

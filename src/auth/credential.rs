@@ -73,6 +73,8 @@ pub enum KeyringFault {
     Twice(String),
     TooMany,
     TooManyIssuers,
+    /// Of one name.
+    TooManyIssuerKeys(String),
 }
 
 impl Secret {
@@ -143,7 +145,7 @@ impl Keyring {
     /// The same with those who sign tokens.
     ///
     /// # Errors
-    /// More of them than `limits::ISSUERS_MAX`.
+    /// More of them than `limits::ISSUERS_MAX`, or more of one name than `limits::ISSUER_KEYS_MAX`.
     pub fn with_issuers(
         mut self,
         issuers: impl IntoIterator<Item = Issuer>,
@@ -152,7 +154,11 @@ impl Keyring {
         if self.issuers.len() > limits::ISSUERS_MAX {
             return Err(KeyringFault::TooManyIssuers);
         }
-        Ok(self)
+        let keys_of = |issuer: &Issuer| self.issuers_named(&issuer.name).count();
+        match self.issuers.iter().find(|issuer| keys_of(issuer) > limits::ISSUER_KEYS_MAX) {
+            Some(issuer) => Err(KeyringFault::TooManyIssuerKeys(issuer.name.to_string())),
+            None => Ok(self),
+        }
     }
 
     #[must_use]
@@ -171,7 +177,9 @@ impl Keyring {
     #[must_use]
     pub fn holds(&self, credential: &Credential) -> bool {
         match &credential.key {
-            Key::Issued(issuer) => self.issuers.contains(issuer),
+            Key::Issued(issuer) => {
+                self.issuers.iter().any(|known| known.upholds(issuer, &credential.account))
+            }
             Key::Secret(_) | Key::Digest(_) => {
                 self.find(&credential.client_id).is_some_and(|known| **known == *credential)
             }
@@ -191,6 +199,9 @@ impl fmt::Display for KeyringFault {
             KeyringFault::Twice(id) => write!(out, "{id:?} stands twice"),
             KeyringFault::TooMany => write!(out, "more than {} keys", limits::KEYS_MAX),
             KeyringFault::TooManyIssuers => write!(out, "more than {} issuers", limits::ISSUERS_MAX),
+            KeyringFault::TooManyIssuerKeys(name) => {
+                write!(out, "{name:?} has more than {} keys", limits::ISSUER_KEYS_MAX)
+            }
         }
     }
 }

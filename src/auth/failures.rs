@@ -1,8 +1,9 @@
-//! How often somebody may try: a bucket that drains at so many a minute. One for each connection at its shard, and a table
-//! of them by address for what has failed. PURE.
+//! How often somebody may try: a bucket that drains at so many a minute. One for each connection at its shard, and tables
+//! of them by address and by network for what has failed. PURE.
 //!
-//! Invariant: the table is as large when a million addresses have failed as when none has. Addresses that fall into the
-//! same bucket share it; who does not know the key of their hash can't choose whom to share with.
+//! Invariant: the tables are as large when a million addresses have failed as when none has. Addresses that fall into the
+//! same bucket share it; who does not know the key of their hash can't choose whom to share with. Who has all addresses of
+//! a network fills as many buckets as `limits::FAILING_ADDRESSES_PER_NETWORK` of them would, not the table.
 
 use crate::limits;
 
@@ -33,32 +34,39 @@ impl Bucket {
     }
 }
 
-/// What has failed of late, by address.
+/// What has failed of late. An address is a keyed hash: of itself in the low half, of its network in the high one.
 #[derive(Debug)]
 pub(super) struct Failures {
-    buckets: Vec<Bucket>,
+    of_addresses: Vec<Bucket>,
+    of_networks: Vec<Bucket>,
     per_minute_max: u32,
 }
 
 impl Failures {
     pub(super) fn new(per_minute_max: u32) -> Failures {
-        Failures { buckets: vec![Bucket::default(); limits::FAILURE_BUCKETS], per_minute_max }
+        let empty = || vec![Bucket::default(); limits::FAILURE_BUCKETS];
+        Failures { of_addresses: empty(), of_networks: empty(), per_minute_max }
     }
 
-    /// Whether an address has failed so often that nothing of it is looked at.
+    /// Whether an address, or its network, has failed so often that nothing of it is looked at.
     pub(super) fn is_full(&mut self, address: u64, now_ns: u64) -> bool {
         let per_minute_max = self.per_minute_max;
-        self.bucket(address).is_full(per_minute_max, now_ns)
+        let of_network_max = per_minute_max.saturating_mul(limits::FAILING_ADDRESSES_PER_NETWORK);
+        let [own, network] = self.buckets(address);
+        own.is_full(per_minute_max, now_ns) || network.is_full(of_network_max, now_ns)
     }
 
     pub(super) fn note(&mut self, address: u64) {
-        self.bucket(address).fill();
+        self.buckets(address).into_iter().for_each(Bucket::fill);
     }
 
-    fn bucket(&mut self, address: u64) -> &mut Bucket {
-        let count = self.buckets.len() as u64;
-        let at = usize::try_from(address % count).expect("less than a table's length");
-        &mut self.buckets[at]
+    fn buckets(&mut self, address: u64) -> [&mut Bucket; 2] {
+        let at = |half: u64, count: usize| {
+            usize::try_from(half % count as u64).expect("less than a table's length")
+        };
+        let own = at(address & u64::from(u32::MAX), self.of_addresses.len());
+        let network = at(address >> 32, self.of_networks.len());
+        [&mut self.of_addresses[own], &mut self.of_networks[network]]
     }
 }
 
@@ -98,5 +106,21 @@ mod tests {
         }
         assert!(failures.is_full(7, 1) && !failures.is_full(8, 1));
         assert!(failures.is_full(7 + limits::FAILURE_BUCKETS as u64, 1), "they share a bucket");
+    }
+
+    #[test]
+    fn a_network_fails_as_often_as_sixteen_of_its_addresses_and_fills_no_other() {
+        let mut failures = Failures::new(2);
+        let address = |network: u64, host: u64| network << 32 | host;
+        let mut noted = 0;
+        for host in 0..1000 {
+            while !failures.is_full(address(5, host), 1) {
+                failures.note(address(5, host));
+                noted += 1;
+            }
+        }
+        assert_eq!(noted, 2 * limits::FAILING_ADDRESSES_PER_NETWORK);
+        assert!(!failures.is_full(address(6, 999), 1), "another network's");
+        assert!(!failures.is_full(address(5, 999), 1 + MINUTE_NS), "a minute later");
     }
 }

@@ -1,7 +1,7 @@
 //! What was granted by tokens: an opaque pair for each log-in, of which only digests are kept. PURE.
 //!
-//! Invariants: a grant's access and refresh token are its newest; an older one is worth nothing. A grant that a connection
-//! holds is for that connection alone. A client has at most `limits::SESSIONS_PER_KEY_MAX` named sessions, each name one
+//! Invariants: a grant's access and refresh token are its newest; an older one is worth nothing, and an older refresh token
+//! is known for one: two have held it. A grant that a connection holds is for that connection alone. A client has at most `limits::SESSIONS_PER_KEY_MAX` named sessions, each name one
 //! grant, so that what is held is bounded by the connections and the keys there are.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use slab::Slab;
 
 use super::credential::{Credential, Keyring};
 use super::scope::Scopes;
-use super::signature::{Digest, are_equal, hex, sha256};
+use super::signature::{Digest, are_equal, from_hex, hex, sha256};
 use crate::limits;
 use crate::model::ids::ConnId;
 
@@ -39,6 +39,8 @@ pub(super) struct Grant {
     pub(super) holder: Holder,
     pub(super) access_until_ms: u64,
     pub(super) refresh_until_ms: u64,
+    /// Neither its tokens nor what they are renewed to is good any more.
+    pub(super) ends_ms: u64,
 }
 
 /// Which token of a grant.
@@ -48,10 +50,19 @@ pub(super) enum Kind {
     Refresh,
 }
 
-/// A token's two halves: which grant, and that one has it.
+/// A token's parts: which grant, and that one has it.
 pub(super) struct Parts {
     id: GrantId,
+    /// Of a refresh token: what is the same in all of the grant's.
+    family: Option<[u8; 32]>,
     secret: Digest,
+}
+
+/// What a token is of.
+pub(super) enum Found<'g> {
+    Newest(GrantId, &'g Grant),
+    /// A refresh token that was good once.
+    Used(GrantId),
 }
 
 #[derive(Debug)]
@@ -59,6 +70,8 @@ struct Entry {
     generation: u32,
     grant: Grant,
     access: Digest,
+    /// By which any refresh token of it is known. Whoever learns it can end the grant, and do nothing else.
+    family: [u8; 32],
     refresh: Digest,
 }
 
@@ -87,24 +100,35 @@ impl Kind {
 }
 
 impl Parts {
-    /// `KIND.SLOT.GENERATION.SECRET`, all but the kind in hexadecimal digits.
+    /// `a.SLOT.GENERATION.SECRET` or `r.SLOT.GENERATION.FAMILY.SECRET`, all but the kind in hexadecimal digits.
     pub(super) fn parse(token: &str, kind: Kind) -> Option<Parts> {
         let mut parts = token.split('.');
         let letter = parts.next()?;
         let (slot, generation) = (parts.next()?, parts.next()?);
+        let family = match kind {
+            Kind::Access => None,
+            Kind::Refresh => Some(from_hex(parts.next()?)?),
+        };
         let secret = parts.next()?;
         let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
         let id = GrantId { slot: number(slot)?, generation: number(generation)? };
         let is_whole = parts.next().is_none() && letter.chars().eq([kind.letter()]);
-        is_whole.then(|| Parts { id, secret: sha256(secret.as_bytes()) })
+        is_whole.then(|| Parts { id, family, secret: sha256(secret.as_bytes()) })
     }
 }
 
-/// A token, made of 32 random bytes, and what is kept of it.
-fn mint(kind: Kind, id: GrantId, random: &[u8; 32]) -> (String, Digest) {
+/// An access token, made of 32 random bytes, and what is kept of it.
+fn mint_access(id: GrantId, random: &[u8; 32]) -> (String, Digest) {
     let secret = hex(random);
     let GrantId { slot, generation } = id;
-    (format!("{}.{slot:x}.{generation:x}.{secret}", kind.letter()), sha256(secret.as_bytes()))
+    (format!("a.{slot:x}.{generation:x}.{secret}"), sha256(secret.as_bytes()))
+}
+
+/// The same of a refresh token.
+fn mint_refresh(id: GrantId, family: &[u8; 32], random: &[u8; 32]) -> (String, Digest) {
+    let (family, secret) = (hex(family), hex(random));
+    let GrantId { slot, generation } = id;
+    (format!("r.{slot:x}.{generation:x}.{family}.{secret}"), sha256(secret.as_bytes()))
 }
 
 impl Grants {
@@ -127,31 +151,36 @@ impl Grants {
         let generation = self.generation;
         let slot = u32::try_from(self.entries.vacant_key()).expect("invariant: GRANTS_MAX is below 2^32");
         let id = GrantId { slot, generation };
-        let (access_token, access) = mint(Kind::Access, id, &random[0]);
-        let (refresh_token, refresh) = mint(Kind::Refresh, id, &random[1]);
-        self.entries.insert(Entry { generation, grant, access, refresh });
+        // As hard to guess as the first refresh token's secret, and tells nothing of it.
+        let family = sha256(&random[1]);
+        let (access_token, access) = mint_access(id, &random[0]);
+        let (refresh_token, refresh) = mint_refresh(id, &family, &random[1]);
+        self.entries.insert(Entry { generation, grant, access, family, refresh });
         if is_named {
             self.sessions.entry(client_id).or_default().push(id);
         }
         Ok((id, [access_token, refresh_token]))
     }
 
-    /// The grant that a token is of, if it is that grant's newest.
-    pub(super) fn find(&self, kind: Kind, parts: &Parts) -> Option<(GrantId, &Grant)> {
+    /// The grant that a token is of, and whether it is that grant's newest.
+    pub(super) fn find(&self, parts: &Parts) -> Option<Found<'_>> {
         let entry = self.entry(parts.id)?;
-        let kept = match kind {
-            Kind::Access => &entry.access,
-            Kind::Refresh => &entry.refresh,
-        };
-        are_equal(kept, &parts.secret).then_some((parts.id, &entry.grant))
+        let newest = |kept| are_equal(kept, &parts.secret).then_some(Found::Newest(parts.id, &entry.grant));
+        match parts.family {
+            None => newest(&entry.access),
+            Some(family) if are_equal(&entry.family, &family) => {
+                newest(&entry.refresh).or(Some(Found::Used(parts.id)))
+            }
+            Some(_) => None,
+        }
     }
 
     /// New tokens for a grant; the old ones are worth nothing from now on.
     pub(super) fn renew(&mut self, id: GrantId, grant: Grant, random: &[[u8; 32]; 2]) -> Option<[String; 2]> {
         let entry =
             self.entries.get_mut(id.slot as usize).filter(|entry| entry.generation == id.generation)?;
-        let (access_token, access) = mint(Kind::Access, id, &random[0]);
-        let (refresh_token, refresh) = mint(Kind::Refresh, id, &random[1]);
+        let (access_token, access) = mint_access(id, &random[0]);
+        let (refresh_token, refresh) = mint_refresh(id, &entry.family, &random[1]);
         (entry.grant, entry.access, entry.refresh) = (grant, access, refresh);
         Some([access_token, refresh_token])
     }

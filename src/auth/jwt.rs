@@ -1,8 +1,9 @@
 //! JSON Web Tokens (RFC 7519) of issuers that the operator trusts: compact, signed by HS256, RS256 or EdDSA. PURE.
 //!
 //! Invariants: the algorithm is the issuer's, whatever a token's header says, so that no public key is taken for an HMAC's;
-//! nothing of a token is believed before its signature holds; a header with `crit` is refused (RFC 7515 §4.1.11). Texts are
-//! at most `limits::PROOF_BYTES_MAX` bytes, of which a token asks one signature's check for each of its issuer's keys.
+//! nothing of a token is granted before its signature holds, and what its claims refuse anyhow costs no signature's check; a
+//! header with `crit` is refused (RFC 7515 §4.1.11). Texts are at most `limits::PROOF_BYTES_MAX` bytes, of which a token asks
+//! at most `limits::ISSUER_KEYS_MAX` checks.
 
 use std::sync::Arc;
 
@@ -36,9 +37,17 @@ pub struct Issuer {
     /// What `aud` must have among it.
     pub audience: Box<str>,
     pub key: TokenKey,
+    /// Which accounts `sub` may name.
+    pub accounts: Patterns,
+    /// Those of them that are not taken.
+    pub denied: Box<[Box<str>]>,
     pub scopes: Scopes,
+    /// What a token has that names no `scope`.
+    pub default_scopes: Scopes,
     pub subscribe: Patterns,
     pub publish: Patterns,
+    /// How long a log-in lasts at most, and how old its token may become.
+    pub max_lifetime_s: Option<u32>,
 }
 
 /// A token whose signature is not checked yet.
@@ -48,14 +57,6 @@ pub(super) struct Token<'t> {
     signature: Vec<u8>,
     header: Header,
     claims: Claims,
-}
-
-/// Why a token is not taken whose signature holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Untrue {
-    /// For others, not good yet, or of a subject that is no account here.
-    Claims,
-    Expired,
 }
 
 #[derive(Deserialize)]
@@ -70,10 +71,12 @@ struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
-    /// Whole seconds since 1970, as `nbf`.
+    /// Whole seconds since 1970, as `nbf` and `iat`.
     exp: u64,
     #[serde(default)]
     nbf: Option<u64>,
+    #[serde(default)]
+    iat: Option<u64>,
     #[serde(default)]
     scope: Option<String>,
 }
@@ -126,45 +129,76 @@ impl TokenKey {
 }
 
 impl Issuer {
-    pub(super) fn has_signed(&self, token: &Token<'_>) -> bool {
+    /// Until when a token would be taken if its signature held; none where its header or its claims refuse it. Its clock may
+    /// be ahead by `leeway_ms`.
+    pub(super) fn would_take(&self, token: &Token<'_>, now_ms: u64, leeway_ms: u64) -> Option<u64> {
         let Header { alg, crit } = &token.header;
-        *alg == self.key.algorithm()
-            && crit.is_none()
-            && self.key.has_signed(token.signed.as_bytes(), &token.signature)
-    }
-
-    /// What a token that it has signed allows. Its clock may be ahead by `leeway_ms`.
-    pub(super) fn credential(
-        self: &Arc<Issuer>,
-        token: &Token<'_>,
-        now_ms: u64,
-        leeway_ms: u64,
-    ) -> Result<Credential, Untrue> {
-        let Claims { iss: _, sub, aud, exp, nbf, scope } = &token.claims;
+        let Claims { iss, sub, aud, exp, nbf, iat, scope: _ } = &token.claims;
         let is_for_us = match aud {
             Audience::One(audience) => **audience == *self.audience,
             Audience::Several(list) => list.iter().any(|audience| **audience == *self.audience),
         };
-        let begins_ms = nbf.unwrap_or(0).saturating_mul(1000);
-        if !is_for_us || !is_id(sub) || begins_ms > now_ms.saturating_add(leeway_ms) {
-            return Err(Untrue::Claims);
-        }
-        let expires_ms = exp.saturating_mul(1000);
-        if now_ms >= expires_ms {
-            return Err(Untrue::Expired);
-        }
-        Ok(Credential {
+        let is_ours = **iss == *self.name && *alg == self.key.algorithm() && crit.is_none() && is_for_us;
+        let is_account = is_id(sub) && self.accounts.allow(sub) && !self.denies(sub);
+        let has_begun = nbf.unwrap_or(0).saturating_mul(1000) <= now_ms.saturating_add(leeway_ms);
+        let until_ms = match self.max_lifetime_s {
+            Some(seconds) => {
+                let made_s = iat.unwrap_or(u64::MAX);
+                let last_ms =
+                    now_ms.min(made_s.saturating_mul(1000)).saturating_add(u64::from(seconds) * 1000);
+                exp.saturating_mul(1000).min(last_ms)
+            }
+            None => exp.saturating_mul(1000),
+        };
+        (is_ours && is_account && has_begun && now_ms < until_ms).then_some(until_ms)
+    }
+
+    pub(super) fn has_signed(&self, token: &Token<'_>) -> bool {
+        self.key.has_signed(token.signed.as_bytes(), &token.signature)
+    }
+
+    /// What a token that it has signed allows.
+    pub(super) fn credential(
+        self: &Arc<Issuer>,
+        token: &Token<'_>,
+        now_ms: u64,
+        until_ms: u64,
+    ) -> Credential {
+        let Claims { sub, scope, .. } = &token.claims;
+        let scopes = scope.as_deref().map_or(self.default_scopes, named).within(self.scopes);
+        Credential {
             client_id: sub.as_str().into(),
             account: sub.as_str().into(),
             name: self.name.clone(),
             key: Key::Issued(Arc::clone(self)),
-            scopes: scope.as_deref().map_or(self.scopes, |words| named(words).within(self.scopes)),
+            scopes,
             subscribe: self.subscribe.clone(),
             publish: self.publish.clone(),
             created_unix_ms: now_ms,
-            expires_unix_ms: Some(expires_ms),
+            expires_unix_ms: Some(until_ms),
             reach: Reach::Anywhere,
-        })
+        }
+    }
+
+    /// Whether what another one has issued to `account` would be the same by this one. To deny one account changes nothing
+    /// for the others.
+    pub(super) fn upholds(&self, other: &Issuer, account: &str) -> bool {
+        let Issuer { name, audience, key, accounts, denied: _, scopes, default_scopes, .. } = self;
+        let Issuer { subscribe, publish, max_lifetime_s, .. } = self;
+        *name == other.name
+            && *audience == other.audience
+            && *key == other.key
+            && *accounts == other.accounts
+            && *scopes == other.scopes
+            && *default_scopes == other.default_scopes
+            && *subscribe == other.subscribe
+            && *publish == other.publish
+            && *max_lifetime_s == other.max_lifetime_s
+            && !self.denies(account)
+    }
+
+    fn denies(&self, account: &str) -> bool {
+        self.denied.iter().any(|denied| **denied == *account)
     }
 }
 

@@ -43,6 +43,10 @@ fn keys() -> Vec<Credential> {
     ]
 }
 
+fn at(unix_ms: u64) -> Now {
+    Now { mono_ns: 0, unix_ns: unix_ms * 1_000_000 }
+}
+
 /// An authority with a clock, and entropy that counts.
 struct World {
     authority: Authority,
@@ -60,11 +64,16 @@ impl World {
         let keyring = Keyring::new(keys()).unwrap();
         let conn = ConnId { slot: 1, generation: 1 };
         World {
-            authority: Authority::new(Arc::new(keyring), settings),
-            now: Now { mono_ns: 0, unix_ns: START_MS * 1_000_000 },
+            authority: Authority::new(Arc::new(keyring), settings, at(START_MS - 60_000)),
+            now: at(START_MS),
             entropy: 0,
             origin: Origin { shard: 0, conn, reach: Reach::Loopback, address: 1 },
         }
+    }
+
+    fn trust(&mut self, issuers: impl IntoIterator<Item = Issuer>) {
+        let keyring = Keyring::new(keys()).unwrap().with_issuers(issuers).unwrap();
+        self.authority.replace(Arc::new(keyring));
     }
 
     fn wait_s(&mut self, seconds: u64) {
@@ -154,16 +163,135 @@ fn a_signature_is_taken_once_and_within_its_window() {
     assert_eq!(world.refused(signed(START_MS, "n", "")), Some(Refusal::Replayed));
     assert_eq!(world.refused(signed(START_MS, "n", "other data")), None);
     assert_eq!(world.refused(signed(START_MS + 1, "n", "")), None);
-    assert_eq!(world.refused(signed(START_MS - 60_000, "old", "")), None);
-    assert_eq!(world.refused(signed(START_MS - 60_001, "older", "")), Some(Refusal::Timestamp));
-    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), None);
-    assert_eq!(world.refused(signed(START_MS + 60_001, "further", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(START_MS + 5_000, "ahead", "")), None);
+    assert_eq!(world.refused(signed(START_MS + 5_001, "further", "")), Some(Refusal::Timestamp));
     assert_eq!(world.refused(signed(u64::MAX, "far", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(0, "first", "")), Some(Refusal::Timestamp));
     // The one from ahead is still within its window when the time comes, and was taken.
-    world.wait_s(120);
-    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), Some(Refusal::Replayed));
+    world.wait_s(65);
+    assert_eq!(world.refused(signed(START_MS + 5_000, "ahead", "")), Some(Refusal::Replayed));
+    assert_eq!(world.refused(signed(START_MS + 5_000, "old", "")), None);
+    assert_eq!(world.refused(signed(START_MS + 4_999, "older", "")), Some(Refusal::Timestamp));
     world.wait_s(1);
-    assert_eq!(world.refused(signed(START_MS + 60_000, "ahead", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(START_MS + 5_000, "ahead", "")), Some(Refusal::Timestamp));
+}
+
+#[test]
+fn a_signature_that_the_server_before_may_have_taken_is_not() {
+    let mut world = World::new();
+    let ahead = signed(START_MS + 5_000, "n", "");
+    assert_eq!(world.refused(ahead.clone()), None);
+    // The next one remembers nothing of it.
+    let ring = Arc::new(Keyring::new(keys()).unwrap());
+    world.authority = Authority::new(ring, Settings::default(), world.now);
+    assert_eq!(world.refused(ahead.clone()), Some(Refusal::Timestamp));
+    world.now = at(START_MS + 1);
+    assert_eq!(world.refused(signed(START_MS + 1, "n", "")), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(START_MS + 5_001, "n", "")), None);
+    world.wait_s(60);
+    assert_eq!(world.refused(ahead), Some(Refusal::Timestamp));
+    assert_eq!(world.refused(signed(START_MS + 5_002, "n", "")), None);
+}
+
+#[test]
+fn what_cannot_be_guessed_and_what_costs_nothing_counts_as_no_failure() {
+    let once = Settings { failures_per_minute_max: 1, ..Settings::default() };
+    let mut world = World::with(once);
+    world.trust([issuer(ISSUERS_SECRET)]);
+    let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:a");
+    let replayed = signed(START_MS, "n", "");
+    assert_eq!(world.refused(replayed.clone()), None);
+    let stale = token(ISSUERS_SECRET, HS256, &[("exp", (START_MS / 1000).into())]);
+    for (proof, expected) in [
+        (replayed, Refusal::Replayed),
+        (signed(START_MS - 70_000, "old", ""), Refusal::Timestamp),
+        (refresh("r.0.1.00"), Refusal::Token),
+        (refresh(&tokens.access), Refusal::Token),
+        (bearer(&tokens.refresh), Refusal::Token),
+        (bearer("nonsense"), Refusal::Token),
+        (bearer(&stale), Refusal::Token),
+        (bearer(&token("another secret of thirty-two bytes", r#"{"alg":"none"}"#, &[])), Refusal::Token),
+    ] {
+        for _ in 0..3 {
+            assert_eq!(world.refused(proof.clone()), Some(expected), "{proof:?}");
+        }
+    }
+    assert_eq!(world.refused(bearer(&tokens.access)), None);
+    let forged = token("another secret of thirty-two bytes", HS256, &[]);
+    for guess in [by_secret("hmac", "guess"), bearer("bearer.guess"), bearer(&forged)] {
+        let mut world = World::with(once);
+        world.trust([issuer(ISSUERS_SECRET)]);
+        assert!(world.refused(guess.clone()).is_some());
+        assert_eq!(world.refused(guess), Some(Refusal::TooManyFailures));
+    }
+}
+
+#[test]
+fn a_refresh_token_that_comes_again_ends_its_session_for_both_who_have_it() {
+    for renewals in 1..4 {
+        let mut world = World::with(Settings { failures_per_minute_max: 1, ..Settings::default() });
+        let (_, first) = world.granted(by_secret("hmac", "s3cret"), "session:desk");
+        let mut newest = first.clone();
+        for _ in 0..renewals {
+            newest = world.granted(refresh(&newest.refresh), "").1;
+        }
+        let (family, _) = newest.refresh.rsplit_once('.').unwrap();
+        assert!(first.refresh.starts_with(family) && first.refresh != newest.refresh);
+        assert_eq!(world.refused(bearer(&newest.access)), None);
+        assert_eq!(world.refused(refresh(&first.refresh)), Some(Refusal::Token));
+        assert_eq!(world.authority.grant_count(), 0);
+        world.origin.address = 2;
+        assert_eq!(world.refused(refresh(&newest.refresh)), Some(Refusal::Token));
+        assert_eq!(world.refused(bearer(&newest.access)), Some(Refusal::Token));
+        world.origin.address = 1;
+        assert_eq!(world.refused(by_secret("hmac", "s3cret")), Some(Refusal::TooManyFailures), "it counts");
+    }
+}
+
+#[test]
+fn who_does_not_know_a_sessions_family_cannot_end_it() {
+    let mut world = World::new();
+    let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:desk");
+    let (access_secret, zeros) = (tokens.access.rsplit_once('.').unwrap().1, "0".repeat(64));
+    for family in [access_secret, &zeros] {
+        assert_eq!(world.refused(refresh(&format!("r.0.1.{family}.{zeros}"))), Some(Refusal::Token));
+    }
+    assert_eq!(world.refused(refresh(&tokens.refresh)), None);
+}
+
+#[test]
+fn what_a_client_asks_to_expire_is_renewed_to_nothing_longer() {
+    for scope in ["session:desk expires:60", "expires:60"] {
+        let mut world = World::new();
+        let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), scope);
+        assert_eq!(tokens.expires_in_s, 60);
+        world.wait_s(59);
+        let (login, tokens) = world.granted(refresh(&tokens.refresh), "expires:1000");
+        assert_eq!((login.expires_unix_ms, tokens.expires_in_s), (START_MS + 60_000, 1), "{scope}");
+        world.wait_s(1);
+        assert_eq!(world.refused(refresh(&tokens.refresh)), Some(Refusal::TokenExpired), "{scope}");
+    }
+}
+
+#[test]
+fn a_bearer_keys_secret_may_have_dots() {
+    let mut world = World::new();
+    let dotted = ["a.b", "a.b.c", "a.1.1.c"].map(|text| {
+        let id = format!("dots{}", text.len());
+        (credential(&id, Key::Digest(bearer_digest(&id, text))), format!("{id}.{text}"))
+    });
+    // Not even an id that is a token's letter is taken for one.
+    let letter = credential("a", Key::Digest(bearer_digest("a", "0.1.x")));
+    let shown: Vec<String> =
+        dotted.iter().map(|(_, text)| text.clone()).chain(["a.0.1.x".to_owned()]).collect();
+    let ring = dotted.into_iter().map(|(key, _)| key).chain([letter]).chain(keys());
+    world.authority.replace(Arc::new(Keyring::new(ring).unwrap()));
+    let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:x");
+    for text in shown {
+        assert_eq!(world.refused(bearer(&text)), None, "{text}");
+        assert_eq!(world.refused(bearer(&format!("{text}x"))), Some(Refusal::Credentials), "{text}");
+    }
+    assert_eq!(world.refused(bearer(&tokens.access)), None);
 }
 
 #[test]
@@ -193,12 +321,15 @@ fn a_refresh_token_is_good_once_and_for_its_connection() {
         ["account:read", "trade:read"],
         "no more than before"
     );
-    assert_eq!(world.refused(refresh(&first.refresh)), Some(Refusal::Token), "it was renewed");
     world.origin.conn.generation += 1;
     assert_eq!(world.refused(refresh(&second.refresh)), Some(Refusal::Token), "another connection's");
     world.origin.conn.generation -= 1;
-    assert_eq!(world.refused(refresh(&second.refresh)), None);
+    let (login, _) = world.granted(refresh(&second.refresh), "");
     world.authority.forget(login.grant.unwrap());
+    assert_eq!(world.authority.grant_count(), 0);
+    let (_, again) = world.granted(by_secret("hmac", "s3cret"), "");
+    world.granted(refresh(&again.refresh), "");
+    assert_eq!(world.refused(refresh(&again.refresh)), Some(Refusal::Token), "it was renewed");
     assert_eq!(world.authority.grant_count(), 0);
 }
 
@@ -290,9 +421,13 @@ fn issuer(secret: &str) -> Issuer {
         name: "https://login".into(),
         audience: "tickring".into(),
         key: TokenKey::new("HS256", secret).unwrap(),
+        accounts: Patterns::new(["desk*"]),
+        denied: ["desk9".into()].into(),
         scopes: Scopes::parse(["trade:read_write", "account:read"]).unwrap(),
+        default_scopes: Scopes::default(),
         subscribe: Patterns::new(["ticker.*"]),
         publish: Patterns::none(),
+        max_lifetime_s: None,
     }
 }
 
@@ -315,8 +450,7 @@ const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 /// A world in which issuers are trusted as well.
 fn world_of(issuers: impl IntoIterator<Item = Issuer>) -> World {
     let mut world = World::with(Settings { failures_per_minute_max: 0, ..Settings::default() });
-    let keyring = Keyring::new(keys()).unwrap().with_issuers(issuers).unwrap();
-    world.authority.replace(Arc::new(keyring));
+    world.trust(issuers);
     world
 }
 
@@ -351,10 +485,12 @@ fn a_token_that_is_not_whole_and_true_is_not_taken() {
         (ISSUERS_SECRET, HS256, vec![], None),
         (ISSUERS_SECRET, HS256, vec![("nbf", seconds(60))], None),
         (ISSUERS_SECRET, HS256, vec![("nbf", seconds(61))], Some(Refusal::Token)),
-        (ISSUERS_SECRET, HS256, vec![("exp", seconds(0))], Some(Refusal::TokenExpired)),
+        (ISSUERS_SECRET, HS256, vec![("exp", seconds(0))], Some(Refusal::Token)),
         (ISSUERS_SECRET, HS256, vec![("aud", "other".into())], Some(Refusal::Token)),
         (ISSUERS_SECRET, HS256, vec![("iss", "https://other".into())], Some(Refusal::Token)),
-        (ISSUERS_SECRET, HS256, vec![("sub", "not an id".into())], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("sub", "desk is no id".into())], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("sub", "treasury".into())], Some(Refusal::Token)),
+        (ISSUERS_SECRET, HS256, vec![("sub", "desk9".into())], Some(Refusal::Token)),
         ("another secret of thirty-two bytes", HS256, vec![], Some(Refusal::Token)),
         (ISSUERS_SECRET, r#"{"alg":"none"}"#, vec![], Some(Refusal::Token)),
         (ISSUERS_SECRET, r#"{"alg":"EdDSA"}"#, vec![], Some(Refusal::Token)),
@@ -365,6 +501,74 @@ fn a_token_that_is_not_whole_and_true_is_not_taken() {
     let unsigned = token(ISSUERS_SECRET, r#"{"alg":"none"}"#, &[]);
     let (unsigned, _) = unsigned.rsplit_once('.').unwrap();
     assert_eq!(world.refused(bearer(&format!("{unsigned}."))), Some(Refusal::Token));
+}
+
+#[test]
+fn a_token_without_a_scope_has_what_its_issuer_says_which_may_be_nothing() {
+    let read = Scopes::parse(["trade:read"]).unwrap();
+    for (default_scopes, expected) in [
+        (Scopes::default(), vec![]),
+        (read, vec!["trade:read"]),
+        (Scopes::ALL, vec!["account:read", "trade:read_write"]),
+    ] {
+        let mut world = world_of([Issuer { default_scopes, ..issuer(ISSUERS_SECRET) }]);
+        let verdict = world.judge(bearer(&token(ISSUERS_SECRET, HS256, &[])), "");
+        let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(login.scopes.words().collect::<Vec<_>>(), expected);
+        let unknown = token(ISSUERS_SECRET, HS256, &[("scope", "openid".into())]);
+        let verdict = world.judge(bearer(&unknown), "");
+        let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(login.scopes, Scopes::default(), "it names some, none of them ours");
+    }
+}
+
+#[test]
+fn a_log_in_by_a_token_lasts_no_longer_than_its_issuer_says() {
+    let seconds = |from_now: i64| serde_json::json!(i64::try_from(START_MS / 1000).unwrap() + from_now);
+    for (iat, exp, expected_s) in [
+        (None, 60, Some(60)),
+        (None, 1000, Some(100)),
+        (Some(0), 1000, Some(100)),
+        (Some(-40), 1000, Some(60)),
+        (Some(40), 1000, Some(100)),
+        (Some(-100), 1000, None),
+    ] {
+        let mut world = world_of([Issuer { max_lifetime_s: Some(100), ..issuer(ISSUERS_SECRET) }]);
+        let mut changes = vec![("exp", seconds(exp))];
+        changes.extend(iat.map(|iat| ("iat", seconds(iat))));
+        let lasts_s = match world.judge(bearer(&token(ISSUERS_SECRET, HS256, &changes)), "") {
+            Verdict::Granted { login, .. } => Some((login.expires_unix_ms - START_MS) / 1000),
+            Verdict::Refused(refusal) => {
+                assert_eq!(refusal, Refusal::Token);
+                None
+            }
+        };
+        assert_eq!(lasts_s, expected_s, "{changes:?}");
+    }
+}
+
+#[test]
+fn a_token_is_judged_by_the_issuer_that_is_for_its_audience() {
+    let staging = Issuer { audience: "staging".into(), publish: Patterns::ANY, ..issuer(ISSUERS_SECRET) };
+    let mut world = world_of([staging, issuer(ISSUERS_SECRET)]);
+    let verdict = world.judge(bearer(&token(ISSUERS_SECRET, HS256, &[])), "");
+    let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+    assert!(!login.credential.publish.allow("x"));
+}
+
+#[test]
+fn denying_an_account_ends_what_its_issuer_has_granted_to_it_and_to_nobody_else() {
+    let mut world = world_of([issuer(ISSUERS_SECRET)]);
+    let [seven, eight] = ["desk7", "desk8"].map(|sub| {
+        let verdict = world.judge(bearer(&token(ISSUERS_SECRET, HS256, &[("sub", sub.into())])), "");
+        let Verdict::Granted { login, .. } = verdict else { panic!("{verdict:?}") };
+        login.credential
+    });
+    let ring = |issuer: Issuer| Keyring::default().with_issuers([issuer]).unwrap();
+    let denying = ring(Issuer { denied: ["desk7".into()].into(), ..issuer(ISSUERS_SECRET) });
+    assert!(!denying.holds(&seven) && denying.holds(&eight));
+    let narrower = ring(Issuer { accounts: Patterns::new(["desk8"]), ..issuer(ISSUERS_SECRET) });
+    assert!(!narrower.holds(&eight), "changed in any other way it is another issuer");
 }
 
 #[test]
@@ -394,6 +598,9 @@ fn an_issuer_may_have_two_keys_and_what_it_issued_holds_as_long_as_its_key() {
     assert_eq!(world.refused(bearer(&token(later, HS256, &[]))), None);
     let many = (0..=crate::limits::ISSUERS_MAX).map(|_| issuer(later));
     assert_eq!(Keyring::default().with_issuers(many), Err(KeyringFault::TooManyIssuers));
+    let keys = (0..=crate::limits::ISSUER_KEYS_MAX).map(|_| issuer(later));
+    let fault = KeyringFault::TooManyIssuerKeys("https://login".to_owned());
+    assert_eq!(Keyring::default().with_issuers(keys), Err(fault));
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Config {
             range!(self.topics.history_events_max, 0 => 1_000_000, "events", "per topic, 0 keeps none"),
             range!(self.auth.logins_per_minute_max, 0 => 1_000_000, "log-ins/min", "per connection, 0 sets no limit"),
             range!(self.auth.failures_per_minute_max, 0 => 1_000_000, "failures/min", "per address, 0 sets no limit"),
-            range!(self.auth.signature_window_ms, 1_000 => HOUR_MS, "ms", "by default 60000"),
+            range!(self.auth.signature_window_ms, 1_000 => limits::SIGNATURE_WINDOW_MS_MAX, "ms", "by default 60000"),
             range!(self.auth.connection_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 31536000"),
             range!(self.auth.token_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 900"),
             range!(self.auth.refresh_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 604800"),

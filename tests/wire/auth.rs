@@ -75,6 +75,11 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
+/// What may be signed as soon as a server runs: as far ahead as may be, later than what one before it may have taken.
+fn signing_ms() -> u64 {
+    now_ms() + 4_990
+}
+
 fn by_secret(client_id: &str, secret: &str) -> Value {
     json!({"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret})
 }
@@ -137,7 +142,7 @@ fn each_grant_logs_in_and_its_tokens_renew_it() {
     let mut client = Client::connect(server.address);
     let lost = client.request("public/auth", &by_refresh(&renewed["refresh_token"]));
     assert_eq!(code(&lost), 13009, "its tokens ended with the connection");
-    let mut signed = by_signature(&made.client_id, &made.secret, now_ms(), "n1");
+    let mut signed = by_signature(&made.client_id, &made.secret, signing_ms(), "n1");
     signed["state"] = json!("s");
     signed["scope"] = json!("trade:read session:desk");
     let granted = client.call("public/auth", &signed);
@@ -166,15 +171,15 @@ fn each_refusal_has_its_code_and_reason() {
     let (id, secret) = (&*made.client_id, &*made.secret);
     let mut client = Client::connect(server.address);
     let old = by_signature(id, secret, now_ms() - 120_000, "n");
-    let replayed = by_signature(id, secret, now_ms(), "n");
-    let mut forged = by_signature(id, secret, now_ms(), "n2");
+    let replayed = by_signature(id, secret, signing_ms(), "n");
+    let mut forged = by_signature(id, secret, signing_ms(), "n2");
     forged["nonce"] = json!("n3");
     client.call("public/auth", &replayed);
     for (params, expected) in [
         (by_secret(id, "guess"), (13004, "")),
         (by_secret("nobody", secret), (13004, "")),
         (forged, (13004, "")),
-        (by_signature(&bearer.client_id, &bearer.secret, now_ms(), "n"), (13004, "")),
+        (by_signature(&bearer.client_id, &bearer.secret, signing_ms(), "n"), (13004, "")),
         (old, (13004, "too far from the server's time")),
         (replayed, (13004, "used before")),
         (by_refresh(&json!("r.0.1.00")), (13009, "invalid_token")),
@@ -225,7 +230,7 @@ fn a_signature_is_taken_once_whichever_shard_it_comes_to() {
     let keys = Keys::new();
     let made = keys.add(&[]);
     let server = keys.server("0,1", "");
-    let signed = by_signature(&made.client_id, &made.secret, now_ms(), "once");
+    let signed = by_signature(&made.client_id, &made.secret, signing_ms(), "once");
     Client::connect(server.address).call("public/auth", &signed);
     for _ in 0..8 {
         let reply = Client::connect(server.address).request("public/auth", &signed);
@@ -283,7 +288,9 @@ fn a_log_in_that_expires_leaves_the_connection_as_it_was_before() {
     let told = client.message();
     assert_eq!((&told["method"], &told["params"]["type"]), (&json!("session"), &json!("expired")));
     assert!(!is_logged_in(&mut client));
-    client.call("public/auth", &by_refresh(&granted["refresh_token"]));
+    let over = client.request("public/auth", &by_refresh(&granted["refresh_token"]));
+    assert_eq!((code(&over), reason(&over)), (13009, "token has expired"));
+    client.call("public/auth", &by_secret(&made.client_id, &made.secret));
     assert!(is_logged_in(&mut client));
     client.close();
     server.stop().assert_clean();
@@ -346,7 +353,8 @@ impl Issuer {
     fn table(&self) -> String {
         let key = BASE64.encode(self.pair.public_key().as_ref());
         format!(
-            "[[issuer]]\niss = \"login\"\naud = \"tickring\"\nalg = \"EdDSA\"\nscopes = [\"account:read\"]\n\
+            "[[issuer]]\niss = \"login\"\naud = \"tickring\"\nalg = \"EdDSA\"\naccounts = [\"desk\"]\n\
+             scopes = [\"account:read\"]\ndefault_scopes = [\"account:read\"]\n\
              public_key = \"\"\"\n-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{key}\n-----END PUBLIC KEY-----\n\"\"\"\n"
         )
     }

@@ -45,7 +45,8 @@ impl Desk {
         };
         let mut world = World::with(1, &config);
         world.feed(list("BTC-PERPETUAL"));
-        Desk { world, authority: Authority::new(keyring, Settings::default()), entropy: 0 }
+        let authority = Authority::new(keyring, Settings::default(), world.now);
+        Desk { world, authority, entropy: 0 }
     }
 
     /// Puts the hub's questions and hands it the verdicts; how many there were.
@@ -257,9 +258,10 @@ fn a_log_in_that_ends_leaves_what_everybody_may_have() {
     let occupancy = desk.world.hubs[0].occupancy();
     assert_eq!((occupancy.subscriptions, occupancy.pattern_sessions), (2, 0));
     assert_eq!(error(&desk.ask(conn, "private/list_api_keys", json!({}))), (13009, FIRST, ""));
-    // Its refresh token is still good on this connection.
+    // Its refresh token has ended with it; to log in again is as before.
     let refresh = json!({"grant_type": "refresh_token", "refresh_token": granted["refresh_token"]});
-    assert!(desk.ask(conn, "public/auth", refresh).get("result").is_some());
+    assert_eq!(desk.ask(conn, "public/auth", refresh)["error"]["code"], 13009);
+    desk.log_in(conn, "a", "");
     assert!(desk.ask(conn, "private/list_api_keys", json!({})).get("result").is_some());
     desk.world.hubs[0].handle_closed(conn, desk.world.now);
     desk.judge();
