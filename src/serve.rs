@@ -228,6 +228,12 @@ impl Server {
     /// key that is gone is closed.
     fn reload(&self) {
         if let Some(path) = &self.keys {
+            if keys::is_credential(path) {
+                log::warn!(
+                    "{}: systemd copied it when the service started; to have a newer one read, restart the service",
+                    path.display()
+                );
+            }
             match keys::load(path) {
                 Ok(keyring) => {
                     log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
