@@ -521,8 +521,13 @@ fn start_verifier(
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
-    let started =
-        Verifier::start(Arc::clone(keyring), auth_settings(config), of_shards.iter().cloned(), seed());
+    let started = Verifier::start(
+        Arc::clone(keyring),
+        auth_settings(config),
+        of_shards.iter().cloned(),
+        seed(),
+        rt::give_way,
+    );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }
 

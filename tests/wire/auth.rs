@@ -114,6 +114,14 @@ fn is_logged_in(client: &mut Client) -> bool {
     false
 }
 
+/// Whether a thread is batch work of niceness 10. Of the fields of proc(5)'s `stat` behind the name, `nice` is the 17th and
+/// `policy` the 39th, of which 3 is SCHED_BATCH.
+fn is_low(stat: &str) -> bool {
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    (fields[16], fields[38]) == ("10", "3")
+}
+
 /// The head of the answer to an upgrade with this field, and the connection.
 fn upgrade_with(address: SocketAddr, field: &str) -> (std::net::TcpStream, String) {
     let mut stream = bytes::connect(address);
@@ -255,6 +263,7 @@ fn a_revoked_key_closes_its_sessions_at_sighup_and_new_ones_are_taken() {
     }
     let mut other = Client::connect(server.address);
     other.call("public/auth", &by_secret("kept", &kept.secret));
+    assert!(server.threads("verify").iter().all(|stat| is_low(stat)), "who judges gives way to shards");
     assert!(keys.run("list", &[]).contains("gone\taccount main"));
     let told = String::from_utf8(keys.output("revoke", &["gone"]).stderr).unwrap();
     assert!(told.contains("until SIGHUP") && told.contains("keys hold from now on"), "{told}");
