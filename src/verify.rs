@@ -332,7 +332,7 @@ mod tests {
             let LoginQuestion::Judge { ticket, mut request } = question(slot) else { panic!() };
             let secret = Secret::new(crate::keys::DEMO_SECRET.as_bytes());
             request.proof = Proof::Secret { client_id: crate::keys::DEMO_ID.into(), secret };
-            request.scope = ScopeRequest { session: Some("x".into()), ..ScopeRequest::default() };
+            request.scope = ScopeRequest::parse("session:x").unwrap();
             port.ask(LoginQuestion::Judge { ticket, request }, None);
             port.announce();
             let answer = loop {
