@@ -22,6 +22,8 @@ pub struct Guests {
 
 #[derive(Debug, Default)]
 struct Guest {
+    /// Who has the slot.
+    conn: Option<ConnId>,
     peer: Option<SocketAddr>,
     claim: Option<Claim>,
 }
@@ -40,7 +42,7 @@ impl Guests {
             self.guests.resize_with(slot + 1, Guest::default);
         }
         assert!(self.guests[slot].claim.is_none(), "a slot is left before it is taken again");
-        self.guests[slot].peer = peer;
+        (self.guests[slot].conn, self.guests[slot].peer) = (Some(conn), peer);
         if self.admitted >= self.admitted_max {
             return Some(Rejection::ConnectionsFull);
         }
@@ -64,10 +66,11 @@ impl Guests {
         }
     }
 
-    /// Where the connection comes from.
+    /// Where the connection comes from, unless it is gone.
     #[must_use]
     pub fn peer(&self, conn: ConnId) -> Option<SocketAddr> {
-        self.guests.get(conn.slot as usize).and_then(|guest| guest.peer)
+        let guest = self.guests.get(conn.slot as usize)?;
+        guest.peer.filter(|_| guest.conn == Some(conn))
     }
 }
 
@@ -94,6 +97,7 @@ mod tests {
         assert_eq!(guests.peer(conn(1)), peer("192.0.2.1:3"));
         guests.leave(conn(1));
         assert_eq!(guests.peer(conn(1)), None);
+        assert_eq!(guests.peer(ConnId { slot: 0, generation: 2 }), None, "another has the slot");
         assert_eq!(others.arrive(conn(0), peer("192.0.2.2:1")), None);
         assert_eq!(others.arrive(conn(1), peer("192.0.2.3:1")), Some(Rejection::ConnectionsFull));
         others.leave(conn(0));

@@ -1,32 +1,47 @@
 //! The file of keys: TOML, written by `tickring keys`, read at the start and at SIGHUP.
 //!
-//! Home: the main thread. Invariants: a file that holds a secret is for its owner's eyes alone, or is not read; it is
-//! replaced as a whole or not at all; what is written can be read again.
+//! Home: the main thread. Invariants: a file that holds a secret is for its owner's eyes alone, or is not read; one that
+//! others could have written is not read whatever it holds; it is replaced as a whole or not at all, and stays whose it was;
+//! what is written can be read again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::{
     Credential, Issuer, Key, Keyring, Patterns, Reach, Scopes, Secret, TokenKey, from_hex, is_pattern,
 };
 use crate::exit::{Exit, Failure};
+use crate::limits;
 
 /// Who may read a file that holds a secret.
 const OWNER_ONLY: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 /// Bytes of a secret: who overhears a signature may try secrets at home, where no rate holds.
 const SECRET_BYTES_MIN: usize = 32;
+const OTHERS_WRITE: u32 = 0o022;
+const ROOT: u32 = 0;
 /// The key that everybody knows: for loopback, to try things.
 pub const DEMO_ID: &str = "demo";
 pub const DEMO_SECRET: &str = "demo-secret";
 
+/// Who reads the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// A server: whoever can write the file decides who may log in.
+    Server,
+    /// `tickring keys`, which as root looks after the files of services that run as somebody else.
+    Command,
+}
+
 /// One `[[key]]` table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     pub client_id: String,
@@ -54,7 +69,7 @@ pub struct Entry {
 }
 
 /// One `[[issuer]]` table: who signs JSON Web Tokens, and the most that they may allow. Written by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerEntry {
     /// What `iss` is, and what `aud` has among it.
@@ -118,7 +133,7 @@ pub fn without_file(demo_key: bool) -> Keyring {
 /// Reads a file into a keyring.
 ///
 /// # Errors
-/// It can't be read, is for others' eyes too, or has a key that is none: one line that names file and key.
+/// It can't be read, is for others' eyes or hands too, or has a key that is none: one line that names file and key.
 pub fn load(path: &Path) -> Result<Keyring, Failure> {
     let odd = |what: String| {
         Failure::new(
@@ -127,7 +142,7 @@ pub fn load(path: &Path) -> Result<Keyring, Failure> {
             "`tickring keys` writes such a file",
         )
     };
-    KeysFile::read(path)?.keyring().map_err(odd)
+    KeysFile::read_for(Reader::Server, path)?.keyring().map_err(odd)
 }
 
 /// Scopes and patterns to subscribe and publish by, of the key or issuer `whose`.
@@ -138,6 +153,9 @@ fn rights(
     publish: &[String],
 ) -> Result<(Scopes, Patterns, Patterns), String> {
     for (name, list) in [("subscribe", subscribe), ("publish", publish)] {
+        if list.len() > limits::PATTERNS_PER_KEY_MAX {
+            return Err(format!("{whose}: {name} has more than {} patterns", limits::PATTERNS_PER_KEY_MAX));
+        }
         if let Some(pattern) = list.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(format!("{whose}: {name} has {pattern:?}, which is no pattern"));
         }
@@ -145,6 +163,39 @@ fn rights(
     let scopes = Scopes::parse(scopes.iter().map(String::as_str));
     let scopes = scopes.ok_or_else(|| format!("{whose}: scopes has a word that is no scope"))?;
     Ok((scopes, Patterns::new(subscribe), Patterns::new(publish)))
+}
+
+impl Reader {
+    /// Why a file is not read, and what to do about it: somebody else could have written it.
+    fn refuses(self, mode: u32, owner: u32, own: u32) -> Option<(String, &'static str)> {
+        if mode & OTHERS_WRITE != 0 {
+            return Some((format!("others may write it (mode {:o})", mode & 0o777), "chmod 600"));
+        }
+        let is_trusted = owner == ROOT || owner == own || (self == Reader::Command && own == ROOT);
+        let whose = || (format!("belongs to user {owner}, not to root or user {own}, who reads it"), "chown");
+        (!is_trusted).then(whose)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { client_id, account, .. } = self;
+        out.debug_struct("Entry")
+            .field("client_id", client_id)
+            .field("account", account)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for IssuerEntry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let IssuerEntry { iss, aud, alg, .. } = self;
+        out.debug_struct("IssuerEntry")
+            .field("iss", iss)
+            .field("aud", aud)
+            .field("alg", alg)
+            .finish_non_exhaustive()
+    }
 }
 
 impl IssuerEntry {
@@ -225,26 +276,32 @@ impl KeysFile {
         keyring.map_err(|fault| fault.to_string())
     }
 
+    /// For `tickring keys`.
+    ///
     /// # Errors
-    /// It can't be read, is no such file, or holds secrets that others may read.
+    /// It can't be read, is no such file, holds secrets that others may read, or may have been written by others.
     pub fn read(path: &Path) -> Result<KeysFile, Failure> {
+        KeysFile::read_for(Reader::Command, path)
+    }
+
+    fn read_for(reader: Reader, path: &Path) -> Result<KeysFile, Failure> {
         let shown = path.display();
         let unreadable = |error: std::io::Error| {
             Failure::new(Exit::NoInput, format!("{shown}: {error}"), "auth.keys names the file of keys")
         };
         let mut file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.mode();
+        let status = file.metadata().map_err(unreadable)?;
+        let (mode, owner) = (status.mode(), status.uid());
+        if let Some((what, remedy)) = reader.refuses(mode, owner, geteuid().as_raw()) {
+            return Err(Failure::new(Exit::Config, format!("{shown}: {what}"), format!("{remedy} {shown}")));
+        }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(unreadable)?;
         let keys: KeysFile = toml::from_str(&text).map_err(|error| {
-            // Not the error's own text, which shows the line: there may be a secret in it.
-            let line = error.span().map_or(0, |span| text[..span.start].lines().count());
-            let what = format!("{shown}:{line}: {}", error.message());
+            let what = format!("{shown}:{}", what_is_odd(&text, &error));
             Failure::new(Exit::Config, what, "`tickring keys` writes such a file")
         })?;
-        let has_secrets = keys.key.iter().any(|entry| entry.secret.is_some())
-            || keys.issuer.iter().any(|issuer| issuer.secret.is_some());
-        if has_secrets && mode & OTHERS != 0 && !is_credential(path) {
+        if keys.has_secrets() && mode & OTHERS != 0 && !is_credential(path) {
             let what = format!("{shown}: holds secrets and others may read it (mode {:o})", mode & 0o777);
             return Err(Failure::new(Exit::Config, what, format!("chmod 600 {shown}")));
         }
@@ -252,7 +309,7 @@ impl KeysFile {
     }
 
     /// Changes a file under a lock, so that two commands at a time lose nothing, and puts the whole in its place at once.
-    /// A file that is not there yet has no keys.
+    /// A file that is not there yet has no keys; one that is there stays whose it was, behind a link too.
     ///
     /// # Errors
     /// What `change` says, or what keeps the file from being read or written.
@@ -260,10 +317,12 @@ impl KeysFile {
         path: &Path,
         change: impl FnOnce(&mut KeysFile) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let shown = path.display();
         let unwritable = |error: std::io::Error| {
-            Failure::new(Exit::OsError, format!("{shown}: {error}"), "it must be writable for you")
+            let what = format!("{}: {error}", path.display());
+            Failure::new(Exit::OsError, what, "it must be writable for you")
         };
+        let path = &resolved(path).map_err(unwritable)?;
+        let shown = path.display();
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             Some(_) | None => PathBuf::from("."),
@@ -271,40 +330,117 @@ impl KeysFile {
         let folder_file = File::open(&folder).map_err(unwritable)?;
         let folder_file = Flock::lock(folder_file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| unwritable(errno.into()))?;
-        let mut keys = if path.exists() { KeysFile::read(path)? } else { KeysFile::default() };
+        let before = match fs::metadata(path) {
+            Ok(before) => Some(before),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(unwritable(error)),
+        };
+        let mut keys = if before.is_some() { KeysFile::read(path)? } else { KeysFile::default() };
         change(&mut keys)?;
         keys.keyring().map_err(|what| Failure::new(Exit::Usage, what, "see tickring keys add --help"))?;
+        let mode = before.as_ref().map_or(OWNER_ONLY, |before| before.mode() & 0o777);
+        if keys.has_secrets() && mode & OTHERS != 0 {
+            // To take it from them in silence could take it from the server.
+            let what = format!("{shown}: would hold a secret, and others may read it (mode {mode:o})");
+            return Err(Failure::new(Exit::Config, what, format!("chmod 600 {shown}, or add with --bearer")));
+        }
         let text = toml::to_string(&keys)
             .map_err(|error| Failure::new(Exit::Software, error.to_string(), "this is a bug in tickring"))?;
-        let head = "# Keys of tickring, written by `tickring keys`. SIGHUP has a server read them again.\n\n";
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);
         // One that an earlier command left behind has its own mode.
         let _ = fs::remove_file(&beside);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(OWNER_ONLY)
-            .open(&beside)
-            .map_err(unwritable)?;
-        file.write_all(format!("{head}{text}").as_bytes())
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&beside, path))
-            .and_then(|()| folder_file.sync_all())
-            .map_err(unwritable)
+        let written = write_like(&beside, &text, before.as_ref(), &shown.to_string())
+            .and_then(|()| fs::rename(&beside, path).map_err(unwritable));
+        if written.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        written.and_then(|()| folder_file.sync_all().map_err(unwritable))
+    }
+
+    fn has_secrets(&self) -> bool {
+        self.key.iter().any(|entry| entry.secret.is_some())
+            || self.issuer.iter().any(|issuer| issuer.secret.is_some())
     }
 }
 
-/// Whether systemd put the file there, for this service alone, whatever its mode says (systemd.exec, `LoadCredential=`).
-fn is_credential(path: &Path) -> bool {
+/// The file that a path leads to, through links: what is renamed over a link would take its place.
+fn resolved(path: &Path) -> std::io::Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
+            Ok(path.to_owned())
+        }
+        resolved => resolved,
+    }
+}
+
+/// Writes a new file that is whose `before` was and for whom that was.
+fn write_like(path: &Path, text: &str, before: Option<&Metadata>, shown: &str) -> Result<(), Failure> {
+    let unwritable = |error: std::io::Error| {
+        Failure::new(Exit::OsError, format!("{shown}: {error}"), "it must be writable for you")
+    };
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path).map_err(unwritable)?;
+    if let Some(before) = before {
+        let made = file.metadata().map_err(unwritable)?;
+        let (uid, gid) = (before.uid(), before.gid());
+        if (made.uid(), made.gid()) != (uid, gid) {
+            fchown(&file, Some(uid), Some(gid)).map_err(|error| {
+                let what = format!("{shown}: must stay user {uid}'s and group {gid}'s: {error}");
+                Failure::new(Exit::OsError, what, "run it as that user or root")
+            })?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777)).map_err(unwritable)?;
+    }
+    let head = "# Keys of tickring, written by `tickring keys`. SIGHUP has a server read them again.\n\n";
+    file.write_all(format!("{head}{text}").as_bytes()).and_then(|()| file.sync_all()).map_err(unwritable)
+}
+
+/// The line of a fault and the key that it is about, if that is one of ours. Nothing else: both the line and the fault's own
+/// text may quote a secret.
+fn what_is_odd(text: &str, error: &toml::de::Error) -> String {
+    const NAMES: [&str; 15] = [
+        "client_id",
+        "account",
+        "name",
+        "secret",
+        "secret_sha256",
+        "scopes",
+        "subscribe",
+        "publish",
+        "created_ms",
+        "expires_ms",
+        "iss",
+        "aud",
+        "alg",
+        "public_key",
+        "key",
+    ];
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text.as_bytes()[..start];
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    if let Some(name) = NAMES.iter().find(|name| error.message() == format!("missing field `{name}`")) {
+        return format!("{line}: {name} is missing");
+    }
+    let words = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
+    match words.and_then(|(word, _)| NAMES.iter().find(|name| **name == word.trim())) {
+        Some(name) => format!("{line}: {name} has no value that it can have, or stands twice"),
+        None => format!("{line}: is no TOML, or names what no key and no issuer has"),
+    }
+}
+
+/// Whether systemd put the file there, for this service alone, whatever its mode says (systemd.exec, `LoadCredential=`). It is
+/// a copy made when the service started.
+#[must_use]
+pub fn is_credential(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY")
         .is_some_and(|folder| !folder.is_empty() && path.starts_with(PathBuf::from(folder)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
     use crate::auth::bearer_digest;
@@ -401,7 +537,7 @@ mod tests {
         let text =
             "[[key]]\nclient_id = \"a\"\naccount = \"x\"\nsecret = \"of thirty-two bytes or even more\"\n";
         assert!(folder.write(text, 0o600).is_ok() && folder.write(text, 0o400).is_ok());
-        for mode in [0o640, 0o604, 0o620] {
+        for mode in [0o640, 0o604, 0o444] {
             let failure = folder.write(text, mode).unwrap_err();
             assert_eq!(failure.exit, Exit::Config);
             assert!(failure.what.ends_with(&format!("others may read it (mode {mode:o})")), "{failure}");
@@ -419,6 +555,80 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_could_have_written_is_not_read_whatever_it_holds() {
+        let folder = Folder::new("writers");
+        for mode in [0o620, 0o602, 0o666] {
+            let failure = folder.write("", mode).unwrap_err();
+            assert_eq!(failure.exit, Exit::Config);
+            assert!(failure.what.ends_with(&format!("others may write it (mode {mode:o})")), "{failure}");
+        }
+        let refused = |reader: Reader, owner, own| reader.refuses(0o600, owner, own).map(|(what, _)| what);
+        for reader in [Reader::Server, Reader::Command] {
+            for (owner, own) in [(0, 0), (0, 7), (7, 7)] {
+                assert_eq!(refused(reader, owner, own), None, "{reader:?} {owner} {own}");
+            }
+            let expected = "belongs to user 8, not to root or user 7, who reads it";
+            assert_eq!(refused(reader, 8, 7).as_deref(), Some(expected));
+        }
+        assert_eq!(refused(Reader::Command, 8, 0), None, "root looks after a service's file");
+        assert!(refused(Reader::Server, 8, 0).is_some());
+    }
+
+    #[test]
+    fn what_is_edited_stays_whose_it_was_and_where_its_link_leads() {
+        let folder = Folder::new("owner");
+        let (file, link) = (folder.file(), folder.0.join("link"));
+        folder.write("", 0o640).unwrap();
+        symlink("keys.toml", &link).unwrap();
+        let bearer = |id: &str| {
+            let digest = hex(&bearer_digest(id, "x"));
+            Entry { secret: None, secret_sha256: Some(digest), ..entry(id) }
+        };
+        let add = |added: Entry| {
+            KeysFile::edit(&link, |keys| {
+                keys.key.push(added);
+                Ok(())
+            })
+        };
+        // Only root can give a file away, and see it kept.
+        let owner = if geteuid().is_root() {
+            (12_345, 54_321)
+        } else {
+            (geteuid().as_raw(), fs::metadata(&file).unwrap().gid())
+        };
+        chown(&file, Some(owner.0), Some(owner.1)).unwrap();
+        add(bearer("b")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let status = fs::metadata(&file).unwrap();
+        assert_eq!((status.uid(), status.gid()), owner);
+        assert_eq!(status.mode() & 0o777, 0o640, "the service reads it by its group");
+        let refused = add(entry("a")).unwrap_err().to_string();
+        assert!(refused.contains("would hold a secret, and others may read it (mode 640)"), "{refused}");
+        assert_eq!(KeysFile::read(&link).unwrap().key, [bearer("b")]);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(add(bearer("c")).unwrap_err().exit, Exit::OsError, "the link leads nowhere");
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn debug_output_of_a_file_has_no_secrets() {
+        let issuer = IssuerEntry {
+            iss: "i".to_owned(),
+            aud: "a".to_owned(),
+            alg: "HS256".to_owned(),
+            secret: Some("hidden".repeat(6)),
+            public_key: None,
+            scopes: Vec::new(),
+            subscribe: Vec::new(),
+            publish: Vec::new(),
+        };
+        let key = Entry { secret: Some("hidden".to_owned()), ..entry("shown") };
+        let file = KeysFile { key: vec![key], issuer: vec![issuer] };
+        let shown = format!("{file:?} {:#?}", file.keyring().unwrap());
+        assert!(shown.contains("shown") && !shown.contains("hidden"), "{shown}");
+    }
+
+    #[test]
     fn an_odd_file_is_named_with_what_is_odd_and_without_its_secrets() {
         let folder = Folder::new("odd");
         let check = |text: &str, expected: &str| {
@@ -427,7 +637,12 @@ mod tests {
         };
         let head = "[[key]]\nclient_id = \"a\"\naccount = \"x\"\n";
         check(&format!("{head}secret = \"hidden\n"), ":4: ");
-        check(&format!("{head}sekret = \"hidden\"\n"), "unknown field `sekret`");
+        check(&format!("{head}sekret = \"hidden\"\n"), ":4: is no TOML, or names what no key");
+        check(&format!("{head}scopes = \"hidden\"\n"), ":4: scopes has no value that it can have");
+        check(&format!("{head}secret = [\"hidden\"]\n"), ":4: secret has no value that it can have");
+        check(&format!("{head}expires_ms = \"hidden\"\n"), ":4: expires_ms has no value that it can have");
+        check(&format!("{head}hidden = 1\n"), ":4: is no TOML, or names what no key");
+        check("[[key]]\nclient_id = \"a\"\n", ":1: account is missing");
         check(head, "a: has not exactly one of secret and secret_sha256");
         check(&format!("{head}secret = \"\"\n"), "a: secret has fewer than 32 bytes");
         check(&format!("{head}secret = \"{}x\"\n", "hidden".repeat(5)), "a: secret has fewer than 32 bytes");
@@ -435,6 +650,8 @@ mod tests {
         let good = format!("{head}secret = \"{}xx\"\n", "hidden".repeat(5));
         check(&format!("{good}scopes = [\"all\"]\n"), "a: scopes has a word that is no scope");
         check(&format!("{good}publish = [\"a b\"]\n"), "a: publish has \"a b\", which is no pattern");
+        let many = vec!["\"a\""; 65].join(",");
+        check(&format!("{good}subscribe = [{many}]\n"), "a: subscribe has more than 64 patterns");
         check(&format!("{good}{good}"), "\"a\" stands twice");
         let whole = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
         let hs256 = format!("{whole}alg = \"HS256\"\nsecret = \"{}\"\n", "hidden".repeat(6));

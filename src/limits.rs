@@ -119,6 +119,8 @@ pub const KEYS_MAX: usize = 4096;
 /// Issuers of tokens in the keys file, and those of one name: each is a signature's check that one token may ask for.
 pub const ISSUERS_MAX: usize = 16;
 pub const ISSUER_KEYS_MAX: usize = 4;
+/// Patterns of one key or issuer to subscribe by, and as many to publish by: all are tried for a name that none takes.
+pub const PATTERNS_PER_KEY_MAX: usize = 64;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
@@ -187,6 +189,8 @@ const _: () = assert!(
 pub const WRITTEN_BYTES_PER_WORK_BYTE: u64 = 16;
 /// Received bytes that one instrument counts for which a request has to look at: 0.2 us.
 pub const INSTRUMENT_WORK_BYTES: u64 = 8;
+/// Received bytes that it counts for to hold a channel's name against one pattern: the order of 36 ns.
+pub const PATTERN_WORK_BYTES: u64 = 1;
 /// Received bytes that the beginning of a compressed stream counts for, with a window to be copied: 1.5 us.
 pub const INFLATER_RESTART_WORK_BYTES: u64 = 64;
 /// What the answers to the requests of one read may weigh before the last of them, or 2 MiB written: some 4 ms. What is

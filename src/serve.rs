@@ -228,6 +228,12 @@ impl Server {
     /// key that is gone is closed.
     fn reload(&self) {
         if let Some(path) = &self.keys {
+            if keys::is_credential(path) {
+                log::warn!(
+                    "{}: systemd copied it when the service started; to have a newer one read, restart the service",
+                    path.display()
+                );
+            }
             match keys::load(path) {
                 Ok(keyring) => {
                     log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
@@ -515,8 +521,13 @@ fn start_verifier(
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
-    let started =
-        Verifier::start(Arc::clone(keyring), auth_settings(config), of_shards.iter().cloned(), seed());
+    let started = Verifier::start(
+        Arc::clone(keyring),
+        auth_settings(config),
+        of_shards.iter().cloned(),
+        seed(),
+        rt::give_way,
+    );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }
 

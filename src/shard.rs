@@ -340,6 +340,7 @@ impl Shard {
             match answer {
                 Answer::Verdict { ticket, verdict } => self.hub.handle_verdict(ticket, verdict, self.now),
                 Answer::Keyring(keyring) => self.hub.handle_keyring(keyring, self.now),
+                Answer::SessionEnded(grant) => self.hub.handle_session_ended(grant, self.now),
             }
             self.act();
         }
@@ -385,7 +386,9 @@ impl Shard {
 
     fn take_timers(&mut self) {
         if self.now.mono_ns >= self.timers_due_ns {
+            let work_before_bytes = self.hub.work_bytes_total();
             self.hub.handle_timeout(self.now);
+            self.owed_bytes += self.hub.work_bytes_total() - work_before_bytes;
             self.act();
             self.timers_due_ns = self.now.mono_ns + limits::WHEEL_SLOT_NS;
         }

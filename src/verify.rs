@@ -3,7 +3,8 @@
 //!
 //! Home: the thread itself; each shard has its [`LoginPort`], the main thread the [`Verifier`]. Invariants:
 //! - Verdicts and keyrings go to a shard in one order: a verdict after a keyring was made by that keyring or a newer one.
-//! - The thread never waits for a shard: what does not fit is kept, bounded by the questions that may wait.
+//! - The thread never waits for a shard: what does not fit is kept, bounded by the questions that may wait. While a shard is
+//!   so far behind with hearing of sessions' ends, no more is judged.
 //! - A question that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes.
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use arc_swap::ArcSwapOption;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::admission::keyed_hash_with_network;
-use crate::auth::{Authority, Keyring, Settings, Verdict};
+use crate::auth::{Authority, GrantId, Keyring, Settings, Verdict};
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::hub::LoginQuestion;
@@ -40,6 +41,8 @@ pub enum Answer {
     },
     /// Other keys hold from now on.
     Keyring(Arc<Keyring>),
+    /// A named session is over.
+    SessionEnded(GrantId),
 }
 
 /// A shard's end.
@@ -77,7 +80,8 @@ struct Line {
 }
 
 impl Verifier {
-    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses.
+    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses, and by `give_way` the thread lets
+    /// shards go first.
     ///
     /// # Errors
     /// The thread can't be made.
@@ -86,6 +90,7 @@ impl Verifier {
         settings: Settings,
         doorbells: impl IntoIterator<Item = Doorbell>,
         seed: (u64, u64),
+        give_way: fn() -> std::io::Result<()>,
     ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
         let mut ends = Vec::new();
         let mut lines = Vec::new();
@@ -98,9 +103,12 @@ impl Verifier {
         let shared = Arc::new(Shared::default());
         let authority = Authority::new(keyring, settings, clock::now());
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("verify".to_owned())
-            .spawn(move || run(authority, lines, &of_thread))?;
+        let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
+            if let Err(error) = give_way() {
+                log::warn!("log-ins are judged at the priority of shards: {error}");
+            }
+            run(authority, lines, &of_thread);
+        })?;
         let port = |(questions, answers)| LoginPort {
             questions,
             answers,
@@ -169,8 +177,13 @@ fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
                 line.tell(Answer::Keyring(Arc::clone(&keyring)));
             }
         }
-        for line in &mut lines {
-            any |= line.answer_some(&mut authority);
+        let takes = if lines.iter().any(Line::is_behind) { 0 } else { QUESTIONS_PER_ROUND };
+        for at in 0..lines.len() {
+            any |= lines[at].answer_some(takes, &mut authority);
+            // Behind the verdicts: who has taken the name itself is in the new session by then.
+            while let Some(grant) = authority.poll_ended() {
+                lines.iter_mut().for_each(|line| line.tell(Answer::SessionEnded(grant)));
+            }
         }
         if any {
             continue;
@@ -187,10 +200,14 @@ fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
 }
 
 impl Line {
-    /// Answers a few questions and wakes their shard; whether there were any.
-    fn answer_some(&mut self, authority: &mut Authority) -> bool {
+    fn is_behind(&self) -> bool {
+        self.backlog.len() > limits::LOGINS_PENDING_MAX
+    }
+
+    /// Answers so many questions at most and wakes their shard; whether there were any.
+    fn answer_some(&mut self, takes: usize, authority: &mut Authority) -> bool {
         let mut answered = 0;
-        while answered < QUESTIONS_PER_ROUND
+        while answered < takes
             && let Ok(question) = self.questions.pop()
         {
             answered += 1;
@@ -271,7 +288,7 @@ mod tests {
         let settings = Settings { failures_per_minute_max: 0, ..Settings::default() };
         let keyring = Arc::new(Keyring::default());
         let (verifier, mut ports) =
-            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2)).unwrap();
+            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2), || Ok(())).unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         for round in 0..50 {
@@ -288,7 +305,7 @@ mod tests {
                         assert_eq!(verdict, Verdict::Refused(Refusal::Token));
                         next += 1;
                     }
-                    Some(Answer::Keyring(_)) => panic!("nobody has changed the keys"),
+                    Some(other) => panic!("{other:?}, and nobody has changed anything"),
                     None => assert!(bell.rings(PollTimeout::NONE) > 0),
                 }
             }
@@ -299,5 +316,45 @@ mod tests {
         }
         verifier.stop();
         assert!(matches!(port.receive(), Some(Answer::Keyring(_))));
+    }
+
+    #[test]
+    fn the_end_of_a_named_session_is_heard_by_every_shard_behind_the_verdict_that_caused_it() {
+        let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
+        let keyring = Arc::new(crate::keys::without_file(true));
+        let doorbells = [bell.clone(), other.clone()];
+        let (verifier, mut ports) =
+            Verifier::start(keyring, Settings::default(), doorbells, (1, 2), || Ok(())).unwrap();
+        let mut quiet = ports.pop().unwrap();
+        let mut port = ports.pop().unwrap();
+        let mut granted = Vec::new();
+        for slot in 0..2 {
+            let LoginQuestion::Judge { ticket, mut request } = question(slot) else { panic!() };
+            let secret = Secret::new(crate::keys::DEMO_SECRET.as_bytes());
+            request.proof = Proof::Secret { client_id: crate::keys::DEMO_ID.into(), secret };
+            request.scope = ScopeRequest::parse("session:x").unwrap();
+            port.ask(LoginQuestion::Judge { ticket, request }, None);
+            port.announce();
+            let answer = loop {
+                match port.receive() {
+                    Some(answer) => break answer,
+                    None => assert!(bell.rings(PollTimeout::NONE) > 0),
+                }
+            };
+            let Answer::Verdict { verdict: Verdict::Granted { login, .. }, .. } = answer else {
+                panic!("{answer:?}")
+            };
+            granted.push(login.grant.unwrap());
+        }
+        for (port, bell) in [(&mut port, &bell), (&mut quiet, &other)] {
+            let answer = loop {
+                match port.receive() {
+                    Some(answer) => break answer,
+                    None => assert!(bell.rings(PollTimeout::NONE) > 0),
+                }
+            };
+            assert!(matches!(answer, Answer::SessionEnded(grant) if grant == granted[0]), "{answer:?}");
+        }
+        verifier.stop();
     }
 }

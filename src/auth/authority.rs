@@ -4,6 +4,7 @@
 //! Invariants: nothing is looked at of an address that has failed too often; what is remembered is bounded; a verdict
 //! depends on the request, the time, the entropy and what was judged before, on nothing else.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::credential::{Credential, Key, Keyring, Secret};
@@ -94,11 +95,26 @@ pub struct Login {
 }
 
 /// What a client is given to come back by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tokens {
     pub access: String,
     pub refresh: String,
     pub expires_in_s: u64,
+}
+
+impl Login {
+    /// The grant of its named session, if it is in one.
+    #[must_use]
+    pub fn named_grant(&self) -> Option<GrantId> {
+        self.grant.filter(|_| self.session.is_some())
+    }
+}
+
+/// Without what is secret.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Tokens(for {} s)", self.expires_in_s)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,6 +256,7 @@ impl Authority {
     }
 
     /// Takes other keys. What was granted to those that are gone, or changed, is worth nothing from now on.
+    /// Shards close whoever logged in by those.
     pub fn replace(&mut self, keyring: Arc<Keyring>) {
         self.keyring = keyring;
         self.grants.keep_those_of(&self.keyring);
@@ -248,6 +265,11 @@ impl Authority {
     /// A log-in is over.
     pub fn forget(&mut self, grant: GrantId) {
         self.grants.remove(grant);
+    }
+
+    /// The next named session that has ended since: to be told to all shards, since any may have clients in it.
+    pub fn poll_ended(&mut self) -> Option<GrantId> {
+        self.grants.poll_ended()
     }
 
     /// How many grants there are.

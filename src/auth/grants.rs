@@ -17,7 +17,7 @@ use crate::limits;
 use crate::model::ids::ConnId;
 
 /// A grant; the slot is reused, the generation is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GrantId {
     pub slot: u32,
     pub generation: u32,
@@ -81,6 +81,8 @@ pub(super) struct Grants {
     generation: u32,
     /// Of each client, its named sessions.
     sessions: HashMap<Arc<str>, Vec<GrantId>, BuildHasherDefault<DefaultHasher>>,
+    /// Named ones that are over and were not asked for yet.
+    ended: Vec<GrantId>,
 }
 
 /// Why there is no grant.
@@ -190,6 +192,9 @@ impl Grants {
             return;
         }
         let entry = self.entries.remove(id.slot as usize);
+        if matches!(entry.grant.holder, Holder::Session(_)) {
+            self.ended.push(id);
+        }
         let client_id = &entry.grant.credential.client_id;
         if let Some(named) = self.sessions.get_mut(client_id) {
             named.retain(|known| *known != id);
@@ -211,6 +216,13 @@ impl Grants {
             })
             .collect();
         gone.into_iter().for_each(|id| self.remove(id));
+        // Whoever is in them is told by the keyring.
+        self.ended.clear();
+    }
+
+    /// The next named one that is over.
+    pub(super) fn poll_ended(&mut self) -> Option<GrantId> {
+        self.ended.pop()
     }
 
     pub(super) fn count(&self) -> usize {

@@ -150,7 +150,12 @@ fn revoke(revoke: &Revoke) -> Result<(), Failure> {
         let (file, client_id) = (revoke.file.display(), &revoke.client_id);
         Err(Failure::new(Exit::Usage, format!("{file}: has no key {client_id}"), "see tickring keys list"))
     })?;
-    log::info!("SIGHUP has a server read {} again and close who logged in by it", revoke.file.display());
+    log::warn!(
+        "{}: {} is removed; a running server takes it until SIGHUP has it read the file, when it says \"keys hold from now \
+         on\" in its log and closes who logged in by it",
+        revoke.file.display(),
+        revoke.client_id
+    );
     Ok(())
 }
 

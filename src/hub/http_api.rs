@@ -169,6 +169,7 @@ impl Hub {
 
     /// The log-in of a connection is over, or was of a request that is answered; a grant of tokens stays with the connection.
     pub(super) fn forget_shown(&mut self, conn: ConnId) {
+        self.leave_named_session(conn);
         let Some(session) = self.session(conn) else { return };
         if let Some(identity) = session.identity.as_deref_mut() {
             (identity.login, identity.expires_ns) = (None, None);

@@ -3,7 +3,8 @@
 //!
 //! While a connection waits for its verdict it is not read on, so that each request is judged by what its client is by
 //! then; what had arrived is kept and read afterwards. Invariants: a connection has one question under way; each question
-//! gets one verdict; a grant that a connection holds is given back once when another takes its place or it is closed.
+//! gets one verdict, unless its connection is gone before it is put; a grant that a connection holds is given back once when
+//! another takes its place or it is closed; who is in a named session is known by its grant.
 
 use std::sync::Arc;
 
@@ -72,6 +73,8 @@ pub(super) struct Identity {
 pub(super) struct PendingLogin {
     conn: ConnId,
     waiting: Waiting,
+    /// What is held for it until its verdict.
+    held_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -148,8 +151,17 @@ impl Session {
 
 impl Hub {
     /// The next thing to ask the authority; of those that go unasked for now it keeps no more than connections can cause.
+    /// For who is gone by now nothing is judged: whose failure it is could not be said.
     pub fn poll_question(&mut self) -> Option<LoginQuestion> {
-        self.questions.pop_front()
+        loop {
+            let question = self.questions.pop_front()?;
+            match &question {
+                LoginQuestion::Judge { ticket, request } if self.session(request.origin.conn).is_none() => {
+                    self.redeem(*ticket);
+                }
+                LoginQuestion::Judge { .. } | LoginQuestion::Forget(_) => return Some(question),
+            }
+        }
     }
 
     /// Whether [`Hub::poll_question`] has something.
@@ -161,7 +173,7 @@ impl Hub {
     /// The authority has judged.
     pub fn handle_verdict(&mut self, ticket: Ticket, verdict: Verdict, now: Now) {
         self.now = now;
-        let Some(PendingLogin { conn, waiting }) = self.logins.redeem(ticket) else { return };
+        let Some(PendingLogin { conn, waiting, .. }) = self.redeem(ticket) else { return };
         self.work.begin_read(conn, now);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             identity.waits = None;
@@ -201,6 +213,26 @@ impl Hub {
         for conn in lost {
             self.begin_close(conn, Closing::KeyRevoked);
         }
+    }
+
+    /// A named session is over: another log-in has its name, or somebody has logged out of it. Who was in it is what it was
+    /// before.
+    pub fn handle_session_ended(&mut self, grant: GrantId, now: Now) {
+        self.now = now;
+        let first = ConnId { slot: 0, generation: 0 };
+        let last = ConnId { slot: u32::MAX, generation: u32::MAX };
+        let members = self.session_members.range((grant, first)..=(grant, last));
+        let members: Vec<ConnId> = members.map(|(_, conn)| *conn).collect();
+        for conn in members {
+            let Some(session) = self.session(conn).filter(|session| session.is_open()) else { continue };
+            if session.is_caller() {
+                self.forget_shown(conn);
+            } else {
+                self.expire_login(conn);
+            }
+            self.arm_deadline(conn);
+        }
+        self.settle_overflows();
     }
 
     /// `public/auth`.
@@ -299,6 +331,7 @@ impl Hub {
 
     /// A client's log-in has come to its end: it is what it was before.
     pub(super) fn expire_login(&mut self, conn: ConnId) {
+        self.leave_named_session(conn);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             (identity.login, identity.expires_ns) = (None, None);
         }
@@ -311,6 +344,7 @@ impl Hub {
 
     /// A connection is gone, and with it what it held.
     pub(super) fn give_back_grant(&mut self, conn: ConnId) {
+        self.leave_named_session(conn);
         let identity = self.session(conn).and_then(|session| session.identity.as_deref_mut());
         if let Some(grant) = identity.and_then(|identity| identity.grant.take()) {
             self.questions.push_back(LoginQuestion::Forget(grant));
@@ -338,8 +372,10 @@ impl Hub {
             return Err(Unasked::TooMany);
         }
         identity.attempts.fill();
-        let ticket = self.logins.issue(PendingLogin { conn, waiting });
         let request = Box::new(Request { proof, scope, origin });
+        let held_bytes = held_bytes(&request, &waiting);
+        self.login_bytes += held_bytes;
+        let ticket = self.logins.issue(PendingLogin { conn, waiting, held_bytes });
         self.questions.push_back(LoginQuestion::Judge { ticket, request });
         let Some(session) = self.session(conn) else { return Ok(()) };
         session.identity.get_or_insert_default().waits = Some(ticket);
@@ -347,6 +383,19 @@ impl Hub {
             self.effects.push_back(Effect::PauseReading { conn });
         }
         Ok(())
+    }
+
+    fn redeem(&mut self, ticket: Ticket) -> Option<PendingLogin> {
+        let pending = self.logins.redeem(ticket)?;
+        self.login_bytes -= pending.held_bytes;
+        Some(pending)
+    }
+
+    pub(super) fn leave_named_session(&mut self, conn: ConnId) {
+        let named = self.session(conn).and_then(|session| session.login()).and_then(Login::named_grant);
+        if let Some(grant) = named {
+            self.session_members.remove(&(grant, conn));
+        }
     }
 
     fn settle_upgrade(&mut self, conn: ConnId, verdict: Verdict) {
@@ -376,6 +425,11 @@ impl Hub {
         match verdict {
             Verdict::Granted { login, tokens } => {
                 let told = tokens.map(|tokens| (login.clone(), tokens));
+                let is_told = self.session(conn).is_some_and(|session| session.is_answered());
+                if told.is_some() && !is_told {
+                    // It was cut off meanwhile, and nobody has the tokens.
+                    self.questions.extend(login.named_grant().map(LoginQuestion::Forget));
+                }
                 self.take_login(conn, login);
                 if let Some((login, tokens)) = told {
                     let tokens: &Tokens = &tokens;
@@ -401,14 +455,15 @@ impl Hub {
         let held = login.grant.filter(|_| login.session.is_none());
         let left_ns = login.expires_unix_ms.saturating_mul(1_000_000).saturating_sub(self.now.unix_ns);
         let expires_ns = self.now.mono_ns.saturating_add(left_ns);
-        let session = self.session(conn);
-        let session =
-            session.filter(|session| matches!(session.phase, Phase::Open | Phase::Upgrading { .. }));
-        let Some(session) = session else {
+        let is_taken = |session: &mut Session| matches!(session.phase, Phase::Open | Phase::Upgrading { .. });
+        if !self.session(conn).is_some_and(is_taken) {
             // It went while it waited.
             self.questions.extend(held.map(LoginQuestion::Forget));
             return;
-        };
+        }
+        self.leave_named_session(conn);
+        self.session_members.extend(login.named_grant().map(|grant| (grant, conn)));
+        let Some(session) = self.session(conn) else { return };
         let identity = session.identity.get_or_insert_default();
         let was_somebody = identity.login.replace(login).is_some();
         identity.expires_ns = Some(expires_ns);
@@ -423,8 +478,10 @@ impl Hub {
     /// After a verdict: reads on, or ends what its peer, or we, have ended meanwhile.
     fn go_on(&mut self, conn: ConnId) {
         let Some(session) = self.session(conn).filter(|session| !session.awaits_verdict()) else { return };
+        // The end of one that settles follows the replies as it is.
+        let is_settling = matches!(session.phase, Phase::Settling { .. });
         let identity = session.identity.as_deref_mut();
-        if identity.is_some_and(|identity| std::mem::take(&mut identity.has_ended)) {
+        if identity.is_some_and(|identity| std::mem::take(&mut identity.has_ended)) && !is_settling {
             return self.end_after_replies(conn, End::OfStream);
         }
         self.resume_reading(conn);
@@ -470,6 +527,20 @@ fn proof_shown(value: &[u8]) -> Option<Proof> {
     let colon = pair.iter().position(|byte| *byte == b':')?;
     let client_id = std::str::from_utf8(&pair[..colon]).ok()?;
     Some(Proof::Secret { client_id: client_id.into(), secret: Secret::new(&pair[colon + 1..]) })
+}
+
+/// Bytes that a question and who waits for it take.
+fn held_bytes(request: &Request, waiting: &Waiting) -> usize {
+    let proof_bytes = match &request.proof {
+        Proof::Secret { client_id, secret } => client_id.len() + secret.bytes().len(),
+        Proof::Signature { client_id, nonce, data, .. } => client_id.len() + nonce.len() + data.len(),
+        Proof::Refresh { token } | Proof::Bearer { token } => token.bytes().len(),
+    };
+    let state_bytes = match waiting {
+        Waiting::Request { state, .. } => state.as_deref().map_or(0, str::len),
+        Waiting::Upgrade | Waiting::Call => 0,
+    };
+    size_of::<PendingLogin>() + size_of::<Request>() + proof_bytes + state_bytes
 }
 
 fn proof_of(grant: GrantType<'_>) -> Proof {

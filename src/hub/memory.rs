@@ -2,16 +2,14 @@
 //! shard.
 //!
 //! Counted is what clients can make grow: queues, logs, replies, those of batches that wait too, unfinished messages,
-//! subscriptions, values, histories, batches under way. Not counted: what lives within a turn (a message being read), the
+//! subscriptions, values, histories, batches and log-ins under way. Not counted: what lives within a turn (a message being read), the
 //! rounding of the allocator, and room that tables keep for entries that are gone.
 
-use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::market::InstrumentState;
 
 use super::Hub;
 use super::batch_reply::PendingBatch;
-use super::login::PendingLogin;
 use super::publish::PendingPublish;
 use super::session::Session;
 use super::subscribe::{Join, PendingSubscribe};
@@ -33,7 +31,7 @@ impl Hub {
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
             + self.publishes.entries.len() * size_of::<PendingPublish>()
             + self.batches.entries.len() * size_of::<PendingBatch>()
-            + self.logins.entries.len() * (size_of::<PendingLogin>() + limits::PROOF_BYTES_MAX);
+            + self.login_bytes;
         sessions
             + live * SESSION_BYTES
             + self.unfinished_bytes

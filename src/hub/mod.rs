@@ -60,7 +60,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::auth::{Keyring, Patterns};
+use crate::auth::{GrantId, Keyring, Patterns};
 use crate::http::HeadLimits;
 use crate::limits;
 use crate::model::ids::{ConnId, HomeId};
@@ -192,6 +192,8 @@ pub struct Occupancy {
     pub batched_bytes: usize,
     /// Log-ins that wait for their verdict.
     pub logins: usize,
+    pub login_bytes: usize,
+    pub session_members: usize,
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub held_reply_bytes: usize,
@@ -218,6 +220,8 @@ impl Occupancy {
             + self.batches
             + self.batched_bytes
             + self.logins
+            + self.login_bytes
+            + self.session_members
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.held_reply_bytes
@@ -287,6 +291,10 @@ pub struct Hub {
     /// Bytes that the replies of those have gathered.
     batched_bytes: usize,
     logins: Tickets<PendingLogin>,
+    /// Bytes that those hold, here or at the authority.
+    login_bytes: usize,
+    /// Who is in which named session.
+    session_members: BTreeSet<(GrantId, ConnId)>,
     /// For the authority; at most one a connection, and one for each that is gone and held a grant.
     questions: VecDeque<LoginQuestion>,
     /// The newest keys.
@@ -347,6 +355,8 @@ impl Hub {
             publishes: Tickets::default(),
             batches: Tickets::default(),
             logins: Tickets::default(),
+            login_bytes: 0,
+            session_members: BTreeSet::new(),
             questions: VecDeque::new(),
             keyring,
             batched_bytes: 0,
@@ -419,6 +429,8 @@ impl Hub {
             batches: self.batches.entries.len(),
             batched_bytes: self.batched_bytes,
             logins: self.logins.entries.len(),
+            login_bytes: self.login_bytes,
+            session_members: self.session_members.len(),
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             held_reply_bytes: self.egress.held_bytes_total(),

@@ -44,8 +44,12 @@ impl Hub {
     /// Ends the subscriptions that a client may not have any more, since it is somebody else or nobody.
     pub(super) fn end_forbidden(&mut self, conn: ConnId) {
         let Some(session) = self.session_of(conn) else { return };
+        let listed = session.login().map_or(0, |login| login.credential.subscribe.words().count())
+            + self.config.public_subscribe.words().count();
+        let names = session.patterns.len() + session.subscriptions.len();
         let patterns: Vec<MarketChannel> = session.patterns.iter().map(|pattern| pattern.channel).collect();
         let subscriptions = session.subscriptions.clone();
+        self.work.permitted(names, listed);
         for channel in patterns {
             let mut name = Vec::new();
             channel.write_every(&mut name);

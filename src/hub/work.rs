@@ -43,6 +43,12 @@ impl Work {
         self.answer(bytes as u64 / limits::WRITTEN_BYTES_PER_WORK_BYTE);
     }
 
+    /// So many names were held against so many patterns each, whatever was read.
+    pub(super) fn permitted(&mut self, names: usize, patterns: usize) {
+        self.total_bytes +=
+            names as u64 * (limits::INSTRUMENT_WORK_BYTES + patterns as u64 * limits::PATTERN_WORK_BYTES);
+    }
+
     /// So many instruments, or keys, were looked at.
     pub(super) fn looked_at(&mut self, entries: usize) {
         self.answer(entries as u64 * limits::INSTRUMENT_WORK_BYTES);
@@ -92,6 +98,8 @@ mod tests {
         assert_eq!(work.total_bytes(), 1228 + 100);
         work.looked_at(256);
         assert_eq!(work.total_bytes(), 1328 + 2048);
+        work.permitted(10, 3);
+        assert_eq!(work.total_bytes(), 3376 + 10 * (8 + 3));
     }
 
     #[test]

@@ -114,6 +114,15 @@ impl Server {
         (field("VmRSS:"), field("VmHWM:"))
     }
 
+    /// What the kernel says of its threads of this name (`stat` of proc(5)); there is at least one.
+    pub(crate) fn threads(&self, name: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.0.id())).unwrap();
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        let of_name: Vec<String> = stats.filter(|stat| stat.contains(&format!("({name})"))).collect();
+        assert!(!of_name.is_empty(), "no thread is called {name}");
+        of_name
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.0.id()).unwrap()), signal).unwrap();
     }

@@ -7,6 +7,8 @@ use crate::auth::{
     Authority, Credential, Entropy, Key, Keyring, Patterns, Reach, Scopes, Secret, Settings, Verdict,
 };
 
+mod over_http;
+
 fn key(client_id: &str) -> Credential {
     Credential {
         client_id: client_id.into(),
@@ -63,6 +65,9 @@ impl Desk {
                     let verdict = self.authority.judge(&request, now, &entropy);
                     self.world.hubs[0].handle_verdict(ticket, verdict, now);
                 }
+            }
+            while let Some(grant) = self.authority.poll_ended() {
+                self.world.hubs[0].handle_session_ended(grant, self.world.now);
             }
             self.world.carry();
         }
@@ -423,48 +428,165 @@ fn a_verdict_that_nobody_waits_for_changes_nothing() {
     assert_eq!(desk.world.hubs[0].occupancy().total(), 0);
 }
 
-/// What a request over HTTP is answered, with this `Authorization`.
-fn call(desk: &mut Desk, conn: ConnId, path: &str, authorization: &str) -> (u16, Value, usize) {
-    let shown =
-        if authorization.is_empty() { String::new() } else { format!("Authorization: {authorization}\r\n") };
-    let request = format!("GET /api/v2/{path} HTTP/1.1\r\nHost: x\r\n{shown}\r\n");
-    let now = desk.world.now;
-    desk.world.hubs[0].handle_bytes(conn, &mut request.into_bytes(), now);
-    let judged = desk.judge();
-    let answer = String::from_utf8(desk.world.take(0, conn)).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap(), judged)
-}
-
-fn basic(pair: &str) -> String {
-    format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()))
+#[test]
+fn debug_output_of_questions_and_verdicts_has_no_secrets() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", ""));
+    let question = desk.world.hubs[0].poll_question().unwrap();
+    assert!(!format!("{question:?}").contains("\"secret\""));
+    let LoginQuestion::Judge { request, .. } = question else { panic!("{question:?}") };
+    let verdict = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]);
+    let Verdict::Granted { tokens: Some(tokens), .. } = &verdict else { panic!("{verdict:?}") };
+    let shown = format!("{verdict:?}");
+    assert!(shown.contains("Tokens(") && !shown.contains(&tokens.access) && !shown.contains(&tokens.refresh));
 }
 
 #[test]
-fn over_http_each_request_is_who_its_authorization_says() {
-    const KEYS: &str = "private/list_api_keys";
+fn a_close_that_comes_after_the_peers_end_and_before_the_verdict_is_told() {
     let mut desk = Desk::new();
-    desk.world.generations += 1;
-    let conn = ConnId { slot: 0, generation: desk.world.generations };
-    let now = desk.world.now;
-    desk.world.hubs[0].handle_open(conn, Arrival::FIRST, now);
-    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401);
-    let (status, body, judged) = call(&mut desk, conn, KEYS, &basic("a:secret"));
-    assert_eq!((status, judged, body["result"].as_array().unwrap().len()), (200, 1, 2));
-    let (status, _, judged) = call(&mut desk, conn, KEYS, &basic("a:secret"));
-    assert_eq!((status, judged), (200, 0), "the same is not judged again");
-    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401, "who shows nothing is nobody");
-    let (status, body, _) = call(&mut desk, conn, "public/test", &basic("a:wrong"));
-    assert_eq!((status, error(&body).0), (401, 13004));
-    assert_eq!(call(&mut desk, conn, KEYS, "Digest x").0, 401);
-    let granted = "public/auth?grant_type=client_credentials&client_id=b&client_secret=secret";
-    let (status, body, _) = call(&mut desk, conn, granted, "");
-    assert_eq!(status, 200);
-    let token = body["result"]["access_token"].as_str().unwrap().to_owned();
-    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401, "a log-in is of its own request");
-    let (status, _, judged) = call(&mut desk, conn, KEYS, &format!("Bearer {token}"));
-    assert_eq!((status, judged), (200, 1));
-    assert_eq!(call(&mut desk, conn, "public/get_time", &basic("b:secret")).0, 200);
-    let (status, body, _) = call(&mut desk, conn, "public/get_time", &basic("a:secret"));
-    assert_eq!((status, error(&body).0), (429, 10028), "so many log-ins of a connection are judged");
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", ""));
+    desk.world.hubs[0].handle_eof(conn, desk.world.now);
+    desk.world.hubs[0].handle_shutdown(desk.world.now);
+    desk.judge();
+    let texts = desk.world.texts(0, conn);
+    assert_eq!(
+        (texts.len(), &texts[0]["id"], &texts[1]),
+        (2, &json!("public/auth"), &json!({"close": 1001}))
+    );
+}
+
+#[test]
+fn nothing_is_judged_for_who_is_gone_before_its_question_is_put() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", ""));
+    desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    // The slot is another's by now.
+    let other = desk.world.connect(0, 0);
+    assert_eq!(desk.judge(), 0);
+    assert_eq!(desk.world.texts(0, other), Vec::<Value>::new());
+    desk.world.hubs[0].handle_closed(other, desk.world.now);
+    assert_eq!(desk.world.hubs[0].occupancy().total(), 0);
+}
+
+#[test]
+fn who_is_in_a_named_session_is_nobody_once_another_takes_its_name_or_logs_out_of_it() {
+    let mut desk = Desk::new();
+    let conns: Vec<ConnId> = (0..3).map(|slot| desk.world.connect(0, slot)).collect();
+    let expired = json!({"jsonrpc": "2.0", "method": "session", "params": {"type": "expired"}});
+    desk.log_in(conns[0], "a", "session:x");
+    desk.log_in(conns[2], "a", "session:y");
+    desk.send(conns[0], "private/subscribe", json!({"channels": ["ticker.BTC-PERPETUAL.raw"]}));
+    desk.world.texts(0, conns[0]);
+    desk.log_in(conns[1], "a", "session:x");
+    assert_eq!(desk.world.texts(0, conns[0]), [expired.clone()]);
+    assert_eq!(error(&desk.ask(conns[0], "private/list_api_keys", json!({}))), (13009, FIRST, ""));
+    assert_eq!(desk.world.hubs[0].occupancy().subscriptions, 0);
+    // The same connection may take it anew.
+    desk.log_in(conns[1], "a", "session:x");
+    assert!(desk.ask(conns[1], "private/list_api_keys", json!({})).get("result").is_some());
+    let other = desk.world.connect(0, 3);
+    let token = desk.log_in(conns[1], "a", "session:x")["refresh_token"].clone();
+    let refreshed =
+        desk.ask(other, "public/auth", json!({"grant_type": "refresh_token", "refresh_token": token}));
+    assert!(refreshed.get("result").is_some(), "{refreshed}");
+    desk.send(conns[1], "private/logout", json!({}));
+    desk.judge();
+    assert_eq!(desk.world.texts(0, other), [expired]);
+    assert!(
+        desk.ask(conns[2], "private/list_api_keys", json!({})).get("result").is_some(),
+        "another session"
+    );
+    for conn in [conns[0], conns[1], conns[2], other] {
+        desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    }
+    desk.judge();
+    assert_eq!(desk.authority.grant_count(), 1, "the named session that nobody ended");
+    assert_eq!(desk.world.hubs[0].occupancy().session_members, 0);
+}
+
+#[test]
+fn a_named_session_whose_tokens_reach_nobody_is_forgotten() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.send(conn, "public/auth", credentials("a", "session:x"));
+    let Some(LoginQuestion::Judge { ticket, request }) = desk.world.hubs[0].poll_question() else { panic!() };
+    desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    let verdict = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]);
+    assert_eq!(desk.authority.grant_count(), 1);
+    desk.world.hubs[0].handle_verdict(ticket, verdict, desk.world.now);
+    desk.judge();
+    assert_eq!((desk.authority.grant_count(), desk.world.hubs[0].occupancy().total()), (0, 0));
+}
+
+#[test]
+fn what_a_log_in_under_way_holds_is_counted_by_its_bytes() {
+    let mut desk = Desk::new();
+    let (brief, long) = (desk.world.connect(0, 0), desk.world.connect(0, 1));
+    let signed = |data: &str| {
+        json!({"grant_type": "client_signature", "client_id": "a", "timestamp": 1, "nonce": data, "data": data,
+            "signature": "00".repeat(32)})
+    };
+    desk.send(brief, "public/auth", signed(""));
+    let brief_bytes = desk.world.hubs[0].occupancy().login_bytes;
+    desk.send(long, "public/auth", signed(&"x".repeat(4000)));
+    assert_eq!(desk.world.hubs[0].occupancy().login_bytes, 2 * brief_bytes + 8000);
+    assert!(desk.world.hubs[0].memory_bytes() > 2 * brief_bytes + 8000);
+    assert_eq!(desk.judge(), 2);
+    assert_eq!(desk.world.hubs[0].occupancy().login_bytes, 0);
+}
+
+#[test]
+fn what_a_changed_identity_makes_to_look_through_is_weighed_as_work() {
+    let mut desk = Desk::new();
+    let conn = desk.world.connect(0, 0);
+    desk.log_in(conn, "a", "expires:10");
+    desk.send(
+        conn,
+        "private/subscribe",
+        json!({"channels": ["quote.BTC-PERPETUAL", "ticker.BTC-PERPETUAL.raw"]}),
+    );
+    desk.world.now = desk.world.now.plus_ns(11 * UNIT as u64);
+    let before_bytes = desk.world.hubs[0].work_bytes_total();
+    desk.world.hubs[0].handle_timeout(desk.world.now);
+    let weighed_bytes = desk.world.hubs[0].work_bytes_total() - before_bytes;
+    assert!(weighed_bytes >= 2 * limits::INSTRUMENT_WORK_BYTES, "{weighed_bytes}");
+}
+
+#[test]
+fn who_has_logged_in_is_answered_while_a_flood_waits_for_its_verdicts() {
+    let mut desk = Desk::new();
+    let good = desk.world.connect(0, 0);
+    desk.log_in(good, "a", "");
+    let flood: Vec<ConnId> = (1..1001).map(|slot| desk.world.connect(0, slot)).collect();
+    for conn in &flood {
+        desk.send(*conn, "public/auth", credentials("a", ""));
+    }
+    // No verdict is given.
+    desk.send(good, "private/list_api_keys", json!({}));
+    let texts = desk.world.texts(0, good);
+    assert!(texts[0].get("result").is_some(), "{texts:?}");
+    assert_eq!(desk.world.hubs[0].occupancy().logins, flood.len());
+}
+
+#[test]
+fn a_bearer_token_logs_in_until_it_expires() {
+    let mut desk = Desk::new();
+    let expires_unix_ms = desk.world.now.unix_ns / 1_000_000 + 5000;
+    desk.authority.replace(keyring([Credential { expires_unix_ms: Some(expires_unix_ms), ..key("a") }]));
+    let conn = upgrade(&mut desk, 0, "Authorization: Bearer a.secret\r\n");
+    desk.judge();
+    assert!(desk.world.take(0, conn).starts_with(b"HTTP/1.1 101 "));
+    for (seconds, told) in [(4, vec![]), (2, vec![json!("expired")])] {
+        desk.world.now = desk.world.now.plus_ns(seconds * UNIT as u64);
+        desk.world.hubs[0].handle_timeout(desk.world.now);
+        let texts = desk.world.texts(0, conn);
+        let types: Vec<Value> = texts.iter().map(|text| text["params"]["type"].clone()).collect();
+        assert_eq!(types, told);
+    }
+    let late = upgrade(&mut desk, 1, "Authorization: Bearer a.secret\r\n");
+    desk.judge();
+    assert!(desk.world.take(0, late).starts_with(b"HTTP/1.1 401 "));
 }

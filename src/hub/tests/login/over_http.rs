@@ -1,0 +1,79 @@
+//! Log-ins by requests over HTTP.
+
+use super::*;
+
+fn caller(desk: &mut Desk) -> ConnId {
+    desk.world.generations += 1;
+    let conn = ConnId { slot: 0, generation: desk.world.generations };
+    desk.world.hubs[0].handle_open(conn, Arrival::FIRST, desk.world.now);
+    conn
+}
+
+/// What a request over HTTP is answered, with this `Authorization`.
+fn call(desk: &mut Desk, conn: ConnId, path: &str, authorization: &str) -> (u16, Value, usize) {
+    let shown =
+        if authorization.is_empty() { String::new() } else { format!("Authorization: {authorization}\r\n") };
+    let request = format!("GET /api/v2/{path} HTTP/1.1\r\nHost: x\r\n{shown}\r\n");
+    let now = desk.world.now;
+    desk.world.hubs[0].handle_bytes(conn, &mut request.into_bytes(), now);
+    let judged = desk.judge();
+    let answer = String::from_utf8(desk.world.take(0, conn)).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap(), judged)
+}
+
+fn basic(pair: &str) -> String {
+    format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()))
+}
+
+#[test]
+fn over_http_each_request_is_who_its_authorization_says() {
+    const KEYS: &str = "private/list_api_keys";
+    let mut desk = Desk::new();
+    let conn = caller(&mut desk);
+    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401);
+    let (status, body, judged) = call(&mut desk, conn, KEYS, &basic("a:secret"));
+    assert_eq!((status, judged, body["result"].as_array().unwrap().len()), (200, 1, 2));
+    let (status, _, judged) = call(&mut desk, conn, KEYS, &basic("a:secret"));
+    assert_eq!((status, judged), (200, 0), "the same is not judged again");
+    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401, "who shows nothing is nobody");
+    let (status, body, _) = call(&mut desk, conn, "public/test", &basic("a:wrong"));
+    assert_eq!((status, error(&body).0), (401, 13004));
+    assert_eq!(call(&mut desk, conn, KEYS, "Digest x").0, 401);
+    let granted = "public/auth?grant_type=client_credentials&client_id=b&client_secret=secret";
+    let (status, body, _) = call(&mut desk, conn, granted, "");
+    assert_eq!(status, 200);
+    let token = body["result"]["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401, "a log-in is of its own request");
+    let (status, _, judged) = call(&mut desk, conn, KEYS, &format!("Bearer {token}"));
+    assert_eq!((status, judged), (200, 1));
+    assert_eq!(call(&mut desk, conn, "public/get_time", &basic("b:secret")).0, 200);
+    let (status, body, _) = call(&mut desk, conn, "public/get_time", &basic("a:secret"));
+    assert_eq!((status, error(&body).0), (429, 10028), "so many log-ins of a connection are judged");
+}
+
+#[test]
+fn who_called_by_a_named_session_is_nobody_once_it_ends_and_is_told_nothing() {
+    const KEYS: &str = "private/list_api_keys";
+    let mut desk = Desk::new();
+    let caller = caller(&mut desk);
+    let other = desk.world.connect(0, 1);
+    let token = desk.log_in(other, "a", "session:x")["access_token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    for judged in [1, 0] {
+        let answer = call(&mut desk, caller, KEYS, &bearer);
+        assert_eq!((answer.0, answer.2), (200, judged));
+    }
+    assert_eq!(desk.world.hubs[0].occupancy().session_members, 2);
+    call(&mut desk, caller, KEYS, "");
+    assert_eq!(desk.world.hubs[0].occupancy().session_members, 1, "who shows nothing is in no session");
+    assert_eq!(call(&mut desk, caller, KEYS, &bearer).0, 200);
+    desk.log_in(other, "a", "session:x");
+    assert_eq!(desk.world.take(0, caller), b"");
+    let (status, _, judged) = call(&mut desk, caller, KEYS, &bearer);
+    assert_eq!((status, judged), (401, 1));
+    for conn in [caller, other] {
+        desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    }
+    assert_eq!(desk.world.hubs[0].occupancy().session_members, 0);
+}
