@@ -213,6 +213,9 @@ impl IssuerEntry {
         if self.accounts.is_empty() || !self.accounts.iter().all(|pattern| is_pattern(pattern)) {
             return Err(format!("{iss}: accounts is a list of patterns, at least one"));
         }
+        if self.accounts.len() > limits::PATTERNS_PER_KEY_MAX {
+            return Err(format!("{iss}: accounts has more than {} patterns", limits::PATTERNS_PER_KEY_MAX));
+        }
         if self.max_lifetime_s == Some(0) {
             return Err(format!("{iss}: max_lifetime_s is at least 1"));
         }
@@ -400,7 +403,7 @@ fn write_like(path: &Path, text: &str, before: Option<&Metadata>, shown: &str) -
 /// The line of a fault and the key that it is about, if that is one of ours. Nothing else: both the line and the fault's own
 /// text may quote a secret.
 fn what_is_odd(text: &str, error: &toml::de::Error) -> String {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 19] = [
         "client_id",
         "account",
         "name",
@@ -415,6 +418,10 @@ fn what_is_odd(text: &str, error: &toml::de::Error) -> String {
         "aud",
         "alg",
         "public_key",
+        "accounts",
+        "denied",
+        "max_lifetime_s",
+        "default_scopes",
         "key",
     ];
     let start = error.span().map_or(0, |span| span.start).min(text.len());
@@ -618,11 +625,15 @@ mod tests {
             alg: "HS256".to_owned(),
             secret: Some("hidden".repeat(6)),
             public_key: None,
+            accounts: vec!["*".to_owned()],
+            denied: Vec::new(),
+            max_lifetime_s: None,
             scopes: Vec::new(),
+            default_scopes: Vec::new(),
             subscribe: Vec::new(),
             publish: Vec::new(),
         };
-        let key = Entry { secret: Some("hidden".to_owned()), ..entry("shown") };
+        let key = Entry { secret: Some("hidden".repeat(6)), ..entry("shown") };
         let file = KeysFile { key: vec![key], issuer: vec![issuer] };
         let shown = format!("{file:?} {:#?}", file.keyring().unwrap());
         assert!(shown.contains("shown") && !shown.contains("hidden"), "{shown}");
@@ -655,9 +666,10 @@ mod tests {
         check(&format!("{good}{good}"), "\"a\" stands twice");
         let whole = "[[issuer]]\niss = \"i\"\naud = \"a\"\n";
         let hs256 = format!("{whole}alg = \"HS256\"\nsecret = \"{}\"\n", "hidden".repeat(6));
-        check(&hs256, "missing field `accounts`");
+        check(&hs256, ":1: accounts is missing");
         check(&format!("{hs256}accounts = []\n"), "i: accounts is a list of patterns, at least one");
         check(&format!("{hs256}accounts = [\"a b\"]\n"), "i: accounts is a list of patterns");
+        check(&format!("{hs256}accounts = [{many}]\n"), "i: accounts has more than 64 patterns");
         check(&format!("{hs256}accounts = [\"*\"]\nmax_lifetime_s = 0\n"), "i: max_lifetime_s is at least 1");
         let issuer = format!("{whole}accounts = [\"*\"]\n");
         check(&format!("{issuer}alg = \"none\"\npublic_key = \"\"\n"), "i: alg is none of");

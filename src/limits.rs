@@ -119,7 +119,8 @@ pub const KEYS_MAX: usize = 4096;
 /// Issuers of tokens in the keys file, and those of one name: each is a signature's check that one token may ask for.
 pub const ISSUERS_MAX: usize = 16;
 pub const ISSUER_KEYS_MAX: usize = 4;
-/// Patterns of one key or issuer to subscribe by, and as many to publish by: all are tried for a name that none takes.
+/// Patterns of one key or issuer to subscribe by, as many to publish by, and as many of an issuer's accounts: all are tried for
+/// a name that none takes.
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;

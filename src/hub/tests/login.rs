@@ -481,7 +481,7 @@ fn who_is_in_a_named_session_is_nobody_once_another_takes_its_name_or_logs_out_o
     desk.send(conns[0], "private/subscribe", json!({"channels": ["ticker.BTC-PERPETUAL.raw"]}));
     desk.world.texts(0, conns[0]);
     desk.log_in(conns[1], "a", "session:x");
-    assert_eq!(desk.world.texts(0, conns[0]), [expired.clone()]);
+    assert_eq!(desk.world.texts(0, conns[0]), std::slice::from_ref(&expired));
     assert_eq!(error(&desk.ask(conns[0], "private/list_api_keys", json!({}))), (13009, FIRST, ""));
     assert_eq!(desk.world.hubs[0].occupancy().subscriptions, 0);
     // The same connection may take it anew.
