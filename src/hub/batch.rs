@@ -8,6 +8,7 @@ use crate::limits;
 use crate::model::book::{LevelUpdate, Side};
 use crate::model::channel::{TopicKey, TopicName};
 use crate::model::decimal::{Amount, Price};
+pub use crate::model::ids::Ticket;
 use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
 use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
@@ -19,13 +20,6 @@ use super::deflation::Windows;
 pub struct ByteRange {
     pub start: u32,
     pub len: u32,
-}
-
-/// What a shard gave a join to recognise the answer by: a slot and a generation of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    pub slot: u32,
-    pub generation: u32,
 }
 
 /// What a join found.

@@ -59,6 +59,13 @@ pub struct TopicId {
     pub generation: u32,
 }
 
+/// What a shard gave a question to recognise the answer by: a slot and a generation of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    pub slot: u32,
+    pub generation: u32,
+}
+
 /// An instrument, numbered by the market's home in the order of listing; never reused within an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstrumentId(pub u32);

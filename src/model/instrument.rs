@@ -81,7 +81,7 @@ impl fmt::Display for Symbol {
 }
 
 /// Deribit's `kind` of an instrument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum InstrumentKind {
     Future,
     Option,

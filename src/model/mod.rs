@@ -6,4 +6,5 @@ pub mod decimal;
 pub mod ids;
 pub mod instrument;
 pub mod market;
+pub mod order;
 pub mod time;
