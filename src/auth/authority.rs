@@ -67,11 +67,23 @@ pub enum Proof {
     /// `client_credentials`.
     Secret { client_id: Box<str>, secret: Secret },
     /// `client_signature`.
-    Signature { client_id: Box<str>, timestamp_ms: u64, nonce: Box<str>, data: Box<str>, signature: [u8; 32] },
+    Signature(Signed),
+    /// `Authorization: deri-hmac-sha256`: a signature over one request, and good for that one alone.
+    SignedCall(Signed),
     /// `refresh_token`.
     Refresh { token: Secret },
     /// `Authorization: Bearer`: an access token, a key, or a JWT.
     Bearer { token: Secret },
+}
+
+/// What a client has signed, and its HMAC-SHA-256 over `timestamp_ms\nnonce\ndata`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub client_id: Box<str>,
+    pub timestamp_ms: u64,
+    pub nonce: Box<str>,
+    pub data: Box<str>,
+    pub signature: [u8; 32],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,7 +211,7 @@ enum Proven {
     Key(Arc<Credential>),
     /// To be renewed.
     Refresh(GrantId, Grant),
-    /// By what the connection sent with its upgrade: no tokens are made of it.
+    /// By what the connection sent with its upgrade or a request: no tokens are made of it.
     Bearer(Arc<Credential>),
     Access(GrantId, Grant),
 }
@@ -282,7 +294,8 @@ impl Authority {
         let origin = &request.origin;
         let proven = match &request.proof {
             Proof::Secret { client_id, secret } => Proven::Key(self.by_secret(client_id, secret)?),
-            Proof::Signature { .. } => Proven::Key(self.by_signature(&request.proof, now_ms)?),
+            Proof::Signature(signed) => Proven::Key(self.by_signature(signed, now_ms)?),
+            Proof::SignedCall(signed) => Proven::Bearer(self.by_signature(signed, now_ms)?),
             Proof::Refresh { token } => self.by_refresh(token, now_ms)?,
             Proof::Bearer { token } => self.by_bearer(token, now_ms)?,
         };
@@ -308,10 +321,8 @@ impl Authority {
         known.cloned().ok_or(Refusal::Credentials)
     }
 
-    fn by_signature(&mut self, proof: &Proof, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
-        let Proof::Signature { client_id, timestamp_ms, nonce, data, signature } = proof else {
-            return Err(Refusal::Credentials);
-        };
+    fn by_signature(&mut self, signed: &Signed, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
+        let Signed { client_id, timestamp_ms, nonce, data, signature } = signed;
         let credential = self.keyring.find(client_id).ok_or(Refusal::Credentials)?;
         let Key::Secret(secret) = &credential.key else { return Err(Refusal::Credentials) };
         let expected = client_signature(secret.bytes(), *timestamp_ms, nonce, data);

@@ -18,7 +18,7 @@ mod signature;
 mod tests;
 
 pub use authority::{
-    Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Tokens, Verdict,
+    Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Signed, Tokens, Verdict,
 };
 pub use credential::{Credential, Key, Keyring, KeyringFault, Secret};
 pub use failures::Bucket;

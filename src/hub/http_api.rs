@@ -14,6 +14,7 @@ use crate::model::ids::ConnId;
 
 use super::Hub;
 use super::effect::Effect;
+use super::login::is_signature;
 use super::session::{Phase, Session};
 use super::settling::End;
 
@@ -300,7 +301,7 @@ impl Hub {
             }
             return Served::IsTaken;
         }
-        let shown = self.judge_shown(conn, request);
+        let shown = self.judge_shown(conn, request, body);
         if matches!(shown, Shown::Waits) {
             return Served::Waits;
         }
@@ -354,7 +355,7 @@ impl Hub {
     }
 
     /// Whose the request is, by what it shows.
-    fn judge_shown(&mut self, conn: ConnId, request: &http::Request<'_>) -> Shown {
+    fn judge_shown(&mut self, conn: ConnId, request: &http::Request<'_>, body: &[u8]) -> Shown {
         let Some(caller) = self.caller(conn) else { return Shown::IsTaken };
         let judged = caller.judged.take();
         if request.value("Authorization").is_none() {
@@ -365,16 +366,20 @@ impl Hub {
             self.forget_shown(conn);
             return Shown::IsRefused(Failure::INVALID_CREDENTIALS.because("more than one Authorization"));
         };
+        let is_signature = is_signature(value);
         let shown = Secret::new(value);
         match judged {
             Some(Ok(())) => {
                 if let Some(caller) = self.caller(conn) {
-                    caller.shown = Some(shown);
+                    caller.shown = (!is_signature).then_some(shown);
                 }
                 Shown::IsTaken
             }
             Some(Err(refusal)) => {
                 self.forget_shown(conn);
+                if is_signature {
+                    self.count_attempt(conn);
+                }
                 self.report_refusal(conn, refusal);
                 Shown::IsRefused(json_rpc::refusal(refusal))
             }
@@ -384,7 +389,7 @@ impl Hub {
                     return Shown::IsTaken;
                 }
                 self.forget_shown(conn);
-                match self.ask_shown(conn, value) {
+                match self.ask_shown(conn, value, request, body) {
                     Ok(()) => Shown::Waits,
                     Err(failure) => Shown::IsRefused(failure),
                 }
