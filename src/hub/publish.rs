@@ -81,6 +81,7 @@ impl Hub {
             session.requests_pending -= 1;
         }
         self.answer_publish(&reply_to, name, None, outcome);
+        self.settle(reply_to.conn);
     }
 
     /// Tells a client of this shard what has become of its message.
@@ -99,7 +100,6 @@ impl Hub {
             }
             Err(refusal) => self.refuse_publish(reply_to, refusal),
         }
-        self.settle(reply_to.conn);
     }
 
     /// Gives a message its place and encodes it, once.
