@@ -33,10 +33,10 @@ use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 
-/// Of received bytes and work that they make.
-const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
-
 mod secure;
+
+/// A turn's share of received bytes and of the work that they make, weighed in such bytes.
+const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
