@@ -122,6 +122,8 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 /// Patterns of one key or issuer to subscribe by, as many to publish by, and as many of an issuer's accounts: all are tried for
 /// a name that none takes.
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
+/// Accounts that one issuer is denied: each log-in by its tokens, and at SIGHUP each session of theirs, is held against all.
+pub const DENIED_PER_ISSUER_MAX: usize = 256;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
