@@ -24,6 +24,8 @@ use super::history::{History, HistoryLimits};
 use super::overload::{Pressure, Stance};
 use joins::Waiting;
 
+pub use joins::Joining;
+
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HomeTopicSlot(pub u32);
