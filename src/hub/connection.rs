@@ -420,10 +420,16 @@ impl Hub {
         self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it settles for another reason
-    /// already, it ends for that one, now.
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it ends for another reason
+    /// already, it ends for that one, now, and its replies are dropped too: it settles, or is being told why its call is
+    /// refused and takes no replies.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
-        if self.session(conn).is_some_and(|session| session.is_faulted) {
+        let Some(session) = self.session(conn) else { return };
+        assert!(
+            session.is_answered(),
+            "invariant: who is told nothing more has nothing more to be closed for"
+        );
+        if session.is_faulted {
             self.egress.discard_replies(conn.slot);
             return self.end_settling(conn);
         }
