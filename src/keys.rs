@@ -127,7 +127,7 @@ pub fn without_file(demo_key: bool) -> Keyring {
         expires_unix_ms: None,
         reach: Reach::Loopback,
     });
-    Keyring::new(demo).expect("invariant: one key with a legal id is a keyring")
+    Keyring::new(demo).expect("invariant: one key with a legal id, or none, is a keyring")
 }
 
 /// Reads a file into a keyring.

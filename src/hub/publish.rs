@@ -156,7 +156,7 @@ impl Hub {
     /// The shard that sequences a topic.
     pub(super) fn home_of_name(&self, name: &TopicName) -> HomeId {
         let shard = name.hash() % u64::from(self.shards);
-        HomeId(u8::try_from(shard).expect("less than the number of shards"))
+        HomeId(u8::try_from(shard).expect("invariant: a remainder of the number of shards is less"))
     }
 
     fn remember(&mut self, reply_to: &ReplyTo<'_>, name: TopicName, known: Option<TopicId>, id: TopicId) {
