@@ -123,8 +123,7 @@ impl Server {
         let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
-        let venue_mesh =
-            endpoints.pop().expect("invariant: the mesh has an endpoint more than there are shards");
+        let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let Limits { connections_max, connections_per_address_max, .. } = config.limits;
         let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
