@@ -228,8 +228,8 @@ pub const RECORDED_LEVELS_MAX: usize = 32_768;
 /// Bytes that one changed level takes in a frame: `["change",`, a price and an amount of at most 21 digits, signs and points.
 const CHANGE_BYTES_MAX: usize = 64;
 const _: () = assert!(
-    FEED_EVENTS_PER_TURN_MAX * 2 * RECORDED_LEVELS_MAX * CHANGE_BYTES_MAX < u32::MAX as usize / 2,
-    "ranges of a batch are 32 bits wide"
+    2 * FEED_EVENTS_PER_TURN_MAX * 2 * RECORDED_LEVELS_MAX * CHANGE_BYTES_MAX <= u32::MAX as usize / 2 + 1,
+    "ranges of a batch are 32 bits wide, and events of a book are told with and without checksums"
 );
 
 /// How often a thread that waits for room in a peer's queue looks again.
