@@ -190,7 +190,7 @@ mod tests {
         let long = "X".repeat(40);
         let names = [Some("ES.v.0"), Some("ES.v.0"), None, Some(long.as_str()), Some("")];
         // Whatever the others call themselves, each has one.
-        let taken = [Some("ID10"), Some("ID10-0"), Some("ID10-1"), Some("ID10-8"), None];
+        let taken = [Some("ID10"), Some("ID10-0"), Some("ID10-1"), Some("ID10-9"), None];
         for (key, name) in (1..).zip(names.into_iter().chain(taken)) {
             assert!(listings.list(key, name, InstrumentKind::Future, &mut out).is_some());
         }
@@ -204,7 +204,7 @@ mod tests {
         };
         let names: Vec<_> = out.events.iter().filter_map(listed).collect();
         assert_eq!(names[..5], ["ES_v_0", "ES_v_0-2", "ID3", "ID4", "ID5"]);
-        assert_eq!(names[5..], ["ID10", "ID10-0", "ID10-1", "ID10-8", "ID10-2"]);
+        assert_eq!(names[5..], ["ID10", "ID10-0", "ID10-1", "ID10-9", "ID10-2"]);
     }
 
     #[test]
