@@ -122,6 +122,8 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 /// Patterns of one key or issuer to subscribe by, as many to publish by, and as many of an issuer's accounts: all are tried for
 /// a name that none takes.
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
+/// Accounts that one issuer is denied: each log-in by its tokens, and at SIGHUP each session of theirs, is held against all.
+pub const DENIED_PER_ISSUER_MAX: usize = 256;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
@@ -220,6 +222,15 @@ pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
 
 /// Feed events that the venue takes in one turn: what bounds its batch.
 pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
+/// Levels of one book in a recording; those that one event changes are at most twice as many. Deep books of exchanges have
+/// some thousands.
+pub const RECORDED_LEVELS_MAX: usize = 32_768;
+/// Bytes that one changed level takes in a frame: `["change",`, a price and an amount of at most 21 digits, signs and points.
+const CHANGE_BYTES_MAX: usize = 64;
+const _: () = assert!(
+    2 * FEED_EVENTS_PER_TURN_MAX * 2 * RECORDED_LEVELS_MAX * CHANGE_BYTES_MAX <= u32::MAX as usize / 2 + 1,
+    "ranges of a batch are 32 bits wide, and events of a book are told with and without checksums"
+);
 
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;

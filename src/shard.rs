@@ -33,10 +33,10 @@ use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 
-/// Of received bytes and work that they make.
-const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
-
 mod secure;
+
+/// A turn's share of received bytes and of the work that they make, weighed in such bytes.
+const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,7 +445,9 @@ impl Shard {
             match transmit {
                 Transmit::Started(_) => any = true,
                 Transmit::Nothing | Transmit::Gone => {}
-                Transmit::Busy => panic!("a connection is ready only when its last send is complete"),
+                Transmit::Busy => {
+                    panic!("invariant: a connection is ready only when its last send is complete")
+                }
                 Transmit::Unbuffered => {
                     self.hub.handle_unserved(conn);
                     self.unbuffered = true;
@@ -532,5 +534,5 @@ const fn is_gone(errno: Errno) -> bool {
 
 /// A place in the mesh as a home; the mesh has at most `limits::HOMES_MAX` places.
 pub(crate) fn home(place: usize) -> HomeId {
-    HomeId(u8::try_from(place).expect("a mesh has at most 64 places"))
+    HomeId(u8::try_from(place).expect("invariant: a mesh has at most HOMES_MAX places"))
 }

@@ -224,7 +224,8 @@ pub fn byte_range(start: usize, len: usize) -> ByteRange {
 }
 
 fn narrow(count: usize) -> u32 {
-    u32::try_from(count).expect("a turn's batch stays far below 4 GiB")
+    u32::try_from(count)
+        .expect("invariant: a turn's batch stays below 4 GiB, by the bounds on what a turn takes")
 }
 
 /// Batches on their way and batches to be used again: a steady state allocates none.

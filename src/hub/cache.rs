@@ -83,5 +83,5 @@ impl Cache {
 }
 
 fn id(at: usize) -> InstrumentId {
-    InstrumentId(u32::try_from(at).expect("bounded by INSTRUMENTS_MAX"))
+    InstrumentId(u32::try_from(at).expect("invariant: the venue lists at most INSTRUMENTS_MAX"))
 }

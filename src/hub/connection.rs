@@ -111,25 +111,10 @@ impl Hub {
             Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             // Bytes that get through may come before the word that the handshake is done.
-            Phase::Securing => {
-                if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
-                    self.keep_head(conn, bytes.to_vec());
-                }
-            }
+            Phase::Securing => self.handle_head(conn, Vec::new(), bytes),
             Phase::Upgrading { head } => {
-                let mut head = std::mem::take(head);
-                if head.is_empty() {
-                    if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
-                        self.keep_head(conn, bytes.to_vec());
-                    }
-                } else {
-                    // All of it is parsed again.
-                    self.work.written(head.len());
-                    head.extend_from_slice(bytes);
-                    if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
-                        self.keep_head(conn, head);
-                    }
-                }
+                let head = std::mem::take(head);
+                self.handle_head(conn, head, bytes);
             }
         }
         self.note_unfinished(conn);
@@ -232,8 +217,22 @@ impl Hub {
         }
     }
 
-    fn keep_head(&mut self, conn: ConnId, head: Vec<u8>) {
-        if let Some(session) = self.session(conn) {
+    /// Bytes of a request for an upgrade, behind those that have come of it before.
+    fn handle_head(&mut self, conn: ConnId, mut head: Vec<u8>, bytes: &mut [u8]) {
+        let request = if head.is_empty() {
+            self.handle_upgrade(conn, bytes)
+        } else {
+            // All of it is parsed again.
+            self.work.written(head.len());
+            head.extend_from_slice(bytes);
+            self.handle_upgrade(conn, &mut head)
+        };
+        if request == Request::IsUnfinished
+            && let Some(session) = self.session(conn)
+        {
+            if head.is_empty() {
+                head = bytes.to_vec();
+            }
             session.phase = Phase::Upgrading { head };
         }
     }
@@ -421,10 +420,16 @@ impl Hub {
         self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it settles for another reason
-    /// already, it ends for that one, now.
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it ends for another reason
+    /// already, it ends for that one, now, and its replies are dropped too: it settles, or is being told why its call is
+    /// refused and takes no replies.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
-        if self.session(conn).is_some_and(|session| session.is_faulted) {
+        let Some(session) = self.session(conn) else { return };
+        assert!(
+            session.is_answered(),
+            "invariant: who is told nothing more has nothing more to be closed for"
+        );
+        if session.is_faulted {
             self.egress.discard_replies(conn.slot);
             return self.end_settling(conn);
         }

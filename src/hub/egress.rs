@@ -338,12 +338,6 @@ impl Egress {
         self.mark_ready(slot);
     }
 
-    /// Takes the first of a connection's list of values from it.
-    pub(super) fn unlist_first(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32) {
-        let first = self.lanes[slot as usize].values_head.expect("called with a value listed");
-        self.unlist(subscriptions, slot, first);
-    }
-
     /// Takes one subscription out of its connection's list of values, wherever it stands.
     pub(super) fn unlist(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
         let lanes = &mut self.lanes[slot as usize];
@@ -660,7 +654,8 @@ impl Egress {
 
     /// Slots that have ever been in use.
     pub(super) fn slot_count(&self) -> u32 {
-        u32::try_from(self.lanes.len()).expect("slots are u32")
+        u32::try_from(self.lanes.len())
+            .expect("invariant: each lane was opened for a slot, which has 32 bits")
     }
 
     /// Drops the data queue.

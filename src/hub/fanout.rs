@@ -9,6 +9,7 @@ use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 use super::Hub;
 use super::batch::{Batch, Record};
 use super::deflation::{Encoding, Windows};
+use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
@@ -68,8 +69,9 @@ impl Hub {
                     let TopicKey::Client(_) = key else {
                         panic!("invariant: `home_of` sends the join of a market topic to the venue")
                     };
+                    let joining = Joining { ticket: *ticket, resume: *resume };
                     match self.home.intern(*key, self.now) {
-                        Some(slot) => self.home.join(from, slot, *ticket, *resume, self.outbox.data()),
+                        Some(slot) => self.home.join(from, slot, joining, self.outbox.data()),
                         None => self.home.refuse(from, *ticket, self.outbox.data()),
                     }
                 }

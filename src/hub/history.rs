@@ -49,7 +49,10 @@ impl History {
         if frame.len() > limits.bytes_max || limits.frames_max == 0 {
             return;
         }
-        self.lengths.push_back(u32::try_from(frame.len()).expect("a frame is below 4 GiB"));
+        self.lengths.push_back(
+            u32::try_from(frame.len())
+                .expect("invariant: a frame lies in a turn's batch, whose ranges have 32 bits"),
+        );
         self.bytes.extend(frame);
     }
 
@@ -95,7 +98,8 @@ impl History {
 
     /// Copies each event after `seq` into `out`, oldest first. The caller has checked [`History::reaches`].
     pub fn replay(&self, seq: Seq, out: &mut Batch, mut each: impl FnMut(&mut Batch, Seq, ByteRange)) {
-        let missed = usize::try_from(self.newest.0 - seq.0).expect("no more than the history keeps");
+        let missed = usize::try_from(self.newest.0 - seq.0)
+            .expect("invariant: `reaches` holds, so no more is missed than is kept");
         let lengths = || self.lengths.range(self.lengths.len() - missed..).map(|len| *len as usize);
         // Counted from the newest: who missed little costs little.
         let mut at = self.bytes.len() - lengths().sum::<usize>();

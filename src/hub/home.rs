@@ -24,6 +24,8 @@ use super::history::{History, HistoryLimits};
 use super::overload::{Pressure, Stance};
 use joins::Waiting;
 
+pub use joins::Joining;
+
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HomeTopicSlot(pub u32);
@@ -146,7 +148,8 @@ impl Home {
             Some(slot) => slot,
             None if self.places.len() < limits::TOPICS_PER_HOME_MAX => {
                 self.places.push(Place::default());
-                u32::try_from(self.places.len() - 1).expect("bounded by TOPICS_PER_HOME_MAX")
+                u32::try_from(self.places.len() - 1)
+                    .expect("invariant: there are at most TOPICS_PER_HOME_MAX")
             }
             None => {
                 self.counters.topics_refused_total += 1;
@@ -304,7 +307,9 @@ impl Home {
                 place.topic = None;
                 place.generation = place.generation.wrapping_add(1);
                 self.by_key.remove(&key);
-                self.free.push(u32::try_from(self.swept).expect("bounded by TOPICS_PER_HOME_MAX"));
+                self.free.push(
+                    u32::try_from(self.swept).expect("invariant: there are at most TOPICS_PER_HOME_MAX"),
+                );
                 self.counters.topics_forgotten_total += 1;
                 forgotten(key);
             }
@@ -362,11 +367,17 @@ impl Home {
     }
 
     fn topic(&self, slot: HomeTopicSlot) -> &HomeTopic {
-        self.places[slot.0 as usize].topic.as_ref().expect("a slot is handed out for a topic that exists")
+        self.places[slot.0 as usize]
+            .topic
+            .as_ref()
+            .expect("invariant: a slot is handed out for a topic that exists")
     }
 
     fn topic_mut(&mut self, slot: HomeTopicSlot) -> &mut HomeTopic {
-        self.places[slot.0 as usize].topic.as_mut().expect("a slot is handed out for a topic that exists")
+        self.places[slot.0 as usize]
+            .topic
+            .as_mut()
+            .expect("invariant: a slot is handed out for a topic that exists")
     }
 }
 

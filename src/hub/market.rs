@@ -21,7 +21,7 @@ use super::batch::{Batch, Outgoing, Record};
 use super::deflation::Deflation;
 use super::derived::{Derived, Touch};
 use super::history::HistoryLimits;
-use super::home::{Home, HomeCounters};
+use super::home::{Home, HomeCounters, Joining};
 use super::outbox::Outbox;
 use super::overload::{Pressure, Stance};
 
@@ -150,7 +150,8 @@ impl MarketHome {
                         let name = &listed.state.definition.name;
                         listed.derived.push(Derived::new(slot, *channel, name));
                     }
-                    self.home.join(from, slot, *ticket, *resume, self.outbox.data());
+                    let joining = Joining { ticket: *ticket, resume: *resume };
+                    self.home.join(from, slot, joining, self.outbox.data());
                 }
                 Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
                 Record::Leave { topic } => self.home.leave(from, *topic, now),

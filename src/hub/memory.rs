@@ -65,7 +65,8 @@ impl Hub {
         let Some(session) = self.session(conn) else { return };
         let noted_bytes = session.noted_bytes;
         let unfinished_bytes = session.unfinished_bytes();
-        session.noted_bytes = u32::try_from(unfinished_bytes).expect("bounded by the receive limits");
+        session.noted_bytes = u32::try_from(unfinished_bytes)
+            .expect("invariant: the receive limits, and those on reads that wait, leave it far below 4 GiB");
         self.unfinished_bytes = self.unfinished_bytes - noted_bytes as usize + unfinished_bytes;
     }
 

@@ -46,7 +46,9 @@ impl Hub {
 
     /// Another thread has answered: whether a connection that settles has waited for no more than that.
     pub(super) fn settle(&mut self, conn: ConnId) {
-        if !self.awaits_replies(conn) {
+        let settles =
+            self.session(conn).is_some_and(|session| matches!(session.phase, Phase::Settling { .. }));
+        if settles && !self.awaits_replies(conn) {
             self.end_settling(conn);
         }
     }

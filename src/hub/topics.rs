@@ -429,15 +429,20 @@ impl Topics {
             SubscriptionState::Stale { place: at } | SubscriptionState::Following { place: at } => {
                 *at = place
             }
-            SubscriptionState::Joining => panic!("a listener is not joining"),
+            SubscriptionState::Joining => {
+                panic!("invariant: who is in a list of listeners is stale or follows")
+            }
         }
     }
 }
 
-/// A slab's key in 32 bits; the bounds on topics and subscriptions keep it there.
+/// A slab's key in 32 bits: topics are bounded by their homes, subscriptions by the memory that they take.
 pub(super) fn narrow(key: usize) -> u32 {
-    u32::try_from(key).expect("bounded far below 2^32")
+    u32::try_from(key)
+        .expect("invariant: subscriptions lie in memory, where 2^32 of one shard's would be 300 GB")
 }
+
+const _: () = assert!(size_of::<Subscription>() >= 72, "as `narrow` reckons");
 
 #[cfg(test)]
 mod tests {

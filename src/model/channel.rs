@@ -200,7 +200,7 @@ impl TopicName {
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).expect("a topic name is ASCII by construction")
+        std::str::from_utf8(self.as_bytes()).expect("invariant: `parse` makes topic names of ASCII alone")
     }
 
     /// FNV-1a, fixed for ever: the topic's home among `shards` is this modulo their number.

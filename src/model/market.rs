@@ -129,8 +129,9 @@ impl FeedBuffer {
     pub fn push_levels(&mut self, updates: impl IntoIterator<Item = LevelUpdate>) -> LevelRange {
         let start = self.levels.len();
         self.levels.extend(updates);
-        let bounded =
-            |count: usize| u32::try_from(count).expect("a turn's levels are bounded far below 2^32");
+        let bounded = |count: usize| {
+            u32::try_from(count).expect("invariant: a turn's levels are far below 2^32, by its events")
+        };
         LevelRange { start: bounded(start), count: bounded(self.levels.len() - start) }
     }
 }
@@ -322,7 +323,8 @@ impl DayStats {
     fn record(&mut self, trade: &Trade) {
         let hour = trade.timestamp_ns / HOUR_NS;
         self.last_hour = self.last_hour.max(hour);
-        let place = usize::try_from(hour % STATS_HOURS as u64).expect("less than 24");
+        let place = usize::try_from(hour % STATS_HOURS as u64)
+            .expect("invariant: a remainder of STATS_HOURS is less");
         let bucket = &mut self.hours[place];
         if bucket.hour != hour {
             *bucket = HourStats { hour, ..HourStats::default() };
@@ -343,7 +345,8 @@ impl DayStats {
         let mut stats = Stats::default();
         let oldest = self.last_hour.saturating_sub(STATS_HOURS as u64 - 1);
         for hour in oldest..=self.last_hour {
-            let place = usize::try_from(hour % STATS_HOURS as u64).expect("less than 24");
+            let place = usize::try_from(hour % STATS_HOURS as u64)
+                .expect("invariant: a remainder of STATS_HOURS is less");
             let bucket = &self.hours[place];
             let (true, Some(first)) = (bucket.hour == hour, bucket.first) else { continue };
             stats.volume += bucket.volume;

@@ -223,7 +223,7 @@ impl OrderBook {
                 let (mut sum, mut at, mut before) = (0, queue.first, NIL);
                 while at != NIL {
                     let slot = &self.slots[at as usize];
-                    let order = slot.order.expect("a queued slot has an order");
+                    let order = slot.order.expect("invariant: a queued slot has an order");
                     assert_eq!((order.side, order.price, slot.previous), (side, queue.level.price, before));
                     assert!(order.amount > Amount::ZERO);
                     sum += order.amount.0;

@@ -170,7 +170,8 @@ impl Paper {
 
     /// Lets one thing happen and schedules the next: so many gaps later as this one tells events, give or take half.
     fn step(&mut self) {
-        let picks = u32::try_from(self.picks.len()).expect("invariant: PICKS fits");
+        let picks = u32::try_from(self.picks.len())
+            .expect("invariant: at most one share of PICKS each, and one more for each instrument");
         let at = usize::from(self.picks[self.rng.below(picks) as usize]);
         let pit = &mut self.pits[at];
         pit.step(&mut self.underlyings[pit.underlying], &mut self.rng, &mut self.outcome);

@@ -283,6 +283,23 @@ fn an_idle_connection_ends_and_a_request_that_does_not_end_draws_408() {
 }
 
 #[test]
+fn a_refusal_that_is_one_reply_too_many_ends_the_connection_for_one_reason() {
+    let mut world = World::new(1);
+    let conn = open(&mut world, 0);
+    say(&mut world, 0, conn, &get("public/test", ""));
+    assert_eq!(statuses(&mut world, 0, conn), [200]);
+    world.hubs[0].queue_reply(conn, &vec![b' '; limits::REPLY_BYTES_MAX]);
+    say(&mut world, 0, conn, "GET /api/v2/public/test HTTP/1.1\r\n\r\n");
+    let counted: Vec<_> = world.hubs[0].incidents().each().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(Incident::Refused(Rejection::HostNotSingle), 1)]);
+    assert!(is_ended(&mut world, 0, conn));
+    assert!(world.take(0, conn).is_empty(), "its replies are dropped");
+    let now = world.now;
+    world.hubs[0].handle_closed(conn, now);
+    assert_eq!(world.hubs[0].occupancy().total(), 0);
+}
+
+#[test]
 fn a_call_that_waits_is_answered_though_the_server_stops() {
     let mut world = World::new(2);
     let conn = open(&mut world, 0);
