@@ -195,7 +195,8 @@ impl Pit {
         }
     }
 
-    /// Whether what such an order leaves may rest beside `others` clients' orders. What leaves nothing needs no room.
+    /// Whether what such an order leaves may rest beside `others` clients' orders. What leaves nothing needs no room; what
+    /// leaves something needs it as the book is before, although the order may make some.
     fn has_room(
         &self,
         others: u32,
@@ -224,3 +225,6 @@ const fn side_of(direction: Direction) -> Side {
         Direction::Sell => Side::Ask,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,5 @@ fn a_configuration_out_of_range_is_brought_inside() {
     assert_eq!(out.events.len(), 2);
     assert_eq!(paper.gap_ns, 1_000_000_000);
 }
+
+mod requests;

@@ -72,93 +72,200 @@ fn refuses_an_order_without_an_amount_and_one_too_many() {
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    Limit(bool, i64, i64),
-    Immediate(bool, i64),
+    Limit(Order),
+    /// Without a limit where the price is zero.
+    Immediate(Order),
     Cancel(usize),
+    Reduce(usize, i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    number: u64,
+    side: Side,
+    price: i64,
+    amount: i64,
+    /// Zero: a simulated trader.
+    account: u32,
+}
+
+impl Order {
+    fn owner(&self) -> Option<Owner> {
+        let owner = Owner { account: AccountId(self.account), order: OrderId(self.number) };
+        (self.account > 0).then_some(owner)
+    }
+
+    fn limit(&self) -> Option<Price> {
+        (self.price > 0).then_some(Price(self.price))
+    }
+}
+
+fn order(prices: std::ops::Range<i64>) -> impl Strategy<Value = Order> {
+    (any::<bool>(), prices, 1i64..9, 0u32..4).prop_map(|(bid, price, amount, account)| {
+        let side = if bid { Side::Bid } else { Side::Ask };
+        Order { number: 0, side, price, amount, account }
+    })
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        4 => (any::<bool>(), 1i64..20, 1i64..9).prop_map(|(bid, price, amount)| Action::Limit(bid, price, amount)),
-        1 => (any::<bool>(), 1i64..20).prop_map(|(bid, amount)| Action::Immediate(bid, amount)),
-        2 => any::<usize>().prop_map(Action::Cancel),
+        4 => order(1..20).prop_map(Action::Limit),
+        1 => order(0..20).prop_map(Action::Immediate),
+        1 => any::<usize>().prop_map(Action::Cancel),
+        1 => (any::<usize>(), 1i64..9).prop_map(|(at, amount)| Action::Reduce(at, amount)),
     ]
 }
 
+/// What was met, by the numbers of the orders: how much at which price, or `None` of what was cancelled.
+type Meeting = (u64, Option<(i64, i64)>);
+
 /// The same market as a plain list of orders in the order of their arrival.
-#[derive(Default)]
-struct Naive(Vec<(usize, Side, i64, i64)>);
+#[derive(Clone, Default)]
+struct Naive(Vec<Order>);
 
 impl Naive {
-    fn take(&mut self, side: Side, limit: Option<i64>, mut left: i64) -> (Vec<(usize, i64, i64)>, i64) {
-        let mut fills = Vec::new();
+    /// Returns what was met and what is left.
+    fn take(&mut self, taker: Order) -> (Vec<Meeting>, i64) {
+        let (mut met, mut left) = (Vec::new(), taker.amount);
         while left > 0 {
-            let reach = |price: i64| {
-                limit.is_none_or(|limit| if side == Side::Bid { price <= limit } else { price >= limit })
+            let reach = |price: i64| match (taker.price, taker.side) {
+                (0, _) => true,
+                (limit, Side::Bid) => price <= limit,
+                (limit, Side::Ask) => price >= limit,
             };
-            let against = self.0.iter().enumerate().filter(|(_, order)| order.1 != side && reach(order.2));
+            let against =
+                self.0.iter().enumerate().filter(|(_, order)| order.side != taker.side && reach(order.price));
             // `min_by_key` takes the first of equals: the earliest.
-            let best = against.min_by_key(|(_, order)| if side == Side::Bid { order.2 } else { -order.2 });
+            let best = against
+                .min_by_key(|(_, order)| if taker.side == Side::Bid { order.price } else { -order.price });
             let Some(at) = best.map(|(at, _)| at) else { break };
-            let order = &mut self.0[at];
-            let amount = left.min(order.3);
+            let maker = self.0[at];
+            if taker.account > 0 && maker.account == taker.account {
+                self.0.remove(at);
+                met.push((maker.number, None));
+                continue;
+            }
+            let amount = left.min(maker.amount);
             left -= amount;
-            order.3 -= amount;
-            fills.push((order.0, order.2, amount));
-            self.0.retain(|order| order.3 > 0);
+            self.0[at].amount -= amount;
+            met.push((maker.number, Some((maker.price, amount))));
+            self.0.retain(|order| order.amount > 0);
         }
-        (fills, left)
+        (met, left)
+    }
+}
+
+/// The book, and what it is compared with.
+#[derive(Default)]
+struct Pair {
+    naive: Naive,
+    /// By the orders' numbers; `None` of those that never rested.
+    ids: Vec<Option<RestingId>>,
+    out: Outcome,
+}
+
+impl Pair {
+    fn act(&mut self, book: &mut OrderBook, action: Action) -> Vec<Meeting> {
+        let number = self.ids.len() as u64;
+        match action {
+            Action::Limit(order) => {
+                let order = Order { number, ..order };
+                let (met, left) = self.take(book, order);
+                let price = Price(order.price);
+                let placed = book
+                    .place_limit(order.side, price, Amount(order.amount), order.owner(), &mut self.out)
+                    .unwrap();
+                assert_eq!((placed.filled.0, placed.resting.is_some()), (order.amount - left, left > 0));
+                self.ids.push(placed.resting);
+                if left > 0 {
+                    self.naive.0.push(Order { amount: left, ..order });
+                }
+                met
+            }
+            Action::Immediate(order) => {
+                let order = Order { number, ..order };
+                let (met, left) = self.take(book, order);
+                let account = order.owner().map(|owner| owner.account);
+                let amount = Amount(order.amount);
+                let filled =
+                    book.place_immediate(order.side, order.limit(), amount, account, &mut self.out).unwrap();
+                assert_eq!(filled.0, order.amount - left);
+                self.ids.push(None);
+                met
+            }
+            Action::Cancel(at) => {
+                let Some(id) = self.resting(at) else { return Vec::new() };
+                let before = self.naive.0.len();
+                let at = at % self.ids.len();
+                self.naive.0.retain(|order| order.number != at as u64);
+                assert_eq!(book.cancel(id, &mut self.out).is_some(), self.naive.0.len() < before);
+                Vec::new()
+            }
+            Action::Reduce(at, amount) => {
+                let Some(id) = self.resting(at) else { return Vec::new() };
+                let at = (at % self.ids.len()) as u64;
+                if let Some(order) = self.naive.0.iter_mut().find(|order| order.number == at) {
+                    order.amount = amount.min(order.amount);
+                    book.reduce(id, Amount(order.amount), &mut self.out);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn resting(&self, at: usize) -> Option<RestingId> {
+        self.ids[at.checked_rem(self.ids.len())?]
+    }
+
+    /// What the list says of an order; the book must foresee as much.
+    fn take(&mut self, book: &OrderBook, order: Order) -> (Vec<Meeting>, i64) {
+        let (met, left) = self.naive.take(order);
+        let account = order.owner().map(|owner| owner.account);
+        let reachable = book.reachable(order.side, order.limit(), Amount(order.amount), account);
+        assert_eq!(reachable.0, order.amount - left);
+        (met, left)
+    }
+
+    fn number(&self, id: RestingId) -> u64 {
+        self.ids.iter().position(|known| *known == Some(id)).unwrap() as u64
     }
 }
 
 proptest! {
     #[test]
     fn agrees_with_a_plain_list_of_orders(actions in prop::collection::vec(action(), 0..150)) {
-        let (mut book, mut naive) = (OrderBook::new(1_000), Naive::default());
-        let mut ids: Vec<RestingId> = Vec::new();
-        let side_of = |bid| if bid { Side::Bid } else { Side::Ask };
+        let (mut book, mut pair) = (OrderBook::new(1_000), Pair::default());
         for action in actions {
-            let mut out = Outcome::default();
-            let expected = match action {
-                Action::Limit(bid, price, amount) => {
-                    let side = side_of(bid);
-                    let placed = book.place_limit(side, Price(price), Amount(amount), None, &mut out).unwrap();
-                    let (fills, left) = naive.take(side, Some(price), amount);
-                    prop_assert_eq!(placed.filled.0, amount - left);
-                    if let Some(id) = placed.resting {
-                        ids.push(id);
-                        naive.0.push((ids.len() - 1, side, price, left));
-                    }
-                    fills
-                }
-                Action::Immediate(bid, amount) => {
-                    let filled = book.place_immediate(side_of(bid), None, Amount(amount), None, &mut out).unwrap();
-                    let (fills, left) = naive.take(side_of(bid), None, amount);
-                    prop_assert_eq!(filled.0, amount - left);
-                    fills
-                }
-                Action::Cancel(at) => {
-                    if !ids.is_empty() {
-                        let at = at % ids.len();
-                        let cancelled = book.cancel(ids[at], &mut out).is_some();
-                        let before = naive.0.len();
-                        naive.0.retain(|order| order.0 != at);
-                        prop_assert_eq!(cancelled, naive.0.len() < before);
-                    }
-                    Vec::new()
-                }
-            };
-            book.settle(&mut out);
+            pair.out.clear();
+            let expected = pair.act(&mut book, action);
+            book.settle(&mut pair.out);
             book.assert_invariants();
-            let fills: Vec<_> = fills(&out).map(|fill| {
-                (ids.iter().position(|id| *id == fill.maker).unwrap(), fill.price.0, fill.amount.0)
+            let met: Vec<Meeting> = pair.out.met.iter().map(|met| match met {
+                Met::Filled(fill) => {
+                    let number = pair.number(fill.maker);
+                    if let Some(order) = fill.maker_order {
+                        assert_eq!(order.0, number);
+                    }
+                    (number, Some((fill.price.0, fill.amount.0)))
+                }
+                Met::SelfMatch(order) => (order.0, None),
             }).collect();
-            prop_assert_eq!(fills, expected);
-            for update in &out.touched {
-                let sum: i64 = naive.0.iter()
-                    .filter(|order| order.1 == update.side && order.2 == update.price.0)
-                    .map(|order| order.3).sum();
+            prop_assert_eq!(met, expected);
+            for update in &pair.out.touched {
+                let sum: i64 = pair.naive.0.iter()
+                    .filter(|order| order.side == update.side && order.price == update.price.0)
+                    .map(|order| order.amount).sum();
                 prop_assert_eq!(update.amount.0, sum);
+            }
+            for side in [Side::Bid, Side::Ask] {
+                let of_side = || pair.naive.0.iter().filter(|order| order.side == side);
+                let sum: i64 = of_side().map(|order| order.amount).sum();
+                prop_assert_eq!(book.side_amount(side), Amount(sum));
+                // The last of the simulated traders' orders at the farthest of their prices.
+                let far = |order: &&Order| if side == Side::Bid { -order.price } else { order.price };
+                let last = of_side().filter(|order| order.account == 0).max_by_key(far);
+                let last = last.map(|order| (Price(order.price), order.number));
+                prop_assert_eq!(book.last_simulated(side).map(|(price, id)| (price, pair.number(id))), last);
             }
         }
     }
