@@ -232,6 +232,13 @@ const _: () = assert!(
     "ranges of a batch are 32 bits wide, and events of a book are told with and without checksums"
 );
 
+/// Clients' orders that rest in one paper book at a time; what is beyond is refused. With the few hundred of the simulated
+/// traders it is how many orders one request can meet, and so what bounds its work and its events.
+pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 10_000;
+/// Levels of one side of a paper book at which clients' orders make no further one: what a snapshot of it may weigh.
+/// Simulated traders make 50 at most.
+pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;
+
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 

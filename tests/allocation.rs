@@ -13,6 +13,7 @@ use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{ConnId, HomeId};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use tickring::model::order::Parties;
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
 use tickring::ws::receiver::{ReceiveLimits, Receiver};
@@ -264,7 +265,14 @@ fn fill(feed: &mut FeedBuffer, number: u64) {
     }
     let price = Price(4_800 * UNIT + step * UNIT / 4);
     let direction = Direction::Buy;
-    feed.events.push(FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns });
+    feed.events.push(FeedEvent::Trade {
+        instrument,
+        price,
+        amount,
+        direction,
+        parties: Parties::default(),
+        timestamp_ns,
+    });
 }
 
 #[test]

@@ -115,12 +115,14 @@ impl MarketHome {
                 FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
                     self.apply_quote(*instrument, *bid, *ask, *timestamp_ns, now);
                 }
-                FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns } => {
+                FeedEvent::Trade { instrument, price, amount, direction, parties: _, timestamp_ns } => {
                     let Some(id) = self.resolve(*instrument) else { continue };
                     let state = &self.instruments[id.index()].state;
                     let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                     self.apply_trade(id, trade, now);
                 }
+                // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
+                FeedEvent::Report(_) => {}
                 FeedEvent::State { instrument, state, timestamp_ns } => {
                     self.apply_state(*instrument, *state, *timestamp_ns, now);
                 }

@@ -9,6 +9,7 @@ use super::book::{Book, Level, LevelAction, LevelUpdate, Side};
 use super::decimal::{Amount, Price};
 use super::ids::Seq;
 use super::instrument::Instrument;
+use super::order::{Parties, VenueReport};
 
 /// Trades that are kept per instrument for `get_last_trades_by_instrument`.
 pub const TRADES_KEPT_MAX: usize = 256;
@@ -100,8 +101,12 @@ pub enum FeedEvent {
         price: Price,
         amount: Amount,
         direction: Direction,
+        /// Whose orders met, where they are our clients'.
+        parties: Parties,
         timestamp_ns: u64,
     },
+    /// What became of a client's order; never from a recording.
+    Report(VenueReport),
     State {
         instrument: FeedInstrument,
         state: MarketState,

@@ -78,7 +78,7 @@ impl Told {
             FeedEvent::Trade { price, amount, direction, .. } => {
                 Told::Trade(cents(*price), amount.0 / UNIT, *direction)
             }
-            FeedEvent::State { .. } => panic!("no format here tells states"),
+            FeedEvent::State { .. } | FeedEvent::Report(_) => panic!("no format here tells such"),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::model::book::{LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use crate::model::order::Parties;
 
 const HISTORY: HistoryLimits = HistoryLimits {
     frames_max: 64,
@@ -248,6 +249,7 @@ fn trade(price: i64) -> impl FnOnce(&mut FeedBuffer) {
             price: Price(price * UNIT),
             amount: Amount(UNIT),
             direction: Direction::Buy,
+            parties: Parties::default(),
             timestamp_ns: 1,
         });
     }

@@ -200,6 +200,7 @@ mod tests {
             | FeedEvent::Cleared { .. }
             | FeedEvent::Quote { .. }
             | FeedEvent::Trade { .. }
+            | FeedEvent::Report(_)
             | FeedEvent::State { .. } => None,
         };
         let names: Vec<_> = out.events.iter().filter_map(listed).collect();
