@@ -122,6 +122,9 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 /// Patterns of one key or issuer to subscribe by, as many to publish by, and as many of an issuer's accounts: all are tried for
 /// a name that none takes.
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
+/// Accounts that have logged in since the start. Some 100 bytes each, besides what the desk keeps of them; an issuer of tokens
+/// may name as many as it likes.
+pub const ACCOUNTS_MAX: usize = 65_536;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
