@@ -39,5 +39,10 @@ pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,
     SubscribeParams,
 };
-pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
+pub use notify::{
+    Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
+    write_topic,
+};
+mod stand_in;
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};
+pub use stand_in::{order_failure, write_changes};
