@@ -14,6 +14,7 @@ mod login;
 mod market;
 mod methods;
 mod notify;
+mod orders;
 mod params;
 mod reference;
 mod scan;
@@ -40,4 +41,8 @@ pub use methods::{
     SubscribeParams,
 };
 pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
+pub use orders::{
+    write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
+    write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,
+};
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

@@ -3,6 +3,7 @@
 mod decoding;
 mod login;
 mod notifications;
+mod orders;
 mod replies;
 
 use std::sync::Arc;
