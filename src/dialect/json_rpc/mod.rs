@@ -30,7 +30,7 @@ pub use encode::{
     write_position, write_resumed, write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
-pub use errors::Failure;
+pub use errors::{Detail, Failure, order_failure};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,

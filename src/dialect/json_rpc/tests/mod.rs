@@ -4,6 +4,7 @@ mod decoding;
 mod login;
 mod notifications;
 mod orders;
+mod refusals;
 mod replies;
 
 use std::sync::Arc;
