@@ -35,6 +35,17 @@ const _: () = assert!(4 * LONG_BATCH_BYTES_UNDER_WAY_MAX <= LOG_SEGMENT_BYTES * 
 /// its place again.
 pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;
 
+/// The same of what is private, longer: a session may come back.
+pub const PRIVATE_TOPIC_LINGER_NS: u64 = 600_000_000_000;
+const _: () = assert!(PRIVATE_TOPIC_LINGER_NS >= TOPIC_LINGER_NS);
+
+/// Private topics of one account that its home has at a time: each is looked at for each of the account's events. As many
+/// as one connection subscribes to, by default.
+pub const VIEWS_PER_ACCOUNT_MAX: usize = 1024;
+/// Private topics in all: they leave the market's own as much room.
+pub const VIEWS_MAX: usize = TOPICS_PER_HOME_MAX / 2;
+const _: () = assert!(16 * VIEWS_PER_ACCOUNT_MAX <= VIEWS_MAX);
+
 /// Topics looked at per turn when forgetting those that nobody listens to.
 pub const TOPICS_SWEPT_PER_TURN_MAX: usize = 64;
 
@@ -124,6 +135,9 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
 /// Accounts that one issuer is denied: each log-in by its tokens, and at SIGHUP each session of theirs, is held against all.
 pub const DENIED_PER_ISSUER_MAX: usize = 256;
+/// Accounts that have logged in since the start. Some 100 bytes each, besides what the desk keeps of them; an issuer of tokens
+/// may name as many as it likes.
+pub const ACCOUNTS_MAX: usize = 65_536;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
@@ -151,7 +165,7 @@ pub const LOGINS_PENDING_MAX: usize = 4096;
 /// Bytes of one text that a client shows, such as a secret, a nonce or a token.
 pub const PROOF_BYTES_MAX: usize = 4096;
 
-/// Requests of one shard that wait for another thread: subscribes and publishes.
+/// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
@@ -177,6 +191,7 @@ pub const BATCHES_READY: usize = 8;
 pub const BATCH_READY_BYTES: usize = 64 * 1024;
 pub const BATCH_READY_RECORDS: usize = 512;
 pub const BATCH_READY_LEVELS: usize = 512;
+pub const BATCH_READY_ASKS: usize = 64;
 const _: () = assert!(BATCHES_READY <= BATCHES_KEPT_MAX && BATCH_READY_BYTES <= BATCH_KEPT_BYTES_MAX);
 
 /// Received bytes, and what else clients make a shard do, weighed in received bytes (`hub/work.rs`), after which its turn takes

@@ -506,7 +506,8 @@ impl Shard {
     /// Whether its clients have gone, and those of other shards, which it answers until then.
     fn has_stopped(&mut self) -> bool {
         let Some(by_ns) = self.stop_by_ns else { return false };
-        if self.hub.connection_count() == 0 {
+        // The desk is to hear who has gone.
+        if self.hub.connection_count() == 0 && !self.carry.is_waiting() {
             self.serving = None;
         }
         (self.hub.connection_count() == 0 && self.stop.is_deserted()) || self.now.mono_ns >= by_ns

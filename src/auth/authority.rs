@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::accounts::{self, Accounts};
 use super::credential::{Credential, Key, Keyring, Secret};
 use super::failures::Failures;
 use super::grants::{Found, Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
@@ -16,6 +17,7 @@ use super::scope::{ScopeRequest, Scopes};
 use super::signature::{are_equal, client_signature};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::AccountId;
 use crate::model::time::Now;
 
 pub use super::credential::Reach;
@@ -97,6 +99,8 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     pub credential: Arc<Credential>,
+    /// The credential's.
+    pub account: AccountId,
     /// What of the credential's it has.
     pub scopes: Scopes,
     /// Its named session, if it is one.
@@ -156,7 +160,7 @@ pub enum Refusal {
     /// More signatures within the window than are remembered.
     TooManySignatures,
     TooManySessions,
-    /// No room for another grant.
+    /// No room for another grant, or another account.
     Full,
 }
 
@@ -222,6 +226,7 @@ pub struct Authority {
     keyring: Arc<Keyring>,
     settings: Settings,
     grants: Grants,
+    accounts: Accounts,
     replays: Replays,
     failures: Failures,
     /// What was signed up to then may have been taken by the authority before this one.
@@ -241,6 +246,7 @@ impl Authority {
             keyring,
             settings,
             grants: Grants::default(),
+            accounts: Accounts::new(limits::ACCOUNTS_MAX),
             replays: Replays::new(bounds),
             failures: Failures::new(settings.failures_per_minute_max),
             unsure_until_ms: started.unix_ns / 1_000_000 + lead_ms(&settings),
@@ -405,6 +411,8 @@ impl Authority {
         entropy: &Entropy,
     ) -> Result<(Login, Option<Tokens>), Refusal> {
         let Request { scope, origin, .. } = request;
+        let account = self.accounts.intern(&proven.credential().account);
+        let account = account.map_err(|accounts::Full| Refusal::Full)?;
         match proven {
             Proven::Key(credential) => {
                 let holder = match &scope.session {
@@ -418,21 +426,22 @@ impl Authority {
                     Ungranted::TooManySessions => Refusal::TooManySessions,
                     Ungranted::Full => Refusal::Full,
                 })?;
-                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+                Ok((login_of(Some(id), &grant, account), Some(tokens_of(tokens, &grant, now_ms))))
             }
             Proven::Refresh(id, old) => {
                 let scopes = scope.within(old.scopes);
                 let ends_ms = old.ends_ms.min(asked_end_ms(scope, now_ms));
                 let grant = self.timed(old.credential, scopes, old.holder, ends_ms, now_ms);
                 let tokens = self.grants.renew(id, grant.clone(), entropy).ok_or(Refusal::Token)?;
-                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+                Ok((login_of(Some(id), &grant, account), Some(tokens_of(tokens, &grant, now_ms))))
             }
             Proven::Bearer(credential) => {
                 let holder = Holder::Connection { shard: origin.shard, conn: origin.conn };
                 let scopes = credential.scopes;
-                Ok((login_of(None, &self.timed(credential, scopes, holder, u64::MAX, now_ms)), None))
+                let grant = self.timed(credential, scopes, holder, u64::MAX, now_ms);
+                Ok((login_of(None, &grant, account), None))
             }
-            Proven::Access(id, grant) => Ok((login_of(Some(id), &grant), None)),
+            Proven::Access(id, grant) => Ok((login_of(Some(id), &grant, account), None)),
         }
     }
 
@@ -488,13 +497,14 @@ fn asked_end_ms(scope: &ScopeRequest, now_ms: u64) -> u64 {
     scope.expires_s.map_or(u64::MAX, |seconds| now_ms + u64::from(seconds) * 1000)
 }
 
-fn login_of(id: Option<GrantId>, grant: &Grant) -> Login {
+fn login_of(id: Option<GrantId>, grant: &Grant, account: AccountId) -> Login {
     let session = match &grant.holder {
         Holder::Session(name) => Some(name.clone()),
         Holder::Connection { .. } => None,
     };
     Login {
         credential: Arc::clone(&grant.credential),
+        account,
         scopes: grant.scopes,
         session,
         grant: id,

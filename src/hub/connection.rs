@@ -6,6 +6,7 @@ use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::Departure;
 use crate::model::time::Now;
 use crate::tls;
 use crate::ws::Fault;
@@ -167,6 +168,7 @@ impl Hub {
     pub fn handle_closed(&mut self, conn: ConnId, now: Now) {
         self.now = now;
         if self.session(conn).is_some() {
+            self.depart(conn, Departure::Disconnected);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
             self.egress.close(conn);
@@ -464,6 +466,7 @@ impl Hub {
     }
 
     pub(super) fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
+        self.depart(conn, Departure::Disconnected);
         let now_ns = self.now.mono_ns;
         if let Some(session) = self.session(conn) {
             let since_ns = match session.phase {

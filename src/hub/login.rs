@@ -18,6 +18,7 @@ use crate::dialect::json_rpc::{self, AuthParams, Failure, GrantType, SessionToke
 use crate::http::{self, Rejection};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::{AccountId, Departure};
 use crate::model::time::Now;
 use crate::ws::close::CloseCode;
 
@@ -67,6 +68,8 @@ pub(super) struct Identity {
     unread: Vec<u8>,
     /// Whether its peer has ended its side since.
     has_ended: bool,
+    /// The account that the connection has asked the desk for, and has not departed from.
+    pub(super) asked: Option<AccountId>,
     /// What came of the bearer token in the upgrade request.
     bearer: Option<Result<(), Refusal>>,
 }
@@ -248,7 +251,7 @@ impl Hub {
         let state = params.state.map(|state| Box::from(&*state));
         let waiting = Waiting::Request { reply_to: reply_to.keep(), state };
         let conn = reply_to.conn;
-        if let Err(unasked) = self.ask(conn, proof_of(params.grant), params.scope, waiting) {
+        if let Err(unasked) = self.put_question(conn, proof_of(params.grant), params.scope, waiting) {
             let failure = self.decline(conn, unasked);
             self.reply_error(&reply_to, failure);
         }
@@ -268,7 +271,7 @@ impl Hub {
         let why = "Authorization is not Bearer, Basic or deri-hmac-sha256 as documented";
         let proof = proof_shown(value, request, body).ok_or(Failure::INVALID_CREDENTIALS.because(why));
         let proof = proof.inspect_err(|_| self.report(conn, Incident::Declined(Declined::Login)))?;
-        let asked = self.ask(conn, proof, ScopeRequest::default(), Waiting::Call);
+        let asked = self.put_question(conn, proof, ScopeRequest::default(), Waiting::Call);
         asked.map_err(|unasked| self.decline(conn, unasked))
     }
 
@@ -301,6 +304,7 @@ impl Hub {
             return self.reply_error(reply_to, failure);
         }
         let conn = reply_to.conn;
+        self.depart(conn, Departure::LoggedOut);
         self.reply_with(reply_to, json_rpc::write_ok);
         let named = self.session(conn).and_then(|session| session.login()).and_then(|login| login.grant);
         if let (Some(grant), SessionTokens::Invalidated) = (named, tokens) {
@@ -336,7 +340,7 @@ impl Hub {
             Some(Err(refusal)) => Err(rejection_of(refusal)),
             None => {
                 let proof = Proof::Bearer { token: Secret::new(token) };
-                match self.ask(conn, proof, ScopeRequest::default(), Waiting::Upgrade) {
+                match self.put_question(conn, proof, ScopeRequest::default(), Waiting::Upgrade) {
                     Ok(()) => Ok(false),
                     Err(Unasked::TooFast) => Err(Rejection::BearerRate),
                     Err(Unasked::TooMany) => Err(Rejection::BearersWaiting),
@@ -347,6 +351,7 @@ impl Hub {
 
     /// A client's log-in has come to its end: it is what it was before.
     pub(super) fn expire_login(&mut self, conn: ConnId) {
+        self.depart(conn, Departure::Disconnected);
         self.leave_named_session(conn);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             (identity.login, identity.expires_ns) = (None, None);
@@ -368,7 +373,7 @@ impl Hub {
     }
 
     /// Puts a question, and has the connection wait for its answer.
-    fn ask(
+    fn put_question(
         &mut self,
         conn: ConnId,
         proof: Proof,
@@ -478,6 +483,11 @@ impl Hub {
             // It went while it waited.
             self.questions.extend(held.map(LoginQuestion::Forget));
             return;
+        }
+        let asked = self.session(conn).and_then(|session| session.identity.as_deref()?.asked);
+        if asked.is_some_and(|asked| asked != login.account) {
+            // Who it was is not there any more.
+            self.depart(conn, Departure::Disconnected);
         }
         self.leave_named_session(conn);
         self.session_members.extend(login.named_grant().map(|grant| (grant, conn)));

@@ -10,6 +10,7 @@ use crate::model::market::InstrumentState;
 
 use super::Hub;
 use super::batch_reply::PendingBatch;
+use super::orders::PendingAsk;
 use super::publish::PendingPublish;
 use super::session::Session;
 use super::subscribe::{Join, PendingSubscribe};
@@ -30,6 +31,7 @@ impl Hub {
         let waiting = self.joins.entries.len() * size_of::<Join>()
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
             + self.publishes.entries.len() * size_of::<PendingPublish>()
+            + self.asks.entries.len() * size_of::<PendingAsk>()
             + self.batches.entries.len() * size_of::<PendingBatch>()
             + self.login_bytes;
         sessions

@@ -39,6 +39,14 @@ struct KeptId {
     len: u8,
 }
 
+#[cfg(test)]
+impl ReplyTo<'static> {
+    /// To a request that is put by hand.
+    pub(super) fn by_hand(conn: ConnId, id: &'static str, received: Now) -> ReplyTo<'static> {
+        ReplyTo { conn, id: Some(Id::echo(id)), batch: None, received }
+    }
+}
+
 impl ReplyTo<'_> {
     pub(super) fn is_in_batch(&self) -> bool {
         self.batch.is_some()

@@ -17,6 +17,7 @@ use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::Ticket;
 use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
+use super::egress::DataLane;
 use super::hasher::FixedHasher;
 
 /// How a topic is told.
@@ -26,14 +27,14 @@ pub(super) enum TopicKind {
     Value,
     /// Events change a book; a snapshot says all there is to say.
     Book,
-    /// Each event stands for itself: trades, what clients publish.
+    /// Each event stands for itself: trades, what clients publish, what becomes of orders.
     Events,
 }
 
 impl TopicKind {
     pub(super) fn of(key: &TopicKey) -> TopicKind {
         match key {
-            TopicKey::Client(_) => TopicKind::Events,
+            TopicKey::Client(_) | TopicKey::Private { .. } => TopicKind::Events,
             TopicKey::Market { channel, .. } => match channel {
                 MarketChannel::Ticker { .. } | MarketChannel::Quote | MarketChannel::GroupedBook { .. } => {
                     TopicKind::Value
@@ -115,7 +116,15 @@ impl Topic {
     pub(super) fn is_raw(&self) -> bool {
         match self.key {
             TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
-            TopicKey::Client(_) => true,
+            TopicKey::Client(_) | TopicKey::Private { .. } => true,
+        }
+    }
+
+    /// Where its frames wait on a connection.
+    pub(super) fn lane(&self) -> DataLane {
+        match self.key {
+            TopicKey::Private { .. } => DataLane::Reports,
+            TopicKey::Market { .. } | TopicKey::Client(_) => DataLane::Market,
         }
     }
 

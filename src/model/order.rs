@@ -518,6 +518,20 @@ pub struct Position {
     pub realized: i128,
 }
 
+/// What an account is worth in one currency; all money in units of 1e-9 of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountSummary {
+    pub currency: Symbol,
+    /// What it began with, and the profit of what was closed.
+    pub balance: i128,
+    /// The balance, and what its positions gained since they were opened.
+    pub equity: i128,
+    /// What may be spent.
+    pub available: i128,
+    pub realized: i128,
+    pub unrealized: i128,
+}
+
 /// Price × amount in units of 1e-9 of the quote currency, rounded towards zero. Both sides of a trade have the same.
 #[must_use]
 pub const fn notional(price: Price, amount: Amount) -> i128 {

@@ -2,7 +2,7 @@
 //! perhaps `write_resumed`, `close_reply`; or `write_error` alone.
 
 use super::envelope::Id;
-use super::errors::Failure;
+use super::errors::{Detail, Failure};
 use super::text::{push, push_list, push_string, push_unsigned};
 use crate::model::ids::Position;
 
@@ -69,19 +69,39 @@ pub fn write_error(out: &mut Vec<u8>, id: Id<'_>, failure: Failure, stamps: Stam
     push(out, itoa::Buffer::new().format(failure.code));
     push(out, ",\"message\":");
     push_string(out, failure.message);
-    if failure.reason.is_some() || failure.param.is_some() {
-        push(out, ",\"data\":{");
-        let members = [("reason", failure.reason), ("param", failure.param)];
-        let told = members.into_iter().filter_map(|(name, text)| text.map(|text| (name, text)));
-        push_list(out, told, |out, (name, text)| {
-            push_string(out, name);
-            out.push(b':');
-            push_string(out, text);
-        });
-        out.push(b'}');
-    }
+    write_error_data(out, failure);
     out.push(b'}');
     close_reply(out, stamps);
+}
+
+fn write_error_data(out: &mut Vec<u8>, failure: Failure) {
+    let mut next = ",\"data\":{";
+    for (name, text) in [("reason", failure.reason), ("param", failure.param)] {
+        let Some(text) = text else { continue };
+        push(out, std::mem::replace(&mut next, ","));
+        push_string(out, name);
+        out.push(b':');
+        push_string(out, text);
+    }
+    match failure.detail {
+        Detail::None => {}
+        Detail::Credits { credits_left, retry_after_ms } => {
+            push(out, std::mem::replace(&mut next, ","));
+            push(out, "\"credits_left\":");
+            push_unsigned(out, u64::from(credits_left));
+            push(out, ",\"retry_after_ms\":");
+            push_unsigned(out, u64::from(retry_after_ms));
+        }
+        Detail::Order(order) => {
+            push(out, std::mem::replace(&mut next, ","));
+            push(out, "\"order_id\":\"");
+            push_unsigned(out, order.0);
+            out.push(b'"');
+        }
+    }
+    if next == "," {
+        out.push(b'}');
+    }
 }
 
 /// The array of a batch's replies. Nothing is written where no entry was: a batch of notifications has no reply.

@@ -1,13 +1,30 @@
-//! What goes wrong in a request, in JSON-RPC 2.0's codes (§5.1) and Deribit's documented ones. PURE.
+//! What goes wrong in a request, in JSON-RPC 2.0's codes (§5.1) and Deribit's documented ones. PURE. What neither has a
+//! code for gets one from 20001 on, which is nobody's.
+
+use crate::model::order::{OrderId, OrderRefusal};
 
 /// An error object: `{"code":…,"message":…,"data":{"reason":…,"param":…}}`. Code and message come together from the
-/// constants; `reason` and `param` tell more where there is more to tell.
+/// constants; `reason`, `param` and `detail` tell more where there is more to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub code: i32,
     pub message: &'static str,
     pub reason: Option<&'static str>,
     pub param: Option<&'static str>,
+    pub detail: Detail,
+}
+
+/// What else `data` tells, in members of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    None,
+    /// `credits_left`, and `retry_after_ms`: when an order is affordable again.
+    Credits {
+        credits_left: u32,
+        retry_after_ms: u32,
+    },
+    /// `order_id`: by which to ask what became of it.
+    Order(OrderId),
 }
 
 impl Failure {
@@ -38,8 +55,44 @@ impl Failure {
         Failure::new(13020, "not_found").because("unknown instrument").at("instrument_name");
     pub const FORBIDDEN: Failure = Failure::new(13021, "forbidden");
 
+    /// No such order of this account.
+    pub const ORDER_NOT_FOUND: Failure = Failure::new(10004, "order_not_found");
+    pub const PRICE_TOO_LOW: Failure = Failure::new(10005, "price_too_low").at("price");
+    pub const PRICE_TOO_HIGH: Failure = Failure::new(10007, "price_too_high").at("price");
+    /// Something is asked of an order that is filled or cancelled.
+    pub const ALREADY_CLOSED: Failure = Failure::new(10010, "already_closed");
+    pub const BOOK_CLOSED: Failure = Failure::new(10012, "book_closed");
+    /// Deribit's word for too many open orders in all.
+    pub const MAX_OPEN_ORDERS: Failure = Failure::new(10013, "pme_max_total_open_orders");
+    /// Trading is stopped.
+    pub const LOCKED: Failure = Failure::new(10019, "locked_by_admin");
+    pub const INVALID_AMOUNT: Failure = Failure::new(10021, "invalid_amount").at("amount");
+    pub const INVALID_PRICE: Failure = Failure::new(10023, "invalid_price").at("price");
+    pub const INVALID_MAX_SHOW: Failure = Failure::new(10036, "invalid_max_show_amount");
+    /// Not a number as orders here have.
+    pub const INVALID_ORDER_ID: Failure = Failure::new(10025, "invalid_order_id").at("order_id");
+    /// More decimals than a price can have.
+    pub const PRICE_PRECISION: Failure = Failure::new(10026, "price_precision_exceeded").at("price");
+    pub const MUST_BE_WEBSOCKET: Failure = Failure::new(10030, "must_be_websocket_request");
+    pub const PRICE_WRONG_TICK: Failure = Failure::new(10043, "price_wrong_tick").at("price");
+    /// An edit to no more than what is filled.
+    pub const ALREADY_FILLED: Failure = Failure::new(11008, "already_filled").at("amount");
+    /// What Deribit has no code of its own for; the reason tells.
+    pub const OTHER_REJECT: Failure = Failure::new(11030, "other_reject");
+    pub const POST_ONLY_REJECT: Failure = Failure::new(11054, "post_only_reject");
+    /// Of a type or time in force that never rests.
+    pub const POST_ONLY_NOT_ALLOWED: Failure = Failure::new(11055, "post_only_not_allowed").at("post_only");
+    /// Nothing was sent.
+    pub const UNAVAILABLE: Failure = Failure::new(13028, "temporarily_unavailable");
+    /// `valid_until` was over before anything was sent.
+    pub const TIMED_OUT: Failure = Failure::new(13888, "timed_out");
+    /// Sent, and nobody knows yet what became of it.
+    pub const OUTCOME_UNKNOWN: Failure = Failure::new(20_001, "outcome_unknown");
+    /// Accepted, and then never sent.
+    pub const NOT_SENT: Failure = Failure::new(20_002, "not_sent");
+
     const fn new(code: i32, message: &'static str) -> Failure {
-        Failure { code, message, reason: None, param: None }
+        Failure { code, message, reason: None, param: None, detail: Detail::None }
     }
 
     /// The same failure with a reason.
@@ -54,6 +107,12 @@ impl Failure {
         Failure { param: Some(param), ..self }
     }
 
+    /// The same failure with more to tell.
+    #[must_use]
+    pub const fn with(self, detail: Detail) -> Failure {
+        Failure { detail, ..self }
+    }
+
     pub(super) const fn invalid_param(param: &'static str, reason: &'static str) -> Failure {
         Failure::INVALID_PARAMS.because(reason).at(param)
     }
@@ -66,5 +125,47 @@ impl Failure {
     /// A parameter of another type or outside its range.
     pub(super) const fn wrong_format(param: &'static str) -> Failure {
         Failure::invalid_param(param, "wrong format")
+    }
+}
+
+/// The error of an order, or of a request about orders, that is refused.
+#[must_use]
+pub const fn order_failure(refusal: OrderRefusal) -> Failure {
+    let (amount, other) = (Failure::INVALID_AMOUNT, Failure::OTHER_REJECT);
+    match refusal {
+        OrderRefusal::OrderNotFound => Failure::ORDER_NOT_FOUND,
+        OrderRefusal::AlreadyClosed => Failure::ALREADY_CLOSED,
+        OrderRefusal::BookClosed => Failure::BOOK_CLOSED,
+        OrderRefusal::VenueUnavailable => {
+            Failure::UNAVAILABLE.because("not sent: the venue is not connected, or takes no orders")
+        }
+        OrderRefusal::PriceTick => Failure::PRICE_WRONG_TICK,
+        OrderRefusal::PriceTooHigh => Failure::PRICE_TOO_HIGH,
+        OrderRefusal::PriceTooLow => Failure::PRICE_TOO_LOW,
+        OrderRefusal::InvalidAmount => amount.because("must be a multiple of the smallest order amount"),
+        OrderRefusal::AmountTooLarge => amount.because("above the largest order amount"),
+        OrderRefusal::NotionalTooLarge => amount.because("above the largest order value"),
+        OrderRefusal::AmountBelowFilled => Failure::ALREADY_FILLED.because("no more than what is filled"),
+        OrderRefusal::PostOnly => Failure::POST_ONLY_REJECT,
+        OrderRefusal::ReduceOnly => other.because("it would not make the position smaller").at("reduce_only"),
+        OrderRefusal::FillOrKill => other.because("it can not be filled at once").at("time_in_force"),
+        OrderRefusal::TooManyOpenOrders => {
+            Failure::MAX_OPEN_ORDERS.because("the account has as many open orders as it may")
+        }
+        OrderRefusal::Duplicate => {
+            other.because("the same order a moment ago: a label of its own tells it from that one")
+        }
+        OrderRefusal::TooManyRequests { credits_left, retry_after_ms } => {
+            Failure::TOO_MANY_REQUESTS.with(Detail::Credits { credits_left, retry_after_ms })
+        }
+        OrderRefusal::Halted => Failure::LOCKED.because("the kill switch is on"),
+        OrderRefusal::TimedOut => Failure::TIMED_OUT.because("not sent: it was valid until before now"),
+        OrderRefusal::Full => Failure::RETRY.because("not sent: no room for another order"),
+        OrderRefusal::VenueRefused => other.because("the venue refused it"),
+        OrderRefusal::OutcomeUnknown { order } => {
+            Failure::OUTCOME_UNKNOWN.because("sent, but not answered").with(Detail::Order(order))
+        }
+        OrderRefusal::NotSent => Failure::NOT_SENT.because("the link to the venue ended first"),
+        OrderRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET.at("scope"),
     }
 }

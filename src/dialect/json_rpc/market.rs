@@ -12,6 +12,7 @@ use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Checksum, Depth, Group};
 use crate::model::decimal::{Amount, Price, UNIT, write_units};
 use crate::model::ids::Seq;
+use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, Trade};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -159,6 +160,15 @@ pub fn write_last_trades(out: &mut Vec<u8>, state: &InstrumentState, asked: &Las
     push(out, if has_more { ",\"has_more\":true}" } else { ",\"has_more\":false}" });
 }
 
+/// A trade's id: `"ESH4-17"`, the same in what everybody and in what its parties are told.
+pub(super) fn write_trade_id(out: &mut Vec<u8>, instrument: &Instrument, trade_seq: Seq) {
+    out.push(b'"');
+    out.extend_from_slice(instrument.name.as_bytes());
+    out.push(b'-');
+    push_unsigned(out, trade_seq.0);
+    out.push(b'"');
+}
+
 fn write_name(out: &mut Vec<u8>, state: &InstrumentState) {
     push(out, ",\"instrument_name\":\"");
     out.extend_from_slice(state.definition.name.as_bytes());
@@ -293,11 +303,9 @@ fn write_trade(out: &mut Vec<u8>, state: &InstrumentState, trade: &Trade) {
     let decimals = state.definition.price_decimals;
     push(out, "{\"trade_seq\":");
     push_unsigned(out, trade.trade_seq.0);
-    push(out, ",\"trade_id\":\"");
-    out.extend_from_slice(state.definition.name.as_bytes());
-    out.push(b'-');
-    push_unsigned(out, trade.trade_seq.0);
-    push(out, "\",\"timestamp\":");
+    push(out, ",\"trade_id\":");
+    write_trade_id(out, &state.definition, trade.trade_seq);
+    push(out, ",\"timestamp\":");
     push_unsigned(out, trade.timestamp_ns / NS_PER_MS);
     push(out, ",\"price\":");
     trade.price.write(out, decimals);

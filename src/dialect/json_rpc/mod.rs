@@ -14,6 +14,7 @@ mod login;
 mod market;
 mod methods;
 mod notify;
+mod orders;
 mod params;
 mod reference;
 mod scan;
@@ -29,7 +30,7 @@ pub use encode::{
     write_position, write_resumed, write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
-pub use errors::Failure;
+pub use errors::{Detail, Failure, order_failure};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
@@ -39,5 +40,12 @@ pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,
     SubscribeParams,
 };
-pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
+pub use notify::{
+    Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
+    write_topic,
+};
+pub use orders::{
+    write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
+    write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,
+};
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

@@ -158,7 +158,7 @@ impl Home {
         topic.listeners.insert(from);
         let outcome = match resume {
             None => JoinOutcome::Fresh,
-            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq) => {
+            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq, topic.stands) => {
                 topic.history.replay(place.seq, out, |out, seq, frame| {
                     out.records.push(Record::Replayed { to: from, ticket, seq, frame });
                 });

@@ -3,6 +3,8 @@
 mod decoding;
 mod login;
 mod notifications;
+mod orders;
+mod refusals;
 mod replies;
 
 use std::sync::Arc;
