@@ -236,6 +236,10 @@ pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
 /// Feed events that the venue takes in one turn: what bounds its batch.
 pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
 
+/// Milliseconds that a dead-man timer may be set to: longer than a turn, and at most a day, after which it would guard
+/// nothing.
+pub const CANCEL_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
+
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 

@@ -174,6 +174,12 @@ impl Hub {
                 self.set_heartbeat(reply_to.conn, interval_s);
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
+            Method::Order(_) => {
+                self.reply_error(
+                    &reply_to,
+                    Failure::UNAVAILABLE.because("not sent: no orders are taken yet"),
+                );
+            }
             Method::DisableHeartbeat => {
                 if let Some(session) = self.session(reply_to.conn) {
                     session.heartbeat = None;
