@@ -254,6 +254,10 @@ pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 10_000;
 /// Simulated traders make 50 at most.
 pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;
 
+/// Milliseconds that a dead-man timer may be set to: longer than a turn, and at most a day, after which it would guard
+/// nothing.
+pub const CANCEL_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
+
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 

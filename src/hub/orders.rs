@@ -4,9 +4,10 @@
 //! that a refusal here means that nothing was sent; the desk is told once that a connection which has asked is gone, by
 //! whatever way, and after all that it has asked.
 
-use crate::dialect::json_rpc::{self, Failure};
+use crate::dialect::json_rpc::{self, Failure, OrderCall};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::instrument::Symbol;
 use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
 
 use super::Hub;
@@ -22,8 +23,20 @@ pub(super) struct PendingAsk {
 }
 
 impl Hub {
+    /// A method of orders.
+    pub(super) fn call_desk(&mut self, reply_to: ReplyTo<'_>, call: OrderCall<'_>) {
+        let find = |name: &str| {
+            let id = self.cache.find(&Symbol::parse(name.as_bytes()).ok()?)?;
+            Some((id, self.cache.state(id).definition.contract_size))
+        };
+        match call.resolve(find) {
+            Ok(request) => self.ask(reply_to, request),
+            Err(failure) => self.reply_error(&reply_to, failure),
+        }
+    }
+
     /// Sends a request of a client that has logged in to the desk.
-    pub(super) fn ask(&mut self, reply_to: ReplyTo<'_>, request: OrderRequest) {
+    fn ask(&mut self, reply_to: ReplyTo<'_>, request: OrderRequest) {
         let conn = reply_to.conn;
         let full = self.asks.entries.len() >= limits::REQUESTS_PENDING_MAX;
         let pending_max = self.config.requests_pending_max;

@@ -39,14 +39,6 @@ struct KeptId {
     len: u8,
 }
 
-#[cfg(test)]
-impl ReplyTo<'static> {
-    /// To a request that is put by hand.
-    pub(super) fn by_hand(conn: ConnId, id: &'static str, received: Now) -> ReplyTo<'static> {
-        ReplyTo { conn, id: Some(Id::echo(id)), batch: None, received }
-    }
-}
-
 impl ReplyTo<'_> {
     pub(super) fn is_in_batch(&self) -> bool {
         self.batch.is_some()
@@ -180,6 +172,7 @@ impl Hub {
                 self.set_heartbeat(reply_to.conn, interval_s);
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
+            Method::Order(call) => self.call_desk(reply_to, call),
             Method::DisableHeartbeat => {
                 if let Some(session) = self.session(reply_to.conn) {
                     session.heartbeat = None;

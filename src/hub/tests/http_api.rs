@@ -4,7 +4,7 @@ use super::*;
 use crate::http::Rejection;
 
 /// A connection that has said nothing yet.
-fn open(world: &mut World, shard: usize) -> ConnId {
+pub(super) fn open(world: &mut World, shard: usize) -> ConnId {
     world.generations += 1;
     let conn = ConnId { slot: 0, generation: world.generations };
     let now = world.now;
@@ -12,7 +12,7 @@ fn open(world: &mut World, shard: usize) -> ConnId {
     conn
 }
 
-fn say(world: &mut World, shard: usize, conn: ConnId, bytes: &str) {
+pub(super) fn say(world: &mut World, shard: usize, conn: ConnId, bytes: &str) {
     let now = world.now;
     world.hubs[shard].handle_bytes(conn, &mut bytes.as_bytes().to_vec(), now);
 }
@@ -21,7 +21,7 @@ fn get(path: &str, fields: &str) -> String {
     format!("GET /api/v2/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
 }
 
-fn post(path: &str, fields: &str, body: &str) -> String {
+pub(super) fn post(path: &str, fields: &str, body: &str) -> String {
     format!("POST /api/v2{path} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -30,7 +30,7 @@ fn posted(topic: &str, data: &str) -> String {
 }
 
 /// The answers that a connection is sent now: each status with its head and its body.
-fn answers(world: &mut World, shard: usize, conn: ConnId) -> Vec<(u16, String, String)> {
+pub(super) fn answers(world: &mut World, shard: usize, conn: ConnId) -> Vec<(u16, String, String)> {
     let bytes = world.take(shard, conn);
     let mut rest = &bytes[..];
     let mut answers = Vec::new();
@@ -53,7 +53,7 @@ fn statuses(world: &mut World, shard: usize, conn: ConnId) -> Vec<u16> {
     answers(world, shard, conn).into_iter().map(|(status, ..)| status).collect()
 }
 
-fn json(body: &str) -> serde_json::Value {
+pub(super) fn json(body: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap()
 }
 

@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
+use super::http_api::{answers, open, post, say};
 use super::private::{log_in, login};
 use super::*;
+use crate::auth::Verdict;
 use crate::dialect::json_rpc;
-use crate::hub::requests::ReplyTo;
 use crate::model::order::{AccountId, Filter, OrderRefusal, OrderRequest};
 
 const REQUEST: OrderRequest =
@@ -25,10 +26,13 @@ fn trader(world: &mut World, shard: usize, slot: u32, account: u32) -> ConnId {
     conn
 }
 
+fn request(id: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"private/cancel_all"}}"#)
+}
+
 /// A connection puts a request; nothing is carried.
-fn ask(world: &mut World, shard: usize, conn: ConnId, id: &'static str) {
-    let reply_to = ReplyTo::by_hand(conn, id, world.now);
-    world.hubs[shard].ask(reply_to, REQUEST);
+fn ask(world: &mut World, shard: usize, conn: ConnId, id: &str) {
+    world.hubs[shard].handle_bytes(conn, &mut frame(&request(id)), world.now);
 }
 
 /// Answers all that was asked, by a result that names its place.
@@ -125,6 +129,95 @@ fn who_has_not_logged_in_asks_nothing() {
     world.carry();
     assert_eq!(world.texts(0, conn)[0]["error"]["code"], 13009);
     assert_eq!(world.asked.as_ref().map(Vec::len), Some(0));
+}
+
+#[test]
+fn who_may_only_read_asks_for_no_more_and_nobody_for_an_instrument_that_is_none() {
+    let mut world = world(1);
+    let conn = world.connect(0, 0);
+    log_in(&mut world, 0, conn, login(1, "trade:read"));
+    ask(&mut world, 0, conn, "1");
+    assert_eq!(world.texts(0, conn)[0]["error"]["code"], 13021);
+    let unknown =
+        r#"{"jsonrpc":"2.0","id":2,"method":"private/get_position","params":{"instrument_name":"NONE"}}"#;
+    world.send(0, conn, unknown);
+    assert_eq!(world.texts(0, conn)[0]["error"]["code"], 13020);
+    assert_eq!(world.asked.as_ref().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_request_names_its_instrument_and_the_desk_gets_its_number() {
+    let mut world = world(1);
+    world.feed(list("ESH4"));
+    world.feed(list("BTC-PERPETUAL"));
+    let conn = trader(&mut world, 0, 0, 1);
+    let text = r#"{"jsonrpc":"2.0","id":2,"method":"private/get_position","params":{"instrument_name":"BTC-PERPETUAL"}}"#;
+    world.send(0, conn, text);
+    let instrument = crate::model::ids::InstrumentId(1);
+    assert_eq!(world.asked.as_ref().unwrap()[0].request, OrderRequest::Position { instrument });
+}
+
+#[test]
+fn a_batch_of_asks_is_answered_once_whole_and_in_order() {
+    let mut world = world(1);
+    let conn = trader(&mut world, 0, 0, 1);
+    let test = r#"{"jsonrpc":"2.0","id":7,"method":"public/test"}"#;
+    world.send(0, conn, &format!("[{},{test},{}]", request("1"), request("2")));
+    let asked = world.asked.clone().unwrap();
+    world.market.answer_ask(HomeId(0), asked[0].ticket, Ok(b"10"));
+    world.carry();
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new(), "one is missing");
+    world.market.answer_ask(HomeId(0), asked[1].ticket, Err(OrderRefusal::OrderNotFound));
+    world.carry();
+    let texts = world.texts(0, conn);
+    assert_eq!((texts.len(), ids(texts[0].as_array().unwrap())), (1, vec![7, 1, 2]));
+    assert_eq!(texts[0][1]["result"], 10);
+    assert_eq!(texts[0][2]["error"]["code"], json_rpc::order_failure(OrderRefusal::OrderNotFound).code);
+}
+
+#[test]
+fn a_notification_is_asked_and_its_answer_told_nobody() {
+    let mut world = world(1);
+    let conn = trader(&mut world, 0, 0, 1);
+    world.send(0, conn, r#"{"jsonrpc":"2.0","method":"private/cancel_all"}"#);
+    assert_eq!(world.asked.as_ref().map(Vec::len), Some(1));
+    answer_all(&mut world);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+    ask(&mut world, 0, conn, "3");
+    answer_all(&mut world);
+    assert_eq!(ids(&world.texts(0, conn)), [3]);
+}
+
+#[test]
+fn a_call_over_http_asks_for_itself_alone_and_leaves_nobody_to_depart() {
+    let mut world = world(1);
+    let conn = open(&mut world, 0);
+    let call = post("/private/cancel_all", "Authorization: Bearer a.b\r\n", "");
+    say(&mut world, 0, conn, &call);
+    // The next one is looked at when this one is answered.
+    say(&mut world, 0, conn, &call);
+    let Some(LoginQuestion::Judge { ticket, .. }) = world.hubs[0].poll_question() else {
+        panic!("what it shows is judged")
+    };
+    let login = login(7, "trade:read_write");
+    world.hubs[0].handle_verdict(ticket, Verdict::Granted { login, tokens: None }, world.now);
+    for n in ["1", "2"] {
+        world.carry();
+        let asked = world.asked.replace(Vec::new()).unwrap();
+        assert_eq!(asked.len(), 1);
+        let Ask { ticket, account, client, is_connection, .. } = asked[0];
+        assert_eq!((account, client.conn, is_connection), (AccountId(7), conn, false));
+        assert_eq!(answers(&mut world, 0, conn).len(), 0);
+        world.market.answer_ask(HomeId(0), ticket, Ok(n.as_bytes()));
+        world.carry();
+        let answers = answers(&mut world, 0, conn);
+        let body: Value = serde_json::from_str(&answers[0].2).unwrap();
+        assert_eq!((answers.len(), answers[0].0, body["result"].to_string()), (1, 200, n.to_owned()));
+    }
+    world.hubs[0].handle_closed(conn, world.now);
+    world.carry();
+    assert_eq!(world.departed, []);
+    assert_eq!(world.hubs[0].occupancy().total(), 0);
 }
 
 #[test]
