@@ -101,7 +101,8 @@ impl Hub {
         session.ping = Ping::No;
         if session.is_caller() && session.is_open() {
             self.receive_calls(conn, bytes);
-            return self.note_unfinished(conn);
+            self.note_unfinished(conn);
+            return self.settle_overflows();
         }
         if session.awaits_verdict() {
             session.keep_unread(bytes);
@@ -126,9 +127,7 @@ impl Hub {
                     // All of it is parsed again.
                     self.work.written(head.len());
                     head.extend_from_slice(bytes);
-                    if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
-                        self.keep_head(conn, head);
-                    }
+                    self.upgrade_or_keep(conn, head);
                 }
             }
         }
@@ -229,6 +228,13 @@ impl Hub {
                 }
                 Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
             }
+        }
+    }
+
+    /// Answers the request that a connection begins with, or waits for more of it.
+    pub(super) fn upgrade_or_keep(&mut self, conn: ConnId, mut head: Vec<u8>) {
+        if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+            self.keep_head(conn, head);
         }
     }
 
