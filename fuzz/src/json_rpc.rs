@@ -191,7 +191,9 @@ fn check_parsed(parsed: &Parsed<'_>, value: Option<&Value>) {
     let is_private_twin = called.strip_prefix("private/").is_some_and(|rest| {
         ["subscribe", "unsubscribe", "unsubscribe_all"].contains(&rest) && name == format!("public/{rest}")
     });
-    assert!(called == name || is_private_twin, "{called} was taken for {name}");
+    let is_second_name =
+        called.strip_suffix("_and_time").is_some_and(|rest| rest == name && name.contains("_trades_by_"));
+    assert!(called == name || is_private_twin || is_second_name, "{called} was taken for {name}");
     assert_eq!(parsed.access != Access::Everybody, called.starts_with("private/"), "{called}");
     assert!(is_right, "{method:?} was read in {value}");
 }

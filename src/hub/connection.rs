@@ -102,7 +102,8 @@ impl Hub {
         session.ping = Ping::No;
         if session.is_caller() && session.is_open() {
             self.receive_calls(conn, bytes);
-            return self.note_unfinished(conn);
+            self.note_unfinished(conn);
+            return self.settle_overflows();
         }
         if session.awaits_verdict() {
             session.keep_unread(bytes);
@@ -219,22 +220,29 @@ impl Hub {
         }
     }
 
-    /// Bytes of a request for an upgrade, behind those that have come of it before.
+    /// Bytes of the request that a connection begins with, behind those that have come of it before.
     fn handle_head(&mut self, conn: ConnId, mut head: Vec<u8>, bytes: &mut [u8]) {
-        let request = if head.is_empty() {
-            self.handle_upgrade(conn, bytes)
+        if head.is_empty() {
+            if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                self.keep_head(conn, bytes.to_vec());
+            }
         } else {
             // All of it is parsed again.
             self.work.written(head.len());
             head.extend_from_slice(bytes);
-            self.handle_upgrade(conn, &mut head)
-        };
-        if request == Request::IsUnfinished
-            && let Some(session) = self.session(conn)
-        {
-            if head.is_empty() {
-                head = bytes.to_vec();
-            }
+            self.upgrade_or_keep(conn, head);
+        }
+    }
+
+    /// Answers the request that a connection begins with, or waits for more of it.
+    pub(super) fn upgrade_or_keep(&mut self, conn: ConnId, mut head: Vec<u8>) {
+        if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+            self.keep_head(conn, head);
+        }
+    }
+
+    fn keep_head(&mut self, conn: ConnId, head: Vec<u8>) {
+        if let Some(session) = self.session(conn) {
             session.phase = Phase::Upgrading { head };
         }
     }

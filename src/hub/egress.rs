@@ -293,6 +293,18 @@ impl Egress {
         self.lanes[slot as usize].cuts_anywhere = true;
     }
 
+    /// What is sent from now on are frames again.
+    pub(super) fn cut_at_frames(&mut self, slot: u32) {
+        assert!(self.is_told(slot), "what is no frame is handed out before the first frame");
+        self.lanes[slot as usize].cuts_anywhere = false;
+    }
+
+    /// Whether all answers have been handed out to be sent.
+    pub(super) fn is_told(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.replies.is_none() && lanes.started.is_none()
+    }
+
     /// Bytes that wait in the replies.
     pub(super) fn reply_bytes(&self, slot: u32) -> usize {
         self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len() - replies.sent)

@@ -186,7 +186,9 @@ impl<'a> Method<'a> {
                 instrument_name(params).map(|instrument_name| Method::Ticker { instrument_name })
             }
             "public/get_order_book" => order_book(params),
-            "public/get_last_trades_by_instrument" => last_trades(params).map(Method::LastTrades),
+            "public/get_last_trades_by_instrument" | "public/get_last_trades_by_instrument_and_time" => {
+                last_trades(params).map(Method::LastTrades)
+            }
             "public/subscribe" | "private/subscribe" => subscribe(params).map(Method::Subscribe),
             "public/unsubscribe" | "private/unsubscribe" => {
                 let [channels] = take(params, ["channels"])?;

@@ -325,3 +325,56 @@ fn what_waits_in_the_inbox_is_counted_and_given_back() {
     world.hubs[0].handle_closed(conn, now);
     assert_eq!(world.hubs[0].occupancy().unfinished_bytes, 0);
 }
+
+/// A request for a WebSocket with these fields, and frames behind it.
+fn upgrade(fields: &str, frames: &[&str]) -> Vec<u8> {
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{fields}\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    frames.iter().fold(head.into_bytes(), |bytes, text| [bytes, frame(text)].concat())
+}
+
+#[test]
+fn a_connection_that_has_called_may_become_a_websocket_in_any_reads() {
+    let asks = upgrade("", &[r#"{"jsonrpc":"2.0","id":7,"method":"public/hello","params":{}}"#]);
+    for cut in [1, asks.len() / 2, asks.len() - 20, asks.len()] {
+        let mut world = World::new(1);
+        let conn = open(&mut world, 0);
+        say(&mut world, 0, conn, &get("public/test", ""));
+        assert_eq!(statuses(&mut world, 0, conn), [200]);
+        let now = world.now;
+        for part in [&asks[..cut], &asks[cut..]] {
+            world.hubs[0].handle_bytes(conn, &mut part.to_vec(), now);
+        }
+        let told = world.take(0, conn);
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.starts_with("HTTP/1.1 101 ") && told.contains(r#""id":7"#), "{cut} {told}");
+        // From here on nothing is of a call any more: neither the refusals nor the deadline.
+        world.send(0, conn, r#"{"jsonrpc":"2.0","id":8,"method":"public/unsubscribe_all"}"#);
+        assert_eq!(world.texts(0, conn)[0]["result"], "ok");
+        world.now.mono_ns += config().handshake_timeout_ns + 2 * limits::WHEEL_SLOT_NS;
+        let now = world.now;
+        world.hubs[0].handle_timeout(now);
+        assert!(!is_ended(&mut world, 0, conn));
+        assert_eq!(world.hubs[0].occupancy().unfinished_bytes, 0);
+    }
+}
+
+#[test]
+fn what_a_connection_that_has_called_asks_for_else_is_refused_as_of_one_that_has_not() {
+    for (request, status, rejection) in [
+        ("GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n", 404, Rejection::NotFound),
+        ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", 426, Rejection::UpgradeRequired),
+    ] {
+        let mut world = World::new(1);
+        let conn = open(&mut world, 0);
+        say(&mut world, 0, conn, &get("public/test", ""));
+        assert_eq!(statuses(&mut world, 0, conn), [200]);
+        say(&mut world, 0, conn, request);
+        let told = String::from_utf8(world.take(0, conn)).unwrap();
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
+        assert_eq!(world.hubs[0].incidents().of(Incident::Refused(rejection)), 1, "{rejection:?}");
+        assert!(is_ended(&mut world, 0, conn));
+    }
+}

@@ -132,3 +132,30 @@ fn signatures_that_do_not_hold_are_so_many_a_minute() {
         assert_eq!((status, error(&body).0, judged), (401, 13004, 0), "{shown}");
     }
 }
+
+#[test]
+fn who_has_called_and_asks_for_a_websocket_is_who_its_upgrade_says() {
+    const KEYS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"private/list_api_keys"}"#;
+    for (shown, expected) in [("", Some(13009)), ("Authorization: Bearer b.secret\r\n", None)] {
+        let mut desk = Desk::new();
+        let conn = caller(&mut desk);
+        assert_eq!(call(&mut desk, conn, "private/list_api_keys", &basic("a:secret")).0, 200);
+        // The bearer is judged though the connection is older than a handshake may take.
+        desk.world.now.mono_ns += config().handshake_timeout_ns - 1;
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{shown}\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let now = desk.world.now;
+        desk.world.hubs[0].handle_bytes(conn, &mut request.into_bytes(), now);
+        desk.world.now.mono_ns += 2 * limits::WHEEL_SLOT_NS;
+        let now = desk.world.now;
+        desk.world.hubs[0].handle_timeout(now);
+        assert_eq!(desk.judge(), usize::from(!shown.is_empty()));
+        let told = String::from_utf8(desk.world.take(0, conn)).unwrap();
+        assert!(told.starts_with("HTTP/1.1 101 "), "{told}");
+        desk.world.send(0, conn, KEYS);
+        let reply = desk.world.texts(0, conn).remove(0);
+        assert_eq!(reply["error"]["code"].as_i64(), expected, "{reply}");
+    }
+}
