@@ -258,6 +258,25 @@ pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;
 /// nothing.
 pub const CANCEL_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
 
+/// Accounts that one desk keeps. Each costs some 500 bytes, and what it remembers.
+pub const ACCOUNTS_MAX: u32 = 16_384;
+/// Orders of all accounts that are open or on their way to a venue; some 400 bytes each, 100 MiB in all.
+pub const OPEN_ORDERS_MAX: u32 = 262_144;
+/// Closed orders of all accounts that are remembered; an account below its fair share may always remember one more, at the
+/// cost of nobody else's: at most twice as many in all.
+pub const CLOSED_ORDERS_MAX: u32 = 262_144;
+/// Fills of all accounts that are kept, some 200 bytes each, with fair shares in the same way.
+pub const FILLS_MAX: u32 = 1_048_576;
+const _: () = assert!(CLOSED_ORDERS_MAX / ACCOUNTS_MAX >= 16 && FILLS_MAX / ACCOUNTS_MAX >= 64);
+/// Requests of all accounts that wait for a venue's word.
+pub const ORDERS_WAITING_MAX: u32 = 262_144;
+/// Connections that placed orders, or set what becomes of them; as many as there may be connections.
+pub const ORDERING_CONNECTIONS_MAX: u32 = 1 << 20;
+/// Requests that wait for the answer to one order that is on its way, such as repeats of it.
+pub const WAITING_PER_ORDER_MAX: u32 = 16;
+/// Requests to cancel many orders that one account may have under way.
+pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
+
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 

@@ -1,19 +1,24 @@
-//! In a steady state a turn of the hub allocates nothing: proven by an allocator that counts. Each test warms up, so
+//! In a steady state a turn of the hub, or of the desk, allocates nothing: proven by an allocator that counts. Each test warms up, so
 //! that buffers have the size they need, and then counts over ten thousand messages.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
+use tickring::desk::{Desk, DeskConfig};
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
-use tickring::model::ids::{ConnId, HomeId};
+use tickring::model::ids::{ConnId, HomeId, InstrumentId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
-use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
-use tickring::model::order::Parties;
+use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
+use tickring::model::order::{
+    AccountId, Ask, CancelReason, Client, Label, Liquidity, NewOrder, OrderId, OrderRequest, OrderType,
+    Parties, PostOnly, TimeInForce, VenueReport, VenueRequest,
+};
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
 use tickring::ws::receiver::{ReceiveLimits, Receiver};
@@ -341,4 +346,99 @@ fn an_incomplete_compressed_message_costs_what_is_said() {
     begin();
     let (held_bytes, said_bytes) = begin();
     assert!(held_bytes <= said_bytes && said_bytes < held_bytes * 5 / 4, "{held_bytes}, said {said_bytes}");
+}
+
+/// What the venue says to each request: the seller's orders rest, the buyer's meet them.
+fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
+    while let Some(request) = desk.poll_request(now) {
+        match request {
+            VenueRequest::New { order, spec, .. } => {
+                desk.handle_report(&VenueReport::Accepted { order, price: spec.price }, now);
+                if spec.direction == Direction::Buy {
+                    let trade = market[0].stamp_trade(Price(UNIT), spec.amount, Direction::Buy, now.unix_ns);
+                    let maker = OrderId(order.0 - 1);
+                    desk.handle_fill(maker, Liquidity::Maker, false, &trade, market, now);
+                    desk.handle_fill(order, Liquidity::Taker, false, &trade, market, now);
+                }
+            }
+            VenueRequest::Cancel { order, .. } => {
+                desk.handle_report(&VenueReport::Cancelled { order, why: CancelReason::UserRequest }, now);
+            }
+            VenueRequest::Amend { .. } => panic!("nothing is edited here"),
+        }
+        desk.settle(market, now);
+    }
+    while desk.poll_output().is_some() {}
+}
+
+#[test]
+fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
+    let symbol = |text: &str| Symbol::parse(text.as_bytes()).unwrap();
+    let market = [InstrumentState::new(Arc::new(Instrument {
+        name: symbol("BTC-PERPETUAL"),
+        kind: InstrumentKind::Future,
+        base_currency: symbol("BTC"),
+        quote_currency: symbol("USD"),
+        tick_size: Price(UNIT),
+        price_decimals: 0,
+        min_trade_amount: Amount(UNIT),
+        amount_decimals: 0,
+        contract_size: Amount(UNIT),
+        creation_timestamp_ms: 0,
+        expiration_timestamp_ms: None,
+    }))];
+    let mut now = Now { mono_ns: 1, unix_ns: 1_700_000_000_000_000_000 };
+    let config = DeskConfig {
+        closed_orders_per_account_max: 200,
+        fills_per_account_max: 200,
+        credits_max: 1_000,
+        credits_per_s: 1_000_000,
+        ..DeskConfig::default()
+    };
+    let mut desk = Desk::new(config, OrderId(1));
+    desk.handle_link_up(&[InstrumentId(0)], now);
+    let mut labels = [0; 20];
+    assert_allocates_nothing(|turn| {
+        now = now.plus_ns(1_000_000);
+        let mut next = 3 * turn + 1;
+        for (account, direction) in [(0, Direction::Sell), (1, Direction::Buy), (0, Direction::Sell)] {
+            // As a formatted text, without the allocation.
+            let mut number = next;
+            for digit in &mut labels {
+                *digit = b'0' + u8::try_from(number % 10).unwrap();
+                number /= 10;
+            }
+            let place = OrderRequest::Place(NewOrder {
+                instrument: InstrumentId(0),
+                direction,
+                order_type: OrderType::Limit,
+                price: Some(Price(UNIT)),
+                amount: Amount(UNIT),
+                time_in_force: TimeInForce::GoodTilCancelled,
+                post_only: PostOnly::No,
+                reduce_only: false,
+                label: Label::parse(std::str::from_utf8(&labels).unwrap()),
+                valid_until_ms: None,
+            });
+            let client = Client { home: HomeId(0), conn: ConnId { slot: account, generation: 1 } };
+            let ticket = Ticket { slot: 1, generation: 1 };
+            let ask =
+                |request| Ask { ticket, account: AccountId(account), client, is_connection: true, request };
+            desk.handle_ask(&ask(place), &market, now);
+            answer_as_venue(&mut desk, &market, now);
+            next += 1;
+        }
+        let last = OrderRequest::Cancel { order: OrderId(next - 1), valid_until_ms: None };
+        let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
+        let ticket = Ticket { slot: 1, generation: 1 };
+        let ask = Ask { ticket, account: AccountId(0), client, is_connection: true, request: last };
+        desk.handle_ask(&ask, &market, now);
+        answer_as_venue(&mut desk, &market, now);
+    });
+    let counters = desk.counters;
+    assert_eq!(counters.refusals_total, 0);
+    assert_eq!(
+        (counters.orders_total, counters.fills_total),
+        (3 * (WARM_UP + COUNTED), 2 * (WARM_UP + COUNTED))
+    );
 }

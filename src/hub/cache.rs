@@ -11,7 +11,7 @@ use crate::model::ids::{InstrumentId, Seq};
 use crate::model::instrument::{Instrument, Symbol};
 use crate::model::market::{InstrumentState, MarketState, Trade};
 
-use super::hasher::FixedHasher;
+use crate::model::hasher::FixedHasher;
 
 #[derive(Debug, Default)]
 pub struct Cache {

@@ -20,9 +20,9 @@ use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::{Batch, ByteRange, Record};
 use super::deflation::{self, Deflation, WINDOWS, Windows};
-use super::hasher::FixedHasher;
 use super::history::{History, HistoryLimits};
 use super::overload::{Pressure, Stance};
+use crate::model::hasher::FixedHasher;
 use joins::Waiting;
 
 pub use joins::Joining;

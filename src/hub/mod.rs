@@ -25,7 +25,6 @@ pub mod effect;
 mod egress;
 mod fanout;
 mod frame_queue;
-mod hasher;
 pub mod history;
 pub mod home;
 mod http_api;

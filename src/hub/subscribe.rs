@@ -15,11 +15,11 @@ use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
 use super::deflation::Encoding;
-use super::hasher::FixedHasher;
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
+use crate::model::hasher::FixedHasher;
 
 /// A question to a topic's home.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::ws::frame::{Opcode, frame_payload};
 use super::batch::Ticket;
 use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
 use super::egress::DataLane;
-use super::hasher::FixedHasher;
+use crate::model::hasher::FixedHasher;
 
 /// How a topic is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 pub mod book;
 pub mod channel;
 pub mod decimal;
+pub mod hasher;
 pub mod ids;
 pub mod instrument;
 pub mod market;

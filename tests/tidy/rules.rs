@@ -31,7 +31,7 @@ pub(crate) const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp
 
 /// DESIGN §5: files without I/O, clock, thread or randomness.
 fn is_pure(path: &str) -> bool {
-    const FOLDERS: &[&str] = &["model", "auth", "http", "ws", "dialect", "hub", "simulation"];
+    const FOLDERS: &[&str] = &["model", "auth", "http", "ws", "dialect", "desk", "hub", "simulation"];
     let Some(rest) = path.strip_prefix("src/") else { return false };
     let first = rest.split(['/', '.']).next().unwrap_or_default();
     if FOLDERS.contains(&first) || rest == "limits.rs" {
@@ -89,23 +89,36 @@ const BANS: &[Ban] = &[
     },
     Ban {
         applies: |path| is_module(path, "ws") || is_module(path, "http"),
-        names: &["crate::model", "crate::hub", "crate::dialect"],
+        names: &["crate::model", "crate::desk", "crate::hub", "crate::dialect"],
         because: "ws and http know nothing of trading",
     },
     Ban {
         applies: |path| is_module(path, "model"),
-        names: &["crate::auth", "crate::ws", "crate::http", "crate::dialect", "crate::hub", "crate::backend"],
+        names: &[
+            "crate::auth",
+            "crate::ws",
+            "crate::http",
+            "crate::dialect",
+            "crate::desk",
+            "crate::hub",
+            "crate::backend",
+        ],
         because: "model is the lowest layer",
     },
     Ban {
         applies: |path| is_module(path, "auth"),
-        names: &["crate::ws", "crate::http", "crate::dialect", "crate::hub", "crate::backend"],
+        names: &["crate::ws", "crate::http", "crate::dialect", "crate::desk", "crate::hub", "crate::backend"],
         because: "auth knows neither messages nor the hub that asks",
     },
     Ban {
         applies: |path| is_module(path, "dialect"),
-        names: &["crate::hub"],
-        because: "a dialect does not know the hub that uses it",
+        names: &["crate::desk", "crate::hub"],
+        because: "a dialect does not know the desk and the hub that use it",
+    },
+    Ban {
+        applies: |path| is_module(path, "desk"),
+        names: &["crate::auth", "crate::ws", "crate::http", "crate::hub", "crate::backend"],
+        because: "the desk knows orders and their words, not who carries them",
     },
     Ban {
         applies: |path| path.starts_with("src/") && !is_module(path, "rt"),

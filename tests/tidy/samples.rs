@@ -57,6 +57,7 @@ fn a_pure_file_names_no_io_thread_clock_or_chance() {
         "src/hub/mod.rs",
         "src/hub.rs",
         "src/limits.rs",
+        "src/desk/orders.rs",
         "src/simulation/world.rs",
         "src/backend/tcp/codec.rs",
         "src/backend/tcp/codec_v2.rs",
@@ -88,6 +89,10 @@ fn a_lower_layer_does_not_name_a_higher_one() {
     check_breaks(Rule::Layer, "src/http/mod.rs", "use crate::{limits, hub};");
     check_breaks(Rule::Layer, "src/dialect/json_rpc/decode.rs", "fn f(hub: &crate::hub::Hub) {}");
     check_breaks(Rule::Layer, "src/model/order.rs", "use crate::dialect::Request;");
+    check_breaks(Rule::Layer, "src/dialect/json_rpc/orders.rs", "use crate::desk::Desk;");
+    check_breaks(Rule::Layer, "src/desk/mod.rs", "use crate::hub::Hub;");
+    check_breaks(Rule::Layer, "src/desk/reports.rs", "use super::super::backend::Feed;");
+    check_keeps("src/desk/mod.rs", "use crate::{dialect::json_rpc, limits, model};");
     check_keeps("src/dialect/mod.rs", "use crate::model::Price; let hub = 1;");
     check_keeps("src/hub/mod.rs", "use crate::{dialect, model, ws};");
     check_keeps("src/ws/mod.rs", "mod frame; use self::frame::Header; use crate::limits;");

@@ -1,11 +1,11 @@
-//! A fixed hasher for tables of the hub: the same order in every run, so that a simulation replays. PURE.
+//! A fixed hasher for tables: the same order in every run, so that a simulation replays. PURE.
 //! Keys come from requests, whose tables are bounded, so an attacker gains a bounded slowdown at most.
 
 use std::hash::Hasher;
 
 /// FNV-1a over bytes, finished with the mixer of SplitMix64 (Steele, Lea, Flood 2014) so that low bits vary.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FixedHasher(u64);
+pub struct FixedHasher(u64);
 
 impl Default for FixedHasher {
     fn default() -> FixedHasher {

@@ -1,0 +1,179 @@
+//! What is looked at before an order or an edit goes to a venue. PURE. Nothing is changed here.
+
+use crate::model::decimal::{Amount, Price};
+use crate::model::ids::InstrumentId;
+use crate::model::market::{Direction, InstrumentState, MarketState};
+use crate::model::order::{AccountId, NewOrder, Order, OrderRefusal, OrderType, notional};
+use crate::model::time::Now;
+
+use super::holdings::{Holding, side};
+use super::orders::{Amendment, Slot};
+use super::waiting::Edit;
+use super::{Desk, is_over};
+
+impl Desk {
+    /// The order as it goes to the venue: a reduce-only one is cut to what there is to reduce.
+    pub(super) fn check_new(
+        &self,
+        account: AccountId,
+        spec: &NewOrder,
+        market: &[InstrumentState],
+        now: Now,
+    ) -> Result<NewOrder, OrderRefusal> {
+        let state = self.check_open(account, spec.instrument, spec.valid_until_ms, market, now)?;
+        check_amount(spec.amount, state)?;
+        if (spec.order_type == OrderType::Limit) != spec.price.is_some() {
+            return Err(OrderRefusal::PriceTick);
+        }
+        self.check_price(spec.price, spec.direction, state)?;
+        let holding = self.accounts[account].holdings.of(spec.instrument);
+        let mut amount = spec.amount;
+        if spec.reduce_only {
+            amount = reducing(amount, spec.direction, &holding, 0, state)?;
+        }
+        self.check_size(amount, spec.price, spec.direction, &holding, 0, state)?;
+        if self.open_count >= self.config.open_orders_max {
+            return Err(OrderRefusal::Full);
+        }
+        if self.accounts[account].open.len >= self.config.open_orders_per_account_max {
+            return Err(OrderRefusal::TooManyOpenOrders);
+        }
+        if self.accounts[account].is_duplicate(spec, self.config.duplicate_window_ms, now) {
+            return Err(OrderRefusal::Duplicate);
+        }
+        Ok(NewOrder { amount, ..*spec })
+    }
+
+    /// The edit in full.
+    pub(super) fn check_edit(
+        &self,
+        slot: Slot,
+        edit: &Edit,
+        market: &[InstrumentState],
+        now: Now,
+    ) -> Result<Amendment, OrderRefusal> {
+        let held = &self.orders[slot];
+        let Order { account, instrument, direction, filled, .. } = held.order;
+        let state = self.check_open(account, instrument, edit.valid_until_ms, market, now)?;
+        let amount = edit.amount.unwrap_or(held.order.amount);
+        let price = edit.price.or(held.order.price);
+        let reduce_only = edit.reduce_only.unwrap_or(held.order.reduce_only);
+        check_amount(amount, state)?;
+        if edit.price.is_some() && held.order.order_type == OrderType::Market {
+            return Err(OrderRefusal::PriceTick);
+        }
+        self.check_price(price, direction, state)?;
+        if amount <= filled {
+            return Err(OrderRefusal::AmountBelowFilled);
+        }
+        let holding = self.accounts[account].holdings.of(instrument);
+        let mut open = Amount(amount.0 - filled.0);
+        if reduce_only {
+            let own = if held.order.reduce_only { held.working } else { 0 };
+            open = reducing(open, direction, &holding, own, state)?;
+        }
+        self.check_size(open, price, direction, &holding, held.working, state)?;
+        let post_only = edit.post_only.unwrap_or(held.order.post_only);
+        Ok(Amendment { price, open, post_only, reduce_only })
+    }
+
+    /// Whether the account may trade the instrument at all, now.
+    fn check_open<'m>(
+        &self,
+        account: AccountId,
+        instrument: InstrumentId,
+        valid_until_ms: Option<u64>,
+        market: &'m [InstrumentState],
+        now: Now,
+    ) -> Result<&'m InstrumentState, OrderRefusal> {
+        if is_over(valid_until_ms, now) {
+            return Err(OrderRefusal::TimedOut);
+        }
+        if self.is_halted || self.accounts[account].is_halted {
+            return Err(OrderRefusal::Halted);
+        }
+        let state = market.get(instrument.index()).ok_or(OrderRefusal::VenueUnavailable)?;
+        if !self.is_linked(instrument) {
+            return Err(OrderRefusal::VenueUnavailable);
+        }
+        match state.state {
+            MarketState::Open => Ok(state),
+            MarketState::Closed => Err(OrderRefusal::BookClosed),
+        }
+    }
+
+    /// Tick and band. The band holds what would cost: buying above it, selling below it.
+    fn check_price(
+        &self,
+        price: Option<Price>,
+        direction: Direction,
+        state: &InstrumentState,
+    ) -> Result<(), OrderRefusal> {
+        let Some(price) = price else { return Ok(()) };
+        let tick = state.definition.tick_size.0.max(1);
+        if price.0 <= 0 || price.0 % tick != 0 {
+            return Err(OrderRefusal::PriceTick);
+        }
+        let reference = i128::from(reference_price(state).0);
+        let band_bp = i128::from(self.config.price_band_bp);
+        if band_bp == 0 || reference <= 0 {
+            return Ok(());
+        }
+        let scaled = i128::from(price.0) * 10_000;
+        match direction {
+            Direction::Buy if scaled > reference * (10_000 + band_bp) => Err(OrderRefusal::PriceTooHigh),
+            Direction::Sell if scaled < reference * (10_000 - band_bp) => Err(OrderRefusal::PriceTooLow),
+            Direction::Buy | Direction::Sell => Ok(()),
+        }
+    }
+
+    /// The largest order, by amount and by value, and the largest position that open orders could make; `own` is what
+    /// counts of the order already.
+    fn check_size(
+        &self,
+        open: Amount,
+        price: Option<Price>,
+        direction: Direction,
+        holding: &Holding,
+        own: i64,
+        state: &InstrumentState,
+    ) -> Result<(), OrderRefusal> {
+        let config = &self.config;
+        if open > config.order_amount_max {
+            return Err(OrderRefusal::AmountTooLarge);
+        }
+        let value = notional(price.unwrap_or_else(|| reference_price(state)), open);
+        if config.order_notional_max > 0 && value > config.order_notional_max {
+            return Err(OrderRefusal::NotionalTooLarge);
+        }
+        let exposure = holding.exposure(direction) - i128::from(own) + i128::from(open.0);
+        if exposure > i128::from(config.position_max.0) {
+            return Err(OrderRefusal::AmountTooLarge);
+        }
+        Ok(())
+    }
+}
+
+/// The last price, else what the book says; 0 where nothing is known.
+fn reference_price(state: &InstrumentState) -> Price {
+    state.last_trade().map_or_else(|| state.mark_price(), |trade| trade.price)
+}
+
+fn check_amount(amount: Amount, state: &InstrumentState) -> Result<(), OrderRefusal> {
+    let step = state.definition.min_trade_amount.0.max(1);
+    if amount.0 <= 0 || amount.0 % step != 0 { Err(OrderRefusal::InvalidAmount) } else { Ok(()) }
+}
+
+/// What a reduce-only order may be of `amount`, beside the account's others; `own` is what counts of it already.
+fn reducing(
+    amount: Amount,
+    direction: Direction,
+    holding: &Holding,
+    own: i64,
+    state: &InstrumentState,
+) -> Result<Amount, OrderRefusal> {
+    let free = holding.closable(direction) - (holding.reducing[side(direction)] - own);
+    let step = state.definition.min_trade_amount.0.max(1);
+    let free = free - free % step;
+    if free <= 0 { Err(OrderRefusal::ReduceOnly) } else { Ok(Amount(amount.0.min(free))) }
+}

@@ -1,0 +1,219 @@
+//! What is looked at before the venue is asked.
+
+use super::*;
+use crate::model::book::{LevelUpdate, Side};
+use crate::model::market::MarketState;
+
+fn refused(floor: &mut Floor, order: NewOrder) -> OrderRefusal {
+    let sent = floor.venue.received.len();
+    let why = floor.ask(0, place(order)).expect_err("it is to be refused");
+    assert_eq!(floor.venue.received.len(), sent, "what is refused does not reach the venue");
+    why
+}
+
+fn trade_at(floor: &mut Floor, price: i64) {
+    let state = &mut floor.market[0];
+    let trade = state.stamp_trade(Price(price * UNIT), Amount(UNIT), Direction::Buy, 1);
+    state.record_trade(trade);
+}
+
+#[test]
+fn prices_keep_the_tick_and_amounts_the_smallest_step() {
+    let mut floor = Floor::new();
+    for price in [0, -1, UNIT / 2 - 1, UNIT + 1] {
+        let order = NewOrder { price: Some(Price(price)), ..buy(1, 1) };
+        assert_eq!(refused(&mut floor, order), OrderRefusal::PriceTick, "{price}");
+    }
+    assert_eq!(refused(&mut floor, NewOrder { price: None, ..buy(1, 1) }), OrderRefusal::PriceTick);
+    for amount in [0, -1, UNIT / 10 - 1, UNIT + 1, i64::MIN] {
+        let order = NewOrder { amount: Amount(amount), ..buy(1, 1) };
+        assert_eq!(refused(&mut floor, order), OrderRefusal::InvalidAmount, "{amount}");
+    }
+    let id = floor.id(0, NewOrder { price: Some(Price(UNIT / 2)), amount: Amount(UNIT / 10), ..buy(1, 1) });
+    let edited = EditOrder {
+        order: OrderRef::Id(id),
+        amount: None,
+        price: Some(Price(7)),
+        post_only: None,
+        reduce_only: None,
+        valid_until_ms: None,
+    };
+    assert_eq!(floor.ask(0, OrderRequest::Edit(edited)), Err(OrderRefusal::PriceTick));
+    let edited = EditOrder { price: None, amount: Some(Amount(7)), ..edited };
+    assert_eq!(floor.ask(0, OrderRequest::Edit(edited)), Err(OrderRefusal::InvalidAmount));
+}
+
+#[test]
+fn an_instrument_that_is_closed_takes_cancels_only() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    floor.market[0].state = MarketState::Closed;
+    assert_eq!(refused(&mut floor, buy(90, 1)), OrderRefusal::BookClosed);
+    assert_eq!(floor.ask(0, edit(id, Some(91), None)), Err(OrderRefusal::BookClosed));
+    assert!(floor.ask(0, cancel(id)).is_ok());
+}
+
+#[test]
+fn an_order_is_no_larger_than_the_largest_by_amount_and_by_value() {
+    let mut floor = Floor::with(DeskConfig {
+        order_amount_max: Amount(10 * UNIT),
+        order_notional_max: 500 * i128::from(UNIT),
+        ..config()
+    });
+    assert_eq!(refused(&mut floor, buy(1, 11)), OrderRefusal::AmountTooLarge);
+    assert_eq!(refused(&mut floor, sell(51, 10)), OrderRefusal::NotionalTooLarge);
+    let id = floor.id(0, sell(50, 10));
+    assert_eq!(floor.ask(0, edit(id, None, Some(11))), Err(OrderRefusal::AmountTooLarge));
+    assert_eq!(floor.ask(0, edit(id, Some(51), None)), Err(OrderRefusal::NotionalTooLarge));
+    // An order at any price is weighed by the last one.
+    trade_at(&mut floor, 51);
+    let market = NewOrder { order_type: OrderType::Market, price: None, ..buy(1, 10) };
+    assert_eq!(refused(&mut floor, market), OrderRefusal::NotionalTooLarge);
+}
+
+#[test]
+fn open_orders_can_make_no_larger_position_than_the_largest() {
+    let mut floor = Floor::with(DeskConfig { position_max: Amount(10 * UNIT), ..config() });
+    floor.venue.quote(BTC, Direction::Sell, 90, 4);
+    floor.done(0, place(buy(90, 4)));
+    let id = floor.id(0, buy(80, 5));
+    assert_eq!(refused(&mut floor, buy(80, 2)), OrderRefusal::AmountTooLarge);
+    assert_eq!(floor.ask(0, edit(id, None, Some(7))), Err(OrderRefusal::AmountTooLarge));
+    floor.done(0, edit(id, None, Some(6)));
+    // The other way there is room for the position besides.
+    floor.done(0, place(sell(200, 14)));
+    assert_eq!(refused(&mut floor, sell(200, 1)), OrderRefusal::AmountTooLarge);
+    floor.done(0, cancel(id));
+    floor.done(0, place(buy(80, 6)));
+}
+
+#[test]
+fn the_band_holds_what_would_cost() {
+    let mut floor = Floor::with(DeskConfig { price_band_bp: 500, ..config() });
+    let id = floor.id(0, buy(7_777, 1));
+    floor.done(0, cancel(id));
+    for (side, price) in [(Side::Bid, 99), (Side::Ask, 101)] {
+        let update = LevelUpdate { side, price: Price(price * UNIT), amount: Amount(UNIT) };
+        floor.market[0].apply_level(update);
+    }
+    assert_eq!(refused(&mut floor, buy(106, 1)), OrderRefusal::PriceTooHigh);
+    assert_eq!(refused(&mut floor, sell(94, 1)), OrderRefusal::PriceTooLow);
+    // The last price goes before what the book says.
+    trade_at(&mut floor, 200);
+    assert_eq!(refused(&mut floor, sell(189, 1)), OrderRefusal::PriceTooLow);
+    assert_eq!(refused(&mut floor, buy(211, 1)), OrderRefusal::PriceTooHigh);
+    for order in [buy(210, 1), sell(211, 1), buy(1, 1), sell(9_999, 1)] {
+        floor.done(0, place(order));
+    }
+    let id = floor.id(0, buy(10, 1));
+    assert_eq!(floor.ask(0, edit(id, Some(211), None)), Err(OrderRefusal::PriceTooHigh));
+}
+
+#[test]
+fn the_same_order_without_a_label_a_moment_later_is_a_duplicate() {
+    let mut floor = Floor::with(DeskConfig { duplicate_window_ms: 50, ..config() });
+    floor.done(0, place(buy(90, 1)));
+    assert_eq!(refused(&mut floor, buy(90, 1)), OrderRefusal::Duplicate);
+    for order in [
+        buy(90, 2),
+        buy(91, 1),
+        sell(90, 1),
+        labelled("a", buy(90, 1)),
+        NewOrder { instrument: EUR, ..buy(90, 1) },
+    ] {
+        floor.done(0, place(order));
+    }
+    floor.done(1, place(buy(90, 1)));
+    floor.wait_ms(50);
+    floor.done(0, place(buy(90, 1)));
+}
+
+#[test]
+fn credits_are_taken_and_come_back_with_time() {
+    let mut floor = Floor::with(DeskConfig {
+        credits_max: 6,
+        credits_per_s: 2,
+        place_credits: 3,
+        cancel_credits: 1,
+        query_credits: 1,
+        ..config()
+    });
+    let id = floor.id(0, buy(90, 1));
+    assert!(floor.ask(0, cancel(id)).is_ok());
+    assert_eq!(
+        refused(&mut floor, buy(90, 1)),
+        OrderRefusal::TooManyRequests { credits_left: 2, retry_after_ms: 500 }
+    );
+    floor.done(0, open_orders());
+    floor.done(0, open_orders());
+    let none = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 500 };
+    assert_eq!(floor.ask(0, open_orders()), Err(none));
+    // What is for the worst moment is free, and others have their own.
+    for request in [
+        OrderRequest::CancelAll { filter: Filter::default() },
+        OrderRequest::CancelAllAfter { timeout_ms: None },
+        OrderRequest::Halt { is_on: false, everybody: false },
+    ] {
+        floor.done(0, request);
+    }
+    floor.done(1, place(buy(90, 1)));
+    floor.wait_ms(499);
+    let little = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1 };
+    assert_eq!(floor.ask(0, open_orders()), Err(little));
+    floor.wait_ms(1);
+    floor.done(0, open_orders());
+    floor.wait_ms(1_000_000);
+    floor.done(0, place(buy(90, 1)));
+    floor.done(0, place(buy(91, 1)));
+    assert_eq!(
+        refused(&mut floor, buy(90, 1)),
+        OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1_500 }
+    );
+    assert_eq!(floor.desk.counters.throttled_total, 4);
+}
+
+#[test]
+fn a_reduce_only_order_is_cut_to_what_there_is_to_reduce() {
+    let mut floor = Floor::new();
+    let reducing = |order: NewOrder| NewOrder { reduce_only: true, ..order };
+    assert_eq!(refused(&mut floor, reducing(sell(200, 1))), OrderRefusal::ReduceOnly);
+    floor.venue.quote(BTC, Direction::Sell, 90, 5);
+    floor.done(0, place(buy(90, 5)));
+    assert_eq!(refused(&mut floor, reducing(buy(80, 1))), OrderRefusal::ReduceOnly);
+    let first = floor.id(0, reducing(sell(200, 3)));
+    let second = floor.done(0, place(reducing(sell(201, 3))));
+    assert_eq!(short(&second["order"]), "open 0.0/2.0@201.0");
+    assert_eq!(refused(&mut floor, reducing(sell(202, 1))), OrderRefusal::ReduceOnly);
+    let edited = floor.done(0, edit(first, None, Some(9)));
+    assert_eq!(short(&edited["order"]), "open 0.0/3.0@200.0");
+    // An order that makes the position smaller takes the newest of them with it, which there is nothing left for.
+    floor.told(0);
+    floor.venue.quote(BTC, Direction::Buy, 70, 1);
+    floor.done(0, place(sell(70, 1)));
+    assert_eq!(floor.told(0), ["3 filled 1.0/1.0 1 trades", "2 cancelled 0.0/2.0"]);
+    let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+    assert_eq!((holding.reducing, holding.working), ([0, 3 * UNIT], [0, 3 * UNIT]));
+}
+
+#[test]
+fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 90, 5);
+    floor.done(0, place(buy(90, 5)));
+    let id = floor.id(0, sell(200, 7));
+    let edit = |reduce_only| {
+        OrderRequest::Edit(EditOrder {
+            order: OrderRef::Id(id),
+            amount: Some(Amount(7 * UNIT)),
+            price: None,
+            post_only: None,
+            reduce_only: Some(reduce_only),
+            valid_until_ms: None,
+        })
+    };
+    assert_eq!(short(&floor.done(0, edit(true))["order"]), "open 0.0/5.0@200.0");
+    let reducing = |floor: &Floor| floor.desk.accounts[AccountId(0)].holdings.of(BTC).reducing[1];
+    assert_eq!(reducing(&floor), 5 * UNIT);
+    assert_eq!(short(&floor.done(0, edit(false))["order"]), "open 0.0/7.0@200.0");
+    assert_eq!(reducing(&floor), 0);
+}
