@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::desk::{Desk, DeskConfig};
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
@@ -299,6 +300,55 @@ fn market_data_allocates_nothing() {
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 300, "every subscriber is told");
     });
+}
+
+#[test]
+fn orders_on_the_paper_market_allocate_nothing() {
+    let mut now = Now { mono_ns: 1, unix_ns: 1_700_000_000_000_000_000 };
+    let mut paper = Paper::new(PaperConfig { seed: 1, instruments: 1, events_per_s: 10_000 });
+    let mut feed = FeedBuffer::default();
+    paper.poll(now, &mut feed, usize::MAX);
+    // BTC-PERPETUAL, around 65,000 in steps of a half, in lots of 10.
+    let instrument = InstrumentId(0);
+    let new = |number: u64, price: Option<Price>| VenueRequest::New {
+        order: OrderId(number),
+        account: AccountId(1 + u32::try_from(number % 3).expect("small")),
+        spec: NewOrder {
+            instrument,
+            direction: if number.is_multiple_of(2) { Direction::Buy } else { Direction::Sell },
+            order_type: price.map_or(OrderType::Market, |_| OrderType::Limit),
+            price,
+            amount: Amount(50 * UNIT),
+            time_in_force: TimeInForce::GoodTilCancelled,
+            post_only: PostOnly::No,
+            reduce_only: false,
+            label: None,
+            valid_until_ms: None,
+        },
+    };
+    let (mut trades, mut cancelled) = (0, 0);
+    assert_allocates_nothing(|number| {
+        now = now.plus_ns(100_000);
+        feed.clear();
+        paper.poll(now, &mut feed, usize::MAX);
+        let step = i64::try_from(number * 7 % 50).expect("small");
+        let price = Price((64_980 + step) * UNIT);
+        let (order, amount) = (OrderId(number.saturating_sub(20)), Amount(60 * UNIT));
+        let amended = Some(Price(price.0 + UNIT));
+        let requests = [
+            new(number, if number.is_multiple_of(16) { None } else { Some(price) }),
+            VenueRequest::Amend { order, instrument, price: amended, amount, post_only: PostOnly::No },
+            VenueRequest::Cancel { order: OrderId(number.saturating_sub(40)), instrument },
+        ];
+        for request in &requests {
+            paper.handle_request(request, now, &mut feed);
+        }
+        for event in &feed.events {
+            trades += u64::from(matches!(event, FeedEvent::Trade { .. }));
+            cancelled += u64::from(matches!(event, FeedEvent::Report(VenueReport::Cancelled { .. })));
+        }
+    });
+    assert!(trades > COUNTED / 4 && cancelled > COUNTED / 4, "{trades} trades, {cancelled} cancelled");
 }
 
 #[test]

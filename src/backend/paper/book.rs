@@ -147,17 +147,20 @@ pub struct OrderBook {
 }
 
 impl OrderBook {
-    /// A book of at most `orders_max` resting orders.
+    /// A book of at most `orders_max` resting orders. What orders need of memory is asked for here, and used by and by; the
+    /// table of clients' orders is twice as large as it must be, so that it never grows.
     #[must_use]
     pub fn new(orders_max: u32) -> OrderBook {
+        let orders_max = orders_max.min(NIL - 1);
+        let slots = orders_max as usize;
         OrderBook {
-            slots: Vec::new(),
+            slots: Vec::with_capacity(slots),
             free: NIL,
-            orders_max: orders_max.min(NIL - 1),
+            orders_max,
             orders: 0,
             bids: Half::default(),
             asks: Half::default(),
-            clients: HashMap::default(),
+            clients: HashMap::with_capacity_and_hasher(2 * slots, BuildHasherDefault::default()),
         }
     }
 

@@ -111,6 +111,7 @@ pub fn decimals(units: i64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::paper::traders::TICKS_MAX;
 
     #[test]
     fn every_listing_starts_on_a_tick_and_has_a_name_of_its_own() {
@@ -122,7 +123,10 @@ mod tests {
         assert_eq!(names.len(), 40);
         for (listing, entry) in listings.iter().zip(ENTRIES) {
             let start = Price::parse(entry.start.as_bytes()).unwrap();
-            assert_eq!(listing.start_ticks * listing.definition.tick_size.0, start.0, "{}", entry.name);
+            let tick = listing.definition.tick_size.0;
+            assert_eq!(listing.start_ticks * tick, start.0, "{}", entry.name);
+            // A fair value moves by half at most; one tick beyond the last is still a number.
+            assert!(2 * listing.start_ticks < TICKS_MAX && (TICKS_MAX + 1).checked_mul(tick).is_some());
         }
     }
 

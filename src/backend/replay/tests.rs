@@ -8,10 +8,13 @@ use ::dbn::{
 };
 
 use super::*;
+use crate::backend::Feed;
 use crate::limits;
 use crate::model::book::{Book, Level};
 use crate::model::decimal::{Amount, Price, UNIT};
+use crate::model::ids::InstrumentId;
 use crate::model::market::Direction;
+use crate::model::order::{AccountId, NewOrder, OrderId, OrderType, PostOnly, TimeInForce, VenueRequest};
 
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
@@ -503,4 +506,38 @@ fn a_repeated_recording_clears_its_books_first() {
         book.apply(*update);
     });
     assert_eq!(book.best_bid(), Some(Level { price: Price(10 * UNIT), amount: Amount(5 * UNIT) }));
+}
+
+#[test]
+fn a_recording_takes_no_orders_and_goes_on() {
+    let source = Memory { name: "eurusd.csv", bytes: "20200101 000000000,1.1,1.2,0\n".into() };
+    let replay = Replay::open(Box::new(source), Speed::Max, AtEnd::Finish).unwrap();
+    let (mut feed, mut out) = (Feed::Replay(Box::new(replay)), FeedBuffer::default());
+    let (order, instrument) = (OrderId(1), InstrumentId(0));
+    let (price, amount, post_only) = (Some(Price(UNIT)), Amount(UNIT), PostOnly::No);
+    let spec = NewOrder {
+        instrument,
+        direction: Direction::Buy,
+        order_type: OrderType::Limit,
+        price,
+        amount,
+        time_in_force: TimeInForce::GoodTilCancelled,
+        post_only,
+        reduce_only: false,
+        label: None,
+        valid_until_ms: None,
+    };
+    for (request, expected) in [
+        (VenueRequest::New { order, account: AccountId(1), spec }, "Rejected"),
+        (VenueRequest::Amend { order, instrument, price, amount, post_only }, "AmendRejected"),
+        (VenueRequest::Cancel { order, instrument }, "CancelRejected"),
+    ] {
+        out.clear();
+        feed.handle_request(&request, Now::default(), &mut out);
+        let expected = format!("[Report({expected} {{ order: OrderId(1), why: VenueUnavailable }})]");
+        assert_eq!(format!("{:?}", out.events), expected);
+    }
+    out.clear();
+    feed.poll(Now::default(), &mut out, 9).unwrap();
+    assert_eq!(out.events.len(), 2);
 }
