@@ -46,7 +46,7 @@ pub use notify::{
     Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
     write_topic,
 };
-pub use order_calls::OrderCall;
+pub use order_calls::{HALT_EVERYBODY_TOPIC, OrderCall};
 pub use orders::{
     write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
     write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,

@@ -21,6 +21,9 @@ use crate::model::order::{
     PostOnly, TimeInForce, UserTradesQuery,
 };
 
+/// Whoever may publish to this topic may halt and resume the trading of everybody.
+pub const HALT_EVERYBODY_TOPIC: &str = "trading.halt";
+
 /// Stands where an instrument's number will be.
 const UNRESOLVED: InstrumentId = InstrumentId(u32::MAX);
 

@@ -1,6 +1,7 @@
 //! The dialect as texts: what comes in, what goes out. Each output is read back by an independent parser.
 
 mod decoding;
+mod documented;
 mod login;
 mod notifications;
 mod order_calls;
