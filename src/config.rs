@@ -18,12 +18,14 @@ mod auth;
 mod check;
 mod limits;
 mod listen;
+mod orders;
 mod overload;
 mod text;
 
 pub use auth::Auth;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
+pub use orders::Orders;
 pub use overload::Overload;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -34,6 +36,7 @@ pub struct Config {
     pub shards: Shards,
     pub limits: Limits,
     pub auth: Auth,
+    pub orders: Orders,
     pub overload: Overload,
     pub flush: Flush,
     pub feed: Feed,
@@ -131,6 +134,7 @@ impl Default for Config {
             shards: Shards::default(),
             limits: Limits::default(),
             auth: Auth::default(),
+            orders: Orders::default(),
             overload: Overload::default(),
             flush: Flush::default(),
             feed: Feed::default(),

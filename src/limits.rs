@@ -135,9 +135,6 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
 /// Accounts that one issuer is denied: each log-in by its tokens, and at SIGHUP each session of theirs, is held against all.
 pub const DENIED_PER_ISSUER_MAX: usize = 256;
-/// Accounts that have logged in since the start. Some 100 bytes each, besides what the desk keeps of them; an issuer of tokens
-/// may name as many as it likes.
-pub const ACCOUNTS_MAX: usize = 65_536;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
@@ -223,6 +220,9 @@ pub const HANDSHAKE_FLIGHT_WEIGHT_BYTES: usize = RECEIVED_BYTES_PER_TURN / 4;
 /// Bytes of queued data at which a connection is flushed whatever the pace: a send is full then, and waiting gains nothing.
 pub const FLUSH_BYTES: u32 = 64 * 1024;
 
+/// Requests of clients to the desk after which the venue takes no more batches in one turn: some 5 us each, and as much again
+/// where an order trades.
+pub const ASKS_PER_TURN: usize = 1_024;
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
 /// Bytes of batches of other homes after which a shard takes no more in one turn: what all homes may replay to it in a turn
@@ -258,7 +258,8 @@ pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;
 /// nothing.
 pub const CANCEL_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
 
-/// Accounts that one desk keeps. Each costs some 500 bytes, and what it remembers.
+/// Accounts that have logged in since the start: an issuer of tokens may name as many as it likes. Each costs some 600 bytes
+/// once it has asked the desk for something, and what that remembers.
 pub const ACCOUNTS_MAX: u32 = 16_384;
 /// Orders of all accounts that are open or on their way to a venue; some 400 bytes each, 100 MiB in all.
 pub const OPEN_ORDERS_MAX: u32 = 262_144;

@@ -163,6 +163,7 @@ impl Server {
             shards,
             history: history(config),
             deflation: deflation(config),
+            desk: config.orders.desk(),
             mesh: venue_mesh,
             pressure,
             overload: overload_marks(config),

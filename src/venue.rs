@@ -1,7 +1,7 @@
 //! The venue's thread: feeds → the market's home → every shard.
 //!
-//! A turn: take what the feed has due → apply and encode → carry the batch → answer the shards' joins. Idle, it parks in
-//! its ring until the feed, an interval or a shard has something.
+//! A turn: take what shards ask for, orders above all → have the venue execute them → take what the feed has due → apply and
+//! encode → carry the batch. Idle, it parks in its ring until the feed, an interval or a shard has something.
 //!
 //! Home: one thread. Invariant: a turn's batch is bounded in events, and the feed is asked for no more while a shard's
 //! queue is half full, so a recording played at full speed is as fast as the shards are.
@@ -13,10 +13,11 @@ use crate::backend::Feed;
 use crate::backend::replay::FeedError;
 use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
+use crate::desk::{DeskConfig, DeskCounters};
 use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
-use crate::hub::market::{MarketCounters, MarketHome};
+use crate::hub::market::{MarketCounters, MarketHome, Trading};
 use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
 use crate::model::ids::HomeId;
@@ -34,6 +35,7 @@ pub struct VenueSetup {
     pub shards: u8,
     pub history: HistoryLimits,
     pub deflation: Deflation,
+    pub desk: DeskConfig,
     pub mesh: MeshEndpoint,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
@@ -49,6 +51,7 @@ pub struct VenueSetup {
 pub struct VenueReport {
     pub market: MarketCounters,
     pub topics: HomeCounters,
+    pub desk: DeskCounters,
 }
 
 /// Why the venue ended.
@@ -90,7 +93,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         }
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
-            return Ok(VenueReport { market: venue.market.counters, topics: venue.market.home_counters() });
+            return Ok(venue.report());
         }
         wait = venue.next_wait();
     }
@@ -118,6 +121,8 @@ impl Venue {
         let now = clock::now();
         let mut market = MarketHome::new(setup.home, setup.shards, setup.history, now);
         market.set_deflation(setup.deflation);
+        let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
+        market.set_desk(setup.desk, trading, now);
         market.make_ready();
         // No sockets yet: the ring parks the thread and hears its doorbell.
         let config = RingConfig {
@@ -156,6 +161,7 @@ impl Venue {
         self.take_batches();
         self.take_feed()?;
         self.market.handle_timeout(self.now);
+        self.execute();
         self.say();
         Ok(())
     }
@@ -182,11 +188,27 @@ impl Venue {
         usize::from(self.shards)
     }
 
-    /// What shards ask for, up to a bound.
+    /// What shards ask for, up to a bound on batches and on what clients ask of the desk.
     fn take_batches(&mut self) {
+        let mut asks = 0;
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
+            if asks >= limits::ASKS_PER_TURN {
+                break;
+            }
             let Some((from, _, batch)) = self.mesh.receive() else { break };
             self.market.handle_batch(home(from), &batch, self.now);
+            asks += batch.asks.len();
+            // Before the next batch, so that orders are executed as they came.
+            self.execute();
+        }
+    }
+
+    /// Has the venue do what the desk asks of it.
+    fn execute(&mut self) {
+        while let Some(request) = self.market.poll_request(self.now) {
+            self.buffer.clear();
+            self.feed.handle_request(&request, self.now, &mut self.buffer);
+            self.market.handle_feed(&self.buffer, self.now);
         }
     }
 
@@ -243,6 +265,14 @@ impl Venue {
             }
         }
         self.mesh.ring_doorbells();
+    }
+
+    fn report(&self) -> VenueReport {
+        VenueReport {
+            market: self.market.counters,
+            topics: self.market.home_counters(),
+            desk: self.market.desk_counters(),
+        }
     }
 
     fn next_wait(&mut self) -> Wait {

@@ -246,7 +246,7 @@ impl Authority {
             keyring,
             settings,
             grants: Grants::default(),
-            accounts: Accounts::new(limits::ACCOUNTS_MAX),
+            accounts: Accounts::new(limits::ACCOUNTS_MAX as usize),
             replays: Replays::new(bounds),
             failures: Failures::new(settings.failures_per_minute_max),
             unsure_until_ms: started.unix_ns / 1_000_000 + lead_ms(&settings),

@@ -44,6 +44,15 @@ impl Feed {
         }
     }
 
+    /// Whether it takes orders.
+    #[must_use]
+    pub const fn takes_orders(&self) -> bool {
+        match self {
+            Feed::Paper(_) => true,
+            Feed::Replay(_) => false,
+        }
+    }
+
     /// When something is due next, on the monotonic clock, in nanoseconds; in the past where something is due already,
     /// `None` where nothing follows.
     #[must_use]

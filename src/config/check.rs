@@ -1,5 +1,6 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
+use super::orders::WHOLE_UNITS_MAX;
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::auth::is_pattern;
 use crate::backend::paper;
@@ -52,6 +53,10 @@ macro_rules! range {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// Orders that one account may be allowed.
+const ORDERS_MAX: u64 = 100_000;
+/// Beyond what a core can do.
+const CREDITS_MAX: u64 = 10_000_000;
 /// Ten years.
 const LIFETIME_S_MAX: u64 = 315_360_000;
 /// A turn's batch has 32-bit ranges, and the log's segments grow to the largest frame.
@@ -234,6 +239,19 @@ impl Config {
             range!(self.auth.connection_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 31536000"),
             range!(self.auth.token_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 900"),
             range!(self.auth.refresh_lifetime_s, 1 => LIFETIME_S_MAX, "s", "by default 604800"),
+            range!(self.orders.open_max, 1 => ORDERS_MAX, "orders", "per account, by default 1000"),
+            range!(self.orders.remembered_max, 1 => ORDERS_MAX, "orders", "per account, by default 1000"),
+            range!(self.orders.credits_max, 1 => CREDITS_MAX, "credits", "by default 1000"),
+            range!(self.orders.credits_per_s, 0 => CREDITS_MAX, "credits/s", "0 sets no limit"),
+            range!(self.orders.place_credits, 0 => CREDITS_MAX, "credits", "by default 1"),
+            range!(self.orders.cancel_credits, 0 => CREDITS_MAX, "credits", "by default 1"),
+            range!(self.orders.query_credits, 0 => CREDITS_MAX, "credits", "by default 1"),
+            range!(self.orders.amount_max, 1 => WHOLE_UNITS_MAX, "units", "of one order, by default 1000000"),
+            range!(self.orders.notional_max, 0 => WHOLE_UNITS_MAX, "units", "of one order, 0 sets no limit"),
+            range!(self.orders.position_max, 1 => WHOLE_UNITS_MAX, "units", "by default 1000000000"),
+            range!(self.orders.price_band_bp, 0 => 10_000, "1/10000", "0 sets no limit"),
+            range!(self.orders.duplicate_window_ms, 0 => 60_000, "ms", "0 looks for none"),
+            range!(self.orders.opening_balance, 0 => WHOLE_UNITS_MAX, "units", "by default 1000000"),
             range!(self.deflate.level, 1 => 9, "", "1 is fast, 9 is small"),
             range!(self.deflate.message_bytes_min, 0 => MESSAGE_BYTES_MAX, "bytes", "by default 128"),
         ]

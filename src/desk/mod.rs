@@ -165,6 +165,13 @@ impl Desk {
         }
     }
 
+    /// Whether two orders are of the same account.
+    #[must_use]
+    pub fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
+        let account = |id: OrderId| self.orders.find(id).map(|slot| self.orders[slot].order.account);
+        account(one).is_some_and(|of| account(other) == Some(of))
+    }
+
     /// Bytes of memory that the desk holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -4,18 +4,21 @@
 //! Invariants: state records precede the frames that they cause, in the same batch, so a shard's replica stands where
 //! the frame says; a book frame's changes lead exactly from the book at `prev_change_id` to the book at `change_id`.
 
+mod orders;
+
 use std::sync::Arc;
 
+use crate::desk::{Desk, DeskConfig};
 use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
-use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Ticket};
+use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId};
 use crate::model::instrument::Instrument;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
-use crate::model::order::{Ask, Client, Departure, OrderRefusal};
+use crate::model::order::Parties;
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -25,7 +28,8 @@ use super::history::HistoryLimits;
 use super::home::{Home, HomeCounters, HomeTopicSlot, Joining};
 use super::outbox::Outbox;
 use super::overload::{Pressure, Stance};
-use super::private::{Private, PrivateEvent};
+use super::private::Private;
+pub use orders::Trading;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,8 +39,7 @@ pub struct MarketCounters {
     pub trades_total: u64,
     /// Instruments beyond `limits::INSTRUMENTS_MAX`: all that was said of them was dropped.
     pub instruments_refused_total: u64,
-    /// What clients asked the desk for, and how often one that had is gone.
-    pub asks_total: u64,
+    /// How often a client that had asked the desk for something was gone.
     pub departures_total: u64,
 }
 
@@ -50,6 +53,8 @@ pub struct MarketHome {
     /// What is told of each of them.
     derived: Vec<Vec<Derived>>,
     private: Private,
+    desk: Desk,
+    trading: Trading,
     /// By the feed's own number; `None` for those that found no room.
     by_feed: Vec<Option<InstrumentId>>,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
@@ -86,6 +91,8 @@ impl MarketHome {
             instruments: Vec::new(),
             derived: Vec::new(),
             private: Private::new(Epoch(now.unix_ns / 1_000_000)),
+            desk: Desk::new(DeskConfig::default(), orders::first_order(now)),
+            trading: Trading::Closed,
             by_feed: Vec::new(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
@@ -106,10 +113,11 @@ impl MarketHome {
 
     /// Applies what a feed said.
     pub fn handle_feed(&mut self, feed: &FeedBuffer, now: Now) {
+        let mut concerns_desk = false;
         for event in &feed.events {
             self.counters.feed_events_total += 1;
             match event {
-                FeedEvent::Listed { definition } => self.list(definition),
+                FeedEvent::Listed { definition } => self.list(definition, now),
                 FeedEvent::Levels { instrument, levels, timestamp_ns } => {
                     self.apply_levels(*instrument, levels.of(&feed.levels), *timestamp_ns, now);
                 }
@@ -119,18 +127,28 @@ impl MarketHome {
                 FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
                     self.apply_quote(*instrument, *bid, *ask, *timestamp_ns, now);
                 }
-                FeedEvent::Trade { instrument, price, amount, direction, parties: _, timestamp_ns } => {
+                FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
                     let Some(id) = self.resolve(*instrument) else { continue };
                     let state = &self.instruments[id.index()];
                     let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                     self.apply_trade(id, trade, now);
+                    if *parties != Parties::default() {
+                        self.handle_fill(*parties, &trade, now);
+                        concerns_desk = true;
+                    }
                 }
                 // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
-                FeedEvent::Report(_) => {}
+                FeedEvent::Report(report) => {
+                    self.handle_report(report, now);
+                    concerns_desk = true;
+                }
                 FeedEvent::State { instrument, state, timestamp_ns } => {
                     self.apply_state(*instrument, *state, *timestamp_ns, now);
                 }
             }
+        }
+        if concerns_desk {
+            self.settle_desk(now);
         }
     }
 
@@ -160,8 +178,8 @@ impl MarketHome {
                     let slot = self.private.intern(home, *account, *view, instruments, now);
                     self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
                 }
-                Record::Ask { at } => self.handle_ask(batch.ask(*at)),
-                Record::Departed { client, how } => self.handle_departed(*client, *how),
+                Record::Ask { at } => self.handle_ask(batch.ask(*at), now),
+                Record::Departed { client, how } => self.handle_departed(*client, *how, now),
                 Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
                 Record::Leave { topic } => self.home.leave(from, *topic, now),
                 Record::Join { key: TopicKey::Client(_), .. }
@@ -184,37 +202,10 @@ impl MarketHome {
         }
     }
 
-    /// Tells an event of an account to all who follow it.
-    ///
-    /// # Panics
-    /// If it does not come after the account's event before it: our own bug.
-    pub fn tell_private(&mut self, event: &PrivateEvent<'_>, now: Now) {
-        let definition = &self.instruments[event.instrument.index()].definition;
-        self.private.tell(event, definition, &mut self.home, self.outbox.data(), now);
-    }
-
-    /// Answers what a client has asked for; a result is JSON.
-    pub fn answer_ask(&mut self, shard: HomeId, ticket: Ticket, outcome: Result<&[u8], OrderRefusal>) {
-        let batch = self.outbox.command(shard);
-        let outcome = outcome.map(|result| batch.push_bytes(result));
-        batch.records.push(Record::Answered { ticket, outcome });
-    }
-
     /// All instruments, by their ids.
     #[must_use]
     pub fn instruments(&self) -> &[InstrumentState] {
         &self.instruments
-    }
-
-    /// Here the desk comes in; without one there is nobody to take an order.
-    fn handle_ask(&mut self, ask: &Ask) {
-        self.counters.asks_total += 1;
-        self.answer_ask(ask.client.home, ask.ticket, Err(OrderRefusal::VenueUnavailable));
-    }
-
-    /// And here it hears that a client is gone.
-    fn handle_departed(&mut self, _client: Client, _how: Departure) {
-        self.counters.departures_total += 1;
     }
 
     /// Answers a join; `slot` is `None` where there was no room.
@@ -227,6 +218,7 @@ impl MarketHome {
 
     /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.handle_desk_timeout(now);
         for at in 0..self.ends.len() {
             let end = self.ends[at];
             if now.mono_ns < end.mono_ns {
@@ -259,7 +251,8 @@ impl MarketHome {
     /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns).min()
+        let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
+        ends.chain(self.desk.poll_timeout()).min()
     }
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
@@ -306,6 +299,7 @@ impl MarketHome {
             + self.home.memory_bytes()
             + self.private.memory_bytes()
             + self.outbox.memory_bytes()
+            + self.desk.memory_bytes()
     }
 
     /// What overload asks of this home; called at each tick while the stance is raised, and when it is no more.
@@ -351,7 +345,7 @@ impl MarketHome {
         self.instruments.get(instrument.index())
     }
 
-    fn list(&mut self, definition: &Instrument) {
+    fn list(&mut self, definition: &Instrument, now: Now) {
         if self.instruments.len() == limits::INSTRUMENTS_MAX {
             self.counters.instruments_refused_total += 1;
             self.by_feed.push(None);
@@ -365,6 +359,7 @@ impl MarketHome {
         self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
         self.derived.push(Vec::new());
         self.tell(Record::Listed { definition });
+        self.open_trading(id, now);
     }
 
     fn resolve(&self, instrument: FeedInstrument) -> Option<InstrumentId> {

@@ -133,7 +133,7 @@ impl Private {
 
     fn account(&mut self, account: AccountId) -> &mut Account {
         if self.accounts.len() <= account.index() {
-            assert!(account.index() < limits::ACCOUNTS_MAX, "invariant: the authority gives no more ids");
+            assert!(account.0 < limits::ACCOUNTS_MAX, "invariant: the authority gives no more ids");
             self.accounts.resize(account.index() + 1, Account::default());
         }
         &mut self.accounts[account.index()]

@@ -99,7 +99,7 @@ fn what_no_venue_takes_is_refused_and_was_not_sent() {
     let texts = world.texts(0, conn);
     let failure = json_rpc::order_failure(OrderRefusal::VenueUnavailable);
     assert_eq!((texts.len(), texts[0]["error"]["code"].clone()), (1, json!(failure.code)));
-    assert_eq!(world.market.counters.asks_total, 1);
+    assert_eq!(world.market.desk_counters().asks_total, 1);
 }
 
 #[test]

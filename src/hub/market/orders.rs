@@ -1,0 +1,156 @@
+//! The desk at the market's home: what clients ask of it, what the venue tells it, and what it says to both. PURE.
+//! Home: the venue's thread.
+//!
+//! Invariants: the desk hears of reports and trades in the order in which the venue told them, and of a trade with the stamp
+//! that the market gave it; an order is executed before the next one is looked at, so that its answer tells what came of it at
+//! once; what the desk says is passed on before anything else is handled.
+
+use crate::desk::{Desk, DeskConfig, DeskCounters, Output};
+use crate::model::ids::InstrumentId;
+use crate::model::market::Trade;
+use crate::model::order::{Ask, Client, Departure, Liquidity, OrderId, Parties, VenueReport, VenueRequest};
+use crate::model::time::Now;
+
+use super::super::batch::Record;
+use super::super::private::PrivateEvent;
+use super::MarketHome;
+
+/// Whether an instrument's orders are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trading {
+    /// Who asks is told that there is no venue.
+    Closed,
+    Open,
+}
+
+/// The first order's number: above all those of an earlier start, and exact as a JSON number for some 200 years.
+pub(super) fn first_order(now: Now) -> OrderId {
+    OrderId((now.unix_ns / 1_000).max(1))
+}
+
+impl MarketHome {
+    /// Has a desk of this kind, of which nobody has asked anything yet; instruments that are listed from now on are open for
+    /// trading, or not.
+    pub fn set_desk(&mut self, config: DeskConfig, trading: Trading, now: Now) {
+        self.desk = Desk::new(config, first_order(now));
+        self.trading = trading;
+    }
+
+    /// The next request for the venue, which is to be executed, and its events handled, before the next one is polled.
+    pub fn poll_request(&mut self, now: Now) -> Option<VenueRequest> {
+        loop {
+            if let Some(request) = self.desk.poll_request(now) {
+                return Some(request);
+            }
+            // Those whose time was over are answered, and what waited behind them may follow.
+            if !self.settle_desk(now) {
+                return None;
+            }
+        }
+    }
+
+    /// What the desk did, since its start.
+    #[must_use]
+    pub fn desk_counters(&self) -> DeskCounters {
+        self.desk.counters
+    }
+
+    /// What clients hold, for those who check it.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    pub(super) fn open_trading(&mut self, instrument: InstrumentId, now: Now) {
+        match self.trading {
+            Trading::Open => self.desk.handle_link_up(&[instrument], now),
+            Trading::Closed => {}
+        }
+    }
+
+    pub(super) fn handle_ask(&mut self, ask: &Ask, now: Now) {
+        self.desk.handle_ask(ask, &self.instruments, now);
+        self.settle_desk(now);
+    }
+
+    pub(super) fn handle_departed(&mut self, client: Client, how: Departure, now: Now) {
+        self.counters.departures_total += 1;
+        self.desk.handle_departure(client, how, now);
+        self.settle_desk(now);
+    }
+
+    pub(super) fn handle_report(&mut self, report: &VenueReport, now: Now) {
+        self.desk.handle_report(report, now);
+    }
+
+    /// Tells the desk of a trade that orders of its clients were sides of.
+    pub(super) fn handle_fill(&mut self, parties: Parties, trade: &Trade, now: Now) {
+        let is_self_trade = match (parties.maker, parties.taker) {
+            (Some(maker), Some(taker)) => self.desk.are_of_one_account(maker, taker),
+            (_, _) => false,
+        };
+        for (order, liquidity) in [(parties.taker, Liquidity::Taker), (parties.maker, Liquidity::Maker)] {
+            if let Some(order) = order {
+                self.desk.handle_fill(order, liquidity, is_self_trade, trade, &self.instruments, now);
+            }
+        }
+    }
+
+    /// Runs out what the desk's timers have come to.
+    pub(super) fn handle_desk_timeout(&mut self, now: Now) {
+        if self.desk.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns) {
+            self.desk.handle_timeout(now);
+            self.settle_desk(now);
+        }
+    }
+
+    /// Passes on what the desk says of all that it has handled; whether it said anything.
+    pub(super) fn settle_desk(&mut self, now: Now) -> bool {
+        self.desk.settle(&self.instruments, now);
+        let mut any = false;
+        while let Some(output) = self.desk.poll_output() {
+            any = true;
+            match output {
+                Output::Answer { to, ticket, outcome } => {
+                    let batch = self.outbox.command(to);
+                    let outcome = outcome.map(|result| batch.push_bytes(self.desk.bytes(result)));
+                    batch.records.push(Record::Answered { ticket, outcome });
+                }
+                Output::Event { account, instrument, seq, order, trades, position } => {
+                    let desk = &self.desk;
+                    let event = PrivateEvent {
+                        account,
+                        instrument,
+                        seq,
+                        order: Some(desk.bytes(order)),
+                        trades: trades.map(|trades| desk.bytes(trades)),
+                        positions: position.map(|position| desk.bytes(position)),
+                    };
+                    let definition = &self.instruments[instrument.index()].definition;
+                    self.private.tell(&event, definition, &mut self.home, self.outbox.data(), now);
+                }
+            }
+        }
+        any
+    }
+
+    /// What the desk would say, by hand.
+    #[cfg(test)]
+    pub(in crate::hub) fn tell_private(&mut self, event: &PrivateEvent<'_>, now: Now) {
+        let definition = &self.instruments[event.instrument.index()].definition;
+        self.private.tell(event, definition, &mut self.home, self.outbox.data(), now);
+    }
+
+    /// What the desk would answer, by hand.
+    #[cfg(test)]
+    pub(in crate::hub) fn answer_ask(
+        &mut self,
+        shard: crate::model::ids::HomeId,
+        ticket: crate::model::ids::Ticket,
+        outcome: Result<&[u8], crate::model::order::OrderRefusal>,
+    ) {
+        let batch = self.outbox.command(shard);
+        let outcome = outcome.map(|result| batch.push_bytes(result));
+        batch.records.push(Record::Answered { ticket, outcome });
+    }
+}
