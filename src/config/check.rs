@@ -193,7 +193,7 @@ impl Config {
         }
     }
 
-    fn ranges(&self) -> [Range; 22] {
+    fn ranges(&self) -> [Range; 35] {
         let busy_poll_us = match self.shards.busy_poll {
             BusyPoll::ForUs(us) => u64::from(us),
             BusyPoll::Always => 0,

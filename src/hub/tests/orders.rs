@@ -93,9 +93,11 @@ fn answers_come_in_the_order_in_which_was_asked() {
 fn what_no_venue_takes_is_refused_and_was_not_sent() {
     let mut world = world(1);
     world.asked = None;
+    world.feed(list("BTC-PERPETUAL"));
     let conn = trader(&mut world, 0, 0, 1);
-    ask(&mut world, 0, conn, "1");
-    world.carry();
+    let buy = json!({"instrument_name": "BTC-PERPETUAL", "amount": 10, "type": "market"});
+    let text = json!({"jsonrpc": "2.0", "id": 1, "method": "private/buy", "params": buy}).to_string();
+    world.send(0, conn, &text);
     let texts = world.texts(0, conn);
     let failure = json_rpc::order_failure(OrderRefusal::VenueUnavailable);
     assert_eq!((texts.len(), texts[0]["error"]["code"].clone()), (1, json!(failure.code)));
