@@ -289,3 +289,29 @@ const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 /// Connections beyond `shards.connections_max` that a shard holds at a time in order to tell them that they are refused.
 /// While so many are being told, which takes a flood, others wait in the backlog.
 pub const REFUSALS_PER_SHARD_MAX: u32 = 256;
+
+/// Bytes of one message of a venue link, in either form: the longest is a list of instruments or a book.
+pub const LINK_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Instruments of one message: some 400 bytes each at most, in JSON.
+pub const LINK_INSTRUMENTS_PER_MESSAGE_MAX: usize = 100;
+/// Levels of both sides in one message: some 50 bytes each at most, in JSON.
+pub const LINK_LEVELS_PER_MESSAGE_MAX: usize = 1_000;
+const _: () = assert!(
+    LINK_INSTRUMENTS_PER_MESSAGE_MAX * 600 < LINK_MESSAGE_BYTES_MAX
+        && LINK_LEVELS_PER_MESSAGE_MAX * 50 + 512 < LINK_MESSAGE_BYTES_MAX
+);
+/// Numbered messages that one side of a venue link keeps until the other has them; some 200 bytes each. A peer that
+/// acknowledges once a second is so asked for up to 65,000 orders a second.
+pub const LINK_UNACKNOWLEDGED_MAX: usize = 65_536;
+/// Numbered messages after which they are acknowledged without waiting for the next heartbeat.
+pub const LINK_ACKNOWLEDGED_EVERY: u32 = 256;
+const _: () = assert!((LINK_ACKNOWLEDGED_EVERY as usize) * 16 <= LINK_UNACKNOWLEDGED_MAX);
+/// Bytes that wait to be sent over a venue link, at which it is cut: the peer does not read.
+pub const LINK_UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Orders of one venue link that are not over; beyond that new ones are refused.
+pub const LINK_ORDERS_MAX: usize = OPEN_ORDERS_MAX as usize;
+/// How long the first message of a venue link, and the answer to it, may take.
+pub const LINK_GREETING_NS: u64 = 5_000_000_000;
+/// Heartbeats of a venue link, in milliseconds.
+pub const LINK_HEARTBEAT_MS_MIN: u32 = 10;
+pub const LINK_HEARTBEAT_MS_MAX: u32 = 60_000;

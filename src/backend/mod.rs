@@ -3,6 +3,7 @@
 
 pub mod paper;
 pub mod replay;
+pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};

@@ -14,15 +14,15 @@ mod login;
 mod market;
 mod methods;
 mod notify;
-mod number;
+pub(crate) mod number;
 mod order_calls;
 mod orders;
 mod params;
 mod reference;
-mod scan;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 pub use call::{call_of_body, call_of_query};
 pub use checksum::{CHECKSUM_LEVELS, checksum};

@@ -18,7 +18,7 @@ impl Param<'_> {
     }
 }
 
-fn read_units(value: Value<'_>) -> Result<i64, DecimalError> {
+pub(crate) fn read_units(value: Value<'_>) -> Result<i64, DecimalError> {
     match value.kind() {
         Kind::Number => parse_units(value.text().as_bytes()),
         Kind::String => parse_units(value.string().ok_or(DecimalError::Malformed)?.as_bytes()),

@@ -6,20 +6,20 @@
 use std::borrow::Cow;
 
 /// Bits of the stack of open containers: the deepest nesting that the scanner can hold.
-pub(super) const SCAN_DEPTH_MAX: usize = 64;
+pub(crate) const SCAN_DEPTH_MAX: usize = 64;
 
 /// The text is not JSON, or deeper than the bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// One JSON value as it stands in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Value<'a> {
+pub(crate) struct Value<'a> {
     text: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Object,
     Array,
     String,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> Kind {
         match self.text.as_bytes()[0] {
             b'{' => Kind::Object,
             b'[' => Kind::Array,
@@ -40,12 +40,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn text(self) -> &'a str {
+    pub(crate) fn text(self) -> &'a str {
         self.text
     }
 
     /// The text of a string, borrowed where it has no escape.
-    pub(super) fn string(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn string(self) -> Option<Cow<'a, str>> {
         if self.kind() != Kind::String {
             return None;
         }
@@ -57,23 +57,23 @@ impl<'a> Value<'a> {
     }
 
     /// A number that is written as a whole one, without point or exponent, and fits.
-    pub(super) fn unsigned(self) -> Option<u64> {
+    pub(crate) fn unsigned(self) -> Option<u64> {
         self.text.parse().ok()
     }
 
-    pub(super) fn boolean(self) -> Option<bool> {
+    pub(crate) fn boolean(self) -> Option<bool> {
         self.text.parse().ok()
     }
 
     /// The members of an object in order; nothing for any other kind.
-    pub(super) fn members(self) -> Members<'a> {
+    pub(crate) fn members(self) -> Members<'a> {
         let mut scanner = Scanner::new(self.text);
         let place = if scanner.open(b'{') { Place::First } else { Place::Closed };
         Members { scanner, place }
     }
 
     /// The elements of an array in order; nothing for any other kind.
-    pub(super) fn elements(self) -> Elements<'a> {
+    pub(crate) fn elements(self) -> Elements<'a> {
         let mut scanner = Scanner::new(self.text);
         let place = if scanner.open(b'[') { Place::First } else { Place::Closed };
         Elements { scanner, place }
@@ -82,13 +82,13 @@ impl<'a> Value<'a> {
 
 /// Where a walk through a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     First,
     Later,
     Closed,
 }
 
-pub(super) struct Members<'a> {
+pub(crate) struct Members<'a> {
     scanner: Scanner<'a>,
     place: Place,
 }
@@ -101,7 +101,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-pub(super) struct Elements<'a> {
+pub(crate) struct Elements<'a> {
     scanner: Scanner<'a>,
     place: Place,
 }
@@ -118,34 +118,34 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// A place in a text, moved over one token or value at a time.
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Scanner<'a> {
         Scanner { text, at: 0 }
     }
 
-    pub(super) fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// White space alone remains.
-    pub(super) fn is_at_end(&mut self) -> bool {
+    pub(crate) fn is_at_end(&mut self) -> bool {
         self.skip_space();
         self.at == self.text.len()
     }
 
     /// Moves over `{` or `[` if that comes next.
-    pub(super) fn open(&mut self, byte: u8) -> bool {
+    pub(crate) fn open(&mut self, byte: u8) -> bool {
         self.skip_space();
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -153,7 +153,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves to the next entry of the container that is closed by `close`; false where it ends.
-    pub(super) fn enter(&mut self, place: &mut Place, close: u8) -> Result<bool, Malformed> {
+    pub(crate) fn enter(&mut self, place: &mut Place, close: u8) -> Result<bool, Malformed> {
         if *place == Place::Closed {
             return Ok(false);
         }
@@ -172,7 +172,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next member of the object that the scanner is in.
-    pub(super) fn member(
+    pub(crate) fn member(
         &mut self,
         place: &mut Place,
         depth_max: usize,
@@ -185,7 +185,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next value, which may nest `depth_max` containers.
-    pub(super) fn value(&mut self, depth_max: usize) -> Result<Value<'a>, Malformed> {
+    pub(crate) fn value(&mut self, depth_max: usize) -> Result<Value<'a>, Malformed> {
         self.skip_space();
         let start = self.at;
         // A bit for each open container, the innermost lowest: 1 for an object.

@@ -2,16 +2,16 @@
 
 use crate::model::decimal::Price;
 
-pub(super) fn push(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn push_unsigned(out: &mut Vec<u8>, number: u64) {
+pub(crate) fn push_unsigned(out: &mut Vec<u8>, number: u64) {
     push(out, itoa::Buffer::new().format(number));
 }
 
 /// A price, or null where there is none.
-pub(super) fn push_price(out: &mut Vec<u8>, price: Option<Price>, decimals: u8) {
+pub(crate) fn push_price(out: &mut Vec<u8>, price: Option<Price>, decimals: u8) {
     match price {
         Some(price) => price.write(out, decimals),
         None => push(out, "null"),
@@ -19,7 +19,7 @@ pub(super) fn push_price(out: &mut Vec<u8>, price: Option<Price>, decimals: u8) 
 }
 
 /// A JSON string of any text, escaped as RFC 8259 §7 asks.
-pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut plain_start = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -43,7 +43,7 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Writes entries with commas between them.
-pub(super) fn push_list<T>(
+pub(crate) fn push_list<T>(
     out: &mut Vec<u8>,
     entries: impl IntoIterator<Item = T>,
     mut write: impl FnMut(&mut Vec<u8>, T),
