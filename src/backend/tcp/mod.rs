@@ -1,5 +1,9 @@
-//! Venues outside of the process, over TCP. PURE but for `link.rs`. Home: the venue's thread.
-//! `docs/venue-link.md` describes the wire.
+//! Venues outside of the process, over TCP: messages, their two forms, and both sides of the link. PURE.
+//! Home: the venue's thread. `docs/venue-link.md` describes the wire.
 
 pub mod codec;
 pub mod message;
+pub mod session;
+mod stream;
+pub mod venue;
+pub mod wire;

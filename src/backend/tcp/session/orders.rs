@@ -1,0 +1,309 @@
+//! The orders that a venue link knows to be not over, and what the venue says of them. PURE.
+//!
+//! Of each order it is counted what was asked and not answered: on this connection (`asked`), and on those before
+//! (`doubts`). A venue answers in order, so the first answers are those to what is in doubt.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::super::message::{Command, Filled, OrderStatus, Report, StatusState};
+use super::{LinkEvent, LinkFill, NS_PER_MS, Session};
+use crate::model::decimal::{Amount, Price, UNIT};
+use crate::model::market::{Direction, FeedInstrument};
+use crate::model::order::{CancelReason, Liquidity, OrderId, OrderRefusal, VenueReport, notional};
+use crate::model::time::Now;
+
+/// What is known of one order.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    instrument: FeedInstrument,
+    direction: Direction,
+    price: Option<Price>,
+    /// What is filled included.
+    total: i64,
+    filled: i64,
+    notional: i128,
+    is_accepted: bool,
+    /// Whether we asked for its end.
+    is_cancel_asked: bool,
+    asked: u32,
+    doubts: u32,
+    /// Whether its state is asked for.
+    is_questioned: bool,
+}
+
+impl Known {
+    const fn is_unsettled(&self) -> bool {
+        self.doubts > 0 || self.is_questioned
+    }
+
+    fn answered(&mut self) {
+        if self.doubts > 0 {
+            self.doubts -= 1;
+        } else {
+            self.asked = self.asked.saturating_sub(1);
+        }
+    }
+
+    fn fill(&mut self, price: Price, amount: i64) {
+        self.filled = self.filled.saturating_add(amount);
+        self.notional += notional(price, Amount(amount));
+    }
+
+    /// One fill that stands for all that the venue knows of and we do not: its price is their mean.
+    fn missed(&self, status: &OrderStatus) -> Option<(Price, Amount)> {
+        let amount = status.filled.0.checked_sub(self.filled).filter(|amount| *amount > 0)?;
+        let average = status.average.or(status.price).or(self.price)?;
+        let missing = notional(average, status.filled) - self.notional;
+        let price = missing * i128::from(UNIT) / i128::from(amount);
+        Some((i64::try_from(price).map_or(average, Price), Amount(amount)))
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    known: BTreeMap<OrderId, Known>,
+    /// How many have doubts, or are asked for.
+    unsettled: usize,
+}
+
+impl Held {
+    pub(super) fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled == 0
+    }
+
+    /// A command is on its way.
+    pub(super) fn note(&mut self, command: &Command, instrument: FeedInstrument) {
+        if let Command::New(new) = command {
+            let known = Known {
+                instrument,
+                direction: new.side,
+                price: new.price,
+                total: new.amount.0,
+                filled: 0,
+                notional: 0,
+                is_accepted: false,
+                is_cancel_asked: false,
+                asked: 1,
+                doubts: 0,
+                is_questioned: false,
+            };
+            let before = self.known.insert(new.order, known);
+            assert!(before.is_none(), "invariant: the desk gives a number once: {:?}", new.order);
+            return;
+        }
+        self.with(command.order(), |known| {
+            known.asked += 1;
+            known.is_cancel_asked |= matches!(command, Command::Cancel { .. });
+        });
+    }
+
+    /// A command of a dead connection never arrived.
+    pub(super) fn take_back(&mut self, command: &Command) {
+        if let Command::New(new) = command {
+            self.remove(new.order);
+        } else {
+            self.with(command.order(), |known| {
+                known.answered();
+                known.is_cancel_asked &= !matches!(command, Command::Cancel { .. });
+            });
+        }
+    }
+
+    /// The connection is dead: what was not answered is in doubt.
+    pub(super) fn doubt_all(&mut self) {
+        for known in self.known.values_mut() {
+            self.unsettled += usize::from(!known.is_unsettled() && known.asked > 0);
+            known.doubts += std::mem::take(&mut known.asked);
+        }
+    }
+
+    /// The venue, or we, have forgotten what was said: each order is to be asked for, in this order.
+    pub(super) fn question_all(&mut self) -> VecDeque<OrderId> {
+        for known in self.known.values_mut() {
+            (known.asked, known.doubts) = (0, 0);
+            known.is_questioned = true;
+        }
+        self.unsettled = self.known.len();
+        self.known.keys().copied().collect()
+    }
+
+    fn get(&self, order: OrderId) -> Option<Known> {
+        self.known.get(&order).copied()
+    }
+
+    fn with(&mut self, order: OrderId, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = self.known.get_mut(&order) {
+            let was_unsettled = known.is_unsettled();
+            change(known);
+            self.unsettled += usize::from(known.is_unsettled());
+            self.unsettled -= usize::from(was_unsettled);
+        }
+    }
+
+    fn remove(&mut self, order: OrderId) {
+        if let Some(known) = self.known.remove(&order) {
+            self.unsettled -= usize::from(known.is_unsettled());
+        }
+    }
+}
+
+impl Session {
+    /// Takes the venue's word, which is new.
+    pub(super) fn hear(&mut self, report: &Report, now: Now) {
+        let order = report.order();
+        match *report {
+            Report::Accepted { order, venue_order: _, price } => {
+                self.orders.with(order, |known| {
+                    known.answered();
+                    known.is_accepted = true;
+                    known.price = price.filter(|_| known.price.is_some()).or(known.price);
+                });
+                self.report(VenueReport::Accepted { order, price });
+            }
+            Report::Rejected { order, reason } => {
+                self.orders.remove(order);
+                self.report(VenueReport::Rejected { order, why: reason });
+            }
+            Report::Filled(filled) => self.hear_fill(&filled),
+            Report::Amended { order, price, amount } => {
+                self.orders.with(order, |known| {
+                    known.answered();
+                    known.price = known.price.map(|_| price);
+                    known.total = known.filled.saturating_add(amount.0);
+                });
+                self.report(VenueReport::Amended { order, price, amount });
+            }
+            Report::AmendRejected { order, reason } => {
+                self.orders.with(order, Known::answered);
+                self.report(VenueReport::AmendRejected { order, why: reason });
+            }
+            Report::Cancelled { order, reason } => {
+                self.orders.remove(order);
+                self.report(VenueReport::Cancelled { order, why: reason });
+            }
+            Report::CancelRejected { order, reason } => {
+                self.orders.with(order, |known| {
+                    known.answered();
+                    known.is_cancel_asked = false;
+                });
+                self.report(VenueReport::CancelRejected { order, why: reason });
+            }
+            Report::OrderStatus(status) => {
+                if let Some(known) = self.orders.get(order) {
+                    self.resolve(&known, &status, now);
+                }
+            }
+        }
+        self.reconcile();
+    }
+
+    fn hear_fill(&mut self, filled: &Filled) {
+        let Some(known) = self.orders.get(filled.order) else {
+            self.counters.strange_total += 1;
+            return;
+        };
+        let fill = LinkFill {
+            order: filled.order,
+            instrument: known.instrument,
+            direction: known.direction,
+            liquidity: filled.liquidity,
+            price: filled.price,
+            amount: filled.amount,
+            print: filled.print,
+            timestamp_ns: filled.time_ms * NS_PER_MS,
+        };
+        self.count_fill(fill);
+    }
+
+    /// Tells a fill; an order that has nothing left is over.
+    fn count_fill(&mut self, fill: LinkFill) {
+        let mut is_over = false;
+        self.orders.with(fill.order, |known| {
+            known.fill(fill.price, fill.amount.0);
+            is_over = known.filled >= known.total;
+        });
+        if is_over {
+            self.orders.remove(fill.order);
+        }
+        self.events.push_back(LinkEvent::Fill(fill));
+    }
+
+    /// Makes of an order's state the reports that were missed.
+    fn resolve(&mut self, known: &Known, status: &OrderStatus, now: Now) {
+        let order = status.order;
+        match status.state {
+            // Its answer will come.
+            StatusState::Pending => {
+                self.orders.with(order, |known| {
+                    known.is_questioned = false;
+                    known.doubts = known.doubts.max(1);
+                });
+                return;
+            }
+            StatusState::Unknown | StatusState::Rejected => {
+                let why = match status.state {
+                    StatusState::Rejected => OrderRefusal::VenueRefused,
+                    _ => OrderRefusal::NotSent,
+                };
+                self.orders.remove(order);
+                self.report(if known.is_accepted {
+                    VenueReport::Cancelled { order, why: CancelReason::Venue }
+                } else {
+                    VenueReport::Rejected { order, why }
+                });
+                return;
+            }
+            StatusState::Open | StatusState::Filled | StatusState::Cancelled => {}
+        }
+        if !known.is_accepted {
+            self.report(VenueReport::Accepted {
+                order,
+                price: status.price.filter(|_| known.price.is_some()),
+            });
+        }
+        let total = match status.state {
+            StatusState::Open => status.filled.0.saturating_add(status.amount.0),
+            _ => known.total,
+        };
+        let is_amended = total != known.total
+            || (known.is_accepted && status.price.is_some() && status.price != known.price);
+        self.orders.with(order, |known| {
+            known.is_questioned = false;
+            known.is_accepted = true;
+            known.is_cancel_asked &= status.state != StatusState::Open;
+            known.price = known.price.and(status.price.or(known.price));
+            known.total = total;
+        });
+        if let Some((price, amount)) = known.missed(status) {
+            self.count_fill(LinkFill {
+                order,
+                instrument: known.instrument,
+                direction: known.direction,
+                liquidity: if known.is_accepted { Liquidity::Maker } else { Liquidity::Taker },
+                price,
+                amount,
+                print: true,
+                timestamp_ns: now.unix_ns,
+            });
+        }
+        let Some(left) = self.orders.get(order) else { return };
+        match status.state {
+            StatusState::Open if is_amended => {
+                let price = status.price.or(left.price).unwrap_or_default();
+                self.report(VenueReport::Amended { order, price, amount: status.amount });
+            }
+            StatusState::Cancelled | StatusState::Filled => {
+                let is_asked = known.is_cancel_asked && status.state == StatusState::Cancelled;
+                let why = if is_asked { CancelReason::UserRequest } else { CancelReason::Venue };
+                self.orders.remove(order);
+                self.report(VenueReport::Cancelled { order, why });
+            }
+            _ => {}
+        }
+    }
+}
