@@ -15,6 +15,7 @@ use crate::serve;
 use crate::tls::Fingerprint;
 
 mod keys;
+mod paper_venue;
 mod watch;
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,8 @@ Examples:
   tickring check --config /etc/tickring.toml   read the file, say what is wrong or odd
   tickring keys add --file keys.toml --account desk --days 90
                                                a key for a client to log in by; prints its secret once
+  tickring paper-venue --listen 127.0.0.1:9004 --key s3cret
+                                               a venue to try a venue link with (docs/venue-link.md)
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
 RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` from colouring.";
@@ -62,6 +65,8 @@ enum Command {
     /// Add, list and revoke the keys by which clients log in
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Be a venue for a gateway: the paper market at the other end of a venue link
+    PaperVenue(paper_venue::Flags),
 }
 
 #[derive(Args, Debug, Default)]
@@ -139,6 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Watch(flags)) => watch::run(&flags),
         Some(Command::Check(flags)) => check(&flags),
         Some(Command::Keys(command)) => keys::run(command),
+        Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
     }
 }
 

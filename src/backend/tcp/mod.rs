@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod message;
+pub mod paper_venue;
 pub mod session;
 mod stream;
 pub mod venue;

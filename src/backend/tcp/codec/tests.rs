@@ -445,3 +445,43 @@ proptest! {
         }
     }
 }
+
+/// The fenced blocks of a language in the page that describes the wire.
+fn blocks(language: &str) -> Vec<&'static str> {
+    const PAGE: &str = include_str!("../../../../docs/venue-link.md");
+    let fence = format!("```{language}\n");
+    PAGE.split(fence.as_str()).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
+}
+
+#[test]
+fn every_example_of_the_page_is_a_message_and_every_message_has_one() {
+    let mut types = std::collections::BTreeSet::new();
+    for line in blocks("json").iter().flat_map(|block| block.lines()) {
+        let mut levels = Vec::new();
+        let (message, _) = decode(Form::Json, format!("{line}\n").as_bytes(), &mut levels)
+            .unwrap_or_else(|fault| panic!("{line}: {fault}"))
+            .unwrap_or_else(|| panic!("{line} has no end"));
+        for form in FORMS {
+            let bytes = encoded(form, &message, &levels);
+            let (again, _) = decode(form, &bytes, &mut Vec::new()).unwrap().unwrap();
+            assert_eq!(again, message, "{line}");
+        }
+        types.insert(line.split('"').nth(3).unwrap());
+    }
+    let expected = "accepted amend amend_rejected amended book bye cancel cancel_rejected cancelled filled heartbeat \
+                    hello instruments new order_status reject rejected state status tick trade welcome";
+    assert_eq!(types.into_iter().collect::<Vec<_>>().join(" "), expected);
+    assert_eq!((blocks("json").len(), blocks("python").len()), (8, 1));
+}
+
+#[test]
+fn the_page_has_every_word() {
+    const PAGE: &str = include_str!("../../../../docs/venue-link.md");
+    let refusals = words::REFUSALS.iter().map(|(word, _)| *word);
+    let reasons = words::CANCEL_REASONS.iter().map(|(word, _)| *word);
+    let states = words::STATUSES.iter().map(|(word, _)| *word);
+    let kinds = words::KINDS.iter().map(|(word, _)| *word);
+    for word in refusals.chain(reasons).chain(states).chain(kinds) {
+        assert!(PAGE.contains(&format!("`{word}`")), "{word}");
+    }
+}

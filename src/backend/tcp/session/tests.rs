@@ -862,3 +862,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_report_that_comes_again_is_told_once() {
+    let mut world = World::new(Form::Json);
+    world.gateway.handle_connected(world.now);
+    let refusal =
+        |seq: u64| format!(r#"{{"type":"cancel_rejected","seq":{seq},"order":5,"reason":"refused"}}"#);
+    for line in [HELLO, &refusal(1), &refusal(1), &refusal(2), &refusal(1)] {
+        world.gateway.handle_bytes(format!("{line}\n").as_bytes(), world.now);
+    }
+    world.take_events();
+    assert_eq!(world.log.iter().filter(|line| line.starts_with("CancelRejected")).count(), 2);
+    assert_eq!(world.gateway.counters.repeated_total, 2);
+    assert!(!world.gateway.is_over());
+}
