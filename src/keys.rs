@@ -127,7 +127,7 @@ pub fn without_file(demo_key: bool) -> Keyring {
         expires_unix_ms: None,
         reach: Reach::Loopback,
     });
-    Keyring::new(demo).expect("invariant: one key with a legal id is a keyring")
+    Keyring::new(demo).expect("invariant: one key with a legal id, or none, is a keyring")
 }
 
 /// Reads a file into a keyring.
@@ -215,6 +215,9 @@ impl IssuerEntry {
         }
         if self.accounts.len() > limits::PATTERNS_PER_KEY_MAX {
             return Err(format!("{iss}: accounts has more than {} patterns", limits::PATTERNS_PER_KEY_MAX));
+        }
+        if self.denied.len() > limits::DENIED_PER_ISSUER_MAX {
+            return Err(format!("{iss}: denied has more than {} accounts", limits::DENIED_PER_ISSUER_MAX));
         }
         if self.max_lifetime_s == Some(0) {
             return Err(format!("{iss}: max_lifetime_s is at least 1"));
@@ -670,7 +673,11 @@ mod tests {
         check(&format!("{hs256}accounts = []\n"), "i: accounts is a list of patterns, at least one");
         check(&format!("{hs256}accounts = [\"a b\"]\n"), "i: accounts is a list of patterns");
         check(&format!("{hs256}accounts = [{many}]\n"), "i: accounts has more than 64 patterns");
-        check(&format!("{hs256}accounts = [\"*\"]\nmax_lifetime_s = 0\n"), "i: max_lifetime_s is at least 1");
+        let open = format!("{hs256}accounts = [\"*\"]\n");
+        let denied = |count: usize| format!("{open}denied = [{}]\n", vec!["\"a\""; count].join(","));
+        assert!(folder.write(&denied(256), 0o600).is_ok());
+        check(&denied(257), "i: denied has more than 256 accounts");
+        check(&format!("{open}max_lifetime_s = 0\n"), "i: max_lifetime_s is at least 1");
         let issuer = format!("{whole}accounts = [\"*\"]\n");
         check(&format!("{issuer}alg = \"none\"\npublic_key = \"\"\n"), "i: alg is none of");
         check(&format!("{issuer}alg = \"HS256\"\nsecret = \"hidden\"\n"), "fewer than 32 bytes");

@@ -35,6 +35,17 @@ const _: () = assert!(4 * LONG_BATCH_BYTES_UNDER_WAY_MAX <= LOG_SEGMENT_BYTES * 
 /// its place again.
 pub const TOPIC_LINGER_NS: u64 = 60_000_000_000;
 
+/// The same of what is private, longer: a session may come back.
+pub const PRIVATE_TOPIC_LINGER_NS: u64 = 600_000_000_000;
+const _: () = assert!(PRIVATE_TOPIC_LINGER_NS >= TOPIC_LINGER_NS);
+
+/// Private topics of one account that its home has at a time: each is looked at for each of the account's events. As many
+/// as one connection subscribes to, by default.
+pub const VIEWS_PER_ACCOUNT_MAX: usize = 1024;
+/// Private topics in all: they leave the market's own as much room.
+pub const VIEWS_MAX: usize = TOPICS_PER_HOME_MAX / 2;
+const _: () = assert!(16 * VIEWS_PER_ACCOUNT_MAX <= VIEWS_MAX);
+
 /// Topics looked at per turn when forgetting those that nobody listens to.
 pub const TOPICS_SWEPT_PER_TURN_MAX: usize = 64;
 
@@ -122,6 +133,11 @@ pub const ISSUER_KEYS_MAX: usize = 4;
 /// Patterns of one key or issuer to subscribe by, as many to publish by, and as many of an issuer's accounts: all are tried for
 /// a name that none takes.
 pub const PATTERNS_PER_KEY_MAX: usize = 64;
+/// Accounts that one issuer is denied: each log-in by its tokens, and at SIGHUP each session of theirs, is held against all.
+pub const DENIED_PER_ISSUER_MAX: usize = 256;
+/// Accounts that have logged in since the start. Some 100 bytes each, besides what the desk keeps of them; an issuer of tokens
+/// may name as many as it likes.
+pub const ACCOUNTS_MAX: usize = 65_536;
 /// Grants of tokens, which connections and named sessions hold: as many as there may be of those.
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
@@ -149,7 +165,7 @@ pub const LOGINS_PENDING_MAX: usize = 4096;
 /// Bytes of one text that a client shows, such as a secret, a nonce or a token.
 pub const PROOF_BYTES_MAX: usize = 4096;
 
-/// Requests of one shard that wait for another thread: subscribes and publishes.
+/// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
@@ -175,6 +191,7 @@ pub const BATCHES_READY: usize = 8;
 pub const BATCH_READY_BYTES: usize = 64 * 1024;
 pub const BATCH_READY_RECORDS: usize = 512;
 pub const BATCH_READY_LEVELS: usize = 512;
+pub const BATCH_READY_ASKS: usize = 64;
 const _: () = assert!(BATCHES_READY <= BATCHES_KEPT_MAX && BATCH_READY_BYTES <= BATCH_KEPT_BYTES_MAX);
 
 /// Received bytes, and what else clients make a shard do, weighed in received bytes (`hub/work.rs`), after which its turn takes
@@ -220,17 +237,38 @@ pub const MESH_COMMAND_BATCHES_MAX: usize = 4096;
 
 /// Feed events that the venue takes in one turn: what bounds its batch.
 pub const FEED_EVENTS_PER_TURN_MAX: usize = 256;
+/// Levels of one book in a recording; those that one event changes are at most twice as many. Deep books of exchanges have
+/// some thousands.
+pub const RECORDED_LEVELS_MAX: usize = 32_768;
+/// Bytes that one changed level takes in a frame: `["change",`, a price and an amount of at most 21 digits, signs and points.
+const CHANGE_BYTES_MAX: usize = 64;
+const _: () = assert!(
+    2 * FEED_EVENTS_PER_TURN_MAX * 2 * RECORDED_LEVELS_MAX * CHANGE_BYTES_MAX <= u32::MAX as usize / 2 + 1,
+    "ranges of a batch are 32 bits wide, and events of a book are told with and without checksums"
+);
 
-/// Accounts that one desk keeps. Each costs some 500 bytes, and what it remembers.
-pub const ACCOUNTS_MAX: u32 = 16_384;
+/// Clients' orders that rest in one paper book at a time; what is beyond is refused. With the few hundred of the simulated
+/// traders it is how many orders one request can meet, and so what bounds its work and its events.
+pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 10_000;
+/// Levels of one side of a paper book at which clients' orders make no further one: what a snapshot of it may weigh.
+/// Simulated traders make 50 at most.
+pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;
+
+/// Milliseconds that a dead-man timer may be set to: longer than a turn, and at most a day, after which it would guard
+/// nothing.
+pub const CANCEL_AFTER_MS: std::ops::RangeInclusive<u32> = 100..=86_400_000;
+
 /// Orders of all accounts that are open or on their way to a venue; some 400 bytes each, 100 MiB in all.
 pub const OPEN_ORDERS_MAX: u32 = 262_144;
 /// Closed orders of all accounts that are remembered; an account below its fair share may always remember one more, at the
 /// cost of nobody else's: at most twice as many in all.
-pub const CLOSED_ORDERS_MAX: u32 = 262_144;
+pub const CLOSED_ORDERS_MAX: u32 = 524_288;
 /// Fills of all accounts that are kept, some 200 bytes each, with fair shares in the same way.
 pub const FILLS_MAX: u32 = 1_048_576;
-const _: () = assert!(CLOSED_ORDERS_MAX / ACCOUNTS_MAX >= 16 && FILLS_MAX / ACCOUNTS_MAX >= 64);
+const _: () = assert!(
+    CLOSED_ORDERS_MAX as usize / ACCOUNTS_MAX >= 8 && FILLS_MAX as usize / ACCOUNTS_MAX >= 16,
+    "an account's fair share is worth having"
+);
 /// Requests of all accounts that wait for a venue's word.
 pub const ORDERS_WAITING_MAX: u32 = 262_144;
 /// Connections that placed orders, or set what becomes of them; as many as there may be connections.

@@ -68,8 +68,10 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let server = Server::start(config, &cores, &available, ring, Opened { feed, tls, keyring })?;
     warn_of_the_demo_key(config);
     announce(config, &cores, &server);
-    let ended = server.wait(&signals);
-    server.stop(ended)
+    match server.wait(&signals) {
+        Ended::Told => server.stop().map_or(Ok(()), Err),
+        Ended::Broken => Err(server.stop_broken()),
+    }
 }
 
 struct Server {
@@ -121,7 +123,7 @@ impl Server {
         let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
-        let venue_mesh = endpoints.pop().expect("the mesh has an endpoint for the venue");
+        let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let Limits { connections_max, connections_per_address_max, .. } = config.limits;
         let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
         let listeners = listen(config, cores.len())?;
@@ -186,7 +188,7 @@ impl Server {
         for _ in 0..=self.shards.len() {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
             if is_ready.recv().is_err() || self.is_broken() {
-                return Err(self.stop(Ended::Broken).expect_err("a thread has failed"));
+                return Err(self.stop_broken());
             }
         }
         Ok(self)
@@ -251,13 +253,15 @@ impl Server {
         }
     }
 
-    /// Tells every thread to stop, waits for them, and tells what they did.
-    fn stop(self, ended: Ended) -> Result<(), Failure> {
+    /// Stops since a thread has ended by itself; why it did.
+    fn stop_broken(self) -> Failure {
+        self.stop().unwrap_or_else(|| software("a thread ended without a reason".to_owned()))
+    }
+
+    /// Tells every thread to stop, waits for them, and tells what they did; what failed first.
+    fn stop(self) -> Option<Failure> {
         self.stop.tell();
         self.doorbells.iter().for_each(Doorbell::ring);
-        let software = |what: String| {
-            Failure::new(Exit::Software, what, "this is a bug in tickring, or the host is broken")
-        };
         let mut failure = None;
         for thread in self.shards {
             match thread.join() {
@@ -276,12 +280,12 @@ impl Server {
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
         self.verifier.stop();
-        match (failure, ended) {
-            (Some(failure), _) => Err(failure),
-            (None, Ended::Told) => Ok(()),
-            (None, Ended::Broken) => Err(software("a thread ended without a reason".to_owned())),
-        }
+        failure
     }
+}
+
+fn software(what: String) -> Failure {
+    Failure::new(Exit::Software, what, "this is a bug in tickring, or the host is broken")
 }
 
 /// TLS of each listener, in the order of the configuration.

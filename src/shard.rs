@@ -33,10 +33,10 @@ use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 
-/// Of received bytes and work that they make.
-const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
-
 mod secure;
+
+/// A turn's share of received bytes and of the work that they make, weighed in such bytes.
+const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
 
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -445,7 +445,9 @@ impl Shard {
             match transmit {
                 Transmit::Started(_) => any = true,
                 Transmit::Nothing | Transmit::Gone => {}
-                Transmit::Busy => panic!("a connection is ready only when its last send is complete"),
+                Transmit::Busy => {
+                    panic!("invariant: a connection is ready only when its last send is complete")
+                }
                 Transmit::Unbuffered => {
                     self.hub.handle_unserved(conn);
                     self.unbuffered = true;
@@ -504,7 +506,8 @@ impl Shard {
     /// Whether its clients have gone, and those of other shards, which it answers until then.
     fn has_stopped(&mut self) -> bool {
         let Some(by_ns) = self.stop_by_ns else { return false };
-        if self.hub.connection_count() == 0 {
+        // The desk is to hear who has gone.
+        if self.hub.connection_count() == 0 && !self.carry.is_waiting() {
             self.serving = None;
         }
         (self.hub.connection_count() == 0 && self.stop.is_deserted()) || self.now.mono_ns >= by_ns
@@ -532,5 +535,5 @@ const fn is_gone(errno: Errno) -> bool {
 
 /// A place in the mesh as a home; the mesh has at most `limits::HOMES_MAX` places.
 pub(crate) fn home(place: usize) -> HomeId {
-    HomeId(u8::try_from(place).expect("a mesh has at most 64 places"))
+    HomeId(u8::try_from(place).expect("invariant: a mesh has at most HOMES_MAX places"))
 }

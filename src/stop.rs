@@ -35,16 +35,17 @@ impl Stop {
         self.told.load(Ordering::Relaxed)
     }
 
-    /// Whether nobody waits for any thread's answers.
+    /// Whether nobody waits for any thread's answers; what shards have said until they left is in their queues then.
     #[must_use]
     pub fn is_deserted(&self) -> bool {
-        self.serving.load(Ordering::Relaxed) == 0
+        self.serving.load(Ordering::Acquire) == 0
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.fetch_sub(1, Ordering::Relaxed);
+        // What it has said before comes with it.
+        self.0.serving.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -89,6 +89,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
             ready();
         }
         if venue.stop.is_told() && venue.stop.is_deserted() {
+            venue.take_last_batches();
             return Ok(VenueReport { market: venue.market.counters, topics: venue.market.home_counters() });
         }
         wait = venue.next_wait();
@@ -185,6 +186,13 @@ impl Venue {
     fn take_batches(&mut self) {
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
             let Some((from, _, batch)) = self.mesh.receive() else { break };
+            self.market.handle_batch(home(from), &batch, self.now);
+        }
+    }
+
+    /// What shards said before they left: whose connections are gone.
+    fn take_last_batches(&mut self) {
+        while let Some((from, _, batch)) = self.mesh.receive() {
             self.market.handle_batch(home(from), &batch, self.now);
         }
     }

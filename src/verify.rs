@@ -150,7 +150,9 @@ impl LoginPort {
         if let LoginQuestion::Judge { request, .. } = &mut question {
             request.origin.address = peer.map_or(0, |address| keyed_hash_with_network(self.seed, address));
         }
-        self.questions.push(question).expect("the caller has seen that there is room");
+        self.questions
+            .push(question)
+            .expect("invariant: the caller has seen that there is room, and nobody else pushes");
         self.unannounced = true;
     }
 
@@ -261,7 +263,8 @@ impl Line {
 fn entropy() -> crate::auth::Entropy {
     let mut entropy = [[0; 32]; 2];
     for half in &mut entropy {
-        aws_lc_rs::rand::fill(half).expect("the kernel gives random bytes to whoever asks");
+        aws_lc_rs::rand::fill(half)
+            .expect("invariant: aws-lc gives random bytes or ends the process by itself");
     }
     entropy
 }

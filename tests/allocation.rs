@@ -17,7 +17,7 @@ use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
 use tickring::model::order::{
     AccountId, Ask, CancelReason, Client, Label, Liquidity, NewOrder, OrderId, OrderRequest, OrderType,
-    PostOnly, TimeInForce, VenueReport, VenueRequest,
+    Parties, PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
@@ -270,7 +270,14 @@ fn fill(feed: &mut FeedBuffer, number: u64) {
     }
     let price = Price(4_800 * UNIT + step * UNIT / 4);
     let direction = Direction::Buy;
-    feed.events.push(FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns });
+    feed.events.push(FeedEvent::Trade {
+        instrument,
+        price,
+        amount,
+        direction,
+        parties: Parties::default(),
+        timestamp_ns,
+    });
 }
 
 #[test]

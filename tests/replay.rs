@@ -80,7 +80,7 @@ impl Consumer {
                 FeedEvent::Trade { price, amount, timestamp_ns, .. } => {
                     self.trades.push((*timestamp_ns, price.0, amount.0));
                 }
-                FeedEvent::State { .. } => {}
+                FeedEvent::State { .. } | FeedEvent::Report(_) => {}
             }
         }
     }
@@ -249,6 +249,7 @@ fn at_its_own_speed_nothing_comes_before_its_time() {
             | FeedEvent::Levels { .. }
             | FeedEvent::Cleared { .. }
             | FeedEvent::Trade { .. }
+            | FeedEvent::Report(_)
             | FeedEvent::State { .. } => None,
         })
         .collect();

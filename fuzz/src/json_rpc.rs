@@ -18,9 +18,11 @@ use serde_json::value::RawValue;
 use tickring::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Tokens};
 use tickring::dialect::json_rpc::{
     self, Access, AuthParams, BATCH_REQUESTS_MAX, BatchReply, Failure, GrantType, ID_BYTES_MAX, Id, Incoming,
-    JSON_DEPTH_MAX, Method, Parsed, Precision, Recovery, SessionTokens, Stamps,
+    JSON_DEPTH_MAX, Method, OrderCall, Parsed, Precision, Recovery, SessionTokens, Stamps,
 };
-use tickring::model::ids::{Epoch, Seq};
+use tickring::model::decimal::{Amount, UNIT};
+use tickring::model::ids::{Epoch, InstrumentId, Seq};
+use tickring::model::order::OrderRequest;
 
 const STAMPS: Stamps = Stamps {
     in_unix_ns: 1_700_000_000_000_001_234,
@@ -184,18 +186,20 @@ fn check_parsed(parsed: &Parsed<'_>, value: Option<&Value>) {
         parsed.id.map(|id| serde_json::from_str(id.as_str()).expect("the whole text was read"));
     assert_eq!(id.as_ref(), value.get("id"));
     assert_eq!(value["jsonrpc"], "2.0");
-    let (name, is_right) = read_beside(method, &value["params"]);
     let called = value["method"].as_str().expect("a method is a text");
+    let (name, is_right) = read_beside(method, called, &value["params"]);
     let is_private_twin = called.strip_prefix("private/").is_some_and(|rest| {
         ["subscribe", "unsubscribe", "unsubscribe_all"].contains(&rest) && name == format!("public/{rest}")
     });
-    assert!(called == name || is_private_twin, "{called} was taken for {name}");
+    let is_second_name =
+        called.strip_suffix("_and_time").is_some_and(|rest| rest == name && name.contains("_trades_by_"));
+    assert!(called == name || is_private_twin || is_second_name, "{called} was taken for {name}");
     assert_eq!(parsed.access != Access::Everybody, called.starts_with("private/"), "{called}");
     assert!(is_right, "{method:?} was read in {value}");
 }
 
 /// The name of a method, and whether its parameters were read as serde_json reads them.
-fn read_beside(method: &Method<'_>, params: &Value) -> (&'static str, bool) {
+fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t str, bool) {
     let text = |name: &str| params[name].as_str().unwrap_or_default();
     match method {
         Method::Hello(hello) => (
@@ -259,7 +263,23 @@ fn read_beside(method: &Method<'_>, params: &Value) -> (&'static str, bool) {
             ("private/logout", are_kept == (params["invalidate_token"] == Value::Bool(false)))
         }
         Method::ListKeys => ("private/list_api_keys", true),
+        // Its names are those of `private/`; which of them it is shows in what is asked for.
+        Method::Order(call) => (called, called.starts_with("private/") && is_order_read_right(call, params)),
     }
+}
+
+fn is_order_read_right(call: &OrderCall<'_>, params: &Value) -> bool {
+    if call.instrument_name().is_some_and(|name| params["instrument_name"].as_str() != Some(name)) {
+        return false;
+    }
+    let resolved = call.clone().resolve(|_| Some((InstrumentId(1), Amount(UNIT))));
+    let Ok(OrderRequest::Place(order)) = resolved else { return true };
+    let told = [&params["amount"], &params["contracts"]]
+        .into_iter()
+        .find_map(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()))
+        .unwrap_or_default();
+    let read = order.amount.0 as f64 / UNIT as f64;
+    order.instrument == InstrumentId(1) && (read - told).abs() <= told.abs() * 1e-12
 }
 
 fn is_read_right(auth: &AuthParams<'_>, params: &Value) -> bool {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::accounts::{self, Accounts};
 use super::credential::{Credential, Key, Keyring, Secret};
 use super::failures::Failures;
 use super::grants::{Found, Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
@@ -16,6 +17,7 @@ use super::scope::{ScopeRequest, Scopes};
 use super::signature::{are_equal, client_signature};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::AccountId;
 use crate::model::time::Now;
 
 pub use super::credential::Reach;
@@ -67,11 +69,23 @@ pub enum Proof {
     /// `client_credentials`.
     Secret { client_id: Box<str>, secret: Secret },
     /// `client_signature`.
-    Signature { client_id: Box<str>, timestamp_ms: u64, nonce: Box<str>, data: Box<str>, signature: [u8; 32] },
+    Signature(Signed),
+    /// `Authorization: deri-hmac-sha256`: a signature over one request, and good for that one alone.
+    SignedCall(Signed),
     /// `refresh_token`.
     Refresh { token: Secret },
     /// `Authorization: Bearer`: an access token, a key, or a JWT.
     Bearer { token: Secret },
+}
+
+/// What a client has signed, and its HMAC-SHA-256 over `timestamp_ms\nnonce\ndata`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub client_id: Box<str>,
+    pub timestamp_ms: u64,
+    pub nonce: Box<str>,
+    pub data: Box<str>,
+    pub signature: [u8; 32],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +99,8 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     pub credential: Arc<Credential>,
+    /// The credential's.
+    pub account: AccountId,
     /// What of the credential's it has.
     pub scopes: Scopes,
     /// Its named session, if it is one.
@@ -144,7 +160,7 @@ pub enum Refusal {
     /// More signatures within the window than are remembered.
     TooManySignatures,
     TooManySessions,
-    /// No room for another grant.
+    /// No room for another grant, or another account.
     Full,
 }
 
@@ -199,7 +215,7 @@ enum Proven {
     Key(Arc<Credential>),
     /// To be renewed.
     Refresh(GrantId, Grant),
-    /// By what the connection sent with its upgrade: no tokens are made of it.
+    /// By what the connection sent with its upgrade or a request: no tokens are made of it.
     Bearer(Arc<Credential>),
     Access(GrantId, Grant),
 }
@@ -210,6 +226,7 @@ pub struct Authority {
     keyring: Arc<Keyring>,
     settings: Settings,
     grants: Grants,
+    accounts: Accounts,
     replays: Replays,
     failures: Failures,
     /// What was signed up to then may have been taken by the authority before this one.
@@ -229,6 +246,7 @@ impl Authority {
             keyring,
             settings,
             grants: Grants::default(),
+            accounts: Accounts::new(limits::ACCOUNTS_MAX),
             replays: Replays::new(bounds),
             failures: Failures::new(settings.failures_per_minute_max),
             unsure_until_ms: started.unix_ns / 1_000_000 + lead_ms(&settings),
@@ -282,7 +300,8 @@ impl Authority {
         let origin = &request.origin;
         let proven = match &request.proof {
             Proof::Secret { client_id, secret } => Proven::Key(self.by_secret(client_id, secret)?),
-            Proof::Signature { .. } => Proven::Key(self.by_signature(&request.proof, now_ms)?),
+            Proof::Signature(signed) => Proven::Key(self.by_signature(signed, now_ms)?),
+            Proof::SignedCall(signed) => Proven::Bearer(self.by_signature(signed, now_ms)?),
             Proof::Refresh { token } => self.by_refresh(token, now_ms)?,
             Proof::Bearer { token } => self.by_bearer(token, now_ms)?,
         };
@@ -308,10 +327,8 @@ impl Authority {
         known.cloned().ok_or(Refusal::Credentials)
     }
 
-    fn by_signature(&mut self, proof: &Proof, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
-        let Proof::Signature { client_id, timestamp_ms, nonce, data, signature } = proof else {
-            return Err(Refusal::Credentials);
-        };
+    fn by_signature(&mut self, signed: &Signed, now_ms: u64) -> Result<Arc<Credential>, Refusal> {
+        let Signed { client_id, timestamp_ms, nonce, data, signature } = signed;
         let credential = self.keyring.find(client_id).ok_or(Refusal::Credentials)?;
         let Key::Secret(secret) = &credential.key else { return Err(Refusal::Credentials) };
         let expected = client_signature(secret.bytes(), *timestamp_ms, nonce, data);
@@ -394,6 +411,8 @@ impl Authority {
         entropy: &Entropy,
     ) -> Result<(Login, Option<Tokens>), Refusal> {
         let Request { scope, origin, .. } = request;
+        let account = self.accounts.intern(&proven.credential().account);
+        let account = account.map_err(|accounts::Full| Refusal::Full)?;
         match proven {
             Proven::Key(credential) => {
                 let holder = match &scope.session {
@@ -407,21 +426,22 @@ impl Authority {
                     Ungranted::TooManySessions => Refusal::TooManySessions,
                     Ungranted::Full => Refusal::Full,
                 })?;
-                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+                Ok((login_of(Some(id), &grant, account), Some(tokens_of(tokens, &grant, now_ms))))
             }
             Proven::Refresh(id, old) => {
                 let scopes = scope.within(old.scopes);
                 let ends_ms = old.ends_ms.min(asked_end_ms(scope, now_ms));
                 let grant = self.timed(old.credential, scopes, old.holder, ends_ms, now_ms);
                 let tokens = self.grants.renew(id, grant.clone(), entropy).ok_or(Refusal::Token)?;
-                Ok((login_of(Some(id), &grant), Some(tokens_of(tokens, &grant, now_ms))))
+                Ok((login_of(Some(id), &grant, account), Some(tokens_of(tokens, &grant, now_ms))))
             }
             Proven::Bearer(credential) => {
                 let holder = Holder::Connection { shard: origin.shard, conn: origin.conn };
                 let scopes = credential.scopes;
-                Ok((login_of(None, &self.timed(credential, scopes, holder, u64::MAX, now_ms)), None))
+                let grant = self.timed(credential, scopes, holder, u64::MAX, now_ms);
+                Ok((login_of(None, &grant, account), None))
             }
-            Proven::Access(id, grant) => Ok((login_of(Some(id), &grant), None)),
+            Proven::Access(id, grant) => Ok((login_of(Some(id), &grant, account), None)),
         }
     }
 
@@ -477,13 +497,14 @@ fn asked_end_ms(scope: &ScopeRequest, now_ms: u64) -> u64 {
     scope.expires_s.map_or(u64::MAX, |seconds| now_ms + u64::from(seconds) * 1000)
 }
 
-fn login_of(id: Option<GrantId>, grant: &Grant) -> Login {
+fn login_of(id: Option<GrantId>, grant: &Grant, account: AccountId) -> Login {
     let session = match &grant.holder {
         Holder::Session(name) => Some(name.clone()),
         Holder::Connection { .. } => None,
     };
     Login {
         credential: Arc::clone(&grant.credential),
+        account,
         scopes: grant.scopes,
         session,
         grant: id,

@@ -62,7 +62,7 @@ impl Failures {
 
     fn buckets(&mut self, address: u64) -> [&mut Bucket; 2] {
         let at = |half: u64, count: usize| {
-            usize::try_from(half % count as u64).expect("less than a table's length")
+            usize::try_from(half % count as u64).expect("invariant: a remainder of a table's length is less")
         };
         let own = at(address & u64::from(u32::MAX), self.of_addresses.len());
         let network = at(address >> 32, self.of_networks.len());

@@ -1,8 +1,9 @@
 //! What was granted by tokens: an opaque pair for each log-in, of which only digests are kept. PURE.
 //!
 //! Invariants: a grant's access and refresh token are its newest; an older one is worth nothing, and an older refresh token
-//! is known for one: two have held it. A grant that a connection holds is for that connection alone. A client has at most `limits::SESSIONS_PER_KEY_MAX` named sessions, each name one
-//! grant, so that what is held is bounded by the connections and the keys there are.
+//! is known for one: two have held it. A grant that a connection holds is for that connection alone. A client has at most
+//! `limits::SESSIONS_PER_KEY_MAX` named sessions, each name one grant, so that what is held is bounded by the connections
+//! and the keys there are.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};

@@ -39,7 +39,7 @@ pub struct Issuer {
     pub key: TokenKey,
     /// Which accounts `sub` may name.
     pub accounts: Patterns,
-    /// Those of them that are not taken.
+    /// Those of them that are not taken; at most `limits::DENIED_PER_ISSUER_MAX`.
     pub denied: Box<[Box<str>]>,
     pub scopes: Scopes,
     /// What a token has that names no `scope`.

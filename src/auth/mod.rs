@@ -3,8 +3,9 @@
 //! [`Login`]s of its own connections and the newest [`Keyring`], which nobody changes once it is made.
 //!
 //! Reading order: `scope` and `pattern` (what may be done), `credential` (who), `signature`, `jwt`, `replay`, `failures` and
-//! `grants` (how it is told), then `authority`, which puts them together. Docs: decision 0010, `docs/protocol.md`.
+//! `grants` (how it is told), `accounts` (whose it is), then `authority`, which puts them together. Docs: decision 0010, `docs/protocol.md`.
 
+mod accounts;
 pub mod authority;
 mod credential;
 mod failures;
@@ -18,7 +19,7 @@ mod signature;
 mod tests;
 
 pub use authority::{
-    Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Tokens, Verdict,
+    Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Signed, Tokens, Verdict,
 };
 pub use credential::{Credential, Key, Keyring, KeyringFault, Secret};
 pub use failures::Bucket;

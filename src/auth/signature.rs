@@ -39,7 +39,8 @@ pub(super) fn are_equal(a: &[u8], b: &[u8]) -> bool {
 /// Two lower-case digits for each byte.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("four bits are one digit");
+    let digit =
+        |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("invariant: four bits are one digit");
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 

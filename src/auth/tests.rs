@@ -111,13 +111,13 @@ fn by_secret(client_id: &str, text: &str) -> Proof {
 
 fn signed(timestamp_ms: u64, nonce: &str, data: &str) -> Proof {
     let signature = client_signature(b"s3cret", timestamp_ms, nonce, data);
-    Proof::Signature {
+    Proof::Signature(Signed {
         client_id: "hmac".into(),
         timestamp_ms,
         nonce: nonce.into(),
         data: data.into(),
         signature,
-    }
+    })
 }
 
 fn refresh(token: &str) -> Proof {
@@ -302,14 +302,16 @@ fn a_signature_by_another_secret_or_of_a_key_without_one_is_none() {
     let mut world = World::new();
     for client_id in ["hmac", "bearer", "nobody"] {
         let signature = client_signature(b"guess", START_MS, "n", "");
-        let proof = Proof::Signature {
+        let signed = Signed {
             client_id: client_id.into(),
             timestamp_ms: START_MS,
             nonce: "n".into(),
             data: "".into(),
             signature,
         };
-        assert_eq!(world.refused(proof), Some(Refusal::Credentials), "{client_id}");
+        for proof in [Proof::Signature(signed.clone()), Proof::SignedCall(signed)] {
+            assert_eq!(world.refused(proof), Some(Refusal::Credentials), "{client_id}");
+        }
     }
 }
 

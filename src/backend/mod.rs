@@ -6,10 +6,11 @@ pub mod replay;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
-use crate::model::market::FeedBuffer;
+use crate::model::market::{FeedBuffer, FeedEvent};
+use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
 
-/// A source of market data.
+/// A source of market data, and where orders for it go.
 #[derive(Debug)]
 pub enum Feed {
     Paper(Box<Paper>),
@@ -29,6 +30,17 @@ impl Feed {
                 Ok(())
             }
             Feed::Replay(replay) => replay.poll(now, out, events_max),
+        }
+    }
+
+    /// Asks for something of an order, and appends what comes of it: all of it at once, from the feeds that there are. A
+    /// recording takes no orders.
+    pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
+        match self {
+            Feed::Paper(paper) => paper.handle_request(request, now, out),
+            Feed::Replay(_) => {
+                out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
+            }
         }
     }
 
@@ -58,5 +70,14 @@ impl Feed {
             Feed::Paper(_) => false,
             Feed::Replay(replay) => replay.is_finished(),
         }
+    }
+}
+
+/// The report that nothing was done, and why.
+const fn refusal(request: &VenueRequest, why: OrderRefusal) -> VenueReport {
+    match request {
+        VenueRequest::New { order, .. } => VenueReport::Rejected { order: *order, why },
+        VenueRequest::Amend { order, .. } => VenueReport::AmendRejected { order: *order, why },
+        VenueRequest::Cancel { order, .. } => VenueReport::CancelRejected { order: *order, why },
     }
 }

@@ -307,7 +307,7 @@ impl Desk {
         let config = &self.config;
         let held = &mut self.orders[slot];
         let fills = &mut self.accounts[held.order.account].fills;
-        let fair_share = (config.fills_max / config.accounts_max.max(1)).max(1) as usize;
+        let fair_share = config.fair_share(config.fills_max).max(1) as usize;
         let is_full = fills.len() >= config.fills_per_account_max as usize
             || (self.fills_count >= config.fills_max && fills.len() >= fair_share);
         if is_full {

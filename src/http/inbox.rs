@@ -86,7 +86,7 @@ impl Inbox {
     /// # Panics
     /// If [`Inbox::next`] has not just found one.
     pub fn take(&mut self) {
-        self.taken += self.awaited.take().expect("a whole request is taken");
+        self.taken += self.awaited.take().expect("invariant: `next` has just found a whole request");
         if self.taken == self.bytes.len() {
             self.bytes.clear();
             self.taken = 0;

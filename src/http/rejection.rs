@@ -73,7 +73,7 @@ pub enum Rejection {
     ExpectationUnknown,
     /// The method is none that calls.
     CallMethod,
-    /// Something else than a call on a connection that has made one.
+    /// Something else than a call behind one that is not answered.
     UpgradeTooLate,
     /// More calls or bytes a second than one client may send.
     CallRate,
@@ -332,7 +332,7 @@ impl Rejection {
             Self::ExpectationUnknown => "Only `Expect: 100-continue` is met here.",
             Self::CallMethod => "Call methods by GET or POST.",
             Self::UpgradeTooLate => {
-                "A connection that has called methods stays with them: connect anew for this path."
+                "Take the answers to the calls before it first, or connect anew for this path."
             }
             Self::CallRate => "Too many calls or bytes a second. Wait as Retry-After says, then retry.",
         }

@@ -9,9 +9,10 @@ use crate::model::book::{LevelUpdate, Side};
 use crate::model::channel::{TopicKey, TopicName};
 use crate::model::decimal::{Amount, Price};
 pub use crate::model::ids::Ticket;
-use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
+use crate::model::ids::{ConnId, Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
 use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
+use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
 
 use super::deflation::Windows;
 
@@ -45,7 +46,7 @@ pub enum PublishRefusal {
 }
 
 /// One thing that a home tells. The first group flows from the market's home to every shard, the second from a topic's
-/// home to the shards that listen, the third between two homes.
+/// home to the shards that listen, the third between two homes, as commands.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// The next instrument; ids count up from 0.
@@ -74,11 +75,12 @@ pub enum Record {
         state: Arc<InstrumentState>,
     },
 
-    /// The next event of a topic, as the frame that its subscribers get. `change_id` is the book's at a book frame,
-    /// else 0.
+    /// The next event of a topic, as the frame that its subscribers get; `prev_seq` is that of the one before, and
+    /// `change_id` the book's at a book frame, else 0.
     Frame {
         topic: TopicId,
         seq: Seq,
+        prev_seq: Seq,
         change_id: Seq,
         frame: ByteRange,
     },
@@ -138,6 +140,20 @@ pub enum Record {
         ticket: Ticket,
         outcome: Result<(TopicId, Position), PublishRefusal>,
     },
+    /// A client asks the desk for something: the batch's ask of this number.
+    Ask {
+        at: u32,
+    },
+    /// What came of a [`Record::Ask`]: the result as JSON, or nothing was done.
+    Answered {
+        ticket: Ticket,
+        outcome: Result<ByteRange, OrderRefusal>,
+    },
+    /// A connection that has asked is gone, or no longer of the account that it asked for.
+    Departed {
+        client: Client,
+        how: Departure,
+    },
 }
 
 /// Records and what they refer to.
@@ -146,6 +162,7 @@ pub struct Batch {
     pub records: Vec<Record>,
     pub bytes: Vec<u8>,
     pub levels: Vec<LevelUpdate>,
+    pub asks: Vec<Ask>,
     /// The homes that this batch concerns.
     pub audience: HomeSet,
 }
@@ -175,12 +192,26 @@ impl Batch {
         LevelRange { start: narrow(start), count: narrow(updates.len()) }
     }
 
+    /// Appends what a client asks the desk for.
+    pub fn push_ask(&mut self, ask: Ask) {
+        let at = narrow(self.asks.len());
+        self.asks.push(ask);
+        self.records.push(Record::Ask { at });
+    }
+
+    /// What [`Record::Ask`] means.
+    #[must_use]
+    pub fn ask(&self, at: u32) -> &Ask {
+        &self.asks[at as usize]
+    }
+
     /// Bytes of memory that it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.records.capacity() * size_of::<Record>()
             + self.levels.capacity() * size_of::<LevelUpdate>()
+            + self.asks.capacity() * size_of::<Ask>()
     }
 
     /// Whether its buffers are too long to be kept.
@@ -196,6 +227,11 @@ impl Batch {
         batch.records.resize(limits::BATCH_READY_RECORDS, Record::Gap { to: HomeId(0) });
         let update = LevelUpdate { side: Side::Bid, price: Price(0), amount: Amount(0) };
         batch.levels.resize(limits::BATCH_READY_LEVELS, update);
+        let request = OrderRequest::CancelAllAfter { timeout_ms: None };
+        let nobody = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 0 } };
+        let ticket = Ticket { slot: 0, generation: 0 };
+        let ask = Ask { ticket, account: AccountId(0), client: nobody, is_connection: false, request };
+        batch.asks.resize(limits::BATCH_READY_ASKS, ask);
         batch.clear();
         batch
     }
@@ -205,12 +241,14 @@ impl Batch {
         self.records.clear();
         self.bytes.clear();
         self.levels.clear();
+        self.asks.clear();
         self.audience = HomeSet::EMPTY;
         if self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
         self.records.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<Record>());
         self.levels.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<LevelUpdate>());
+        self.asks.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<Ask>());
     }
 }
 
@@ -224,7 +262,8 @@ pub fn byte_range(start: usize, len: usize) -> ByteRange {
 }
 
 fn narrow(count: usize) -> u32 {
-    u32::try_from(count).expect("a turn's batch stays far below 4 GiB")
+    u32::try_from(count)
+        .expect("invariant: a turn's batch stays below 4 GiB, by the bounds on what a turn takes")
 }
 
 /// Batches on their way and batches to be used again: a steady state allocates none.
@@ -357,6 +396,7 @@ mod tests {
             assert!(batch.bytes.capacity() >= limits::BATCH_READY_BYTES);
             assert!(batch.records.capacity() >= limits::BATCH_READY_RECORDS);
             assert!(batch.levels.capacity() >= limits::BATCH_READY_LEVELS);
+            assert!(batch.asks.is_empty() && batch.asks.capacity() >= limits::BATCH_READY_ASKS);
         }
         assert!(ready_bytes >= limits::BATCHES_READY * limits::BATCH_READY_BYTES);
         assert_eq!(pool.memory_bytes(), 0);

@@ -2,7 +2,7 @@
 //! has applied. PURE. Home: one shard. Invariant: after a batch, each instrument stands where the home stood when it
 //! sealed the batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
@@ -17,12 +17,20 @@ use crate::model::hasher::FixedHasher;
 pub struct Cache {
     instruments: Vec<InstrumentState>,
     by_name: HashMap<Symbol, InstrumentId, BuildHasherDefault<FixedHasher>>,
+    /// In which instruments are quoted, or which are quoted.
+    currencies: HashSet<Symbol, BuildHasherDefault<FixedHasher>>,
 }
 
 impl Cache {
     #[must_use]
     pub fn find(&self, name: &Symbol) -> Option<InstrumentId> {
         self.by_name.get(name).copied()
+    }
+
+    /// Whether any instrument has it as its base or quote currency.
+    #[must_use]
+    pub fn has_currency(&self, currency: &Symbol) -> bool {
+        self.currencies.contains(currency)
     }
 
     #[must_use]
@@ -39,6 +47,7 @@ impl Cache {
     pub fn list(&mut self, definition: &Arc<Instrument>) -> InstrumentId {
         let instrument = id(self.instruments.len());
         self.by_name.insert(definition.name, instrument);
+        self.currencies.extend([definition.base_currency, definition.quote_currency]);
         self.instruments.push(InstrumentState::new(Arc::clone(definition)));
         instrument
     }
@@ -83,5 +92,5 @@ impl Cache {
 }
 
 fn id(at: usize) -> InstrumentId {
-    InstrumentId(u32::try_from(at).expect("bounded by INSTRUMENTS_MAX"))
+    InstrumentId(u32::try_from(at).expect("invariant: the venue lists at most INSTRUMENTS_MAX"))
 }

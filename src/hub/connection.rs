@@ -6,6 +6,7 @@ use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection, Verdict};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::Departure;
 use crate::model::time::Now;
 use crate::tls;
 use crate::ws::Fault;
@@ -101,7 +102,8 @@ impl Hub {
         session.ping = Ping::No;
         if session.is_caller() && session.is_open() {
             self.receive_calls(conn, bytes);
-            return self.note_unfinished(conn);
+            self.note_unfinished(conn);
+            return self.settle_overflows();
         }
         if session.awaits_verdict() {
             session.keep_unread(bytes);
@@ -111,25 +113,10 @@ impl Hub {
             Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             // Bytes that get through may come before the word that the handshake is done.
-            Phase::Securing => {
-                if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
-                    self.keep_head(conn, bytes.to_vec());
-                }
-            }
+            Phase::Securing => self.handle_head(conn, Vec::new(), bytes),
             Phase::Upgrading { head } => {
-                let mut head = std::mem::take(head);
-                if head.is_empty() {
-                    if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
-                        self.keep_head(conn, bytes.to_vec());
-                    }
-                } else {
-                    // All of it is parsed again.
-                    self.work.written(head.len());
-                    head.extend_from_slice(bytes);
-                    if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
-                        self.keep_head(conn, head);
-                    }
-                }
+                let head = std::mem::take(head);
+                self.handle_head(conn, head, bytes);
             }
         }
         self.note_unfinished(conn);
@@ -182,6 +169,7 @@ impl Hub {
     pub fn handle_closed(&mut self, conn: ConnId, now: Now) {
         self.now = now;
         if self.session(conn).is_some() {
+            self.depart(conn, Departure::Disconnected);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
             self.egress.close(conn);
@@ -229,6 +217,27 @@ impl Hub {
                 }
                 Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
             }
+        }
+    }
+
+    /// Bytes of the request that a connection begins with, behind those that have come of it before.
+    fn handle_head(&mut self, conn: ConnId, mut head: Vec<u8>, bytes: &mut [u8]) {
+        if head.is_empty() {
+            if self.handle_upgrade(conn, bytes) == Request::IsUnfinished {
+                self.keep_head(conn, bytes.to_vec());
+            }
+        } else {
+            // All of it is parsed again.
+            self.work.written(head.len());
+            head.extend_from_slice(bytes);
+            self.upgrade_or_keep(conn, head);
+        }
+    }
+
+    /// Answers the request that a connection begins with, or waits for more of it.
+    pub(super) fn upgrade_or_keep(&mut self, conn: ConnId, mut head: Vec<u8>) {
+        if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+            self.keep_head(conn, head);
         }
     }
 
@@ -421,10 +430,16 @@ impl Hub {
         self.begin_close_with(conn, Some(fault.close_code()), fault.reason());
     }
 
-    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it settles for another reason
-    /// already, it ends for that one, now.
+    /// Closes a connection for one of our own reasons; data that wait on it are dropped. Where it ends for another reason
+    /// already, it ends for that one, now, and its replies are dropped too: it settles, or is being told why its call is
+    /// refused and takes no replies.
     pub(super) fn begin_close(&mut self, conn: ConnId, closing: Closing) {
-        if self.session(conn).is_some_and(|session| session.is_faulted) {
+        let Some(session) = self.session(conn) else { return };
+        assert!(
+            session.is_answered(),
+            "invariant: who is told nothing more has nothing more to be closed for"
+        );
+        if session.is_faulted {
             self.egress.discard_replies(conn.slot);
             return self.end_settling(conn);
         }
@@ -459,6 +474,7 @@ impl Hub {
     }
 
     pub(super) fn mark_closing(&mut self, conn: ConnId, ending_asked: bool) {
+        self.depart(conn, Departure::Disconnected);
         let now_ns = self.now.mono_ns;
         if let Some(session) = self.session(conn) {
             let since_ns = match session.phase {

@@ -17,7 +17,10 @@ impl ControlFrame {
         let len = header.len() + payload.len();
         bytes[..header.len()].copy_from_slice(header);
         bytes[header.len()..len].copy_from_slice(payload);
-        ControlFrame { bytes, len: u8::try_from(len).expect("a control frame is at most 127 bytes") }
+        ControlFrame {
+            bytes,
+            len: u8::try_from(len).expect("invariant: the bytes have just found room in 127"),
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

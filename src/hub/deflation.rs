@@ -77,8 +77,10 @@ impl ChannelKind {
         }
     }
 
-    fn of(key: &TopicKey) -> ChannelKind {
-        match key {
+    /// None of what is private: it is short, for few, and not to wait.
+    fn of(key: &TopicKey) -> Option<ChannelKind> {
+        let kind = match key {
+            TopicKey::Private { .. } => return None,
             TopicKey::Client(_) => ChannelKind::Topic,
             TopicKey::Market { channel, .. } => match channel {
                 MarketChannel::Ticker { .. } => ChannelKind::Ticker,
@@ -86,7 +88,8 @@ impl ChannelKind {
                 MarketChannel::Book { .. } | MarketChannel::GroupedBook { .. } => ChannelKind::Book,
                 MarketChannel::Trades { .. } => ChannelKind::Trades,
             },
-        }
+        };
+        Some(kind)
     }
 }
 
@@ -102,7 +105,7 @@ impl ChannelKinds {
     /// Whether topics of this key's kind are compressed.
     #[must_use]
     pub(super) fn contains(self, key: &TopicKey) -> bool {
-        self.0 & 1 << ChannelKind::of(key) as u8 != 0
+        ChannelKind::of(key).is_some_and(|kind| self.0 & 1 << kind as u8 != 0)
     }
 }
 

@@ -1,9 +1,12 @@
-//! What waits to be sent on each connection of a shard, in lanes: control frames, replies, then data. PURE.
+//! What waits to be sent on each connection of a shard, in lanes: control frames, replies, reports of what becomes of its
+//! account's orders, then other data. PURE.
 //!
 //! Invariants: a frame that has begun to be sent is finished before anything else; a lane never overtakes a higher
 //! one at a frame's boundary; `queued_bytes` is the sum of the lengths of the queued frames; a connection stands in
 //! each ready list at most once, and in none while its last send is under way; nothing is queued behind a close frame,
 //! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
+
+mod measures;
 
 use std::collections::VecDeque;
 
@@ -13,7 +16,7 @@ use crate::limits;
 use crate::model::ids::ConnId;
 use crate::ws::frame::frame_len;
 
-use super::control_frame::{CONTROL_FRAME_BYTES_MAX, ControlFrame};
+use super::control_frame::ControlFrame;
 use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
 use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
@@ -51,7 +54,10 @@ pub(super) struct Lanes {
     cuts_anywhere: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
+    /// Before `queue`.
+    reports: FrameQueue,
     queue: FrameQueue,
+    /// Of both.
     queued_bytes: u32,
     /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
     allowed_bytes: u32,
@@ -91,6 +97,15 @@ impl Control {
 struct Started {
     frame: Vec<u8>,
     sent: usize,
+}
+
+/// Where a frame of a topic waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DataLane {
+    /// Sent at once, as replies are.
+    Reports,
+    /// Sent by the pace.
+    Market,
 }
 
 /// A control frame to send, as a whole frame.
@@ -212,13 +227,22 @@ impl Egress {
 
     /// Queues one more holder's reference; the caller retains the segment for all holders at once. Returns the bytes that
     /// count against the limit.
-    pub(super) fn push_frame(&mut self, slot: u32, frame: FrameRef) -> Result<u32, QueuesFull> {
+    pub(super) fn push_frame(
+        &mut self,
+        slot: u32,
+        lane: DataLane,
+        frame: FrameRef,
+    ) -> Result<u32, QueuesFull> {
         let lanes = &mut self.lanes[slot as usize];
-        self.pool.push(&mut lanes.queue, frame)?;
+        let queue = match lane {
+            DataLane::Reports => &mut lanes.reports,
+            DataLane::Market => &mut lanes.queue,
+        };
+        self.pool.push(queue, frame)?;
         lanes.queued_bytes += frame.len;
         let (queued_bytes, counted) =
             (lanes.queued_bytes, lanes.queued_bytes.saturating_sub(lanes.allowed_bytes));
-        if queued_bytes >= limits::FLUSH_BYTES {
+        if lane == DataLane::Reports || queued_bytes >= limits::FLUSH_BYTES {
             self.mark_urgent(slot);
         } else {
             self.mark_ready(slot);
@@ -267,6 +291,18 @@ impl Egress {
     /// From now on what is sent may be cut anywhere.
     pub(super) fn cut_anywhere(&mut self, slot: u32) {
         self.lanes[slot as usize].cuts_anywhere = true;
+    }
+
+    /// What is sent from now on are frames again.
+    pub(super) fn cut_at_frames(&mut self, slot: u32) {
+        assert!(self.is_told(slot), "what is no frame is handed out before the first frame");
+        self.lanes[slot as usize].cuts_anywhere = false;
+    }
+
+    /// Whether all answers have been handed out to be sent.
+    pub(super) fn is_told(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.replies.is_none() && lanes.started.is_none()
     }
 
     /// Bytes that wait in the replies.
@@ -338,12 +374,6 @@ impl Egress {
         self.mark_ready(slot);
     }
 
-    /// Takes the first of a connection's list of values from it.
-    pub(super) fn unlist_first(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32) {
-        let first = self.lanes[slot as usize].values_head.expect("called with a value listed");
-        self.unlist(subscriptions, slot, first);
-    }
-
     /// Takes one subscription out of its connection's list of values, wherever it stands.
     pub(super) fn unlist(&mut self, subscriptions: &mut Slab<Subscription>, slot: u32, subscription: u32) {
         let lanes = &mut self.lanes[slot as usize];
@@ -399,44 +429,6 @@ impl Egress {
     #[cfg(test)]
     pub(super) fn reply_bytes_held(&self, slot: u32) -> usize {
         self.lanes[slot as usize].replies.as_ref().map_or(0, |replies| replies.frames.len())
-    }
-
-    /// Bytes that wait, values not counted: how large a buffer serves.
-    pub(super) fn pending_bytes(&self, slot: u32) -> usize {
-        let lanes = &self.lanes[slot as usize];
-        let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
-        let values = if lanes.values_head.is_some() { 4096 } else { 0 };
-        let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
-        let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
-        started + control + self.reply_bytes(slot) + data
-    }
-
-    /// Bytes that wait, by lane; nothing for a connection that is gone.
-    pub(super) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
-        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
-        lanes.map_or_else(WaitingBytes::default, |lanes| WaitingBytes {
-            begun: lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent),
-            pongs: lanes.control.as_ref().map_or(0, |control| control.pongs.len()),
-            replies: self.reply_bytes(conn.slot),
-            queued: lanes.queued_bytes as usize,
-        })
-    }
-
-    /// Bytes of the frames in the data queue; 0 for a connection that is gone.
-    pub(super) fn queued_bytes(&self, conn: ConnId) -> usize {
-        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
-        lanes.map_or(0, |lanes| lanes.queued_bytes as usize)
-    }
-
-    /// Bytes that may be queued beyond the configured bound.
-    pub(super) fn allowed_bytes(&self, conn: ConnId) -> usize {
-        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
-        lanes.map_or(0, |lanes| lanes.allowed_bytes as usize)
-    }
-
-    /// Chunks of the pool of queues that are taken.
-    pub(super) fn chunks_in_use(&self) -> usize {
-        self.pool.chunks_in_use()
     }
 
     /// Moves what comes before data into `out`; returns the bytes written and whether data may follow.
@@ -498,12 +490,14 @@ impl Egress {
         (written, lanes.started.is_none() && lanes.held == 0)
     }
 
-    /// Moves whole frames of the data queue into `out`; returns the bytes written.
+    /// Moves whole frames of the data queues into `out`, reports first; returns the bytes written.
     pub(super) fn transmit_queue(&mut self, slot: u32, out: &mut [u8], out_is_fresh: OutIs) -> usize {
         let lanes = &mut self.lanes[slot as usize];
         let mut written = 0;
         let (mut segment, mut count) = (0, 0);
-        while let Some(front) = self.pool.front(&lanes.queue) {
+        loop {
+            let queue = lanes.first_queue();
+            let Some(front) = self.pool.front(queue) else { break };
             let frame = self.log.frame(front);
             let room = &mut out[written..];
             if frame.len() <= room.len() {
@@ -516,7 +510,7 @@ impl Egress {
             } else {
                 break;
             }
-            self.pool.pop(&mut lanes.queue);
+            self.pool.pop(lanes.first_queue());
             lanes.queued_bytes -= front.len;
             if count > 0 && front.segment != segment {
                 self.log.release(segment, count);
@@ -532,7 +526,7 @@ impl Egress {
             self.log.release(segment, count);
         }
         let lanes = &mut self.lanes[slot as usize];
-        if lanes.queue.is_empty() {
+        if lanes.queues_are_empty() {
             lanes.allowed_bytes = 0;
         }
         written
@@ -570,7 +564,7 @@ impl Egress {
     }
 
     pub(super) fn queue_is_empty(&self, slot: u32) -> bool {
-        self.lanes[slot as usize].queue.is_empty()
+        self.lanes[slot as usize].queues_are_empty()
     }
 
     /// Bytes were handed out: the connection is not ready again before they are written.
@@ -591,8 +585,8 @@ impl Egress {
         if lanes.writing || !lanes.has_pending() {
             return;
         }
-        let full = lanes.queued_bytes >= limits::FLUSH_BYTES;
-        if full || lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
+        let hurries = lanes.queued_bytes >= limits::FLUSH_BYTES || !lanes.reports.is_empty();
+        if hurries || lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
             self.mark_urgent(slot);
         } else {
             self.mark_ready(slot);
@@ -605,16 +599,18 @@ impl Egress {
         !lanes.writing && lanes.control.is_none() && lanes.replies.is_none() && lanes.started.is_none()
     }
 
-    /// Whether the front of the data queue lies in this segment of the log.
+    /// Whether the front of a data queue lies in this segment of the log.
     pub(super) fn pins(&self, slot: u32, segment: u32) -> bool {
         let lanes = &self.lanes[slot as usize];
-        lanes.open && self.pool.front(&lanes.queue).is_some_and(|front| front.segment == segment)
+        let fronts = [&lanes.reports, &lanes.queue].map(|queue| self.pool.front(queue));
+        lanes.open && fronts.into_iter().flatten().any(|front| front.segment == segment)
     }
 
     /// The connection whose queue holds the most frames.
     pub(super) fn largest_queue(&self) -> Option<ConnId> {
-        let queues = self.lanes.iter().zip(0u32..).filter(|(lanes, _)| lanes.open && !lanes.queue.is_empty());
-        let largest = queues.max_by_key(|(lanes, _)| lanes.queue.count());
+        let queues =
+            self.lanes.iter().zip(0u32..).filter(|(lanes, _)| lanes.open && !lanes.queues_are_empty());
+        let largest = queues.max_by_key(|(lanes, _)| lanes.reports.count() + lanes.queue.count());
         largest.map(|(lanes, slot)| ConnId { slot, generation: lanes.generation })
     }
 
@@ -624,16 +620,6 @@ impl Egress {
         self.pool = FrameQueuePool::with_frames_max(frames_max);
     }
 
-    /// Bytes that all lanes, queues, replies and the log hold.
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.log.held_bytes()
-            + self.pool.memory_bytes()
-            + self.held_bytes_total
-            + self.spare_bytes
-            + self.lanes.capacity() * size_of::<Lanes>()
-            + (self.urgent.capacity() + self.ready.capacity()) * size_of::<u32>()
-    }
-
     /// Gives back what is only kept to be used again.
     pub(super) fn trim(&mut self) {
         self.log.trim();
@@ -641,33 +627,24 @@ impl Egress {
         self.spare_bytes = 0;
         self.spare_control = Vec::new();
         if self.pool.is_sparse() {
-            self.pool.compact(self.lanes.iter_mut().map(|lanes| &mut lanes.queue));
+            let queues = self.lanes.iter_mut().flat_map(|lanes| [&mut lanes.reports, &mut lanes.queue]);
+            self.pool.compact(queues);
         }
-    }
-
-    /// Bytes that a connection keeps waiting here because it does not read: replies, and what is queued behind a send
-    /// that the peer has not taken.
-    pub(super) fn unread_bytes(&self, slot: u32) -> usize {
-        let lanes = &self.lanes[slot as usize];
-        let queued_bytes = if lanes.writing { lanes.queued_bytes as usize } else { 0 };
-        self.held_bytes(slot) + queued_bytes
-    }
-
-    /// Whether more waits unread than a shard that keeps up has.
-    pub(super) fn holds_unread(&self) -> bool {
-        self.held_bytes_total > 0 || self.pool.chunks_in_use() > 0
     }
 
     /// Slots that have ever been in use.
     pub(super) fn slot_count(&self) -> u32 {
-        u32::try_from(self.lanes.len()).expect("slots are u32")
+        u32::try_from(self.lanes.len())
+            .expect("invariant: each lane was opened for a slot, which has 32 bits")
     }
 
-    /// Drops the data queue.
+    /// Drops the data queues.
     pub(super) fn discard_data(&mut self, slot: u32) {
         let lanes = &mut self.lanes[slot as usize];
-        while let Some(frame) = self.pool.pop(&mut lanes.queue) {
-            self.log.release(frame.segment, 1);
+        for queue in [&mut lanes.reports, &mut lanes.queue] {
+            while let Some(frame) = self.pool.pop(queue) {
+                self.log.release(frame.segment, 1);
+            }
         }
         lanes.queued_bytes = 0;
     }
@@ -688,8 +665,17 @@ impl OutIs {
 
 impl Lanes {
     fn has_pending(&self) -> bool {
-        let data = self.held == 0 && (!self.queue.is_empty() || self.values_head.is_some());
+        let data = self.held == 0 && (!self.queues_are_empty() || self.values_head.is_some());
         self.started.is_some() || self.control.is_some() || self.replies.is_some() || data
+    }
+
+    fn queues_are_empty(&self) -> bool {
+        self.reports.is_empty() && self.queue.is_empty()
+    }
+
+    /// The one that is sent first.
+    fn first_queue(&mut self) -> &mut FrameQueue {
+        if self.reports.is_empty() { &mut self.queue } else { &mut self.reports }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 use super::Hub;
 use super::batch::{Batch, Record};
 use super::deflation::{Encoding, Windows};
+use super::egress::DataLane;
+use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
@@ -18,6 +20,16 @@ use super::topics::{SubscriptionState, TopicKind, TopicState};
 struct Variants<'b> {
     batch: &'b Batch,
     records: &'b [Record],
+}
+
+/// Where an event stands.
+#[derive(Clone, Copy)]
+struct Place {
+    seq: Seq,
+    /// Of the topic's event before it.
+    prev_seq: Seq,
+    /// The book's.
+    change_id: Seq,
 }
 
 impl<'b> Variants<'b> {
@@ -50,9 +62,10 @@ impl Hub {
                         self.extend_patterns(listed);
                     }
                 }
-                Record::Frame { topic, seq, change_id, frame } => {
+                Record::Frame { topic, seq, prev_seq, change_id, frame } => {
                     let variants = Variants { batch, records: &batch.records[at + 1..] };
-                    self.on_frame(*topic, *seq, *change_id, batch.slice(*frame), variants);
+                    let place = Place { seq: *seq, prev_seq: *prev_seq, change_id: *change_id };
+                    self.on_frame(*topic, place, batch.slice(*frame), variants);
                 }
                 // Looked at with the frame before it.
                 Record::Deflated { .. } => {}
@@ -66,10 +79,13 @@ impl Hub {
                 Record::Join { .. } if self.outbox.lagging().contains(from) => {}
                 Record::Join { key, ticket, resume } => {
                     let TopicKey::Client(_) = key else {
-                        panic!("invariant: `home_of` sends the join of a market topic to the venue")
+                        panic!(
+                            "invariant: `home_of` sends other joins than those of client topics to the venue"
+                        )
                     };
+                    let joining = Joining { ticket: *ticket, resume: *resume };
                     match self.home.intern(*key, self.now) {
-                        Some(slot) => self.home.join(from, slot, *ticket, *resume, self.outbox.data()),
+                        Some(slot) => self.home.join(from, slot, joining, self.outbox.data()),
                         None => self.home.refuse(from, *ticket, self.outbox.data()),
                     }
                 }
@@ -79,11 +95,17 @@ impl Hub {
                     self.on_publish(from, *ticket, *name, *topic, batch.slice(*data));
                 }
                 Record::Published { ticket, outcome, .. } => self.on_published(*ticket, *outcome),
+                Record::Answered { ticket, outcome } => {
+                    self.on_answered(*ticket, outcome.map(|result| batch.slice(result)));
+                }
+                Record::Ask { .. } | Record::Departed { .. } => {
+                    panic!("invariant: the desk is at the venue, and no shard is asked for it: {record:?}")
+                }
             }
         }
     }
 
-    fn on_frame(&mut self, id: TopicId, seq: Seq, change_id: Seq, frame: &[u8], variants: Variants<'_>) {
+    fn on_frame(&mut self, id: TopicId, place: Place, frame: &[u8], variants: Variants<'_>) {
         let Some(at) = self.topics.find_id(id) else { return };
         let topic = self.topics.topic(at);
         match topic.state {
@@ -93,9 +115,9 @@ impl Hub {
                 return;
             }
         }
-        assert_eq!(seq, topic.seq.next(), "a topic's events come in sequence");
-        topic.seq = seq;
-        topic.change_id = change_id;
+        assert_eq!(place.prev_seq, topic.seq, "a topic's events come in sequence");
+        topic.seq = place.seq;
+        topic.change_id = place.change_id;
         let (has_stale, has_followers) = (!topic.stale.is_empty(), !topic.followers.is_empty());
         if has_stale {
             self.tell_stale(at, frame);
@@ -145,16 +167,16 @@ impl Hub {
         };
         let conflate_bytes = self.overload.stance().conflate_bytes();
         let topic = &self.topics.topics[at as usize];
-        let mut delivered = 0;
+        let (lane, mut delivered) = (topic.lane(), 0);
         for follower in &topic.followers {
             let logged = by_encoding[follower.encoding.index()];
-            let mut pushed = self.egress.push_frame(follower.slot, logged);
+            let mut pushed = self.egress.push_frame(follower.slot, lane, logged);
             while pushed.is_err() {
                 // The pool is full: the one that holds the most of it makes room, not the one that came too late.
                 let Some(largest) = self.egress.largest_queue() else { break };
                 self.egress.discard_data(largest.slot);
                 self.overflowed.push((largest, Closing::LogFull));
-                pushed = self.egress.push_frame(follower.slot, logged);
+                pushed = self.egress.push_frame(follower.slot, lane, logged);
             }
             let overflow = match pushed {
                 Ok(queued_bytes) => {
@@ -279,7 +301,8 @@ impl Hub {
         match subscription {
             Some(subscription) => {
                 if self.is_joining(subscription, ticket) {
-                    self.deliver_to_one(conn, frame);
+                    let lane = self.topics.topic(topic).lane();
+                    self.deliver_to_one(conn, lane, frame);
                 }
             }
             None => {
@@ -287,16 +310,17 @@ impl Hub {
                 let entry = self.topics.topic(topic);
                 entry.state = TopicState::Live;
                 let id = entry.id.expect("invariant: a gap asks for live topics only, which have their ids");
-                let change_id = entry.change_id;
+                // The history has all that came since.
+                let place = Place { seq, prev_seq: entry.seq, change_id: entry.change_id };
                 // What is replayed goes plain.
                 let variants = Variants { batch: &Batch::default(), records: &[] };
-                self.on_frame(id, seq, change_id, frame, variants);
+                self.on_frame(id, place, frame, variants);
                 self.topics.topic(topic).state = TopicState::Recovering;
             }
         }
     }
 
-    fn deliver_to_one(&mut self, conn: ConnId, frame: &[u8]) {
+    fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) {
         if self.session(conn).is_none_or(|session| !session.is_open())
             || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
         {
@@ -306,7 +330,7 @@ impl Hub {
         let logged = self.log_frame(frame);
         self.egress.log.retain(logged.segment, 1);
         self.egress.allow(conn.slot, logged.len);
-        match self.egress.push_frame(conn.slot, logged) {
+        match self.egress.push_frame(conn.slot, lane, logged) {
             Ok(queued_bytes) => {
                 self.counters.deliveries_total += 1;
                 if queued_bytes > self.config.queued_bytes_max {

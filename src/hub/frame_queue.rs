@@ -130,7 +130,9 @@ impl FrameQueuePool {
 
     /// Gives back the memory of free chunks. `queues` are all the queues of this pool.
     pub(super) fn compact<'q>(&mut self, queues: impl Iterator<Item = &'q mut FrameQueue>) {
-        let narrow = |count: usize| u32::try_from(count).expect("bounded by QUEUED_FRAMES_MAX");
+        let narrow = |count: usize| {
+            u32::try_from(count).expect("invariant: there are fewer chunks than QUEUED_FRAMES_MAX")
+        };
         let mut chunks = Vec::with_capacity(self.in_use);
         for queue in queues.filter(|queue| !queue.is_empty()) {
             let (mut at, tail) = (queue.head, queue.tail);
@@ -158,7 +160,8 @@ impl FrameQueuePool {
         self.in_use += 1;
         if self.free == NONE {
             self.chunks.push(Chunk { frames: [FrameRef::default(); CHUNK_FRAMES], next: NONE });
-            return Ok(u32::try_from(self.chunks.len() - 1).expect("bounded by QUEUED_FRAMES_MAX"));
+            return Ok(u32::try_from(self.chunks.len() - 1)
+                .expect("invariant: there are fewer chunks than QUEUED_FRAMES_MAX"));
         }
         let chunk = self.free;
         self.free = self.chunks[chunk as usize].next;

@@ -1,5 +1,6 @@
 //! The newest events of one topic as frames, bounded in number and bytes, for clients that come back. PURE.
-//! Home: the topic's. Invariant: the sequences are consecutive, and `bytes` holds exactly the frames of `lengths`.
+//! Home: the topic's. Invariants: sequences rise, with holes where they are shared with other topics; `bytes` holds exactly
+//! the frames of `kept`, which are all of the events after `since`; `newest` is `since` and the steps of all that is kept.
 
 use std::collections::VecDeque;
 
@@ -28,28 +29,54 @@ impl HistoryLimits {
     }
 }
 
+/// An event of which the frame is kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// How far its sequence is beyond that of the event before it.
+    step: u32,
+    frame_bytes: u32,
+}
+
 #[derive(Debug, Default)]
 pub struct History {
-    lengths: VecDeque<u32>,
+    kept: VecDeque<Kept>,
     bytes: VecDeque<u8>,
-    /// The newest event's; 0 before the first.
+    /// From here on no event is missing.
+    since: Seq,
+    /// The newest event's, or where the sequence stood before the first.
     newest: Seq,
 }
 
 impl History {
+    /// One whose first event comes after `seq`.
+    #[must_use]
+    pub fn starting_at(seq: Seq) -> History {
+        History { since: seq, newest: seq, ..History::default() }
+    }
+
     /// Appends the next event, forgetting the oldest where a bound asks for it.
     pub fn push(&mut self, seq: Seq, frame: &[u8], limits: HistoryLimits) {
-        assert_eq!(seq, self.newest.next(), "a topic's events are consecutive");
-        self.newest = seq;
-        while !self.lengths.is_empty()
-            && (self.lengths.len() >= limits.frames_max || self.bytes.len() + frame.len() > limits.bytes_max)
+        assert!(seq > self.newest, "a topic's events rise in sequence");
+        while !self.kept.is_empty()
+            && (self.kept.len() >= limits.frames_max || self.bytes.len() + frame.len() > limits.bytes_max)
         {
             self.forget_oldest();
         }
+        let step = seq.0 - std::mem::replace(&mut self.newest, seq).0;
         if frame.len() > limits.bytes_max || limits.frames_max == 0 {
+            self.since = seq;
             return;
         }
-        self.lengths.push_back(u32::try_from(frame.len()).expect("a frame is below 4 GiB"));
+        let step = u32::try_from(step).unwrap_or_else(|_| {
+            // So much later it is the first that is known of.
+            self.kept.clear();
+            self.bytes.clear();
+            self.since = Seq(seq.0 - 1);
+            1
+        });
+        let frame_bytes = u32::try_from(frame.len())
+            .expect("invariant: a frame lies in a turn's batch, whose ranges have 32 bits");
+        self.kept.push_back(Kept { step, frame_bytes });
         self.bytes.extend(frame);
     }
 
@@ -62,45 +89,55 @@ impl History {
     /// Bytes of memory that it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.lengths.capacity() * size_of::<u32>()
+        self.bytes.capacity() + self.kept.capacity() * size_of::<Kept>()
     }
 
     /// Forgets the older half and gives its memory back.
     pub fn halve(&mut self) {
-        for _ in 0..self.lengths.len().div_ceil(2) {
+        for _ in 0..self.kept.len().div_ceil(2) {
             self.forget_oldest();
         }
         self.bytes.shrink_to_fit();
-        self.lengths.shrink_to_fit();
+        self.kept.shrink_to_fit();
     }
 
     /// Forgets what is beyond narrower bounds than before, and gives back the memory that only wider ones took.
     pub fn keep_within(&mut self, limits: HistoryLimits) {
-        if self.lengths.len() <= limits.frames_max && self.bytes.len() <= limits.bytes_max {
+        if self.kept.len() <= limits.frames_max && self.bytes.len() <= limits.bytes_max {
             return;
         }
-        while self.lengths.len() > limits.frames_max || self.bytes.len() > limits.bytes_max {
+        while self.kept.len() > limits.frames_max || self.bytes.len() > limits.bytes_max {
             self.forget_oldest();
         }
         // Buffers grow by doubling within the bounds too.
         self.bytes.shrink_to(limits.bytes_max.saturating_mul(2));
-        self.lengths.shrink_to(limits.frames_max.saturating_mul(2));
+        self.kept.shrink_to(limits.frames_max.saturating_mul(2));
     }
 
-    /// Whether all events after `seq` are here.
+    /// Whether all events after `seq` are here, of a sequence that has come to `stands`: the newest event's place, or one
+    /// beyond it where other topics share the sequence.
     #[must_use]
-    pub fn reaches(&self, seq: Seq) -> bool {
-        seq <= self.newest && self.newest.0 - seq.0 <= self.lengths.len() as u64
+    pub fn reaches(&self, seq: Seq, stands: Seq) -> bool {
+        self.since <= seq && seq <= stands
     }
 
     /// Copies each event after `seq` into `out`, oldest first. The caller has checked [`History::reaches`].
     pub fn replay(&self, seq: Seq, out: &mut Batch, mut each: impl FnMut(&mut Batch, Seq, ByteRange)) {
-        let missed = usize::try_from(self.newest.0 - seq.0).expect("no more than the history keeps");
-        let lengths = || self.lengths.range(self.lengths.len() - missed..).map(|len| *len as usize);
         // Counted from the newest: who missed little costs little.
-        let mut at = self.bytes.len() - lengths().sum::<usize>();
-        for (number, len) in (seq.0 + 1..).zip(lengths()) {
-            let end = at + len;
+        let (mut missed, mut missed_bytes, mut before) = (0, 0, self.newest);
+        for event in self.kept.iter().rev() {
+            if before <= seq {
+                break;
+            }
+            before.0 -= u64::from(event.step);
+            missed_bytes += event.frame_bytes as usize;
+            missed += 1;
+        }
+        let mut at = self.bytes.len() - missed_bytes;
+        let mut number = before.0;
+        for event in self.kept.range(self.kept.len() - missed..) {
+            number += u64::from(event.step);
+            let end = at + event.frame_bytes as usize;
             let start = out.bytes.len();
             let (front, back) = self.bytes.as_slices();
             let cut = |from: usize, to: usize| (from.min(front.len()), to.min(front.len()));
@@ -115,8 +152,9 @@ impl History {
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(len) = self.lengths.pop_front() {
-            self.bytes.drain(..len as usize);
+        if let Some(event) = self.kept.pop_front() {
+            self.since.0 += u64::from(event.step);
+            self.bytes.drain(..event.frame_bytes as usize);
         }
     }
 }
@@ -137,31 +175,48 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_the_newest_within_both_bounds_and_replays_them_in_order(
-            lengths in prop::collection::vec(0usize..40, 0..100), frames_max in 0usize..20, bytes_max in 0usize..200,
-            halved: bool,
+        fn keeps_the_newest_within_both_bounds_and_replays_what_is_after_any_place_in_order(
+            events in prop::collection::vec((prop_oneof![4 => Just(1u64), 2 => 2u64..5], 0usize..40), 0..100),
+            start in 0u64..5, beyond in 0u64..3, frames_max in 0usize..20, bytes_max in 0usize..200, halved: bool,
         ) {
             let limits = HistoryLimits { frames_max, bytes_max, replayed_bytes_per_turn: 0 };
-            let mut history = History::default();
-            let mut all = Vec::new();
-            for (number, len) in (1u64..).zip(lengths) {
-                let frame: Vec<u8> = (0..len).map(|at| (number as usize + at) as u8).collect();
-                history.push(Seq(number), &frame, limits);
-                all.push((number, frame));
-                prop_assert!(history.bytes.len() <= bytes_max && history.lengths.len() <= frames_max);
+            let mut history = History::starting_at(Seq(start));
+            let (mut all, mut newest) = (Vec::new(), start);
+            for (step, len) in events {
+                newest += step;
+                let frame: Vec<u8> = (0..len).map(|at| (newest as usize + at) as u8).collect();
+                history.push(Seq(newest), &frame, limits);
+                all.push((newest, frame));
+                prop_assert!(history.bytes.len() <= bytes_max && history.kept.len() <= frames_max);
             }
             if halved {
-                let before = history.lengths.len();
+                let before = history.kept.len();
                 history.halve();
-                prop_assert_eq!(history.lengths.len(), before / 2);
+                prop_assert_eq!(history.kept.len(), before / 2);
             }
-            for from in 0..=all.len() as u64 {
-                if history.reaches(Seq(from)) {
-                    prop_assert_eq!(replayed(&history, Seq(from)), all[from as usize..].to_vec());
+            let stands = Seq(newest + beyond);
+            let forgotten = all.len() - history.kept.len();
+            let reachable_from = if forgotten == 0 { start } else { all[forgotten - 1].0 };
+            for from in 0..=stands.0 + 1 {
+                let reaches = history.reaches(Seq(from), stands);
+                prop_assert_eq!(reaches, (reachable_from..=stands.0).contains(&from), "{}", from);
+                if reaches {
+                    let after: Vec<_> = all.iter().filter(|(seq, _)| *seq > from).cloned().collect();
+                    prop_assert_eq!(replayed(&history, Seq(from)), after);
                 }
             }
-            prop_assert!(history.reaches(Seq(all.len() as u64)), "the newest place is always within reach");
-            prop_assert!(!history.reaches(Seq(all.len() as u64 + 1)), "the future is not");
         }
+    }
+
+    #[test]
+    fn a_sequence_that_jumps_beyond_all_counting_starts_over_and_loses_nothing_silently() {
+        let limits = HistoryLimits { frames_max: 9, bytes_max: 99, replayed_bytes_per_turn: 0 };
+        let mut history = History::starting_at(Seq(7));
+        history.push(Seq(8), b"a", limits);
+        let far = Seq(9 + (1 << 40));
+        history.push(far, b"b", limits);
+        assert!(!history.reaches(Seq(7), far) && history.reaches(Seq(far.0 - 1), far));
+        assert_eq!(replayed(&history, Seq(far.0 - 1)), [(far.0, b"b".to_vec())]);
+        assert_eq!(history.held_bytes(), 1);
     }
 }

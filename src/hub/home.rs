@@ -3,7 +3,8 @@
 //!
 //! Invariants: a topic's epoch is the time of its making and never that of an earlier topic of the same key, so a
 //! sequence that starts again is seen to; the answer to a join is in the same stream as the live events, which makes
-//! the join atomic; a topic is only forgotten when nobody has listened for `limits::TOPIC_LINGER_NS`.
+//! the join atomic; a topic is only forgotten when nobody has listened for `limits::TOPIC_LINGER_NS`, or, where it is
+//! private, for longer. Topics that share a sequence have its epoch and its places, with holes where others have an event.
 
 mod joins;
 
@@ -24,6 +25,8 @@ use super::overload::{Pressure, Stance};
 use crate::model::hasher::FixedHasher;
 use joins::Waiting;
 
+pub use joins::Joining;
+
 /// Index of a topic within its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HomeTopicSlot(pub u32);
@@ -32,7 +35,10 @@ pub struct HomeTopicSlot(pub u32);
 struct HomeTopic {
     key: TopicKey,
     epoch: Epoch,
+    /// The newest event's.
     seq: Seq,
+    /// Where its sequence was last known to stand: beyond `seq` only where it shares the sequence with others.
+    stands: Seq,
     /// The book's change id at the newest event of a book topic.
     change_id: Seq,
     listeners: HomeSet,
@@ -139,30 +145,42 @@ impl Home {
 
     /// The topic of a key, made if need be; `None` when there is no room for another.
     pub fn intern(&mut self, key: TopicKey, now: Now) -> Option<HomeTopicSlot> {
-        if let Some(slot) = self.by_key.get(&key) {
-            return Some(HomeTopicSlot(*slot));
+        if let Some(slot) = self.find(&key) {
+            return Some(slot);
         }
+        let epoch = Epoch((now.unix_ns / 1_000_000).max(self.newest_epoch.0 + 1));
+        let slot = self.insert(key, Position { epoch, seq: Seq(0) }, now)?;
+        self.newest_epoch = epoch;
+        Some(slot)
+    }
+
+    /// The topic of a key that shares its sequence with others; one that is made begins after `begun`, where that stands.
+    pub fn intern_at(&mut self, key: TopicKey, begun: Position, now: Now) -> Option<HomeTopicSlot> {
+        self.find(&key).or_else(|| self.insert(key, begun, now))
+    }
+
+    fn insert(&mut self, key: TopicKey, begun: Position, now: Now) -> Option<HomeTopicSlot> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.places.len() < limits::TOPICS_PER_HOME_MAX => {
                 self.places.push(Place::default());
-                u32::try_from(self.places.len() - 1).expect("bounded by TOPICS_PER_HOME_MAX")
+                u32::try_from(self.places.len() - 1)
+                    .expect("invariant: there are at most TOPICS_PER_HOME_MAX")
             }
             None => {
                 self.counters.topics_refused_total += 1;
                 return None;
             }
         };
-        let epoch = Epoch((now.unix_ns / 1_000_000).max(self.newest_epoch.0 + 1));
-        self.newest_epoch = epoch;
         let topic = HomeTopic {
             key,
-            epoch,
-            seq: Seq(0),
+            epoch: begun.epoch,
+            seq: begun.seq,
+            stands: begun.seq,
             change_id: Seq(0),
             listeners: HomeSet::EMPTY,
             deflated: None,
-            history: History::default(),
+            history: History::starting_at(begun.seq),
             waiting: 0,
             unheard_since_ns: now.mono_ns,
         };
@@ -208,11 +226,38 @@ impl Home {
         self.topic_mut(slot).change_id = change_id;
     }
 
+    /// The newest event's place.
+    #[must_use]
+    pub fn newest_position(&self, slot: HomeTopicSlot) -> Position {
+        let topic = self.topic(slot);
+        Position { epoch: topic.epoch, seq: topic.seq }
+    }
+
+    /// The sequence that a topic shares with others has come so far: who resumes from there has missed nothing else.
+    pub fn stand_at(&mut self, slot: HomeTopicSlot, seq: Seq) {
+        let topic = self.topic_mut(slot);
+        topic.stands = topic.stands.max(seq);
+    }
+
     /// Stamps an event: `frame`, encoded for [`Home::next_position`] and already in `out.bytes`, goes to all that
     /// listen and into the history.
     pub fn publish(
         &mut self,
         slot: HomeTopicSlot,
+        change_id: Seq,
+        frame: ByteRange,
+        out: &mut Batch,
+        now: Now,
+    ) {
+        let seq = self.next_position(slot).seq;
+        self.publish_at(slot, seq, change_id, frame, out, now);
+    }
+
+    /// The same of an event whose place in a shared sequence is given: it was encoded for that one.
+    pub fn publish_at(
+        &mut self,
+        slot: HomeTopicSlot,
+        seq: Seq,
         change_id: Seq,
         frame: ByteRange,
         out: &mut Batch,
@@ -225,8 +270,8 @@ impl Home {
         let bounds = if self.topic(slot).waiting > 0 { self.limits.stretched() } else { self.limits };
         let limits = HistoryLimits { bytes_max: bounds.bytes_max.min(room_bytes), ..bounds };
         let topic = self.topic_mut(slot);
-        let seq = topic.seq.next();
-        topic.seq = seq;
+        let prev_seq = std::mem::replace(&mut topic.seq, seq);
+        topic.stands = seq;
         topic.change_id = change_id;
         let memory_bytes = topic.history.memory_bytes();
         topic.history.push(seq, out.slice(frame), limits);
@@ -239,7 +284,7 @@ impl Home {
                 topic.unheard_since_ns = now.mono_ns;
             }
         } else {
-            out.records.push(Record::Frame { topic: id, seq, change_id, frame });
+            out.records.push(Record::Frame { topic: id, seq, prev_seq, change_id, frame });
             out.audience = HomeSet(out.audience.0 | topic.listeners.0);
             windows = topic.windows();
         }
@@ -297,14 +342,20 @@ impl Home {
             let place = &mut self.places[self.swept];
             let Some(topic) = &place.topic else { continue };
             let unheard_ns = now.mono_ns.saturating_sub(topic.unheard_since_ns);
-            if topic.listeners.is_empty() && topic.waiting == 0 && unheard_ns >= limits::TOPIC_LINGER_NS {
+            let linger_ns = match topic.key {
+                TopicKey::Private { .. } => limits::PRIVATE_TOPIC_LINGER_NS,
+                TopicKey::Market { .. } | TopicKey::Client(_) => limits::TOPIC_LINGER_NS,
+            };
+            if topic.listeners.is_empty() && topic.waiting == 0 && unheard_ns >= linger_ns {
                 let key = topic.key;
                 self.history_bytes -= topic.history.held_bytes();
                 self.history_memory_bytes -= topic.history.memory_bytes();
                 place.topic = None;
                 place.generation = place.generation.wrapping_add(1);
                 self.by_key.remove(&key);
-                self.free.push(u32::try_from(self.swept).expect("bounded by TOPICS_PER_HOME_MAX"));
+                self.free.push(
+                    u32::try_from(self.swept).expect("invariant: there are at most TOPICS_PER_HOME_MAX"),
+                );
                 self.counters.topics_forgotten_total += 1;
                 forgotten(key);
             }
@@ -362,11 +413,17 @@ impl Home {
     }
 
     fn topic(&self, slot: HomeTopicSlot) -> &HomeTopic {
-        self.places[slot.0 as usize].topic.as_ref().expect("a slot is handed out for a topic that exists")
+        self.places[slot.0 as usize]
+            .topic
+            .as_ref()
+            .expect("invariant: a slot is handed out for a topic that exists")
     }
 
     fn topic_mut(&mut self, slot: HomeTopicSlot) -> &mut HomeTopic {
-        self.places[slot.0 as usize].topic.as_mut().expect("a slot is handed out for a topic that exists")
+        self.places[slot.0 as usize]
+            .topic
+            .as_mut()
+            .expect("invariant: a slot is handed out for a topic that exists")
     }
 }
 

@@ -3,7 +3,8 @@
 //! The next request is looked at once the one before is answered, which may take another thread: so answers come in order, and
 //! what waits is bounded by one request's. What has come meanwhile is kept, and no more is read. Invariants: a request has one
 //! answer; what one shows in `Authorization` counts for that one only, judged again when it is not what the last one showed; a
-//! connection that calls has no subscription and no heartbeat, and is told nothing that it has not asked for.
+//! connection that calls has no subscription and no heartbeat, and is told nothing that it has not asked for. Clients with a pool
+//! of connections ask for a WebSocket on one that has called: it is then as if it had just come.
 
 use crate::auth::{Refusal, Secret};
 use crate::dialect::json_rpc::{self, Failure};
@@ -14,6 +15,7 @@ use crate::model::ids::ConnId;
 
 use super::Hub;
 use super::effect::Effect;
+use super::login::is_signature;
 use super::session::{Phase, Session};
 use super::settling::End;
 
@@ -54,6 +56,8 @@ enum Served {
     IsTaken,
     /// Its `Authorization` is being judged.
     Waits,
+    /// It is no call: the connection's calls are over.
+    IsOther,
 }
 
 enum Shown {
@@ -215,6 +219,7 @@ impl Hub {
         caller.is_served = true;
         let mut inbox = std::mem::take(&mut caller.inbox);
         let bytes = inbox.waiting().len();
+        let mut other = None;
         while self.is_ready_for_call(conn, &inbox) {
             let served = match inbox.next(limits) {
                 Ok(Next::Whole { request, framing, body }) => self.serve(conn, &request, framing, body),
@@ -236,11 +241,19 @@ impl Hub {
             match served {
                 Served::IsTaken => inbox.take(),
                 Served::Waits => break,
+                Served::IsOther => {
+                    other = Some(inbox.waiting().to_vec());
+                    inbox = Inbox::default();
+                    break;
+                }
             }
         }
         if inbox.waiting().len() < bytes {
             // What came earlier of these requests is work of now.
             self.work.handled(bytes.saturating_sub(new_bytes) as u64);
+        }
+        if let Some(head) = other {
+            return self.end_calling(conn, head);
         }
         inbox.compact();
         let Some(session) = self.session(conn) else { return };
@@ -261,6 +274,18 @@ impl Hub {
         }
     }
 
+    /// What is asked for is no call: the connection is as one that has just come, with this request.
+    fn end_calling(&mut self, conn: ConnId, head: Vec<u8>) {
+        self.forget_shown(conn);
+        self.egress.cut_at_frames(conn.slot);
+        let now_ns = self.now.mono_ns;
+        let Some(session) = self.session(conn) else { return };
+        session.caller = None;
+        session.phase = Phase::UPGRADING;
+        session.opened_ns = now_ns;
+        self.upgrade_or_keep(conn, head);
+    }
+
     /// Whether the next request may be looked at; a refusal that is due is told.
     fn is_ready_for_call(&mut self, conn: ConnId, inbox: &Inbox) -> bool {
         let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return false };
@@ -277,6 +302,9 @@ impl Hub {
     }
 
     fn serve(&mut self, conn: ConnId, request: &http::Request<'_>, framing: Framing, body: &[u8]) -> Served {
+        if !is_call(request.path) && Probe::of(request.path).is_none() && self.egress.is_told(conn.slot) {
+            return Served::IsOther;
+        }
         let omitted = if request.method == "HEAD" { Body::Omitted } else { Body::Sent };
         let origin = match self.admit_call(conn, request) {
             Ok(origin) => origin,
@@ -300,7 +328,7 @@ impl Hub {
             }
             return Served::IsTaken;
         }
-        let shown = self.judge_shown(conn, request);
+        let shown = self.judge_shown(conn, request, body);
         if matches!(shown, Shown::Waits) {
             return Served::Waits;
         }
@@ -354,7 +382,7 @@ impl Hub {
     }
 
     /// Whose the request is, by what it shows.
-    fn judge_shown(&mut self, conn: ConnId, request: &http::Request<'_>) -> Shown {
+    fn judge_shown(&mut self, conn: ConnId, request: &http::Request<'_>, body: &[u8]) -> Shown {
         let Some(caller) = self.caller(conn) else { return Shown::IsTaken };
         let judged = caller.judged.take();
         if request.value("Authorization").is_none() {
@@ -365,16 +393,20 @@ impl Hub {
             self.forget_shown(conn);
             return Shown::IsRefused(Failure::INVALID_CREDENTIALS.because("more than one Authorization"));
         };
+        let is_signature = is_signature(value);
         let shown = Secret::new(value);
         match judged {
             Some(Ok(())) => {
                 if let Some(caller) = self.caller(conn) {
-                    caller.shown = Some(shown);
+                    caller.shown = (!is_signature).then_some(shown);
                 }
                 Shown::IsTaken
             }
             Some(Err(refusal)) => {
                 self.forget_shown(conn);
+                if is_signature {
+                    self.count_attempt(conn);
+                }
                 self.report_refusal(conn, refusal);
                 Shown::IsRefused(json_rpc::refusal(refusal))
             }
@@ -384,7 +416,7 @@ impl Hub {
                     return Shown::IsTaken;
                 }
                 self.forget_shown(conn);
-                match self.ask_shown(conn, value) {
+                match self.ask_shown(conn, value, request, body) {
                     Ok(()) => Shown::Waits,
                     Err(failure) => Shown::IsRefused(failure),
                 }

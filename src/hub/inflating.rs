@@ -91,7 +91,10 @@ impl Hub {
         } else if lent > lent_before {
             self.inflating.enter(conn);
             if lent > limits::INCOMPLETE_DEFLATED_MAX {
-                let oldest = self.inflating.first().expect("more are lent than there may be");
+                let oldest = self
+                    .inflating
+                    .first()
+                    .expect("invariant: each inflater that is lent has its connection in the order");
                 self.close_broken(oldest, Fault::InflatersExhausted);
             }
         }

@@ -55,7 +55,7 @@ impl FrameLog {
             bytes.resize(limits::LOG_SEGMENT_BYTES, 1);
             bytes.clear();
             self.held_bytes += bytes.capacity();
-            self.free.push(u32::try_from(self.segments.len()).expect("bounded by LOG_SEGMENTS_MAX"));
+            self.free.push(u32::try_from(self.segments.len()).expect("invariant: at most LOG_SEGMENTS_MAX"));
             self.segments.push(Segment { bytes, references: 0, age: 0 });
         }
     }
@@ -70,7 +70,11 @@ impl FrameLog {
             self.begin_segment(frame.len())?;
         }
         let segment = &mut self.segments[self.newest as usize];
-        let narrow = |count: usize| u32::try_from(count).expect("a segment is far below 4 GiB");
+        let narrow = |count: usize| {
+            u32::try_from(count).expect(
+                "invariant: a segment has LOG_SEGMENT_BYTES, or one frame of a batch with 32-bit ranges",
+            )
+        };
         let (offset, len) = (narrow(segment.bytes.len()), narrow(frame.len()));
         segment.bytes.extend_from_slice(frame);
         Ok(FrameRef { segment: self.newest, offset, len })
@@ -126,13 +130,14 @@ impl FrameLog {
             self.newest = free;
         } else if self.segments.len() < limits::LOG_SEGMENTS_MAX {
             self.segments.push(Segment::default());
-            self.newest = u32::try_from(self.segments.len() - 1).expect("bounded by LOG_SEGMENTS_MAX");
+            self.newest =
+                u32::try_from(self.segments.len() - 1).expect("invariant: at most LOG_SEGMENTS_MAX");
             self.reserve(self.newest, capacity);
         } else {
             let oldest = self.segments.iter().enumerate().min_by_key(|(_, segment)| segment.age);
             let oldest = oldest.map_or(0, |(at, _)| at);
             return Err(LogFull {
-                oldest_segment: u32::try_from(oldest).expect("bounded by LOG_SEGMENTS_MAX"),
+                oldest_segment: u32::try_from(oldest).expect("invariant: at most LOG_SEGMENTS_MAX"),
             });
         }
         self.ages += 1;

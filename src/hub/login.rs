@@ -6,17 +6,19 @@
 //! gets one verdict, unless its connection is gone before it is put; a grant that a connection holds is given back once when
 //! another takes its place or it is closed; who is in a named session is known by its grant.
 
+mod shown;
+
 use std::sync::Arc;
 
-use data_encoding::BASE64;
-
 use crate::auth::{
-    Bucket, GrantId, Keyring, Login, Origin, Proof, Refusal, Request, ScopeRequest, Secret, Tokens, Verdict,
+    Bucket, GrantId, Keyring, Login, Origin, Proof, Refusal, Request, ScopeRequest, Secret, Signed, Tokens,
+    Verdict,
 };
 use crate::dialect::json_rpc::{self, AuthParams, Failure, GrantType, SessionTokens};
 use crate::http::{self, Rejection};
 use crate::limits;
 use crate::model::ids::ConnId;
+use crate::model::order::{AccountId, Departure};
 use crate::model::time::Now;
 use crate::ws::close::CloseCode;
 
@@ -28,6 +30,8 @@ use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::{Phase, Session};
 use super::settling::End;
 use super::text_frame::replace_with_text_frame;
+pub(super) use shown::is_signature;
+use shown::{bearer_token, proof_shown};
 
 /// What the hub asks of the authority.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub(super) struct Identity {
     unread: Vec<u8>,
     /// Whether its peer has ended its side since.
     has_ended: bool,
+    /// The account that the connection has asked the desk for, and has not departed from.
+    pub(super) asked: Option<AccountId>,
     /// What came of the bearer token in the upgrade request.
     bearer: Option<Result<(), Refusal>>,
 }
@@ -245,7 +251,7 @@ impl Hub {
         let state = params.state.map(|state| Box::from(&*state));
         let waiting = Waiting::Request { reply_to: reply_to.keep(), state };
         let conn = reply_to.conn;
-        if let Err(unasked) = self.ask(conn, proof_of(params.grant), params.scope, waiting) {
+        if let Err(unasked) = self.put_question(conn, proof_of(params.grant), params.scope, waiting) {
             let failure = self.decline(conn, unasked);
             self.reply_error(&reply_to, failure);
         }
@@ -255,12 +261,25 @@ impl Hub {
     ///
     /// # Errors
     /// What the request is told: it shows nothing that can be judged, or is not judged for now.
-    pub(super) fn ask_shown(&mut self, conn: ConnId, value: &[u8]) -> Result<(), Failure> {
-        let why = "Authorization is neither Bearer nor Basic";
-        let proof = proof_shown(value).ok_or(Failure::INVALID_CREDENTIALS.because(why));
+    pub(super) fn ask_shown(
+        &mut self,
+        conn: ConnId,
+        value: &[u8],
+        request: &http::Request<'_>,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let why = "Authorization is not Bearer, Basic or deri-hmac-sha256 as documented";
+        let proof = proof_shown(value, request, body).ok_or(Failure::INVALID_CREDENTIALS.because(why));
         let proof = proof.inspect_err(|_| self.report(conn, Incident::Declined(Declined::Login)))?;
-        let asked = self.ask(conn, proof, ScopeRequest::default(), Waiting::Call);
+        let asked = self.put_question(conn, proof, ScopeRequest::default(), Waiting::Call);
         asked.map_err(|unasked| self.decline(conn, unasked))
+    }
+
+    /// A request's own signature did not hold: those that hold are not counted as log-ins, since each request has one.
+    pub(super) fn count_attempt(&mut self, conn: ConnId) {
+        if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
+            identity.attempts.fill();
+        }
     }
 
     /// Counts a question that was not put; what is told of it.
@@ -285,6 +304,7 @@ impl Hub {
             return self.reply_error(reply_to, failure);
         }
         let conn = reply_to.conn;
+        self.depart(conn, Departure::LoggedOut);
         self.reply_with(reply_to, json_rpc::write_ok);
         let named = self.session(conn).and_then(|session| session.login()).and_then(|login| login.grant);
         if let (Some(grant), SessionTokens::Invalidated) = (named, tokens) {
@@ -320,7 +340,7 @@ impl Hub {
             Some(Err(refusal)) => Err(rejection_of(refusal)),
             None => {
                 let proof = Proof::Bearer { token: Secret::new(token) };
-                match self.ask(conn, proof, ScopeRequest::default(), Waiting::Upgrade) {
+                match self.put_question(conn, proof, ScopeRequest::default(), Waiting::Upgrade) {
                     Ok(()) => Ok(false),
                     Err(Unasked::TooFast) => Err(Rejection::BearerRate),
                     Err(Unasked::TooMany) => Err(Rejection::BearersWaiting),
@@ -331,6 +351,7 @@ impl Hub {
 
     /// A client's log-in has come to its end: it is what it was before.
     pub(super) fn expire_login(&mut self, conn: ConnId) {
+        self.depart(conn, Departure::Disconnected);
         self.leave_named_session(conn);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             (identity.login, identity.expires_ns) = (None, None);
@@ -352,7 +373,7 @@ impl Hub {
     }
 
     /// Puts a question, and has the connection wait for its answer.
-    fn ask(
+    fn put_question(
         &mut self,
         conn: ConnId,
         proof: Proof,
@@ -371,7 +392,9 @@ impl Hub {
         if is_full {
             return Err(Unasked::TooMany);
         }
-        identity.attempts.fill();
+        if !matches!(proof, Proof::SignedCall(_)) {
+            identity.attempts.fill();
+        }
         let request = Box::new(Request { proof, scope, origin });
         let held_bytes = held_bytes(&request, &waiting);
         self.login_bytes += held_bytes;
@@ -461,6 +484,11 @@ impl Hub {
             self.questions.extend(held.map(LoginQuestion::Forget));
             return;
         }
+        let asked = self.session(conn).and_then(|session| session.identity.as_deref()?.asked);
+        if asked.is_some_and(|asked| asked != login.account) {
+            // Who it was is not there any more.
+            self.depart(conn, Departure::Disconnected);
+        }
         self.leave_named_session(conn);
         self.session_members.extend(login.named_grant().map(|grant| (grant, conn)));
         let Some(session) = self.session(conn) else { return };
@@ -497,43 +525,13 @@ impl Hub {
     }
 }
 
-/// The one `Authorization` field, if there is any, as RFC 6750 §2.1 has it.
-fn bearer_token<'b>(request: &http::Request<'b>) -> Result<Option<&'b [u8]>, Rejection> {
-    if request.value("Authorization").is_none() {
-        return Ok(None);
-    }
-    let value = request.single_value("Authorization").ok_or(Rejection::BearerRefused)?;
-    let (scheme, token) = value.split_at_checked("Bearer ".len()).ok_or(Rejection::BearerRefused)?;
-    let token = token.trim_ascii();
-    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty();
-    let fits = token.len() <= limits::PROOF_BYTES_MAX;
-    if is_bearer && fits { Ok(Some(token)) } else { Err(Rejection::BearerRefused) }
-}
-
-/// What an `Authorization` shows: a bearer token (RFC 6750), or a key and its secret (RFC 7617).
-fn proof_shown(value: &[u8]) -> Option<Proof> {
-    let space = value.iter().position(|byte| *byte == b' ')?;
-    let (scheme, shown) = (&value[..space], value[space..].trim_ascii());
-    if shown.is_empty() || shown.len() > limits::PROOF_BYTES_MAX {
-        return None;
-    }
-    if scheme.eq_ignore_ascii_case(b"Bearer") {
-        return Some(Proof::Bearer { token: Secret::new(shown) });
-    }
-    if !scheme.eq_ignore_ascii_case(b"Basic") {
-        return None;
-    }
-    let pair = BASE64.decode(shown).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    let client_id = std::str::from_utf8(&pair[..colon]).ok()?;
-    Some(Proof::Secret { client_id: client_id.into(), secret: Secret::new(&pair[colon + 1..]) })
-}
-
 /// Bytes that a question and who waits for it take.
 fn held_bytes(request: &Request, waiting: &Waiting) -> usize {
     let proof_bytes = match &request.proof {
         Proof::Secret { client_id, secret } => client_id.len() + secret.bytes().len(),
-        Proof::Signature { client_id, nonce, data, .. } => client_id.len() + nonce.len() + data.len(),
+        Proof::Signature(signed) | Proof::SignedCall(signed) => {
+            signed.client_id.len() + signed.nonce.len() + signed.data.len()
+        }
         Proof::Refresh { token } | Proof::Bearer { token } => token.bytes().len(),
     };
     let state_bytes = match waiting {
@@ -548,13 +546,15 @@ fn proof_of(grant: GrantType<'_>) -> Proof {
         GrantType::ClientCredentials { client_id, client_secret } => {
             Proof::Secret { client_id: client_id.into(), secret: Secret::new(client_secret.as_bytes()) }
         }
-        GrantType::ClientSignature { client_id, timestamp_ms, nonce, data, signature } => Proof::Signature {
-            client_id: client_id.into(),
-            timestamp_ms,
-            nonce: nonce.into(),
-            data: data.into(),
-            signature,
-        },
+        GrantType::ClientSignature { client_id, timestamp_ms, nonce, data, signature } => {
+            Proof::Signature(Signed {
+                client_id: client_id.into(),
+                timestamp_ms,
+                nonce: nonce.into(),
+                data: data.into(),
+                signature,
+            })
+        }
         GrantType::RefreshToken { refresh_token } => {
             Proof::Refresh { token: Secret::new(refresh_token.as_bytes()) }
         }

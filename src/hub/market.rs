@@ -1,5 +1,5 @@
 //! The market's home: what feeds say becomes the market's state, and every topic that some shard listens to is
-//! encoded once. PURE. Home: the venue's thread.
+//! encoded once; and the way to the desk and back. PURE. Home: the venue's thread.
 //!
 //! Invariants: state records precede the frames that they cause, in the same batch, so a shard's replica stands where
 //! the frame says; a book frame's changes lead exactly from the book at `prev_change_id` to the book at `change_id`.
@@ -10,20 +10,22 @@ use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
-use crate::model::ids::{HomeId, HomeSet, InstrumentId};
+use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, Ticket};
 use crate::model::instrument::Instrument;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
+use crate::model::order::{Ask, Client, Departure, OrderRefusal};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
 use super::deflation::Deflation;
 use super::derived::{Derived, Touch};
 use super::history::HistoryLimits;
-use super::home::{Home, HomeCounters};
+use super::home::{Home, HomeCounters, HomeTopicSlot, Joining};
 use super::outbox::Outbox;
 use super::overload::{Pressure, Stance};
+use super::private::{Private, PrivateEvent};
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +35,9 @@ pub struct MarketCounters {
     pub trades_total: u64,
     /// Instruments beyond `limits::INSTRUMENTS_MAX`: all that was said of them was dropped.
     pub instruments_refused_total: u64,
-}
-
-#[derive(Debug)]
-struct Listed {
-    state: InstrumentState,
-    derived: Vec<Derived>,
+    /// What clients asked the desk for, and how often one that had is gone.
+    pub asks_total: u64,
+    pub departures_total: u64,
 }
 
 /// See the file's head.
@@ -47,7 +46,10 @@ pub struct MarketHome {
     home: Home,
     shards: HomeSet,
     outbox: Outbox,
-    instruments: Vec<Listed>,
+    instruments: Vec<InstrumentState>,
+    /// What is told of each of them.
+    derived: Vec<Vec<Derived>>,
+    private: Private,
     /// By the feed's own number; `None` for those that found no room.
     by_feed: Vec<Option<InstrumentId>>,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
@@ -82,6 +84,8 @@ impl MarketHome {
             shards: set,
             outbox: Outbox::new(),
             instruments: Vec::new(),
+            derived: Vec::new(),
+            private: Private::new(Epoch(now.unix_ns / 1_000_000)),
             by_feed: Vec::new(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
@@ -115,12 +119,14 @@ impl MarketHome {
                 FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
                     self.apply_quote(*instrument, *bid, *ask, *timestamp_ns, now);
                 }
-                FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns } => {
+                FeedEvent::Trade { instrument, price, amount, direction, parties: _, timestamp_ns } => {
                     let Some(id) = self.resolve(*instrument) else { continue };
-                    let state = &self.instruments[id.index()].state;
+                    let state = &self.instruments[id.index()];
                     let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                     self.apply_trade(id, trade, now);
                 }
+                // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
+                FeedEvent::Report(_) => {}
                 FeedEvent::State { instrument, state, timestamp_ns } => {
                     self.apply_state(*instrument, *state, *timestamp_ns, now);
                 }
@@ -140,18 +146,22 @@ impl MarketHome {
                 Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
                     let key = TopicKey::Market { instrument: *instrument, channel: *channel };
                     let known = self.home.find(&key).is_some();
-                    let Some(slot) = self.home.intern(key, now) else {
-                        self.home.refuse(from, *ticket, self.outbox.data());
-                        continue;
-                    };
-                    let listed = &mut self.instruments[instrument.index()];
-                    if !known {
-                        self.home.start_at_change(slot, listed.state.change_id);
-                        let name = &listed.state.definition.name;
-                        listed.derived.push(Derived::new(slot, *channel, name));
+                    let slot = self.home.intern(key, now);
+                    if let Some(slot) = slot.filter(|_| !known) {
+                        let state = &self.instruments[instrument.index()];
+                        self.home.start_at_change(slot, state.change_id);
+                        let derived = Derived::new(slot, *channel, &state.definition.name);
+                        self.derived[instrument.index()].push(derived);
                     }
-                    self.home.join(from, slot, *ticket, *resume, self.outbox.data());
+                    self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
                 }
+                Record::Join { key: TopicKey::Private { account, view }, ticket, resume } => {
+                    let (home, instruments) = (&mut self.home, &self.instruments);
+                    let slot = self.private.intern(home, *account, *view, instruments, now);
+                    self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
+                }
+                Record::Ask { at } => self.handle_ask(batch.ask(*at)),
+                Record::Departed { client, how } => self.handle_departed(*client, *how),
                 Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
                 Record::Leave { topic } => self.home.leave(from, *topic, now),
                 Record::Join { key: TopicKey::Client(_), .. }
@@ -166,10 +176,52 @@ impl MarketHome {
                 | Record::Joined { .. }
                 | Record::Gap { .. }
                 | Record::Publish { .. }
-                | Record::Published { .. } => {
-                    panic!("invariant: a shard asks the venue for market topics and nothing else: {record:?}")
+                | Record::Published { .. }
+                | Record::Answered { .. } => {
+                    panic!("invariant: shards send the venue no such record: {record:?}")
                 }
             }
+        }
+    }
+
+    /// Tells an event of an account to all who follow it.
+    ///
+    /// # Panics
+    /// If it does not come after the account's event before it: our own bug.
+    pub fn tell_private(&mut self, event: &PrivateEvent<'_>, now: Now) {
+        let definition = &self.instruments[event.instrument.index()].definition;
+        self.private.tell(event, definition, &mut self.home, self.outbox.data(), now);
+    }
+
+    /// Answers what a client has asked for; a result is JSON.
+    pub fn answer_ask(&mut self, shard: HomeId, ticket: Ticket, outcome: Result<&[u8], OrderRefusal>) {
+        let batch = self.outbox.command(shard);
+        let outcome = outcome.map(|result| batch.push_bytes(result));
+        batch.records.push(Record::Answered { ticket, outcome });
+    }
+
+    /// All instruments, by their ids.
+    #[must_use]
+    pub fn instruments(&self) -> &[InstrumentState] {
+        &self.instruments
+    }
+
+    /// Here the desk comes in; without one there is nobody to take an order.
+    fn handle_ask(&mut self, ask: &Ask) {
+        self.counters.asks_total += 1;
+        self.answer_ask(ask.client.home, ask.ticket, Err(OrderRefusal::VenueUnavailable));
+    }
+
+    /// And here it hears that a client is gone.
+    fn handle_departed(&mut self, _client: Client, _how: Departure) {
+        self.counters.departures_total += 1;
+    }
+
+    /// Answers a join; `slot` is `None` where there was no room.
+    fn join(&mut self, from: HomeId, slot: Option<HomeTopicSlot>, joining: Joining) {
+        match slot {
+            Some(slot) => self.home.join(from, slot, joining, self.outbox.data()),
+            None => self.home.refuse(from, joining.ticket, self.outbox.data()),
         }
     }
 
@@ -183,23 +235,22 @@ impl MarketHome {
             self.ends[at] =
                 IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, interval: end.interval };
             if end.pending {
-                for listed in &mut self.instruments {
-                    for derived in &mut listed.derived {
+                for (state, derived) in self.instruments.iter().zip(&mut self.derived) {
+                    for derived in derived {
                         if derived.interval() == end.interval {
-                            derived.end_interval(&mut self.home, &listed.state, self.outbox.data(), now);
+                            derived.end_interval(&mut self.home, state, self.outbox.data(), now);
                         }
                     }
                 }
             }
-            let instruments = &mut self.instruments;
+            let (derived, private) = (&mut self.derived, &mut self.private);
             self.home.sweep(now, |key| match key {
                 TopicKey::Market { instrument, channel } => {
-                    instruments[instrument.index()].derived.retain(|derived| derived.channel() != channel);
+                    derived[instrument.index()].retain(|derived| derived.channel() != channel);
                 }
+                TopicKey::Private { account, view } => private.forget(account, &view),
                 TopicKey::Client(name) => {
-                    panic!(
-                        "invariant: only keys of the market are interned here, in `handle_batch`: {name:?}"
-                    )
+                    panic!("invariant: no client topic is interned here, in `handle_batch`: {name:?}")
                 }
             });
         }
@@ -218,6 +269,7 @@ impl MarketHome {
             self.home.answer_waiting(self.outbox.data());
         }
         self.outbox.seal_data();
+        self.outbox.seal_commands();
         self.home.end_turn();
     }
 
@@ -252,6 +304,7 @@ impl MarketHome {
         self.instruments.len() * InstrumentState::MEMORY_BYTES
             + derived
             + self.home.memory_bytes()
+            + self.private.memory_bytes()
             + self.outbox.memory_bytes()
     }
 
@@ -274,8 +327,8 @@ impl MarketHome {
         self.outbox.seal_data();
         let instruments = &self.instruments;
         self.outbox.recover(shard, |batch| {
-            for (number, listed) in (0..).zip(instruments) {
-                let state = Arc::new(listed.state.clone());
+            for (number, state) in (0..).zip(instruments) {
+                let state = Arc::new(state.clone());
                 batch.records.push(Record::Image { instrument: InstrumentId(number), state });
             }
         });
@@ -295,7 +348,7 @@ impl MarketHome {
     /// An instrument's state.
     #[must_use]
     pub fn state(&self, instrument: InstrumentId) -> Option<&InstrumentState> {
-        self.instruments.get(instrument.index()).map(|listed| &listed.state)
+        self.instruments.get(instrument.index())
     }
 
     fn list(&mut self, definition: &Instrument) {
@@ -309,8 +362,8 @@ impl MarketHome {
         );
         let definition = Arc::new(definition.clone());
         self.by_feed.push(Some(id));
-        self.instruments
-            .push(Listed { state: InstrumentState::new(Arc::clone(&definition)), derived: Vec::new() });
+        self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
+        self.derived.push(Vec::new());
         self.tell(Record::Listed { definition });
     }
 
@@ -329,7 +382,7 @@ impl MarketHome {
         let Some(id) = self.resolve(instrument) else { return };
         let mut updates = std::mem::take(&mut self.updates);
         updates.clear();
-        self.instruments[id.index()].state.quote_updates(bid, ask, &mut updates);
+        self.instruments[id.index()].quote_updates(bid, ask, &mut updates);
         self.apply_updates(id, &updates, timestamp_ns, now);
         self.updates = updates;
     }
@@ -357,7 +410,7 @@ impl MarketHome {
         let Some(id) = self.resolve(instrument) else { return };
         let mut updates = std::mem::take(&mut self.updates);
         updates.clear();
-        let book = &self.instruments[id.index()].state.book;
+        let book = &self.instruments[id.index()].book;
         let gone = |side, level: Level| LevelUpdate { side, price: level.price, amount: Amount::ZERO };
         updates.extend(book.bids().map(|level| gone(Side::Bid, level)));
         updates.extend(book.asks().map(|level| gone(Side::Ask, level)));
@@ -369,7 +422,7 @@ impl MarketHome {
     }
 
     fn apply_updates(&mut self, id: InstrumentId, updates: &[LevelUpdate], timestamp_ns: u64, now: Now) {
-        let Listed { state, derived } = &mut self.instruments[id.index()];
+        let (state, derived) = (&mut self.instruments[id.index()], &mut self.derived[id.index()]);
         let best_before = (state.book.best_bid(), state.book.best_ask());
         let intervals_listen = derived.iter().any(Derived::gathers_levels);
         self.changes.clear();
@@ -417,7 +470,7 @@ impl MarketHome {
     fn apply_trade(&mut self, id: InstrumentId, trade: Trade, now: Now) {
         self.counters.trades_total += 1;
         self.tell(Record::Traded { instrument: id, trade });
-        let Listed { state, derived } = &mut self.instruments[id.index()];
+        let (state, derived) = (&mut self.instruments[id.index()], &mut self.derived[id.index()]);
         state.record_trade(trade);
         for derived in derived {
             derived.on_trade(&mut self.home, state, trade, self.outbox.data(), now);
@@ -427,11 +480,11 @@ impl MarketHome {
 
     fn apply_state(&mut self, instrument: FeedInstrument, to: MarketState, timestamp_ns: u64, now: Now) {
         let Some(id) = self.resolve(instrument) else { return };
-        if self.instruments[id.index()].state.state == to {
+        if self.instruments[id.index()].state == to {
             return;
         }
         self.tell(Record::StateChanged { instrument: id, state: to, timestamp_ns });
-        let Listed { state, derived } = &mut self.instruments[id.index()];
+        let (state, derived) = (&mut self.instruments[id.index()], &mut self.derived[id.index()]);
         state.state = to;
         state.timestamp_ns = state.timestamp_ns.max(timestamp_ns);
         for derived in derived {

@@ -10,6 +10,7 @@ use crate::model::market::InstrumentState;
 
 use super::Hub;
 use super::batch_reply::PendingBatch;
+use super::orders::PendingAsk;
 use super::publish::PendingPublish;
 use super::session::Session;
 use super::subscribe::{Join, PendingSubscribe};
@@ -30,6 +31,7 @@ impl Hub {
         let waiting = self.joins.entries.len() * size_of::<Join>()
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
             + self.publishes.entries.len() * size_of::<PendingPublish>()
+            + self.asks.entries.len() * size_of::<PendingAsk>()
             + self.batches.entries.len() * size_of::<PendingBatch>()
             + self.login_bytes;
         sessions
@@ -65,7 +67,8 @@ impl Hub {
         let Some(session) = self.session(conn) else { return };
         let noted_bytes = session.noted_bytes;
         let unfinished_bytes = session.unfinished_bytes();
-        session.noted_bytes = u32::try_from(unfinished_bytes).expect("bounded by the receive limits");
+        session.noted_bytes = u32::try_from(unfinished_bytes)
+            .expect("invariant: the receive limits, and those on reads that wait, leave it far below 4 GiB");
         self.unfinished_bytes = self.unfinished_bytes - noted_bytes as usize + unfinished_bytes;
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
-//! `unsubscribe`, `publish`, `fanout`, `transmit`.
+//! `unsubscribe`, `publish`, `orders`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
@@ -35,9 +35,11 @@ mod log;
 mod login;
 pub mod market;
 mod memory;
+mod orders;
 mod outbox;
 pub mod overload;
 mod permissions;
+pub mod private;
 mod publish;
 mod rates;
 mod requests;
@@ -84,6 +86,7 @@ use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use inflating::Inflating;
 use login::PendingLogin;
+use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
 use publish::PendingPublish;
@@ -187,6 +190,7 @@ pub struct Occupancy {
     pub joins: usize,
     pub subscribes: usize,
     pub publishes: usize,
+    pub asks: usize,
     pub batches: usize,
     pub batched_bytes: usize,
     /// Log-ins that wait for their verdict.
@@ -216,6 +220,7 @@ impl Occupancy {
             + self.joins
             + self.subscribes
             + self.publishes
+            + self.asks
             + self.batches
             + self.batched_bytes
             + self.logins
@@ -286,6 +291,7 @@ pub struct Hub {
     joins: Tickets<Join>,
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
+    asks: Tickets<PendingAsk>,
     batches: Tickets<PendingBatch>,
     /// Bytes that the replies of those have gathered.
     batched_bytes: usize,
@@ -352,6 +358,7 @@ impl Hub {
             joins: Tickets::default(),
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
+            asks: Tickets::default(),
             batches: Tickets::default(),
             logins: Tickets::default(),
             login_bytes: 0,
@@ -425,6 +432,7 @@ impl Hub {
             joins: self.joins.entries.len(),
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
+            asks: self.asks.entries.len(),
             batches: self.batches.entries.len(),
             batched_bytes: self.batched_bytes,
             logins: self.logins.entries.len(),

@@ -161,7 +161,7 @@ impl Default for Outbox {
 }
 
 fn unshared(batch: &mut Arc<Batch>) -> &mut Batch {
-    Arc::get_mut(batch).expect("a batch is shared only after it was sealed")
+    Arc::get_mut(batch).expect("invariant: a batch is shared only after it was sealed")
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Which channels a client may have and which topics it may publish to: what everybody may, and what its key adds. PURE.
 //! Home: one shard.
 
+use crate::auth::Scope;
 use crate::dialect::json_rpc::Failure;
-use crate::model::channel::{MarketChannel, TopicKey};
+use crate::model::channel::{Instruments, MarketChannel, PrivateChannel, PrivateView, TopicKey};
 use crate::model::ids::ConnId;
+use crate::model::order::{AccountId, Filter};
 
 use super::session::Session;
 use super::{Hub, Publishing};
@@ -22,6 +24,40 @@ impl Hub {
             Some(login) if login.credential.subscribe.allow(channel) => Ok(()),
             Some(_) => Err(Failure::FORBIDDEN.because("not for this key").at("channels")),
         }
+    }
+
+    /// Whose private channels a client may subscribe to: those of its own account, whatever its patterns.
+    ///
+    /// # Errors
+    /// What it is told.
+    pub(super) fn check_subscribe_private(&self, conn: ConnId) -> Result<AccountId, Failure> {
+        match self.session_of(conn).and_then(Session::login) {
+            None => Err(Failure::NOT_LOGGED_IN.at("channels")),
+            Some(login) if login.scopes.allow(Scope::TradeRead) => Ok(login.account),
+            Some(_) => Err(Failure::FORBIDDEN.because(Scope::TradeRead.needed()).at("channels")),
+        }
+    }
+
+    /// What a private channel means; `None` where there is no such instrument or currency.
+    pub(super) fn view_of(&self, channel: PrivateChannel) -> Option<PrivateView> {
+        let filter = match channel.of {
+            Instruments::One(name) => {
+                Filter { instrument: Some(self.cache.find(&name)?), ..Filter::default() }
+            }
+            Instruments::Group { kind, currency } => {
+                if currency.is_some_and(|currency| !self.cache.has_currency(&currency)) {
+                    return None;
+                }
+                Filter { instrument: None, kind, currency }
+            }
+        };
+        Some(PrivateView { what: channel.what, filter })
+    }
+
+    /// The topic that a private channel means to a client, if it has logged in.
+    pub(super) fn private_key(&self, conn: ConnId, channel: PrivateChannel) -> Option<TopicKey> {
+        let account = self.session_of(conn).and_then(Session::login)?.account;
+        Some(TopicKey::Private { account, view: self.view_of(channel)? })
     }
 
     /// Whether a client may publish to a topic.
@@ -59,21 +95,22 @@ impl Hub {
         }
         for subscription in subscriptions {
             let Some(entry) = self.topics.subscriptions.get(subscription as usize) else { continue };
-            let name = self.name_of(&self.topics.topics[entry.topic as usize].key);
+            let key = self.topics.topics[entry.topic as usize].key;
             // One that a `*` holds is judged by that.
-            if entry.conn == conn && !entry.by_pattern && self.check_subscribe(conn, &name).is_err() {
+            if entry.conn == conn && !entry.by_pattern && !self.may_keep(conn, &key) {
                 self.end_subscription(conn, subscription);
             }
         }
     }
 
-    fn name_of(&self, key: &TopicKey) -> String {
+    fn may_keep(&self, conn: ConnId, key: &TopicKey) -> bool {
         match key {
-            TopicKey::Client(name) => format!("topic.{}", name.as_str()),
+            TopicKey::Private { account, .. } => self.check_subscribe_private(conn) == Ok(*account),
+            TopicKey::Client(name) => self.check_subscribe(conn, &format!("topic.{}", name.as_str())).is_ok(),
             TopicKey::Market { instrument, channel } => {
                 let mut name = Vec::new();
                 channel.write(&mut name, &self.cache.state(*instrument).definition.name);
-                String::from_utf8_lossy(&name).into_owned()
+                self.check_subscribe(conn, &String::from_utf8_lossy(&name)).is_ok()
             }
         }
     }

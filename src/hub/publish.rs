@@ -81,6 +81,7 @@ impl Hub {
             session.requests_pending -= 1;
         }
         self.answer_publish(&reply_to, name, None, outcome);
+        self.settle(reply_to.conn);
     }
 
     /// Tells a client of this shard what has become of its message.
@@ -99,7 +100,6 @@ impl Hub {
             }
             Err(refusal) => self.refuse_publish(reply_to, refusal),
         }
-        self.settle(reply_to.conn);
     }
 
     /// Gives a message its place and encodes it, once.
@@ -156,7 +156,7 @@ impl Hub {
     /// The shard that sequences a topic.
     pub(super) fn home_of_name(&self, name: &TopicName) -> HomeId {
         let shard = name.hash() % u64::from(self.shards);
-        HomeId(u8::try_from(shard).expect("less than the number of shards"))
+        HomeId(u8::try_from(shard).expect("invariant: a remainder of the number of shards is less"))
     }
 
     fn remember(&mut self, reply_to: &ReplyTo<'_>, name: TopicName, known: Option<TopicId>, id: TopicId) {

@@ -49,7 +49,10 @@ impl ReplyTo<'_> {
             let text = id.as_str().as_bytes();
             let mut bytes = [0; json_rpc::ID_BYTES_MAX];
             bytes[..text.len()].copy_from_slice(text);
-            KeptId { bytes, len: u8::try_from(text.len()).expect("an id is at most 128 bytes") }
+            KeptId {
+                bytes,
+                len: u8::try_from(text.len()).expect("invariant: an id has at most ID_BYTES_MAX, 128"),
+            }
         });
         KeptReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
     }
@@ -59,7 +62,10 @@ impl KeptReplyTo {
     pub(super) fn get(&self) -> ReplyTo<'_> {
         let id = self.id.as_ref().map(|id| {
             let text = &id.bytes[..usize::from(id.len)];
-            Id::echo(std::str::from_utf8(text).expect("an id was text when it came"))
+            Id::echo(
+                std::str::from_utf8(text)
+                    .expect("invariant: the bytes were an id's text when they were kept"),
+            )
         });
         ReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
     }
@@ -166,6 +172,7 @@ impl Hub {
                 self.set_heartbeat(reply_to.conn, interval_s);
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
+            Method::Order(call) => self.call_desk(reply_to, call),
             Method::DisableHeartbeat => {
                 if let Some(session) = self.session(reply_to.conn) {
                     session.heartbeat = None;

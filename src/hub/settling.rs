@@ -5,6 +5,7 @@
 //! what it is told, so that it ends within the timeout as any other does.
 
 use crate::model::ids::ConnId;
+use crate::model::order::Departure;
 use crate::ws::close::CloseCode;
 
 use super::Hub;
@@ -30,6 +31,7 @@ pub(super) fn settling_ns(close_timeout_ns: u64) -> u64 {
 impl Hub {
     /// Ends a connection as soon as what it has asked is answered; data that wait are dropped.
     pub(super) fn end_after_replies(&mut self, conn: ConnId, end: End) {
+        self.depart(conn, Departure::Disconnected);
         self.unsubscribe_all(conn);
         self.egress.discard_data(conn.slot);
         let waits = self.awaits_replies(conn);
@@ -46,7 +48,9 @@ impl Hub {
 
     /// Another thread has answered: whether a connection that settles has waited for no more than that.
     pub(super) fn settle(&mut self, conn: ConnId) {
-        if !self.awaits_replies(conn) {
+        let settles =
+            self.session(conn).is_some_and(|session| matches!(session.phase, Phase::Settling { .. }));
+        if settles && !self.awaits_replies(conn) {
             self.end_settling(conn);
         }
     }

@@ -117,8 +117,24 @@ impl Hub {
         let mut asked = Asked::default();
         for text in &params.channels {
             let Some(channel) = Channel::parse(text, params.checksum) else { continue };
-            self.check_subscribe(conn, text)?;
             match channel {
+                Channel::Private(_) => {}
+                Channel::Topic(_) | Channel::Instrument { .. } | Channel::Every { .. } => {
+                    self.check_subscribe(conn, text)?;
+                }
+            }
+            match channel {
+                Channel::Private(channel) => {
+                    let account = self.check_subscribe_private(conn)?;
+                    let Some(view) = self.view_of(channel) else { continue };
+                    self.want(
+                        conn,
+                        &mut asked,
+                        TopicKey::Private { account, view },
+                        false,
+                        resume.find(text),
+                    )?;
+                }
                 Channel::Topic(name) => {
                     self.want(conn, &mut asked, TopicKey::Client(name), false, resume.find(text))?;
                 }
@@ -236,8 +252,10 @@ impl Hub {
         let subscription = known.unwrap_or_else(|| {
             let kind = self.topics.topic(topic).kind;
             let class = match key {
-                // A print that happened is never conflated.
-                TopicKey::Market { channel: MarketChannel::Trades { .. }, .. } => DeliveryClass::Lossless,
+                // A print that happened is never conflated, nor is what became of an order.
+                TopicKey::Market { channel: MarketChannel::Trades { .. }, .. } | TopicKey::Private { .. } => {
+                    DeliveryClass::Lossless
+                }
                 TopicKey::Market { .. } | TopicKey::Client(_) => class.unwrap_or(kind.default_class()),
             };
             let encoding = match self.session(conn) {
@@ -278,7 +296,7 @@ impl Hub {
 
     fn home_of(&self, key: &TopicKey) -> HomeId {
         match key {
-            TopicKey::Market { .. } => self.venue(),
+            TopicKey::Market { .. } | TopicKey::Private { .. } => self.venue(),
             TopicKey::Client(name) => self.home_of_name(name),
         }
     }

@@ -61,7 +61,7 @@ impl Wheel {
         if next != NONE {
             self.entries[next as usize].previous = conn.slot;
         }
-        let place = u32::try_from(place).expect("less than WHEEL_SLOTS");
+        let place = u32::try_from(place).expect("invariant: a remainder of WHEEL_SLOTS is less");
         self.entries[at] = Entry { conn, place, next, previous: NONE };
         self.count += 1;
     }
@@ -117,7 +117,7 @@ impl Wheel {
 }
 
 fn place(slot: u64) -> usize {
-    usize::try_from(slot % WHEEL_SLOTS as u64).expect("less than WHEEL_SLOTS")
+    usize::try_from(slot % WHEEL_SLOTS as u64).expect("invariant: a remainder of WHEEL_SLOTS is less")
 }
 
 #[cfg(test)]

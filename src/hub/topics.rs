@@ -10,14 +10,14 @@ use std::hash::BuildHasherDefault;
 use slab::Slab;
 
 use crate::model::channel::{DeliveryClass, Interval, MarketChannel, TopicKey};
+use crate::model::hasher::FixedHasher;
 use crate::model::ids::{ConnId, Epoch, HomeId, Position, Seq, TopicId};
-
 use crate::ws::deflate::{Deflater, WindowBits};
 use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::Ticket;
 use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
-use crate::model::hasher::FixedHasher;
+use super::egress::DataLane;
 
 /// How a topic is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub(super) enum TopicKind {
     Value,
     /// Events change a book; a snapshot says all there is to say.
     Book,
-    /// Each event stands for itself: trades, what clients publish.
+    /// Each event stands for itself: trades, what clients publish, what becomes of orders.
     Events,
 }
 
 impl TopicKind {
     pub(super) fn of(key: &TopicKey) -> TopicKind {
         match key {
-            TopicKey::Client(_) => TopicKind::Events,
+            TopicKey::Client(_) | TopicKey::Private { .. } => TopicKind::Events,
             TopicKey::Market { channel, .. } => match channel {
                 MarketChannel::Ticker { .. } | MarketChannel::Quote | MarketChannel::GroupedBook { .. } => {
                     TopicKind::Value
@@ -115,7 +115,15 @@ impl Topic {
     pub(super) fn is_raw(&self) -> bool {
         match self.key {
             TopicKey::Market { channel, .. } => channel.interval() == Interval::Raw,
-            TopicKey::Client(_) => true,
+            TopicKey::Client(_) | TopicKey::Private { .. } => true,
+        }
+    }
+
+    /// Where its frames wait on a connection.
+    pub(super) fn lane(&self) -> DataLane {
+        match self.key {
+            TopicKey::Private { .. } => DataLane::Reports,
+            TopicKey::Market { .. } | TopicKey::Client(_) => DataLane::Market,
         }
     }
 
@@ -429,15 +437,20 @@ impl Topics {
             SubscriptionState::Stale { place: at } | SubscriptionState::Following { place: at } => {
                 *at = place
             }
-            SubscriptionState::Joining => panic!("a listener is not joining"),
+            SubscriptionState::Joining => {
+                panic!("invariant: who is in a list of listeners is stale or follows")
+            }
         }
     }
 }
 
-/// A slab's key in 32 bits; the bounds on topics and subscriptions keep it there.
+/// A slab's key in 32 bits: topics are bounded by their homes, subscriptions by the memory that they take.
 pub(super) fn narrow(key: usize) -> u32 {
-    u32::try_from(key).expect("bounded far below 2^32")
+    u32::try_from(key)
+        .expect("invariant: subscriptions lie in memory, where 2^32 of one shard's would be 300 GB")
 }
+
+const _: () = assert!(size_of::<Subscription>() >= 72, "as `narrow` reckons");
 
 #[cfg(test)]
 mod tests {

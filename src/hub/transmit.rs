@@ -97,7 +97,7 @@ impl Hub {
             let (topic, encoding) = (entry.topic, entry.encoding);
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
-                self.egress.unlist_first(&mut self.topics.subscriptions, slot);
+                self.egress.unlist(&mut self.topics.subscriptions, slot, subscription);
                 continue;
             }
             let (deflater, deflation) = (&mut self.home.deflater, &self.config.deflation);
@@ -109,7 +109,7 @@ impl Hub {
             }
             written += count;
             self.counters.deliveries_total += 1;
-            self.egress.unlist_first(&mut self.topics.subscriptions, slot);
+            self.egress.unlist(&mut self.topics.subscriptions, slot, subscription);
             self.topics.follow(subscription);
             if self.egress.has_started(slot) {
                 break;

@@ -21,6 +21,10 @@ impl Hub {
                 known |= match Channel::parse(text, checksum) {
                     None => false,
                     Some(Channel::Topic(name)) => self.end_named(conn, &TopicKey::Client(name)),
+                    Some(Channel::Private(channel)) => {
+                        let key = self.private_key(conn, channel);
+                        key.is_some_and(|key| self.end_named(conn, &key))
+                    }
                     Some(Channel::Instrument { instrument, channel }) => {
                         let instrument = self.cache.find(&instrument);
                         instrument.is_some_and(|instrument| {

@@ -2,7 +2,8 @@
 //! were compressed, answers that are longer than their questions. All of it is weighed in received bytes, of which a turn
 //! takes so many. PURE. Home: each shard's hub.
 //!
-//! Invariant: the total never falls; what one connection has had in one read falls to nothing with the next read only.
+//! Invariant: the total never falls; what one connection has had in one read falls to nothing with a later turn's read, or
+//! another connection's, only.
 
 use crate::limits;
 use crate::model::ids::ConnId;
@@ -12,7 +13,8 @@ use crate::model::time::Now;
 #[derive(Debug, Default)]
 pub(super) struct Work {
     total_bytes: u64,
-    /// The connection that is read, and the turn's time: its reads within one turn are one.
+    /// The connection that is read, and the turn's time: what is read of it in succession within a turn is one read, as the
+    /// TLS records are that come in one. After another connection's it begins anew: those with more to read take turns.
     read: Option<(ConnId, u64)>,
     read_inflated_bytes: u64,
     read_answer_bytes: u64,
@@ -103,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn the_reads_of_a_connection_within_a_turn_are_one_and_another_begins_anew() {
+    fn what_is_read_of_a_connection_in_succession_within_a_turn_is_one_read_and_another_begins_anew() {
         let mut work = Work::default();
-        for (reader, now) in [(1, NOW), (2, NOW), (2, LATER)] {
+        for (reader, now) in [(1, NOW), (2, NOW), (1, NOW), (1, LATER)] {
             work.begin_read(conn(reader), now);
             work.inflated(limits::INFLATED_BYTES_PER_READ_MAX, 0);
             work.answer(limits::ANSWER_WORK_BYTES_PER_READ_MAX);

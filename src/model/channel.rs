@@ -1,12 +1,14 @@
 //! Channels: the subscription keys in Deribit's spelling, parsed once at the edge. PURE.
 //!
 //! `ticker.{i}.{interval}`, `quote.{i}`, `book.{i}.{interval}`, `book.{i}.{group}.{depth}.{interval}`,
-//! `trades.{i}.{interval}` with an instrument or `*` for `{i}`, and `topic.{name}` for what clients publish.
+//! `trades.{i}.{interval}` with an instrument or `*` for `{i}`; `topic.{name}` for what clients publish; and an account's own
+//! `user.{orders|trades|changes}.{i}.raw` and `user.{orders|trades|changes}.{kind}.{currency}.raw`, where `any` stands for all.
 
 use std::fmt;
 
 use super::ids::InstrumentId;
-use super::instrument::Symbol;
+use super::instrument::{Instrument, InstrumentKind, Symbol};
+use super::order::{AccountId, Filter};
 
 /// Bytes of a client topic's name at most.
 pub const TOPIC_NAME_BYTES_MAX: usize = 63;
@@ -200,7 +202,7 @@ impl TopicName {
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).expect("a topic name is ASCII by construction")
+        std::str::from_utf8(self.as_bytes()).expect("invariant: `parse` makes topic names of ASCII alone")
     }
 
     /// FNV-1a, fixed for ever: the topic's home among `shards` is this modulo their number.
@@ -218,6 +220,117 @@ impl fmt::Debug for TopicName {
     }
 }
 
+/// Which of an account's own events are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PrivateKind {
+    /// What becomes of its orders.
+    Orders,
+    /// Its fills.
+    Trades,
+    /// Both, and its positions.
+    Changes,
+}
+
+impl PrivateKind {
+    pub const ALL: [PrivateKind; 3] = [PrivateKind::Orders, PrivateKind::Trades, PrivateKind::Changes];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PrivateKind::Orders => "orders",
+            PrivateKind::Trades => "trades",
+            PrivateKind::Changes => "changes",
+        }
+    }
+}
+
+/// The instruments that a private channel is about, as a client wrote them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Instruments {
+    One(Symbol),
+    /// `None` stands for `any`.
+    Group {
+        kind: Option<InstrumentKind>,
+        currency: Option<Symbol>,
+    },
+}
+
+/// A private channel as a client wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrivateChannel {
+    pub what: PrivateKind,
+    pub of: Instruments,
+}
+
+impl PrivateChannel {
+    /// Of what comes after `user.`.
+    fn parse(text: &str) -> Option<PrivateChannel> {
+        let mut parts = text.split('.');
+        let what = parts.next()?;
+        let what = PrivateKind::ALL.into_iter().find(|kind| kind.as_str() == what)?;
+        let of = match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
+            (instrument, "raw", None, None) => Instruments::One(Symbol::parse(instrument.as_bytes()).ok()?),
+            (kind, currency, Some("raw"), None) => {
+                let kind = match kind {
+                    "any" => None,
+                    kind => Some(InstrumentKind::ALL.into_iter().find(|known| known.as_str() == kind)?),
+                };
+                let currency = match currency {
+                    "any" => None,
+                    currency => Some(Symbol::parse(currency.as_bytes()).ok()?),
+                };
+                Instruments::Group { kind, currency }
+            }
+            _ => return None,
+        };
+        Some(PrivateChannel { what, of })
+    }
+
+    /// Appends the channel's text.
+    pub fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"user.");
+        out.extend_from_slice(self.what.as_str().as_bytes());
+        out.push(b'.');
+        match self.of {
+            Instruments::One(instrument) => out.extend_from_slice(instrument.as_bytes()),
+            Instruments::Group { kind, currency } => {
+                out.extend_from_slice(kind.map_or("any", InstrumentKind::as_str).as_bytes());
+                out.push(b'.');
+                out.extend_from_slice(currency.as_ref().map_or(b"any", Symbol::as_bytes));
+            }
+        }
+        out.extend_from_slice(b".raw");
+    }
+}
+
+/// Which of an account's events a private topic tells: those of the filter's instruments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrivateView {
+    pub what: PrivateKind,
+    pub filter: Filter,
+}
+
+impl PrivateView {
+    /// Whether it tells of this instrument.
+    #[must_use]
+    pub fn takes(&self, instrument: InstrumentId, definition: &Instrument) -> bool {
+        let Filter { instrument: only, kind, currency } = self.filter;
+        only.is_none_or(|only| only == instrument)
+            && kind.is_none_or(|kind| kind == definition.kind)
+            && currency.is_none_or(|currency| {
+                currency == definition.base_currency || currency == definition.quote_currency
+            })
+    }
+
+    /// The channel that means it; `name_of` gives the name of the filter's instrument.
+    #[must_use]
+    pub fn channel(&self, name_of: impl FnOnce(InstrumentId) -> Symbol) -> PrivateChannel {
+        let Filter { instrument, kind, currency } = self.filter;
+        let of = instrument.map_or(Instruments::Group { kind, currency }, |id| Instruments::One(name_of(id)));
+        PrivateChannel { what: self.what, of }
+    }
+}
+
 /// A channel as a client wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel {
@@ -227,13 +340,23 @@ pub enum Channel {
     Every { channel: MarketChannel },
     /// What clients publish under a name.
     Topic(TopicName),
+    /// What happens to the orders of the account that asks.
+    Private(PrivateChannel),
 }
 
 /// A stream with a sequence of its own: what a channel means once its instrument is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TopicKey {
-    Market { instrument: InstrumentId, channel: MarketChannel },
+    Market {
+        instrument: InstrumentId,
+        channel: MarketChannel,
+    },
     Client(TopicName),
+    /// All private topics of an account share one sequence.
+    Private {
+        account: AccountId,
+        view: PrivateView,
+    },
 }
 
 impl Channel {
@@ -243,6 +366,9 @@ impl Channel {
         let (kind, rest) = text.split_once('.')?;
         if kind == "topic" {
             return TopicName::parse(rest.as_bytes()).map(Channel::Topic);
+        }
+        if kind == "user" {
+            return PrivateChannel::parse(rest).map(Channel::Private);
         }
         let mut parts = rest.split('.');
         let instrument = parts.next()?;
@@ -317,6 +443,31 @@ mod tests {
     }
 
     #[test]
+    fn reads_and_writes_what_is_private_by_instrument_and_by_kind_and_currency() {
+        let btc = Symbol::parse(b"BTC").unwrap();
+        let group = |kind, currency| Instruments::Group { kind, currency };
+        for (text, what, of) in [
+            ("user.orders.ESH4.raw", PrivateKind::Orders, Instruments::One(Symbol::parse(b"ESH4").unwrap())),
+            ("user.trades.any.any.raw", PrivateKind::Trades, group(None, None)),
+            (
+                "user.changes.option_combo.BTC.raw",
+                PrivateKind::Changes,
+                group(Some(InstrumentKind::OptionCombo), Some(btc)),
+            ),
+            ("user.orders.any.BTC.raw", PrivateKind::Orders, group(None, Some(btc))),
+            ("user.orders.spot.any.raw", PrivateKind::Orders, group(Some(InstrumentKind::Spot), None)),
+        ] {
+            let Some(Channel::Private(channel)) = Channel::parse(text, Checksum::Absent) else {
+                panic!("{text} did not parse as a private channel");
+            };
+            assert_eq!(channel, PrivateChannel { what, of }, "{text}");
+            let mut out = Vec::new();
+            channel.write(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn refuses_what_is_not_a_channel() {
         for text in [
             "",
@@ -333,6 +484,17 @@ mod tests {
             "ticker..raw",
             "foo.X.raw",
             "book.X.1.1.raw.1",
+            "user",
+            "user.orders",
+            "user.orders.raw",
+            "user.orders.X",
+            "user.orders.X.100ms",
+            "user.orders.*.raw",
+            "user.portfolio.X.raw",
+            "user.orders.perpetual.BTC.raw",
+            "user.orders.future..raw",
+            "user.orders.future.BTC.raw.raw",
+            "user.orders.future.BTC.agg2",
         ] {
             assert_eq!(Channel::parse(text, Checksum::Absent), None, "{text}");
         }

@@ -117,13 +117,13 @@ pub fn write_units(out: &mut Vec<u8>, units: i128, decimals: u8) {
         Err(_) => {
             let magnitude = units.unsigned_abs();
             out.extend_from_slice(text.format(magnitude / u128::from(UNITS)).as_bytes());
-            u64::try_from(magnitude % u128::from(UNITS)).expect("less than 1e9")
+            u64::try_from(magnitude % u128::from(UNITS)).expect("invariant: a remainder of 1e9 is less")
         }
     };
     let mut digits = [b'0'; DECIMALS_MAX as usize];
     let mut used = 0;
     for place in (0..DECIMALS_MAX as usize).rev() {
-        let digit = u8::try_from(fraction % 10).expect("a decimal digit");
+        let digit = u8::try_from(fraction % 10).expect("invariant: a remainder of 10 is less");
         fraction /= 10;
         digits[place] = b'0' + digit;
         if digit != 0 && used == 0 {

@@ -64,7 +64,7 @@ impl Symbol {
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).expect("a symbol is ASCII by construction")
+        std::str::from_utf8(self.as_bytes()).expect("invariant: `parse` makes symbols of ASCII alone")
     }
 }
 

@@ -9,6 +9,7 @@ use super::book::{Book, Level, LevelAction, LevelUpdate, Side};
 use super::decimal::{Amount, Price};
 use super::ids::Seq;
 use super::instrument::Instrument;
+use super::order::{Parties, VenueReport};
 
 /// Trades that are kept per instrument for `get_last_trades_by_instrument`.
 pub const TRADES_KEPT_MAX: usize = 256;
@@ -100,8 +101,12 @@ pub enum FeedEvent {
         price: Price,
         amount: Amount,
         direction: Direction,
+        /// Whose orders met, where they are our clients'.
+        parties: Parties,
         timestamp_ns: u64,
     },
+    /// What became of a client's order; never from a recording.
+    Report(VenueReport),
     State {
         instrument: FeedInstrument,
         state: MarketState,
@@ -129,8 +134,9 @@ impl FeedBuffer {
     pub fn push_levels(&mut self, updates: impl IntoIterator<Item = LevelUpdate>) -> LevelRange {
         let start = self.levels.len();
         self.levels.extend(updates);
-        let bounded =
-            |count: usize| u32::try_from(count).expect("a turn's levels are bounded far below 2^32");
+        let bounded = |count: usize| {
+            u32::try_from(count).expect("invariant: a turn's levels are far below 2^32, by its events")
+        };
         LevelRange { start: bounded(start), count: bounded(self.levels.len() - start) }
     }
 }
@@ -322,7 +328,8 @@ impl DayStats {
     fn record(&mut self, trade: &Trade) {
         let hour = trade.timestamp_ns / HOUR_NS;
         self.last_hour = self.last_hour.max(hour);
-        let place = usize::try_from(hour % STATS_HOURS as u64).expect("less than 24");
+        let place = usize::try_from(hour % STATS_HOURS as u64)
+            .expect("invariant: a remainder of STATS_HOURS is less");
         let bucket = &mut self.hours[place];
         if bucket.hour != hour {
             *bucket = HourStats { hour, ..HourStats::default() };
@@ -343,7 +350,8 @@ impl DayStats {
         let mut stats = Stats::default();
         let oldest = self.last_hour.saturating_sub(STATS_HOURS as u64 - 1);
         for hour in oldest..=self.last_hour {
-            let place = usize::try_from(hour % STATS_HOURS as u64).expect("less than 24");
+            let place = usize::try_from(hour % STATS_HOURS as u64)
+                .expect("invariant: a remainder of STATS_HOURS is less");
             let bucket = &self.hours[place];
             let (true, Some(first)) = (bucket.hour == hour, bucket.first) else { continue };
             stats.volume += bucket.volume;

@@ -118,7 +118,7 @@ impl Ring {
             }
             Operation::Close => self.reap_close(conn, completion),
             Operation::Accept | Operation::CancelAccept | Operation::Doorbell => {
-                unreachable!("reap sends only a connection's operations here")
+                unreachable!("invariant: `reap` hands only a connection's operations on")
             }
         };
         self.advance(conn.slot);

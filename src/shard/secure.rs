@@ -221,7 +221,7 @@ impl Secure {
                     connection.announce(&mut self.waiting);
                     return Transmit::Unbuffered;
                 }
-                Transmit::Busy => panic!("no send of it is under way"),
+                Transmit::Busy => panic!("invariant: no send of it is under way"),
                 Transmit::Nothing | Transmit::Gone => {}
             }
             connection.close_if_all_is_said(ring);

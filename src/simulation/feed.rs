@@ -5,6 +5,7 @@ use crate::model::book::{Level, LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, MarketState};
+use crate::model::order::Parties;
 
 use super::reference::{NaiveBook, NaiveInstrument, NaiveLevel, NaiveTrade};
 use super::world::World;
@@ -92,6 +93,7 @@ fn push_event(world: &mut World, feed: &mut FeedBuffer) {
                 price: Price(price),
                 amount: Amount(amount),
                 direction: if buy { Direction::Buy } else { Direction::Sell },
+                parties: Parties::default(),
                 timestamp_ns,
             });
         }

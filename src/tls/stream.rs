@@ -65,7 +65,7 @@ impl Stream {
     #[must_use]
     pub fn new(config: &Arc<ServerConfig>) -> Stream {
         let connection = UnbufferedServerConnection::new(Arc::clone(config))
-            .expect("only a fragment size out of its range fails, and none is set");
+            .expect("invariant: only a fragment size out of its range fails, and none is set");
         Stream {
             connection,
             kept: Vec::new(),
@@ -170,7 +170,11 @@ impl Stream {
             Ok(written) => Ok(written),
             Err(EncryptError::EncryptExhausted) => Err(self.end(Fault::KeysExhausted)),
             Err(EncryptError::InsufficientSize(size)) => {
-                unreachable!("{} bytes for {} of plaintext", size.required_size, plain.len())
+                unreachable!(
+                    "invariant: what fits by `plain_bytes_max` fits, not {} bytes for {}",
+                    size.required_size,
+                    plain.len()
+                )
             }
         }
     }
@@ -212,7 +216,8 @@ impl Stream {
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        let record = record.expect("it was decrypted before it was announced");
+                        let record =
+                            record.expect("invariant: rustls decrypts a record before it hands it out");
                         turn.hand_on(record.payload);
                     }
                 }
@@ -235,7 +240,9 @@ impl Stream {
                     self.peer = Peer::Closed;
                     is_idle = true;
                 }
-                Ok(state) => unreachable!("early data is not offered: {state:?}"),
+                Ok(state) => unreachable!(
+                    "invariant: all states but that of early data, which is not offered: {state:?}"
+                ),
                 Err(error) => {
                     return Err(self.end(self.fault_of(&error)));
                 }

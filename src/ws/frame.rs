@@ -200,7 +200,7 @@ pub fn frame_len(bytes: &[u8]) -> usize {
             let long = bytes[2..].first_chunk().expect("invariant: a server frame's header is whole");
             10 + usize::try_from(u64::from_be_bytes(*long)).expect("invariant: a server frame is in memory")
         }
-        _ => unreachable!("a server frame is not masked"),
+        _ => unreachable!("invariant: a server frame is not masked"),
     }
 }
 

@@ -426,7 +426,7 @@ fn control_event(opcode: Opcode, payload: Vec<u8>) -> Result<Event<'static>, Fau
             Ok(Event::Close(CloseFrame { code, reason: Cow::Owned(reason.into_owned()) }))
         }
         Opcode::Continuation | Opcode::Text | Opcode::Binary => {
-            unreachable!("a data frame is no control frame")
+            unreachable!("invariant: only control frames come here")
         }
     }
 }
@@ -437,7 +437,7 @@ impl Assembly {
             Opcode::Text => Content::Text(TextAssembly::default()),
             Opcode::Binary => Content::Binary(Vec::new()),
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                unreachable!("a message starts with a text or a binary frame")
+                unreachable!("invariant: a message starts with a text or a binary frame")
             }
         };
         Self { content, inflater: None, fragments: 0 }

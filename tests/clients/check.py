@@ -4,13 +4,12 @@ Prints a line per check; fails with the first wrong answer of each.
 """
 
 import asyncio
-import inspect
 import os
 import sys
 import time
-import traceback
 
 from gateway import Book, Client, RpcError, Sequences
+from running import run
 
 INSTRUMENT = "BTC-PERPETUAL"
 # No topic has a past: each process and check names its own.
@@ -311,22 +310,4 @@ CHECKS = [
 ]
 
 
-async def main(url):
-    listed = {check.__name__ for check in CHECKS}
-    defined = {name for name, value in globals().items() if inspect.iscoroutinefunction(value) and "url" in inspect.signature(value).parameters}
-    assert listed == defined - {"main"}, listed ^ defined
-    failed = 0
-    for check in CHECKS:
-        try:
-            async with asyncio.timeout(90):
-                await check(url)
-            print(f"python {check.__name__} ... ok", flush=True)
-        except Exception:
-            failed += 1
-            print(f"python {check.__name__} ... FAILED", flush=True)
-            traceback.print_exc()
-    print(f"python: {len(CHECKS) - failed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
-
-
-sys.exit(asyncio.run(main(sys.argv[1])))
+sys.exit(asyncio.run(run("python", CHECKS, globals(), sys.argv[1])))

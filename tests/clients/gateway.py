@@ -46,6 +46,8 @@ class Note:
         params = message["params"]
         self.channel, self.data = params["channel"], params["data"]
         self.epoch, self.seq = params["epoch"], params["seq"]
+        # Of a private channel, which is told some of its account's events: the one told before.
+        self.prev_seq = params.get("prev_seq")
         self.text = text
 
     def raw_data(self):
@@ -139,7 +141,8 @@ class Client:
     async def resume(self, channel, position):
         """Subscribes behind `position` and says whether all that was missed will follow."""
         params = {"channels": [channel], "class": "lossless", "resume": {channel: position}}
-        message = await self.reply("public/subscribe", json.dumps(params))
+        group = "private" if channel.startswith("user.") else "public"
+        message = await self.reply(f"{group}/subscribe", json.dumps(params))
         assert message.get("result") == [channel], message
         return message["resumed"][channel]["recovered"]
 
@@ -176,8 +179,11 @@ class Sequences:
     def follow(self, note):
         before = self.last.get(note.channel)
         if before is not None:
-            expected = {"epoch": before["epoch"], "seq": before["seq"] + 1}
+            seq = before["seq"] + 1 if note.prev_seq is None else note.seq
+            expected = {"epoch": before["epoch"], "seq": seq}
             assert note.position() == expected, f"{note.channel}: {before} is followed by {note.position()}"
+            told_before = note.prev_seq is None or note.prev_seq == before["seq"] < note.seq
+            assert told_before, f"{note.channel}: {before} is followed by {note.text}"
         self.last[note.channel] = note.position()
 
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::bytes;
+use crate::client::Client;
 use crate::server::Server;
 
 /// Reads one answer: its head and its body.
@@ -144,6 +145,25 @@ fn a_connection_that_calls_no_more_is_ended() {
     let ended = server.stop();
     ended.assert_clean();
     ended.assert_no_incident();
+}
+
+#[test]
+fn a_client_with_a_pool_of_connections_opens_its_websocket_on_one_that_has_called() {
+    for cores in ["0", "0,1"] {
+        let server = Server::start("", cores);
+        let mut stream = bytes::connect(server.address);
+        for _ in 0..3 {
+            stream.write_all(get("/api/v2/public/get_time").as_bytes()).unwrap();
+            assert_eq!(status(&read_answer(&mut stream).0), "200");
+        }
+        let mut client = Client::over(stream);
+        client.subscribe("ticker.BTC-PERPETUAL.raw");
+        assert_eq!(client.note()["data"]["instrument_name"], "BTC-PERPETUAL");
+        client.close();
+        let ended = server.stop();
+        ended.assert_clean();
+        ended.assert_no_incident();
+    }
 }
 
 #[test]

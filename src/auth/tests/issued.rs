@@ -66,6 +66,29 @@ fn a_token_of_a_trusted_issuer_is_taken_for_what_it_says() {
 }
 
 #[test]
+fn an_account_has_one_number_however_its_log_ins_came_about() {
+    let mut world = world_of([issuer(ISSUERS_SECRET)]);
+    let mut number = |proof: Proof, scope: &str| match world.judge(proof, scope) {
+        Verdict::Granted { login, tokens } => (login.account, tokens),
+        Verdict::Refused(refusal) => panic!("{refusal:?}"),
+    };
+    let mut of_token = |account: &str| {
+        let token = token(ISSUERS_SECRET, HS256, &[("sub", account.into())]);
+        number(bearer(&token), "").0
+    };
+    let (seven, desk, eight) = (of_token("desk7"), of_token("desk"), of_token("desk8"));
+    assert_eq!(of_token("desk7"), seven);
+    assert!(seven != desk && desk != eight && seven != eight);
+    assert_eq!(number(by_secret("hmac", "s3cret"), "").0, desk);
+    assert_eq!(number(signed(START_MS, "n", ""), "").0, desk);
+    let (account, tokens) = number(by_secret("bearer", "b3arer"), "session:s");
+    let tokens = tokens.unwrap();
+    assert_eq!(account, desk);
+    assert_eq!(number(bearer(&tokens.access), "").0, desk);
+    assert_eq!(number(refresh(&tokens.refresh), "").0, desk);
+}
+
+#[test]
 fn a_token_that_is_not_whole_and_true_is_not_taken() {
     let mut world = world_of([issuer(ISSUERS_SECRET)]);
     let seconds = |from_now: u64| serde_json::json!(START_MS / 1000 + from_now);

@@ -1,60 +1,87 @@
 //! An order book with price-time priority: every order by its id, first in first out within a price. PURE.
-//! Home: the venue thread; the paper market and the paper venue match on it.
+//! Home: the venue thread; simulated traders and clients meet on it.
 //! Invariants (checked by `assert_invariants`): the best bid is below the best ask; no level is empty; a level's
-//! amount is the sum of its orders; amounts are only ever moved from orders to fills or given back by a cancel.
+//! amount is the sum of its orders; amounts are only ever moved from orders to fills or given back by a cancel; no two
+//! orders of one account ever meet.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use crate::model::book::{Level, LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
+use crate::model::order::{AccountId, OrderId};
 
 /// The end of a list of orders.
 const NIL: u32 = u32::MAX;
 
-/// A resting order. The slot is reused, the generation is not, so an id of a dead order finds nothing.
+/// Where an order rests. The slot is reused, the generation is not, so an id of a dead order finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OrderId {
+pub struct RestingId {
     slot: u32,
     generation: u32,
 }
 
+/// A client's order and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub account: AccountId,
+    pub order: OrderId,
+}
+
 /// What an order is while it rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct Resting {
     pub side: Side,
     pub price: Price,
     /// What is left of it; positive.
     pub amount: Amount,
+    /// `None` of a simulated trader's.
+    pub owner: Option<Owner>,
 }
 
 /// One match: the resting order gave `amount` at its own price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
-    pub maker: OrderId,
+    pub maker: RestingId,
+    /// The resting order, where it is a client's.
+    pub maker_order: Option<OrderId>,
+    pub taker_side: Side,
     pub price: Price,
     pub amount: Amount,
     /// What the resting order has left; at zero it is gone.
     pub maker_left: Amount,
 }
 
+/// What an order met on its way through the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    Filled(Fill),
+    /// This resting order is of the same account: it was cancelled.
+    SelfMatch(OrderId),
+}
+
 /// What one or more actions did; reused, so that matching allocates nothing once warm.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// In the order of matching.
-    pub fills: Vec<Fill>,
-    /// Each touched level once, with its amount after the last action.
+    pub met: Vec<Met>,
+    /// Each touched level once, with its amount after the last action; see [`OrderBook::settle`].
     pub touched: Vec<LevelUpdate>,
+    /// Levels touched since they were last settled, some more than once.
+    marks: Vec<(Side, Price)>,
 }
 
 impl Outcome {
     pub fn clear(&mut self) {
-        self.fills.clear();
+        self.met.clear();
         self.touched.clear();
+        self.marks.clear();
     }
 
-    fn touch(&mut self, side: Side, price: Price, amount: Amount) {
-        let seen = self.touched.iter_mut().find(|update| update.price == price && update.side == side);
-        match seen {
-            Some(update) => update.amount = amount,
-            None => self.touched.push(LevelUpdate { side, price, amount }),
+    fn mark(&mut self, side: Side, price: Price) {
+        // One order mostly touches one level many times in a row.
+        if self.marks.last() != Some(&(side, price)) {
+            self.marks.push((side, price));
         }
     }
 }
@@ -64,7 +91,7 @@ impl Outcome {
 pub struct Placed {
     pub filled: Amount,
     /// The rest, unless nothing is left.
-    pub resting: Option<OrderId>,
+    pub resting: Option<RestingId>,
 }
 
 /// Why an order is refused; the book is as it was.
@@ -80,7 +107,7 @@ pub enum PlaceError {
 struct Slot {
     generation: u32,
     /// `None` while the slot is free.
-    order: Option<Order>,
+    order: Option<Resting>,
     /// The order that came earlier at the same price.
     previous: u32,
     /// The order that came later at the same price; in a free slot, the next free one.
@@ -92,6 +119,19 @@ struct Queue {
     level: Level,
     first: u32,
     last: u32,
+    /// How many of its orders are simulated traders'.
+    simulated: u32,
+}
+
+/// One side of the book.
+#[derive(Debug, Default)]
+struct Half {
+    /// The best is last: bids ascend, asks descend.
+    queues: Vec<Queue>,
+    /// Levels where a simulated trader has an order.
+    simulated_levels: usize,
+    /// Of all its orders.
+    amount: i64,
 }
 
 #[derive(Debug)]
@@ -100,10 +140,10 @@ pub struct OrderBook {
     free: u32,
     orders_max: u32,
     orders: u32,
-    /// Ascending: the best bid is last.
-    bids: Vec<Queue>,
-    /// Descending: the best ask is last.
-    asks: Vec<Queue>,
+    bids: Half,
+    asks: Half,
+    /// Clients' resting orders. Looked up by key only, and the hasher's key is fixed.
+    clients: HashMap<OrderId, RestingId, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl OrderBook {
@@ -115,12 +155,14 @@ impl OrderBook {
             free: NIL,
             orders_max: orders_max.min(NIL - 1),
             orders: 0,
-            bids: Vec::new(),
-            asks: Vec::new(),
+            bids: Half::default(),
+            asks: Half::default(),
+            clients: HashMap::default(),
         }
     }
 
-    /// Matches against the other side up to `limit`; what is left rests behind all that rests at that price.
+    /// Matches against the other side up to `limit`; what is left rests behind all that rests at that price. Orders of
+    /// the same account that it meets are cancelled.
     ///
     /// # Errors
     /// See [`PlaceError`].
@@ -129,17 +171,24 @@ impl OrderBook {
         side: Side,
         limit: Price,
         amount: Amount,
+        owner: Option<Owner>,
         out: &mut Outcome,
     ) -> Result<Placed, PlaceError> {
-        self.check(amount)?;
-        let filled = self.take(side, Some(limit), amount, out);
-        let rest = Amount(amount.0 - filled.0);
-        let resting = (rest > Amount::ZERO).then(|| self.rest(side, limit, rest, out));
+        if amount <= Amount::ZERO {
+            return Err(PlaceError::AmountNotPositive);
+        }
+        if self.orders >= self.orders_max {
+            return Err(PlaceError::BookFull);
+        }
+        let filled = self.take(side, Some(limit), amount, owner.map(|owner| owner.account), out);
+        let left = Amount(amount.0 - filled.0);
+        let resting = (left > Amount::ZERO)
+            .then(|| self.rest(Resting { side, price: limit, amount: left, owner }, out));
         Ok(Placed { filled, resting })
     }
 
-    /// Matches against the other side, up to `limit` where there is one; what is left is cancelled. Returns what was
-    /// filled.
+    /// Matches against the other side, up to `limit` where there is one; what is left is cancelled, and so are orders
+    /// of the same account that it meets. Returns what was filled.
     ///
     /// # Errors
     /// [`PlaceError::AmountNotPositive`].
@@ -148,28 +197,93 @@ impl OrderBook {
         side: Side,
         limit: Option<Price>,
         amount: Amount,
+        account: Option<AccountId>,
         out: &mut Outcome,
     ) -> Result<Amount, PlaceError> {
         if amount <= Amount::ZERO {
             return Err(PlaceError::AmountNotPositive);
         }
-        Ok(self.take(side, limit, amount, out))
+        Ok(self.take(side, limit, amount, account, out))
     }
 
     /// Takes a resting order out; `None` if it no longer rests.
-    pub fn cancel(&mut self, id: OrderId, out: &mut Outcome) -> Option<Order> {
+    pub fn cancel(&mut self, id: RestingId, out: &mut Outcome) -> Option<Resting> {
         let order = self.order(id)?;
         let at = self.queue_at(order.side, order.price).expect("invariant: a resting order has a level");
-        let left = self.unlink(order, at, id.slot);
-        out.touch(order.side, order.price, left);
+        self.unlink(order, at, id.slot);
+        out.mark(order.side, order.price);
         Some(order)
+    }
+
+    /// Makes a resting order smaller; it keeps its place.
+    ///
+    /// # Panics
+    /// If the order does not rest, or `amount` is not positive or more than it has: our bug.
+    pub fn reduce(&mut self, id: RestingId, amount: Amount, out: &mut Outcome) {
+        let order = self.order(id).expect("invariant: who reduces an order has just found it");
+        assert!(Amount::ZERO < amount && amount <= order.amount, "invariant: {amount:?} of {order:?}");
+        let at = self.queue_at(order.side, order.price).expect("invariant: a resting order has a level");
+        self.shrink(order, at, id.slot, order.amount.0 - amount.0);
+        out.mark(order.side, order.price);
+    }
+
+    /// How much of `amount` an order of this account would be filled at once, up to `limit` where there is one.
+    #[must_use]
+    pub fn reachable(
+        &self,
+        side: Side,
+        limit: Option<Price>,
+        amount: Amount,
+        account: Option<AccountId>,
+    ) -> Amount {
+        let mut left = amount.0;
+        for queue in self.half(other(side)).queues.iter().rev() {
+            if !reaches(side, limit, queue.level.price) {
+                break;
+            }
+            let mut at = queue.first;
+            while at != NIL && left > 0 {
+                let slot = &self.slots[at as usize];
+                let order = slot.order.expect("invariant: a queued slot has an order");
+                if !is_of(order, account) {
+                    left -= left.min(order.amount.0);
+                }
+                at = slot.next;
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Amount(amount.0 - left)
+    }
+
+    /// Says what the touched levels hold now, each once, in the order of side and price.
+    ///
+    /// # Panics
+    /// If an earlier moment's levels have not been cleared: our bug.
+    pub fn settle(&self, out: &mut Outcome) {
+        assert!(out.touched.is_empty(), "invariant: a moment is told before the next one happens");
+        out.marks.sort_unstable();
+        out.marks.dedup();
+        let Outcome { touched, marks, .. } = out;
+        touched.extend(marks.drain(..).map(|(side, price)| LevelUpdate {
+            side,
+            price,
+            amount: self.amount_at(side, price),
+        }));
     }
 
     /// The order, if it rests.
     #[must_use]
-    pub fn order(&self, id: OrderId) -> Option<Order> {
+    pub fn order(&self, id: RestingId) -> Option<Resting> {
         let slot = self.slots.get(id.slot as usize)?;
         slot.order.filter(|_| slot.generation == id.generation)
+    }
+
+    /// A client's order, if it rests.
+    #[must_use]
+    pub fn find(&self, order: OrderId) -> Option<RestingId> {
+        self.clients.get(&order).copied()
     }
 
     /// Resting orders.
@@ -178,33 +292,55 @@ impl OrderBook {
         self.orders
     }
 
+    /// Resting orders of clients.
+    #[must_use]
+    pub fn client_order_count(&self) -> u32 {
+        u32::try_from(self.clients.len()).expect("invariant: at most orders_max")
+    }
+
     /// Levels of one side.
     #[must_use]
     pub fn level_count(&self, side: Side) -> usize {
-        self.queues(side).len()
+        self.half(side).queues.len()
+    }
+
+    /// Levels of one side where a simulated trader has an order.
+    #[must_use]
+    pub fn simulated_level_count(&self, side: Side) -> usize {
+        self.half(side).simulated_levels
+    }
+
+    /// What rests on one side.
+    #[must_use]
+    pub fn side_amount(&self, side: Side) -> Amount {
+        Amount(self.half(side).amount)
+    }
+
+    /// What rests at a price; zero where there is no level.
+    #[must_use]
+    pub fn amount_at(&self, side: Side, price: Price) -> Amount {
+        self.queue_at(side, price).map_or(Amount::ZERO, |at| self.half(side).queues[at].level.amount)
     }
 
     #[must_use]
     pub fn best(&self, side: Side) -> Option<Level> {
-        self.queues(side).last().map(|queue| queue.level)
+        self.half(side).queues.last().map(|queue| queue.level)
     }
 
-    /// The price farthest from the other side.
+    /// The price farthest from the other side at which a simulated trader has an order, and the last such order in line.
     #[must_use]
-    pub fn worst(&self, side: Side) -> Option<Level> {
-        self.queues(side).first().map(|queue| queue.level)
-    }
-
-    /// The last order in line at the price farthest from the other side.
-    #[must_use]
-    pub fn last_in_line(&self, side: Side) -> Option<OrderId> {
-        let slot = self.queues(side).first()?.last;
-        Some(OrderId { slot, generation: self.slots[slot as usize].generation })
+    pub fn last_simulated(&self, side: Side) -> Option<(Price, RestingId)> {
+        let queue = self.half(side).queues.iter().find(|queue| queue.simulated > 0)?;
+        let mut at = queue.last;
+        while self.slots[at as usize].order.is_some_and(|order| order.owner.is_some()) {
+            at = self.slots[at as usize].previous;
+        }
+        Some((queue.level.price, RestingId { slot: at, generation: self.slots[at as usize].generation }))
     }
 
     /// The levels of one side, best first.
     pub fn levels(&self, side: Side) -> impl ExactSizeIterator<Item = Level> + '_ {
-        self.queues(side).iter().rev().map(|queue| queue.level)
+        self.half(side).queues.iter().rev().map(|queue| queue.level)
     }
 
     /// # Panics
@@ -213,96 +349,120 @@ impl OrderBook {
         if let (Some(bid), Some(ask)) = (self.best(Side::Bid), self.best(Side::Ask)) {
             assert!(bid.price < ask.price, "crossed: {bid:?} {ask:?}");
         }
-        let mut orders = 0;
+        let (mut orders, mut owned) = (0, 0);
         for side in [Side::Bid, Side::Ask] {
             assert!(self.levels(side).zip(self.levels(side).skip(1)).all(|(near, far)| match side {
                 Side::Bid => near.price > far.price,
                 Side::Ask => near.price < far.price,
             }));
-            for queue in self.queues(side) {
-                let (mut sum, mut at, mut before) = (0, queue.first, NIL);
+            for queue in &self.half(side).queues {
+                let (mut sum, mut simulated, mut at, mut before) = (0, 0, queue.first, NIL);
                 while at != NIL {
                     let slot = &self.slots[at as usize];
-                    let order = slot.order.expect("a queued slot has an order");
+                    let order = slot.order.expect("invariant: a queued slot has an order");
                     assert_eq!((order.side, order.price, slot.previous), (side, queue.level.price, before));
                     assert!(order.amount > Amount::ZERO);
+                    let id = RestingId { slot: at, generation: slot.generation };
+                    match order.owner {
+                        Some(owner) => assert_eq!(self.find(owner.order), Some(id)),
+                        None => simulated += 1,
+                    }
+                    owned += u32::from(order.owner.is_some());
                     sum += order.amount.0;
                     orders += 1;
                     (before, at) = (at, slot.next);
                 }
                 assert_eq!((queue.last, queue.level.amount), (before, Amount(sum)));
+                assert_eq!(queue.simulated, simulated);
                 assert!(sum > 0, "an empty level");
             }
+            let half = self.half(side);
+            assert_eq!(half.simulated_levels, half.queues.iter().filter(|queue| queue.simulated > 0).count());
+            assert_eq!(half.amount, half.queues.iter().map(|queue| queue.level.amount.0).sum::<i64>());
         }
-        assert_eq!(orders, self.orders);
+        assert_eq!((orders, owned), (self.orders, self.client_order_count()));
     }
 
-    fn check(&self, amount: Amount) -> Result<(), PlaceError> {
-        if amount <= Amount::ZERO {
-            return Err(PlaceError::AmountNotPositive);
-        }
-        if self.orders >= self.orders_max {
-            return Err(PlaceError::BookFull);
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, side: Side, limit: Option<Price>, amount: Amount, out: &mut Outcome) -> Amount {
+    fn take(
+        &mut self,
+        side: Side,
+        limit: Option<Price>,
+        amount: Amount,
+        account: Option<AccountId>,
+        out: &mut Outcome,
+    ) -> Amount {
         let maker_side = other(side);
         let mut left = amount.0;
         while left > 0 {
-            let Some(queue) = self.queues(maker_side).last() else { break };
+            let Some(queue) = self.half(maker_side).queues.last() else { break };
             let (price, slot) = (queue.level.price, queue.first);
-            let out_of_reach = limit.is_some_and(|limit| match side {
-                Side::Bid => price > limit,
-                Side::Ask => price < limit,
-            });
-            if out_of_reach {
+            if !reaches(side, limit, price) {
                 break;
             }
-            let at = self.queues(maker_side).len() - 1;
+            let at = self.half(maker_side).queues.len() - 1;
             let maker = self.slots[slot as usize].order.expect("invariant: a queued slot has an order");
-            let id = OrderId { slot, generation: self.slots[slot as usize].generation };
+            let id = RestingId { slot, generation: self.slots[slot as usize].generation };
+            let maker_order = maker.owner.map(|owner| owner.order);
+            out.mark(maker_side, price);
+            if let Some(own) = maker_order.filter(|_| is_of(maker, account)) {
+                self.unlink(maker, at, slot);
+                out.met.push(Met::SelfMatch(own));
+                continue;
+            }
             let amount = left.min(maker.amount.0);
             left -= amount;
             let maker_left = Amount(maker.amount.0 - amount);
-            let level_left = if maker_left == Amount::ZERO {
-                self.unlink(maker, at, slot)
+            if maker_left == Amount::ZERO {
+                self.unlink(maker, at, slot);
             } else {
-                self.slots[slot as usize].order = Some(Order { amount: maker_left, ..maker });
-                let level = &mut self.queues_mut(maker_side)[at].level;
-                level.amount.0 -= amount;
-                level.amount
-            };
-            out.fills.push(Fill { maker: id, price, amount: Amount(amount), maker_left });
-            out.touch(maker_side, price, level_left);
+                self.shrink(maker, at, slot, amount);
+            }
+            let amount = Amount(amount);
+            out.met.push(Met::Filled(Fill {
+                maker: id,
+                maker_order,
+                taker_side: side,
+                price,
+                amount,
+                maker_left,
+            }));
         }
         Amount(amount.0 - left)
     }
 
-    fn rest(&mut self, side: Side, price: Price, amount: Amount, out: &mut Outcome) -> OrderId {
-        let slot = self.allocate(Order { side, price, amount });
-        let level_amount = match self.queue_at(side, price) {
+    fn rest(&mut self, order: Resting, out: &mut Outcome) -> RestingId {
+        let Resting { side, price, amount, owner } = order;
+        let slot = self.allocate(order);
+        let simulated = u32::from(owner.is_none());
+        let found = self.queue_at(side, price);
+        let half = self.half_mut(side);
+        half.amount += amount.0;
+        match found {
             Ok(at) => {
-                let queue = &mut self.queues_mut(side)[at];
+                let queue = &mut half.queues[at];
                 let before = std::mem::replace(&mut queue.last, slot);
                 queue.level.amount.0 += amount.0;
-                let level_amount = queue.level.amount;
+                half.simulated_levels += usize::from(queue.simulated == 0 && simulated == 1);
+                queue.simulated += simulated;
                 self.slots[before as usize].next = slot;
                 self.slots[slot as usize].previous = before;
-                level_amount
             }
             Err(at) => {
                 let level = Level { price, amount };
-                self.queues_mut(side).insert(at, Queue { level, first: slot, last: slot });
-                amount
+                half.simulated_levels += usize::from(simulated == 1);
+                half.queues.insert(at, Queue { level, first: slot, last: slot, simulated });
             }
-        };
-        out.touch(side, price, level_amount);
-        OrderId { slot, generation: self.slots[slot as usize].generation }
+        }
+        out.mark(side, price);
+        let id = RestingId { slot, generation: self.slots[slot as usize].generation };
+        if let Some(Owner { order, .. }) = owner {
+            let before = self.clients.insert(order, id);
+            assert_eq!(before, None, "invariant: the desk gives each order a number of its own: {order:?}");
+        }
+        id
     }
 
-    fn allocate(&mut self, order: Order) -> u32 {
+    fn allocate(&mut self, order: Resting) -> u32 {
         self.orders += 1;
         if self.free == NIL {
             let slot = u32::try_from(self.slots.len()).expect("invariant: at most orders_max slots");
@@ -317,8 +477,16 @@ impl OrderBook {
         at
     }
 
-    /// Takes an order out of its queue and frees its slot; returns what is left of the level.
-    fn unlink(&mut self, order: Order, at: usize, slot: u32) -> Amount {
+    /// Takes so much from an order, which keeps some.
+    fn shrink(&mut self, order: Resting, at: usize, slot: u32, by: i64) {
+        self.slots[slot as usize].order = Some(Resting { amount: Amount(order.amount.0 - by), ..order });
+        let half = self.half_mut(order.side);
+        half.amount -= by;
+        half.queues[at].level.amount.0 -= by;
+    }
+
+    /// Takes an order out of its queue and frees its slot.
+    fn unlink(&mut self, order: Resting, at: usize, slot: u32) {
         let free = self.free;
         let gone = &mut self.slots[slot as usize];
         let (previous, next) = (gone.previous, gone.next);
@@ -327,14 +495,18 @@ impl OrderBook {
         gone.next = free;
         self.free = slot;
         self.orders -= 1;
+        if let Some(owner) = order.owner {
+            self.clients.remove(&owner.order);
+        }
         if previous != NIL {
             self.slots[previous as usize].next = next;
         }
         if next != NIL {
             self.slots[next as usize].previous = previous;
         }
-        let queues = self.queues_mut(order.side);
-        let queue = &mut queues[at];
+        let half = self.half_mut(order.side);
+        half.amount -= order.amount.0;
+        let queue = &mut half.queues[at];
         if previous == NIL {
             queue.first = next;
         }
@@ -342,29 +514,32 @@ impl OrderBook {
             queue.last = previous;
         }
         queue.level.amount.0 -= order.amount.0;
-        let left = queue.level.amount;
-        if queue.first == NIL {
-            queues.remove(at);
+        if order.owner.is_none() {
+            queue.simulated -= 1;
+            half.simulated_levels -= usize::from(queue.simulated == 0);
         }
-        left
+        if queue.first == NIL {
+            half.queues.remove(at);
+        }
     }
 
     /// Where a price is, or belongs.
     fn queue_at(&self, side: Side, price: Price) -> Result<usize, usize> {
+        let queues = &self.half(side).queues;
         match side {
-            Side::Bid => self.bids.binary_search_by(|queue| queue.level.price.cmp(&price)),
-            Side::Ask => self.asks.binary_search_by(|queue| price.cmp(&queue.level.price)),
+            Side::Bid => queues.binary_search_by(|queue| queue.level.price.cmp(&price)),
+            Side::Ask => queues.binary_search_by(|queue| price.cmp(&queue.level.price)),
         }
     }
 
-    fn queues(&self, side: Side) -> &[Queue] {
+    fn half(&self, side: Side) -> &Half {
         match side {
             Side::Bid => &self.bids,
             Side::Ask => &self.asks,
         }
     }
 
-    fn queues_mut(&mut self, side: Side) -> &mut Vec<Queue> {
+    fn half_mut(&mut self, side: Side) -> &mut Half {
         match side {
             Side::Bid => &mut self.bids,
             Side::Ask => &mut self.asks,
@@ -381,165 +556,16 @@ pub const fn other(side: Side) -> Side {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn place(book: &mut OrderBook, side: Side, price: i64, amount: i64) -> (Placed, Outcome) {
-        let mut out = Outcome::default();
-        let placed = book.place_limit(side, Price(price), Amount(amount), &mut out).unwrap();
-        book.assert_invariants();
-        (placed, out)
-    }
-
-    #[test]
-    fn fills_the_best_price_first_and_within_it_the_earliest_order() {
-        let mut book = OrderBook::new(100);
-        let late_price = place(&mut book, Side::Ask, 11, 5).0.resting.unwrap();
-        let first = place(&mut book, Side::Ask, 10, 3).0.resting.unwrap();
-        let second = place(&mut book, Side::Ask, 10, 3).0.resting.unwrap();
-        let (placed, out) = place(&mut book, Side::Bid, 11, 7);
-        assert_eq!(placed, Placed { filled: Amount(7), resting: None });
-        let fills: Vec<_> = out
-            .fills
-            .iter()
-            .map(|fill| (fill.maker, fill.price.0, fill.amount.0, fill.maker_left.0))
-            .collect();
-        assert_eq!(fills, [(first, 10, 3, 0), (second, 10, 3, 0), (late_price, 11, 1, 4)]);
-        let touched: Vec<_> = out.touched.iter().map(|update| (update.price.0, update.amount.0)).collect();
-        assert_eq!(touched, [(10, 0), (11, 4)]);
-    }
-
-    #[test]
-    fn what_a_limit_order_leaves_rests_and_an_immediate_order_leaves_nothing() {
-        let mut book = OrderBook::new(100);
-        place(&mut book, Side::Ask, 10, 3);
-        let (placed, _) = place(&mut book, Side::Bid, 10, 5);
-        let rest = book.order(placed.resting.unwrap()).unwrap();
-        assert_eq!(rest, Order { side: Side::Bid, price: Price(10), amount: Amount(2) });
-        let mut out = Outcome::default();
-        let filled = book.place_immediate(Side::Ask, None, Amount(9), &mut out).unwrap();
-        assert_eq!((filled, book.order_count()), (Amount(2), 0));
-        let filled = book.place_immediate(Side::Ask, Some(Price(1)), Amount(9), &mut out).unwrap();
-        assert_eq!(filled, Amount::ZERO);
-    }
-
-    #[test]
-    fn a_dead_order_s_id_finds_nothing_even_when_its_slot_is_reused() {
-        let mut book = OrderBook::new(100);
-        let dead = place(&mut book, Side::Bid, 10, 1).0.resting.unwrap();
-        let mut out = Outcome::default();
-        assert!(book.cancel(dead, &mut out).is_some());
-        let alive = place(&mut book, Side::Bid, 9, 1).0.resting.unwrap();
-        assert_eq!((dead.slot, book.cancel(dead, &mut out)), (alive.slot, None));
-        assert!(book.order(alive).is_some());
-    }
-
-    #[test]
-    fn refuses_an_order_without_an_amount_and_one_too_many() {
-        let mut book = OrderBook::new(1);
-        let mut out = Outcome::default();
-        let mut try_to = |amount| book.place_limit(Side::Bid, Price(1), Amount(amount), &mut out);
-        assert_eq!(try_to(0), Err(PlaceError::AmountNotPositive));
-        assert_eq!(try_to(-1), Err(PlaceError::AmountNotPositive));
-        assert!(try_to(1).is_ok());
-        assert_eq!(try_to(1), Err(PlaceError::BookFull));
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Action {
-        Limit(bool, i64, i64),
-        Immediate(bool, i64),
-        Cancel(usize),
-    }
-
-    fn action() -> impl Strategy<Value = Action> {
-        prop_oneof![
-            4 => (any::<bool>(), 1i64..20, 1i64..9).prop_map(|(bid, price, amount)| Action::Limit(bid, price, amount)),
-            1 => (any::<bool>(), 1i64..20).prop_map(|(bid, amount)| Action::Immediate(bid, amount)),
-            2 => any::<usize>().prop_map(Action::Cancel),
-        ]
-    }
-
-    /// The same market as a plain list of orders in the order of their arrival.
-    #[derive(Default)]
-    struct Naive(Vec<(usize, Side, i64, i64)>);
-
-    impl Naive {
-        fn take(&mut self, side: Side, limit: Option<i64>, mut left: i64) -> (Vec<(usize, i64, i64)>, i64) {
-            let mut fills = Vec::new();
-            while left > 0 {
-                let reach = |price: i64| {
-                    limit.is_none_or(|limit| if side == Side::Bid { price <= limit } else { price >= limit })
-                };
-                let against =
-                    self.0.iter().enumerate().filter(|(_, order)| order.1 != side && reach(order.2));
-                // `min_by_key` takes the first of equals: the earliest.
-                let best =
-                    against.min_by_key(|(_, order)| if side == Side::Bid { order.2 } else { -order.2 });
-                let Some(at) = best.map(|(at, _)| at) else { break };
-                let order = &mut self.0[at];
-                let amount = left.min(order.3);
-                left -= amount;
-                order.3 -= amount;
-                fills.push((order.0, order.2, amount));
-                self.0.retain(|order| order.3 > 0);
-            }
-            (fills, left)
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_a_plain_list_of_orders(actions in prop::collection::vec(action(), 0..150)) {
-            let (mut book, mut naive) = (OrderBook::new(1_000), Naive::default());
-            let mut ids: Vec<OrderId> = Vec::new();
-            let side_of = |bid| if bid { Side::Bid } else { Side::Ask };
-            for action in actions {
-                let mut out = Outcome::default();
-                let expected = match action {
-                    Action::Limit(bid, price, amount) => {
-                        let side = side_of(bid);
-                        let placed = book.place_limit(side, Price(price), Amount(amount), &mut out).unwrap();
-                        let (fills, left) = naive.take(side, Some(price), amount);
-                        prop_assert_eq!(placed.filled.0, amount - left);
-                        if let Some(id) = placed.resting {
-                            ids.push(id);
-                            naive.0.push((ids.len() - 1, side, price, left));
-                        }
-                        fills
-                    }
-                    Action::Immediate(bid, amount) => {
-                        let filled = book.place_immediate(side_of(bid), None, Amount(amount), &mut out).unwrap();
-                        let (fills, left) = naive.take(side_of(bid), None, amount);
-                        prop_assert_eq!(filled.0, amount - left);
-                        fills
-                    }
-                    Action::Cancel(at) => {
-                        if !ids.is_empty() {
-                            let at = at % ids.len();
-                            let cancelled = book.cancel(ids[at], &mut out).is_some();
-                            let before = naive.0.len();
-                            naive.0.retain(|order| order.0 != at);
-                            prop_assert_eq!(cancelled, naive.0.len() < before);
-                        }
-                        Vec::new()
-                    }
-                };
-                book.assert_invariants();
-                let fills: Vec<_> = out.fills.iter().map(|fill| {
-                    (ids.iter().position(|id| *id == fill.maker).unwrap(), fill.price.0, fill.amount.0)
-                }).collect();
-                prop_assert_eq!(fills, expected);
-                for update in &out.touched {
-                    let sum: i64 = naive.0.iter()
-                        .filter(|order| order.1 == update.side && order.2 == update.price.0)
-                        .map(|order| order.3).sum();
-                    prop_assert_eq!(update.amount.0, sum);
-                }
-            }
-        }
-    }
+fn reaches(side: Side, limit: Option<Price>, price: Price) -> bool {
+    limit.is_none_or(|limit| match side {
+        Side::Bid => price <= limit,
+        Side::Ask => price >= limit,
+    })
 }
+
+fn is_of(order: Resting, account: Option<AccountId>) -> bool {
+    order.owner.is_some_and(|owner| Some(owner.account) == account)
+}
+
+#[cfg(test)]
+mod tests;

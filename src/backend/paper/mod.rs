@@ -1,20 +1,28 @@
 //! The paper market: a seeded, reproducible market with order books, makers and takers, so that a newcomer sees life
-//! without a file. PURE. Home: the venue thread.
-//! Invariants: what happens depends on the seed and on scheduled times alone, never on how often it is polled; every
-//! book is uncrossed at every moment; a moment's levels are told once, after its trades.
+//! without a file, and a venue where clients' orders meet them in the same books. PURE. Home: the venue thread.
+//!
+//! Invariants: what happens depends on the seed, on scheduled times and on what clients ask for between which of the
+//! market's moments, never on how often it is polled; every book is uncrossed at every moment; a moment's levels are
+//! told once, after its trades, and before the next moment's anything. A request is a moment of its own.
+//! Which instrument moves next, and how its fair value moves, is the same whatever clients do; how its traders respond
+//! depends on what they find in the book, and so does the time at which the next one moves.
 
 pub mod book;
 pub mod catalogue;
+pub mod clients;
 pub mod rng;
 pub mod traders;
 
-use self::book::{Fill, Outcome};
+use self::book::{Fill, Met, Outcome};
 use self::catalogue::{Listing, listings};
 use self::rng::SplitMix64;
 use self::traders::{Pit, Underlying};
+use super::refusal;
 use crate::model::book::Side;
+use crate::model::ids::InstrumentId;
 use crate::model::instrument::Instrument;
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use crate::model::order::{CancelReason, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest};
 use crate::model::time::Now;
 
 /// Events per second at most: what one core can be asked for.
@@ -53,7 +61,7 @@ enum Stage {
     Opening(usize),
     /// All of the last moment is told.
     Idle,
-    /// The fill with this number comes next, after the last one the levels.
+    /// What was met with this number comes next, after the last one the levels.
     Telling(usize),
 }
 
@@ -106,22 +114,44 @@ impl Paper {
 
     /// Appends what is due, at most `events_max` events; what did not fit comes with the next poll.
     pub fn poll(&mut self, now: Now, out: &mut FeedBuffer, events_max: usize) {
-        let start = *self.start.get_or_insert(now);
-        let late_ns = now.mono_ns.saturating_sub(start.mono_ns + self.due_ns);
-        if late_ns > LATE_NS_MAX && self.stage == Stage::Idle {
-            self.start = Some(start.plus_ns(late_ns));
-            self.let_go_ns += late_ns;
-        }
+        self.let_go(now);
         let end = out.events.len().saturating_add(events_max);
         while out.events.len() < end {
             match self.stage {
                 Stage::Listing(at) => self.list(at, out),
                 Stage::Opening(at) => self.open(at, out),
-                Stage::Telling(fill) => self.tell(fill, out),
+                Stage::Telling(next) => self.tell(next, out),
                 Stage::Idle if self.is_due(now) => self.step(),
                 Stage::Idle => break,
             }
         }
+    }
+
+    /// Does what a client asks for, at once, and appends its reports and trades as they happened and then the levels
+    /// that it touched. What is left of a half told moment is appended before that, so there may be as many events as
+    /// a moment and a request have. The instruments' numbers are those of the listings: this is its market's only feed.
+    pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
+        while let Stage::Telling(next) = self.stage {
+            self.tell(next, out);
+        }
+        let at = instrument_of(request).index();
+        if at >= self.pits.len() {
+            out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
+            return;
+        }
+        if self.stage != Stage::Idle {
+            out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::BookClosed)));
+            return;
+        }
+        let start = self.let_go(now);
+        let (instrument, timestamp_ns) = (feed_instrument(at), start.unix_ns + self.present_ns(start, now));
+        let executed = self.pits[at].execute(request, &mut self.outcome);
+        out.events.push(FeedEvent::Report(executed.answer));
+        for met in &self.outcome.met {
+            out.events.push(event(*met, executed.taker, instrument, timestamp_ns));
+        }
+        out.events.extend(executed.end.map(FeedEvent::Report));
+        self.tell_levels(instrument, timestamp_ns, out);
     }
 
     /// When something is due next, on the monotonic clock; zero before the first poll and while something waits.
@@ -137,6 +167,22 @@ impl Paper {
     #[must_use]
     pub fn let_go_ns(&self) -> u64 {
         self.let_go_ns
+    }
+
+    /// Begins the market's time at the first call, and moves its start on when the market is too late. Returns the start.
+    fn let_go(&mut self, now: Now) -> Now {
+        let start = *self.start.get_or_insert(now);
+        let late_ns = now.mono_ns.saturating_sub(start.mono_ns + self.due_ns);
+        if late_ns <= LATE_NS_MAX || self.stage != Stage::Idle {
+            return start;
+        }
+        self.let_go_ns += late_ns;
+        *self.start.insert(start.plus_ns(late_ns))
+    }
+
+    /// The market's time: after the last moment, and not after the next, which it has yet to tell.
+    fn present_ns(&self, start: Now, now: Now) -> u64 {
+        now.mono_ns.saturating_sub(start.mono_ns).clamp(self.told_ns, self.due_ns)
     }
 
     fn is_due(&self, now: Now) -> bool {
@@ -169,37 +215,64 @@ impl Paper {
     }
 
     /// Lets one thing happen and schedules the next: so many gaps later as this one tells events, give or take half.
+    /// The traders draw from numbers of their own, so that the market's go on alike however many they need.
     fn step(&mut self) {
-        let picks = u32::try_from(self.picks.len()).expect("invariant: PICKS fits");
+        let picks = u32::try_from(self.picks.len())
+            .expect("invariant: at most one share of PICKS each, and one more for each instrument");
         let at = usize::from(self.picks[self.rng.below(picks) as usize]);
         let pit = &mut self.pits[at];
-        pit.step(&mut self.underlyings[pit.underlying], &mut self.rng, &mut self.outcome);
+        let mut traders_rng = SplitMix64::new(self.rng.next());
+        pit.step(&mut self.underlyings[pit.underlying], &mut traders_rng, &mut self.outcome);
         self.told = feed_instrument(at);
         self.told_ns = self.due_ns;
-        let events = self.outcome.fills.len() as u64 + u64::from(!self.outcome.touched.is_empty());
+        let events = self.outcome.met.len() as u64 + u64::from(!self.outcome.touched.is_empty());
         let spread = u64::from(self.rng.below(1_025));
         self.due_ns += events.max(1) * (self.gap_ns * (512 + spread) / 1_024);
         self.stage = Stage::Telling(0);
     }
 
-    fn tell(&mut self, fill: usize, out: &mut FeedBuffer) {
+    fn tell(&mut self, next: usize, out: &mut FeedBuffer) {
         let (instrument, timestamp_ns) = (self.told, self.timestamp_ns());
-        if let Some(Fill { price, amount, .. }) = self.outcome.fills.get(fill).copied() {
-            // The resting order was the other side's: what was touched first says which.
-            let direction = match self.outcome.touched[0].side {
-                Side::Bid => Direction::Sell,
-                Side::Ask => Direction::Buy,
-            };
-            out.events.push(FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns });
-            self.stage = Stage::Telling(fill + 1);
+        if let Some(met) = self.outcome.met.get(next) {
+            out.events.push(event(*met, None, instrument, timestamp_ns));
+            self.stage = Stage::Telling(next + 1);
             return;
         }
+        self.tell_levels(instrument, timestamp_ns, out);
+        self.stage = Stage::Idle;
+    }
+
+    /// Ends a moment.
+    fn tell_levels(&mut self, instrument: FeedInstrument, timestamp_ns: u64, out: &mut FeedBuffer) {
         if !self.outcome.touched.is_empty() {
             let levels = out.push_levels(self.outcome.touched.iter().copied());
             out.events.push(FeedEvent::Levels { instrument, levels, timestamp_ns });
         }
         self.outcome.clear();
-        self.stage = Stage::Idle;
+    }
+}
+
+/// What was met, as it is told; `taker` is the order that met it, where that is a client's.
+fn event(met: Met, taker: Option<OrderId>, instrument: FeedInstrument, timestamp_ns: u64) -> FeedEvent {
+    match met {
+        Met::Filled(Fill { maker: _, maker_order, taker_side, price, amount, maker_left: _ }) => {
+            let direction = match taker_side {
+                Side::Bid => Direction::Buy,
+                Side::Ask => Direction::Sell,
+            };
+            let parties = Parties { maker: maker_order, taker };
+            FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns }
+        }
+        Met::SelfMatch(order) => {
+            FeedEvent::Report(VenueReport::Cancelled { order, why: CancelReason::SelfMatch })
+        }
+    }
+}
+
+fn instrument_of(request: &VenueRequest) -> InstrumentId {
+    match request {
+        VenueRequest::New { spec, .. } => spec.instrument,
+        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
     }
 }
 

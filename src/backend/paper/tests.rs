@@ -35,6 +35,7 @@ fn story(config: PaperConfig, turn_ns: u64, duration_ns: u64, events_max: usize)
                     | FeedEvent::Cleared { .. }
                     | FeedEvent::Quote { .. }
                     | FeedEvent::Trade { .. }
+                    | FeedEvent::Report(_)
                     | FeedEvent::State { .. } => writeln!(text, "{event:?}").unwrap(),
                 }
             }
@@ -84,7 +85,8 @@ fn run(config: PaperConfig, turns: u64) -> (Vec<Book>, u64, u64) {
                         "{depths:?}"
                     );
                 }
-                FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns } => {
+                FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
+                    assert_eq!(*parties, Parties::default(), "no client trades here");
                     trades += 1;
                     assert!(*timestamp_ns >= time_ns, "time ran backwards");
                     // Told before the levels: what was traded still rests in the replica.
@@ -95,7 +97,7 @@ fn run(config: PaperConfig, turns: u64) -> (Vec<Book>, u64, u64) {
                     let book = &books[instrument.0 as usize];
                     assert!(book.amount_at(side, *price) >= *amount, "traded more than there was");
                 }
-                FeedEvent::Quote { .. } | FeedEvent::State { .. } => {
+                FeedEvent::Quote { .. } | FeedEvent::State { .. } | FeedEvent::Report(_) => {
                     panic!("a paper market says no such thing")
                 }
             }
@@ -167,3 +169,5 @@ fn a_configuration_out_of_range_is_brought_inside() {
     assert_eq!(out.events.len(), 2);
     assert_eq!(paper.gap_ns, 1_000_000_000);
 }
+
+mod requests;

@@ -1,23 +1,30 @@
 //! The simulated traders of one instrument: makers that hold a ladder around a fair value, takers that cross the
-//! spread, arbitrageurs that lift what the fair value has left behind. PURE. Home: the venue thread.
-//! Invariants: after each step both sides have `LEVELS_MIN..=LEVELS_MAX` levels and the book is not crossed.
+//! spread, arbitrageurs that lift what the fair value has left behind. They trade with clients as with each other.
+//! PURE. Home: the venue thread.
+//! Invariants: after each step the traders have orders at `LEVELS_MIN..=LEVELS_MAX` levels of each side, unless clients'
+//! orders of the other side leave no prices for them, and the book is not crossed. They cancel their own orders only.
 
-use super::book::{OrderBook, OrderId, Outcome, other};
+use super::book::{OrderBook, Outcome, RestingId, other};
 use super::catalogue::Listing;
 use super::rng::SplitMix64;
+use crate::limits;
 use crate::model::book::Side;
 use crate::model::decimal::{Amount, Price};
 
-/// Levels a side has at least: an exchange's shallow depth channel of 20 is always full.
+/// Levels of a side where the traders have orders, at least: an exchange's shallow depth channel of 20 is always full.
 pub const LEVELS_MIN: usize = 20;
-/// Levels a side has at most: bounds the cost of a step and of a snapshot.
+/// The same at most: bounds the cost of a step and, with what clients may add, of a snapshot.
 pub const LEVELS_MAX: usize = 50;
+const _: () = assert!(2 * LEVELS_MAX < limits::PAPER_LEVELS_PER_SIDE_MAX);
 /// Orders that the makers of a side work at the same time.
 const LADDER_ORDERS: u32 = 96;
 /// The farthest from the fair value that a maker quotes, in ticks.
 const LADDER_TICKS: u32 = 44;
 /// The makers' ladders of both sides, and one order for each level that they do not hold, with room to spare.
 const ORDERS_MAX: u32 = 4 * LADDER_ORDERS;
+const _: () = assert!(2 * (LADDER_ORDERS as usize + LEVELS_MAX + 1) < ORDERS_MAX as usize);
+/// The highest price of an order, in ticks: twice what a fair value can become.
+pub const TICKS_MAX: i64 = 1 << 31;
 /// Fair values are counted in 2^-20 ticks.
 const SUBTICKS_LOG2: u32 = 20;
 /// Deviations from the starting price are counted in 2^-30 of it.
@@ -69,13 +76,13 @@ impl Default for Underlying {
 #[derive(Debug)]
 pub struct Pit {
     pub book: OrderBook,
-    tick: i64,
-    lot: i64,
+    pub(super) tick: i64,
+    pub(super) lot: i64,
     start_ticks: i64,
     pub underlying: usize,
     /// The makers' orders; some are filled by now.
-    bids: Vec<Option<OrderId>>,
-    asks: Vec<Option<OrderId>>,
+    bids: Vec<Option<RestingId>>,
+    asks: Vec<Option<RestingId>>,
 }
 
 impl Pit {
@@ -83,7 +90,7 @@ impl Pit {
     pub fn new(listing: &Listing) -> Pit {
         let empty = || (0..LADDER_ORDERS).map(|_| None).collect();
         Pit {
-            book: OrderBook::new(ORDERS_MAX),
+            book: OrderBook::new(ORDERS_MAX + limits::PAPER_CLIENT_ORDERS_PER_BOOK_MAX),
             tick: listing.definition.tick_size.0,
             lot: listing.definition.min_trade_amount.0,
             start_ticks: listing.start_ticks,
@@ -102,6 +109,7 @@ impl Pit {
             }
         }
         self.keep_depth(rng, out);
+        self.book.settle(out);
     }
 
     /// One thing that happens, with all its fills and touched levels in `out`.
@@ -119,6 +127,7 @@ impl Pit {
             }
         }
         self.keep_depth(rng, out);
+        self.book.settle(out);
     }
 
     /// Lifts the best level where the fair value is past it.
@@ -149,7 +158,7 @@ impl Pit {
 
     fn immediate(&mut self, side: Side, amount: Amount, out: &mut Outcome) {
         self.book
-            .place_immediate(side, None, amount, out)
+            .place_immediate(side, None, amount, None, out)
             .expect("invariant: lots are positive, and so is what rests at a level");
     }
 
@@ -186,28 +195,33 @@ impl Pit {
         ladder[place as usize] = Some(id);
     }
 
-    /// Fills up a thin side behind its last level, and takes away what is too deep.
+    /// Fills up a thin side behind the traders' last level, and takes away what is too deep. Clients' orders count for
+    /// nothing here: many far away are no depth, and none is ever taken away.
     fn keep_depth(&mut self, rng: &mut SplitMix64, out: &mut Outcome) {
         for side in [Side::Bid, Side::Ask] {
-            while self.book.level_count(side) < LEVELS_MIN {
-                let behind = self.book.worst(side).or_else(|| self.book.best(other(side)));
-                let behind = behind.map_or(self.start_ticks, |level| level.price.0 / self.tick);
+            while self.book.simulated_level_count(side) < LEVELS_MIN {
+                let last = self.book.last_simulated(side).map(|(price, _)| price);
+                let behind = last.or_else(|| self.book.best(other(side)).map(|level| level.price));
+                let behind = behind.map_or(self.start_ticks, |price| price.0 / self.tick);
                 let ticks = match side {
                     Side::Bid => behind - 1,
                     Side::Ask => behind + 1,
                 };
+                if !(1..=TICKS_MAX).contains(&ticks) {
+                    break;
+                }
                 self.rest(side, ticks, 1 + i64::from(rng.below(30)), out);
             }
-            while self.book.level_count(side) > LEVELS_MAX {
-                let id = self.book.last_in_line(side).expect("invariant: this side has levels");
+            while self.book.simulated_level_count(side) > LEVELS_MAX {
+                let (_, id) = self.book.last_simulated(side).expect("invariant: this side has such levels");
                 self.book.cancel(id, out);
             }
         }
     }
 
-    fn rest(&mut self, side: Side, ticks: i64, lots: i64, out: &mut Outcome) -> OrderId {
+    fn rest(&mut self, side: Side, ticks: i64, lots: i64, out: &mut Outcome) -> RestingId {
         self.book
-            .place_limit(side, Price(ticks * self.tick), Amount(lots * self.lot), out)
+            .place_limit(side, Price(ticks * self.tick), Amount(lots * self.lot), None, out)
             .expect("invariant: the ladders and the fill-ups are fewer than ORDERS_MAX")
             .resting
             .expect("invariant: a maker's order is priced not to take")

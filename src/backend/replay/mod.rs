@@ -263,6 +263,7 @@ impl Replay {
                 FeedEvent::Listed { .. }
                 | FeedEvent::Quote { .. }
                 | FeedEvent::Trade { .. }
+                | FeedEvent::Report(_)
                 | FeedEvent::State { .. } => {}
             }
             out.events.push(event);

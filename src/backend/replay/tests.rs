@@ -8,6 +8,7 @@ use ::dbn::{
 };
 
 use super::*;
+use crate::limits;
 use crate::model::book::{Book, Level};
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::market::Direction;
@@ -77,7 +78,7 @@ impl Told {
             FeedEvent::Trade { price, amount, direction, .. } => {
                 Told::Trade(cents(*price), amount.0 / UNIT, *direction)
             }
-            FeedEvent::State { .. } => panic!("no format here tells states"),
+            FeedEvent::State { .. } | FeedEvent::Report(_) => panic!("no format here tells such"),
         }
     }
 }
@@ -220,6 +221,22 @@ fn impossible_orders_are_refused_by_number_and_reason() {
     ] {
         assert_eq!(orders(&[good(), bad]), Err(format!("a.dbn: record 2: {expected}")));
     }
+}
+
+#[test]
+fn a_book_or_an_event_of_more_levels_than_any_exchange_has_is_refused() {
+    let most = limits::RECORDED_LEVELS_MAX as i64;
+    let add = |cents: i64| mbo('A', 'B', cents as u64, cents, 5);
+    let whole: Vec<_> = (1..=most).map(add).collect();
+    assert_eq!(orders(&whole).unwrap().len() as i64, most);
+    let failure = orders(&[whole, vec![add(most + 1)]].concat()).unwrap_err();
+    assert!(failure.contains("a book of more than 32768 levels"), "{failure}");
+    let within = |message: MboMsg| MboMsg { flags: FlagSet::empty(), ..message };
+    let passing = |cents: i64| [within(add(cents)), within(mbo('C', 'B', cents as u64, cents, 5))];
+    let again: Vec<_> = (0..2 * most).flat_map(|number| passing(1 + number % most)).collect();
+    assert_eq!(orders(&[again, vec![add(1)]].concat()).unwrap().len(), 1, "the same levels again and again");
+    let failure = orders(&(1..=most + 1).flat_map(passing).collect::<Vec<_>>()).unwrap_err();
+    assert!(failure.contains("an event that changes more than 32768 levels"), "{failure}");
 }
 
 #[test]

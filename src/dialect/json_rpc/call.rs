@@ -9,21 +9,43 @@ use super::scan::{Kind, Scanner, Value};
 use super::text::{push, push_list, push_string};
 
 /// Parameters that are no strings. A text of another name is one, whatever it looks like: `client_version=1`.
-const TYPED: [&str; 14] = [
+const TYPED: [&str; 36] = [
+    "amount",
     "channels",
     "checksum",
+    "contracts",
     "count",
+    "deadline",
     "depth",
+    "detailed",
+    "display_amount",
     "end_seq",
     "end_timestamp",
+    "everybody",
     "expired",
+    "extended",
+    "historical",
+    "include_old",
     "interval",
     "invalidate_token",
+    "max_show",
+    "mmp",
     "nanoseconds",
+    "offset",
+    "otoco_config",
+    "post_only",
+    "price",
+    "reduce_only",
+    "reject_post_only",
     "resume",
     "start_seq",
     "start_timestamp",
+    "subaccount_id",
+    "timeout",
     "timestamp",
+    "trigger_offset",
+    "trigger_price",
+    "valid_until",
 ];
 
 /// A call whose parameters are names with texts, as in a query.
@@ -112,6 +134,10 @@ mod tests {
         );
         assert_eq!(params(&[("expired", "true"), ("state", "true")]), r#"{"expired":true,"state":"true"}"#);
         assert_eq!(params(&[("channels", r#"["a"]"#)]), r#"{"channels":["a"]}"#);
+        assert_eq!(
+            params(&[("amount", "0.1"), ("price", "1e5"), ("post_only", "true"), ("order_id", "17")]),
+            r#"{"amount":0.1,"order_id":"17","post_only":true,"price":100000.0}"#
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::errors::Failure;
+use super::order_calls::OrderCall;
 use super::params::{Param, param, take};
 use super::scan::Value;
 use super::text::{push, push_list, push_string, push_unsigned};
@@ -66,6 +67,9 @@ impl fmt::Debug for GrantType<'_> {
 impl Access {
     /// Of a method's name. Names under `private/` are never for everybody.
     pub(super) fn of(method: &str) -> Access {
+        if let Some(scope) = OrderCall::scope_of(method) {
+            return Access::Scoped(scope);
+        }
         match method {
             "private/list_api_keys" => Access::Scoped(Scope::AccountRead),
             _ if method.starts_with("private/") => Access::LoggedIn,

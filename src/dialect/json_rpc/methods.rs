@@ -1,11 +1,12 @@
 //! The methods that clients can call, and their parameters. PURE. Add a method: a variant, its line in
-//! `Method::decode`, and its section in `docs/protocol.md`.
+//! `Method::decode` (one of order entry: in `order_calls.rs`), and its section in `docs/protocol.md`.
 
 use std::borrow::Cow;
 
 use super::encode::Precision;
 use super::errors::Failure;
 use super::login::{AuthParams, decode_auth};
+use super::order_calls::OrderCall;
 use super::params::{param, take};
 use super::scan::{Kind, Value};
 use crate::model::channel::{Checksum, DeliveryClass};
@@ -18,13 +19,13 @@ pub const SUBSCRIBE_CHANNELS_MAX: usize = 500;
 const HEARTBEAT_S_MIN: u64 = 10;
 /// A day: a longer heartbeat would find nothing that is not found otherwise.
 const HEARTBEAT_S_MAX: u64 = 86_400;
-const TRADES_COUNT_DEFAULT: u16 = 10;
-const TRADES_COUNT_MAX: u64 = 1000;
+pub(super) const TRADES_COUNT_DEFAULT: u16 = 10;
+pub(super) const TRADES_COUNT_MAX: u64 = 1000;
 const DEPTHS: [u16; 8] = [1, 5, 10, 20, 50, 100, 1000, 10_000];
 /// Deribit's default depth of `get_order_book`.
 const DEPTH_DEFAULT: u16 = 5;
 /// Whole numbers that each JSON reader keeps exactly (RFC 7493 §2.2).
-const EXACT_MAX: u64 = (1 << 53) - 1;
+pub(super) const EXACT_MAX: u64 = (1 << 53) - 1;
 
 /// A call with its parameters checked as far as that is possible without the market.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,8 @@ pub enum Method<'a> {
         /// One JSON value exactly as the client wrote it.
         data: &'a [u8],
     },
+    /// Orders, positions and what becomes of them.
+    Order(OrderCall<'a>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +160,8 @@ impl<'a> Method<'a> {
             | Method::LastTrades(_)
             | Method::Auth(_)
             | Method::ListKeys
-            | Method::Publish { .. } => false,
+            | Method::Publish { .. }
+            | Method::Order(_) => false,
         }
     }
 
@@ -182,7 +186,9 @@ impl<'a> Method<'a> {
                 instrument_name(params).map(|instrument_name| Method::Ticker { instrument_name })
             }
             "public/get_order_book" => order_book(params),
-            "public/get_last_trades_by_instrument" => last_trades(params).map(Method::LastTrades),
+            "public/get_last_trades_by_instrument" | "public/get_last_trades_by_instrument_and_time" => {
+                last_trades(params).map(Method::LastTrades)
+            }
             "public/subscribe" | "private/subscribe" => subscribe(params).map(Method::Subscribe),
             "public/unsubscribe" | "private/unsubscribe" => {
                 let [channels] = take(params, ["channels"])?;
@@ -196,7 +202,7 @@ impl<'a> Method<'a> {
             "private/list_api_keys" => take(params, []).map(|[]| Method::ListKeys),
             "public/set_heartbeat" => set_heartbeat(params),
             "public/disable_heartbeat" => take(params, []).map(|[]| Method::DisableHeartbeat),
-            _ => Err(Failure::METHOD_NOT_FOUND),
+            _ => OrderCall::decode(name, params).map(Method::Order),
         }
     }
 }

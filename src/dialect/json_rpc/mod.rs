@@ -14,6 +14,8 @@ mod login;
 mod market;
 mod methods;
 mod notify;
+mod number;
+mod order_calls;
 mod orders;
 mod params;
 mod reference;
@@ -40,7 +42,11 @@ pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,
     SubscribeParams,
 };
-pub use notify::{Heartbeat, close_notification, open_notification, write_heartbeat, write_topic};
+pub use notify::{
+    Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
+    write_topic,
+};
+pub use order_calls::OrderCall;
 pub use orders::{
     write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
     write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,

@@ -19,10 +19,26 @@ pub fn open_notification(out: &mut Vec<u8>, channel: &[u8]) {
 /// Ends a notification with its place in the channel's stream and the nanoseconds since 1970 at which its home
 /// stamped it.
 pub fn close_notification(out: &mut Vec<u8>, epoch: Epoch, seq: Seq, unix_ns: u64) {
+    write_place(out, epoch, seq);
+    write_stamp(out, unix_ns);
+}
+
+/// The same of a private channel, whose sequence is its account's: `prev_seq` is the place of the channel's event before it.
+pub fn close_private_notification(out: &mut Vec<u8>, epoch: Epoch, seq: Seq, prev_seq: Seq, unix_ns: u64) {
+    write_place(out, epoch, seq);
+    push(out, ",\"prev_seq\":");
+    push_unsigned(out, prev_seq.0);
+    write_stamp(out, unix_ns);
+}
+
+fn write_place(out: &mut Vec<u8>, epoch: Epoch, seq: Seq) {
     push(out, ",\"epoch\":");
     push_unsigned(out, epoch.0);
     push(out, ",\"seq\":");
     push_unsigned(out, seq.0);
+}
+
+fn write_stamp(out: &mut Vec<u8>, unix_ns: u64) {
     push(out, ",\"ns\":");
     push_unsigned(out, unix_ns);
     push(out, "}}");

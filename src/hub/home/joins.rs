@@ -27,7 +27,7 @@ pub(super) struct Waiting {
     answered_bytes: usize,
 }
 
-/// A join or a leave.
+/// A shard's, about one topic.
 #[derive(Debug)]
 struct Question {
     from: HomeId,
@@ -37,8 +37,15 @@ struct Question {
 
 #[derive(Debug)]
 enum Asks {
-    Join { ticket: Ticket, resume: Option<Position> },
+    Join(Joining),
     Leave { now: Now },
+}
+
+/// A shard begins to listen, or goes on from a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining {
+    pub ticket: Ticket,
+    pub resume: Option<Position>,
 }
 
 impl Waiting {
@@ -50,19 +57,12 @@ impl Waiting {
 impl Home {
     /// Answers a join in the stream of events: at once where it only begins to listen, by
     /// [`Home::answer_waiting`] where it resumes or comes behind one that waits.
-    pub fn join(
-        &mut self,
-        from: HomeId,
-        slot: HomeTopicSlot,
-        ticket: Ticket,
-        resume: Option<Position>,
-        out: &mut Batch,
-    ) {
+    pub fn join(&mut self, from: HomeId, slot: HomeTopicSlot, joining: Joining, out: &mut Batch) {
         // Who only begins to listen costs little, and is not to wait for those who resume elsewhere.
-        if resume.is_none() && self.topic(slot).waiting == 0 {
-            self.answer(from, slot, ticket, resume, out);
+        if joining.resume.is_none() && self.topic(slot).waiting == 0 {
+            self.answer(from, slot, joining, out);
         } else {
-            self.wait(Question { from, slot, asks: Asks::Join { ticket, resume } });
+            self.wait(Question { from, slot, asks: Asks::Join(joining) });
         }
     }
 
@@ -100,9 +100,9 @@ impl Home {
             self.waiting.delayed -= usize::from(was_delayed);
             self.topic_mut(slot).waiting -= 1;
             match asks {
-                Asks::Join { ticket, resume } => {
+                Asks::Join(joining) => {
                     self.counters.joins_delayed_total += u64::from(was_delayed);
-                    self.answer(from, slot, ticket, resume, out);
+                    self.answer(from, slot, joining, out);
                 }
                 Asks::Leave { now } => self.stop_listening(from, slot, now),
             }
@@ -150,21 +150,15 @@ impl Home {
         self.waiting.questions.push_back(question);
     }
 
-    fn answer(
-        &mut self,
-        from: HomeId,
-        slot: HomeTopicSlot,
-        ticket: Ticket,
-        resume: Option<Position>,
-        out: &mut Batch,
-    ) {
+    fn answer(&mut self, from: HomeId, slot: HomeTopicSlot, joining: Joining, out: &mut Batch) {
+        let Joining { ticket, resume } = joining;
         let before = (out.bytes.len(), out.records.len());
         let id = self.id(slot);
         let topic = self.topic_mut(slot);
         topic.listeners.insert(from);
         let outcome = match resume {
             None => JoinOutcome::Fresh,
-            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq) => {
+            Some(place) if place.epoch == topic.epoch && topic.history.reaches(place.seq, topic.stands) => {
                 topic.history.replay(place.seq, out, |out, seq, frame| {
                     out.records.push(Record::Replayed { to: from, ticket, seq, frame });
                 });
@@ -252,7 +246,8 @@ mod tests {
         let epoch = home.next_position(slot).epoch;
         let mut out = Batch::default();
         let ticket = Ticket { slot: number, generation: 0 };
-        home.join(from, slot, ticket, Some(Position { epoch, seq: Seq(seq) }), &mut out);
+        let resume = Some(Position { epoch, seq: Seq(seq) });
+        home.join(from, slot, Joining { ticket, resume }, &mut out);
         assert!(out.is_empty(), "it is answered when the turn ends");
     }
 
@@ -317,7 +312,7 @@ mod tests {
         resume(&mut home, B, slot, 3, 5);
         home.leave(B, id, NOW);
         let mut out = Batch::default();
-        home.join(B, slot, Ticket { slot: 4, generation: 0 }, None, &mut out);
+        home.join(B, slot, Joining { ticket: Ticket { slot: 4, generation: 0 }, resume: None }, &mut out);
         assert!(out.is_empty(), "it may not be undone by the leave before it");
         let mut told = Vec::new();
         while home.waiting_count() > 0 {

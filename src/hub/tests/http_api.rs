@@ -4,7 +4,7 @@ use super::*;
 use crate::http::Rejection;
 
 /// A connection that has said nothing yet.
-fn open(world: &mut World, shard: usize) -> ConnId {
+pub(super) fn open(world: &mut World, shard: usize) -> ConnId {
     world.generations += 1;
     let conn = ConnId { slot: 0, generation: world.generations };
     let now = world.now;
@@ -12,7 +12,7 @@ fn open(world: &mut World, shard: usize) -> ConnId {
     conn
 }
 
-fn say(world: &mut World, shard: usize, conn: ConnId, bytes: &str) {
+pub(super) fn say(world: &mut World, shard: usize, conn: ConnId, bytes: &str) {
     let now = world.now;
     world.hubs[shard].handle_bytes(conn, &mut bytes.as_bytes().to_vec(), now);
 }
@@ -21,7 +21,7 @@ fn get(path: &str, fields: &str) -> String {
     format!("GET /api/v2/{path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
 }
 
-fn post(path: &str, fields: &str, body: &str) -> String {
+pub(super) fn post(path: &str, fields: &str, body: &str) -> String {
     format!("POST /api/v2{path} HTTP/1.1\r\nHost: x\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -30,7 +30,7 @@ fn posted(topic: &str, data: &str) -> String {
 }
 
 /// The answers that a connection is sent now: each status with its head and its body.
-fn answers(world: &mut World, shard: usize, conn: ConnId) -> Vec<(u16, String, String)> {
+pub(super) fn answers(world: &mut World, shard: usize, conn: ConnId) -> Vec<(u16, String, String)> {
     let bytes = world.take(shard, conn);
     let mut rest = &bytes[..];
     let mut answers = Vec::new();
@@ -53,7 +53,7 @@ fn statuses(world: &mut World, shard: usize, conn: ConnId) -> Vec<u16> {
     answers(world, shard, conn).into_iter().map(|(status, ..)| status).collect()
 }
 
-fn json(body: &str) -> serde_json::Value {
+pub(super) fn json(body: &str) -> serde_json::Value {
     serde_json::from_str(body).unwrap()
 }
 
@@ -283,6 +283,23 @@ fn an_idle_connection_ends_and_a_request_that_does_not_end_draws_408() {
 }
 
 #[test]
+fn a_refusal_that_is_one_reply_too_many_ends_the_connection_for_one_reason() {
+    let mut world = World::new(1);
+    let conn = open(&mut world, 0);
+    say(&mut world, 0, conn, &get("public/test", ""));
+    assert_eq!(statuses(&mut world, 0, conn), [200]);
+    world.hubs[0].queue_reply(conn, &vec![b' '; limits::REPLY_BYTES_MAX]);
+    say(&mut world, 0, conn, "GET /api/v2/public/test HTTP/1.1\r\n\r\n");
+    let counted: Vec<_> = world.hubs[0].incidents().each().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(Incident::Refused(Rejection::HostNotSingle), 1)]);
+    assert!(is_ended(&mut world, 0, conn));
+    assert!(world.take(0, conn).is_empty(), "its replies are dropped");
+    let now = world.now;
+    world.hubs[0].handle_closed(conn, now);
+    assert_eq!(world.hubs[0].occupancy().total(), 0);
+}
+
+#[test]
 fn a_call_that_waits_is_answered_though_the_server_stops() {
     let mut world = World::new(2);
     let conn = open(&mut world, 0);
@@ -307,4 +324,57 @@ fn what_waits_in_the_inbox_is_counted_and_given_back() {
     let now = world.now;
     world.hubs[0].handle_closed(conn, now);
     assert_eq!(world.hubs[0].occupancy().unfinished_bytes, 0);
+}
+
+/// A request for a WebSocket with these fields, and frames behind it.
+fn upgrade(fields: &str, frames: &[&str]) -> Vec<u8> {
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{fields}\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    frames.iter().fold(head.into_bytes(), |bytes, text| [bytes, frame(text)].concat())
+}
+
+#[test]
+fn a_connection_that_has_called_may_become_a_websocket_in_any_reads() {
+    let asks = upgrade("", &[r#"{"jsonrpc":"2.0","id":7,"method":"public/hello","params":{}}"#]);
+    for cut in [1, asks.len() / 2, asks.len() - 20, asks.len()] {
+        let mut world = World::new(1);
+        let conn = open(&mut world, 0);
+        say(&mut world, 0, conn, &get("public/test", ""));
+        assert_eq!(statuses(&mut world, 0, conn), [200]);
+        let now = world.now;
+        for part in [&asks[..cut], &asks[cut..]] {
+            world.hubs[0].handle_bytes(conn, &mut part.to_vec(), now);
+        }
+        let told = world.take(0, conn);
+        let told = String::from_utf8_lossy(&told);
+        assert!(told.starts_with("HTTP/1.1 101 ") && told.contains(r#""id":7"#), "{cut} {told}");
+        // From here on nothing is of a call any more: neither the refusals nor the deadline.
+        world.send(0, conn, r#"{"jsonrpc":"2.0","id":8,"method":"public/unsubscribe_all"}"#);
+        assert_eq!(world.texts(0, conn)[0]["result"], "ok");
+        world.now.mono_ns += config().handshake_timeout_ns + 2 * limits::WHEEL_SLOT_NS;
+        let now = world.now;
+        world.hubs[0].handle_timeout(now);
+        assert!(!is_ended(&mut world, 0, conn));
+        assert_eq!(world.hubs[0].occupancy().unfinished_bytes, 0);
+    }
+}
+
+#[test]
+fn what_a_connection_that_has_called_asks_for_else_is_refused_as_of_one_that_has_not() {
+    for (request, status, rejection) in [
+        ("GET /elsewhere HTTP/1.1\r\nHost: x\r\n\r\n", 404, Rejection::NotFound),
+        ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", 426, Rejection::UpgradeRequired),
+    ] {
+        let mut world = World::new(1);
+        let conn = open(&mut world, 0);
+        say(&mut world, 0, conn, &get("public/test", ""));
+        assert_eq!(statuses(&mut world, 0, conn), [200]);
+        say(&mut world, 0, conn, request);
+        let told = String::from_utf8(world.take(0, conn)).unwrap();
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
+        assert_eq!(world.hubs[0].incidents().of(Incident::Refused(rejection)), 1, "{rejection:?}");
+        assert!(is_ended(&mut world, 0, conn));
+    }
 }

@@ -8,7 +8,9 @@ mod hostile;
 mod http_api;
 mod login;
 mod mesh;
+mod orders;
 mod overload;
+mod private;
 mod resume;
 mod sending;
 mod settling;
@@ -16,7 +18,7 @@ mod silence;
 
 use std::sync::Arc;
 
-use super::batch::MeshLane;
+use super::batch::{MeshLane, Record};
 use super::history::HistoryLimits;
 use super::market::MarketHome;
 use super::*;
@@ -24,6 +26,7 @@ use crate::model::book::{LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use crate::model::order::{Ask, Client, Departure, Parties};
 
 const HISTORY: HistoryLimits = HistoryLimits {
     frames_max: 64,
@@ -56,6 +59,10 @@ struct World {
     market: MarketHome,
     now: Now,
     generations: u32,
+    /// Asks that are not put to the market: the test answers them.
+    asked: Option<Vec<Ask>>,
+    /// Who has departed, as the market heard it.
+    departed: Vec<(Client, Departure)>,
 }
 
 impl World {
@@ -68,7 +75,7 @@ impl World {
         let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config.clone(), now)).collect();
         let mut market = MarketHome::new(HomeId(shards), shards, config.history, now);
         market.set_deflation(config.deflation);
-        World { hubs, market, now, generations: 0 }
+        World { hubs, market, now, generations: 0, asked: None, departed: Vec::new() }
     }
 
     /// How often the first shard closed a connection so.
@@ -137,7 +144,7 @@ impl World {
                     let batch = Arc::clone(&outgoing.batch);
                     if to.index() == self.hubs.len() {
                         assert_eq!(outgoing.lane, MeshLane::Commands);
-                        self.market.handle_batch(HomeId(from as u8), &batch, self.now);
+                        self.tell_market(HomeId(from as u8), &batch);
                     } else {
                         self.hubs[to.index()].handle_batch(HomeId(from as u8), &batch, self.now);
                     }
@@ -145,6 +152,21 @@ impl World {
             }
         }
         carried || self.market.joins_wait() || self.hubs.iter().any(Hub::joins_wait)
+    }
+
+    /// Hands the market what a shard says, but for asks that the test answers.
+    fn tell_market(&mut self, from: HomeId, batch: &Batch) {
+        let departed = batch.records.iter().filter_map(|record| match record {
+            Record::Departed { client, how } => Some((*client, *how)),
+            _ => None,
+        });
+        self.departed.extend(departed);
+        let Some(asked) = &mut self.asked else { return self.market.handle_batch(from, batch, self.now) };
+        asked.extend_from_slice(&batch.asks);
+        let is_ask = |record: &&Record| matches!(record, Record::Ask { .. });
+        let records = batch.records.iter().filter(|record| !is_ask(record)).cloned().collect();
+        let rest = Batch { records, bytes: batch.bytes.clone(), ..Batch::default() };
+        self.market.handle_batch(from, &rest, self.now);
     }
 
     /// All bytes that a connection is sent now.
@@ -248,6 +270,7 @@ fn trade(price: i64) -> impl FnOnce(&mut FeedBuffer) {
             price: Price(price * UNIT),
             amount: Amount(UNIT),
             direction: Direction::Buy,
+            parties: Parties::default(),
             timestamp_ns: 1,
         });
     }

@@ -7,6 +7,7 @@ use crate::model::ids::{Epoch, Position, Seq};
 
 const EVENTS: u64 = 20;
 const CLIENTS: u32 = 12;
+const TRADES: &str = "trades.BTC-PERPETUAL.raw";
 
 /// Three or so of the resumes below fill a turn.
 fn world(shards: u8) -> World {
@@ -44,6 +45,20 @@ fn publish_all(
             .map_or(epoch, |reply| reply["result"]["epoch"].as_u64().unwrap());
     }
     epoch
+}
+
+/// A client that has been told an instrument's trades, and others, who have just asked for all of them.
+fn resume_trades(world: &mut World) -> (ConnId, Vec<ConnId>) {
+    world.feed(list("BTC-PERPETUAL"));
+    let steady = world.connect(0, 90);
+    world.send(0, steady, &subscribe(TRADES));
+    (1..=EVENTS as i64).for_each(|price| world.feed(trade(price)));
+    let epoch = world.texts(0, steady)[1]["params"]["epoch"].as_u64().unwrap();
+    let conns: Vec<_> = (0..CLIENTS).map(|slot| world.connect(0, slot)).collect();
+    for conn in &conns {
+        world.hubs[0].handle_bytes(*conn, &mut frame(&resume(TRADES, epoch, 0)), world.now);
+    }
+    (steady, conns)
 }
 
 /// Asserts that a resume was recovered and that all from there on came once and in order.
@@ -132,16 +147,7 @@ fn what_is_published_while_resumes_wait_reaches_each_once_and_in_order() {
 #[test]
 fn resumes_of_a_market_s_channel_wait_for_its_home_s_turns() {
     let mut world = world(1);
-    world.feed(list("BTC-PERPETUAL"));
-    let channel = "trades.BTC-PERPETUAL.raw";
-    let steady = world.connect(0, 90);
-    world.send(0, steady, &subscribe(channel));
-    (1..=EVENTS as i64).for_each(|price| world.feed(trade(price)));
-    let epoch = world.texts(0, steady)[1]["params"]["epoch"].as_u64().unwrap();
-    let conns: Vec<_> = (0..CLIENTS).map(|slot| world.connect(0, slot)).collect();
-    for conn in &conns {
-        world.hubs[0].handle_bytes(*conn, &mut frame(&resume(channel, epoch, 0)), world.now);
-    }
+    let (steady, conns) = resume_trades(&mut world);
     let mut newest = EVENTS;
     world.carry_once();
     while world.market.joins_wait() {
@@ -152,7 +158,7 @@ fn resumes_of_a_market_s_channel_wait_for_its_home_s_turns() {
     world.carry();
     assert!(newest > EVENTS + 2);
     for conn in conns {
-        check(&world.texts(0, conn), channel, 0, newest);
+        check(&world.texts(0, conn), TRADES, 0, newest);
     }
     let seqs: Vec<_> =
         world.texts(0, steady).iter().map(|text| text["params"]["seq"].as_u64().unwrap()).collect();
@@ -166,16 +172,7 @@ fn resumes_of_a_market_s_channel_wait_for_its_home_s_turns() {
 #[test]
 fn a_gap_while_resumes_wait_loses_and_repeats_nothing() {
     let mut world = world(1);
-    world.feed(list("BTC-PERPETUAL"));
-    let channel = "trades.BTC-PERPETUAL.raw";
-    let steady = world.connect(0, 90);
-    world.send(0, steady, &subscribe(channel));
-    (1..=EVENTS as i64).for_each(|price| world.feed(trade(price)));
-    let epoch = world.texts(0, steady)[1]["params"]["epoch"].as_u64().unwrap();
-    let conns: Vec<_> = (0..CLIENTS).map(|slot| world.connect(0, slot)).collect();
-    for conn in &conns {
-        world.hubs[0].handle_bytes(*conn, &mut frame(&resume(channel, epoch, 0)), world.now);
-    }
+    let (steady, conns) = resume_trades(&mut world);
     world.carry_once();
     world.carry_once();
     assert!(world.market.joins_wait(), "some are answered and some are not");
@@ -186,7 +183,7 @@ fn a_gap_while_resumes_wait_loses_and_repeats_nothing() {
     world.carry();
     world.feed(trade(EVENTS as i64 + 2));
     for conn in conns {
-        check(&world.texts(0, conn), channel, 0, EVENTS + 2);
+        check(&world.texts(0, conn), TRADES, 0, EVENTS + 2);
     }
     assert_eq!(world.texts(0, steady).len(), 2);
     assert_eq!(world.hubs[0].occupancy().joins, 0);

@@ -22,6 +22,7 @@ use crate::model::book::{LevelUpdate, Side};
 use crate::model::decimal::Price;
 use crate::model::instrument::InstrumentKind;
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use crate::model::order::Parties;
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -475,7 +476,14 @@ impl Print {
             Some(_) => Direction::Buy,
         };
         let (amount, timestamp_ns) = (amount(self.size), self.timestamp_ns);
-        out.events.push(FeedEvent::Trade { instrument, price, amount, direction, timestamp_ns });
+        out.events.push(FeedEvent::Trade {
+            instrument,
+            price,
+            amount,
+            direction,
+            parties: Parties::default(),
+            timestamp_ns,
+        });
         Ok(())
     }
 }

@@ -123,22 +123,17 @@ impl Listings {
         Some(number)
     }
 
-    /// The name as far as it is legal and free, else with the recording's number, else the number alone.
+    /// The name as far as it is legal and free, else with the recording's number, else the number alone, with another
+    /// behind it where other instruments call themselves so.
     fn name(&self, key: u32, text: Option<&str>) -> Symbol {
-        let text = text.unwrap_or_default();
-        let choices = [
-            text.to_owned(),
-            format!("{text}-{key}"),
-            format!("ID{key}"),
-            format!("ID{key}-{}", self.numbers.len()),
-        ];
-        choices
-            .iter()
-            .filter(|_| !text.is_empty())
-            .chain(&choices[2..])
-            .filter_map(|choice| symbol(choice))
+        let named = text.filter(|text| !text.is_empty());
+        let own = named.into_iter().flat_map(|text| [text.to_owned(), format!("{text}-{key}")]);
+        let numbered = (0..=self.names.len()).map(|number| format!("ID{key}-{number}"));
+        own.chain([format!("ID{key}")])
+            .chain(numbered)
+            .filter_map(|choice| symbol(&choice))
             .find(|choice| !self.names.contains(choice))
-            .expect("invariant: the last choice has this instrument's own number, and fits")
+            .expect("invariant: there are more numbers than names that are taken, and each fits")
     }
 }
 
@@ -193,9 +188,10 @@ mod tests {
         let mut listings = Listings::default();
         let mut out = FeedBuffer::default();
         let long = "X".repeat(40);
-        for (key, name) in
-            [(1, Some("ES.v.0")), (2, Some("ES.v.0")), (3, None), (4, Some(long.as_str())), (5, Some(""))]
-        {
+        let names = [Some("ES.v.0"), Some("ES.v.0"), None, Some(long.as_str()), Some("")];
+        // Whatever the others call themselves, each has one.
+        let taken = [Some("ID10"), Some("ID10-0"), Some("ID10-1"), Some("ID10-9"), None];
+        for (key, name) in (1..).zip(names.into_iter().chain(taken)) {
             assert!(listings.list(key, name, InstrumentKind::Future, &mut out).is_some());
         }
         let listed = |event: &FeedEvent| match event {
@@ -204,10 +200,12 @@ mod tests {
             | FeedEvent::Cleared { .. }
             | FeedEvent::Quote { .. }
             | FeedEvent::Trade { .. }
+            | FeedEvent::Report(_)
             | FeedEvent::State { .. } => None,
         };
         let names: Vec<_> = out.events.iter().filter_map(listed).collect();
-        assert_eq!(names, ["ES_v_0", "ES_v_0-2", "ID3", "ID4", "ID5"]);
+        assert_eq!(names[..5], ["ES_v_0", "ES_v_0-2", "ID3", "ID4", "ID5"]);
+        assert_eq!(names[5..], ["ID10", "ID10-0", "ID10-1", "ID10-9", "ID10-2"]);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! Legal though odd: a cancel or modification of an order that was never shown (the recording begins in mid-session;
 //! counted; a modification then adds the order), a modification to size 0 (it takes the order out), a crossed book
 //! (before the opening), negative prices (spreads; crude oil in April 2020). Refused: an added order that rests
-//! already, an order without price, side or size, a cancel of more than rests, two publishers in one book.
+//! already, an order without price, side or size, a cancel of more than rests, two publishers in one book, more than
+//! `limits::RECORDED_LEVELS_MAX` levels.
 //! Invariant: a level's amount is the sum of its orders.
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 
 use ::dbn::{Action, MboMsg, Side as DbnSide, UNDEF_PRICE};
 
+use crate::limits::RECORDED_LEVELS_MAX;
 use crate::model::book::{Book, LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
@@ -34,7 +36,7 @@ pub struct MboBook {
     /// The hasher's key is fixed, so runs repeat exactly.
     orders: HashMap<u64, Resting, BuildHasherDefault<DefaultHasher>>,
     sums: Book,
-    /// Levels that this event has touched so far, with repetitions.
+    /// Levels that this event has touched so far, with repetitions; at most twice as many as a book may have.
     touched: Vec<(Side, Price)>,
     /// Whether this event has emptied the book.
     cleared: bool,
@@ -176,7 +178,7 @@ impl MboBook {
         };
         for price in stale {
             self.sums.apply(LevelUpdate { side, price, amount: Amount::ZERO });
-            self.touched.push((side, price));
+            self.touch(side, price)?;
         }
         if message.price == UNDEF_PRICE || message.size == 0 {
             return Ok(());
@@ -192,7 +194,21 @@ impl MboBook {
             .filter(|amount| *amount >= 0)
             .ok_or_else(|| "a level's amount is out of range".to_owned())?;
         self.sums.apply(LevelUpdate { side, price, amount: Amount(amount) });
+        if self.sums.level_count() > RECORDED_LEVELS_MAX {
+            return Err(format!("a book of more than {RECORDED_LEVELS_MAX} levels"));
+        }
+        self.touch(side, price)
+    }
+
+    fn touch(&mut self, side: Side, price: Price) -> Result<(), String> {
         self.touched.push((side, price));
+        if self.touched.len() > 2 * RECORDED_LEVELS_MAX {
+            self.touched.sort_unstable();
+            self.touched.dedup();
+            if self.touched.len() > RECORDED_LEVELS_MAX {
+                return Err(format!("an event that changes more than {RECORDED_LEVELS_MAX} levels"));
+            }
+        }
         Ok(())
     }
 }

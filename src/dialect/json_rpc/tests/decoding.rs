@@ -284,6 +284,11 @@ fn decodes_last_trades() {
         assert_eq!((asked.start_seq, asked.end_seq), (Some(3), Some(9)));
         assert_eq!((asked.count, asked.sorting), (1000, Sorting::Ascending));
     });
+    let since = r#"{"instrument_name":"ESH4","start_timestamp":5,"include_old":true}"#;
+    method("public/get_last_trades_by_instrument_and_time", since, |method| {
+        let Method::LastTrades(asked) = method else { panic!("{method:?}") };
+        assert_eq!((asked.start_timestamp_ms, asked.end_timestamp_ms), (Some(5), None));
+    });
     for count in ["0", "1001", "-1", "1.0"] {
         let params = format!(r#"{{"instrument_name":"ESH4","count":{count}}}"#);
         refused(name, &params, "1 -32602 Invalid params | wrong format | count");

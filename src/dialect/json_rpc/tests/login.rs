@@ -144,6 +144,7 @@ fn credential() -> Credential {
 fn a_grant_is_told_in_deribits_members() {
     let mut login = Login {
         credential: std::sync::Arc::new(credential()),
+        account: crate::model::order::AccountId(0),
         scopes: Scopes::ALL,
         session: None,
         grant: Some(GrantId { slot: 0, generation: 1 }),

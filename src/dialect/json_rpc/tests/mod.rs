@@ -3,6 +3,7 @@
 mod decoding;
 mod login;
 mod notifications;
+mod order_calls;
 mod orders;
 mod refusals;
 mod replies;

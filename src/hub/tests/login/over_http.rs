@@ -77,3 +77,85 @@ fn who_called_by_a_named_session_is_nobody_once_it_ends_and_is_told_nothing() {
     }
     assert_eq!(desk.world.hubs[0].occupancy().session_members, 0);
 }
+
+/// An `Authorization` that signs `target` at a time of the test's clock.
+fn signature(desk: &Desk, key: &str, nonce: &str, target: &str) -> String {
+    use aws_lc_rs::hmac;
+    let timestamp_ms = desk.world.now.unix_ns / 1_000_000;
+    let text = format!("{timestamp_ms}\n{nonce}\nGET\n{target}\n\n");
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), text.as_bytes());
+    let signed = crate::auth::hex(tag.as_ref());
+    format!("deri-hmac-sha256 id=a,ts={timestamp_ms},sig={signed},nonce={nonce}")
+}
+
+#[test]
+fn a_request_s_own_signature_is_good_for_that_request_once() {
+    const KEYS: &str = "private/list_api_keys";
+    const TARGET: &str = "/api/v2/private/list_api_keys";
+    let mut desk = Desk::new();
+    // Signatures from before the start are not taken.
+    desk.world.now = desk.world.now.plus_ns(10_000_000_000);
+    let conn = caller(&mut desk);
+    for nonce in 0..20 {
+        let shown = signature(&desk, "secret", &nonce.to_string(), TARGET);
+        let (status, body, judged) = call(&mut desk, conn, KEYS, &shown);
+        assert_eq!((status, judged), (200, 1), "so many log-ins a minute are not too many: {body}");
+    }
+    let shown = signature(&desk, "secret", "20", TARGET);
+    assert_eq!(call(&mut desk, conn, KEYS, &shown).0, 200);
+    let (status, body, judged) = call(&mut desk, conn, KEYS, &shown);
+    assert_eq!((status, error(&body).0, judged), (401, 13004, 1), "the same again is a replay");
+    let shown = signature(&desk, "secret", "21", TARGET);
+    assert_eq!(call(&mut desk, conn, "private/list_api_keys?a=1", &shown).0, 401, "another target");
+    let queried = signature(&desk, "secret", "22", "/api/v2/private/list_api_keys?a=1");
+    assert_eq!(call(&mut desk, conn, "private/list_api_keys?a=1", &queried).0, 200);
+    assert_eq!(call(&mut desk, conn, KEYS, "").0, 401, "who shows nothing is nobody");
+}
+
+#[test]
+fn signatures_that_do_not_hold_are_so_many_a_minute() {
+    let mut desk = Desk::new();
+    let conn = caller(&mut desk);
+    let statuses: Vec<u16> = (0..12)
+        .map(|nonce: u32| {
+            let shown = signature(&desk, "wrong", &nonce.to_string(), "/api/v2/public/get_time");
+            call(&mut desk, conn, "public/get_time", &shown).0
+        })
+        .collect();
+    assert_eq!(statuses.first(), Some(&401));
+    assert_eq!(statuses.last(), Some(&429));
+    desk.world.hubs[0].handle_closed(conn, desk.world.now);
+    let odd = caller(&mut desk);
+    for shown in ["", " ", " id=a", " id=a,ts=1,nonce=x,sig=zz", " id=a,id=a,ts=1,nonce=x,sig=00", " x=1"] {
+        let (status, body, judged) =
+            call(&mut desk, odd, "public/get_time", &format!("deri-hmac-sha256{shown}"));
+        assert_eq!((status, error(&body).0, judged), (401, 13004, 0), "{shown}");
+    }
+}
+
+#[test]
+fn who_has_called_and_asks_for_a_websocket_is_who_its_upgrade_says() {
+    const KEYS: &str = r#"{"jsonrpc":"2.0","id":1,"method":"private/list_api_keys"}"#;
+    for (shown, expected) in [("", Some(13009)), ("Authorization: Bearer b.secret\r\n", None)] {
+        let mut desk = Desk::new();
+        let conn = caller(&mut desk);
+        assert_eq!(call(&mut desk, conn, "private/list_api_keys", &basic("a:secret")).0, 200);
+        // The bearer is judged though the connection is older than a handshake may take.
+        desk.world.now.mono_ns += config().handshake_timeout_ns - 1;
+        let request = format!(
+            "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{shown}\
+            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let now = desk.world.now;
+        desk.world.hubs[0].handle_bytes(conn, &mut request.into_bytes(), now);
+        desk.world.now.mono_ns += 2 * limits::WHEEL_SLOT_NS;
+        let now = desk.world.now;
+        desk.world.hubs[0].handle_timeout(now);
+        assert_eq!(desk.judge(), usize::from(!shown.is_empty()));
+        let told = String::from_utf8(desk.world.take(0, conn)).unwrap();
+        assert!(told.starts_with("HTTP/1.1 101 "), "{told}");
+        desk.world.send(0, conn, KEYS);
+        let reply = desk.world.texts(0, conn).remove(0);
+        assert_eq!(reply["error"]["code"].as_i64(), expected, "{reply}");
+    }
+}

@@ -1,0 +1,68 @@
+//! How much waits to be sent, and how much memory that takes. PURE. Home: one shard.
+
+use super::super::control_frame::CONTROL_FRAME_BYTES_MAX;
+use super::{Egress, Lanes, WaitingBytes};
+use crate::model::ids::ConnId;
+
+impl Egress {
+    /// Bytes that wait, values not counted: how large a buffer serves.
+    pub(in crate::hub) fn pending_bytes(&self, slot: u32) -> usize {
+        let lanes = &self.lanes[slot as usize];
+        let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
+        let values = if lanes.values_head.is_some() { 4096 } else { 0 };
+        let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
+        let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
+        started + control + self.reply_bytes(slot) + data
+    }
+
+    /// Bytes that wait, by lane; nothing for a connection that is gone.
+    pub(in crate::hub) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or_else(WaitingBytes::default, |lanes| WaitingBytes {
+            begun: lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent),
+            pongs: lanes.control.as_ref().map_or(0, |control| control.pongs.len()),
+            replies: self.reply_bytes(conn.slot),
+            queued: lanes.queued_bytes as usize,
+        })
+    }
+
+    /// Bytes of the frames in the data queue; 0 for a connection that is gone.
+    pub(in crate::hub) fn queued_bytes(&self, conn: ConnId) -> usize {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or(0, |lanes| lanes.queued_bytes as usize)
+    }
+
+    /// Bytes that may be queued beyond the configured bound.
+    pub(in crate::hub) fn allowed_bytes(&self, conn: ConnId) -> usize {
+        let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
+        lanes.map_or(0, |lanes| lanes.allowed_bytes as usize)
+    }
+
+    /// Chunks of the pool of queues that are taken.
+    pub(in crate::hub) fn chunks_in_use(&self) -> usize {
+        self.pool.chunks_in_use()
+    }
+
+    /// Bytes that all lanes, queues, replies and the log hold.
+    pub(in crate::hub) fn memory_bytes(&self) -> usize {
+        self.log.held_bytes()
+            + self.pool.memory_bytes()
+            + self.held_bytes_total
+            + self.spare_bytes
+            + self.lanes.capacity() * size_of::<Lanes>()
+            + (self.urgent.capacity() + self.ready.capacity()) * size_of::<u32>()
+    }
+
+    /// Bytes that a connection keeps waiting here because it does not read: replies, and what is queued behind a send
+    /// that the peer has not taken.
+    pub(in crate::hub) fn unread_bytes(&self, slot: u32) -> usize {
+        let lanes = &self.lanes[slot as usize];
+        let queued_bytes = if lanes.writing { lanes.queued_bytes as usize } else { 0 };
+        self.held_bytes(slot) + queued_bytes
+    }
+
+    /// Whether more waits unread than a shard that keeps up has.
+    pub(in crate::hub) fn holds_unread(&self) -> bool {
+        self.held_bytes_total > 0 || self.pool.chunks_in_use() > 0
+    }
+}

@@ -1,0 +1,104 @@
+//! What clients ask the desk for: to the venue's home, answered there, and back. PURE. Home: one shard.
+//!
+//! Invariants: an ask has one answer, in the order in which the desk gives them; what waits is bounded before it is sent, so
+//! that a refusal here means that nothing was sent; the desk is told once that a connection which has asked is gone, by
+//! whatever way, and after all that it has asked.
+
+use crate::dialect::json_rpc::{self, Failure, OrderCall};
+use crate::limits;
+use crate::model::ids::ConnId;
+use crate::model::instrument::Symbol;
+use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
+
+use super::Hub;
+use super::batch::{Record, Ticket};
+use super::incident::{Declined, Incident};
+use super::requests::{KeptReplyTo, ReplyTo};
+use super::session::Session;
+
+/// A client's request that the desk has not answered.
+#[derive(Debug)]
+pub(super) struct PendingAsk {
+    reply_to: KeptReplyTo,
+}
+
+impl Hub {
+    /// A method of orders.
+    pub(super) fn call_desk(&mut self, reply_to: ReplyTo<'_>, call: OrderCall<'_>) {
+        let find = |name: &str| {
+            let id = self.cache.find(&Symbol::parse(name.as_bytes()).ok()?)?;
+            Some((id, self.cache.state(id).definition.contract_size))
+        };
+        match call.resolve(find) {
+            Ok(request) => self.ask(reply_to, request),
+            Err(failure) => self.reply_error(&reply_to, failure),
+        }
+    }
+
+    /// Sends a request of a client that has logged in to the desk.
+    fn ask(&mut self, reply_to: ReplyTo<'_>, request: OrderRequest) {
+        let conn = reply_to.conn;
+        let full = self.asks.entries.len() >= limits::REQUESTS_PENDING_MAX;
+        let pending_max = self.config.requests_pending_max;
+        // One that goes has departed, as far as the desk is told.
+        let Some(session) = self.session(conn).filter(|session| session.is_open()) else {
+            return self.reply_error(&reply_to, Failure::RETRY.because("not sent: the connection ends"));
+        };
+        let Some(account) = session.login().map(|login| login.account) else {
+            return self.reply_error(&reply_to, Failure::NOT_LOGGED_IN);
+        };
+        if full || session.requests_pending >= pending_max {
+            self.report(conn, Incident::Declined(Declined::RequestsPending));
+            let failure = Failure::RETRY.because("not sent: too many requests in flight");
+            return self.reply_error(&reply_to, failure);
+        }
+        session.requests_pending += 1;
+        let is_connection = !session.is_caller();
+        if is_connection {
+            session.note_asked(account);
+        }
+        let (client, venue) = (self.client(conn), self.venue());
+        let ticket = self.asks.issue(PendingAsk { reply_to: reply_to.keep() });
+        self.outbox.command(venue).push_ask(Ask { ticket, account, client, is_connection, request });
+    }
+
+    /// The desk has answered.
+    pub(super) fn on_answered(&mut self, ticket: Ticket, outcome: Result<&[u8], OrderRefusal>) {
+        let Some(PendingAsk { reply_to }) = self.asks.redeem(ticket) else { return };
+        let reply_to = reply_to.get();
+        if let Some(session) = self.session(reply_to.conn) {
+            session.requests_pending -= 1;
+        }
+        match outcome {
+            Ok(result) => self.reply_with(&reply_to, |out| out.extend_from_slice(result)),
+            Err(refusal) => self.reply_error(&reply_to, json_rpc::order_failure(refusal)),
+        }
+        self.settle(reply_to.conn);
+    }
+
+    /// Tells the desk, if a connection has asked it for something, that it is gone or no longer who it was.
+    pub(super) fn depart(&mut self, conn: ConnId, how: Departure) {
+        if self.session(conn).and_then(Session::take_asked).is_some() {
+            let (client, venue) = (self.client(conn), self.venue());
+            self.outbox.command(venue).records.push(Record::Departed { client, how });
+        }
+    }
+
+    fn client(&self, conn: ConnId) -> Client {
+        Client { home: self.me, conn }
+    }
+}
+
+impl Session {
+    /// The desk knows it as one of this account from now on.
+    fn note_asked(&mut self, account: AccountId) {
+        if let Some(identity) = &mut self.identity {
+            identity.asked = Some(account);
+        }
+    }
+
+    /// As which account the desk knows it; from now on as none.
+    fn take_asked(&mut self) -> Option<AccountId> {
+        self.identity.as_deref_mut()?.asked.take()
+    }
+}
