@@ -187,6 +187,8 @@ impl Desk {
         self.count_working(slot);
         self.touch(slot);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
+        // What it was to reduce may have gone while it became reduce-only.
+        self.trim_reducing(slot);
         Fit::Fits
     }
 
@@ -358,7 +360,7 @@ impl Desk {
         self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += change;
     }
 
-    /// Reduce-only orders beyond what a fill left to reduce are cancelled, the newest first.
+    /// Reduce-only orders beyond what is left to reduce are cancelled, the newest first.
     fn trim_reducing(&mut self, slot: Slot) {
         let Order { account, instrument, .. } = self.orders[slot].order;
         for direction in [Direction::Buy, Direction::Sell] {
