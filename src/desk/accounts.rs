@@ -151,6 +151,9 @@ pub(super) struct KeptFill {
     pub before: u64,
 }
 
+/// As `limits.rs` reckons.
+const _: () = assert!(size_of::<KeptFill>() <= 256);
+
 /// The newest fills of an account, counted from 0 since its first.
 #[derive(Debug, Default)]
 pub(super) struct Fills {
@@ -201,7 +204,7 @@ pub(super) struct Accounts {
 impl Accounts {
     /// Whether there is an account of this number, which is made where there is room.
     pub(super) fn ensure(&mut self, id: AccountId, config: &DeskConfig, now: Now) -> bool {
-        if id.0 >= config.accounts_max {
+        if id.index() >= config.accounts_max {
             return false;
         }
         if self.table.len() <= id.index() {

@@ -7,7 +7,7 @@ use crate::model::decimal::{Amount, UNIT};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeskConfig {
     /// Accounts; requests of one beyond are refused as `Full`.
-    pub accounts_max: u32,
+    pub accounts_max: usize,
     /// Orders open or under way, of all accounts; `Full` beyond.
     pub open_orders_max: u32,
     /// The same of one account; `TooManyOpenOrders` beyond.
@@ -45,6 +45,13 @@ pub struct DeskConfig {
     pub cancel_on_disconnect: bool,
     /// What each account begins with in each currency, in units of 1e-9.
     pub opening_balance: i128,
+}
+
+impl DeskConfig {
+    /// What of `all` an account may have while others use up the rest.
+    pub(super) fn fair_share(&self, all: u32) -> u32 {
+        all / u32::try_from(self.accounts_max).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 impl Default for DeskConfig {
