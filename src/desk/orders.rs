@@ -239,6 +239,13 @@ impl Orders {
             .map(|slot| (slot, &self[slot]))
     }
 
+    /// The orders of a list, newest first.
+    pub(super) fn newest_first(&self, chain: Chain) -> impl Iterator<Item = &Held> {
+        let last = Some(chain.tail).filter(|slot| *slot != NOWHERE);
+        std::iter::successors(last, |slot| Some(self.before(*slot)).filter(|next| *next != NOWHERE))
+            .map(|slot| &self[slot])
+    }
+
     /// All orders, in no order that means anything, the same in every run.
     pub(super) fn all(&self) -> impl Iterator<Item = (Slot, &Held)> {
         self.held.iter().map(|(slot, held)| {
