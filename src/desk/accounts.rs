@@ -204,7 +204,7 @@ pub(super) struct Accounts {
 impl Accounts {
     /// Whether there is an account of this number, which is made where there is room.
     pub(super) fn ensure(&mut self, id: AccountId, config: &DeskConfig, now: Now) -> bool {
-        if id.index() >= config.accounts_max {
+        if id.0 >= config.accounts_max {
             return false;
         }
         if self.table.len() <= id.index() {

@@ -7,7 +7,7 @@ use crate::model::decimal::{Amount, UNIT};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeskConfig {
     /// Accounts; requests of one beyond are refused as `Full`.
-    pub accounts_max: usize,
+    pub accounts_max: u32,
     /// Orders open or under way, of all accounts; `Full` beyond.
     pub open_orders_max: u32,
     /// The same of one account; `TooManyOpenOrders` beyond.
@@ -50,7 +50,7 @@ pub struct DeskConfig {
 impl DeskConfig {
     /// What of `all` an account may have while others use up the rest.
     pub(super) fn fair_share(&self, all: u32) -> u32 {
-        all / u32::try_from(self.accounts_max).unwrap_or(u32::MAX).max(1)
+        all / self.accounts_max.max(1)
     }
 }
 

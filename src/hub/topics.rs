@@ -18,10 +18,6 @@ use crate::ws::frame::{Opcode, frame_payload};
 use super::batch::Ticket;
 use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
 use super::egress::DataLane;
-<<<<<<< HEAD
-use crate::model::hasher::FixedHasher;
-=======
->>>>>>> o-desk
 
 /// How a topic is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
