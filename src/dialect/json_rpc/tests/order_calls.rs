@@ -377,6 +377,10 @@ fn asks_for_orders_trades_positions_and_money() {
     ] {
         assert_eq!(called(method, &params), Ok(expected), "{method} {params}");
     }
+}
+
+#[test]
+fn refuses_a_question_by_the_parameter_that_is_missing_or_odd() {
     for (method, params, expected) in [
         ("private/get_open_orders", json!({"kind": "share"}), "kind"),
         ("private/get_open_orders_by_currency", json!({"currency": "B.C"}), "currency"),
