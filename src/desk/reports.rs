@@ -82,9 +82,7 @@ impl Desk {
         self.accounts[account].holdings.add_cash(currency, -value * i128::from(sign(direction)));
         self.counters.fills_total += 1;
         // A fill says that the order exists, should the venue not have said so.
-        if self.orders[slot].order.state == OrderState::Unknown {
-            self.accept(slot, None);
-        }
+        self.accept(slot, None);
         self.note_filled(slot, Amount(filled), value, now);
         let Order { order_type, state, post_only, reduce_only, label, .. } = self.orders[slot].order;
         self.keep_fill(
@@ -125,7 +123,8 @@ impl Desk {
 
     fn accept(&mut self, slot: Slot, price: Option<Price>) -> Fit {
         let held = &mut self.orders[slot];
-        if held.order.state != OrderState::Unknown {
+        // Of an older order it says nothing of what is in doubt: whether it was amended or cancelled.
+        if !held.is_being_placed() && held.doubt != Some(Step::New) {
             return Fit::Strange;
         }
         held.order.state = OrderState::Open;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::book::{LevelUpdate, Side};
 use crate::model::market::MarketState;
+use crate::model::order::VenueReport;
 
 fn refused(floor: &mut Floor, order: NewOrder) -> OrderRefusal {
     let sent = floor.venue.received.len();
@@ -85,6 +86,37 @@ fn open_orders_can_make_no_larger_position_than_the_largest() {
     assert_eq!(refused(&mut floor, sell(200, 1)), OrderRefusal::AmountTooLarge);
     floor.done(0, cancel(id));
     floor.done(0, place(buy(80, 6)));
+}
+
+#[test]
+fn what_an_edit_under_way_or_in_doubt_may_make_of_an_order_counts() {
+    let mut floor = Floor::with(DeskConfig { position_max: Amount(10 * UNIT), ..config() });
+    let id = floor.id(0, buy(80, 5));
+    floor.send(0, edit(id, None, Some(9)));
+    floor.take();
+    for _ in 0..2 {
+        assert_eq!(refused_now(&mut floor, buy(80, 2)), OrderRefusal::AmountTooLarge);
+        floor.cut();
+        floor.link_up();
+    }
+    floor.reconnect();
+    floor.done(0, place(buy(80, 5)));
+    // It counts as what it was again where the edit is refused.
+    let id = OrderId(FIRST);
+    floor.send(0, edit(id, None, Some(3)));
+    floor.take();
+    floor
+        .happened
+        .push_back(Happening::Report(VenueReport::AmendRejected { order: id, why: OrderRefusal::Full }));
+    floor.sent.clear();
+    floor.run();
+    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [10 * UNIT, 0]);
+}
+
+/// Of what the desk refuses by itself, while the venue is not heard.
+fn refused_now(floor: &mut Floor, order: NewOrder) -> OrderRefusal {
+    let ticket = floor.send(0, place(order));
+    floor.answers[&ticket].clone().expect_err("it is to be refused")
 }
 
 #[test]
