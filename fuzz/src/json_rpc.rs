@@ -395,11 +395,11 @@ fn login(session: Option<Box<str>>) -> Login {
     };
     Login {
         credential: Arc::new(credential),
+        account: AccountId(0),
         scopes: Scopes::ALL,
         session,
         grant: None,
         expires_unix_ms: 0,
-        account: AccountId(0),
     }
 }
 

@@ -151,6 +151,9 @@ pub(super) struct KeptFill {
     pub before: u64,
 }
 
+/// As `limits.rs` reckons.
+const _: () = assert!(size_of::<KeptFill>() <= 256);
+
 /// The newest fills of an account, counted from 0 since its first.
 #[derive(Debug, Default)]
 pub(super) struct Fills {

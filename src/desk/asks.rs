@@ -70,10 +70,12 @@ impl Desk {
             OrderRequest::OpenOrders { .. }
             | OrderRequest::OrderState { .. }
             | OrderRequest::OrderStateByLabel { .. }
+            | OrderRequest::OrderHistory { .. }
             | OrderRequest::UserTrades(_)
             | OrderRequest::Position { .. }
             | OrderRequest::Positions { .. }
-            | OrderRequest::AccountSummary { .. } => {
+            | OrderRequest::AccountSummary { .. }
+            | OrderRequest::AccountSummaries => {
                 self.charge(ask, self.config.query_credits, now)?;
                 self.query(ask, market).map(Some)
             }

@@ -187,6 +187,8 @@ impl Desk {
         self.count_working(slot);
         self.touch(slot);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
+        // What it was to reduce may have gone while it became reduce-only.
+        self.trim_reducing(slot);
         Fit::Fits
     }
 
@@ -307,7 +309,7 @@ impl Desk {
         let config = &self.config;
         let held = &mut self.orders[slot];
         let fills = &mut self.accounts[held.order.account].fills;
-        let fair_share = (config.fills_max / config.accounts_max.max(1)).max(1) as usize;
+        let fair_share = config.fair_share(config.fills_max).max(1) as usize;
         let is_full = fills.len() >= config.fills_per_account_max as usize
             || (self.fills_count >= config.fills_max && fills.len() >= fair_share);
         if is_full {
@@ -358,7 +360,7 @@ impl Desk {
         self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += change;
     }
 
-    /// Reduce-only orders beyond what a fill left to reduce are cancelled, the newest first.
+    /// Reduce-only orders beyond what is left to reduce are cancelled, the newest first.
     fn trim_reducing(&mut self, slot: Slot) {
         let Order { account, instrument, .. } = self.orders[slot].order;
         for direction in [Direction::Buy, Direction::Sell] {

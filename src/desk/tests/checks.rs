@@ -217,3 +217,21 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     assert_eq!(short(&floor.done(0, edit(false))["order"]), "open 0.0/7.0@200.0");
     assert_eq!(reducing(&floor), 0);
 }
+
+#[test]
+fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_cancelled() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Buy, 90, 1);
+    floor.done(0, place(sell(90, 1)));
+    let id = floor.id(0, buy(80, 4));
+    let OrderRequest::Edit(request) = edit(id, None, None) else { unreachable!() };
+    let edited = floor.send(0, OrderRequest::Edit(EditOrder { reduce_only: Some(true), ..request }));
+    floor.take();
+    // One of the four closes the position before the edit arrives.
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(80, 1) };
+    floor.venue.handle(&seller, &mut floor.happened);
+    floor.run();
+    assert!(floor.answers[&edited].is_ok());
+    assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
+    assert!(floor.venue.resting.is_empty());
+}

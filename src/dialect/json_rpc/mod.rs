@@ -48,7 +48,8 @@ pub use notify::{
 };
 pub use order_calls::{HALT_EVERYBODY_TOPIC, OrderCall};
 pub use orders::{
-    write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
-    write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,
+    write_account_summaries, write_account_summary, write_cancel_on_disconnect, write_changes, write_count,
+    write_fill, write_open_position, write_open_positions, write_order, write_orders, write_placed,
+    write_user_trades,
 };
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

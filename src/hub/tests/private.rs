@@ -498,3 +498,32 @@ fn an_account_has_no_more_views_than_it_may() {
     }
     assert_eq!(taken, 2 * limits::VIEWS_PER_ACCOUNT_MAX, "each has its own");
 }
+
+#[test]
+fn who_does_not_read_its_reports_makes_room_for_who_does() {
+    let mut world = World::with(1, &HubConfig { queued_bytes_max: u32::MAX, ..config() });
+    world.feed(list("BTC-PERPETUAL"));
+    let (reader, slow) = (trader(&mut world, 0, 0, 1), trader(&mut world, 0, 1, 1));
+    for conn in [reader, slow] {
+        follow(&mut world, 0, conn, &[ORDERS], None);
+    }
+    // More than all segments of the log hold.
+    let long = format!(r#"{{"o":"{}"}}"#, "x".repeat(200_000));
+    for seq in 1..=300 {
+        tell(&mut world, 1, 0, seq, Said { order: Some(&long), ..Said::default() });
+        assert!(world.take(0, reader).len() > 200_000, "{seq}");
+    }
+    assert_eq!(world.count(Closing::LogFull), 1);
+    assert_eq!(world.texts(0, slow), [json!({ "close": 1008 })]);
+    world.hubs[0].handle_closed(slow, world.now);
+
+    world.hubs[0].egress.set_queued_frames_max(200);
+    let slow = trader(&mut world, 0, 1, 1);
+    follow(&mut world, 0, slow, &[ORDERS], None);
+    for seq in 301..=600 {
+        tell(&mut world, 1, 0, seq, AN_ORDER);
+        assert_eq!(places(&world.texts(0, reader)), [(ORDERS, seq, seq - 1)]);
+    }
+    assert_eq!(world.count(Closing::LogFull), 2);
+    assert_eq!(world.texts(0, slow), [json!({ "close": 1008 })]);
+}

@@ -358,15 +358,40 @@ fn asks_for_orders_trades_positions_and_money() {
             json!({"currency": "USD", "extended": true}),
             OrderRequest::AccountSummary { currency: symbol("USD") },
         ),
+        ("private/get_account_summaries", json!({"extended": true}), OrderRequest::AccountSummaries),
+        (
+            "private/get_order_history_by_instrument",
+            json!({"instrument_name": "ESH4", "count": 1000}),
+            OrderRequest::OrderHistory {
+                filter: Filter { instrument: Some(ESH4), ..filter },
+                count: 1000,
+                offset: 0,
+                include_unfilled: false,
+            },
+        ),
+        (
+            "private/get_order_history_by_currency",
+            json!({"currency": "BTC", "offset": 3, "include_unfilled": true}),
+            OrderRequest::OrderHistory { filter: btc, count: 20, offset: 3, include_unfilled: true },
+        ),
     ] {
         assert_eq!(called(method, &params), Ok(expected), "{method} {params}");
     }
+}
+
+#[test]
+fn refuses_a_question_by_the_parameter_that_is_missing_or_odd() {
     for (method, params, expected) in [
         ("private/get_open_orders", json!({"kind": "share"}), "kind"),
         ("private/get_open_orders_by_currency", json!({"currency": "B.C"}), "currency"),
         ("private/get_open_orders", json!({"type": "stop_all"}), "type"),
         ("private/get_positions", json!({"subaccount_id": 3}), "subaccount_id"),
         ("private/get_account_summary", json!({}), "currency"),
+        ("private/get_account_summaries", json!({"subaccount_id": 3}), "subaccount_id"),
+        ("private/get_order_history_by_instrument", json!({"count": 3}), "instrument_name"),
+        ("private/get_order_history_by_currency", json!({"count": 3}), "currency"),
+        ("private/get_order_history_by_currency", json!({"currency": "BTC", "count": 1001}), "count"),
+        ("private/get_user_trades_by_currency", json!({}), "currency"),
         ("private/get_account_summary", json!({"currency": "any thing"}), "currency"),
     ] {
         let failure = called(method, &params).unwrap_err();
@@ -377,7 +402,7 @@ fn asks_for_orders_trades_positions_and_money() {
 #[test]
 fn asks_for_user_trades_by_sequence_time_and_order() {
     let least = UserTradesQuery {
-        instrument: ESH4,
+        filter: Filter { instrument: Some(ESH4), ..Filter::default() },
         start_seq: None,
         end_seq: None,
         start_timestamp_ms: None,
@@ -409,6 +434,17 @@ fn asks_for_user_trades_by_sequence_time_and_order() {
         json!({"instrument_name": "ESH4", "start_timestamp": 3}),
         UserTradesQuery { start_timestamp_ms: Some(3), ..least },
     );
+    let filter = Filter { currency: Some(symbol("BTC")), ..Filter::default() };
+    for (method, start_timestamp_ms) in [
+        ("private/get_user_trades_by_currency", None),
+        ("private/get_user_trades_by_currency_and_time", Some(3)),
+    ] {
+        check(
+            method,
+            json!({"currency": "BTC", "start_timestamp": start_timestamp_ms}),
+            UserTradesQuery { filter, start_timestamp_ms, ..least },
+        );
+    }
     for (params, param) in [
         (json!({"instrument_name": "ESH4", "count": 1001}), "count"),
         (json!({"instrument_name": "ESH4", "count": 0}), "count"),
