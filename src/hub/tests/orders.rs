@@ -444,7 +444,7 @@ fn only_a_key_that_may_publish_to_the_topic_of_halts_stops_everybody() {
         let conn = world.connect(0, slot);
         let mut login = login(slot, "account:read_write");
         let mut credential = (*login.credential).clone();
-        credential.publish = crate::auth::Patterns::new(topics.iter().copied());
+        credential.publish = Patterns::new(topics.iter().copied());
         login.credential = Arc::new(credential);
         log_in(&mut world, 0, conn, login);
         let text = json!({"jsonrpc": "2.0", "id": 1, "method": HALT, "params": params}).to_string();
