@@ -265,7 +265,7 @@ pub const ACCOUNTS_MAX: u32 = 16_384;
 pub const OPEN_ORDERS_MAX: u32 = 262_144;
 /// Closed orders of all accounts that are remembered; an account below its fair share may always remember one more, at the
 /// cost of nobody else's: at most twice as many in all.
-pub const CLOSED_ORDERS_MAX: u32 = 262_144;
+pub const CLOSED_ORDERS_MAX: u32 = 524_288;
 /// Fills of all accounts that are kept, some 200 bytes each, with fair shares in the same way.
 pub const FILLS_MAX: u32 = 1_048_576;
 const _: () = assert!(CLOSED_ORDERS_MAX / ACCOUNTS_MAX >= 16 && FILLS_MAX / ACCOUNTS_MAX >= 64);

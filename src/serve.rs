@@ -172,13 +172,12 @@ impl Server {
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let core = venue_core(cores, available);
         let start = move || {
             venue::run(setup, move || {
                 let _ = ready.send(());
             })
         };
-        let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
+        let venue = rt::spawn_pinned("venue", Cpu(venue_core(cores, available)), start).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
         server.await_ready(&is_ready)

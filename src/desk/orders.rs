@@ -90,6 +90,9 @@ pub(super) struct Encoded {
     pub trades: Option<JsonRange>,
 }
 
+/// As `limits.rs` reckons.
+const _: () = assert!(size_of::<Held>() <= 400);
+
 /// Two ends of something linked by slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {

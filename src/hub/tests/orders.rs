@@ -429,3 +429,28 @@ fn a_mesh_that_loses_data_loses_no_answer() {
     world.market.handle_room(HomeId(0));
     world.carry();
 }
+
+#[test]
+fn only_a_key_that_may_publish_to_the_topic_of_halts_stops_everybody() {
+    const HALT: &str = "private/halt_trading";
+    let mut world = World::with(1, &HubConfig { publishing: Publishing::Anyone, ..config() });
+    world.asked = Some(Vec::new());
+    let everybody = json!({"everybody": true});
+    for (slot, topics, params, expected) in [
+        (0, &[][..], &everybody, Some(13021)),
+        (1, &["trading.halt"][..], &everybody, None),
+        (2, &[][..], &json!({}), None),
+    ] {
+        let conn = world.connect(0, slot);
+        let mut login = login(slot, "account:read_write");
+        let mut credential = (*login.credential).clone();
+        credential.publish = Patterns::new(topics.iter().copied());
+        login.credential = Arc::new(credential);
+        log_in(&mut world, 0, conn, login);
+        let text = json!({"jsonrpc": "2.0", "id": 1, "method": HALT, "params": params}).to_string();
+        world.send(0, conn, &text);
+        let refused = world.texts(0, conn).first().and_then(|reply| reply["error"]["code"].as_i64());
+        assert_eq!(refused, expected, "{topics:?} {params}");
+    }
+    assert_eq!(world.asked.as_ref().map(Vec::len), Some(2));
+}

@@ -119,8 +119,10 @@ fn follow(
     (texts.remove(0), texts)
 }
 
-/// Of each notification its channel, its place and that of the one before it.
-fn places(texts: &[Value]) -> Vec<(&str, u64, u64)> {
+/// A notification's channel, its place and that of the one before it.
+type Place<'t> = (&'t str, u64, u64);
+
+fn places(texts: &[Value]) -> Vec<Place<'_>> {
     let place =
         |text: &'_ Value, name: &str| text["params"][name].as_u64().unwrap_or_else(|| panic!("{text}"));
     let each = texts.iter();
@@ -315,7 +317,7 @@ fn with_history(shards: u8) -> (World, u64) {
 
 #[test]
 fn who_comes_back_gets_all_of_a_view_after_its_place_even_where_that_is_no_event_of_the_view() {
-    let after: [(u64, &[(&str, u64, u64)]); 7] = [
+    let after: [(u64, &[Place<'_>]); 7] = [
         (0, &[(ORDERS, 1, 0), (ORDERS, 3, 1), (ORDERS, 5, 3)]),
         (1, &[(ORDERS, 3, 1), (ORDERS, 5, 3)]),
         (2, &[(ORDERS, 3, 1), (ORDERS, 5, 3)]),

@@ -398,6 +398,10 @@ fn asks_for_closed_orders_and_all_balances() {
     ] {
         assert_eq!(called(method, &params), Ok(expected), "{method} {params}");
     }
+}
+
+#[test]
+fn refuses_a_question_by_the_parameter_that_is_missing_or_odd() {
     for (method, params, expected) in [
         ("private/get_account_summaries", json!({"subaccount_id": 3}), "subaccount_id"),
         ("private/get_order_history_by_instrument", json!({"count": 3}), "instrument_name"),
