@@ -149,6 +149,7 @@ impl Desk {
         let edit = Edit { amount, price, post_only, reduce_only, valid_until_ms };
         let held = &self.orders[slot];
         if held.is_closed() {
+        .filter(|slot| edit.instrument.is_none_or(|named| named == self.orders[*slot].order.instrument))
             return Err(OrderRefusal::AlreadyClosed);
         }
         if held.doubt.is_some() {

@@ -33,6 +33,7 @@ fn prices_keep_the_tick_and_amounts_the_smallest_step() {
     let id = floor.id(0, NewOrder { price: Some(Price(UNIT / 2)), amount: Amount(UNIT / 10), ..buy(1, 1) });
     let edited = EditOrder {
         order: OrderRef::Id(id),
+        instrument: None,
         amount: None,
         price: Some(Price(7)),
         post_only: None,
@@ -236,6 +237,7 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     let edit = |reduce_only| {
         OrderRequest::Edit(EditOrder {
             order: OrderRef::Id(id),
+            instrument: None,
             amount: Some(Amount(7 * UNIT)),
             price: None,
             post_only: None,
