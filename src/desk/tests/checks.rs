@@ -269,3 +269,17 @@ fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_can
     assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
     assert!(floor.venue.resting.is_empty());
 }
+
+#[test]
+fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
+    let most = Amount(i64::MAX);
+    let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
+    const MANY: i64 = 9_000_000_000;
+    floor.venue.quote(BTC, Direction::Buy, 90, MANY);
+    floor.done(0, place(sell(90, MANY)));
+    // Filled, both together would leave it as long as it is short now.
+    assert!(floor.ask(0, place(buy(80, MANY))).is_ok());
+    assert_eq!(floor.ask(0, place(buy(80, MANY))), Err(OrderRefusal::AmountTooLarge));
+    let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
+    assert_eq!(working, [MANY * UNIT, 0]);
+}
