@@ -214,7 +214,8 @@ impl Paper {
         }
     }
 
-    /// Lets one thing happen and schedules the next: so many gaps later as this one tells events, give or take half.
+    /// Lets one thing happen and schedules the next: so many gaps later as this one tells events of the traders, give or
+    /// take half.
     /// The traders draw from numbers of their own, so that the market's go on alike however many they need.
     fn step(&mut self) {
         let picks = u32::try_from(self.picks.len())
@@ -225,7 +226,9 @@ impl Paper {
         pit.step(&mut self.underlyings[pit.underlying], &mut traders_rng, &mut self.outcome);
         self.told = feed_instrument(at);
         self.told_ns = self.due_ns;
-        let events = self.outcome.met.len() as u64 + u64::from(!self.outcome.touched.is_empty());
+        // Clients' orders that traders meet take no time: else whoever rests a thousand of them would stop every market.
+        let own = self.outcome.met.iter().filter(|met| is_simulated(met)).count();
+        let events = own as u64 + u64::from(!self.outcome.touched.is_empty());
         let spread = u64::from(self.rng.below(1_025));
         self.due_ns += events.max(1) * (self.gap_ns * (512 + spread) / 1_024);
         self.stage = Stage::Telling(0);
@@ -274,6 +277,14 @@ fn instrument_of(request: &VenueRequest) -> InstrumentId {
         VenueRequest::New { spec, .. } => spec.instrument,
         VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
     }
+/// Whether traders met one of their own.
+fn is_simulated(met: &Met) -> bool {
+    match met {
+        Met::Filled(fill) => fill.maker_order.is_none(),
+        Met::SelfMatch(_) => false,
+    }
+}
+
 }
 
 fn feed_instrument(at: usize) -> FeedInstrument {
