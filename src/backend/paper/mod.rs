@@ -131,9 +131,7 @@ impl Paper {
     /// that it touched. What is left of a half told moment is appended before that, so there may be as many events as
     /// a moment and a request have. The instruments' numbers are those of the listings: this is its market's only feed.
     pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
-        while let Stage::Telling(next) = self.stage {
-            self.tell(next, out);
-        }
+        self.tell_rest(out);
         let at = instrument_of(request).index();
         if at >= self.pits.len() {
             out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
@@ -152,6 +150,13 @@ impl Paper {
         }
         out.events.extend(executed.end.map(FeedEvent::Report));
         self.tell_levels(instrument, timestamp_ns, out);
+    }
+
+    /// Appends what is left of a half told moment, so that who decides by what was told decides by the book as it is.
+    pub fn tell_rest(&mut self, out: &mut FeedBuffer) {
+        while let Stage::Telling(next) = self.stage {
+            self.tell(next, out);
+        }
     }
 
     /// When something is due next, on the monotonic clock; zero before the first poll and while something waits.
@@ -272,11 +277,6 @@ fn event(met: Met, taker: Option<OrderId>, instrument: FeedInstrument, timestamp
     }
 }
 
-fn instrument_of(request: &VenueRequest) -> InstrumentId {
-    match request {
-        VenueRequest::New { spec, .. } => spec.instrument,
-        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
-    }
 /// Whether traders met one of their own.
 fn is_simulated(met: &Met) -> bool {
     match met {
@@ -285,6 +285,11 @@ fn is_simulated(met: &Met) -> bool {
     }
 }
 
+fn instrument_of(request: &VenueRequest) -> InstrumentId {
+    match request {
+        VenueRequest::New { spec, .. } => spec.instrument,
+        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
+    }
 }
 
 fn feed_instrument(at: usize) -> FeedInstrument {
