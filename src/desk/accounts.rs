@@ -117,6 +117,13 @@ impl Credits {
         Credits { left: u64::from(credits_max) * SECOND_NS, refilled_ns: now.mono_ns }
     }
 
+    /// Takes so many, or all that there are: for what was done already.
+    pub(super) fn owe(&mut self, count: u32, config: &DeskConfig) {
+        if config.credits_per_s > 0 {
+            self.left = self.left.saturating_sub(u64::from(count) * SECOND_NS);
+        }
+    }
+
     /// Takes so many.
     ///
     /// # Errors

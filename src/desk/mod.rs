@@ -136,6 +136,12 @@ impl Desk {
         None
     }
 
+    /// Whether [`Desk::poll_request`] may have something.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// What is to be told next; its bytes are there until the next call that is not `poll_output` or `bytes`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

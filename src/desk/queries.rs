@@ -141,6 +141,7 @@ impl Desk {
     }
 
     fn write_open_orders(&mut self, account: AccountId, filter: &Filter, market: &[InstrumentState]) {
+        self.counters.looked_at_total += u64::from(self.accounts[account].open.len);
         let open = self.orders.iter(self.accounts[account].open);
         let told = open
             .filter(|(_, held)| held.is_open() && is_of(&held.order, filter, market))

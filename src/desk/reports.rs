@@ -81,8 +81,9 @@ impl Desk {
         let currency = definition(market, instrument).quote_currency;
         self.accounts[account].holdings.add_cash(currency, -value * i128::from(sign(direction)));
         self.counters.fills_total += 1;
-        // A fill says that the order exists, should the venue not have said so.
+        // A fill says that the order exists, should the venue not have said so: what waited for that may follow.
         self.accept(slot, None);
+        self.stirred.push(slot);
         self.note_filled(slot, Amount(filled), value, now);
         let Order { order_type, state, post_only, reduce_only, label, .. } = self.orders[slot].order;
         self.keep_fill(

@@ -168,6 +168,8 @@ pub enum OrderRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EditOrder {
     pub order: OrderRef,
+    /// Of which the order has to be, where it is told: what amounts and prices are meant for.
+    pub instrument: Option<InstrumentId>,
     /// The new amount in all, what is filled included.
     pub amount: Option<Amount>,
     pub price: Option<Price>,

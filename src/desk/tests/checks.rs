@@ -33,6 +33,7 @@ fn prices_keep_the_tick_and_amounts_the_smallest_step() {
     let id = floor.id(0, NewOrder { price: Some(Price(UNIT / 2)), amount: Amount(UNIT / 10), ..buy(1, 1) });
     let edited = EditOrder {
         order: OrderRef::Id(id),
+        instrument: None,
         amount: None,
         price: Some(Price(7)),
         post_only: None,
@@ -236,6 +237,7 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     let edit = |reduce_only| {
         OrderRequest::Edit(EditOrder {
             order: OrderRef::Id(id),
+            instrument: None,
             amount: Some(Amount(7 * UNIT)),
             price: None,
             post_only: None,
@@ -266,4 +268,18 @@ fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_can
     assert!(floor.answers[&edited].is_ok());
     assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
     assert!(floor.venue.resting.is_empty());
+}
+
+#[test]
+fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
+    let most = Amount(i64::MAX);
+    let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
+    const MANY: i64 = 9_000_000_000;
+    floor.venue.quote(BTC, Direction::Buy, 90, MANY);
+    floor.done(0, place(sell(90, MANY)));
+    // Filled, both together would leave it as long as it is short now.
+    assert!(floor.ask(0, place(buy(80, MANY))).is_ok());
+    assert_eq!(floor.ask(0, place(buy(80, MANY))), Err(OrderRefusal::AmountTooLarge));
+    let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
+    assert_eq!(working, [MANY * UNIT, 0]);
 }

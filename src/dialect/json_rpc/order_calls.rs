@@ -64,7 +64,10 @@ impl<'a> OrderCall<'a> {
                 let amount = Some(order.amount).filter(|amount| *amount != Amount::ZERO);
                 order.amount = agreed(told, amount)?.unwrap_or(Amount::ZERO);
             }
-            OrderRequest::Edit(edit) => edit.amount = agreed(told, edit.amount)?,
+            OrderRequest::Edit(edit) => {
+                edit.instrument = Some(id);
+                edit.amount = agreed(told, edit.amount)?;
+            }
             OrderRequest::UserTrades(query) => query.filter.instrument = Some(id),
             OrderRequest::Position { instrument } => *instrument = id,
             OrderRequest::CancelAll { filter }
@@ -359,6 +362,7 @@ impl Terms {
     fn edit_of(&self, order: OrderRef) -> EditOrder {
         EditOrder {
             order,
+            instrument: None,
             amount: self.amount,
             price: self.price,
             post_only: self.post_only,

@@ -7,8 +7,14 @@ use super::http_api::{answers, open, post, say};
 use super::private::{log_in, login};
 use super::*;
 use crate::auth::Verdict;
+use crate::desk::DeskConfig;
 use crate::dialect::json_rpc;
-use crate::model::order::{AccountId, Filter, OrderRefusal, OrderRequest};
+use crate::hub::batch::Ticket;
+use crate::hub::market::Trading;
+use crate::model::ids::InstrumentId;
+use crate::model::order::{
+    AccountId, Filter, NewOrder, OrderRefusal, OrderRequest, OrderType, PostOnly, TimeInForce,
+};
 
 const REQUEST: OrderRequest =
     OrderRequest::CancelAll { filter: Filter { instrument: None, kind: None, currency: None } };
@@ -453,4 +459,54 @@ fn only_a_key_that_may_publish_to_the_topic_of_halts_stops_everybody() {
         assert_eq!(refused, expected, "{topics:?} {params}");
     }
     assert_eq!(world.asked.as_ref().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_turn_of_the_market_does_so_much_for_clients_and_no_more() {
+    let mut world = World::new(1);
+    let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
+    world.market.set_desk(config, Trading::Open, world.now);
+    let definition = instrument("ESH4");
+    world.feed(|feed| feed.events.push(FeedEvent::Listed { definition }));
+    let ask = |world: &mut World, request: OrderRequest| {
+        let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
+        let ticket = Ticket { slot: 0, generation: 0 };
+        let mut batch = Batch::default();
+        batch.push_ask(Ask { ticket, account: AccountId(0), client, is_connection: false, request });
+        world.market.handle_record(HomeId(0), &batch, &batch.records[0], world.now);
+    };
+    let asks_of_a_turn = |world: &mut World, request: OrderRequest| {
+        world.market.seal();
+        assert!(!world.market.has_done_enough());
+        (1..).find(|_| {
+            ask(world, request);
+            world.market.has_done_enough()
+        })
+    };
+    let none = OrderRequest::CancelAllAfter { timeout_ms: None };
+    assert_eq!(asks_of_a_turn(&mut world, none), Some(1_024));
+    world.market.seal();
+    let order = NewOrder {
+        instrument: InstrumentId(0),
+        direction: Direction::Buy,
+        order_type: OrderType::Limit,
+        price: Some(Price(UNIT)),
+        amount: Amount(UNIT),
+        time_in_force: TimeInForce::GoodTilCancelled,
+        post_only: PostOnly::No,
+        reduce_only: false,
+        label: None,
+        valid_until_ms: None,
+    };
+    for _ in 0..768 {
+        ask(&mut world, OrderRequest::Place(order));
+    }
+    // To look at them all takes four times as long as to take the question.
+    assert_eq!(asks_of_a_turn(&mut world, OrderRequest::OpenOrders { filter: Filter::default() }), Some(256));
+    // What they wait for counts as well.
+    world.market.seal();
+    assert!(world.market.has_requests());
+    let executed = (1..).find(|_| world.market.poll_request(world.now).is_none());
+    assert_eq!(executed, Some(768 + 1));
+    assert_eq!(asks_of_a_turn(&mut world, none), Some(1_024));
 }

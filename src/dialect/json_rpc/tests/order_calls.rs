@@ -184,6 +184,7 @@ fn refuses_by_name_what_does_not_fit_or_is_not_offered() {
 fn edits_change_what_they_name_and_nothing_else() {
     let nothing = EditOrder {
         order: OrderRef::Id(OrderId(17)),
+        instrument: None,
         amount: None,
         price: None,
         post_only: None,
@@ -207,7 +208,8 @@ fn edits_change_what_they_name_and_nothing_else() {
             ..nothing
         },
     );
-    let named = EditOrder { order: OrderRef::Label(Label::parse("x").unwrap()), ..nothing };
+    let label = OrderRef::Label(Label::parse("x").unwrap());
+    let named = EditOrder { order: label, instrument: Some(ESH4), ..nothing };
     check(
         "private/edit_by_label",
         json!({"label": "x", "instrument_name": "ESH4", "contracts": 0.5, "post_only": true}),
