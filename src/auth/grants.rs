@@ -256,13 +256,12 @@ impl Grants {
         grants
     }
 
-    /// The text of the named ones, for [`Grants::restored`] of a later process.
+    /// The text of the named ones in the order of their places, for [`Grants::restored`] of a later process.
     pub(super) fn text(&self) -> String {
         let mut text = saved::empty();
-        for id in self.sessions.values().flatten() {
-            if let Some(entry) = self.entry(*id) {
-                saved::write(&mut text, *id, entry);
-            }
+        for (slot, entry) in &self.entries {
+            let slot = u32::try_from(slot).expect("invariant: GRANTS_MAX is below 2^32");
+            saved::write(&mut text, GrantId { slot, generation: entry.generation }, entry);
         }
         text
     }

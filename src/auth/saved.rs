@@ -16,7 +16,7 @@ const HEAD: &str = "tickring sessions 1";
 /// What stands for scopes that are none.
 const NOTHING: &str = "-";
 
-/// Appends the text of one session.
+/// Appends the text of a session; of another grant nothing.
 pub(super) fn write(out: &mut String, id: GrantId, entry: &Entry) {
     let Holder::Session(name) = &entry.grant.holder else { return };
     let Grant { credential, scopes, access_until_ms, refresh_until_ms, ends_ms, .. } = &entry.grant;
