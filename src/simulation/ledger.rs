@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::hub::batch::{Batch, Record};
+use crate::model::decimal::{Amount, Price};
 use crate::model::market::{Direction, FeedEvent, FeedInstrument};
 use crate::model::order::{
     AccountId, Client, Departure, DisconnectScope, Label, NewOrder, OrderId, OrderRequest, Parties,
@@ -97,9 +98,8 @@ pub(super) struct Ledger {
 /// The number that a label of the simulation stands for.
 pub(super) fn label_number(text: &str) -> u64 {
     let parts = text.strip_prefix('c').and_then(|rest| rest.split_once('-'));
-    let parts = parts.and_then(|(client, count)| {
-        Some((client.parse::<u64>().ok()?, count.parse::<u64>().ok()?))
-    });
+    let parts =
+        parts.and_then(|(client, count)| Some((client.parse::<u64>().ok()?, count.parse::<u64>().ok()?)));
     let (client, count) = parts.unwrap_or_else(|| panic!("no label of ours: {text}"));
     client << 32 | count
 }
@@ -324,7 +324,6 @@ impl Ledger {
 impl Held {
     /// By average cost; what a closed part cost is rounded towards zero.
     fn trade(&mut self, is_buy: bool, price: i64, amount: i64) {
-        use crate::model::decimal::{Amount, Price};
         let sign = if is_buy { 1 } else { -1 };
         let (value, signed) = (notional(Price(price), Amount(amount)) * sign, i128::from(amount) * sign);
         self.cash -= value;

@@ -28,19 +28,32 @@ pub(super) enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Login,
-    Subscribe { resumes: bool },
+    Subscribe {
+        resumes: bool,
+    },
     RebuildOrders,
     RebuildPositions,
-    Place { label: u64 },
+    Place {
+        label: u64,
+    },
     /// Of an order: to edit or to cancel it, whose refusal says nothing.
-    Order { id: u64 },
+    Order {
+        id: u64,
+    },
     Many,
     /// At rest, where the answer is known.
     OpenOrders,
     Positions,
-    Summary { instruments: Vec<u32> },
-    State { id: u64, told: String },
-    Fills { instrument: u32 },
+    Summary {
+        instruments: Vec<u32>,
+    },
+    State {
+        id: u64,
+        told: String,
+    },
+    Fills {
+        instrument: u32,
+    },
 }
 
 /// What became of the attempts to place one order.
@@ -129,9 +142,9 @@ impl Trader {
 
     pub(super) fn subscribe(&mut self) -> String {
         self.phase = Phase::Subscribing;
-        let resume = self.place.map(|(epoch, seq)| {
-            format!(r#","resume":{{"{CHANNEL}":{{"epoch":{epoch},"seq":{seq}}}}}"#)
-        });
+        let resume = self
+            .place
+            .map(|(epoch, seq)| format!(r#","resume":{{"{CHANNEL}":{{"epoch":{epoch},"seq":{seq}}}}}"#));
         let resumes = resume.is_some();
         let params = format!(r#"{{"channels":["{CHANNEL}"]{}}}"#, resume.unwrap_or_default());
         self.call(Asked::Subscribe { resumes }, "private/subscribe", &params)
@@ -149,7 +162,8 @@ impl Trader {
 
     /// Places an order of a label of its own, or again one that it tried before.
     pub(super) fn attempt(&mut self, label: u64, method: &str, params: &str) -> String {
-        self.attempts.push_back((label, Attempt { text: format!("{method} {params}"), ..Attempt::default() }));
+        self.attempts
+            .push_back((label, Attempt { text: format!("{method} {params}"), ..Attempt::default() }));
         if self.attempts.len() > 4 * RECENT_MAX {
             self.attempts.pop_front();
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Secret, Tokens, Verdict};
 use crate::backend::paper::{Paper, PaperConfig};
 use crate::desk::DeskConfig;
-use crate::hub::history::HistoryLimits;
 use crate::hub::LoginQuestion;
+use crate::hub::history::HistoryLimits;
 use crate::hub::market::Trading;
 use crate::model::book::Side;
 use crate::model::ids::InstrumentId;
@@ -182,7 +182,7 @@ impl World {
     fn trade(&mut self) {
         match self.random.below(100) {
             0..30 => self.act(),
-            30..45 => _ = (0..3).map(|_| self.carry_one()).count(),
+            30..45 => _ = (0..8).map(|_| self.carry_one()).count(),
             45..85 => self.progress_some_link(),
             85..90 => {
                 let ns = self.random.below(1_000_000);
@@ -195,7 +195,7 @@ impl World {
         }
         self.judge_logins();
         for home in 0..=self.shards.len() {
-            if self.random.chance(50) {
+            if self.random.chance(25) {
                 self.end_turn(home);
             }
         }
@@ -317,8 +317,8 @@ impl World {
             0..30 => self.reach_venue(),
             30..60 => self.hear_venue(),
             60..65 => self.trading().is_slow ^= true,
-            // An operation in 5 steps or so, of which 7 in 100 come here.
-            _ if self.random.below(cut_in.div_ceil(40)) == 0 => return self.cut_venue(),
+            // A step in four is an operation, one in forty comes here.
+            _ if self.random.below(cut_in.div_ceil(10)) == 0 => return self.cut_venue(),
             _ => {}
         }
         self.serve_desk();
@@ -431,11 +431,7 @@ impl World {
         ];
         for (currency, instruments) in currencies {
             let params = format!(r#"{{"currency":"{currency}"}}"#);
-            texts.push(trader.call(
-                Asked::Summary { instruments },
-                "private/get_account_summary",
-                &params,
-            ));
+            texts.push(trader.call(Asked::Summary { instruments }, "private/get_account_summary", &params));
         }
         for (id, told) in trader.closed.clone() {
             let params = format!(r#"{{"order_id":"{id}"}}"#);
