@@ -36,6 +36,7 @@ use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
+use crate::sessions_file::SessionsFile;
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::tls::Tls;
@@ -172,13 +173,12 @@ impl Server {
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let core = venue_core(cores, available);
         let start = move || {
             venue::run(setup, move || {
                 let _ = ready.send(());
             })
         };
-        let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
+        let venue = rt::spawn_pinned("venue", Cpu(venue_core(cores, available)), start).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
         server.await_ready(&is_ready)
@@ -526,12 +526,14 @@ fn start_verifier(
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
+    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
     let started = Verifier::start(
         Arc::clone(keyring),
         auth_settings(config),
         of_shards.iter().cloned(),
         seed(),
         rt::give_way,
+        sessions,
     );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }
