@@ -124,7 +124,7 @@ impl Gateway {
     }
 }
 
-fn paper_venue(flags: &[&str]) -> (Killed, impl FnMut() -> String) {
+fn paper_venue(flags: &[&str]) -> (Killed, impl FnMut() -> String + use<>) {
     let mut child = Killed(
         Command::new(env!("CARGO_BIN_EXE_tickring"))
             .args(["paper-venue", "--key", "s3cret", "--heartbeat-ms", "200"])

@@ -42,13 +42,12 @@ SIGTERM or SIGINT ends it. The protocol is described in docs/venue-link.md.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "side", required = true, multiple = false, args = ["connect", "listen"])]
 pub(super) struct Flags {
     /// The gateway to connect to
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "listen", required_unless_present = "listen")]
     connect: Option<String>,
     /// Address and port to wait on for the gateway; port 0 lets the kernel choose
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", required_unless_present = "connect")]
     listen: Option<SocketAddr>,
     /// The key that the gateway's configuration has for this venue
     #[arg(long, value_name = "KEY", env = "TICKRING_VENUE_KEY", hide_env_values = true)]
@@ -268,6 +267,8 @@ impl Link {
     }
 
     fn stop(mut self) -> Result<(), Failure> {
+        // What has come is read, so that the end is no reset that the farewell is lost by.
+        self.read();
         self.venue.session().handle_stop();
         // A gateway that does not read finds the connection closed.
         self.write();

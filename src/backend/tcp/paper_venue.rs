@@ -123,7 +123,7 @@ impl PaperVenue {
     /// When something is due next, on the monotonic clock, in nanoseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> u64 {
-        self.session.poll_timeout().map_or(u64::MAX, |due_ns| due_ns).min(self.paper.poll_timeout())
+        self.session.poll_timeout().unwrap_or(u64::MAX).min(self.paper.poll_timeout())
     }
 
     fn move_market(&mut self, now: Now) {
