@@ -36,8 +36,9 @@ Examples:
   TICKRING_VENUE_KEY=s3cret tickring paper-venue --listen 127.0.0.1:9004 --binary
                                                the key where `ps` does not show it; the binary form
 
-It prints a line for each change: where it listens, connections, welcomes, cuts and their reasons. Orders rest while the link is
-cut, and what was filled meanwhile is told when it stands again; a gateway that was restarted finds them cancelled.
+It prints a line for each change: where it listens, connections, welcomes, cuts and why.
+Orders rest while the link is cut, and what was filled meanwhile is told when it stands again;
+a gateway that was restarted finds them cancelled.
 SIGTERM or SIGINT ends it. The protocol is described in docs/venue-link.md.";
 
 #[derive(Args, Debug)]

@@ -246,10 +246,8 @@ impl Session {
                 return;
             }
             StatusState::Unknown | StatusState::Rejected => {
-                let why = match status.state {
-                    StatusState::Rejected => OrderRefusal::VenueRefused,
-                    _ => OrderRefusal::NotSent,
-                };
+                let is_refused = status.state == StatusState::Rejected;
+                let why = if is_refused { OrderRefusal::VenueRefused } else { OrderRefusal::NotSent };
                 self.orders.remove(order);
                 self.report(if known.is_accepted {
                     VenueReport::Cancelled { order, why: CancelReason::Venue }
@@ -266,16 +264,15 @@ impl Session {
                 price: status.price.filter(|_| known.price.is_some()),
             });
         }
-        let total = match status.state {
-            StatusState::Open => status.filled.0.saturating_add(status.amount.0),
-            _ => known.total,
-        };
+        let is_open = status.state == StatusState::Open;
+        let total = if is_open { status.filled.0.saturating_add(status.amount.0) } else { known.total };
         let is_amended = total != known.total
-            || (known.is_accepted && status.price.is_some() && status.price != known.price);
+            || (known.is_accepted
+                && known.price.is_some_and(|price| status.price.is_some_and(|told| told != price)));
         self.orders.with(order, |known| {
             known.is_questioned = false;
             known.is_accepted = true;
-            known.is_cancel_asked &= status.state != StatusState::Open;
+            known.is_cancel_asked &= !is_open;
             known.price = known.price.and(status.price.or(known.price));
             known.total = total;
         });
@@ -292,18 +289,14 @@ impl Session {
             });
         }
         let Some(left) = self.orders.get(order) else { return };
-        match status.state {
-            StatusState::Open if is_amended => {
-                let price = status.price.or(left.price).unwrap_or_default();
-                self.report(VenueReport::Amended { order, price, amount: status.amount });
-            }
-            StatusState::Cancelled | StatusState::Filled => {
-                let is_asked = known.is_cancel_asked && status.state == StatusState::Cancelled;
-                let why = if is_asked { CancelReason::UserRequest } else { CancelReason::Venue };
-                self.orders.remove(order);
-                self.report(VenueReport::Cancelled { order, why });
-            }
-            _ => {}
+        if !is_open {
+            let is_asked = known.is_cancel_asked && status.state == StatusState::Cancelled;
+            let why = if is_asked { CancelReason::UserRequest } else { CancelReason::Venue };
+            self.orders.remove(order);
+            self.report(VenueReport::Cancelled { order, why });
+        } else if is_amended {
+            let price = status.price.or(left.price).unwrap_or_default();
+            self.report(VenueReport::Amended { order, price, amount: status.amount });
         }
     }
 }
