@@ -36,6 +36,7 @@ use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
+use crate::sessions_file::SessionsFile;
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::tls::Tls;
@@ -525,12 +526,14 @@ fn start_verifier(
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
+    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
     let started = Verifier::start(
         Arc::clone(keyring),
         auth_settings(config),
         of_shards.iter().cloned(),
         seed(),
         rt::give_way,
+        sessions,
     );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }

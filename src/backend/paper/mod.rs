@@ -13,7 +13,7 @@ pub mod clients;
 pub mod rng;
 pub mod traders;
 
-use self::book::{Fill, Met, Outcome};
+use self::book::{Fill, Met, Outcome, Resting};
 use self::catalogue::{Listing, listings};
 use self::rng::SplitMix64;
 use self::traders::{Pit, Underlying};
@@ -166,6 +166,19 @@ impl Paper {
             (Some(start), Stage::Idle) => start.mono_ns + self.due_ns,
             (None, _) | (Some(_), Stage::Listing(_) | Stage::Opening(_) | Stage::Telling(_)) => 0,
         }
+    }
+
+    /// A client's order, if it rests.
+    #[must_use]
+    pub fn resting(&self, instrument: InstrumentId, order: OrderId) -> Option<Resting> {
+        let book = &self.pits.get(instrument.index())?.book;
+        book.order(book.find(order)?)
+    }
+
+    /// Resting orders of clients, in all books.
+    #[must_use]
+    pub fn client_order_count(&self) -> u32 {
+        self.pits.iter().map(|pit| pit.book.client_order_count()).sum()
     }
 
     /// Time that the market let go because it was too late for it, in nanoseconds.

@@ -151,6 +151,12 @@ fn the_desk_s_own_cancels_outlive_a_link_and_are_asked_for_when_it_is_back() {
     floor.reconnect();
     assert!(floor.venue.resting.is_empty());
     assert_eq!(floor.told(1).last().unwrap(), "2 cancelled 0.0/1.0");
+    // Or still to be taken by it.
+    floor.done(1, place(buy(90, 1)));
+    floor.done_now(1, OrderRequest::Halt { is_on: true, everybody: false });
+    floor.cut();
+    floor.reconnect();
+    assert!(floor.venue.resting.is_empty());
 }
 
 #[test]

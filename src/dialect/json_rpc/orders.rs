@@ -260,7 +260,7 @@ pub fn write_account_summary(out: &mut Vec<u8>, summary: &AccountSummary) {
 /// The result of `private/get_account_summaries`.
 pub fn write_account_summaries(out: &mut Vec<u8>, summaries: &[AccountSummary]) {
     push(out, "{\"summaries\":[");
-    push_list(out, summaries, |out, summary| write_account_summary(out, summary));
+    push_list(out, summaries, write_account_summary);
     push(out, "]}");
 }
 

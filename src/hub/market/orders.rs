@@ -93,6 +93,24 @@ impl MarketHome {
         &self.desk
     }
 
+    /// The link that took orders of these instruments is dead.
+    pub fn handle_link_down(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_link_down(instruments, now);
+        self.settle_desk(now);
+    }
+
+    /// A link takes orders of these instruments.
+    pub fn handle_link_up(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_link_up(instruments, now);
+        self.settle_desk(now);
+    }
+
+    /// The venue has told all that it knows of these instruments' orders.
+    pub fn handle_reconciled(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_reconciled(instruments, now);
+        self.settle_desk(now);
+    }
+
     pub(super) fn open_trading(&mut self, instrument: InstrumentId, now: Now) {
         match self.trading {
             Trading::Open => self.desk.handle_link_up(&[instrument], now),

@@ -161,7 +161,7 @@ fn a_request_names_its_instrument_and_the_desk_gets_its_number() {
     let conn = trader(&mut world, 0, 0, 1);
     let text = r#"{"jsonrpc":"2.0","id":2,"method":"private/get_position","params":{"instrument_name":"BTC-PERPETUAL"}}"#;
     world.send(0, conn, text);
-    let instrument = crate::model::ids::InstrumentId(1);
+    let instrument = InstrumentId(1);
     assert_eq!(world.asked.as_ref().unwrap()[0].request, OrderRequest::Position { instrument });
 }
 

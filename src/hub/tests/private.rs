@@ -362,6 +362,23 @@ fn one_place_resumes_every_view_of_an_account() {
 }
 
 #[test]
+fn who_is_cut_off_before_the_first_event_resumes_from_the_place_that_its_subscribe_was_told() {
+    let (mut world, epoch) = with_history(2);
+    for (shard, slot) in [(0, 0), (0, 1), (1, 0)] {
+        let conn = trader(&mut world, shard, slot, 1);
+        let (reply, _) = follow(&mut world, shard, conn, &[ORDERS], None);
+        let place = &reply["places"][ORDERS];
+        assert_eq!(place["epoch"], epoch);
+        let seq = place["seq"].as_u64().unwrap();
+        assert!((5..=6).contains(&seq), "nothing after the newest event of the view: {seq}");
+        assert_eq!(follow(&mut world, shard, conn, &["quote.BTC-PERPETUAL"], None).0.get("places"), None);
+    }
+    let conn = trader(&mut world, 1, 5, 1);
+    let (reply, _) = follow(&mut world, 1, conn, &[ORDERS], Some((epoch, 3)));
+    assert_eq!(reply.get("places"), None, "it goes on from where it was");
+}
+
+#[test]
 fn a_view_that_is_new_begins_where_its_account_stands_and_does_not_claim_what_was_before() {
     let (mut world, epoch) = with_history(1);
     let channel = "user.changes.any.any.raw";

@@ -360,6 +360,27 @@ fn asks_for_orders_trades_positions_and_money() {
             json!({"currency": "USD", "extended": true}),
             OrderRequest::AccountSummary { currency: symbol("USD") },
         ),
+    ] {
+        assert_eq!(called(method, &params), Ok(expected), "{method} {params}");
+    }
+    for (method, params, expected) in [
+        ("private/get_open_orders", json!({"kind": "share"}), "kind"),
+        ("private/get_open_orders_by_currency", json!({"currency": "B.C"}), "currency"),
+        ("private/get_open_orders", json!({"type": "stop_all"}), "type"),
+        ("private/get_positions", json!({"subaccount_id": 3}), "subaccount_id"),
+        ("private/get_account_summary", json!({}), "currency"),
+        ("private/get_account_summary", json!({"currency": "any thing"}), "currency"),
+    ] {
+        let failure = called(method, &params).unwrap_err();
+        assert_eq!((failure.code, failure.param), (-32602, Some(expected)), "{method} {params}");
+    }
+}
+
+#[test]
+fn asks_for_closed_orders_and_all_balances() {
+    let filter = Filter::default();
+    let btc = Filter { currency: Some(symbol("BTC")), ..filter };
+    for (method, params, expected) in [
         ("private/get_account_summaries", json!({"extended": true}), OrderRequest::AccountSummaries),
         (
             "private/get_order_history_by_instrument",
@@ -384,17 +405,11 @@ fn asks_for_orders_trades_positions_and_money() {
 #[test]
 fn refuses_a_question_by_the_parameter_that_is_missing_or_odd() {
     for (method, params, expected) in [
-        ("private/get_open_orders", json!({"kind": "share"}), "kind"),
-        ("private/get_open_orders_by_currency", json!({"currency": "B.C"}), "currency"),
-        ("private/get_open_orders", json!({"type": "stop_all"}), "type"),
-        ("private/get_positions", json!({"subaccount_id": 3}), "subaccount_id"),
-        ("private/get_account_summary", json!({}), "currency"),
         ("private/get_account_summaries", json!({"subaccount_id": 3}), "subaccount_id"),
         ("private/get_order_history_by_instrument", json!({"count": 3}), "instrument_name"),
         ("private/get_order_history_by_currency", json!({"count": 3}), "currency"),
         ("private/get_order_history_by_currency", json!({"currency": "BTC", "count": 1001}), "count"),
         ("private/get_user_trades_by_currency", json!({}), "currency"),
-        ("private/get_account_summary", json!({"currency": "any thing"}), "currency"),
     ] {
         let failure = called(method, &params).unwrap_err();
         assert_eq!((failure.code, failure.param), (-32602, Some(expected)), "{method} {params}");
