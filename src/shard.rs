@@ -151,6 +151,8 @@ struct Shard {
     worked_ns: u64,
     /// What the turns before have taken beyond their share, in received bytes.
     owed_bytes: u64,
+    /// Connections that the flush of data under way has yet to come to.
+    round: usize,
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
@@ -195,6 +197,7 @@ impl Shard {
             pressure_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
             owed_bytes: 0,
+            round: 0,
             unbuffered: false,
             stop_by_ns: None,
             stop_timeout_ns,
@@ -426,16 +429,30 @@ impl Shard {
         self.ask();
     }
 
-    /// Hands the connections' bytes to the ring: replies always, data when the pace allows; whether there were any.
+    /// Hands the connections' bytes to the ring: all replies, and data when the pace allows; whether there were any. A round of
+    /// data goes on over as many turns as it takes, so that no reply waits for a thousand sends of it.
     fn flush(&mut self, now_ns: u64) -> bool {
-        let paced = self.pace.may_flush(now_ns);
-        let urgency = if paced { Urgency::Any } else { Urgency::Reply };
-        if paced && self.hub.data_waits() {
-            self.pace.flushed(now_ns);
-        }
         let mut any = self.flush_secure();
-        while !self.unbuffered {
+        any |= self.transmit(Urgency::Reply, usize::MAX) > 0;
+        if self.round == 0 && self.pace.may_flush(now_ns) {
+            self.round = self.hub.data_count();
+            if self.round > 0 {
+                self.pace.flushed(now_ns);
+            }
+        }
+        let served = self.transmit(Urgency::Any, self.round.min(limits::DATA_SENDS_PER_TURN));
+        self.round = (self.round - served).min(self.hub.data_count());
+        any |= served > 0;
+        // What ended in between.
+        any | self.flush_secure()
+    }
+
+    /// Hands the ring what so many connections at most have to say; returns how many there were.
+    fn transmit(&mut self, urgency: Urgency, count_max: usize) -> usize {
+        let mut count = 0;
+        while count < count_max && !self.unbuffered {
             let Some(conn) = self.hub.poll_ready(urgency) else { break };
+            count += 1;
             let Shard { hub, ring, secure, .. } = self;
             let transmit = if secure.has(conn) {
                 secure.transmit(conn, hub, ring, self.now)
@@ -443,8 +460,7 @@ impl Shard {
                 ring.transmit(conn, hub.pending_bytes(conn), |out| hub.poll_transmit(conn, out))
             };
             match transmit {
-                Transmit::Started(_) => any = true,
-                Transmit::Nothing | Transmit::Gone => {}
+                Transmit::Started(_) | Transmit::Nothing | Transmit::Gone => {}
                 Transmit::Busy => {
                     panic!("invariant: a connection is ready only when its last send is complete")
                 }
@@ -455,8 +471,7 @@ impl Shard {
             }
             self.act();
         }
-        // What ended in between.
-        any | self.flush_secure()
+        count
     }
 
     /// Hands the ring what TLS has to say by itself; whether there was any.
@@ -473,6 +488,9 @@ impl Shard {
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
         let idle_ns = now_ns.saturating_sub(self.worked_ns);
+        if self.round > 0 && !self.unbuffered {
+            return Wait::Poll;
+        }
         match self.spin {
             Spin::Always => return Wait::Poll,
             Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
@@ -492,7 +510,7 @@ impl Shard {
         let retry = behind || self.serving.is_none();
         let deadlines = [
             self.hub.poll_timeout(),
-            self.hub.data_waits().then(|| self.pace.due_ns()),
+            (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
         ];
