@@ -130,6 +130,7 @@ impl Server {
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
+        let venue_core = venue_core(cores, available);
         let ends = endpoints.into_iter().zip(listeners).zip(logins);
         for (number, ((mesh, listeners), logins)) in ends.enumerate() {
             let setup = ShardSetup {
@@ -145,6 +146,7 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&pressure),
                 spin,
+                neighbour: (cores[number] == venue_core).then_some(HomeId(shards)),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
@@ -172,13 +174,12 @@ impl Server {
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let core = venue_core(cores, available);
         let start = move || {
             venue::run(setup, move || {
                 let _ = ready.send(());
             })
         };
-        let venue = rt::spawn_pinned("venue", Cpu(core), start).map_err(os)?;
+        let venue = rt::spawn_pinned("venue", Cpu(venue_core), start).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
         server.await_ready(&is_ready)

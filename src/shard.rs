@@ -65,6 +65,8 @@ pub struct ShardSetup {
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     pub spin: Spin,
+    /// A home whose thread is on this core too.
+    pub neighbour: Option<HomeId>,
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
@@ -117,7 +119,8 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         if wait != Wait::Poll {
             shard.mesh.wake();
         }
-        shard.turn(wait);
+        let away_ns = shard.give_way();
+        shard.turn(wait, away_ns);
         if shard.has_stopped() {
             return Ok(shard.report());
         }
@@ -137,6 +140,9 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    neighbour: Option<HomeId>,
+    /// Something was said to the neighbour, who has not run since.
+    is_neighbour_asked: bool,
     stop: Arc<Stop>,
     /// Until its last client has gone at a stop.
     serving: Option<Serving>,
@@ -188,6 +194,8 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
+            neighbour: setup.neighbour,
+            is_neighbour_asked: false,
             serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
@@ -207,8 +215,20 @@ impl Shard {
         })
     }
 
-    fn turn(&mut self, waited: Wait) {
-        let ended_ns = self.now.mono_ns;
+    /// Lets the neighbour's thread do what it was asked for, which this one would only poll for meanwhile; returns how long
+    /// that took.
+    fn give_way(&mut self) -> u64 {
+        if !std::mem::take(&mut self.is_neighbour_asked) {
+            return 0;
+        }
+        let before_ns = clock::now().mono_ns;
+        std::thread::yield_now();
+        clock::now().mono_ns - before_ns
+    }
+
+    /// One turn after such a wait, of which so much was not this shard's time.
+    fn turn(&mut self, waited: Wait, away_ns: u64) {
+        let ended_ns = self.now.mono_ns + away_ns;
         self.now = clock::now();
         let reaped_ns = self.now.mono_ns;
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
@@ -419,6 +439,7 @@ impl Shard {
             self.carry.retry(&mut self.mesh);
         }
         while let Some(outgoing) = self.hub.poll_mesh() {
+            self.is_neighbour_asked |= self.neighbour.is_some_and(|home| outgoing.to.contains(home));
             self.carry.push(&mut self.mesh, &outgoing);
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
