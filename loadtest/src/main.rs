@@ -141,8 +141,8 @@ enum Load {
         /// Requests a second; without it: saturation, then half and 80 % of what the server did
         #[arg(long)]
         rate: Option<u64>,
-        /// Orders a second that trade
-        #[arg(long, default_value_t = 100)]
+        /// Orders a second that trade; each is a send to every subscriber, a thousand of which are some 4 ms of a core
+        #[arg(long, default_value_t = 20)]
         trades: u64,
         /// Of the other orders the share that rests and is cancelled; the rest finds nothing and is over at once
         #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = parse_percent)]
