@@ -47,6 +47,8 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod sessions_file;
+#[cfg(feature = "runtime")]
 pub mod verify;
 
 #[cfg(feature = "runtime")]

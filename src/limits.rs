@@ -224,9 +224,14 @@ pub const FLUSH_BYTES: u32 = 64 * 1024;
 /// subscribers are told something. Enough that the turn itself, a few microseconds, costs little beside them.
 pub const DATA_SENDS_PER_TURN: usize = 32;
 
-/// Requests of clients to the desk after which the venue takes no more batches in one turn: some 5 us each, and as much again
-/// where an order trades.
-pub const ASKS_PER_TURN: usize = 1_024;
+/// What the venue does for clients in one turn, in steps: the rest waits for its next. A step is a request of a client or of the
+/// desk, some 5 us; as long as it takes to write so many bytes of answers and events, or to look at so many orders.
+pub const DESK_STEPS_PER_TURN: u64 = 1_024;
+pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
+pub const DESK_ORDERS_PER_STEP: u64 = 256;
+/// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
+/// keep the desk busy with.
+pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;
 /// Batches of other homes that a thread takes in one turn: what bounds a turn when many arrive at once.
 pub const BATCHES_PER_TURN_MAX: usize = 64;
 /// Bytes of batches of other homes after which a shard takes no more in one turn: what all homes may replay to it in a turn
@@ -269,7 +274,7 @@ pub const ACCOUNTS_MAX: u32 = 16_384;
 pub const OPEN_ORDERS_MAX: u32 = 262_144;
 /// Closed orders of all accounts that are remembered; an account below its fair share may always remember one more, at the
 /// cost of nobody else's: at most twice as many in all.
-pub const CLOSED_ORDERS_MAX: u32 = 262_144;
+pub const CLOSED_ORDERS_MAX: u32 = 524_288;
 /// Fills of all accounts that are kept, some 200 bytes each, with fair shares in the same way.
 pub const FILLS_MAX: u32 = 1_048_576;
 const _: () = assert!(CLOSED_ORDERS_MAX / ACCOUNTS_MAX >= 16 && FILLS_MAX / ACCOUNTS_MAX >= 64);

@@ -36,6 +36,7 @@ use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
+use crate::sessions_file::SessionsFile;
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::tls::Tls;
@@ -130,7 +131,6 @@ impl Server {
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
-        let venue_core = venue_core(cores, available);
         let ends = endpoints.into_iter().zip(listeners).zip(logins);
         for (number, ((mesh, listeners), logins)) in ends.enumerate() {
             let setup = ShardSetup {
@@ -146,7 +146,7 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&pressure),
                 spin,
-                neighbour: (cores[number] == venue_core).then_some(HomeId(shards)),
+                neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
@@ -179,7 +179,7 @@ impl Server {
                 let _ = ready.send(());
             })
         };
-        let venue = rt::spawn_pinned("venue", Cpu(venue_core), start).map_err(os)?;
+        let venue = rt::spawn_pinned("venue", Cpu(venue_core(cores, available)), start).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
         server.await_ready(&is_ready)
@@ -312,6 +312,11 @@ fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
 /// A core without a shard, where there is one.
 fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
+}
+
+/// The venue's home, where its thread is on this core.
+fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<HomeId> {
+    (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
 }
 
 /// SIGHUP reads keys and certificates again; where there are none to read, it ends the process as ever.
@@ -527,12 +532,14 @@ fn start_verifier(
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
+    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
     let started = Verifier::start(
         Arc::clone(keyring),
         auth_settings(config),
         of_shards.iter().cloned(),
         seed(),
         rt::give_way,
+        sessions,
     );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }

@@ -15,6 +15,7 @@ use crate::carry::{Carry, MeshEndpoint};
 use crate::clock;
 use crate::desk::{DeskConfig, DeskCounters};
 use crate::hub::Deflation;
+use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome, Trading};
@@ -22,6 +23,7 @@ use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::market::FeedBuffer;
+use crate::model::order::VenueRequest;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Ring, RingConfig, RingError, Wait};
@@ -113,6 +115,8 @@ struct Venue {
     spin: Spin,
     stop: Arc<Stop>,
     now: Now,
+    /// A shard's batch of which a turn did so many records and no more.
+    begun: Option<(HomeId, Arc<Batch>, usize)>,
     finished_told: bool,
 }
 
@@ -150,6 +154,7 @@ impl Venue {
             spin: setup.spin,
             stop: setup.stop,
             now,
+            begun: None,
             finished_told: false,
         })
     }
@@ -188,34 +193,65 @@ impl Venue {
         usize::from(self.shards)
     }
 
-    /// What shards ask for, up to a bound on batches and on what clients ask of the desk.
+    /// What shards ask for, up to a bound on batches and on what is done for clients; the rest waits for the next turn.
     fn take_batches(&mut self) {
-        let mut asks = 0;
+        self.hear_rest();
+        self.execute();
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
-            if asks >= limits::ASKS_PER_TURN {
+            if self.market.has_done_enough() {
                 break;
             }
-            let Some((from, _, batch)) = self.mesh.receive() else { break };
-            self.market.handle_batch(home(from), &batch, self.now);
-            asks += batch.asks.len();
-            // Before the next batch, so that orders are executed as they came.
-            self.execute();
+            let begun = self.begun.take();
+            let next = begun.or_else(|| self.mesh.receive().map(|(from, _, batch)| (home(from), batch, 0)));
+            let Some((from, batch, mut done)) = next else { break };
+            while done < batch.records.len() && !self.market.has_done_enough() {
+                self.market.handle_record(from, &batch, &batch.records[done], self.now);
+                // Before the next one, so that what is asked is judged by what came of all that was asked before.
+                self.execute();
+                done += 1;
+            }
+            if done < batch.records.len() {
+                self.begun = Some((from, batch, done));
+            }
         }
     }
 
-    /// Has the venue do what the desk asks of it.
-    fn execute(&mut self) {
-        while let Some(request) = self.market.poll_request(self.now) {
-            self.buffer.clear();
-            self.feed.handle_request(&request, self.now, &mut self.buffer);
+    /// What the feed has done already is known before anything is decided by it.
+    fn hear_rest(&mut self) {
+        self.buffer.clear();
+        self.feed.tell_rest(&mut self.buffer);
+        if !self.buffer.events.is_empty() {
             self.market.handle_feed(&self.buffer, self.now);
         }
     }
 
-    /// What shards said before they left: whose connections are gone.
+    /// Has the venue do what the desk asks of it, as far as the turn goes.
+    fn execute(&mut self) {
+        while !self.market.has_done_enough()
+            && let Some(request) = self.market.poll_request(self.now)
+        {
+            self.carry_out(&request);
+        }
+    }
+
+    fn carry_out(&mut self, request: &VenueRequest) {
+        self.buffer.clear();
+        self.feed.handle_request(request, self.now, &mut self.buffer);
+        self.market.handle_feed(&self.buffer, self.now);
+    }
+
+    /// What shards said before they left: whose connections are gone, and what is to be cancelled for that.
     fn take_last_batches(&mut self) {
+        if let Some((from, batch, done)) = self.begun.take() {
+            for record in &batch.records[done..] {
+                self.market.handle_record(from, &batch, record, self.now);
+            }
+        }
         while let Some((from, _, batch)) = self.mesh.receive() {
             self.market.handle_batch(home(from), &batch, self.now);
+        }
+        while let Some(request) = self.market.poll_request(self.now) {
+            self.carry_out(&request);
         }
     }
 
@@ -277,6 +313,9 @@ impl Venue {
 
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
+        if self.begun.is_some() || self.market.has_requests() {
+            return Wait::Poll;
+        }
         match self.spin {
             Spin::Always => return Wait::Poll,
             Spin::ForNs(_) if self.market.joins_wait() && !self.market.peers_are_behind() => {

@@ -5,6 +5,7 @@
 //! - Verdicts and keyrings go to a shard in one order: a verdict after a keyring was made by that keyring or a newer one.
 //! - The thread never waits for a shard: what does not fit is kept, bounded by the questions that may wait. While a shard is
 //!   so far behind with hearing of sessions' ends, no more is judged.
+//! - Named sessions are in their file within a second of a change, and at the end; a disk that fails costs a line in the log.
 //! - A question that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes.
 
 use std::collections::VecDeque;
@@ -24,6 +25,8 @@ use crate::doorbell::Doorbell;
 use crate::hub::LoginQuestion;
 use crate::hub::batch::Ticket;
 use crate::limits;
+use crate::model::time::Now;
+use crate::sessions_file::SessionsFile;
 
 /// Questions of one shard that are answered before the next shard's.
 const QUESTIONS_PER_ROUND: usize = 64;
@@ -31,6 +34,8 @@ const QUESTIONS_PER_ROUND: usize = 64;
 const KEYRINGS_KEPT: usize = 16;
 /// How long the thread sleeps while an answer does not fit.
 const RETRY: Duration = Duration::from_millis(1);
+/// How far apart writes of the file of sessions are: they wait for a disk, and log-ins wait for them.
+const SAVE_DISTANCE_NS: u64 = 1_000_000_000;
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -91,6 +96,7 @@ impl Verifier {
         doorbells: impl IntoIterator<Item = Doorbell>,
         seed: (u64, u64),
         give_way: fn() -> std::io::Result<()>,
+        sessions: Option<SessionsFile>,
     ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
         let mut ends = Vec::new();
         let mut lines = Vec::new();
@@ -101,13 +107,15 @@ impl Verifier {
             lines.push(Line { questions, answers, backlog: VecDeque::new(), doorbell });
         }
         let shared = Arc::new(Shared::default());
-        let authority = Authority::new(keyring, settings, clock::now());
+        let started = clock::now();
+        let mut authority = Authority::new(keyring, settings, started);
+        let kept = sessions.map(|file| Kept::restore(file, &mut authority, started));
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
             if let Err(error) = give_way() {
                 log::warn!("log-ins are judged at the priority of shards: {error}");
             }
-            run(authority, lines, &of_thread);
+            run(authority, lines, &of_thread, kept);
         })?;
         let port = |(questions, answers)| LoginPort {
             questions,
@@ -169,7 +177,7 @@ impl LoginPort {
     }
 }
 
-fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
+fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared, mut kept: Option<Kept>) {
     loop {
         let mut any = false;
         if let Some(keyring) = shared.keyring.swap(None) {
@@ -190,13 +198,61 @@ fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared) {
         if any {
             continue;
         }
-        if shared.stop.load(Ordering::Acquire) {
+        let is_last = shared.stop.load(Ordering::Acquire);
+        let unsaved = kept.as_mut().and_then(|kept| kept.keep(&authority, clock::now().mono_ns, is_last));
+        if is_last {
             return;
         }
         if lines.iter().any(|line| !line.backlog.is_empty()) {
             thread::park_timeout(RETRY);
+        } else if let Some(wait) = unsaved {
+            thread::park_timeout(wait);
         } else {
             thread::park();
+        }
+    }
+}
+
+/// Named sessions and the file that they are kept in.
+struct Kept {
+    file: SessionsFile,
+    /// What of [`Authority::sessions_version`] the file has.
+    version: u64,
+    /// Not to be written to before.
+    due_ns: u64,
+}
+
+impl Kept {
+    fn restore(file: SessionsFile, authority: &mut Authority, now: Now) -> Kept {
+        let version = authority.sessions_version();
+        match authority.restore(file.text(), now) {
+            Ok(count) => log::info!("{count} named sessions go on from before the start"),
+            Err(line) => {
+                log::warn!("{}: line {line} is damaged: named sessions begin anew", file.path().display())
+            }
+        }
+        Kept { file, version, due_ns: 0 }
+    }
+
+    /// Writes what has changed, at most once a second; how long that has to wait.
+    fn keep(&mut self, authority: &Authority, now_ns: u64, is_last: bool) -> Option<Duration> {
+        let version = authority.sessions_version();
+        if version == self.version {
+            return None;
+        }
+        if now_ns < self.due_ns && !is_last {
+            return Some(Duration::from_nanos(self.due_ns - now_ns));
+        }
+        self.due_ns = now_ns + SAVE_DISTANCE_NS;
+        match self.file.write(&authority.sessions()) {
+            Ok(()) => {
+                self.version = version;
+                None
+            }
+            Err(error) => {
+                log::warn!("named sessions are not saved: {}: {error}", self.file.path().display());
+                (!is_last).then_some(Duration::from_nanos(SAVE_DISTANCE_NS))
+            }
         }
     }
 }
@@ -291,7 +347,8 @@ mod tests {
         let settings = Settings { failures_per_minute_max: 0, ..Settings::default() };
         let keyring = Arc::new(Keyring::default());
         let (verifier, mut ports) =
-            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2), || Ok(())).unwrap();
+            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2), || Ok(()), None)
+                .unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         for round in 0..50 {
@@ -327,7 +384,7 @@ mod tests {
         let keyring = Arc::new(crate::keys::without_file(true));
         let doorbells = [bell.clone(), other.clone()];
         let (verifier, mut ports) =
-            Verifier::start(keyring, Settings::default(), doorbells, (1, 2), || Ok(())).unwrap();
+            Verifier::start(keyring, Settings::default(), doorbells, (1, 2), || Ok(()), None).unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         let mut granted = Vec::new();

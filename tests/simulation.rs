@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 
+use tickring::simulation::{Size, run_orders};
+
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
@@ -81,4 +83,53 @@ fn every_seed_tells_every_client_what_it_should_be_told() {
         }
     }
     assert!(failed.is_empty(), "{} seeds fail: {failed:?}", failed.len());
+}
+
+/// What must have happened where clients trade.
+const TRADED: [&str; 12] = [
+    "answers not reported before a cut",
+    "cancels on disconnect",
+    "client sides of trades",
+    "connections cut",
+    "gap",
+    "outcomes unknown",
+    "rebuilt",
+    "repeats recognised",
+    "replies lost with a connection",
+    "requests taken and not executed",
+    "resumed",
+    "venue links cut",
+];
+
+/// The seeds of the short run, of 2,000 operations each.
+const ORDER_SEEDS: u64 = 6;
+
+#[test]
+fn orders_are_the_venue_s_for_every_client_and_nothing_is_lost_or_doubled() {
+    let started = std::time::Instant::now();
+    let (seeds, size) = match number("TICKRING_ORDER_OPS") {
+        Some(operations) => {
+            let seed = number("TICKRING_SEED").unwrap_or(1);
+            // Some 2,000 cuts of each kind in a million.
+            let size = Size { operations, clients: 100, client_cut_in: 500, venue_cut_in: 500, rests: 20 };
+            (seed..seed + 1, size)
+        }
+        None => {
+            let size =
+                Size { operations: 2_000, clients: 30, client_cut_in: 50, venue_cut_in: 100, rests: 4 };
+            let seeds = number("TICKRING_SEED").map_or(0..ORDER_SEEDS, |seed| seed..seed + 1);
+            (seeds, size)
+        }
+    };
+    let is_all = seeds.end - seeds.start >= ORDER_SEEDS || size.operations >= 1_000_000;
+    let mut coverage: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds {
+        eprintln!("orders: seed {seed}, {size:?}");
+        let seen = run_orders(seed, size);
+        seen.into_iter().for_each(|(what, count)| *coverage.entry(what).or_default() += count);
+    }
+    eprintln!("{coverage:#?}\nin {:?}", started.elapsed());
+    for what in TRADED.iter().filter(|_| is_all) {
+        assert!(coverage.get(what).is_some_and(|count| *count > 0), "no seed reaches: {what}");
+    }
 }

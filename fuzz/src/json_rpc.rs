@@ -22,7 +22,7 @@ use tickring::dialect::json_rpc::{
 };
 use tickring::model::decimal::{Amount, UNIT};
 use tickring::model::ids::{Epoch, InstrumentId, Seq};
-use tickring::model::order::OrderRequest;
+use tickring::model::order::{AccountId, OrderRequest};
 
 const STAMPS: Stamps = Stamps {
     in_unix_ns: 1_700_000_000_000_001_234,
@@ -393,7 +393,14 @@ fn login(session: Option<Box<str>>) -> Login {
         expires_unix_ms: None,
         reach: Reach::Anywhere,
     };
-    Login { credential: Arc::new(credential), scopes: Scopes::ALL, session, grant: None, expires_unix_ms: 0 }
+    Login {
+        credential: Arc::new(credential),
+        account: AccountId(0),
+        scopes: Scopes::ALL,
+        session,
+        grant: None,
+        expires_unix_ms: 0,
+    }
 }
 
 fn tokens() -> Tokens {

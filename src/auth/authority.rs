@@ -13,6 +13,7 @@ use super::failures::Failures;
 use super::grants::{Found, Grant, GrantId, Grants, Holder, Kind, Parts, Ungranted};
 use super::jwt::Token;
 use super::replay::{Bounds, Replays, Untaken};
+use super::saved;
 use super::scope::{ScopeRequest, Scopes};
 use super::signature::{are_equal, client_signature};
 use crate::limits;
@@ -251,6 +252,29 @@ impl Authority {
             failures: Failures::new(settings.failures_per_minute_max),
             unsure_until_ms: started.unix_ns / 1_000_000 + lead_ms(&settings),
         }
+    }
+
+    /// Takes back the named sessions that [`Authority::sessions`] told of in an earlier process, but for those whose time is over
+    /// and those of keys that are gone or changed; how many. Before anything is judged.
+    ///
+    /// # Errors
+    /// The line that can't be read, counted from 1; nothing is taken then.
+    pub fn restore(&mut self, text: &str, now: Now) -> Result<usize, usize> {
+        let saved = saved::read(text, &self.keyring, now.unix_ns / 1_000_000)?;
+        self.grants = Grants::restored(saved);
+        Ok(self.grants.count())
+    }
+
+    /// The named sessions as a text, in which no token is.
+    #[must_use]
+    pub fn sessions(&self) -> String {
+        self.grants.text()
+    }
+
+    /// Rises whenever [`Authority::sessions`] has changed.
+    #[must_use]
+    pub fn sessions_version(&self) -> u64 {
+        self.grants.changes_total()
     }
 
     pub fn judge(&mut self, request: &Request, now: Now, entropy: &Entropy) -> Verdict {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::credential::{Credential, Keyring};
+use super::saved;
 use super::scope::Scopes;
 use super::signature::{Digest, are_equal, from_hex, hex, sha256};
 use crate::limits;
@@ -67,13 +68,13 @@ pub(super) enum Found<'g> {
 }
 
 #[derive(Debug)]
-struct Entry {
-    generation: u32,
-    grant: Grant,
-    access: Digest,
+pub(super) struct Entry {
+    pub(super) generation: u32,
+    pub(super) grant: Grant,
+    pub(super) access: Digest,
     /// By which any refresh token of it is known. Whoever learns it can end the grant, and do nothing else.
-    family: [u8; 32],
-    refresh: Digest,
+    pub(super) family: [u8; 32],
+    pub(super) refresh: Digest,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +85,8 @@ pub(super) struct Grants {
     sessions: HashMap<Arc<str>, Vec<GrantId>, BuildHasherDefault<DefaultHasher>>,
     /// Named ones that are over and were not asked for yet.
     ended: Vec<GrantId>,
+    /// Counts what changed of named ones.
+    changes_total: u64,
 }
 
 /// Why there is no grant.
@@ -160,6 +163,7 @@ impl Grants {
         let (refresh_token, refresh) = mint_refresh(id, &family, &random[1]);
         self.entries.insert(Entry { generation, grant, access, family, refresh });
         if is_named {
+            self.changes_total += 1;
             self.sessions.entry(client_id).or_default().push(id);
         }
         Ok((id, [access_token, refresh_token]))
@@ -185,6 +189,7 @@ impl Grants {
         let (access_token, access) = mint_access(id, &random[0]);
         let (refresh_token, refresh) = mint_refresh(id, &entry.family, &random[1]);
         (entry.grant, entry.access, entry.refresh) = (grant, access, refresh);
+        self.changes_total += 1;
         Some([access_token, refresh_token])
     }
 
@@ -195,6 +200,7 @@ impl Grants {
         let entry = self.entries.remove(id.slot as usize);
         if matches!(entry.grant.holder, Holder::Session(_)) {
             self.ended.push(id);
+            self.changes_total += 1;
         }
         let client_id = &entry.grant.credential.client_id;
         if let Some(named) = self.sessions.get_mut(client_id) {
@@ -224,6 +230,45 @@ impl Grants {
     /// The next named one that is over.
     pub(super) fn poll_ended(&mut self) -> Option<GrantId> {
         self.ended.pop()
+    }
+
+    /// Those that were before this process, in place of what there is.
+    pub(super) fn restored(saved: Vec<(GrantId, Entry)>) -> Grants {
+        let mut grants = Grants::default();
+        let mut places = Vec::with_capacity(saved.len());
+        for (id, entry) in saved {
+            grants.generation = grants.generation.max(id.generation);
+            let client_id = Arc::clone(&entry.grant.credential.client_id);
+            let named = grants.sessions.entry(client_id).or_default();
+            if named.len() < limits::SESSIONS_PER_KEY_MAX {
+                named.push(id);
+                places.push((id.slot as usize, entry));
+            }
+        }
+        grants.entries = places.into_iter().collect();
+        // Of a place that stood twice the last holds.
+        let entries = &grants.entries;
+        for named in grants.sessions.values_mut() {
+            named.retain(|id| {
+                entries.get(id.slot as usize).is_some_and(|entry| entry.generation == id.generation)
+            });
+        }
+        grants
+    }
+
+    /// The text of the named ones in the order of their places, for [`Grants::restored`] of a later process.
+    pub(super) fn text(&self) -> String {
+        let mut text = saved::empty();
+        for (slot, entry) in &self.entries {
+            let slot = u32::try_from(slot).expect("invariant: GRANTS_MAX is below 2^32");
+            saved::write(&mut text, GrantId { slot, generation: entry.generation }, entry);
+        }
+        text
+    }
+
+    /// Counts what changed of named ones.
+    pub(super) fn changes_total(&self) -> u64 {
+        self.changes_total
     }
 
     pub(super) fn count(&self) -> usize {

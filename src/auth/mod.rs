@@ -3,7 +3,8 @@
 //! [`Login`]s of its own connections and the newest [`Keyring`], which nobody changes once it is made.
 //!
 //! Reading order: `scope` and `pattern` (what may be done), `credential` (who), `signature`, `jwt`, `replay`, `failures` and
-//! `grants` (how it is told), `accounts` (whose it is), then `authority`, which puts them together. Docs: decision 0010, `docs/protocol.md`.
+//! `grants` (how it is told), `accounts` (whose it is), `saved` (what outlives the process), then `authority`, which puts them
+//! together. Docs: decision 0010, `docs/protocol.md`.
 
 mod accounts;
 pub mod authority;
@@ -13,6 +14,7 @@ mod grants;
 mod jwt;
 mod pattern;
 mod replay;
+mod saved;
 mod scope;
 mod signature;
 #[cfg(test)]

@@ -451,3 +451,64 @@ fn a_keyring_refuses_odd_ids_and_the_same_twice() {
     assert!(ring.find("a").is_some() && ring.find("c").is_none());
     assert_eq!(format!("{:?}", secret("x")), "(secret)");
 }
+
+#[test]
+fn named_sessions_go_on_in_a_later_authority_and_nothing_else_does() {
+    let mut world = World::new();
+    let (_, mine) = world.granted(by_secret("hmac", "s3cret"), "session:desk trade:read");
+    let (_, other) = world.granted(by_secret("bearer", "b3arer"), "session:other");
+    let (_, held) = world.granted(by_secret("hmac", "s3cret"), "");
+    let text = world.authority.sessions();
+    for token in [&mine, &other, &held].into_iter().flat_map(|tokens| [&tokens.access, &tokens.refresh]) {
+        let secret = token.rsplit('.').next().unwrap();
+        assert!(!text.contains(secret), "no token is in the text");
+    }
+    let version = world.authority.sessions_version();
+
+    let mut later = World::new();
+    assert_eq!(later.authority.restore(&text, later.now), Ok(2));
+    assert_eq!(later.authority.sessions(), text);
+    assert!(version > 0 && later.authority.sessions_version() == 0, "what was read needs no writing");
+    assert_eq!(later.refused(bearer(&held.access)), Some(Refusal::Token), "it was its connection's");
+    let Verdict::Granted { login, .. } = later.judge(bearer(&mine.access), "") else { panic!("it goes on") };
+    assert_eq!(login.session.as_deref(), Some("desk"));
+    assert_eq!(login.scopes.words().collect::<Vec<_>>(), ["account:read", "trade:read"]);
+    let (_, renewed) = later.granted(refresh(&mine.refresh), "");
+    assert_eq!(later.refused(bearer(&mine.access)), Some(Refusal::Token), "there is a newer one");
+    assert_eq!(later.refused(bearer(&renewed.access)), None);
+    assert_ne!(later.authority.sessions(), text);
+    let (_, again) = later.granted(by_secret("hmac", "s3cret"), "session:third");
+    assert_eq!(later.refused(bearer(&again.access)), None, "a new one takes no place of theirs");
+    assert_eq!(later.refused(bearer(&other.access)), None);
+}
+
+#[test]
+fn a_session_of_a_key_that_was_changed_meanwhile_or_whose_time_is_over_does_not_go_on() {
+    let mut world = World::new();
+    world.granted(by_secret("hmac", "s3cret"), "session:desk");
+    let text = world.authority.sessions();
+    let mut changed = World::new();
+    let with_more = keys().into_iter().map(|key| Credential { publish: Patterns::new(["more.*"]), ..key });
+    changed.authority.replace(Arc::new(Keyring::new(with_more).unwrap()));
+    assert_eq!(changed.authority.restore(&text, changed.now), Ok(0));
+    let mut late = World::new();
+    assert_eq!(late.authority.restore(&text, late.now.plus_ns(605_000 * 1_000_000_000)), Ok(0));
+}
+
+#[test]
+fn a_damaged_text_of_sessions_is_taken_for_none() {
+    let mut world = World::new();
+    world.granted(by_secret("hmac", "s3cret"), "session:desk");
+    let text = world.authority.sessions();
+    assert_eq!(world.authority.restore("tickring sessions 1\n", world.now), Ok(0));
+    for (damaged, line) in [
+        (String::new(), 1),
+        ("tickring sessions 2\n".to_owned(), 1),
+        (text.trim_end().to_owned(), 1),
+        (format!("{text}{}", &text[text.find('\n').unwrap() + 1..].replace(" desk ", " ")), 3),
+        (text.replace(" desk 0 ", " desk 4294967295 "), 2),
+        (text.replace(" desk 0 ", " desk x "), 2),
+    ] {
+        assert_eq!(world.authority.restore(&damaged, world.now), Err(line), "{damaged}");
+    }
+}

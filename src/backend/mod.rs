@@ -44,6 +44,15 @@ impl Feed {
         }
     }
 
+    /// Appends what has happened already and found no room in the last poll.
+    pub fn tell_rest(&mut self, out: &mut FeedBuffer) {
+        match self {
+            Feed::Paper(paper) => paper.tell_rest(out),
+            // Nobody trades on a recording, so nobody is the worse for hearing it later.
+            Feed::Replay(_) => {}
+        }
+    }
+
     /// Whether it takes orders.
     #[must_use]
     pub const fn takes_orders(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The `[auth]` table: who may log in and for how long. Home: the main thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Auth {
     /// The file that `tickring keys` writes; empty where there is none.
     pub keys: PathBuf,
+    /// The file that named sessions are kept in across restarts; empty where they are not.
+    pub sessions: PathBuf,
     /// Whether there is a key that everybody knows, on loopback listeners, where there is no file.
     pub demo_key: bool,
     /// Patterns of the channels that everybody may subscribe to.
@@ -31,6 +33,7 @@ impl Default for Auth {
     fn default() -> Auth {
         Auth {
             keys: PathBuf::new(),
+            sessions: PathBuf::new(),
             demo_key: true,
             public_subscribe: vec!["*".to_owned()],
             logins_per_minute_max: 20,
@@ -44,6 +47,12 @@ impl Default for Auth {
 }
 
 impl Auth {
+    /// The file of named sessions, if there is to be one.
+    #[must_use]
+    pub fn sessions_file(&self) -> Option<&Path> {
+        (!self.sessions.as_os_str().is_empty()).then_some(self.sessions.as_path())
+    }
+
     /// Whether there is a file of keys.
     #[must_use]
     pub fn has_file(&self) -> bool {

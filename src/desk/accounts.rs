@@ -117,6 +117,13 @@ impl Credits {
         Credits { left: u64::from(credits_max) * SECOND_NS, refilled_ns: now.mono_ns }
     }
 
+    /// Takes so many, or all that there are: for what was done already.
+    pub(super) fn owe(&mut self, count: u32, config: &DeskConfig) {
+        if config.credits_per_s > 0 {
+            self.left = self.left.saturating_sub(u64::from(count) * SECOND_NS);
+        }
+    }
+
     /// Takes so many.
     ///
     /// # Errors
@@ -150,6 +157,9 @@ pub(super) struct KeptFill {
     pub fill: Fill,
     pub before: u64,
 }
+
+/// As `limits.rs` reckons.
+const _: () = assert!(size_of::<KeptFill>() <= 256);
 
 /// The newest fills of an account, counted from 0 since its first.
 #[derive(Debug, Default)]
@@ -186,16 +196,13 @@ impl Fills {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Fill> {
         self.kept.iter().map(|kept| &kept.fill)
     }
-
-    fn memory_bytes(&self) -> usize {
-        self.kept.capacity() * size_of::<KeptFill>()
-    }
 }
 
 /// All accounts by their number.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     table: Vec<Option<Box<Account>>>,
+    known_count: usize,
 }
 
 impl Accounts {
@@ -207,7 +214,11 @@ impl Accounts {
         if self.table.len() <= id.index() {
             self.table.resize_with(id.index() + 1, || None);
         }
-        self.table[id.index()].get_or_insert_with(|| Box::new(Account::new(config, now)));
+        let place = &mut self.table[id.index()];
+        if place.is_none() {
+            *place = Some(Box::new(Account::new(config, now)));
+            self.known_count += 1;
+        }
         true
     }
 
@@ -220,12 +231,10 @@ impl Accounts {
         (0..u32::try_from(self.table.len()).expect("invariant: fewer than accounts_max")).map(AccountId)
     }
 
+    /// What accounts take that each hold a few positions, without their fills.
     pub(super) fn memory_bytes(&self) -> usize {
-        let of_one = |account: &Account| {
-            size_of::<Account>() + account.fills.memory_bytes() + account.holdings.memory_bytes()
-        };
         self.table.capacity() * size_of::<Option<Box<Account>>>()
-            + self.table.iter().flatten().map(|account| of_one(account)).sum::<usize>()
+            + self.known_count * (size_of::<Account>() + Holdings::USUAL_BYTES)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What clients ask: each request to its answer, or to the step that will bring it. PURE.
 
 use crate::dialect::json_rpc;
+use crate::limits;
 use crate::model::decimal::Amount;
 use crate::model::market::InstrumentState;
 use crate::model::order::{
@@ -28,6 +29,10 @@ impl Desk {
             Err(OrderRefusal::Full)
         };
         if let Some(outcome) = reply.transpose() {
+            if let Ok(told) = outcome {
+                let credits = told.len / limits::ANSWER_BYTES_PER_CREDIT;
+                self.accounts[ask.account].credits.owe(credits, &self.config);
+            }
             self.answer(ask.client.home, ask.ticket, outcome);
         }
     }
@@ -70,10 +75,12 @@ impl Desk {
             OrderRequest::OpenOrders { .. }
             | OrderRequest::OrderState { .. }
             | OrderRequest::OrderStateByLabel { .. }
+            | OrderRequest::OrderHistory { .. }
             | OrderRequest::UserTrades(_)
             | OrderRequest::Position { .. }
             | OrderRequest::Positions { .. }
-            | OrderRequest::AccountSummary { .. } => {
+            | OrderRequest::AccountSummary { .. }
+            | OrderRequest::AccountSummaries => {
                 self.charge(ask, self.config.query_credits, now)?;
                 self.query(ask, market).map(Some)
             }
@@ -142,6 +149,7 @@ impl Desk {
             OrderRef::Id(order) => self.orders.find_own(order, ask.account),
             OrderRef::Label(label) => self.orders.find_label(ask.account, label),
         }
+        .filter(|slot| edit.instrument.is_none_or(|named| named == self.orders[*slot].order.instrument))
         .ok_or(OrderRefusal::OrderNotFound)?;
         let EditOrder { amount, price, post_only, reduce_only, valid_until_ms, .. } = *edit;
         let edit = Edit { amount, price, post_only, reduce_only, valid_until_ms };

@@ -146,8 +146,10 @@ impl Desk {
         if config.order_notional_max > 0 && value > config.order_notional_max {
             return Err(OrderRefusal::NotionalTooLarge);
         }
-        let exposure = holding.exposure(direction) - i128::from(own) + i128::from(open.0);
-        if exposure > i128::from(config.position_max.0) {
+        let added = i128::from(open.0) - i128::from(own);
+        // What works on one side is counted in 64 bits, whatever it would close.
+        let is_counted = i128::from(holding.working[side(direction)]) + added <= i128::from(i64::MAX);
+        if holding.exposure(direction) + added > i128::from(config.position_max.0) || !is_counted {
             return Err(OrderRefusal::AmountTooLarge);
         }
         Ok(())

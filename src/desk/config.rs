@@ -47,6 +47,13 @@ pub struct DeskConfig {
     pub opening_balance: i128,
 }
 
+impl DeskConfig {
+    /// What of `all` an account may have while others use up the rest.
+    pub(super) fn fair_share(&self, all: u32) -> u32 {
+        all / self.accounts_max.max(1)
+    }
+}
+
 impl Default for DeskConfig {
     fn default() -> DeskConfig {
         DeskConfig {

@@ -95,6 +95,9 @@ impl Holding {
 }
 
 impl Holdings {
+    /// About what four positions and one currency take.
+    pub(super) const USUAL_BYTES: usize = 4 * size_of::<Holding>() + size_of::<Cash>();
+
     pub(super) fn get(&self, instrument: InstrumentId) -> Option<&Holding> {
         self.find(instrument).ok().map(|at| &self.held[at])
     }
@@ -132,10 +135,6 @@ impl Holdings {
             }
         };
         self.cash[at].amount += amount;
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.held.capacity() * size_of::<Holding>() + self.cash.capacity() * size_of::<Cash>()
     }
 
     fn find(&self, instrument: InstrumentId) -> Result<usize, usize> {

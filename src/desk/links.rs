@@ -35,10 +35,9 @@ impl Desk {
         }
         for slot in 0..self.orders.slots_end() {
             let is_wanted = self.orders.get(slot).is_some_and(|held| {
-                instruments.contains(&held.order.instrument)
+                held.cancel_wanted.is_some()
                     && held.pending.is_none()
-                    && held.cancel_wanted.is_some()
-                    && !held.is_closed()
+                    && self.is_linked(held.order.instrument)
             });
             if is_wanted {
                 self.start(slot, Step::Cancel, None);
@@ -56,10 +55,9 @@ impl Desk {
         }
         for slot in 0..self.orders.slots_end() {
             let Some(held) = self.orders.get(slot) else { continue };
-            if held.is_closed() || !instruments.contains(&held.order.instrument) {
-                continue;
-            }
-            match held.pending {
+            // Nothing is pending with a link that was down before.
+            let pending = held.pending.filter(|_| !self.is_linked(held.order.instrument));
+            match pending {
                 Some(pending) if pending.is_sent => self.doubt(slot, pending.step),
                 Some(pending) => self.give_up(slot, pending.step, now),
                 None => {}
@@ -76,10 +74,7 @@ impl Desk {
         self.begin();
         for slot in 0..self.orders.slots_end() {
             let Some(held) = self.orders.get(slot) else { continue };
-            if !instruments.contains(&held.order.instrument) {
-                continue;
-            }
-            match held.doubt {
+            match held.doubt.filter(|_| instruments.contains(&held.order.instrument)) {
                 Some(Step::New) => self.end_unplaced(slot, OrderRefusal::NotSent, now),
                 Some(Step::Amend(_) | Step::Cancel) => self.end_doubt(slot),
                 None => {}

@@ -39,7 +39,7 @@ pub use self::counters::DeskCounters;
 pub use self::links::InDoubt;
 pub use self::output::{JsonRange, Output};
 
-use self::accounts::Accounts;
+use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
 use self::orders::{Orders, Pending, Slot, Step};
 use self::settle::{Due, Fresh};
@@ -136,6 +136,12 @@ impl Desk {
         None
     }
 
+    /// Whether [`Desk::poll_request`] may have something.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// What is to be told next; its bytes are there until the next call that is not `poll_output` or `bytes`.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -172,10 +178,11 @@ impl Desk {
         account(one).is_some_and(|of| account(other) == Some(of))
     }
 
-    /// Bytes of memory that the desk holds.
+    /// Bytes of memory that the desk holds, about.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.accounts.memory_bytes()
+            + self.fills_count as usize * size_of::<KeptFill>()
             + self.orders.memory_bytes()
             + self.connections.memory_bytes()
             + self.waiters.capacity() * size_of::<Waiter>()

@@ -90,6 +90,9 @@ pub(super) struct Encoded {
     pub trades: Option<JsonRange>,
 }
 
+/// As `limits.rs` reckons.
+const _: () = assert!(size_of::<Held>() <= 400);
+
 /// Two ends of something linked by slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
@@ -234,6 +237,13 @@ impl Orders {
         let first = Some(chain.head).filter(|slot| *slot != NOWHERE);
         std::iter::successors(first, |slot| Some(self.after(*slot)).filter(|next| *next != NOWHERE))
             .map(|slot| (slot, &self[slot]))
+    }
+
+    /// The orders of a list, newest first.
+    pub(super) fn newest_first(&self, chain: Chain) -> impl Iterator<Item = &Held> {
+        let last = Some(chain.tail).filter(|slot| *slot != NOWHERE);
+        std::iter::successors(last, |slot| Some(self.before(*slot)).filter(|next| *next != NOWHERE))
+            .map(|slot| &self[slot])
     }
 
     /// All orders, in no order that means anything, the same in every run.

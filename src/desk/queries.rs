@@ -1,7 +1,7 @@
 //! What clients ask to know: answered at once from what the desk knows. PURE.
 
 use crate::dialect::json_rpc;
-use crate::model::decimal::UNIT;
+use crate::model::decimal::{Amount, UNIT};
 use crate::model::ids::InstrumentId;
 use crate::model::instrument::{Instrument, Symbol};
 use crate::model::market::InstrumentState;
@@ -34,7 +34,17 @@ impl Desk {
                 let told = order.map(|order| (order, definition(market, order.instrument)));
                 json_rpc::write_orders(&mut self.bytes, told);
             }
-            OrderRequest::UserTrades(query) => self.write_trades(account, query, market)?,
+            OrderRequest::OrderHistory { filter, count, offset, include_unfilled } => {
+                let closed = self.orders.newest_first(self.accounts[account].closed);
+                let told = closed
+                    .filter(|held| is_of(&held.order, filter, market))
+                    .filter(|held| *include_unfilled || held.order.filled != Amount::ZERO)
+                    .skip(*offset as usize)
+                    .take(usize::from(*count))
+                    .map(|held| (&held.order, definition(market, held.order.instrument)));
+                json_rpc::write_orders(&mut self.bytes, told);
+            }
+            OrderRequest::UserTrades(query) => self.write_trades(account, query, market),
             OrderRequest::Position { instrument } => {
                 let state = market.get(instrument.index()).ok_or(OrderRefusal::VenueUnavailable)?;
                 let position = self.accounts[account].holdings.of(*instrument).position;
@@ -52,6 +62,15 @@ impl Desk {
             OrderRequest::AccountSummary { currency } => {
                 let summary = self.summary(account, *currency, market);
                 json_rpc::write_account_summary(&mut self.bytes, &summary);
+            }
+            OrderRequest::AccountSummaries => {
+                let quoted = market.iter().map(|state| state.definition.quote_currency);
+                let mut currencies: Vec<Symbol> = quoted.collect();
+                currencies.sort_unstable();
+                currencies.dedup();
+                let summaries: Vec<AccountSummary> =
+                    currencies.into_iter().map(|currency| self.summary(account, currency, market)).collect();
+                json_rpc::write_account_summaries(&mut self.bytes, &summaries);
             }
             OrderRequest::Place(_)
             | OrderRequest::Edit(_)
@@ -122,6 +141,7 @@ impl Desk {
     }
 
     fn write_open_orders(&mut self, account: AccountId, filter: &Filter, market: &[InstrumentState]) {
+        self.counters.looked_at_total += u64::from(self.accounts[account].open.len);
         let open = self.orders.iter(self.accounts[account].open);
         let told = open
             .filter(|(_, held)| held.is_open() && is_of(&held.order, filter, market))
@@ -129,16 +149,10 @@ impl Desk {
         json_rpc::write_orders(&mut self.bytes, told);
     }
 
-    fn write_trades(
-        &mut self,
-        account: AccountId,
-        query: &UserTradesQuery,
-        market: &[InstrumentState],
-    ) -> Result<(), OrderRefusal> {
-        let state = market.get(query.instrument.index()).ok_or(OrderRefusal::VenueUnavailable)?;
+    fn write_trades(&mut self, account: AccountId, query: &UserTradesQuery, market: &[InstrumentState]) {
         let is_meant = |fill: &&Fill| {
             let timestamp_ms = fill.timestamp_ns / NS_PER_MS;
-            fill.instrument == query.instrument
+            is_instrument_of(fill.instrument.index(), &query.filter, market)
                 && query.start_seq.is_none_or(|start| start <= fill.trade_seq.0)
                 && query.end_seq.is_none_or(|end| fill.trade_seq.0 <= end)
                 && query.start_timestamp_ms.is_none_or(|start| start <= timestamp_ms)
@@ -147,15 +161,22 @@ impl Desk {
         let fills = &self.accounts[account].fills;
         let count_max = usize::from(query.count);
         let has_more = fills.iter().filter(is_meant).nth(count_max).is_some();
-        let definition = &*state.definition;
         if query.is_ascending {
-            let told = fills.iter().filter(is_meant).take(count_max);
-            json_rpc::write_user_trades(&mut self.bytes, told, definition, has_more);
+            let told = fills
+                .iter()
+                .filter(is_meant)
+                .take(count_max)
+                .map(|fill| (fill, definition(market, fill.instrument)));
+            json_rpc::write_user_trades(&mut self.bytes, told, has_more);
         } else {
-            let told = fills.iter().rev().filter(is_meant).take(count_max);
-            json_rpc::write_user_trades(&mut self.bytes, told, definition, has_more);
+            let told = fills
+                .iter()
+                .rev()
+                .filter(is_meant)
+                .take(count_max)
+                .map(|fill| (fill, definition(market, fill.instrument)));
+            json_rpc::write_user_trades(&mut self.bytes, told, has_more);
         }
-        Ok(())
     }
 }
 

@@ -81,10 +81,9 @@ impl Desk {
         let currency = definition(market, instrument).quote_currency;
         self.accounts[account].holdings.add_cash(currency, -value * i128::from(sign(direction)));
         self.counters.fills_total += 1;
-        // A fill says that the order exists, should the venue not have said so.
-        if self.orders[slot].order.state == OrderState::Unknown {
-            self.accept(slot, None);
-        }
+        // A fill says that the order exists, should the venue not have said so: what waited for that may follow.
+        self.accept(slot, None);
+        self.stirred.push(slot);
         self.note_filled(slot, Amount(filled), value, now);
         let Order { order_type, state, post_only, reduce_only, label, .. } = self.orders[slot].order;
         self.keep_fill(
@@ -125,7 +124,8 @@ impl Desk {
 
     fn accept(&mut self, slot: Slot, price: Option<Price>) -> Fit {
         let held = &mut self.orders[slot];
-        if held.order.state != OrderState::Unknown {
+        // Of an older order it says nothing of what is in doubt: whether it was amended or cancelled.
+        if !held.is_being_placed() && held.doubt != Some(Step::New) {
             return Fit::Strange;
         }
         held.order.state = OrderState::Open;
@@ -187,6 +187,8 @@ impl Desk {
         self.count_working(slot);
         self.touch(slot);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
+        // What it was to reduce may have gone while it became reduce-only.
+        self.trim_reducing(slot);
         Fit::Fits
     }
 
@@ -307,7 +309,7 @@ impl Desk {
         let config = &self.config;
         let held = &mut self.orders[slot];
         let fills = &mut self.accounts[held.order.account].fills;
-        let fair_share = (config.fills_max / config.accounts_max.max(1)).max(1) as usize;
+        let fair_share = config.fair_share(config.fills_max).max(1) as usize;
         let is_full = fills.len() >= config.fills_per_account_max as usize
             || (self.fills_count >= config.fills_max && fills.len() >= fair_share);
         if is_full {
@@ -358,7 +360,7 @@ impl Desk {
         self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += change;
     }
 
-    /// Reduce-only orders beyond what a fill left to reduce are cancelled, the newest first.
+    /// Reduce-only orders beyond what is left to reduce are cancelled, the newest first.
     fn trim_reducing(&mut self, slot: Slot) {
         let Order { account, instrument, .. } = self.orders[slot].order;
         for direction in [Direction::Buy, Direction::Sell] {

@@ -145,7 +145,7 @@ impl Desk {
     /// Closed orders beyond what is remembered are forgotten, oldest first; an account below its fair share keeps its own.
     fn forget(&mut self) {
         let config = &self.config;
-        let fair_share = (config.closed_orders_max / config.accounts_max.max(1)).max(1);
+        let fair_share = config.fair_share(config.closed_orders_max).max(1);
         for id in self.crowded.drain(..) {
             let closed = &mut self.accounts[id].closed;
             while closed.len > config.closed_orders_per_account_max

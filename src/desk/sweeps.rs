@@ -55,6 +55,7 @@ impl Desk {
         let mut left = 0;
         let mut has_unlinked = false;
         let mut slot = only.unwrap_or(self.accounts[account].open.head);
+        self.counters.looked_at_total += u64::from(self.accounts[account].open.len);
         while slot != NOWHERE {
             let next = if only.is_some() { NOWHERE } else { self.orders.after(slot) };
             let held = &self.orders[slot];
@@ -95,6 +96,7 @@ impl Desk {
         is_meant: impl Fn(&Held) -> bool,
     ) {
         let mut slot = self.accounts[account].open.head;
+        self.counters.looked_at_total += u64::from(self.accounts[account].open.len);
         while slot != NOWHERE {
             let next = self.orders.after(slot);
             if is_meant(&self.orders[slot]) {

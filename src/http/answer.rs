@@ -32,7 +32,9 @@ impl Answer<'_> {
         }
         append(out, &["Cache-Control: no-store\r\n"]);
         match self.status {
-            Status::Unauthorized => append(out, &["WWW-Authenticate: Bearer, Basic realm=\"tickring\"\r\n"]),
+            // Not Basic, although it is taken: a browser would ask its user, keep what it is told, and send it with whatever any
+            // page has it get.
+            Status::Unauthorized => append(out, &["WWW-Authenticate: Bearer\r\n"]),
             Status::TooManyRequests | Status::ServiceUnavailable => {
                 append(out, &["Retry-After: ", decimal.format(RETRY_AFTER_S), "\r\n"]);
             }
@@ -116,7 +118,7 @@ mod tests {
     #[test]
     fn statuses_bring_the_fields_they_owe() {
         for (status, field) in [
-            (Status::Unauthorized, "\r\nWWW-Authenticate: Bearer, Basic"),
+            (Status::Unauthorized, "\r\nWWW-Authenticate: Bearer\r\n"),
             (Status::TooManyRequests, "\r\nRetry-After: 5\r\n"),
             (Status::ServiceUnavailable, "\r\nRetry-After: 5\r\n"),
         ] {

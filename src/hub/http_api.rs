@@ -370,7 +370,7 @@ impl Hub {
         let origin = request.single_value("Origin");
         let is_foreign = match origin {
             Some(origin) => !self.policy(conn).admits(origin, host),
-            None => request.value("Origin").is_some(),
+            None => request.value("Origin").is_some() || is_had_by_another_site(request),
         };
         if is_foreign {
             return Err(Rejection::OriginForbidden);
@@ -476,6 +476,13 @@ impl Hub {
     fn caller(&mut self, conn: ConnId) -> Option<&mut Caller> {
         self.session(conn)?.caller.as_deref_mut()
     }
+}
+
+/// Whether a page of another site has a browser send what that keeps of its user: for a picture, say, without an `Origin`.
+fn is_had_by_another_site(request: &http::Request<'_>) -> bool {
+    let site = request.value("Sec-Fetch-Site");
+    request.value("Authorization").is_some()
+        && site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 /// The status that goes with an error.

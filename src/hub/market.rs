@@ -55,6 +55,7 @@ pub struct MarketHome {
     private: Private,
     desk: Desk,
     trading: Trading,
+    work: orders::Work,
     /// By the feed's own number; `None` for those that found no room.
     by_feed: Vec<Option<InstrumentId>>,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
@@ -93,6 +94,7 @@ impl MarketHome {
             private: Private::new(Epoch(now.unix_ns / 1_000_000)),
             desk: Desk::new(DeskConfig::default(), orders::first_order(now)),
             trading: Trading::Closed,
+            work: orders::Work::default(),
             by_feed: Vec::new(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
@@ -158,46 +160,54 @@ impl MarketHome {
     /// On a record that no shard sends to the market's home: our own bug.
     pub fn handle_batch(&mut self, from: HomeId, batch: &Batch, now: Now) {
         for record in &batch.records {
-            match record {
-                // It asks again after its gap, before which it would hear no answer.
-                Record::Join { .. } if self.outbox.lagging().contains(from) => {}
-                Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
-                    let key = TopicKey::Market { instrument: *instrument, channel: *channel };
-                    let known = self.home.find(&key).is_some();
-                    let slot = self.home.intern(key, now);
-                    if let Some(slot) = slot.filter(|_| !known) {
-                        let state = &self.instruments[instrument.index()];
-                        self.home.start_at_change(slot, state.change_id);
-                        let derived = Derived::new(slot, *channel, &state.definition.name);
-                        self.derived[instrument.index()].push(derived);
-                    }
-                    self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
+            self.handle_record(from, batch, record, now);
+        }
+    }
+
+    /// Applies one record of a shard's batch.
+    ///
+    /// # Panics
+    /// As [`MarketHome::handle_batch`].
+    pub fn handle_record(&mut self, from: HomeId, batch: &Batch, record: &Record, now: Now) {
+        match record {
+            // It asks again after its gap, before which it would hear no answer.
+            Record::Join { .. } if self.outbox.lagging().contains(from) => {}
+            Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
+                let key = TopicKey::Market { instrument: *instrument, channel: *channel };
+                let known = self.home.find(&key).is_some();
+                let slot = self.home.intern(key, now);
+                if let Some(slot) = slot.filter(|_| !known) {
+                    let state = &self.instruments[instrument.index()];
+                    self.home.start_at_change(slot, state.change_id);
+                    let derived = Derived::new(slot, *channel, &state.definition.name);
+                    self.derived[instrument.index()].push(derived);
                 }
-                Record::Join { key: TopicKey::Private { account, view }, ticket, resume } => {
-                    let (home, instruments) = (&mut self.home, &self.instruments);
-                    let slot = self.private.intern(home, *account, *view, instruments, now);
-                    self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
-                }
-                Record::Ask { at } => self.handle_ask(batch.ask(*at), now),
-                Record::Departed { client, how } => self.handle_departed(*client, *how, now),
-                Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
-                Record::Leave { topic } => self.home.leave(from, *topic, now),
-                Record::Join { key: TopicKey::Client(_), .. }
-                | Record::Listed { .. }
-                | Record::Levels { .. }
-                | Record::Traded { .. }
-                | Record::StateChanged { .. }
-                | Record::Image { .. }
-                | Record::Frame { .. }
-                | Record::Deflated { .. }
-                | Record::Replayed { .. }
-                | Record::Joined { .. }
-                | Record::Gap { .. }
-                | Record::Publish { .. }
-                | Record::Published { .. }
-                | Record::Answered { .. } => {
-                    panic!("invariant: shards send the venue no such record: {record:?}")
-                }
+                self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
+            }
+            Record::Join { key: TopicKey::Private { account, view }, ticket, resume } => {
+                let (home, instruments) = (&mut self.home, &self.instruments);
+                let slot = self.private.intern(home, *account, *view, instruments, now);
+                self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
+            }
+            Record::Ask { at } => self.handle_ask(batch.ask(*at), now),
+            Record::Departed { client, how } => self.handle_departed(*client, *how, now),
+            Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
+            Record::Leave { topic } => self.home.leave(from, *topic, now),
+            Record::Join { key: TopicKey::Client(_), .. }
+            | Record::Listed { .. }
+            | Record::Levels { .. }
+            | Record::Traded { .. }
+            | Record::StateChanged { .. }
+            | Record::Image { .. }
+            | Record::Frame { .. }
+            | Record::Deflated { .. }
+            | Record::Replayed { .. }
+            | Record::Joined { .. }
+            | Record::Gap { .. }
+            | Record::Publish { .. }
+            | Record::Published { .. }
+            | Record::Answered { .. } => {
+                panic!("invariant: shards send the venue no such record: {record:?}")
             }
         }
     }
@@ -264,6 +274,7 @@ impl MarketHome {
         self.outbox.seal_data();
         self.outbox.seal_commands();
         self.home.end_turn();
+        self.end_work();
     }
 
     /// Whether joins wait for a later turn: the next, which is then to begin at once, or, while

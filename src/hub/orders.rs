@@ -4,7 +4,7 @@
 //! that a refusal here means that nothing was sent; the desk is told once that a connection which has asked is gone, by
 //! whatever way, and after all that it has asked.
 
-use crate::dialect::json_rpc::{self, Failure, OrderCall};
+use crate::dialect::json_rpc::{self, Failure, HALT_EVERYBODY_TOPIC, OrderCall};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::instrument::Symbol;
@@ -30,9 +30,18 @@ impl Hub {
             Some((id, self.cache.state(id).definition.contract_size))
         };
         match call.resolve(find) {
+            Ok(OrderRequest::Halt { everybody: true, .. }) if !self.may_halt_everybody(reply_to.conn) => {
+                self.reply_error(&reply_to, Failure::FORBIDDEN.because("not for this key").at("everybody"));
+            }
             Ok(request) => self.ask(reply_to, request),
             Err(failure) => self.reply_error(&reply_to, failure),
         }
+    }
+
+    /// Whether a client's own key may stop the trading of all: a right of the key alone, whatever everybody may publish.
+    fn may_halt_everybody(&mut self, conn: ConnId) -> bool {
+        let login = self.session(conn).and_then(|session| session.login());
+        login.is_some_and(|login| login.credential.publish.allow(HALT_EVERYBODY_TOPIC))
     }
 
     /// Sends a request of a client that has logged in to the desk.

@@ -50,6 +50,8 @@ pub(super) struct PendingSubscribe {
     /// As the client wrote them; emptied where a home refused.
     channels: Vec<String>,
     resumed: Vec<(String, Recovery)>,
+    /// Of private channels by their places among `channels`: where they stand, if they do not go on from where the client was.
+    places: Vec<(usize, Position)>,
     outstanding: usize,
 }
 
@@ -207,8 +209,13 @@ impl Hub {
         class: Option<DeliveryClass>,
     ) {
         let conn = reply_to.conn;
-        let pending =
-            PendingSubscribe { reply_to: reply_to.keep(), channels, resumed: Vec::new(), outstanding: 1 };
+        let pending = PendingSubscribe {
+            reply_to: reply_to.keep(),
+            channels,
+            resumed: Vec::new(),
+            places: Vec::new(),
+            outstanding: 1,
+        };
         let request = self.subscribes.issue(pending);
         let mut live = Vec::new();
         for want in wanted {
@@ -218,7 +225,10 @@ impl Hub {
             };
             let is_live = self.topics.topic(topic).state == TopicState::Live;
             match want.resume {
-                None if is_live => live.push(subscription),
+                None if is_live => {
+                    self.note_place(request, want.channel, topic);
+                    live.push(subscription);
+                }
                 resume => {
                     let place = resume.as_ref().map(|(_, place)| *place);
                     let mut resumed = None;
@@ -441,12 +451,23 @@ impl Hub {
                         *recovery = Recovery::Recovered;
                     }
                 }
-                JoinOutcome::Fresh | JoinOutcome::NotRecovered => {}
+                JoinOutcome::Fresh | JoinOutcome::NotRecovered => {
+                    self.note_place(request, channel, join.topic);
+                }
             }
         }
         self.end_join(request, 1);
         self.egress.release_hold(join.conn);
         self.settle(join.conn);
+    }
+
+    /// Takes note of where a private channel stands: its next event may be long in coming, and a client that is cut off before
+    /// it would not know where to resume.
+    fn note_place(&mut self, request: Ticket, channel: usize, topic: u32) {
+        let entry = &self.topics.topics[topic as usize];
+        if let (TopicKey::Private { .. }, Some(pending)) = (entry.key, self.subscribes.peek_mut(request)) {
+            pending.places.push((channel, Position { epoch: entry.epoch, seq: entry.seq }));
+        }
     }
 
     /// One less to wait for; the last sends the reply.
@@ -463,6 +484,11 @@ impl Hub {
             if !pending.resumed.is_empty() {
                 let resumed = pending.resumed.iter().map(|(channel, recovery)| (channel.as_str(), *recovery));
                 json_rpc::write_resumed(out, resumed);
+            }
+            if !pending.places.is_empty() {
+                let name =
+                    |(channel, place): &(usize, Position)| (pending.channels[*channel].as_str(), *place);
+                json_rpc::write_places(out, pending.places.iter().map(name));
             }
         });
     }

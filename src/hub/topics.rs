@@ -10,15 +10,14 @@ use std::hash::BuildHasherDefault;
 use slab::Slab;
 
 use crate::model::channel::{DeliveryClass, Interval, MarketChannel, TopicKey};
+use crate::model::hasher::FixedHasher;
 use crate::model::ids::{ConnId, Epoch, HomeId, Position, Seq, TopicId};
-
 use crate::ws::deflate::{Deflater, WindowBits};
 use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::Ticket;
 use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
 use super::egress::DataLane;
-use crate::model::hasher::FixedHasher;
 
 /// How a topic is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

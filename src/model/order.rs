@@ -168,6 +168,8 @@ pub enum OrderRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EditOrder {
     pub order: OrderRef,
+    /// Of which the order has to be, where it is told: what amounts and prices are meant for.
+    pub instrument: Option<InstrumentId>,
     /// The new amount in all, what is filled included.
     pub amount: Option<Amount>,
     pub price: Option<Price>,
@@ -198,7 +200,7 @@ pub enum DisconnectScope {
 /// Which of a client's fills are asked for; see `get_user_trades_by_instrument`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserTradesQuery {
-    pub instrument: InstrumentId,
+    pub filter: Filter,
     pub start_seq: Option<u64>,
     pub end_seq: Option<u64>,
     /// Milliseconds since 1970.
@@ -241,6 +243,16 @@ pub enum OrderRequest {
         label: Label,
         currency: Option<Symbol>,
     },
+    /// Closed orders, the newest first.
+    OrderHistory {
+        filter: Filter,
+        /// 1 to 1,000.
+        count: u16,
+        /// How many of them are passed over.
+        offset: u32,
+        /// Those too of which nothing was filled.
+        include_unfilled: bool,
+    },
     UserTrades(UserTradesQuery),
     Position {
         instrument: InstrumentId,
@@ -251,6 +263,8 @@ pub enum OrderRequest {
     AccountSummary {
         currency: Symbol,
     },
+    /// Of each currency that something is quoted in.
+    AccountSummaries,
     EnableCancelOnDisconnect {
         scope: DisconnectScope,
     },
@@ -273,10 +287,11 @@ impl OrderRequest {
     pub const fn instrument(&self) -> Option<InstrumentId> {
         match self {
             OrderRequest::Place(order) => Some(order.instrument),
-            OrderRequest::UserTrades(query) => Some(query.instrument),
+            OrderRequest::UserTrades(query) => query.filter.instrument,
             OrderRequest::Position { instrument } => Some(*instrument),
             OrderRequest::CancelAll { filter }
             | OrderRequest::OpenOrders { filter }
+            | OrderRequest::OrderHistory { filter, .. }
             | OrderRequest::Positions { filter } => filter.instrument,
             OrderRequest::Edit(_)
             | OrderRequest::Cancel { .. }
@@ -285,6 +300,7 @@ impl OrderRequest {
             | OrderRequest::OrderState { .. }
             | OrderRequest::OrderStateByLabel { .. }
             | OrderRequest::AccountSummary { .. }
+            | OrderRequest::AccountSummaries
             | OrderRequest::EnableCancelOnDisconnect { .. }
             | OrderRequest::DisableCancelOnDisconnect { .. }
             | OrderRequest::GetCancelOnDisconnect { .. }

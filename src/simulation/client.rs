@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::hostile::Hostile;
 use super::random::Random;
 use super::reference::NaiveBook;
+use super::trader::Trader;
 
 /// What a channel is, from its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,8 @@ pub(super) struct Client {
     pub(super) patterns: BTreeMap<String, Pattern>,
     /// It keeps no rule, and is judged as such.
     pub(super) hostile: Option<Box<Hostile>>,
+    /// It trades, and is judged by the ledger.
+    pub(super) trader: Option<Box<Trader>>,
     /// Where its channels stood when its connection was lost.
     pub(super) remembered: BTreeMap<String, Subscription>,
 }
@@ -197,6 +200,9 @@ impl Client {
     pub(super) fn lose(&mut self) {
         self.link = None;
         self.open = false;
+        if let Some(trader) = &mut self.trader {
+            trader.lose();
+        }
         self.requests.clear();
         self.patterns.clear();
         for (channel, subscription) in std::mem::take(&mut self.subscriptions) {

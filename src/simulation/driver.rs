@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    fn link_of(&self, shard: usize, conn: ConnId) -> Option<usize> {
+    pub(super) fn link_of(&self, shard: usize, conn: ConnId) -> Option<usize> {
         let link = (*self.shards[shard].slots.get(conn.slot as usize)?)?;
         (self.links[link].conn == conn).then_some(link)
     }
@@ -272,6 +272,9 @@ impl World {
         match told {
             Told::Text(text) if let Some(hostile) = &mut self.clients[client].hostile => {
                 hostile.judge(&text, &mut self.oracle);
+            }
+            Told::Text(text) if self.clients[client].trader.is_some() => {
+                self.hear_trader(client, &text, &mut out);
             }
             Told::Text(text) => {
                 self.oracle.judge_text(&mut self.clients[client], &text);

@@ -2,7 +2,8 @@
 //! do what chance says and an oracle that knows better. PURE: a run is its seed, so a failure is one number.
 //!
 //! Reading order: `world` (what there is and how it moves), `driver` (a shard's loop around its hub), `mesh` and `network` (what may go wrong on the way), `feed`
-//! and `workload` (what is said), `client` (who listens), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard).
+//! and `workload` (what is said), `client` (who listens), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard);
+//! then those who trade: `trading` (the venue and its link), `wishes` (what is asked), `trader` (who asks), `ledger` (what it came to).
 
 mod client;
 mod driver;
@@ -10,11 +11,15 @@ mod ending;
 mod feed;
 mod hostile;
 mod json;
+mod ledger;
 mod mesh;
 mod network;
 mod oracle;
 mod random;
 mod reference;
+mod trader;
+mod trading;
+mod wishes;
 mod workload;
 mod world;
 
@@ -24,6 +29,7 @@ use crate::limits;
 use crate::model::market::FeedBuffer;
 
 use random::Random;
+pub use trading::{Size, run_orders};
 use world::{Options, World};
 
 /// How often a run came to rest and was judged as a whole.

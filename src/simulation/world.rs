@@ -19,6 +19,7 @@ use super::mesh::{Mesh, Pushed};
 use super::network::Link;
 use super::oracle::Oracle;
 use super::random::Random;
+use super::trading::Venue;
 
 const SECOND_NS: u64 = 1_000_000_000;
 pub(super) const HANDSHAKE_TIMEOUT_NS: u64 = 10 * SECOND_NS;
@@ -125,6 +126,7 @@ impl Options {
             write_timeout_ns: 30 * SECOND_NS,
             history: self.history,
             overload: OVERLOAD,
+            logins_per_minute_max: 0,
             publishing: Publishing::Anyone,
             deflation: Deflation::default(),
             listeners: vec![ListenerPolicy::default()],
@@ -148,6 +150,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     /// Of every send, for its time.
     pub(super) send_buffer: Vec<u8>,
+    /// Where clients trade, in a world that has one.
+    pub(super) venue: Option<Box<Venue>>,
     /// Everybody reads and writes as fast as can be.
     pub(super) resting: bool,
 }
@@ -182,6 +186,7 @@ impl World {
             oracle,
             options,
             send_buffer: vec![0; SEND_BYTES_MAX],
+            venue: None,
             resting: false,
         }
     }
@@ -237,7 +242,7 @@ impl World {
         }
     }
 
-    fn carry_one(&mut self) -> bool {
+    pub(super) fn carry_one(&mut self) -> bool {
         let Some((from, to, batch)) = self.mesh.pop(&mut self.random) else { return false };
         self.deliver(from, to, &batch);
         true
@@ -246,13 +251,17 @@ impl World {
     fn deliver(&mut self, from: HomeId, to: HomeId, batch: &Arc<Batch>) {
         let now = self.now;
         if to.index() == self.shards.len() {
+            if let Some(venue) = &mut self.venue {
+                venue.ledger.note_batch(batch);
+            }
             self.with_market(|market, now| market.handle_batch(from, batch, now));
+            self.serve_desk();
         } else {
             self.with_hub(to.index(), |hub| hub.handle_batch(from, batch, now));
         }
     }
 
-    fn tell_room(&mut self) -> bool {
+    pub(super) fn tell_room(&mut self) -> bool {
         let Some((from, to)) = self.mesh.room() else { return false };
         self.oracle.count("gap");
         if from.index() == self.shards.len() {
@@ -375,7 +384,7 @@ impl World {
         while self.tell_room() {
             moved = true;
         }
-        moved |= self.joins_wait();
+        moved |= self.joins_wait() | self.serve_traders();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }

@@ -499,3 +499,46 @@ fn an_address_that_fails_too_often_is_not_looked_at_and_a_connection_tries_only_
     let ended = server.stop();
     assert_eq!((ended.incidents("login_rate"), ended.incidents("bearer_rate")), (4, 1));
 }
+
+#[test]
+fn a_named_session_goes_on_after_a_restart_and_ends_with_its_key() {
+    let keys = Keys::new();
+    let made = keys.add(&["--scope", "account:read"]);
+    let file = temporary_file("sessions", b"");
+    fs::remove_file(&file).unwrap();
+    let config = format!("sessions = {file:?}");
+    let server = keys.server("0", &config);
+    let named = json!({"grant_type": "client_credentials", "client_id": made.client_id,
+        "client_secret": made.secret, "scope": "session:desk"});
+    let tokens = Client::connect(server.address).call("public/auth", &named);
+    server.stop().assert_clean();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let server = keys.server("0,1", &config);
+    let mut client = Client::connect(server.address);
+    let renewed = client.call("public/auth", &by_refresh(&tokens["refresh_token"]));
+    assert_eq!(renewed["sid"], tokens["sid"]);
+    client.call("private/list_api_keys", &json!({}));
+    // Not told to stop: what is in the file by then is what was written since the change.
+    crate::until("the file has the newer tokens", || fs::read_to_string(&file).unwrap().lines().count() == 2);
+    server.stop().assert_clean();
+
+    keys.run("revoke", &[&made.client_id]);
+    let other = keys.add(&[]);
+    let server = keys.server("0", &config);
+    let mut client = Client::connect(server.address);
+    let reply = client.request("public/auth", &by_refresh(&renewed["refresh_token"]));
+    assert_eq!(code(&reply), 13009, "{reply}");
+    client.call("public/auth", &by_secret(&other.client_id, &other.secret));
+    server.stop().assert_clean();
+    fs::write(&file, "tickring sessions 1\nhalf a li").unwrap();
+    let server = keys.server("0", &config);
+    Client::connect(server.address).call("public/auth", &by_secret(&other.client_id, &other.secret));
+    let ended = server.stop();
+    assert!(
+        ended.log.iter().any(|line| line.contains("line 1 is damaged: named sessions begin anew")),
+        "{:?}",
+        ended.log
+    );
+    fs::remove_file(&file).unwrap();
+}

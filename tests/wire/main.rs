@@ -27,6 +27,7 @@ mod listeners;
 
 #[path = "../replay/naive.rs"]
 mod naive;
+mod orders;
 mod overload;
 mod paused;
 mod replay;

@@ -13,7 +13,7 @@ pub mod clients;
 pub mod rng;
 pub mod traders;
 
-use self::book::{Fill, Met, Outcome};
+use self::book::{Fill, Met, Outcome, Resting};
 use self::catalogue::{Listing, listings};
 use self::rng::SplitMix64;
 use self::traders::{Pit, Underlying};
@@ -131,9 +131,7 @@ impl Paper {
     /// that it touched. What is left of a half told moment is appended before that, so there may be as many events as
     /// a moment and a request have. The instruments' numbers are those of the listings: this is its market's only feed.
     pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
-        while let Stage::Telling(next) = self.stage {
-            self.tell(next, out);
-        }
+        self.tell_rest(out);
         let at = instrument_of(request).index();
         if at >= self.pits.len() {
             out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
@@ -154,6 +152,13 @@ impl Paper {
         self.tell_levels(instrument, timestamp_ns, out);
     }
 
+    /// Appends what is left of a half told moment, so that who decides by what was told decides by the book as it is.
+    pub fn tell_rest(&mut self, out: &mut FeedBuffer) {
+        while let Stage::Telling(next) = self.stage {
+            self.tell(next, out);
+        }
+    }
+
     /// When something is due next, on the monotonic clock; zero before the first poll and while something waits.
     #[must_use]
     pub fn poll_timeout(&self) -> u64 {
@@ -161,6 +166,19 @@ impl Paper {
             (Some(start), Stage::Idle) => start.mono_ns + self.due_ns,
             (None, _) | (Some(_), Stage::Listing(_) | Stage::Opening(_) | Stage::Telling(_)) => 0,
         }
+    }
+
+    /// A client's order, if it rests.
+    #[must_use]
+    pub fn resting(&self, instrument: InstrumentId, order: OrderId) -> Option<Resting> {
+        let book = &self.pits.get(instrument.index())?.book;
+        book.order(book.find(order)?)
+    }
+
+    /// Resting orders of clients, in all books.
+    #[must_use]
+    pub fn client_order_count(&self) -> u32 {
+        self.pits.iter().map(|pit| pit.book.client_order_count()).sum()
     }
 
     /// Time that the market let go because it was too late for it, in nanoseconds.
@@ -214,7 +232,8 @@ impl Paper {
         }
     }
 
-    /// Lets one thing happen and schedules the next: so many gaps later as this one tells events, give or take half.
+    /// Lets one thing happen and schedules the next: so many gaps later as this one tells events of the traders, give or
+    /// take half.
     /// The traders draw from numbers of their own, so that the market's go on alike however many they need.
     fn step(&mut self) {
         let picks = u32::try_from(self.picks.len())
@@ -225,7 +244,9 @@ impl Paper {
         pit.step(&mut self.underlyings[pit.underlying], &mut traders_rng, &mut self.outcome);
         self.told = feed_instrument(at);
         self.told_ns = self.due_ns;
-        let events = self.outcome.met.len() as u64 + u64::from(!self.outcome.touched.is_empty());
+        // Clients' orders that traders meet take no time: else whoever rests a thousand of them would stop every market.
+        let own = self.outcome.met.iter().filter(|met| is_simulated(met)).count();
+        let events = own as u64 + u64::from(!self.outcome.touched.is_empty());
         let spread = u64::from(self.rng.below(1_025));
         self.due_ns += events.max(1) * (self.gap_ns * (512 + spread) / 1_024);
         self.stage = Stage::Telling(0);
@@ -266,6 +287,14 @@ fn event(met: Met, taker: Option<OrderId>, instrument: FeedInstrument, timestamp
         Met::SelfMatch(order) => {
             FeedEvent::Report(VenueReport::Cancelled { order, why: CancelReason::SelfMatch })
         }
+    }
+}
+
+/// Whether traders met one of their own.
+fn is_simulated(met: &Met) -> bool {
+    match met {
+        Met::Filled(fill) => fill.maker_order.is_none(),
+        Met::SelfMatch(_) => false,
     }
 }
 

@@ -125,3 +125,21 @@ fn an_account_has_few_sweeps_under_way() {
     floor.run();
     assert!(tickets.iter().all(|ticket| floor.answers[ticket] == Ok(1.into())));
 }
+
+#[test]
+fn a_long_answer_costs_more_credits_than_a_short_one() {
+    let mut floor =
+        Floor::with(DeskConfig { credits_max: 1_000, credits_per_s: 1, place_credits: 0, ..config() });
+    for at in 0..200 {
+        floor.done(0, place(buy(90 + at, 1)));
+    }
+    let ticket = floor.send(0, open_orders());
+    let told = floor.answers[&ticket].as_ref().unwrap().to_string().len();
+    assert!(told > 64 * 1_024, "{told}");
+    let answers = (1..=1_000).take_while(|_| floor.ask(0, open_orders()).is_ok()).count();
+    assert!((50..=250).contains(&answers), "{answers} answers of {told} bytes");
+    let short = OrderRequest::OrderState { order: OrderId(FIRST) };
+    assert!(matches!(floor.ask(0, short), Err(OrderRefusal::TooManyRequests { credits_left: 0, .. })));
+    floor.wait_ms(1_000);
+    assert!(floor.ask(0, short).is_ok());
+}

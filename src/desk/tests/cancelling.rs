@@ -305,3 +305,27 @@ fn a_cancel_whose_time_is_over_is_not_sent() {
     floor.run();
     assert!(tickets.iter().all(|ticket| floor.answers[ticket].is_ok()));
 }
+
+#[test]
+fn a_fill_that_comes_before_its_order_is_accepted_lets_a_cancel_follow() {
+    let mut floor = Floor::new();
+    floor.send(0, guard(DisconnectScope::Connection));
+    floor.send(0, place(buy(100, 5)));
+    floor.take();
+    floor.desk.handle_departure(client(0), Departure::Disconnected, floor.now);
+    floor.settle();
+    assert_eq!(floor.take(), 0, "one step at a time");
+    let id = OrderId(FIRST);
+    floor.apply(&Happening::Trade {
+        instrument: BTC,
+        price: Price(100 * UNIT),
+        amount: Amount(UNIT),
+        direction: Direction::Buy,
+        maker: None,
+        taker: Some(id),
+        is_self: false,
+    });
+    floor.settle();
+    assert_eq!(floor.take(), 1);
+    assert_eq!(floor.sent.back(), Some(&VenueRequest::Cancel { order: id, instrument: BTC }));
+}

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::book::{LevelUpdate, Side};
 use crate::model::market::MarketState;
+use crate::model::order::VenueReport;
 
 fn refused(floor: &mut Floor, order: NewOrder) -> OrderRefusal {
     let sent = floor.venue.received.len();
@@ -32,6 +33,7 @@ fn prices_keep_the_tick_and_amounts_the_smallest_step() {
     let id = floor.id(0, NewOrder { price: Some(Price(UNIT / 2)), amount: Amount(UNIT / 10), ..buy(1, 1) });
     let edited = EditOrder {
         order: OrderRef::Id(id),
+        instrument: None,
         amount: None,
         price: Some(Price(7)),
         post_only: None,
@@ -85,6 +87,37 @@ fn open_orders_can_make_no_larger_position_than_the_largest() {
     assert_eq!(refused(&mut floor, sell(200, 1)), OrderRefusal::AmountTooLarge);
     floor.done(0, cancel(id));
     floor.done(0, place(buy(80, 6)));
+}
+
+#[test]
+fn what_an_edit_under_way_or_in_doubt_may_make_of_an_order_counts() {
+    let mut floor = Floor::with(DeskConfig { position_max: Amount(10 * UNIT), ..config() });
+    let id = floor.id(0, buy(80, 5));
+    floor.send(0, edit(id, None, Some(9)));
+    floor.take();
+    for _ in 0..2 {
+        assert_eq!(refused_now(&mut floor, buy(80, 2)), OrderRefusal::AmountTooLarge);
+        floor.cut();
+        floor.link_up();
+    }
+    floor.reconnect();
+    floor.done(0, place(buy(80, 5)));
+    // It counts as what it was again where the edit is refused.
+    let id = OrderId(FIRST);
+    floor.send(0, edit(id, None, Some(3)));
+    floor.take();
+    floor
+        .happened
+        .push_back(Happening::Report(VenueReport::AmendRejected { order: id, why: OrderRefusal::Full }));
+    floor.sent.clear();
+    floor.run();
+    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [10 * UNIT, 0]);
+}
+
+/// Of what the desk refuses by itself, while the venue is not heard.
+fn refused_now(floor: &mut Floor, order: NewOrder) -> OrderRefusal {
+    let ticket = floor.send(0, place(order));
+    floor.answers[&ticket].clone().expect_err("it is to be refused")
 }
 
 #[test]
@@ -204,6 +237,7 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     let edit = |reduce_only| {
         OrderRequest::Edit(EditOrder {
             order: OrderRef::Id(id),
+            instrument: None,
             amount: Some(Amount(7 * UNIT)),
             price: None,
             post_only: None,
@@ -216,4 +250,36 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     assert_eq!(reducing(&floor), 5 * UNIT);
     assert_eq!(short(&floor.done(0, edit(false))["order"]), "open 0.0/7.0@200.0");
     assert_eq!(reducing(&floor), 0);
+}
+
+#[test]
+fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_cancelled() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Buy, 90, 1);
+    floor.done(0, place(sell(90, 1)));
+    let id = floor.id(0, buy(80, 4));
+    let OrderRequest::Edit(request) = edit(id, None, None) else { unreachable!() };
+    let edited = floor.send(0, OrderRequest::Edit(EditOrder { reduce_only: Some(true), ..request }));
+    floor.take();
+    // One of the four closes the position before the edit arrives.
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(80, 1) };
+    floor.venue.handle(&seller, &mut floor.happened);
+    floor.run();
+    assert!(floor.answers[&edited].is_ok());
+    assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
+    assert!(floor.venue.resting.is_empty());
+}
+
+#[test]
+fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
+    let most = Amount(i64::MAX);
+    let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
+    const MANY: i64 = 9_000_000_000;
+    floor.venue.quote(BTC, Direction::Buy, 90, MANY);
+    floor.done(0, place(sell(90, MANY)));
+    // Filled, both together would leave it as long as it is short now.
+    assert!(floor.ask(0, place(buy(80, MANY))).is_ok());
+    assert_eq!(floor.ask(0, place(buy(80, MANY))), Err(OrderRefusal::AmountTooLarge));
+    let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
+    assert_eq!(working, [MANY * UNIT, 0]);
 }

@@ -151,6 +151,12 @@ fn the_desk_s_own_cancels_outlive_a_link_and_are_asked_for_when_it_is_back() {
     floor.reconnect();
     assert!(floor.venue.resting.is_empty());
     assert_eq!(floor.told(1).last().unwrap(), "2 cancelled 0.0/1.0");
+    // Or still to be taken by it.
+    floor.done(1, place(buy(90, 1)));
+    floor.done_now(1, OrderRequest::Halt { is_on: true, everybody: false });
+    floor.cut();
+    floor.reconnect();
+    assert!(floor.venue.resting.is_empty());
 }
 
 #[test]
@@ -218,4 +224,26 @@ fn what_a_venue_does_by_itself_is_told() {
         floor.run();
     }
     assert_eq!(floor.told(0), ["0 open 0.0/3.0", "0 open 0.0/2.0", "0 cancelled 0.0/2.0"]);
+}
+
+#[test]
+fn a_fill_says_nothing_of_an_edit_that_is_in_doubt() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 3));
+    floor.venue.quote(BTC, Direction::Sell, 200, 9);
+    let OrderRequest::Edit(request) = edit(id, Some(80), None) else { unreachable!() };
+    let edited = EditOrder { post_only: Some(PostOnly::Reject), ..request };
+    floor.send(0, OrderRequest::Edit(edited));
+    floor.take();
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(90, 1) };
+    floor.venue.handle(&seller, &mut floor.happened);
+    floor.reach_venue(1);
+    floor.cut();
+    floor.link_up();
+    floor.deliver(2);
+    assert_eq!(floor.told(0)[1..], ["0 unknown 0.0/3.0", "0 unknown 1.0/3.0 1 trades"]);
+    floor.reconnect();
+    let order = floor.done(0, OrderRequest::OrderState { order: id });
+    assert_eq!((short(&order), &order["post_only"]), ("open 1.0/4.0@80.0".into(), &true.into()));
+    assert_eq!(floor.desk.counters.strange_reports_total, 1, "the seller is nobody's");
 }

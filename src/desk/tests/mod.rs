@@ -337,6 +337,7 @@ fn cancel(order: OrderId) -> OrderRequest {
 fn edit(order: OrderId, price: Option<i64>, amount: Option<i64>) -> OrderRequest {
     OrderRequest::Edit(EditOrder {
         order: OrderRef::Id(order),
+        instrument: None,
         amount: amount.map(|amount| Amount(amount * UNIT)),
         price: price.map(|price| Price(price * UNIT)),
         post_only: None,

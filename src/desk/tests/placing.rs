@@ -178,6 +178,7 @@ fn an_order_is_edited_by_its_label() {
     let by_label = |text: &str| {
         OrderRequest::Edit(EditOrder {
             order: OrderRef::Label(Label::parse(text).unwrap()),
+            instrument: None,
             amount: None,
             price: Some(Price(90 * UNIT)),
             post_only: None,
@@ -188,6 +189,11 @@ fn an_order_is_edited_by_its_label() {
     assert_eq!(short(&floor.done(0, by_label("mine"))["order"]), "open 0.0/5.0@90.0");
     assert_eq!(floor.ask(0, by_label("other")), Err(OrderRefusal::OrderNotFound));
     assert_eq!(floor.ask(1, by_label("mine")), Err(OrderRefusal::OrderNotFound));
+    // Amount and price are meant for the instrument that is named with the label.
+    let OrderRequest::Edit(named) = by_label("mine") else { unreachable!() };
+    let of = |instrument| OrderRequest::Edit(EditOrder { instrument: Some(instrument), ..named });
+    assert_eq!(floor.ask(0, of(EUR)), Err(OrderRefusal::OrderNotFound));
+    assert!(floor.ask(0, of(BTC)).is_ok());
 }
 
 #[test]

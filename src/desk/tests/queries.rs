@@ -8,7 +8,7 @@ fn trades(query: UserTradesQuery) -> OrderRequest {
 }
 
 const ALL: UserTradesQuery = UserTradesQuery {
-    instrument: BTC,
+    filter: Filter { instrument: Some(BTC), kind: None, currency: None },
     start_seq: None,
     end_seq: None,
     start_timestamp_ms: None,
@@ -74,7 +74,20 @@ fn user_trades_come_in_the_order_and_number_that_is_asked_for() {
     assert_eq!(of(UserTradesQuery { start_seq: Some(2), end_seq: Some(3), ..ALL }), (vec![101, 102], false));
     let (start_timestamp_ms, end_timestamp_ms) = (Some(now_ms - 20), Some(now_ms - 10));
     assert_eq!(of(UserTradesQuery { start_timestamp_ms, end_timestamp_ms, ..ALL }), (vec![102, 103], false));
-    assert_eq!(of(UserTradesQuery { instrument: EUR, ..ALL }), (vec![], false));
+    let filtered = |filter| UserTradesQuery { filter, ..ALL };
+    assert_eq!(of(filtered(Filter { instrument: Some(EUR), ..Filter::default() })), (vec![], false));
+    floor.venue.quote(EUR, Direction::Sell, 10, 1);
+    floor.done(0, place(NewOrder { instrument: EUR, ..buy(10, 1) }));
+    let mut names = |filter, count| -> Vec<String> {
+        let result =
+            floor.done(0, trades(UserTradesQuery { count, is_ascending: false, ..filtered(filter) }));
+        let told = result["trades"].as_array().unwrap();
+        told.iter().map(|fill| fill["instrument_name"].as_str().unwrap().to_owned()).collect()
+    };
+    let (btc, eur) = (names(ALL.filter, 1).remove(0), names(Filter::default(), 1).remove(0));
+    assert_ne!(btc, eur);
+    assert_eq!(names(Filter::default(), 2), [eur.clone(), btc]);
+    assert_eq!(names(Filter { currency: Some(symbol("EUR")), ..Filter::default() }, 9), [eur]);
 }
 
 #[test]
@@ -99,4 +112,29 @@ fn positions_and_the_summary_are_at_mark_prices() {
     assert_eq!((&summary["balance"], &summary["equity"]), (&999.into(), &1005.into()));
     let other = floor.done(0, OrderRequest::AccountSummary { currency: symbol("EUR") });
     assert_eq!((&other["balance"], &other["equity"]), (&1000.into(), &1000.into()));
+    let all = floor.done(0, OrderRequest::AccountSummaries);
+    assert_eq!(all, serde_json::json!({ "summaries": [summary] }), "all is quoted in one currency here");
+}
+
+#[test]
+fn closed_orders_come_newest_first_and_without_those_of_which_nothing_was_filled() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 100, 3);
+    let filled = floor.id(0, buy(100, 1));
+    let gone = floor.id(0, buy(90, 1));
+    let open = floor.id(0, buy(91, 1));
+    floor.done(0, cancel(gone));
+    let later = floor.id(0, buy(100, 2));
+    let mut of = |include_unfilled, offset, count, filter| -> Vec<String> {
+        let asked = OrderRequest::OrderHistory { filter, count, offset, include_unfilled };
+        let told = floor.done(0, asked);
+        told.as_array().unwrap().iter().map(|order| order["order_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let ids = |ids: &[OrderId]| -> Vec<String> { ids.iter().map(|id| id.0.to_string()).collect() };
+    let all = Filter::default();
+    assert_eq!(of(false, 0, 20, all), ids(&[later, filled]));
+    assert_eq!(of(true, 0, 20, all), ids(&[later, gone, filled]));
+    assert_eq!(of(true, 1, 1, all), ids(&[gone]));
+    assert_eq!(of(true, 0, 20, Filter { instrument: Some(EUR), ..all }), ids(&[]));
+    assert!(!of(true, 0, 20, all).contains(&open.0.to_string()));
 }

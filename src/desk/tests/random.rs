@@ -354,7 +354,7 @@ fn check_labels(floor: &Floor) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_desk_s_word_is_the_venue_s_whatever_happens_to_the_link(acts in prop::collection::vec(act(), 1..120)) {

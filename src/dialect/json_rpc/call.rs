@@ -9,7 +9,7 @@ use super::scan::{Kind, Scanner, Value};
 use super::text::{push, push_list, push_string};
 
 /// Parameters that are no strings. A text of another name is one, whatever it looks like: `client_version=1`.
-const TYPED: [&str; 36] = [
+const TYPED: [&str; 37] = [
     "amount",
     "channels",
     "checksum",
@@ -26,6 +26,7 @@ const TYPED: [&str; 36] = [
     "extended",
     "historical",
     "include_old",
+    "include_unfilled",
     "interval",
     "invalidate_token",
     "max_show",

@@ -1,5 +1,5 @@
 //! Replies: the frame around a value, errors, batches, and the small values. PURE. A reply is `open_result`, a value,
-//! perhaps `write_resumed`, `close_reply`; or `write_error` alone.
+//! perhaps `write_resumed` and `write_places`, `close_reply`; or `write_error` alone.
 
 use super::envelope::Id;
 use super::errors::{Detail, Failure};
@@ -154,6 +154,17 @@ pub fn write_channels<'c>(out: &mut Vec<u8>, channels: impl IntoIterator<Item = 
     out.push(b'[');
     push_list(out, channels, push_string);
     out.push(b']');
+}
+
+/// After the result of a subscribe: `,"places":{"<channel>":{"epoch":1,"seq":2}}`.
+pub fn write_places<'c>(out: &mut Vec<u8>, places: impl IntoIterator<Item = (&'c str, Position)>) {
+    push(out, ",\"places\":{");
+    push_list(out, places, |out, (channel, place)| {
+        push_string(out, channel);
+        out.push(b':');
+        write_position(out, place);
+    });
+    out.push(b'}');
 }
 
 /// After the result of a subscribe with `resume`: `,"resumed":{"<channel>":{"recovered":true}}`.

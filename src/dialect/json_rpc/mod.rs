@@ -29,7 +29,7 @@ pub use checksum::{CHECKSUM_LEVELS, checksum};
 pub use decode::decode;
 pub use encode::{
     BatchReply, Precision, Recovery, Stamps, close_reply, open_result, write_channels, write_error, write_ok,
-    write_position, write_resumed, write_time, write_version,
+    write_places, write_position, write_resumed, write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 pub use errors::{Detail, Failure, order_failure};
@@ -48,7 +48,8 @@ pub use notify::{
 };
 pub use order_calls::{HALT_EVERYBODY_TOPIC, OrderCall};
 pub use orders::{
-    write_account_summary, write_cancel_on_disconnect, write_changes, write_count, write_fill,
-    write_open_position, write_open_positions, write_order, write_orders, write_placed, write_user_trades,
+    write_account_summaries, write_account_summary, write_cancel_on_disconnect, write_changes, write_count,
+    write_fill, write_open_position, write_open_positions, write_order, write_orders, write_placed,
+    write_user_trades,
 };
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status};

@@ -26,6 +26,9 @@ pub const HALT_EVERYBODY_TOPIC: &str = "trading.halt";
 
 /// Stands where an instrument's number will be.
 const UNRESOLVED: InstrumentId = InstrumentId(u32::MAX);
+/// Of the instrument that is named.
+const ONE: Filter = Filter { instrument: Some(UNRESOLVED), kind: None, currency: None };
+const HISTORY_COUNT_DEFAULT: u16 = 20;
 
 /// A request of order entry whose parameters are checked as far as that is possible without the market.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +64,15 @@ impl<'a> OrderCall<'a> {
                 let amount = Some(order.amount).filter(|amount| *amount != Amount::ZERO);
                 order.amount = agreed(told, amount)?.unwrap_or(Amount::ZERO);
             }
-            OrderRequest::Edit(edit) => edit.amount = agreed(told, edit.amount)?,
-            OrderRequest::UserTrades(query) => query.instrument = id,
+            OrderRequest::Edit(edit) => {
+                edit.instrument = Some(id);
+                edit.amount = agreed(told, edit.amount)?;
+            }
+            OrderRequest::UserTrades(query) => query.filter.instrument = Some(id),
             OrderRequest::Position { instrument } => *instrument = id,
             OrderRequest::CancelAll { filter }
             | OrderRequest::OpenOrders { filter }
+            | OrderRequest::OrderHistory { filter, .. }
             | OrderRequest::Positions { filter } => filter.instrument = Some(id),
             OrderRequest::Cancel { .. }
             | OrderRequest::CancelByLabel { .. }
@@ -73,6 +80,7 @@ impl<'a> OrderCall<'a> {
             | OrderRequest::OrderState { .. }
             | OrderRequest::OrderStateByLabel { .. }
             | OrderRequest::AccountSummary { .. }
+            | OrderRequest::AccountSummaries
             | OrderRequest::EnableCancelOnDisconnect { .. }
             | OrderRequest::DisableCancelOnDisconnect { .. }
             | OrderRequest::GetCancelOnDisconnect { .. }
@@ -101,9 +109,15 @@ impl<'a> OrderCall<'a> {
             | "private/get_order_state_by_label"
             | "private/get_user_trades_by_instrument"
             | "private/get_user_trades_by_instrument_and_time"
+            | "private/get_user_trades_by_currency"
+            | "private/get_user_trades_by_currency_and_time"
+            | "private/get_order_history_by_instrument"
+            | "private/get_order_history_by_currency"
             | "private/get_position"
             | "private/get_positions" => Scope::TradeRead,
-            "private/get_account_summary" | "private/get_cancel_on_disconnect" => Scope::AccountRead,
+            "private/get_account_summary"
+            | "private/get_account_summaries"
+            | "private/get_cancel_on_disconnect" => Scope::AccountRead,
             "private/enable_cancel_on_disconnect"
             | "private/disable_cancel_on_disconnect"
             | "private/halt_trading"
@@ -136,6 +150,20 @@ impl<'a> OrderCall<'a> {
                 by_currency(params, Need::Required, |filter| OrderRequest::CancelAll { filter })
             }
             "private/cancel_all_after" => cancel_all_after(params),
+            "private/enable_cancel_on_disconnect" => {
+                on_disconnect(params, |scope| OrderRequest::EnableCancelOnDisconnect { scope })
+            }
+            "private/disable_cancel_on_disconnect" => {
+                on_disconnect(params, |scope| OrderRequest::DisableCancelOnDisconnect { scope })
+            }
+            "private/halt_trading" => halt(params, true),
+            "private/resume_trading" => halt(params, false),
+            _ => OrderCall::decode_question(method, params),
+        }
+    }
+
+    fn decode_question(method: &str, params: Option<Value<'a>>) -> Result<OrderCall<'a>, Failure> {
+        match method {
             "private/get_open_orders" => {
                 by_currency(params, Need::Absent, |filter| OrderRequest::OpenOrders { filter })
             }
@@ -153,7 +181,19 @@ impl<'a> OrderCall<'a> {
                 by_label(params, |label, currency| OrderRequest::OrderStateByLabel { label, currency })
             }
             "private/get_user_trades_by_instrument" | "private/get_user_trades_by_instrument_and_time" => {
-                user_trades(params)
+                let [name] = take(params, ["instrument_name"])?;
+                named(name, OrderRequest::UserTrades(user_trades(params, ONE)?))
+            }
+            "private/get_user_trades_by_currency" | "private/get_user_trades_by_currency_and_time" => {
+                let filter = currency_filter(params, Need::Required)?;
+                Ok(unnamed(OrderRequest::UserTrades(user_trades(params, filter)?)))
+            }
+            "private/get_order_history_by_instrument" => {
+                let [name] = take(params, ["instrument_name"])?;
+                named(name, order_history(params, ONE)?)
+            }
+            "private/get_order_history_by_currency" => {
+                order_history(params, currency_filter(params, Need::Required)?).map(unnamed)
             }
             "private/get_position" => {
                 let [name] = take(params, ["instrument_name"])?;
@@ -163,17 +203,14 @@ impl<'a> OrderCall<'a> {
                 by_currency(params, Need::Optional, |filter| OrderRequest::Positions { filter })
             }
             "private/get_account_summary" => account_summary(params),
-            "private/enable_cancel_on_disconnect" => {
-                on_disconnect(params, |scope| OrderRequest::EnableCancelOnDisconnect { scope })
-            }
-            "private/disable_cancel_on_disconnect" => {
-                on_disconnect(params, |scope| OrderRequest::DisableCancelOnDisconnect { scope })
+            "private/get_account_summaries" => {
+                let [subaccount] = take(params, ["subaccount_id"])?;
+                not_offered(&[param("subaccount_id", subaccount)])?;
+                Ok(unnamed(OrderRequest::AccountSummaries))
             }
             "private/get_cancel_on_disconnect" => {
                 on_disconnect(params, |scope| OrderRequest::GetCancelOnDisconnect { scope })
             }
-            "private/halt_trading" => halt(params, true),
-            "private/resume_trading" => halt(params, false),
             _ => Err(Failure::METHOD_NOT_FOUND),
         }
     }
@@ -325,6 +362,7 @@ impl Terms {
     fn edit_of(&self, order: OrderRef) -> EditOrder {
         EditOrder {
             order,
+            instrument: None,
             amount: self.amount,
             price: self.price,
             post_only: self.post_only,
@@ -436,7 +474,7 @@ fn by_instrument<'a>(
     let [name, order_type, detailed] = take(params, ["instrument_name", "type", "detailed"])?;
     not_offered(&[param("detailed", detailed)])?;
     any_order_type(order_type)?;
-    named(name, make(Filter { instrument: Some(UNRESOLVED), ..Filter::default() }))
+    named(name, make(ONE))
 }
 
 /// Whether a method takes a currency.
@@ -452,10 +490,14 @@ fn by_currency<'a>(
     need: Need,
     make: impl FnOnce(Filter) -> OrderRequest,
 ) -> Result<OrderCall<'a>, Failure> {
-    let [currency, kind, order_type, detailed, subaccount] =
-        take(params, ["currency", "kind", "type", "detailed", "subaccount_id"])?;
+    let [order_type, detailed, subaccount] = take(params, ["type", "detailed", "subaccount_id"])?;
     not_offered(&[param("detailed", detailed), param("subaccount_id", subaccount)])?;
     any_order_type(order_type)?;
+    currency_filter(params, need).map(|filter| unnamed(make(filter)))
+}
+
+fn currency_filter(params: Option<Value<'_>>, need: Need) -> Result<Filter, Failure> {
+    let [currency, kind] = take(params, ["currency", "kind"])?;
     let currency = match need {
         Need::Absent => None,
         Need::Optional => currency_of(currency)?,
@@ -471,7 +513,7 @@ fn by_currency<'a>(
             .choice(&kinds, "must be one of any, future, option, spot, future_combo, option_combo")?
             .flatten(),
     };
-    Ok(unnamed(make(Filter { instrument: None, kind, currency })))
+    Ok(Filter { instrument: None, kind, currency })
 }
 
 /// All that rests here are limit orders.
@@ -479,26 +521,17 @@ fn any_order_type(order_type: Option<Value<'_>>) -> Result<(), Failure> {
     param("type", order_type).choice(&[("all", ()), ("limit", ())], "must be one of all, limit").map(|_| ())
 }
 
-fn user_trades(params: Option<Value<'_>>) -> Result<OrderCall<'_>, Failure> {
-    let [name, start_seq, end_seq, start_timestamp, end_timestamp, count, sorting, subaccount] = take(
+fn user_trades(params: Option<Value<'_>>, filter: Filter) -> Result<UserTradesQuery, Failure> {
+    let [start_seq, end_seq, start_timestamp, end_timestamp, count, sorting, subaccount] = take(
         params,
-        [
-            "instrument_name",
-            "start_seq",
-            "end_seq",
-            "start_timestamp",
-            "end_timestamp",
-            "count",
-            "sorting",
-            "subaccount_id",
-        ],
+        ["start_seq", "end_seq", "start_timestamp", "end_timestamp", "count", "sorting", "subaccount_id"],
     )?;
     not_offered(&[param("subaccount_id", subaccount)])?;
     let number = |name, value| param(name, value).unsigned(0..=EXACT_MAX);
     let count = param("count", count).unsigned(1..=TRADES_COUNT_MAX)?;
     let sortings = [("asc", true), ("desc", false), ("default", false)];
-    let query = UserTradesQuery {
-        instrument: UNRESOLVED,
+    Ok(UserTradesQuery {
+        filter,
         start_seq: number("start_seq", start_seq)?,
         end_seq: number("end_seq", end_seq)?,
         start_timestamp_ms: number("start_timestamp", start_timestamp)?,
@@ -507,8 +540,19 @@ fn user_trades(params: Option<Value<'_>>) -> Result<OrderCall<'_>, Failure> {
         is_ascending: param("sorting", sorting)
             .choice(&sortings, "must be one of asc, desc, default")?
             .unwrap_or(false),
-    };
-    named(name, OrderRequest::UserTrades(query))
+    })
+}
+
+fn order_history(params: Option<Value<'_>>, filter: Filter) -> Result<OrderRequest, Failure> {
+    let [count, offset, include_unfilled] = take(params, ["count", "offset", "include_unfilled"])?;
+    let count = param("count", count).unsigned(1..=TRADES_COUNT_MAX)?;
+    let offset = param("offset", offset).unsigned(0..=u64::from(u32::MAX))?;
+    Ok(OrderRequest::OrderHistory {
+        filter,
+        count: count.and_then(|count| u16::try_from(count).ok()).unwrap_or(HISTORY_COUNT_DEFAULT),
+        offset: offset.and_then(|offset| u32::try_from(offset).ok()).unwrap_or(0),
+        include_unfilled: param("include_unfilled", include_unfilled).boolean()?,
+    })
 }
 
 fn account_summary(params: Option<Value<'_>>) -> Result<OrderCall<'_>, Failure> {

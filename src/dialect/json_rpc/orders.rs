@@ -59,7 +59,8 @@ pub fn write_order(out: &mut Vec<u8>, order: &Order, instrument: &Instrument) {
     out.push(b'}');
 }
 
-/// The result of `private/get_open_orders` and its like, and of `private/get_order_state_by_label`.
+/// The result of `private/get_open_orders` and its like, of `private/get_order_history_by_instrument` and of
+/// `private/get_order_state_by_label`.
 pub fn write_orders<'o>(out: &mut Vec<u8>, orders: impl IntoIterator<Item = (&'o Order, &'o Instrument)>) {
     out.push(b'[');
     push_list(out, orders, |out, (order, instrument)| write_order(out, order, instrument));
@@ -117,15 +118,14 @@ pub fn write_fill(out: &mut Vec<u8>, fill: &Fill, instrument: &Instrument) {
     push(out, ",\"mmp\":false,\"risk_reducing\":false,\"api\":true}");
 }
 
-/// The result of `private/get_user_trades_by_instrument`. `has_more` tells whether more of the range is kept.
+/// The result of `private/get_user_trades_by_instrument` and its like. `has_more` tells whether more of the range is kept.
 pub fn write_user_trades<'f>(
     out: &mut Vec<u8>,
-    fills: impl IntoIterator<Item = &'f Fill>,
-    instrument: &Instrument,
+    fills: impl IntoIterator<Item = (&'f Fill, &'f Instrument)>,
     has_more: bool,
 ) {
     push(out, "{\"trades\":[");
-    push_list(out, fills, |out, fill| write_fill(out, fill, instrument));
+    push_list(out, fills, |out, (fill, instrument)| write_fill(out, fill, instrument));
     out.push(b']');
     write_flag(out, ",\"has_more\":", has_more);
     out.push(b'}');
@@ -255,6 +255,13 @@ pub fn write_account_summary(out: &mut Vec<u8>, summary: &AccountSummary) {
          \"portfolio_margining_enabled\":false,\"cross_collateral_enabled\":false,\
          \"margin_model\":\"segregated_sm\",\"deposit_address\":\"\"}",
     );
+}
+
+/// The result of `private/get_account_summaries`.
+pub fn write_account_summaries(out: &mut Vec<u8>, summaries: &[AccountSummary]) {
+    push(out, "{\"summaries\":[");
+    push_list(out, summaries, write_account_summary);
+    push(out, "]}");
 }
 
 /// The result of `private/get_cancel_on_disconnect`.

@@ -6,6 +6,7 @@
 //! once; what the desk says is passed on before anything else is handled.
 
 use crate::desk::{Desk, DeskConfig, DeskCounters, Output};
+use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::market::Trade;
 use crate::model::order::{Ask, Client, Departure, Liquidity, OrderId, Parties, VenueReport, VenueRequest};
@@ -21,6 +22,17 @@ pub enum Trading {
     /// Who asks is told that there is no venue.
     Closed,
     Open,
+}
+
+/// What a turn did for clients so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// Requests, of clients and of the desk.
+    requests: u64,
+    /// Of what the desk said.
+    bytes: u64,
+    /// Orders that the desk had looked at when the turn began.
+    looked_at_before: u64,
 }
 
 /// The first order's number: above all those of an earlier start, and exact as a JSON number for some 200 years.
@@ -40,6 +52,7 @@ impl MarketHome {
     pub fn poll_request(&mut self, now: Now) -> Option<VenueRequest> {
         loop {
             if let Some(request) = self.desk.poll_request(now) {
+                self.work.requests += 1;
                 return Some(request);
             }
             // Those whose time was over are answered, and what waited behind them may follow.
@@ -47,6 +60,25 @@ impl MarketHome {
                 return None;
             }
         }
+    }
+
+    /// Whether the desk has something for the venue.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        self.desk.has_requests()
+    }
+
+    /// Whether this turn has done for clients what a turn may: nothing more is to be taken or executed in it.
+    #[must_use]
+    pub fn has_done_enough(&self) -> bool {
+        let Work { requests, bytes, looked_at_before } = self.work;
+        let looked_at = self.desk.counters.looked_at_total - looked_at_before;
+        requests + bytes / limits::DESK_BYTES_PER_STEP + looked_at / limits::DESK_ORDERS_PER_STEP
+            >= limits::DESK_STEPS_PER_TURN
+    }
+
+    pub(super) fn end_work(&mut self) {
+        self.work = Work { looked_at_before: self.desk.counters.looked_at_total, ..Work::default() };
     }
 
     /// What the desk did, since its start.
@@ -61,6 +93,24 @@ impl MarketHome {
         &self.desk
     }
 
+    /// The link that took orders of these instruments is dead.
+    pub fn handle_link_down(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_link_down(instruments, now);
+        self.settle_desk(now);
+    }
+
+    /// A link takes orders of these instruments.
+    pub fn handle_link_up(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_link_up(instruments, now);
+        self.settle_desk(now);
+    }
+
+    /// The venue has told all that it knows of these instruments' orders.
+    pub fn handle_reconciled(&mut self, instruments: &[InstrumentId], now: Now) {
+        self.desk.handle_reconciled(instruments, now);
+        self.settle_desk(now);
+    }
+
     pub(super) fn open_trading(&mut self, instrument: InstrumentId, now: Now) {
         match self.trading {
             Trading::Open => self.desk.handle_link_up(&[instrument], now),
@@ -69,11 +119,13 @@ impl MarketHome {
     }
 
     pub(super) fn handle_ask(&mut self, ask: &Ask, now: Now) {
+        self.work.requests += 1;
         self.desk.handle_ask(ask, &self.instruments, now);
         self.settle_desk(now);
     }
 
     pub(super) fn handle_departed(&mut self, client: Client, how: Departure, now: Now) {
+        self.work.requests += 1;
         self.counters.departures_total += 1;
         self.desk.handle_departure(client, how, now);
         self.settle_desk(now);
@@ -113,10 +165,15 @@ impl MarketHome {
             match output {
                 Output::Answer { to, ticket, outcome } => {
                     let batch = self.outbox.command(to);
+                    self.work.bytes += outcome.map_or(0, |result| u64::from(result.len));
                     let outcome = outcome.map(|result| batch.push_bytes(self.desk.bytes(result)));
                     batch.records.push(Record::Answered { ticket, outcome });
                 }
                 Output::Event { account, instrument, seq, order, trades, position } => {
+                    // Once by the desk, and once for each view of it.
+                    let told = [Some(order), trades, position].into_iter().flatten();
+                    self.work.bytes += told.map(|range| u64::from(range.len)).sum::<u64>();
+                    let before_bytes = self.outbox.data().bytes.len();
                     let desk = &self.desk;
                     let event = PrivateEvent {
                         account,
@@ -128,6 +185,7 @@ impl MarketHome {
                     };
                     let definition = &self.instruments[instrument.index()].definition;
                     self.private.tell(&event, definition, &mut self.home, self.outbox.data(), now);
+                    self.work.bytes += (self.outbox.data().bytes.len() - before_bytes) as u64;
                 }
             }
         }

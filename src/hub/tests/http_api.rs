@@ -197,6 +197,12 @@ fn a_request_that_is_not_spoken_is_refused_behind_the_answers_before_it() {
             403,
             Rejection::OriginForbidden,
         ),
+        (
+            "GET /api/v2/private/cancel_all HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\n\
+             Sec-Fetch-Site: cross-site\r\n\r\n",
+            403,
+            Rejection::OriginForbidden,
+        ),
         ("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", 400, Rejection::UpgradeTooLate),
         ("GET /api/v2/public/test HTTP/1.0\r\nHost: x\r\n\r\n", 505, Rejection::VersionNotSupported),
     ] {

@@ -156,9 +156,9 @@ impl World {
 
     /// Hands the market what a shard says, but for asks that the test answers.
     fn tell_market(&mut self, from: HomeId, batch: &Batch) {
-        let departed = batch.records.iter().filter_map(|record| match record {
-            Record::Departed { client, how } => Some((*client, *how)),
-            _ => None,
+        let departed = batch.records.iter().filter_map(|record| {
+            let Record::Departed { client, how } = record else { return None };
+            Some((*client, *how))
         });
         self.departed.extend(departed);
         let Some(asked) = &mut self.asked else { return self.market.handle_batch(from, batch, self.now) };

@@ -7,8 +7,14 @@ use super::http_api::{answers, open, post, say};
 use super::private::{log_in, login};
 use super::*;
 use crate::auth::Verdict;
+use crate::desk::DeskConfig;
 use crate::dialect::json_rpc;
-use crate::model::order::{AccountId, Filter, OrderRefusal, OrderRequest};
+use crate::hub::batch::Ticket;
+use crate::hub::market::Trading;
+use crate::model::ids::InstrumentId;
+use crate::model::order::{
+    AccountId, Filter, NewOrder, OrderRefusal, OrderRequest, OrderType, PostOnly, TimeInForce,
+};
 
 const REQUEST: OrderRequest =
     OrderRequest::CancelAll { filter: Filter { instrument: None, kind: None, currency: None } };
@@ -155,7 +161,7 @@ fn a_request_names_its_instrument_and_the_desk_gets_its_number() {
     let conn = trader(&mut world, 0, 0, 1);
     let text = r#"{"jsonrpc":"2.0","id":2,"method":"private/get_position","params":{"instrument_name":"BTC-PERPETUAL"}}"#;
     world.send(0, conn, text);
-    let instrument = crate::model::ids::InstrumentId(1);
+    let instrument = InstrumentId(1);
     assert_eq!(world.asked.as_ref().unwrap()[0].request, OrderRequest::Position { instrument });
 }
 
@@ -428,4 +434,79 @@ fn a_mesh_that_loses_data_loses_no_answer() {
     assert_eq!(ids(&world.texts(0, conn)), [1]);
     world.market.handle_room(HomeId(0));
     world.carry();
+}
+
+#[test]
+fn only_a_key_that_may_publish_to_the_topic_of_halts_stops_everybody() {
+    const HALT: &str = "private/halt_trading";
+    let mut world = World::with(1, &HubConfig { publishing: Publishing::Anyone, ..config() });
+    world.asked = Some(Vec::new());
+    let everybody = json!({"everybody": true});
+    for (slot, topics, params, expected) in [
+        (0, &[][..], &everybody, Some(13021)),
+        (1, &["trading.halt"][..], &everybody, None),
+        (2, &[][..], &json!({}), None),
+    ] {
+        let conn = world.connect(0, slot);
+        let mut login = login(slot, "account:read_write");
+        let mut credential = (*login.credential).clone();
+        credential.publish = Patterns::new(topics.iter().copied());
+        login.credential = Arc::new(credential);
+        log_in(&mut world, 0, conn, login);
+        let text = json!({"jsonrpc": "2.0", "id": 1, "method": HALT, "params": params}).to_string();
+        world.send(0, conn, &text);
+        let refused = world.texts(0, conn).first().and_then(|reply| reply["error"]["code"].as_i64());
+        assert_eq!(refused, expected, "{topics:?} {params}");
+    }
+    assert_eq!(world.asked.as_ref().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_turn_of_the_market_does_so_much_for_clients_and_no_more() {
+    let mut world = World::new(1);
+    let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
+    world.market.set_desk(config, Trading::Open, world.now);
+    let definition = instrument("ESH4");
+    world.feed(|feed| feed.events.push(FeedEvent::Listed { definition }));
+    let ask = |world: &mut World, request: OrderRequest| {
+        let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
+        let ticket = Ticket { slot: 0, generation: 0 };
+        let mut batch = Batch::default();
+        batch.push_ask(Ask { ticket, account: AccountId(0), client, is_connection: false, request });
+        world.market.handle_record(HomeId(0), &batch, &batch.records[0], world.now);
+    };
+    let asks_of_a_turn = |world: &mut World, request: OrderRequest| {
+        world.market.seal();
+        assert!(!world.market.has_done_enough());
+        (1..).find(|_| {
+            ask(world, request);
+            world.market.has_done_enough()
+        })
+    };
+    let none = OrderRequest::CancelAllAfter { timeout_ms: None };
+    assert_eq!(asks_of_a_turn(&mut world, none), Some(1_024));
+    world.market.seal();
+    let order = NewOrder {
+        instrument: InstrumentId(0),
+        direction: Direction::Buy,
+        order_type: OrderType::Limit,
+        price: Some(Price(UNIT)),
+        amount: Amount(UNIT),
+        time_in_force: TimeInForce::GoodTilCancelled,
+        post_only: PostOnly::No,
+        reduce_only: false,
+        label: None,
+        valid_until_ms: None,
+    };
+    for _ in 0..768 {
+        ask(&mut world, OrderRequest::Place(order));
+    }
+    // To look at them all takes four times as long as to take the question.
+    assert_eq!(asks_of_a_turn(&mut world, OrderRequest::OpenOrders { filter: Filter::default() }), Some(256));
+    // What they wait for counts as well.
+    world.market.seal();
+    assert!(world.market.has_requests());
+    let executed = (1..).find(|_| world.market.poll_request(world.now).is_none());
+    assert_eq!(executed, Some(768 + 1));
+    assert_eq!(asks_of_a_turn(&mut world, none), Some(1_024));
 }

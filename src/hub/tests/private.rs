@@ -119,8 +119,10 @@ fn follow(
     (texts.remove(0), texts)
 }
 
-/// Of each notification its channel, its place and that of the one before it.
-fn places(texts: &[Value]) -> Vec<(&str, u64, u64)> {
+/// A notification's channel, its place and that of the one before it.
+type Place<'t> = (&'t str, u64, u64);
+
+fn places(texts: &[Value]) -> Vec<Place<'_>> {
     let place =
         |text: &'_ Value, name: &str| text["params"][name].as_u64().unwrap_or_else(|| panic!("{text}"));
     let each = texts.iter();
@@ -315,7 +317,7 @@ fn with_history(shards: u8) -> (World, u64) {
 
 #[test]
 fn who_comes_back_gets_all_of_a_view_after_its_place_even_where_that_is_no_event_of_the_view() {
-    let after: [(u64, &[(&str, u64, u64)]); 7] = [
+    let after: [(u64, &[Place<'_>]); 7] = [
         (0, &[(ORDERS, 1, 0), (ORDERS, 3, 1), (ORDERS, 5, 3)]),
         (1, &[(ORDERS, 3, 1), (ORDERS, 5, 3)]),
         (2, &[(ORDERS, 3, 1), (ORDERS, 5, 3)]),
@@ -357,6 +359,23 @@ fn one_place_resumes_every_view_of_an_account() {
     let again = trader(&mut world, 0, 1, 1);
     let (reply, told) = follow(&mut world, 0, again, &[ORDERS, FILLS], Some((epoch, 5)));
     assert_eq!((reply["resumed"][FILLS]["recovered"].clone(), told.len()), (json!(true), 0));
+}
+
+#[test]
+fn who_is_cut_off_before_the_first_event_resumes_from_the_place_that_its_subscribe_was_told() {
+    let (mut world, epoch) = with_history(2);
+    for (shard, slot) in [(0, 0), (0, 1), (1, 0)] {
+        let conn = trader(&mut world, shard, slot, 1);
+        let (reply, _) = follow(&mut world, shard, conn, &[ORDERS], None);
+        let place = &reply["places"][ORDERS];
+        assert_eq!(place["epoch"], epoch);
+        let seq = place["seq"].as_u64().unwrap();
+        assert!((5..=6).contains(&seq), "nothing after the newest event of the view: {seq}");
+        assert_eq!(follow(&mut world, shard, conn, &["quote.BTC-PERPETUAL"], None).0.get("places"), None);
+    }
+    let conn = trader(&mut world, 1, 5, 1);
+    let (reply, _) = follow(&mut world, 1, conn, &[ORDERS], Some((epoch, 3)));
+    assert_eq!(reply.get("places"), None, "it goes on from where it was");
 }
 
 #[test]
@@ -497,4 +516,33 @@ fn an_account_has_no_more_views_than_it_may() {
         }
     }
     assert_eq!(taken, 2 * limits::VIEWS_PER_ACCOUNT_MAX, "each has its own");
+}
+
+#[test]
+fn who_does_not_read_its_reports_makes_room_for_who_does() {
+    let mut world = World::with(1, &HubConfig { queued_bytes_max: u32::MAX, ..config() });
+    world.feed(list("BTC-PERPETUAL"));
+    let (reader, slow) = (trader(&mut world, 0, 0, 1), trader(&mut world, 0, 1, 1));
+    for conn in [reader, slow] {
+        follow(&mut world, 0, conn, &[ORDERS], None);
+    }
+    // More than all segments of the log hold.
+    let long = format!(r#"{{"o":"{}"}}"#, "x".repeat(200_000));
+    for seq in 1..=300 {
+        tell(&mut world, 1, 0, seq, Said { order: Some(&long), ..Said::default() });
+        assert!(world.take(0, reader).len() > 200_000, "{seq}");
+    }
+    assert_eq!(world.count(Closing::LogFull), 1);
+    assert_eq!(world.texts(0, slow), [json!({ "close": 1008 })]);
+    world.hubs[0].handle_closed(slow, world.now);
+
+    world.hubs[0].egress.set_queued_frames_max(200);
+    let slow = trader(&mut world, 0, 1, 1);
+    follow(&mut world, 0, slow, &[ORDERS], None);
+    for seq in 301..=600 {
+        tell(&mut world, 1, 0, seq, AN_ORDER);
+        assert_eq!(places(&world.texts(0, reader)), [(ORDERS, seq, seq - 1)]);
+    }
+    assert_eq!(world.count(Closing::LogFull), 2);
+    assert_eq!(world.texts(0, slow), [json!({ "close": 1008 })]);
 }

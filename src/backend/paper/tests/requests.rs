@@ -537,3 +537,22 @@ proptest! {
         prop_assert_eq!(&story_of(seed, &wishes, 7).0, &story);
     }
 }
+
+#[test]
+fn a_crowd_of_clients_orders_that_the_traders_meet_does_not_hold_the_market_up() {
+    let mut floor = Floor::new(one(7));
+    floor.pass(10_000_000);
+    let price = Price(floor.best(0, Side::Ask).0 * 2);
+    floor.limit(1, 0, Direction::Buy, price, 1_000_000);
+    for order in 2..1_002 {
+        floor.limit(order, 0, Direction::Buy, price, 1);
+    }
+    assert_eq!(floor.open.len(), 1_001);
+    let due = floor.paper.poll_timeout();
+    floor.pass(due - floor.now.mono_ns);
+    assert!(floor.open.is_empty(), "an arbitrageur takes them all at once");
+    // With all levels that the traders touched, at most as long as their ladders have orders.
+    let gap_ns = 1_000_000;
+    assert!(floor.paper.poll_timeout() - floor.now.mono_ns < 400 * gap_ns);
+    floor.check_books();
+}

@@ -117,10 +117,16 @@ fn result_of(method: &str) -> String {
         | "private/get_open_orders"
         | "private/get_open_orders_by_instrument"
         | "private/get_open_orders_by_currency" => write_orders(out, [(&order, &instrument)]),
-        "private/get_user_trades_by_instrument" => write_user_trades(out, [&fill], &instrument, false),
+        "private/get_order_history_by_instrument" | "private/get_order_history_by_currency" => {
+            write_orders(out, [(&cancelled, &instrument)]);
+        }
+        "private/get_user_trades_by_instrument" | "private/get_user_trades_by_currency" => {
+            write_user_trades(out, [(&fill, &instrument)], false)
+        }
         "private/get_position" => write_open_position(out, &position, &state),
         "private/get_positions" => write_open_positions(out, [(&position, &state)]),
         "private/get_account_summary" => write_account_summary(out, &summary),
+        "private/get_account_summaries" => write_account_summaries(out, &[summary]),
         "private/get_cancel_on_disconnect" => {
             write_cancel_on_disconnect(out, DisconnectScope::Connection, true);
         }

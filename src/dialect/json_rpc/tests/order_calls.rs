@@ -184,6 +184,7 @@ fn refuses_by_name_what_does_not_fit_or_is_not_offered() {
 fn edits_change_what_they_name_and_nothing_else() {
     let nothing = EditOrder {
         order: OrderRef::Id(OrderId(17)),
+        instrument: None,
         amount: None,
         price: None,
         post_only: None,
@@ -207,7 +208,8 @@ fn edits_change_what_they_name_and_nothing_else() {
             ..nothing
         },
     );
-    let named = EditOrder { order: OrderRef::Label(Label::parse("x").unwrap()), ..nothing };
+    let label = OrderRef::Label(Label::parse("x").unwrap());
+    let named = EditOrder { order: label, instrument: Some(ESH4), ..nothing };
     check(
         "private/edit_by_label",
         json!({"label": "x", "instrument_name": "ESH4", "contracts": 0.5, "post_only": true}),
@@ -375,9 +377,49 @@ fn asks_for_orders_trades_positions_and_money() {
 }
 
 #[test]
+fn asks_for_closed_orders_and_all_balances() {
+    let filter = Filter::default();
+    let btc = Filter { currency: Some(symbol("BTC")), ..filter };
+    for (method, params, expected) in [
+        ("private/get_account_summaries", json!({"extended": true}), OrderRequest::AccountSummaries),
+        (
+            "private/get_order_history_by_instrument",
+            json!({"instrument_name": "ESH4", "count": 1000}),
+            OrderRequest::OrderHistory {
+                filter: Filter { instrument: Some(ESH4), ..filter },
+                count: 1000,
+                offset: 0,
+                include_unfilled: false,
+            },
+        ),
+        (
+            "private/get_order_history_by_currency",
+            json!({"currency": "BTC", "offset": 3, "include_unfilled": true}),
+            OrderRequest::OrderHistory { filter: btc, count: 20, offset: 3, include_unfilled: true },
+        ),
+    ] {
+        assert_eq!(called(method, &params), Ok(expected), "{method} {params}");
+    }
+}
+
+#[test]
+fn refuses_a_question_by_the_parameter_that_is_missing_or_odd() {
+    for (method, params, expected) in [
+        ("private/get_account_summaries", json!({"subaccount_id": 3}), "subaccount_id"),
+        ("private/get_order_history_by_instrument", json!({"count": 3}), "instrument_name"),
+        ("private/get_order_history_by_currency", json!({"count": 3}), "currency"),
+        ("private/get_order_history_by_currency", json!({"currency": "BTC", "count": 1001}), "count"),
+        ("private/get_user_trades_by_currency", json!({}), "currency"),
+    ] {
+        let failure = called(method, &params).unwrap_err();
+        assert_eq!((failure.code, failure.param), (-32602, Some(expected)), "{method} {params}");
+    }
+}
+
+#[test]
 fn asks_for_user_trades_by_sequence_time_and_order() {
     let least = UserTradesQuery {
-        instrument: ESH4,
+        filter: Filter { instrument: Some(ESH4), ..Filter::default() },
         start_seq: None,
         end_seq: None,
         start_timestamp_ms: None,
@@ -409,6 +451,17 @@ fn asks_for_user_trades_by_sequence_time_and_order() {
         json!({"instrument_name": "ESH4", "start_timestamp": 3}),
         UserTradesQuery { start_timestamp_ms: Some(3), ..least },
     );
+    let filter = Filter { currency: Some(symbol("BTC")), ..Filter::default() };
+    for (method, start_timestamp_ms) in [
+        ("private/get_user_trades_by_currency", None),
+        ("private/get_user_trades_by_currency_and_time", Some(3)),
+    ] {
+        check(
+            method,
+            json!({"currency": "BTC", "start_timestamp": start_timestamp_ms}),
+            UserTradesQuery { filter, start_timestamp_ms, ..least },
+        );
+    }
     for (params, param) in [
         (json!({"instrument_name": "ESH4", "count": 1001}), "count"),
         (json!({"instrument_name": "ESH4", "count": 0}), "count"),

@@ -231,7 +231,7 @@ fn lists_are_written_with_commas_and_a_spot_order_is_not_liquidated() {
     assert_eq!((list[1].get("is_liquidation"), &list[1]["is_rebalance"]), (None, &json!(false)));
     assert_eq!(written(|out| write_orders(out, [])), "[]");
     assert_eq!(written(|out| write_open_positions(out, [])), "[]");
-    let trades = read(|out| write_user_trades(out, [&fill(), &fill()], &future(), true));
+    let trades = read(|out| write_user_trades(out, [(&fill(), &future()), (&fill(), &future())], true));
     assert_eq!((trades["trades"].as_array().unwrap().len(), &trades["has_more"]), (2, &json!(true)));
 }
 

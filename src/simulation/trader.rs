@@ -1,0 +1,477 @@
+//! A client that trades: what it asked, and what it knows of its account's orders, fills and positions, from what it is
+//! told alone. PURE. Each word is held against the ledger; a verdict is a panic.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::json::Json;
+use super::ledger::{Entry, Ledger, Side, label_number, money};
+use super::reference::units;
+
+pub(super) const CHANNEL: &str = "user.changes.any.any.raw";
+/// Closed orders whose last word is kept, to be asked about; labels that may be repeated.
+const RECENT_MAX: usize = 8;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing was asked yet.
+    #[default]
+    Begun,
+    LoggingIn,
+    Subscribing,
+    /// It asks for what events can no longer tell.
+    Rebuilding,
+    Ready,
+}
+
+/// A request that has no reply yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Login,
+    Subscribe {
+        resumes: bool,
+    },
+    RebuildOrders,
+    RebuildPositions,
+    Place {
+        label: u64,
+    },
+    /// Of an order: to edit or to cancel it, whose refusal says nothing.
+    Order {
+        id: u64,
+    },
+    Many,
+    /// At rest, where the answer is known.
+    OpenOrders,
+    Positions,
+    Summary {
+        instruments: Vec<u32>,
+    },
+    State {
+        id: u64,
+        told: String,
+    },
+    Fills {
+        instrument: u32,
+    },
+}
+
+/// What became of the attempts to place one order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attempt {
+    /// All but `id`, to be said again.
+    pub(super) text: String,
+    sent: u32,
+    refused: u32,
+    placed: Option<u64>,
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(super) struct Trader {
+    pub(super) account: u32,
+    pub(super) phase: Phase,
+    pub(super) asked: BTreeMap<u64, Asked>,
+    next_id: u64,
+    pub(super) labels: u64,
+    place: Option<(u64, u64)>,
+    /// By their ids, as they were last told of.
+    pub(super) open: BTreeMap<u64, String>,
+    pub(super) closed: VecDeque<(u64, String)>,
+    fills: HashMap<(u32, u64, u64), Side>,
+    /// All fills of orders from this one on were told.
+    complete_from: u64,
+    /// Size, average price and realized profit, as printed.
+    positions: BTreeMap<String, [String; 3]>,
+    touched: BTreeSet<u64>,
+    touched_names: BTreeSet<String>,
+    pub(super) attempts: VecDeque<(u64, Attempt)>,
+    /// Attempts of which the connection took the reply with it.
+    pub(super) unanswered: VecDeque<u64>,
+    /// The newest fill of the ledger that was compared.
+    compared: usize,
+    pub(super) count: Counts,
+}
+
+/// What it did and met.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) operations: u64,
+    pub(super) events: u64,
+    pub(super) fills: u64,
+    pub(super) replies: u64,
+    pub(super) refusals: u64,
+    pub(super) unknown: u64,
+    pub(super) repeats_sent: u64,
+    pub(super) repeated: u64,
+    pub(super) recovered: u64,
+    pub(super) rebuilt: u64,
+    pub(super) cuts: u64,
+    pub(super) lost_replies: u64,
+    pub(super) cancelled_on_disconnect: u64,
+}
+
+/// What a trader does next because of what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    Subscribe,
+    Rebuild,
+}
+
+/// The market's instruments, as the trader needs them.
+pub(super) type Names = Vec<String>;
+
+impl Trader {
+    pub(super) fn new(account: u32) -> Trader {
+        Trader { account, ..Trader::default() }
+    }
+
+    /// A request's text.
+    pub(super) fn call(&mut self, asked: Asked, method: &str, params: &str) -> String {
+        self.next_id += 1;
+        self.asked.insert(self.next_id, asked);
+        format!(r#"{{"jsonrpc":"2.0","id":{},"method":"{method}","params":{params}}}"#, self.next_id)
+    }
+
+    pub(super) fn log_in(&mut self) -> String {
+        self.phase = Phase::LoggingIn;
+        let params = r#"{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}"#;
+        self.call(Asked::Login, "public/auth", params)
+    }
+
+    pub(super) fn subscribe(&mut self) -> String {
+        self.phase = Phase::Subscribing;
+        let resume = self
+            .place
+            .map(|(epoch, seq)| format!(r#","resume":{{"{CHANNEL}":{{"epoch":{epoch},"seq":{seq}}}}}"#));
+        let resumes = resume.is_some();
+        let params = format!(r#"{{"channels":["{CHANNEL}"]{}}}"#, resume.unwrap_or_default());
+        self.call(Asked::Subscribe { resumes }, "private/subscribe", &params)
+    }
+
+    pub(super) fn rebuild(&mut self) -> [String; 2] {
+        self.phase = Phase::Rebuilding;
+        self.touched.clear();
+        self.touched_names.clear();
+        [
+            self.call(Asked::RebuildOrders, "private/get_open_orders", "{}"),
+            self.call(Asked::RebuildPositions, "private/get_positions", "{}"),
+        ]
+    }
+
+    /// Places an order of a label of its own, or again one that it tried before.
+    pub(super) fn attempt(&mut self, label: u64, method: &str, params: &str) -> String {
+        self.attempts
+            .push_back((label, Attempt { text: format!("{method} {params}"), ..Attempt::default() }));
+        if self.attempts.len() > 4 * RECENT_MAX {
+            self.attempts.pop_front();
+        }
+        self.try_again(label).expect("it is the newest")
+    }
+
+    /// `None` where it is forgotten.
+    pub(super) fn try_again(&mut self, label: u64) -> Option<String> {
+        let (_, attempt) = self.attempts.iter_mut().find(|(known, _)| *known == label)?;
+        attempt.sent += 1;
+        let text = attempt.text.clone();
+        let (method, params) = text.split_once(' ').expect("a method and parameters");
+        Some(self.call(Asked::Place { label }, method, params))
+    }
+
+    /// Its connection is gone, and the replies with it.
+    pub(super) fn lose(&mut self) {
+        self.phase = Phase::Begun;
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            self.count.lost_replies += 1;
+            if let Asked::Place { label } = asked {
+                self.unanswered.push_back(label);
+            }
+        }
+    }
+
+    /// It was told something.
+    pub(super) fn hear(&mut self, text: &str, names: &Names, ledger: &Ledger) -> Next {
+        let json = Json::parse(text).unwrap_or_else(|fault| panic!("{fault}"));
+        if json.member("method").is_some() {
+            self.take_event(json.at("params"), names, ledger);
+            return Next::Nothing;
+        }
+        let id = json.at("id").whole();
+        let Some(asked) = self.asked.remove(&id) else { panic!("no request is open for {text}") };
+        self.count.replies += 1;
+        if let Some(error) = json.member("error") {
+            self.take_refusal(&asked, error);
+            return Next::Nothing;
+        }
+        self.take_reply(asked, &json, names, ledger)
+    }
+
+    fn take_refusal(&mut self, asked: &Asked, error: &Json<'_>) {
+        let is_unknown = error.at("code").raw == "20001";
+        self.count.refusals += 1;
+        self.count.unknown += u64::from(is_unknown);
+        match asked {
+            Asked::Place { label } if is_unknown => self.unanswered.push_back(*label),
+            Asked::Place { label } => {
+                if let Some((_, attempt)) = self.attempts.iter_mut().find(|(known, _)| known == label) {
+                    attempt.refused += 1;
+                }
+            }
+            Asked::Order { .. } | Asked::Many => {}
+            other => panic!("account {}: {other:?} is refused: {}", self.account, error.raw),
+        }
+    }
+
+    fn take_reply(&mut self, asked: Asked, json: &Json<'_>, names: &Names, ledger: &Ledger) -> Next {
+        let result = json.at("result");
+        match asked {
+            Asked::Login => return Next::Subscribe,
+            Asked::Subscribe { resumes } => return self.take_subscribed(resumes, json, ledger),
+            Asked::RebuildOrders => self.take_open_orders(result),
+            Asked::RebuildPositions => {
+                self.take_positions(result);
+                self.phase = Phase::Ready;
+            }
+            Asked::Place { label } => self.take_placed(label, result, ledger),
+            Asked::Order { id } => {
+                let order = result.member("order").unwrap_or(result);
+                assert_eq!(id_of(order), id, "a reply is of the order that was asked for");
+            }
+            Asked::Many => {}
+            Asked::OpenOrders => self.judge_open_orders(result, names, ledger),
+            Asked::Positions => self.judge_positions(result, names, ledger),
+            Asked::Summary { instruments } => self.judge_summary(result, &instruments, ledger),
+            Asked::State { id, told } => assert_eq!(result.raw, told, "order {id} as it was told of last"),
+            Asked::Fills { instrument } => self.judge_fills(instrument, result, ledger),
+        }
+        Next::Nothing
+    }
+
+    fn take_subscribed(&mut self, resumes: bool, json: &Json<'_>, ledger: &Ledger) -> Next {
+        assert_eq!(json.at("result").items().len(), 1, "{}", json.raw);
+        let recovered = resumes && json.at("resumed").at(CHANNEL).at("recovered").raw == "true";
+        if recovered {
+            self.count.recovered += 1;
+            self.phase = Phase::Ready;
+            return Next::Nothing;
+        }
+        self.count.rebuilt += 1;
+        self.place = None;
+        self.complete_from = ledger.newest + 1;
+        Next::Rebuild
+    }
+
+    // Events.
+
+    fn take_event(&mut self, params: &Json<'_>, names: &Names, ledger: &Ledger) {
+        assert_eq!(params.at("channel").text(), Some(CHANNEL));
+        self.count.events += 1;
+        let (epoch, seq) = (params.at("epoch").whole(), params.at("seq").whole());
+        let prev_seq = params.at("prev_seq").whole();
+        if let Some(place) = self.place {
+            assert_eq!((epoch, prev_seq), place, "account {}: {}", self.account, params.raw);
+        }
+        // The channel has all that is of the account.
+        assert_eq!(seq, prev_seq + 1, "account {}: {}", self.account, params.raw);
+        self.place = Some((epoch, seq));
+        let data = params.at("data");
+        let name = data.at("instrument_name").text().expect("a name").to_owned();
+        for order in data.at("orders").items() {
+            self.take_order(order, ledger);
+        }
+        for fill in data.at("trades").items() {
+            self.take_fill(fill, names, ledger);
+        }
+        for position in data.at("positions").items() {
+            self.positions.insert(name.clone(), printed(position));
+            self.touched_names.insert(name.clone());
+        }
+    }
+
+    fn take_order(&mut self, order: &Json<'_>, ledger: &Ledger) {
+        let id = id_of(order);
+        self.touched.insert(id);
+        let is_over = match order.at("order_state").text() {
+            Some("open" | "unknown") => false,
+            Some("filled" | "cancelled" | "rejected") => true,
+            other => panic!("no state of an order: {other:?}"),
+        };
+        if order.member("cancel_reason").and_then(Json::text) == Some("cancel_on_disconnect") {
+            self.count.cancelled_on_disconnect += 1;
+            ledger.judge_disconnect(id);
+        }
+        if !is_over {
+            self.open.insert(id, order.raw.to_owned());
+            return;
+        }
+        self.open.remove(&id);
+        self.closed.retain(|(known, _)| *known != id);
+        self.closed.push_back((id, order.raw.to_owned()));
+        if self.closed.len() > RECENT_MAX {
+            self.closed.pop_front();
+        }
+    }
+
+    fn take_fill(&mut self, fill: &Json<'_>, names: &Names, ledger: &Ledger) {
+        self.count.fills += 1;
+        let side = side_of(fill, names);
+        let entry = ledger.order(side.order);
+        let direction = if entry.is_buy { "buy" } else { "sell" };
+        assert_eq!((entry.account, fill.at("direction").text()), (self.account, Some(direction)));
+        let key = (side.instrument, side.trade_seq, side.order);
+        assert_eq!(self.fills.insert(key, side), None, "a fill is told twice: {}", fill.raw);
+    }
+
+    // Replies.
+
+    fn take_open_orders(&mut self, result: &Json<'_>) {
+        let touched = &self.touched;
+        self.open.retain(|id, _| touched.contains(id));
+        for order in result.items() {
+            let id = id_of(order);
+            if !self.touched.contains(&id) {
+                self.open.insert(id, order.raw.to_owned());
+            }
+        }
+        // What closed meanwhile closed as nobody knows.
+        self.closed.retain(|(id, _)| self.touched.contains(id));
+    }
+
+    fn take_positions(&mut self, result: &Json<'_>) {
+        let touched = &self.touched_names;
+        self.positions.retain(|name, _| touched.contains(name));
+        for position in result.items() {
+            let name = position.at("instrument_name").text().expect("a name");
+            if !self.touched_names.contains(name) {
+                self.positions.insert(name.to_owned(), printed(position));
+            }
+        }
+    }
+
+    fn take_placed(&mut self, label: u64, result: &Json<'_>, ledger: &Ledger) {
+        let order = result.at("order");
+        let id = id_of(order);
+        assert_eq!(label_number(order.at("label").text().expect("a label")), label);
+        self.count.repeated += u64::from(result.member("repeated").is_some());
+        assert_eq!(ledger.labelled(self.account, label), Some(id), "the order of a label");
+        if let Some((_, attempt)) = self.attempts.iter_mut().find(|(known, _)| *known == label) {
+            assert!(attempt.placed.is_none_or(|placed| placed == id), "a second order: {}", result.raw);
+            attempt.placed = Some(id);
+        }
+    }
+
+    // Rest.
+
+    /// What it was told of fills is the ledger's; what it was refused does not exist; no reply is owed.
+    pub(super) fn judge_rest(&mut self, ledger: &Ledger) {
+        assert!(self.asked.is_empty(), "account {}: no reply: {:?}", self.account, self.asked);
+        assert_eq!(self.phase, Phase::Ready, "account {}", self.account);
+        let known = ledger.fills.get(&self.account).map_or(&[][..], Vec::as_slice);
+        for side in &known[self.compared..] {
+            let told = self.fills.remove(&(side.instrument, side.trade_seq, side.order));
+            assert!(told.is_none_or(|told| told == *side), "{side:?} is told as {told:?}");
+            assert!(told.is_some() || side.order < self.complete_from, "a fill is lost: {side:?}");
+        }
+        self.compared = known.len();
+        assert!(self.fills.is_empty(), "fills that never were: {:?}", self.fills);
+        for (label, attempt) in &self.attempts {
+            let order = ledger.labelled(self.account, *label);
+            assert!(attempt.placed.is_none() || attempt.placed == order, "{label:x}: {attempt:?}, {order:?}");
+            assert!(attempt.refused < attempt.sent || order.is_none(), "refused, and there: {order:?}");
+        }
+        let open: Vec<u64> = ledger.open_of(self.account).collect();
+        let told: Vec<u64> = self.open.keys().copied().collect();
+        assert_eq!(told, open, "account {}: the orders that it was told are open", self.account);
+    }
+
+    fn judge_open_orders(&self, result: &Json<'_>, names: &Names, ledger: &Ledger) {
+        let items = result.items();
+        assert_eq!(items.len(), self.open.len(), "{}", result.raw);
+        for order in items {
+            let id = id_of(order);
+            assert_eq!(self.open.get(&id).map(String::as_str), Some(order.raw), "as it was told of last");
+            let Entry { instrument, is_buy, price, amount, filled, .. } = *ledger.order(id);
+            assert_eq!(order.at("instrument_name").text(), Some(names[instrument as usize].as_str()));
+            assert_eq!(order.at("direction").text(), Some(if is_buy { "buy" } else { "sell" }));
+            let numbers = ["price", "amount", "filled_amount"].map(|name| units(order.at(name).raw));
+            assert_eq!(numbers, [price, amount, filled], "{}", order.raw);
+        }
+    }
+
+    fn judge_positions(&self, result: &Json<'_>, names: &Names, ledger: &Ledger) {
+        let mut told = BTreeMap::new();
+        for position in result.items() {
+            told.insert(position.at("instrument_name").text().expect("a name"), position);
+        }
+        for (at, name) in (0..).zip(names) {
+            let held = ledger.held.get(&(self.account, at)).copied().unwrap_or_default();
+            let position = told.remove(name.as_str());
+            assert_eq!(position.is_some(), held.size != 0, "account {}: {name}", self.account);
+            let known = self.positions.get(name);
+            let known_size = known.map_or(0, |[size, ..]| money(size));
+            assert_eq!(known_size, held.size, "account {}: {name}, as told", self.account);
+            let Some(position) = position else { continue };
+            assert_eq!(known, Some(&printed(position)), "account {}", self.account);
+            let number = |name: &str| money(position.at(name).raw);
+            let worth = held.size * number("mark_price") / 1_000_000_000;
+            let expected = [held.size, held.realized, worth - held.cost];
+            let numbers = ["size", "realized_profit_loss", "floating_profit_loss"].map(number);
+            assert_eq!(numbers, expected, "account {}: {}", self.account, position.raw);
+        }
+        assert!(told.is_empty(), "positions that never were: {told:?}");
+    }
+
+    fn judge_summary(&self, result: &Json<'_>, instruments: &[u32], ledger: &Ledger) {
+        let held = instruments.iter().filter_map(|at| ledger.held.get(&(self.account, *at)));
+        let (realized, cash, cost) = held.fold((0, 0, 0), |(realized, cash, cost), held| {
+            (realized + held.realized, cash + held.cash, cost + held.cost)
+        });
+        let number = |name: &str| money(result.at(name).raw);
+        assert_eq!(number("session_rpl"), realized, "account {}", self.account);
+        assert_eq!(number("balance"), realized, "account {}", self.account);
+        // Worth is both the equity without the cash and the gain without the cost.
+        assert_eq!(number("equity") - cash, number("session_upl") + cost, "account {}", self.account);
+    }
+
+    fn judge_fills(&self, instrument: u32, result: &Json<'_>, ledger: &Ledger) {
+        let known = ledger.fills.get(&self.account).map_or(&[][..], Vec::as_slice);
+        let mut own: Vec<Side> =
+            known.iter().rev().filter(|side| side.instrument == instrument).take(20).copied().collect();
+        let names = vec![String::new(); 1];
+        let mut told: Vec<Side> = Vec::new();
+        for fill in result.at("trades").items() {
+            told.push(Side { instrument, ..side_of(fill, &names) });
+        }
+        // Both sides of one trade may be one account's, in either order.
+        let key = |side: &Side| (side.trade_seq, side.order);
+        let cut = if own.len() == 20 { 19 } else { own.len() };
+        own.truncate(cut);
+        told.truncate(cut);
+        own.sort_by_key(key);
+        told.sort_by_key(key);
+        assert_eq!(told, own, "account {}: its newest fills", self.account);
+    }
+}
+
+fn id_of(order: &Json<'_>) -> u64 {
+    let text = order.at("order_id").text().expect("an id is a text");
+    text.parse().expect("an id is a number")
+}
+
+fn printed(position: &Json<'_>) -> [String; 3] {
+    ["size", "average_price", "realized_profit_loss"].map(|name| position.at(name).raw.to_owned())
+}
+
+fn side_of(fill: &Json<'_>, names: &Names) -> Side {
+    let name = fill.at("instrument_name").text().expect("a name");
+    let at = names.iter().position(|known| known == name).unwrap_or_default();
+    Side {
+        instrument: u32::try_from(at).expect("few"),
+        trade_seq: fill.at("trade_seq").whole(),
+        order: id_of(fill),
+        price: units(fill.at("price").raw),
+        amount: units(fill.at("amount").raw),
+        is_maker: fill.at("liquidity").text() == Some("M"),
+    }
+}

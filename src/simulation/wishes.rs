@@ -1,0 +1,151 @@
+//! What clients that trade ask for, by chance: orders near the market, edits, cancels, repeats of what was not answered. PURE.
+
+use super::trader::{Asked, Trader};
+use super::trading::is_timed;
+use super::world::World;
+
+/// A client's next request.
+pub(super) fn wish(world: &mut World, client: usize) -> String {
+    let trader = trader(world, client);
+    trader.count.operations += 1;
+    if let Some(label) = trader.unanswered.pop_front() {
+        if let Some(text) = trader.try_again(label) {
+            trader.count.repeats_sent += 1;
+            return text;
+        }
+    }
+    let is_full = trader.open.len() > super::trading::OPEN_MAX;
+    match world.random.below(100) {
+        _ if is_full => cancel(world, client),
+        0..52 => place(world, client),
+        52..66 => edit(world, client),
+        66..84 => cancel(world, client),
+        84..86 => cancel_many(world, client),
+        86..88 => cancel_by_label(world, client),
+        88..93 => repeat(world, client),
+        93..97 => guard(world, client),
+        97 if is_timed(client) => set_timer(world, client),
+        _ => place(world, client),
+    }
+}
+
+fn trader(world: &mut World, client: usize) -> &mut Trader {
+    world.clients[client].trader.as_mut().expect("it trades")
+}
+
+/// A number as JSON has it.
+fn decimal(units: i64) -> String {
+    format!("{}.{:09}", units / 1_000_000_000, units % 1_000_000_000)
+}
+
+fn price_near(world: &mut World, instrument: usize) -> i64 {
+    let (tick, _, best) = world.terms(instrument);
+    let ticks = i64::try_from(world.random.below(13)).expect("few") - 6;
+    (best + ticks * tick).max(tick)
+}
+
+fn amount(world: &mut World, instrument: usize) -> i64 {
+    let (_, lot, _) = world.terms(instrument);
+    lot * i64::try_from(world.random.between(1, 7)).expect("few")
+}
+
+fn place(world: &mut World, client: usize) -> String {
+    let listed = world.trading().names.len();
+    let instrument = world.random.below(listed);
+    let (price, amount) = (price_near(world, instrument), amount(world, instrument));
+    let name = world.trading().names[instrument].clone();
+    let shape = match world.random.below(20) {
+        0 => r#","type":"market""#.to_owned(),
+        1 => format!(r#","price":{},"time_in_force":"immediate_or_cancel""#, decimal(price)),
+        2 => format!(r#","price":{},"time_in_force":"fill_or_kill""#, decimal(price)),
+        3 => format!(r#","price":{},"post_only":true"#, decimal(price)),
+        4 => format!(r#","price":{},"post_only":true,"reject_post_only":true"#, decimal(price)),
+        5 => format!(r#","price":{},"reduce_only":true"#, decimal(price)),
+        _ => format!(r#","price":{}"#, decimal(price)),
+    };
+    let method = *world.random.pick(&["private/buy", "private/sell"]);
+    let trader = trader(world, client);
+    trader.labels += 1;
+    let label = (client as u64) << 32 | trader.labels;
+    let params = format!(
+        r#"{{"instrument_name":"{name}","amount":{},"label":"c{client}-{}"{shape}}}"#,
+        decimal(amount),
+        trader.labels
+    );
+    trader.attempt(label, method, &params)
+}
+
+/// One of its open orders, or a number that none has.
+fn some_order(world: &mut World, client: usize) -> u64 {
+    let open: Vec<u64> = trader(world, client).open.keys().copied().collect();
+    if open.is_empty() || world.random.chance(3) { 7 } else { *world.random.pick(&open) }
+}
+
+fn edit(world: &mut World, client: usize) -> String {
+    let id = some_order(world, client);
+    let told = trader(world, client).open.get(&id).cloned().unwrap_or_default();
+    let names = &world.trading().names;
+    let instrument = names.iter().position(|name| told.contains(&format!(":\"{name}\"")));
+    let instrument = instrument.unwrap_or_default();
+    let (price, amount) = (price_near(world, instrument), amount(world, instrument));
+    let terms = match world.random.below(3) {
+        0 => format!(r#""amount":{}"#, decimal(amount)),
+        1 => format!(r#""price":{}"#, decimal(price)),
+        _ => format!(r#""amount":{},"price":{}"#, decimal(amount), decimal(price)),
+    };
+    let params = format!(r#"{{"order_id":"{id}",{terms}}}"#);
+    trader(world, client).call(Asked::Order { id }, "private/edit", &params)
+}
+
+fn cancel(world: &mut World, client: usize) -> String {
+    let id = some_order(world, client);
+    let params = format!(r#"{{"order_id":"{id}"}}"#);
+    trader(world, client).call(Asked::Order { id }, "private/cancel", &params)
+}
+
+fn cancel_many(world: &mut World, client: usize) -> String {
+    let listed = world.trading().names.len();
+    let instrument = world.random.below(listed);
+    let name = world.trading().names[instrument].clone();
+    let is_all = world.random.chance(50);
+    let trader = trader(world, client);
+    if is_all {
+        return trader.call(Asked::Many, "private/cancel_all", "{}");
+    }
+    let params = format!(r#"{{"instrument_name":"{name}"}}"#);
+    trader.call(Asked::Many, "private/cancel_all_by_instrument", &params)
+}
+
+fn cancel_by_label(world: &mut World, client: usize) -> String {
+    let newest = trader(world, client).labels.max(1);
+    let back = world.random.below(10) as u64;
+    let params = format!(r#"{{"label":"c{client}-{}"}}"#, newest.saturating_sub(back).max(1));
+    trader(world, client).call(Asked::Many, "private/cancel_by_label", &params)
+}
+
+/// The same order under the same label, although nothing was lost.
+fn repeat(world: &mut World, client: usize) -> String {
+    let labels: Vec<u64> = trader(world, client).attempts.iter().map(|(label, _)| *label).collect();
+    if labels.is_empty() {
+        return place(world, client);
+    }
+    let label = *world.random.pick(&labels);
+    let trader = trader(world, client);
+    trader.count.repeats_sent += 1;
+    trader.try_again(label).expect("it is one of them")
+}
+
+fn guard(world: &mut World, client: usize) -> String {
+    let method = if world.random.chance(75) {
+        "private/enable_cancel_on_disconnect"
+    } else {
+        "private/disable_cancel_on_disconnect"
+    };
+    trader(world, client).call(Asked::Many, method, "{}")
+}
+
+fn set_timer(world: &mut World, client: usize) -> String {
+    let timeout = *world.random.pick(&[0, 100, 500]);
+    let params = format!(r#"{{"timeout":{timeout}}}"#);
+    trader(world, client).call(Asked::Many, "private/cancel_all_after", &params)
+}
