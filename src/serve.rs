@@ -146,6 +146,7 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&pressure),
                 spin,
+                neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
@@ -311,6 +312,11 @@ fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
 /// A core without a shard, where there is one.
 fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
+}
+
+/// The venue's home, where its thread is on this core.
+fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<HomeId> {
+    (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
 }
 
 /// SIGHUP reads keys and certificates again; where there are none to read, it ends the process as ever.
