@@ -258,7 +258,7 @@ const _: () = assert!(
 
 /// Clients' orders that rest in one paper book at a time; what is beyond is refused. With the few hundred of the simulated
 /// traders it is how many orders one request can meet, and so what bounds its work and its events.
-pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 10_000;
+pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 2_000;
 /// Levels of one side of a paper book at which clients' orders make no further one: what a snapshot of it may weigh.
 /// Simulated traders make 50 at most.
 pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;

@@ -125,8 +125,7 @@ impl Server {
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
-        let Limits { connections_max, connections_per_address_max, .. } = config.limits;
-        let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
+        let admission = Arc::new(admission(&config.limits));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
@@ -524,6 +523,10 @@ fn warn_of_the_demo_key(config: &Config) {
             keys::DEMO_SECRET
         );
     }
+}
+
+fn admission(limits: &Limits) -> Admission {
+    Admission::new(limits.connections_max, limits.connections_per_address_max, seed())
 }
 
 /// The thread that judges log-ins, and each shard's line to it.

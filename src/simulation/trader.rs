@@ -221,7 +221,17 @@ impl Trader {
                 }
             }
             Asked::Order { .. } | Asked::Many => {}
-            other => panic!("account {}: {other:?} is refused: {}", self.account, error.raw),
+            Asked::Login
+            | Asked::Subscribe { .. }
+            | Asked::RebuildOrders
+            | Asked::RebuildPositions
+            | Asked::OpenOrders
+            | Asked::Positions
+            | Asked::Summary { .. }
+            | Asked::State { .. }
+            | Asked::Fills { .. } => {
+                panic!("account {}: {asked:?} is refused: {}", self.account, error.raw)
+            }
         }
     }
 
