@@ -258,8 +258,29 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             accounts.push(account);
             vec![comparison]
         }
-        Load::Ping => vec![ping::run(&rig)?],
-        Load::Request { connections, rate, window } => request::run(&rig, connections, window, rate)?,
+        compared @ (Load::Ping
+        | Load::Request { .. }
+        | Load::Orders { .. }
+        | Load::Fanout { .. }
+        | Load::Ingest { .. }
+        | Load::Connections { .. }) => compare(&rig, compared)?,
+        Load::Limit { arm } => {
+            limit::run(&arm)?;
+            Vec::new()
+        }
+        Load::Hold { address, count, first_index } => {
+            connections::hold(address, count, first_index)?;
+            Vec::new()
+        }
+    };
+    report(&comparisons, &accounts, json.as_deref())
+}
+
+/// Those that run beside the limit.
+fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
+    Ok(match command {
+        Load::Ping => vec![ping::run(rig)?],
+        Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys } => {
             let shape = orders::Shape {
                 connections: connections.max(1),
@@ -269,13 +290,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
                 window: window.max(1),
                 keys,
             };
-            orders::run(&rig, &shape, rate)?
+            orders::run(rig, &shape, rate)?
         }
         Load::Fanout { subscribers, rate, bytes, window } => {
             let shape = fanout::Shape { subscribers, data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN) };
             match rate {
-                Some(rate_per_s) => fanout::run_rate(&rig, shape, rate_per_s)?,
-                None => fanout::run_saturation(&rig, shape, window)?,
+                Some(rate_per_s) => fanout::run_rate(rig, shape, rate_per_s)?,
+                None => fanout::run_saturation(rig, shape, window)?,
             }
         }
         Load::Ingest {
@@ -298,19 +319,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
                 limit_bytes,
                 limit_coalesce_us,
             };
-            vec![ingest::run(&rig, &shape)?]
+            vec![ingest::run(rig, &shape)?]
         }
-        Load::Connections { count } => vec![connections::run(&rig, count)?],
-        Load::Limit { arm } => {
-            limit::run(&arm)?;
-            Vec::new()
+        Load::Connections { count } => vec![connections::run(rig, count)?],
+        Load::Churn { .. } | Load::Flood { .. } | Load::Limit { .. } | Load::Hold { .. } => {
+            panic!("invariant: `run` does these itself")
         }
-        Load::Hold { address, count, first_index } => {
-            connections::hold(address, count, first_index)?;
-            Vec::new()
-        }
-    };
-    report(&comparisons, &accounts, json.as_deref())
+    })
 }
 
 fn report(
