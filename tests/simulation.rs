@@ -108,7 +108,8 @@ const ORDER_SEEDS: u64 = 6;
 fn orders_are_the_venue_s_for_every_client_and_nothing_is_lost_or_doubled() {
     let (seeds, size) = match number("TICKRING_ORDER_OPS") {
         Some(operations) => {
-            let seed = number("TICKRING_SEED").unwrap_or(1);
+            // One of those whose threads fall behind each other, too.
+            let seed = number("TICKRING_SEED").unwrap_or(3);
             // Some 2,000 cuts of each kind in a million.
             let size = Size { operations, clients: 100, client_cut_in: 500, venue_cut_in: 500, rests: 20 };
             (seed..seed + 1, size)

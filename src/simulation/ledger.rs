@@ -180,6 +180,8 @@ impl Ledger {
     pub(super) fn note_request(&mut self, request: &VenueRequest) {
         match request {
             VenueRequest::New { order, account, spec } => self.note_new(*order, *account, spec),
+            // A cancel of the desk's own goes out when the link is there again, be the order in doubt: it may never have come here.
+            VenueRequest::Cancel { order, .. } if !self.orders.contains_key(&order.0) => {}
             VenueRequest::Cancel { order, .. } => self.note_cancel(order.0),
             VenueRequest::Amend { order, .. } => _ = self.order(order.0),
         }
