@@ -52,7 +52,8 @@ impl Label {
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("a label is UTF-8 by construction")
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)])
+            .expect("invariant: `parse`, the only way to make one, takes a `str`")
     }
 }
 
