@@ -282,34 +282,6 @@ pub enum OrderRequest {
     },
 }
 
-impl OrderRequest {
-    /// The instrument that it names, if it names one.
-    #[must_use]
-    pub const fn instrument(&self) -> Option<InstrumentId> {
-        match self {
-            OrderRequest::Place(order) => Some(order.instrument),
-            OrderRequest::UserTrades(query) => query.filter.instrument,
-            OrderRequest::Position { instrument } => Some(*instrument),
-            OrderRequest::CancelAll { filter }
-            | OrderRequest::OpenOrders { filter }
-            | OrderRequest::OrderHistory { filter, .. }
-            | OrderRequest::Positions { filter } => filter.instrument,
-            OrderRequest::Edit(_)
-            | OrderRequest::Cancel { .. }
-            | OrderRequest::CancelByLabel { .. }
-            | OrderRequest::CancelAllAfter { .. }
-            | OrderRequest::OrderState { .. }
-            | OrderRequest::OrderStateByLabel { .. }
-            | OrderRequest::AccountSummary { .. }
-            | OrderRequest::AccountSummaries
-            | OrderRequest::EnableCancelOnDisconnect { .. }
-            | OrderRequest::DisableCancelOnDisconnect { .. }
-            | OrderRequest::GetCancelOnDisconnect { .. }
-            | OrderRequest::Halt { .. } => None,
-        }
-    }
-}
-
 /// A connection, in the whole process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Client {
