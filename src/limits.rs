@@ -220,6 +220,10 @@ pub const HANDSHAKE_FLIGHT_WEIGHT_BYTES: usize = RECEIVED_BYTES_PER_TURN / 4;
 /// Bytes of queued data at which a connection is flushed whatever the pace: a send is full then, and waiting gains nothing.
 pub const FLUSH_BYTES: u32 = 64 * 1024;
 
+/// Sends of data that a turn begins: what they cost, some 3 us each, is what a reply waits for at most while a thousand
+/// subscribers are told something. Enough that the turn itself, a few microseconds, costs little beside them.
+pub const DATA_SENDS_PER_TURN: usize = 32;
+
 /// What the venue does for clients in one turn, in steps: the rest waits for its next. A step is a request of a client or of the
 /// desk, some 5 us; as long as it takes to write so many bytes of answers and events, or to look at so many orders.
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
@@ -254,7 +258,7 @@ const _: () = assert!(
 
 /// Clients' orders that rest in one paper book at a time; what is beyond is refused. With the few hundred of the simulated
 /// traders it is how many orders one request can meet, and so what bounds its work and its events.
-pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 10_000;
+pub const PAPER_CLIENT_ORDERS_PER_BOOK_MAX: u32 = 2_000;
 /// Levels of one side of a paper book at which clients' orders make no further one: what a snapshot of it may weigh.
 /// Simulated traders make 50 at most.
 pub const PAPER_LEVELS_PER_SIDE_MAX: usize = 500;

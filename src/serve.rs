@@ -125,8 +125,7 @@ impl Server {
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
-        let Limits { connections_max, connections_per_address_max, .. } = config.limits;
-        let admission = Arc::new(Admission::new(connections_max, connections_per_address_max, seed()));
+        let admission = Arc::new(admission(&config.limits));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
@@ -146,6 +145,7 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&pressure),
                 spin,
+                neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
@@ -311,6 +311,11 @@ fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
 /// A core without a shard, where there is one.
 fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
+}
+
+/// The venue's home, where its thread is on this core.
+fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<HomeId> {
+    (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
 }
 
 /// SIGHUP reads keys and certificates again; where there are none to read, it ends the process as ever.
@@ -518,6 +523,10 @@ fn warn_of_the_demo_key(config: &Config) {
             keys::DEMO_SECRET
         );
     }
+}
+
+fn admission(limits: &Limits) -> Admission {
+    Admission::new(limits.connections_max, limits.connections_per_address_max, seed())
 }
 
 /// The thread that judges log-ins, and each shard's line to it.

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Exit, Failure};
@@ -24,6 +24,11 @@ impl SessionsFile {
     /// It is there and can't be read, or is not there and can't be made.
     pub fn open(path: &Path) -> Result<SessionsFile, Failure> {
         let shown = path.display();
+        let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.mode());
+        if mode & 0o077 != 0 {
+            let what = format!("auth.sessions: {shown} is not its owner's alone (mode {:o})", mode & 0o777);
+            return Err(Failure::new(Exit::Config, what, format!("chmod 600 {shown}, or remove it")));
+        }
         match fs::read_to_string(path) {
             Ok(text) => Ok(SessionsFile { path: path.to_owned(), text }),
             Err(error) if error.kind() == ErrorKind::NotFound => {

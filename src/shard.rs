@@ -65,6 +65,8 @@ pub struct ShardSetup {
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     pub spin: Spin,
+    /// A home whose thread is on this core too.
+    pub neighbour: Option<HomeId>,
     pub pace_ns_max: u64,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
@@ -117,7 +119,8 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         if wait != Wait::Poll {
             shard.mesh.wake();
         }
-        shard.turn(wait);
+        let away_ns = shard.give_way();
+        shard.turn(wait, away_ns);
         if shard.has_stopped() {
             return Ok(shard.report());
         }
@@ -137,6 +140,9 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    neighbour: Option<HomeId>,
+    /// Something was said to the neighbour, who has not run since.
+    is_neighbour_asked: bool,
     stop: Arc<Stop>,
     /// Until its last client has gone at a stop.
     serving: Option<Serving>,
@@ -151,6 +157,8 @@ struct Shard {
     worked_ns: u64,
     /// What the turns before have taken beyond their share, in received bytes.
     owed_bytes: u64,
+    /// Connections that the flush of data under way has yet to come to.
+    round: usize,
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
@@ -186,6 +194,8 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
+            neighbour: setup.neighbour,
+            is_neighbour_asked: false,
             serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
@@ -195,6 +205,7 @@ impl Shard {
             pressure_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
             owed_bytes: 0,
+            round: 0,
             unbuffered: false,
             stop_by_ns: None,
             stop_timeout_ns,
@@ -204,8 +215,20 @@ impl Shard {
         })
     }
 
-    fn turn(&mut self, waited: Wait) {
-        let ended_ns = self.now.mono_ns;
+    /// Lets the neighbour's thread do what it was asked for, which this one would only poll for meanwhile; returns how long
+    /// that took.
+    fn give_way(&mut self) -> u64 {
+        if !std::mem::take(&mut self.is_neighbour_asked) {
+            return 0;
+        }
+        let before_ns = clock::now().mono_ns;
+        std::thread::yield_now();
+        clock::now().mono_ns - before_ns
+    }
+
+    /// One turn after such a wait, of which so much was not this shard's time.
+    fn turn(&mut self, waited: Wait, away_ns: u64) {
+        let ended_ns = self.now.mono_ns + away_ns;
         self.now = clock::now();
         let reaped_ns = self.now.mono_ns;
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
@@ -416,6 +439,7 @@ impl Shard {
             self.carry.retry(&mut self.mesh);
         }
         while let Some(outgoing) = self.hub.poll_mesh() {
+            self.is_neighbour_asked |= self.neighbour.is_some_and(|home| outgoing.to.contains(home));
             self.carry.push(&mut self.mesh, &outgoing);
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
@@ -426,16 +450,30 @@ impl Shard {
         self.ask();
     }
 
-    /// Hands the connections' bytes to the ring: replies always, data when the pace allows; whether there were any.
+    /// Hands the connections' bytes to the ring: all replies, and data when the pace allows; whether there were any. A round of
+    /// data goes on over as many turns as it takes, so that no reply waits for a thousand sends of it.
     fn flush(&mut self, now_ns: u64) -> bool {
-        let paced = self.pace.may_flush(now_ns);
-        let urgency = if paced { Urgency::Any } else { Urgency::Reply };
-        if paced && self.hub.data_waits() {
-            self.pace.flushed(now_ns);
-        }
         let mut any = self.flush_secure();
-        while !self.unbuffered {
+        any |= self.transmit(Urgency::Reply, usize::MAX) > 0;
+        if self.round == 0 && self.pace.may_flush(now_ns) {
+            self.round = self.hub.data_count();
+            if self.round > 0 {
+                self.pace.flushed(now_ns);
+            }
+        }
+        let served = self.transmit(Urgency::Any, self.round.min(limits::DATA_SENDS_PER_TURN));
+        self.round = (self.round - served).min(self.hub.data_count());
+        any |= served > 0;
+        // What ended in between.
+        any | self.flush_secure()
+    }
+
+    /// Hands the ring what so many connections at most have to say; returns how many there were.
+    fn transmit(&mut self, urgency: Urgency, count_max: usize) -> usize {
+        let mut count = 0;
+        while count < count_max && !self.unbuffered {
             let Some(conn) = self.hub.poll_ready(urgency) else { break };
+            count += 1;
             let Shard { hub, ring, secure, .. } = self;
             let transmit = if secure.has(conn) {
                 secure.transmit(conn, hub, ring, self.now)
@@ -443,8 +481,7 @@ impl Shard {
                 ring.transmit(conn, hub.pending_bytes(conn), |out| hub.poll_transmit(conn, out))
             };
             match transmit {
-                Transmit::Started(_) => any = true,
-                Transmit::Nothing | Transmit::Gone => {}
+                Transmit::Started(_) | Transmit::Nothing | Transmit::Gone => {}
                 Transmit::Busy => {
                     panic!("invariant: a connection is ready only when its last send is complete")
                 }
@@ -455,8 +492,7 @@ impl Shard {
             }
             self.act();
         }
-        // What ended in between.
-        any | self.flush_secure()
+        count
     }
 
     /// Hands the ring what TLS has to say by itself; whether there was any.
@@ -473,6 +509,9 @@ impl Shard {
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
         let idle_ns = now_ns.saturating_sub(self.worked_ns);
+        if self.round > 0 && !self.unbuffered {
+            return Wait::Poll;
+        }
         match self.spin {
             Spin::Always => return Wait::Poll,
             Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
@@ -492,7 +531,7 @@ impl Shard {
         let retry = behind || self.serving.is_none();
         let deadlines = [
             self.hub.poll_timeout(),
-            self.hub.data_waits().then(|| self.pace.due_ns()),
+            (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
         ];

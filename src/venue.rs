@@ -242,14 +242,19 @@ impl Venue {
 
     /// What shards said before they left: whose connections are gone, and what is to be cancelled for that.
     fn take_last_batches(&mut self) {
-        if let Some((from, batch, done)) = self.begun.take() {
+        let mut begun = self.begun.take();
+        while let Some((from, batch, done)) =
+            begun.take().or_else(|| self.mesh.receive().map(|(from, _, batch)| (home(from), batch, 0)))
+        {
             for record in &batch.records[done..] {
                 self.market.handle_record(from, &batch, record, self.now);
+                self.execute_all();
             }
         }
-        while let Some((from, _, batch)) = self.mesh.receive() {
-            self.market.handle_batch(home(from), &batch, self.now);
-        }
+        self.execute_all();
+    }
+
+    fn execute_all(&mut self) {
         while let Some(request) = self.market.poll_request(self.now) {
             self.carry_out(&request);
         }

@@ -195,11 +195,11 @@ fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared, mut kept
                 lines.iter_mut().for_each(|line| line.tell(Answer::SessionEnded(grant)));
             }
         }
+        let is_last = !any && shared.stop.load(Ordering::Acquire);
+        let unsaved = kept.as_mut().and_then(|kept| kept.keep(&authority, clock::now().mono_ns, is_last));
         if any {
             continue;
         }
-        let is_last = shared.stop.load(Ordering::Acquire);
-        let unsaved = kept.as_mut().and_then(|kept| kept.keep(&authority, clock::now().mono_ns, is_last));
         if is_last {
             return;
         }

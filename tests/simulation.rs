@@ -106,10 +106,10 @@ const ORDER_SEEDS: u64 = 6;
 
 #[test]
 fn orders_are_the_venue_s_for_every_client_and_nothing_is_lost_or_doubled() {
-    let started = std::time::Instant::now();
     let (seeds, size) = match number("TICKRING_ORDER_OPS") {
         Some(operations) => {
-            let seed = number("TICKRING_SEED").unwrap_or(1);
+            // One of those whose threads fall behind each other, too.
+            let seed = number("TICKRING_SEED").unwrap_or(3);
             // Some 2,000 cuts of each kind in a million.
             let size = Size { operations, clients: 100, client_cut_in: 500, venue_cut_in: 500, rests: 20 };
             (seed..seed + 1, size)
@@ -128,7 +128,7 @@ fn orders_are_the_venue_s_for_every_client_and_nothing_is_lost_or_doubled() {
         let seen = run_orders(seed, size);
         seen.into_iter().for_each(|(what, count)| *coverage.entry(what).or_default() += count);
     }
-    eprintln!("{coverage:#?}\nin {:?}", started.elapsed());
+    eprintln!("{coverage:#?}");
     for what in TRADED.iter().filter(|_| is_all) {
         assert!(coverage.get(what).is_some_and(|count| *count > 0), "no seed reaches: {what}");
     }

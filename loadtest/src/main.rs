@@ -30,7 +30,7 @@ use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
-use crate::scenarios::{Rig, churn, connections, fanout, flood, ingest, ping, request};
+use crate::scenarios::{Rig, churn, connections, fanout, flood, ingest, orders, ping, request};
 
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
@@ -129,6 +129,30 @@ enum Load {
         /// How long the limit gathers before it sends, in microseconds
         #[arg(long, default_value_t = 1_000)]
         limit_coalesce_us: u64,
+    },
+    /// Orders of clients that are logged in, beside subscribers of the trades: throughput and CPU at saturation; latency at
+    /// half and 80 % of it. The server needs limits that do not act: --server-arg=--config --server-arg=loadtest/orders.toml
+    Orders {
+        #[arg(long, default_value_t = 100)]
+        connections: usize,
+        /// Who is told of every trade, but for the saturation
+        #[arg(long, default_value_t = 1_000)]
+        subscribers: usize,
+        /// Requests a second; without it: saturation, then half and 80 % of what the server did
+        #[arg(long)]
+        rate: Option<u64>,
+        /// Orders a second that trade; each is a send to every subscriber, a thousand of which are some 4 ms of a core
+        #[arg(long, default_value_t = 20)]
+        trades: u64,
+        /// Of the other orders the share that rests and is cancelled; the rest finds nothing and is over at once
+        #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = parse_percent)]
+        resting: u64,
+        /// Requests in flight on each connection at saturation
+        #[arg(long, default_value_t = 1)]
+        window: usize,
+        /// A key to log in by (repeatable; the connections take them in turns)
+        #[arg(long = "key", value_name = "ID:SECRET", default_value = "demo:demo-secret", value_parser = orders::parse_key)]
+        keys: Vec<orders::Key>,
     },
     /// Idle connections: accepted, resident memory, idle CPU, drain
     Connections {
@@ -234,13 +258,45 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             accounts.push(account);
             vec![comparison]
         }
-        Load::Ping => vec![ping::run(&rig)?],
-        Load::Request { connections, rate, window } => request::run(&rig, connections, window, rate)?,
+        compared @ (Load::Ping
+        | Load::Request { .. }
+        | Load::Orders { .. }
+        | Load::Fanout { .. }
+        | Load::Ingest { .. }
+        | Load::Connections { .. }) => compare(&rig, compared)?,
+        Load::Limit { arm } => {
+            limit::run(&arm)?;
+            Vec::new()
+        }
+        Load::Hold { address, count, first_index } => {
+            connections::hold(address, count, first_index)?;
+            Vec::new()
+        }
+    };
+    report(&comparisons, &accounts, json.as_deref())
+}
+
+/// Those that run beside the limit.
+fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
+    Ok(match command {
+        Load::Ping => vec![ping::run(rig)?],
+        Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
+        Load::Orders { connections, subscribers, rate, trades, resting, window, keys } => {
+            let shape = orders::Shape {
+                connections: connections.max(1),
+                subscribers,
+                trades_per_s: trades.max(1),
+                resting_percent: resting,
+                window: window.max(1),
+                keys,
+            };
+            orders::run(rig, &shape, rate)?
+        }
         Load::Fanout { subscribers, rate, bytes, window } => {
             let shape = fanout::Shape { subscribers, data_bytes: bytes.max(wire::PUBLISHED_BYTES_MIN) };
             match rate {
-                Some(rate_per_s) => fanout::run_rate(&rig, shape, rate_per_s)?,
-                None => fanout::run_saturation(&rig, shape, window)?,
+                Some(rate_per_s) => fanout::run_rate(rig, shape, rate_per_s)?,
+                None => fanout::run_saturation(rig, shape, window)?,
             }
         }
         Load::Ingest {
@@ -263,19 +319,13 @@ fn run(arguments: Arguments) -> Result<Outcome> {
                 limit_bytes,
                 limit_coalesce_us,
             };
-            vec![ingest::run(&rig, &shape)?]
+            vec![ingest::run(rig, &shape)?]
         }
-        Load::Connections { count } => vec![connections::run(&rig, count)?],
-        Load::Limit { arm } => {
-            limit::run(&arm)?;
-            Vec::new()
+        Load::Connections { count } => vec![connections::run(rig, count)?],
+        Load::Churn { .. } | Load::Flood { .. } | Load::Limit { .. } | Load::Hold { .. } => {
+            panic!("invariant: `run` does these itself")
         }
-        Load::Hold { address, count, first_index } => {
-            connections::hold(address, count, first_index)?;
-            Vec::new()
-        }
-    };
-    report(&comparisons, &accounts, json.as_deref())
+    })
 }
 
 fn report(

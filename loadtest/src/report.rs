@@ -57,6 +57,11 @@ impl Comparison {
         median(self.pairs.iter().filter_map(|(limit, _)| limit.value(name)).collect())
     }
 
+    /// The subject's median of one metric.
+    pub(crate) fn subject_median(&self, name: &str) -> Option<f64> {
+        median(self.pairs.iter().filter_map(|(_, subject)| subject.value(name)).collect())
+    }
+
     /// The table as text.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("\n{} ({} pairs)\n", self.case, self.pairs.len());

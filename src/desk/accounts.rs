@@ -9,14 +9,14 @@ use crate::model::market::Direction;
 use crate::model::order::{AccountId, Fill, NewOrder, OrderRefusal};
 use crate::model::time::Now;
 
+use super::NS_PER_MS;
 use super::config::DeskConfig;
 use super::holdings::Holdings;
 use super::orders::Chain;
 
-/// Orders that are remembered to recognise a duplicate: those of some milliseconds.
+/// Orders that are remembered to recognise a duplicate: an account's newest without a label.
 const RECENT_MAX: usize = 8;
 const SECOND_NS: u64 = 1_000_000_000;
-const NS_PER_MS: u64 = 1_000_000;
 
 /// One account.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ pub struct DeskConfig {
     /// How far beyond the last price (else the mark price) a limit order may pay or give, in 1/10,000; 0 for no limit.
     pub price_band_bp: u32,
     /// How long the same order without a label is refused as a duplicate, in milliseconds; 0 for never.
+    /// It is looked for among the account's last 8 orders without a label.
     pub duplicate_window_ms: u32,
     /// Whether connections of an account that never said so begin with cancel-on-disconnect.
     pub cancel_on_disconnect: bool,

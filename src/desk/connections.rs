@@ -1,7 +1,7 @@
 //! Connections that placed orders, and cancel-on-disconnect. PURE.
 //!
 //! A connection is known from its first order or its first word on cancel-on-disconnect; it begins with what its account
-//! says then. One that logs in as another account leaves the first without a disconnect.
+//! says then. One that logs in as another account has departed from the first before: the hub says so as of a disconnect.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;

@@ -15,7 +15,7 @@ pub struct DeskCounters {
     /// Orders that were asked for again by their label.
     pub repeats_total: u64,
     pub events_total: u64,
-    /// Open orders that were looked at in order to cancel or to tell of many.
+    /// Orders, fills and instruments that were looked at in order to cancel or to tell of many.
     pub looked_at_total: u64,
     pub fills_total: u64,
     /// Fills of orders that were closed before.

@@ -205,7 +205,8 @@ impl Orders {
         assert!(state.is_final() && !self[slot].is_closed(), "invariant: an order is closed once: {state:?}");
         self[slot].order.state = state;
         self.unlink(slot, open);
-        if state == OrderState::Rejected {
+        // Nobody knows the number of an order that was refused, unless its outcome was unknown first.
+        if state == OrderState::Rejected && self[slot].doubt.is_none() {
             self.push_first(slot, closed);
         } else {
             self.push(slot, closed);

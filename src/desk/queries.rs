@@ -9,12 +9,10 @@ use crate::model::order::{
     AccountId, AccountSummary, Ask, Fill, Filter, OrderRefusal, OrderRequest, UserTradesQuery,
 };
 
-use super::Desk;
 use super::asks::{is_instrument_of, is_of};
 use super::orders::{NO_FILL, Slot};
 use super::output::JsonRange;
-
-const NS_PER_MS: u64 = 1_000_000;
+use super::{Desk, NS_PER_MS};
 
 impl Desk {
     pub(super) fn query(&mut self, ask: &Ask, market: &[InstrumentState]) -> Result<JsonRange, OrderRefusal> {
@@ -35,6 +33,7 @@ impl Desk {
                 json_rpc::write_orders(&mut self.bytes, told);
             }
             OrderRequest::OrderHistory { filter, count, offset, include_unfilled } => {
+                self.counters.looked_at_total += u64::from(self.accounts[account].closed.len);
                 let closed = self.orders.newest_first(self.accounts[account].closed);
                 let told = closed
                     .filter(|held| is_of(&held.order, filter, market))
@@ -64,6 +63,7 @@ impl Desk {
                 json_rpc::write_account_summary(&mut self.bytes, &summary);
             }
             OrderRequest::AccountSummaries => {
+                self.counters.looked_at_total += market.len() as u64;
                 let quoted = market.iter().map(|state| state.definition.quote_currency);
                 let mut currencies: Vec<Symbol> = quoted.collect();
                 currencies.sort_unstable();
@@ -150,6 +150,7 @@ impl Desk {
     }
 
     fn write_trades(&mut self, account: AccountId, query: &UserTradesQuery, market: &[InstrumentState]) {
+        self.counters.looked_at_total += self.accounts[account].fills.len() as u64;
         let is_meant = |fill: &&Fill| {
             let timestamp_ms = fill.timestamp_ns / NS_PER_MS;
             is_instrument_of(fill.instrument.index(), &query.filter, market)

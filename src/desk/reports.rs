@@ -368,6 +368,7 @@ impl Desk {
             let mut beyond = holding.reducing[side(direction)] - holding.closable(direction);
             let mut at = self.accounts[account].open.tail;
             while beyond > 0 && at != NOWHERE {
+                self.counters.looked_at_total += 1;
                 let held = &self.orders[at];
                 let Order { reduce_only, .. } = held.order;
                 let is_same = held.order.instrument == instrument && held.order.direction == direction;

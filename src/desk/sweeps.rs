@@ -55,7 +55,7 @@ impl Desk {
         let mut left = 0;
         let mut has_unlinked = false;
         let mut slot = only.unwrap_or(self.accounts[account].open.head);
-        self.counters.looked_at_total += u64::from(self.accounts[account].open.len);
+        self.counters.looked_at_total += only.map_or(u64::from(self.accounts[account].open.len), |_| 1);
         while slot != NOWHERE {
             let next = if only.is_some() { NOWHERE } else { self.orders.after(slot) };
             let held = &self.orders[slot];

@@ -421,8 +421,9 @@ impl Egress {
         }
     }
 
-    pub(super) fn data_waits(&self) -> bool {
-        !self.ready.is_empty()
+    /// Connections with data to send, and some that have none any more.
+    pub(super) fn data_count(&self) -> usize {
+        self.ready.len()
     }
 
     /// Bytes that a connection's reply lane holds on to.

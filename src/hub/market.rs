@@ -154,7 +154,8 @@ impl MarketHome {
         }
     }
 
-    /// Applies a shard's joins and leaves.
+    /// Applies what a shard asks for: joins, leaves, orders, who is gone. Nothing is executed here: a driver with a venue that
+    /// answers at once uses [`MarketHome::handle_record`].
     ///
     /// # Panics
     /// On a record that no shard sends to the market's home: our own bug.
@@ -252,7 +253,7 @@ impl MarketHome {
                 }
                 TopicKey::Private { account, view } => private.forget(account, &view),
                 TopicKey::Client(name) => {
-                    panic!("invariant: no client topic is interned here, in `handle_batch`: {name:?}")
+                    panic!("invariant: no client topic is interned here, in `handle_record`: {name:?}")
                 }
             });
         }

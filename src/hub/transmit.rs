@@ -15,10 +15,10 @@ impl Hub {
         self.egress.poll_ready(urgency)
     }
 
-    /// Whether some connection has something to send that is not urgent: what a paced flush would send.
+    /// How many connections at most have something to send that is not urgent: what a paced flush would send.
     #[must_use]
-    pub fn data_waits(&self) -> bool {
-        self.egress.data_waits()
+    pub fn data_count(&self) -> usize {
+        self.egress.data_count()
     }
 
     /// A connection of [`Hub::poll_ready`] could not be served: it is ready still.

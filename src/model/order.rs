@@ -5,6 +5,7 @@
 //! writer. Amounts and prices are integers (`decimal.rs`); cash is in units of 1e-9 of the quote currency.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::decimal::{Amount, Price};
 use super::ids::{ConnId, HomeId, InstrumentId, Seq, Ticket};
@@ -32,7 +33,7 @@ pub struct OrderId(pub u64);
 
 /// A client's own name for an order (FIX `ClOrdID`, Deribit's `label`): 1 to 64 bytes of UTF-8 without control
 /// characters. The private fields make every `Label` a legal one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Label {
     bytes: [u8; LABEL_BYTES_MAX],
     len: u8,
@@ -52,7 +53,16 @@ impl Label {
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("a label is UTF-8 by construction")
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)])
+            .expect("invariant: `parse`, the only way to make one, takes a `str`")
+    }
+}
+
+/// What is not used is zero, so that equal labels have equal used bytes.
+impl Hash for Label {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.bytes[..usize::from(self.len)]);
+        state.write_u8(self.len);
     }
 }
 
@@ -160,7 +170,7 @@ pub struct NewOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderRef {
     Id(OrderId),
-    /// The newest of this label that has not been forgotten.
+    /// The account's order of this label, unless it is forgotten.
     Label(Label),
 }
 
@@ -221,7 +231,7 @@ pub enum OrderRequest {
         order: OrderId,
         valid_until_ms: Option<u64>,
     },
-    /// All open orders of this label.
+    /// The open order of this label, if there is one; answered with how many were cancelled.
     CancelByLabel {
         label: Label,
         currency: Option<Symbol>,
@@ -279,34 +289,6 @@ pub enum OrderRequest {
         is_on: bool,
         everybody: bool,
     },
-}
-
-impl OrderRequest {
-    /// The instrument that it names, if it names one.
-    #[must_use]
-    pub const fn instrument(&self) -> Option<InstrumentId> {
-        match self {
-            OrderRequest::Place(order) => Some(order.instrument),
-            OrderRequest::UserTrades(query) => query.filter.instrument,
-            OrderRequest::Position { instrument } => Some(*instrument),
-            OrderRequest::CancelAll { filter }
-            | OrderRequest::OpenOrders { filter }
-            | OrderRequest::OrderHistory { filter, .. }
-            | OrderRequest::Positions { filter } => filter.instrument,
-            OrderRequest::Edit(_)
-            | OrderRequest::Cancel { .. }
-            | OrderRequest::CancelByLabel { .. }
-            | OrderRequest::CancelAllAfter { .. }
-            | OrderRequest::OrderState { .. }
-            | OrderRequest::OrderStateByLabel { .. }
-            | OrderRequest::AccountSummary { .. }
-            | OrderRequest::AccountSummaries
-            | OrderRequest::EnableCancelOnDisconnect { .. }
-            | OrderRequest::DisableCancelOnDisconnect { .. }
-            | OrderRequest::GetCancelOnDisconnect { .. }
-            | OrderRequest::Halt { .. } => None,
-        }
-    }
 }
 
 /// A connection, in the whole process.

@@ -123,19 +123,15 @@ impl Ledger {
     /// A shard's batch reaches the market's home.
     pub(super) fn note_batch(&mut self, batch: &Batch) {
         for record in &batch.records {
-            match record {
-                Record::Ask { at } => {
-                    let ask = batch.ask(*at);
-                    self.asks += 1;
-                    self.note_ask(ask.account.0, ask.client, &ask.request);
+            if let Record::Ask { at } = record {
+                let ask = batch.ask(*at);
+                self.asks += 1;
+                self.note_ask(ask.account.0, ask.client, &ask.request);
+            } else if let Record::Departed { client, how } = record {
+                let was_guarded = self.guarded.remove(client);
+                if was_guarded && *how == Departure::Disconnected {
+                    self.departed.insert(*client);
                 }
-                Record::Departed { client, how } => {
-                    let was_guarded = self.guarded.remove(client);
-                    if was_guarded && *how == Departure::Disconnected {
-                        self.departed.insert(*client);
-                    }
-                }
-                _ => {}
             }
         }
     }
@@ -160,7 +156,21 @@ impl Ledger {
             OrderRequest::DisableCancelOnDisconnect { scope: DisconnectScope::Connection } => {
                 self.guarded.remove(&client);
             }
-            _ => {}
+            OrderRequest::OpenOrders { .. }
+            | OrderRequest::OrderState { .. }
+            | OrderRequest::OrderStateByLabel { .. }
+            | OrderRequest::OrderHistory { .. }
+            | OrderRequest::UserTrades(_)
+            | OrderRequest::Position { .. }
+            | OrderRequest::Positions { .. }
+            | OrderRequest::AccountSummary { .. }
+            | OrderRequest::AccountSummaries
+            | OrderRequest::EnableCancelOnDisconnect { .. }
+            | OrderRequest::DisableCancelOnDisconnect { .. }
+            | OrderRequest::GetCancelOnDisconnect { .. }
+            | OrderRequest::Halt { .. }
+            | OrderRequest::Place(_)
+            | OrderRequest::Edit(_) => {}
         }
     }
 
@@ -170,6 +180,8 @@ impl Ledger {
     pub(super) fn note_request(&mut self, request: &VenueRequest) {
         match request {
             VenueRequest::New { order, account, spec } => self.note_new(*order, *account, spec),
+            // A cancel of the desk's own goes out when the link is there again, be the order in doubt: it may never have come here.
+            VenueRequest::Cancel { order, .. } if !self.orders.contains_key(&order.0) => {}
             VenueRequest::Cancel { order, .. } => self.note_cancel(order.0),
             VenueRequest::Amend { order, .. } => _ = self.order(order.0),
         }
@@ -216,14 +228,12 @@ impl Ledger {
     /// What the venue said, in its order; what clients' requests did is among it.
     pub(super) fn note_events(&mut self, events: &[FeedEvent], quote: impl Fn(FeedInstrument) -> u32) {
         for event in events {
-            match event {
-                FeedEvent::Trade { instrument, price, amount, direction, parties, .. } => {
-                    let at = quote(*instrument);
-                    let is_buy = *direction == Direction::Buy;
-                    self.note_trade(at, (price.0, amount.0), is_buy, *parties);
-                }
-                FeedEvent::Report(report) => self.note_report(report),
-                _ => {}
+            if let FeedEvent::Trade { instrument, price, amount, direction, parties, .. } = event {
+                let at = quote(*instrument);
+                let is_buy = *direction == Direction::Buy;
+                self.note_trade(at, (price.0, amount.0), is_buy, *parties);
+            } else if let FeedEvent::Report(report) = event {
+                self.note_report(report);
             }
         }
     }

@@ -143,7 +143,9 @@ fn end(world: &mut World) {
     world.come_to_rest();
     world.begin_rest();
     for _ in 0..8 {
-        world.advance(limits::TOPIC_LINGER_NS / 4);
+        let linger_ns =
+            if world.venue.is_some() { limits::PRIVATE_TOPIC_LINGER_NS } else { limits::TOPIC_LINGER_NS };
+        world.advance(linger_ns / 4);
         world.settle();
     }
     for shard in 0..world.shards.len() {

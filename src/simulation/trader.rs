@@ -83,6 +83,8 @@ pub(super) struct Trader {
     complete_from: u64,
     /// Size, average price and realized profit, as printed.
     positions: BTreeMap<String, [String; 3]>,
+    /// What events can not tell was asked for and told.
+    is_whole: bool,
     touched: BTreeSet<u64>,
     touched_names: BTreeSet<String>,
     pub(super) attempts: VecDeque<(u64, Attempt)>,
@@ -219,7 +221,17 @@ impl Trader {
                 }
             }
             Asked::Order { .. } | Asked::Many => {}
-            other => panic!("account {}: {other:?} is refused: {}", self.account, error.raw),
+            Asked::Login
+            | Asked::Subscribe { .. }
+            | Asked::RebuildOrders
+            | Asked::RebuildPositions
+            | Asked::OpenOrders
+            | Asked::Positions
+            | Asked::Summary { .. }
+            | Asked::State { .. }
+            | Asked::Fills { .. } => {
+                panic!("account {}: {asked:?} is refused: {}", self.account, error.raw)
+            }
         }
     }
 
@@ -232,6 +244,7 @@ impl Trader {
             Asked::RebuildPositions => {
                 self.take_positions(result);
                 self.phase = Phase::Ready;
+                self.is_whole = true;
             }
             Asked::Place { label } => self.take_placed(label, result, ledger),
             Asked::Order { id } => {
@@ -253,11 +266,16 @@ impl Trader {
         let recovered = resumes && json.at("resumed").at(CHANNEL).at("recovered").raw == "true";
         if recovered {
             self.count.recovered += 1;
+            // It was cut off before it had all.
+            if !self.is_whole {
+                return Next::Rebuild;
+            }
             self.phase = Phase::Ready;
             return Next::Nothing;
         }
         self.count.rebuilt += 1;
         self.place = None;
+        self.is_whole = false;
         self.complete_from = ledger.newest + 1;
         Next::Rebuild
     }

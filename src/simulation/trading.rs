@@ -433,7 +433,8 @@ impl World {
             let params = format!(r#"{{"currency":"{currency}"}}"#);
             texts.push(trader.call(Asked::Summary { instruments }, "private/get_account_summary", &params));
         }
-        for (id, told) in trader.closed.clone() {
+        // Those since the last rest: the desk forgets older ones.
+        for (id, told) in std::mem::take(&mut trader.closed) {
             let params = format!(r#"{{"order_id":"{id}"}}"#);
             texts.push(trader.call(Asked::State { id, told }, "private/get_order_state", &params));
         }

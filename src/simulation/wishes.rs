@@ -8,11 +8,11 @@ use super::world::World;
 pub(super) fn wish(world: &mut World, client: usize) -> String {
     let trader = trader(world, client);
     trader.count.operations += 1;
-    if let Some(label) = trader.unanswered.pop_front() {
-        if let Some(text) = trader.try_again(label) {
-            trader.count.repeats_sent += 1;
-            return text;
-        }
+    if let Some(label) = trader.unanswered.pop_front()
+        && let Some(text) = trader.try_again(label)
+    {
+        trader.count.repeats_sent += 1;
+        return text;
     }
     let is_full = trader.open.len() > super::trading::OPEN_MAX;
     match world.random.below(100) {

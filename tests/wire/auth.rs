@@ -540,5 +540,14 @@ fn a_named_session_goes_on_after_a_restart_and_ends_with_its_key() {
         "{:?}",
         ended.log
     );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+    let text = format!("[auth]\nsessions = {file:?}\n");
+    let config = temporary_file("toml", text.as_bytes());
+    let mut serve = tickring();
+    let refused = serve.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config).output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(told.contains("is not its owner's alone (mode 620)"), "{told}");
+    fs::remove_file(&config).unwrap();
     fs::remove_file(&file).unwrap();
 }

@@ -32,6 +32,7 @@ mod overload;
 mod paused;
 mod replay;
 mod resume;
+mod rounds;
 mod server;
 mod shutdown;
 mod stalled_reader;

@@ -3,6 +3,7 @@
 
 pub(crate) mod echo;
 pub(crate) mod fanout;
+pub(crate) mod orders;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -48,6 +49,8 @@ pub(crate) enum LimitArm {
         #[arg(long, default_value_t = 0)]
         coalesce_us: u64,
     },
+    /// A bare ring that answers orders with canned replies and tells subscribers of those that trade
+    Orders(orders::Texts),
 }
 
 /// Runs a limit arm until the load generator ends it, or ends itself.
@@ -59,6 +62,7 @@ pub(crate) fn run(arm: &LimitArm) -> Result<()> {
     match arm {
         LimitArm::Echo { busy_poll: true, reply } => echo::run(listener, echo::Idle::Spin, reply),
         LimitArm::Echo { busy_poll: false, reply } => echo::run(listener, echo::Idle::Park, reply),
+        LimitArm::Orders(texts) => orders::run(listener, texts),
         LimitArm::Fanout { epoch, stamped, rate, bytes, coalesce_us } => fanout::run(
             listener,
             &fanout::Source {

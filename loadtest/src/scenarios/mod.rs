@@ -8,6 +8,7 @@ pub(crate) mod connections;
 pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod ingest;
+pub(crate) mod orders;
 pub(crate) mod ping;
 pub(crate) mod request;
 

@@ -86,6 +86,24 @@ fn what_was_sent_and_lost_is_rejected_once_the_venue_has_told_all() {
 }
 
 #[test]
+fn an_order_that_was_in_doubt_is_remembered_like_any_other_where_memory_is_full() {
+    let mut floor = Floor::with(DeskConfig { closed_orders_per_account_max: 2, ..config() });
+    for price in [90, 91] {
+        let id = floor.id(0, buy(price, 3));
+        floor.done(0, cancel(id));
+    }
+    let ticket = floor.send(0, place(buy(92, 3)));
+    floor.take();
+    floor.cut();
+    let Err(OrderRefusal::OutcomeUnknown { order }) = floor.answers[&ticket] else {
+        panic!("it is in doubt")
+    };
+    floor.reconnect();
+    let state = floor.done(0, OrderRequest::OrderState { order });
+    assert_eq!(short(&state), "rejected 0.0/3.0@92.0", "who was told to ask by its number gets an answer");
+}
+
+#[test]
 fn an_edit_in_doubt_is_settled_either_way() {
     for reached in [0, 1] {
         let mut floor = Floor::new();

@@ -75,7 +75,7 @@ fn shift(whole: &[u8], fraction: &[u8], exponent: i64) -> Result<i64, DecimalErr
         return Ok(0);
     }
     let significant = total - zeros_before - zeros_behind;
-    let length = |count: usize| i64::try_from(count).expect("a message is far below 2^63 bytes");
+    let length = |count: usize| i64::try_from(count).expect("invariant: a message is far below 2^63 bytes");
     let places = i64::from(DECIMALS_MAX) + exponent - length(fraction.len()) + length(zeros_behind);
     // Its last digit is not zero.
     if places < 0 {

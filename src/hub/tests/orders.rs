@@ -467,6 +467,7 @@ fn a_turn_of_the_market_does_so_much_for_clients_and_no_more() {
     let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
     world.market.set_desk(config, Trading::Open, world.now);
     let definition = instrument("ESH4");
+    let (price, amount) = (definition.tick_size, definition.min_trade_amount);
     world.feed(|feed| feed.events.push(FeedEvent::Listed { definition }));
     let ask = |world: &mut World, request: OrderRequest| {
         let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
@@ -490,8 +491,8 @@ fn a_turn_of_the_market_does_so_much_for_clients_and_no_more() {
         instrument: InstrumentId(0),
         direction: Direction::Buy,
         order_type: OrderType::Limit,
-        price: Some(Price(UNIT)),
-        amount: Amount(UNIT),
+        price: Some(price),
+        amount,
         time_in_force: TimeInForce::GoodTilCancelled,
         post_only: PostOnly::No,
         reduce_only: false,
