@@ -21,12 +21,14 @@ mod listen;
 mod orders;
 mod overload;
 mod text;
+mod venue;
 
 pub use auth::Auth;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use orders::Orders;
 pub use overload::Overload;
+pub use venue::{Venue, VenueKind, Venues};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +42,7 @@ pub struct Config {
     pub overload: Overload,
     pub flush: Flush,
     pub feed: Feed,
+    pub venue: Venues,
     pub topics: Topics,
     pub deflate: Deflate,
 }
@@ -84,6 +87,8 @@ pub enum FeedKind {
     #[default]
     Paper,
     Replay,
+    /// Only what venues tell.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -138,6 +143,7 @@ impl Default for Config {
             overload: Overload::default(),
             flush: Flush::default(),
             feed: Feed::default(),
+            venue: Venues::new(),
             topics: Topics::default(),
             deflate: Deflate::default(),
         }
@@ -242,7 +248,7 @@ impl Config {
         let text = text::substitute(text, variable).map_err(|error| substitution_failure(file, &error))?;
         let config: Config = toml::from_str(&text).map_err(|error| toml_failure(file, &text, &error))?;
         config.check().map_err(|fault| {
-            let line = text::line_of(&text, fault.key, fault.nth)
+            let line = text::line_of(&text, &fault.key, fault.nth)
                 .map_or_else(String::new, |line| format!(":{line}"));
             Failure::new(Exit::Config, format!("{file}{line}: {}: {}", fault.key, fault.what), fault.hint)
         })?;
