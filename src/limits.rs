@@ -10,6 +10,12 @@ pub const LISTENERS_MAX: usize = 8;
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
 
+/// The feed and all links to venues: a bit of 64 each says for whom a name is reserved.
+pub const SOURCES_MAX: usize = 64;
+
+/// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
+pub const MARKET_NEWS_MAX: usize = 256;
+
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 

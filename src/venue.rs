@@ -18,12 +18,11 @@ use crate::hub::Deflation;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
-use crate::hub::market::{MarketCounters, MarketHome, Trading};
+use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
 use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
-use crate::model::ids::HomeId;
+use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
-use crate::model::order::VenueRequest;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
 use crate::ring::{Ring, RingConfig, RingError, Wait};
@@ -221,23 +220,23 @@ impl Venue {
         self.buffer.clear();
         self.feed.tell_rest(&mut self.buffer);
         if !self.buffer.events.is_empty() {
-            self.market.handle_feed(&self.buffer, self.now);
+            self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         }
     }
 
     /// Has the venue do what the desk asks of it, as far as the turn goes.
     fn execute(&mut self) {
         while !self.market.has_done_enough()
-            && let Some(request) = self.market.poll_request(self.now)
+            && let Some(routed) = self.market.poll_request(self.now)
         {
-            self.carry_out(&request);
+            self.carry_out(&routed);
         }
     }
 
-    fn carry_out(&mut self, request: &VenueRequest) {
+    fn carry_out(&mut self, routed: &Routed) {
         self.buffer.clear();
-        self.feed.handle_request(request, self.now, &mut self.buffer);
-        self.market.handle_feed(&self.buffer, self.now);
+        self.feed.handle_request(routed.instrument, &routed.request, self.now, &mut self.buffer);
+        self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
     }
 
     /// What shards said before they left: whose connections are gone, and what is to be cancelled for that.
@@ -255,8 +254,8 @@ impl Venue {
     }
 
     fn execute_all(&mut self) {
-        while let Some(request) = self.market.poll_request(self.now) {
-            self.carry_out(&request);
+        while let Some(routed) = self.market.poll_request(self.now) {
+            self.carry_out(&routed);
         }
     }
 
@@ -269,7 +268,7 @@ impl Venue {
         self.feed
             .poll(self.now, &mut self.buffer, limits::FEED_EVENTS_PER_TURN_MAX)
             .map_err(VenueError::Feed)?;
-        self.market.handle_feed(&self.buffer, self.now);
+        self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         if self.feed.is_finished() && !self.finished_told {
             self.finished_told = true;
             if let Some(progress) = self.feed.progress() {

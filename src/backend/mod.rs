@@ -7,7 +7,7 @@ pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
-use crate::model::market::{FeedBuffer, FeedEvent};
+use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
 
@@ -35,10 +35,16 @@ impl Feed {
     }
 
     /// Asks for something of an order, and appends what comes of it: all of it at once, from the feeds that there are. A
-    /// recording takes no orders.
-    pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
+    /// recording takes no orders. `instrument` is the feed's number, that in the request the market's.
+    pub fn handle_request(
+        &mut self,
+        instrument: FeedInstrument,
+        request: &VenueRequest,
+        now: Now,
+        out: &mut FeedBuffer,
+    ) {
         match self {
-            Feed::Paper(paper) => paper.handle_request(request, now, out),
+            Feed::Paper(paper) => paper.handle_request(instrument, request, now, out),
             Feed::Replay(_) => {
                 out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
             }

@@ -11,11 +11,14 @@ use super::super::message::{Filled, OrderStatus, Report, StatusState};
 use super::super::venue::{VenueConfig, VenueEvent, VenueSession};
 use super::*;
 use crate::model::book::Level;
+use crate::model::ids::InstrumentId;
 use crate::model::instrument::InstrumentKind;
 use crate::model::order::{AccountId, CancelReason, NewOrder, OrderType, PostOnly, TimeInForce};
 
 const LOT: i64 = 1_000_000_000;
 const HEARTBEAT_MS: u32 = 1_000;
+/// The market's number of the instrument, which is no concern of the link's.
+const LISTED_AS: InstrumentId = InstrumentId(41);
 
 fn symbol(text: &str) -> Symbol {
     Symbol::parse(text.as_bytes()).unwrap()
@@ -319,7 +322,7 @@ impl World {
         let (price, total) = (Price(2 * LOT), 10 * LOT);
         self.seen.insert(order, Seen { told: Told::Sent, price, total, filled: 0 });
         let spec = NewOrder {
-            instrument: InstrumentId(0),
+            instrument: LISTED_AS,
             direction: Direction::Buy,
             order_type: OrderType::Limit,
             price: Some(price),
@@ -335,17 +338,17 @@ impl World {
     }
 
     fn cancel(&mut self, order: OrderId) {
-        self.request(VenueRequest::Cancel { order, instrument: InstrumentId(0) });
+        self.request(VenueRequest::Cancel { order, instrument: LISTED_AS });
     }
 
     fn amend(&mut self, order: OrderId, amount: i64) {
-        let instrument = InstrumentId(0);
+        let instrument = LISTED_AS;
         let (price, amount, post_only) = (Some(Price(3 * LOT)), Amount(amount), PostOnly::No);
         self.request(VenueRequest::Amend { order, instrument, price, amount, post_only });
     }
 
     fn request(&mut self, request: VenueRequest) {
-        self.gateway.handle_request(&request);
+        self.gateway.handle_request(FeedInstrument(0), &request);
         self.take_events();
     }
 
