@@ -428,15 +428,18 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_keys_of_tls_are_its_defaults() {
+    fn the_documented_keys_of_tls_and_venues_are_their_defaults() {
         // They stand behind a `#` without a space.
         let text = include_str!("../tickring.toml");
         let keys = text.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')));
         let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
-        assert_eq!(keys.len(), 1 + 9, "{keys:?}");
-        let text = format!("[[listen]]\n{}\n", keys.join("\n"));
-        let config: Config = toml::from_str(&text).unwrap();
+        let (of_tls, of_venues) = keys.split_at(keys.iter().position(|key| *key == "[venue.fx]").unwrap());
+        assert_eq!((of_tls.len(), of_venues.len()), (1 + 9, 1 + 9), "{keys:?}");
+        let config: Config = toml::from_str(&format!("[[listen]]\n{}\n", of_tls.join("\n"))).unwrap();
         assert_eq!(config.listen[0].tls, Some(tls::Settings::default()));
+        let config: Config = toml::from_str(&of_venues.join("\n")).unwrap();
+        let documented = Venue { listen: Venue::default().listens(), ..Venue::default() };
+        assert_eq!(config.venue["fx"], documented);
     }
 
     #[test]

@@ -342,3 +342,8 @@ pub const LINK_CLOSING_NS: u64 = 1_000_000_000;
 pub const LINK_CONNECT_NS: u64 = 5_000_000_000;
 /// How many times as long as the first a wait between two attempts to connect becomes.
 pub const LINK_RETRY_DELAYS_MAX: u32 = 16;
+/// Connections of the venue's thread: of links, of those that greet, and of those that are closing.
+pub const LINK_CONNECTIONS_MAX: u32 = 64;
+const _: () = assert!(2 * (LINKS_MAX + LINK_GREETINGS_MAX) <= LINK_CONNECTIONS_MAX as usize);
+/// Received bytes of links that a turn of the venue takes: some thousand reports.
+pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
