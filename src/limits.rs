@@ -7,6 +7,9 @@ pub const HOMES_MAX: usize = 64;
 /// Listeners of one process, each with a socket on every shard's ring.
 pub const LISTENERS_MAX: usize = 8;
 
+/// Outgoing connections that one ring makes at a time; made ones count as connections.
+pub const CONNECTS_MAX: usize = 16;
+
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
 
