@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::instrument::Symbol;
 
 /// The name that a venue without another has for a port.
-pub const PORT: u16 = 9004;
+const PORT: u16 = 9004;
 const NAME_BYTES_MAX: usize = 32;
 const KEY_BYTES_MAX: usize = 64;
 const HOUR_MS: u64 = 3_600_000;

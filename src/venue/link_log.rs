@@ -8,7 +8,7 @@ const INTERVAL_NS: u64 = 10_000_000_000;
 
 /// See the file's head.
 #[derive(Debug, Default)]
-pub struct LinkLog {
+pub(super) struct LinkLog {
     until_ns: u64,
     said: u32,
     withheld: u64,
@@ -16,7 +16,7 @@ pub struct LinkLog {
 
 impl LinkLog {
     /// Writes a line, or counts it.
-    pub fn warn(&mut self, now: Now, line: impl FnOnce() -> String) {
+    pub(super) fn warn(&mut self, now: Now, line: impl FnOnce() -> String) {
         if let Some(withheld) = self.admit(now.mono_ns) {
             if withheld > 0 {
                 log::warn!("venue links: {withheld} lines were withheld");

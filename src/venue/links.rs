@@ -50,7 +50,7 @@ pub enum Way {
 
 /// See the file's head.
 #[derive(Debug)]
-pub struct Links {
+pub(super) struct Links {
     links: Vec<Link>,
     /// By the ring's number of them; the listeners' own places.
     listeners: Vec<ListenerId>,
@@ -126,7 +126,7 @@ impl Links {
     ///
     /// # Errors
     /// The ring takes no further listener.
-    pub fn new(
+    pub(super) fn new(
         setup: LinksSetup,
         ring: &mut Ring,
         market: &mut MarketHome,
@@ -157,7 +157,7 @@ impl Links {
     }
 
     /// Takes an event of the ring; how many bytes of it were received.
-    pub fn handle_event(&mut self, event: Event<'_>, market: &mut MarketHome, now: Now) -> usize {
+    pub(super) fn handle_event(&mut self, event: Event<'_>, market: &mut MarketHome, now: Now) -> usize {
         match event {
             Event::Accepted { conn, listener, peer } => self.accept(conn, listener, peer, now),
             Event::Connected { conn, tag } => self.connected(conn, tag as usize, market, now),
@@ -183,7 +183,7 @@ impl Links {
     ///
     /// # Panics
     /// On a request for no link: our own bug.
-    pub fn handle_request(&mut self, routed: &Routed, market: &mut MarketHome, now: Now) {
+    pub(super) fn handle_request(&mut self, routed: &Routed, market: &mut MarketHome, now: Now) {
         let link = self
             .links
             .iter_mut()
@@ -194,7 +194,7 @@ impl Links {
     }
 
     /// Does what is due: heartbeats, who is silent, who does not greet, attempts to connect.
-    pub fn handle_timeout(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
+    pub(super) fn handle_timeout(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
         for nth in 0..self.links.len() {
             let link = &mut self.links[nth];
             if link.session.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns) {
@@ -227,7 +227,7 @@ impl Links {
     }
 
     /// Hands the ring what links have to say, and closes what is over.
-    pub fn flush(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
+    pub(super) fn flush(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
         while let Some(action) = self.actions.pop_front() {
             match action {
                 Action::Close(conn, how) => ring.close(conn, how),
@@ -260,7 +260,7 @@ impl Links {
     }
 
     /// Ends all connections with a farewell.
-    pub fn stop(&mut self, market: &mut MarketHome, now: Now) {
+    pub(super) fn stop(&mut self, market: &mut MarketHome, now: Now) {
         for link in &mut self.links {
             link.reach = None;
             link.session.handle_stop();
@@ -270,13 +270,13 @@ impl Links {
 
     /// Whether a link has a connection.
     #[must_use]
-    pub fn are_connected(&self) -> bool {
+    pub(super) fn are_connected(&self) -> bool {
         self.links.iter().any(|link| link.conn.is_some())
     }
 
     /// When something is due next, on the monotonic clock, in nanoseconds.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<u64> {
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
         let of_links = self.links.iter().flat_map(|link| {
             let reach = link.reach.as_ref().and_then(Reach::poll_timeout);
             [link.session.poll_timeout(), reach, link.closing_by_ns]
