@@ -337,7 +337,7 @@ fn orders_on_the_paper_market_allocate_nothing() {
         let amended = Some(Price(price.0 + UNIT));
         let requests = [
             new(number, if number.is_multiple_of(16) { None } else { Some(price) }),
-            VenueRequest::Amend { order, instrument, price: amended, amount, post_only: PostOnly::No },
+            VenueRequest::Amend { order, instrument, price: amended, total: amount, post_only: PostOnly::No },
             VenueRequest::Cancel { order: OrderId(number.saturating_sub(40)), instrument },
         ];
         for request in &requests {

@@ -74,7 +74,8 @@ impl Desk {
         }
         self.check_size(open, price, direction, &holding, held.working, state)?;
         let post_only = edit.post_only.unwrap_or(held.order.post_only);
-        Ok(Amendment { price, open, post_only, reduce_only })
+        let total = Amount(filled.0 + open.0);
+        Ok(Amendment { price, total, post_only, reduce_only })
     }
 
     /// Whether the account may trade the instrument at all, now.

@@ -237,7 +237,7 @@ impl Desk {
                 order: id,
                 instrument,
                 price: amendment.price,
-                amount: amendment.open,
+                total: amendment.total,
                 post_only: amendment.post_only,
             },
             Step::Cancel => VenueRequest::Cancel { order: id, instrument },

@@ -36,8 +36,8 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Amendment {
     pub price: Option<Price>,
-    /// What is to be open, without what is filled.
-    pub open: Amount,
+    /// Its amount, what is filled included.
+    pub total: Amount,
     pub post_only: PostOnly,
     pub reduce_only: bool,
 }
@@ -148,7 +148,7 @@ impl Held {
             return 0;
         }
         let amended = |step: Option<Step>| match step {
-            Some(Step::Amend(amendment)) => amendment.open.0,
+            Some(Step::Amend(amendment)) => amendment.total.0 - self.order.filled.0,
             Some(Step::New | Step::Cancel) | None => 0,
         };
         let pending = amended(self.pending.map(|pending| pending.step));

@@ -34,8 +34,8 @@ impl Desk {
             VenueReport::Rejected { order, why } => {
                 self.with(order, |desk, slot| desk.reject(slot, why, now))
             }
-            VenueReport::Amended { order, price, amount } => {
-                self.with(order, |desk, slot| desk.amend(slot, price, amount, now))
+            VenueReport::Amended { order, price, total } => {
+                self.with(order, |desk, slot| desk.amend(slot, price, total, now))
             }
             VenueReport::AmendRejected { order, why } => {
                 self.with(order, |desk, slot| desk.refuse_amend(slot, why))
@@ -154,11 +154,13 @@ impl Desk {
         Fit::Fits
     }
 
-    fn amend(&mut self, slot: Slot, price: Price, amount: Amount, now: Now) -> Fit {
-        let held = &mut self.orders[slot];
-        let Some(total) = held.order.filled.0.checked_add(amount.0).filter(|_| amount > Amount::ZERO) else {
+    /// One of which no less was filled meanwhile is over, at what is filled.
+    fn amend(&mut self, slot: Slot, price: Price, total: Amount, now: Now) -> Fit {
+        if total <= Amount::ZERO {
             return Fit::Strange;
-        };
+        }
+        let held = &mut self.orders[slot];
+        let is_over = total <= held.order.filled;
         let asked = match (held.pending, held.doubt) {
             (Some(Pending { step: Step::Amend(amendment), .. }), _) => {
                 held.pending = None;
@@ -177,7 +179,7 @@ impl Desk {
             held.order.post_only = amendment.post_only;
             held.order.reduce_only = amendment.reduce_only;
         }
-        held.order.amount = Amount(total);
+        held.order.amount = total.max(held.order.filled);
         held.order.price = held.order.price.map(|_| price);
         held.order.is_replaced = true;
         held.order.updated_ns = now.unix_ns;
@@ -187,6 +189,10 @@ impl Desk {
         self.count_working(slot);
         self.touch(slot);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
+        if is_over {
+            self.end(slot, OrderState::Filled);
+            self.end_sweep(slot, Swept::NotCancelled);
+        }
         // What it was to reduce may have gone while it became reduce-only.
         self.trim_reducing(slot);
         Fit::Fits

@@ -385,12 +385,13 @@ pub enum VenueRequest {
         account: AccountId,
         spec: NewOrder,
     },
-    /// `amount` is what is to be open from now on, what is filled not included.
+    /// `total` is its new amount, what is filled included (FIX `OrderQty`): open is then what the venue has not filled of it,
+    /// whatever the desk knew when it asked.
     Amend {
         order: OrderId,
         instrument: InstrumentId,
         price: Option<Price>,
-        amount: Amount,
+        total: Amount,
         post_only: PostOnly,
     },
     Cancel {
@@ -414,11 +415,11 @@ pub enum VenueReport {
         order: OrderId,
         why: OrderRefusal,
     },
-    /// So much is open from now on, at this price.
+    /// It is so much in all from now on, what is filled included, at this price. One of which no less is filled is over.
     Amended {
         order: OrderId,
         price: Price,
-        amount: Amount,
+        total: Amount,
     },
     AmendRejected {
         order: OrderId,

@@ -573,8 +573,8 @@ impl Session {
                     valid_until_ms: spec.valid_until_ms,
                 })
             }
-            VenueRequest::Amend { order, instrument: _, price, amount, post_only } => {
-                Command::Amend { order, price, amount, post_only }
+            VenueRequest::Amend { order, instrument: _, price, total, post_only } => {
+                Command::Amend { order, price, total, post_only }
             }
             VenueRequest::Cancel { order, instrument: _ } => Command::Cancel { order },
         })

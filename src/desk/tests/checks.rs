@@ -257,16 +257,17 @@ fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_can
     let mut floor = Floor::new();
     floor.venue.quote(BTC, Direction::Buy, 90, 1);
     floor.done(0, place(sell(90, 1)));
+    floor.done(0, place(buy(85, 1)));
     let id = floor.id(0, buy(80, 4));
     let OrderRequest::Edit(request) = edit(id, None, None) else { unreachable!() };
     let edited = floor.send(0, OrderRequest::Edit(EditOrder { reduce_only: Some(true), ..request }));
     floor.take();
-    // One of the four closes the position before the edit arrives.
-    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(80, 1) };
+    // The other order closes the position before the edit arrives.
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(85, 1) };
     floor.venue.handle(&seller, &mut floor.happened);
     floor.run();
     assert!(floor.answers[&edited].is_ok());
-    assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
+    assert_eq!(floor.told(0).last().unwrap(), "2 cancelled 0.0/1.0");
     assert!(floor.venue.resting.is_empty());
 }
 

@@ -197,7 +197,7 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
     floor.done(0, cancel(closed));
     floor.told(0);
     let why = OrderRefusal::OrderNotFound;
-    let amended = |order, amount| VenueReport::Amended { order, price: Price(UNIT), amount: Amount(amount) };
+    let amended = |order, total| VenueReport::Amended { order, price: Price(UNIT), total: Amount(total) };
     let strange = [
         VenueReport::Accepted { order: OrderId(5), price: None },
         VenueReport::Accepted { order: id, price: None },
@@ -235,7 +235,7 @@ fn what_a_venue_does_by_itself_is_told() {
     use crate::model::order::VenueReport;
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 3));
-    let amended = VenueReport::Amended { order: id, price: Price(80 * UNIT), amount: Amount(2 * UNIT) };
+    let amended = VenueReport::Amended { order: id, price: Price(80 * UNIT), total: Amount(2 * UNIT) };
     let gone = VenueReport::Cancelled { order: id, why: CancelReason::Venue };
     for report in [amended, gone] {
         floor.happened.push_back(Happening::Report(report));
@@ -262,6 +262,6 @@ fn a_fill_says_nothing_of_an_edit_that_is_in_doubt() {
     assert_eq!(floor.told(0)[1..], ["0 unknown 0.0/3.0", "0 unknown 1.0/3.0 1 trades"]);
     floor.reconnect();
     let order = floor.done(0, OrderRequest::OrderState { order: id });
-    assert_eq!((short(&order), &order["post_only"]), ("open 1.0/4.0@80.0".into(), &true.into()));
+    assert_eq!((short(&order), &order["post_only"]), ("open 1.0/3.0@80.0".into(), &true.into()));
     assert_eq!(floor.desk.counters.strange_reports_total, 1, "the seller is nobody's");
 }

@@ -49,6 +49,18 @@ impl Known {
         self.notional += notional(price, Amount(amount));
     }
 
+    /// What it is in all by the venue's word; of one that was cancelled the venue does not say.
+    fn told_total(&self, status: &OrderStatus) -> i64 {
+        match status.state {
+            StatusState::Open => status.filled.0.saturating_add(status.amount.0),
+            StatusState::Filled if status.filled > Amount::ZERO => status.filled.0,
+            StatusState::Cancelled => self.total.max(status.filled.0),
+            StatusState::Filled | StatusState::Pending | StatusState::Rejected | StatusState::Unknown => {
+                self.total
+            }
+        }
+    }
+
     /// One fill that stands for all that the venue knows of and we do not: its price is their mean.
     fn missed(&self, status: &OrderStatus) -> Option<(Price, Amount)> {
         let amount = status.filled.0.checked_sub(self.filled).filter(|amount| *amount > 0)?;
@@ -170,13 +182,18 @@ impl Session {
                 self.report(VenueReport::Rejected { order, why: reason });
             }
             Report::Filled(filled) => self.hear_fill(&filled),
-            Report::Amended { order, price, amount } => {
+            Report::Amended { order, price, total } => {
+                let mut is_over = false;
                 self.orders.with(order, |known| {
                     known.answered();
                     known.price = known.price.map(|_| price);
-                    known.total = known.filled.saturating_add(amount.0);
+                    known.total = total.0;
+                    is_over = known.filled >= known.total;
                 });
-                self.report(VenueReport::Amended { order, price, amount });
+                if is_over {
+                    self.orders.remove(order);
+                }
+                self.report(VenueReport::Amended { order, price, total });
             }
             Report::AmendRejected { order, reason } => {
                 self.orders.with(order, Known::answered);
@@ -265,10 +282,10 @@ impl Session {
             });
         }
         let is_open = status.state == StatusState::Open;
-        let total = if is_open { status.filled.0.saturating_add(status.amount.0) } else { known.total };
-        let is_amended = total != known.total
-            || (known.is_accepted
-                && known.price.is_some_and(|price| status.price.is_some_and(|told| told != price)));
+        let total = known.told_total(status);
+        let is_moved = is_open
+            && known.is_accepted
+            && known.price.is_some_and(|price| status.price.is_some_and(|told| told != price));
         self.orders.with(order, |known| {
             known.is_questioned = false;
             known.is_accepted = true;
@@ -276,6 +293,11 @@ impl Session {
             known.price = known.price.and(status.price.or(known.price));
             known.total = total;
         });
+        // Before the fills, of which it may allow more.
+        if total != known.total || is_moved {
+            let price = status.price.or(known.price).unwrap_or_default();
+            self.report(VenueReport::Amended { order, price, total: Amount(total) });
+        }
         if let Some((price, amount)) = known.missed(status) {
             self.count_fill(LinkFill {
                 order,
@@ -289,14 +311,13 @@ impl Session {
             });
         }
         let Some(left) = self.orders.get(order) else { return };
-        if !is_open {
+        if left.filled >= left.total {
+            self.orders.remove(order);
+        } else if !is_open {
             let is_asked = known.is_cancel_asked && status.state == StatusState::Cancelled;
             let why = if is_asked { CancelReason::UserRequest } else { CancelReason::Venue };
             self.orders.remove(order);
             self.report(VenueReport::Cancelled { order, why });
-        } else if is_amended {
-            let price = status.price.or(left.price).unwrap_or_default();
-            self.report(VenueReport::Amended { order, price, amount: status.amount });
         }
     }
 }

@@ -122,12 +122,15 @@ impl Engine {
                 self.session.report(Report::Accepted { order, venue_order: None, price: None });
                 self.fill(order, total / 2);
             }
-            Command::Amend { order, price, amount, post_only: _ } => match self.orders.get_mut(&order) {
+            Command::Amend { order, price, total, post_only: _ } => match self.orders.get_mut(&order) {
                 Some(resting) if resting.state == StatusState::Open => {
                     resting.price = price.unwrap_or(resting.price);
-                    resting.total = resting.filled + amount.0;
-                    let price = resting.price;
-                    self.session.report(Report::Amended { order, price, amount });
+                    resting.total = total.0.max(resting.filled);
+                    if resting.total == resting.filled {
+                        resting.state = StatusState::Filled;
+                    }
+                    let (price, total) = (resting.price, Amount(resting.total));
+                    self.session.report(Report::Amended { order, price, total });
                 }
                 _ => self.refuse_amend(order),
             },
@@ -338,10 +341,10 @@ impl World {
         self.request(VenueRequest::Cancel { order, instrument: InstrumentId(0) });
     }
 
-    fn amend(&mut self, order: OrderId, amount: i64) {
+    fn amend(&mut self, order: OrderId, total: i64) {
         let instrument = InstrumentId(0);
-        let (price, amount, post_only) = (Some(Price(3 * LOT)), Amount(amount), PostOnly::No);
-        self.request(VenueRequest::Amend { order, instrument, price, amount, post_only });
+        let (price, total, post_only) = (Some(Price(3 * LOT)), Amount(total), PostOnly::No);
+        self.request(VenueRequest::Amend { order, instrument, price, total, post_only });
     }
 
     fn request(&mut self, request: VenueRequest) {
@@ -397,10 +400,14 @@ impl World {
             VenueReport::Cancelled { order, why: _ } => {
                 self.move_on(order, &[Told::Open], Told::Cancelled);
             }
-            VenueReport::Amended { order, price, amount } => {
+            VenueReport::Amended { order, price, total } => {
                 self.move_on(order, &[Told::Open], Told::Open);
                 let seen = self.seen.get_mut(&order).unwrap();
-                (seen.price, seen.total) = (price, seen.filled + amount.0);
+                assert!(seen.filled <= total.0, "{order:?} is less than its fills");
+                (seen.price, seen.total) = (price, total.0);
+                if seen.filled == seen.total {
+                    seen.told = Told::Filled;
+                }
             }
             VenueReport::AmendRejected { .. } | VenueReport::CancelRejected { .. } => {}
         }
@@ -446,7 +453,7 @@ fn script(world: &mut World) {
     let first = world.place();
     world.carry();
     let second = world.place();
-    world.amend(first, 3 * LOT);
+    world.amend(first, 8 * LOT);
     world.carry();
     world.venue.fill(first, LOT);
     world.cancel(second);
@@ -487,7 +494,7 @@ fn a_day_without_a_cut_is_told_as_it_happened() {
                 "fill 1 5",
                 "Accepted { order: OrderId(2), price: None }",
                 "fill 2 5",
-                "Amended { order: OrderId(1), price: Price(3000000000), amount: Amount(3000000000) }",
+                "Amended { order: OrderId(1), price: Price(3000000000), total: Amount(8000000000) }",
                 "fill 1 1",
                 "Cancelled { order: OrderId(2), why: UserRequest }",
                 "Accepted { order: OrderId(3), price: None }",
@@ -582,6 +589,28 @@ fn nothing_is_settled_while_a_slow_venue_thinks() {
             assert_eq!((world.reconciled, world.seen[&order].told), (before + 1, Told::Open));
         }
         world.check_agreement();
+    }
+}
+
+#[test]
+fn what_an_edit_in_doubt_made_of_an_order_is_told_before_what_was_filled_of_it() {
+    for (total, filled, expected) in [(12, 6, Told::Open), (12, 7, Told::Filled), (6, 1, Told::Filled)] {
+        let mut world = World::new(Form::Json);
+        world.connect();
+        let order = world.place();
+        world.carry();
+        world.venue.is_slow = true;
+        world.amend(order, total * LOT);
+        world.carry();
+        world.cut();
+        world.venue.answer_waiting();
+        world.venue.fill(order, filled * LOT);
+        world.venue.restart(true);
+        world.connect();
+        let seen = world.seen[&order];
+        assert_eq!((seen.total, seen.filled, seen.told), (total * LOT, (5 + filled) * LOT, expected));
+        world.check_agreement();
+        assert_eq!(world.gateway.orders.count(), usize::from(expected == Told::Open));
     }
 }
 
