@@ -118,6 +118,8 @@ struct Venue {
     /// A shard's batch of which a turn did so many records and no more.
     begun: Option<(HomeId, Arc<Batch>, usize)>,
     finished_told: bool,
+    /// Of the orders that nobody could cancel, how many the log tells of.
+    given_up_told: u64,
 }
 
 impl Venue {
@@ -156,6 +158,7 @@ impl Venue {
             now,
             begun: None,
             finished_told: false,
+            given_up_told: 0,
         })
     }
 
@@ -185,6 +188,19 @@ impl Venue {
         let stance = self.overload.observe(pressure, self.now.mono_ns);
         if before != Stance::Normal || stance != Stance::Normal {
             self.market.handle_stance(stance, pressure);
+        }
+        self.tell_given_up();
+    }
+
+    /// Somebody has to look at orders that the desk was to cancel and could not; at most a line a tick.
+    fn tell_given_up(&mut self) {
+        let given_up = self.market.desk_counters().cancels_given_up_total;
+        let more = given_up - std::mem::replace(&mut self.given_up_told, given_up);
+        if more > 0 {
+            log::warn!(
+                "{more} orders that were to be cancelled are open: their venue refused {} times each",
+                limits::CANCELS_REFUSED_MAX
+            );
         }
     }
 

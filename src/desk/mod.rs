@@ -24,6 +24,7 @@ mod orders;
 mod output;
 mod queries;
 mod reports;
+mod retries;
 mod settle;
 mod sweeps;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::output::{JsonRange, Output};
 use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
 use self::orders::{Orders, Pending, Slot, Step};
+use self::retries::Retries;
 use self::settle::{Due, Fresh};
 use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
@@ -67,6 +69,7 @@ pub struct Desk {
     requests: VecDeque<(Slot, OrderId)>,
     /// When dead-man timers run out.
     deadlines: BTreeSet<(u64, AccountId)>,
+    retries: Retries,
     /// The kill switch of all.
     is_halted: bool,
     open_count: u32,
@@ -103,6 +106,7 @@ impl Desk {
             links: Vec::new(),
             requests: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            retries: Retries::default(),
             is_halted: false,
             open_count: 0,
             closed_count: 0,
@@ -156,12 +160,14 @@ impl Desk {
     /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns)
+        let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
+        [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Runs dead-man timers out.
+    /// Runs dead-man timers out, and asks again for cancels that were refused.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
+        self.cancel_again(usize::MAX, now);
         while let Some((deadline_ns, account)) = self.deadlines.first().copied()
             && deadline_ns <= now.mono_ns
         {
@@ -187,6 +193,7 @@ impl Desk {
             + self.connections.memory_bytes()
             + self.waiters.capacity() * size_of::<Waiter>()
             + self.sweeps.capacity() * size_of::<Sweep>()
+            + self.retries.memory_bytes()
             + self.requests.capacity() * size_of::<(Slot, OrderId)>()
             + self.fresh.capacity() * size_of::<Fresh>()
             + self.bytes.capacity()
@@ -209,6 +216,9 @@ impl Desk {
         let held = &mut self.orders[slot];
         assert!(held.pending.is_none(), "invariant: one step at a time: {:?} then {step:?}", held.pending);
         held.pending = Some(Pending { step, is_sent: false, valid_until_ms });
+        if step == Step::Cancel {
+            held.cancel_again_ns = None;
+        }
         self.requests.push_back((slot, held.order.id));
         self.count_working(slot);
     }

@@ -65,6 +65,10 @@ pub(super) struct Held {
     pub cancel_wanted: Option<CancelReason>,
     /// When that would be too late, in milliseconds since 1970.
     pub cancel_until_ms: Option<u64>,
+    /// When it is to be asked for again, on the monotonic clock, where the venue has refused a cancel of our own.
+    pub cancel_again_ns: Option<u64>,
+    /// How often in a row it has.
+    pub cancels_refused: u32,
     /// The request to cancel many that waits for this one.
     pub sweep: Slot,
     /// The requests that wait for it, oldest first.
@@ -116,6 +120,8 @@ impl Held {
             doubt: None,
             cancel_wanted: None,
             cancel_until_ms: None,
+            cancel_again_ns: None,
+            cancels_refused: 0,
             sweep: NOWHERE,
             waiters: Chain::default(),
             working: 0,

@@ -45,7 +45,7 @@ impl Desk {
                 Fit::Fits
             }),
             VenueReport::CancelRejected { order, why } => {
-                self.with(order, |desk, slot| desk.refuse_cancel(slot, why))
+                self.with(order, |desk, slot| desk.refuse_cancel(slot, why, now))
             }
         };
         match fit {
@@ -212,11 +212,15 @@ impl Desk {
         Fit::Fits
     }
 
-    fn refuse_cancel(&mut self, slot: Slot, why: OrderRefusal) -> Fit {
+    fn refuse_cancel(&mut self, slot: Slot, why: OrderRefusal, now: Now) -> Fit {
         let held = &mut self.orders[slot];
         if matches!(held.pending, Some(Pending { step: Step::Cancel, .. })) {
             held.pending = None;
+            let own = held.cancel_wanted.filter(|reason| *reason != CancelReason::UserRequest);
             self.end_cancel(slot, why, Swept::NotCancelled);
+            if let Some(reason) = own {
+                self.cancel_later(slot, reason, now);
+            }
         } else if held.doubt == Some(Step::Cancel) {
             self.end_doubt(slot);
         } else {

@@ -1,7 +1,7 @@
 //! The link cut at every step: what was not sent, what is unknown, and how it is settled.
 
 use super::*;
-use crate::model::order::DisconnectScope;
+use crate::model::order::{DisconnectScope, VenueReport};
 
 fn unknown(order: u64) -> Outcome {
     Err(OrderRefusal::OutcomeUnknown { order: OrderId(FIRST + order) })
@@ -177,6 +177,93 @@ fn the_desk_s_own_cancels_outlive_a_link_and_are_asked_for_when_it_is_back() {
     assert!(floor.venue.resting.is_empty());
 }
 
+/// The link takes what the desk asks for, one cancel of this order, and the venue refuses.
+fn refuse_cancel(floor: &mut Floor, order: OrderId) {
+    assert_eq!(floor.take(), 1);
+    let request = floor.sent.pop_front().unwrap();
+    assert_eq!(request, VenueRequest::Cancel { order, instrument: BTC });
+    let why = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1 };
+    floor.happened.push_back(Happening::Report(VenueReport::CancelRejected { order, why }));
+    floor.deliver(1);
+}
+
+/// Lets the time come at which the desk asks again.
+fn wait_for_retry(floor: &mut Floor) {
+    let due_ns = floor.now.mono_ns + crate::limits::CANCEL_RETRY_NS;
+    assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, Some(due_ns)));
+    floor.wait_ms(999);
+    floor.desk.handle_timeout(floor.now);
+    assert_eq!(floor.take(), 0);
+    floor.wait_ms(1);
+    floor.desk.handle_timeout(floor.now);
+}
+
+#[test]
+fn a_cancel_of_the_desk_s_own_that_is_refused_is_asked_for_again() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    for _ in 0..3 {
+        refuse_cancel(&mut floor, id);
+        wait_for_retry(&mut floor);
+    }
+    floor.run();
+    assert_eq!(floor.told(0).last().unwrap(), "0 cancelled 0.0/1.0");
+    assert_eq!((floor.desk.poll_timeout(), floor.desk.counters.cancels_given_up_total), (None, 0));
+}
+
+#[test]
+fn a_cancel_that_is_always_refused_is_given_up_and_counted() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    for _ in 1..crate::limits::CANCELS_REFUSED_MAX {
+        refuse_cancel(&mut floor, id);
+        wait_for_retry(&mut floor);
+    }
+    refuse_cancel(&mut floor, id);
+    assert_eq!((floor.desk.poll_timeout(), floor.desk.counters.cancels_given_up_total), (None, 1));
+    assert_eq!(floor.done(0, open_orders()).as_array().unwrap().len(), 1);
+    // Asked for once more, it is tried as often again.
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    refuse_cancel(&mut floor, id);
+    wait_for_retry(&mut floor);
+    floor.run();
+    assert!(floor.venue.resting.is_empty());
+}
+
+#[test]
+fn a_client_or_another_link_does_not_wait_for_the_next_attempt() {
+    for is_cut in [false, true] {
+        let mut floor = Floor::new();
+        let id = floor.id(0, buy(90, 1));
+        floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+        refuse_cancel(&mut floor, id);
+        floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+        assert_eq!(floor.take(), 0, "the switch thrown again is no other reason");
+        if is_cut {
+            floor.cut();
+            floor.reconnect();
+        } else {
+            assert!(floor.ask(0, cancel(id)).is_ok());
+        }
+        assert!(floor.venue.resting.is_empty());
+        floor.wait_ms(1_000);
+        floor.desk.handle_timeout(floor.now);
+        assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, None));
+    }
+}
+
+#[test]
+fn a_cancel_of_a_client_s_that_is_refused_is_not_asked_for_again() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    let ticket = floor.send(0, cancel(id));
+    refuse_cancel(&mut floor, id);
+    assert!(floor.answers[&ticket].is_err());
+    assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, None));
+}
+
 #[test]
 fn one_link_s_death_is_no_matter_for_another_s_instruments() {
     let mut floor = Floor::new();
@@ -190,7 +277,6 @@ fn one_link_s_death_is_no_matter_for_another_s_instruments() {
 
 #[test]
 fn reports_that_fit_nothing_are_counted_and_change_nothing() {
-    use crate::model::order::VenueReport;
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 3));
     let closed = floor.id(0, buy(90, 3));
@@ -232,7 +318,6 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
 
 #[test]
 fn what_a_venue_does_by_itself_is_told() {
-    use crate::model::order::VenueReport;
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 3));
     let amended = VenueReport::Amended { order: id, price: Price(80 * UNIT), total: Amount(2 * UNIT) };
