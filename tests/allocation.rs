@@ -17,8 +17,8 @@ use tickring::model::ids::{ConnId, HomeId, InstrumentId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
 use tickring::model::order::{
-    AccountId, Ask, CancelReason, Client, Label, Liquidity, NewOrder, OrderId, OrderRequest, OrderType,
-    Parties, PostOnly, TimeInForce, VenueReport, VenueRequest,
+    AccountId, Ask, CancelReason, Client, Label, NewOrder, OrderId, OrderRequest, OrderType, Parties,
+    PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
@@ -407,8 +407,8 @@ fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
                 if spec.direction == Direction::Buy {
                     let trade = market[0].stamp_trade(Price(UNIT), spec.amount, Direction::Buy, now.unix_ns);
                     let maker = OrderId(order.0 - 1);
-                    desk.handle_fill(maker, Liquidity::Maker, false, &trade, market, now);
-                    desk.handle_fill(order, Liquidity::Taker, false, &trade, market, now);
+                    let parties = Parties { maker: Some(maker), taker: Some(order) };
+                    desk.handle_trade(parties, InstrumentId(0), &trade, market, now);
                 }
             }
             VenueRequest::Cancel { order, .. } => {

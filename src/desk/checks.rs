@@ -3,7 +3,7 @@
 use crate::model::decimal::{Amount, Price};
 use crate::model::ids::InstrumentId;
 use crate::model::market::{Direction, InstrumentState, MarketState};
-use crate::model::order::{AccountId, NewOrder, Order, OrderRefusal, OrderType, notional};
+use crate::model::order::{AccountId, NewOrder, Order, OrderRefusal, OrderType, is_countable, notional};
 use crate::model::time::Now;
 
 use super::holdings::{Holding, side};
@@ -143,13 +143,14 @@ impl Desk {
         if open > config.order_amount_max {
             return Err(OrderRefusal::AmountTooLarge);
         }
-        let value = notional(price.unwrap_or_else(|| reference_price(state)), open);
-        if config.order_notional_max > 0 && value > config.order_notional_max {
+        let price = price.unwrap_or_else(|| reference_price(state));
+        let value = notional(price, open);
+        if config.order_notional_max > 0 && value > config.order_notional_max || !is_countable(price, open) {
             return Err(OrderRefusal::NotionalTooLarge);
         }
         let added = i128::from(open.0) - i128::from(own);
         // What works on one side is counted in 64 bits, whatever it would close.
-        let is_counted = i128::from(holding.working[side(direction)]) + added <= i128::from(i64::MAX);
+        let is_counted = holding.working[side(direction)] + added <= i128::from(i64::MAX);
         if holding.exposure(direction) + added > i128::from(config.position_max.0) || !is_counted {
             return Err(OrderRefusal::AmountTooLarge);
         }
@@ -175,7 +176,8 @@ fn reducing(
     own: i64,
     state: &InstrumentState,
 ) -> Result<Amount, OrderRefusal> {
-    let free = holding.closable(direction) - (holding.reducing[side(direction)] - own);
+    let taken = holding.reducing[side(direction)] - i128::from(own);
+    let free = i64::try_from(i128::from(holding.closable(direction)) - taken).unwrap_or(0);
     let step = state.definition.min_trade_amount.0.max(1);
     let free = free - free % step;
     if free <= 0 { Err(OrderRefusal::ReduceOnly) } else { Ok(Amount(amount.0.min(free))) }

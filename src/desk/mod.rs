@@ -1,7 +1,7 @@
 //! The desk: the one writer of accounts, orders, labels, positions, credits and of what becomes of orders when a client or a
 //! link goes. PURE. Home: the venue's thread, for all venues.
 //!
-//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_fill`, `handle_link_up`, `handle_link_down`,
+//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_trade`, `handle_link_up`, `handle_link_down`,
 //! `handle_reconciled`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out: `poll_request`
 //! for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
 //! `handle_ask`, then while there is a request: the venue's reports and fills in the order in which they happened, `settle`.
@@ -178,8 +178,7 @@ impl Desk {
     }
 
     /// Whether two orders are of the same account.
-    #[must_use]
-    pub fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
+    fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
         let account = |id: OrderId| self.orders.find(id).map(|slot| self.orders[slot].order.account);
         account(one).is_some_and(|of| account(other) == Some(of))
     }

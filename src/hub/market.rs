@@ -18,7 +18,7 @@ use crate::model::instrument::Instrument;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
-use crate::model::order::Parties;
+use crate::model::order::{Parties, is_countable};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -37,6 +37,8 @@ pub struct MarketCounters {
     pub feed_events_total: u64,
     pub book_changes_total: u64,
     pub trades_total: u64,
+    /// Trades of more than can be counted: the feed is wrong, and they are dropped.
+    pub trades_refused_total: u64,
     /// Instruments beyond `limits::INSTRUMENTS_MAX`: all that was said of them was dropped.
     pub instruments_refused_total: u64,
     /// How often a client that had asked the desk for something was gone.
@@ -131,11 +133,15 @@ impl MarketHome {
                 }
                 FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
                     let Some(id) = self.resolve(*instrument) else { continue };
+                    if !is_countable(*price, *amount) {
+                        self.counters.trades_refused_total += 1;
+                        continue;
+                    }
                     let state = &self.instruments[id.index()];
                     let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                     self.apply_trade(id, trade, now);
                     if *parties != Parties::default() {
-                        self.handle_fill(*parties, &trade, now);
+                        self.handle_fill(*parties, id, &trade, now);
                         concerns_desk = true;
                     }
                 }

@@ -531,6 +531,16 @@ pub struct AccountSummary {
     pub unrealized: i128,
 }
 
+/// What a trade or an order may be worth, either way, in units of 1e-9 of the quote currency: some 2 × 10^16 of it, far beyond
+/// any, and so little that no sum of fewer than 2^43 of them leaves 128 bits, nor a billion times one of them.
+pub const NOTIONAL_MAX: i128 = 1 << 84;
+
+/// Whether so much at this price is worth no more than [`NOTIONAL_MAX`].
+#[must_use]
+pub const fn is_countable(price: Price, amount: Amount) -> bool {
+    notional(price, amount).unsigned_abs() <= NOTIONAL_MAX.unsigned_abs()
+}
+
 /// Price × amount in units of 1e-9 of the quote currency, rounded towards zero. Both sides of a trade have the same.
 #[must_use]
 pub const fn notional(price: Price, amount: Amount) -> i128 {
@@ -559,6 +569,11 @@ mod tests {
             notional(Price(i64::MAX), Amount(i64::MAX)),
             i128::from(i64::MAX).pow(2) / i128::from(UNIT)
         );
+        assert!(
+            !is_countable(Price(i64::MAX), Amount(i64::MAX))
+                && !is_countable(Price(-i64::MAX), Amount(i64::MAX))
+        );
+        assert!(is_countable(Price(i64::MAX), Amount(UNIT)) && is_countable(Price(1), Amount(i64::MAX)));
         assert_eq!(notional(Price(1), Amount(UNIT - 1)), 0);
         assert_eq!(notional(Price(-3 * UNIT), Amount(UNIT / 2)), -3 * i128::from(UNIT) / 2);
     }

@@ -111,7 +111,7 @@ fn what_an_edit_under_way_or_in_doubt_may_make_of_an_order_counts() {
         .push_back(Happening::Report(VenueReport::AmendRejected { order: id, why: OrderRefusal::Full }));
     floor.sent.clear();
     floor.run();
-    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [10 * UNIT, 0]);
+    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [i128::from(10 * UNIT), 0]);
 }
 
 /// Of what the desk refuses by itself, while the venue is not heard.
@@ -225,7 +225,7 @@ fn a_reduce_only_order_is_cut_to_what_there_is_to_reduce() {
     floor.done(0, place(sell(70, 1)));
     assert_eq!(floor.told(0), ["3 filled 1.0/1.0 1 trades", "2 cancelled 0.0/2.0"]);
     let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
-    assert_eq!((holding.reducing, holding.working), ([0, 3 * UNIT], [0, 3 * UNIT]));
+    assert_eq!((holding.reducing, holding.working), ([0, i128::from(3 * UNIT)], [0, i128::from(3 * UNIT)]));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     };
     assert_eq!(short(&floor.done(0, edit(true))["order"]), "open 0.0/5.0@200.0");
     let reducing = |floor: &Floor| floor.desk.accounts[AccountId(0)].holdings.of(BTC).reducing[1];
-    assert_eq!(reducing(&floor), 5 * UNIT);
+    assert_eq!(reducing(&floor), i128::from(5 * UNIT));
     assert_eq!(short(&floor.done(0, edit(false))["order"]), "open 0.0/7.0@200.0");
     assert_eq!(reducing(&floor), 0);
 }
@@ -272,6 +272,15 @@ fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_can
 }
 
 #[test]
+fn an_order_of_more_value_than_can_be_counted_is_refused() {
+    let most = Amount(i64::MAX);
+    let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
+    const MANY: i64 = 9_000_000_000;
+    assert_eq!(floor.ask(0, place(sell(MANY, MANY))), Err(OrderRefusal::NotionalTooLarge));
+    floor.done(0, place(sell(MANY, 1_000_000)));
+}
+
+#[test]
 fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
     let most = Amount(i64::MAX);
     let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
@@ -282,5 +291,5 @@ fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
     assert!(floor.ask(0, place(buy(80, MANY))).is_ok());
     assert_eq!(floor.ask(0, place(buy(80, MANY))), Err(OrderRefusal::AmountTooLarge));
     let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
-    assert_eq!(working, [MANY * UNIT, 0]);
+    assert_eq!(working, [i128::from(MANY * UNIT), 0]);
 }

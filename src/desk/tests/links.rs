@@ -306,7 +306,6 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
             direction: Direction::Buy,
             maker: Some(order),
             taker: None,
-            is_self: false,
         });
     }
     floor.run();
@@ -314,6 +313,44 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
     let counters = floor.desk.counters;
     assert_eq!((counters.strange_reports_total, counters.strange_fills_total), (strange.len() as u64, 3));
     assert_eq!(short(&floor.done(0, OrderRequest::OrderState { order: id })), "open 0.0/3.0@90.0");
+}
+
+#[test]
+fn what_a_venue_makes_of_orders_is_counted_however_much_it_is() {
+    let mut floor = Floor::new();
+    let ids = [floor.id(0, buy(90, 3)), floor.id(0, buy(90, 3))];
+    for order in ids {
+        let (price, total) = (Price(UNIT), Amount(i64::MAX));
+        floor.happened.push_back(Happening::Report(VenueReport::Amended { order, price, total }));
+    }
+    floor.run();
+    let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+    assert_eq!(holding.working[0], 2 * i128::from(i64::MAX));
+    assert_eq!(floor.ask(0, place(buy(90, 1))), Err(OrderRefusal::AmountTooLarge));
+    for id in ids {
+        floor.done(0, cancel(id));
+    }
+    floor.done(0, place(buy(90, 1)));
+}
+
+#[test]
+fn a_trade_of_another_instrument_or_of_more_than_can_be_counted_fills_nothing() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 3));
+    floor.told(0);
+    for (instrument, price, amount) in
+        [(EUR, Price(90 * UNIT), UNIT), (BTC, Price(i64::MAX), i64::MAX), (BTC, Price(-i64::MAX), i64::MAX)]
+    {
+        let (amount, direction) = (Amount(amount), Direction::Sell);
+        let (maker, taker) = (Some(id), None);
+        floor.happened.push_back(Happening::Trade { instrument, price, amount, direction, maker, taker });
+    }
+    floor.run();
+    assert_eq!((floor.told(0), floor.desk.counters.strange_fills_total), (Vec::new(), 3));
+    assert_eq!(
+        floor.done(0, OrderRequest::Positions { filter: Filter::default() }),
+        Value::Array(Vec::new())
+    );
 }
 
 #[test]

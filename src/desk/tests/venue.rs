@@ -21,7 +21,6 @@ pub(super) enum Happening {
         direction: Direction,
         maker: Option<OrderId>,
         taker: Option<OrderId>,
-        is_self: bool,
     },
 }
 
@@ -182,7 +181,6 @@ impl Venue {
                 direction: incoming.direction,
                 maker: maker.order,
                 taker: incoming.order,
-                is_self: maker.account.is_some() && maker.account == incoming.account,
             });
             if maker.left == Amount::ZERO {
                 self.resting.remove(at);

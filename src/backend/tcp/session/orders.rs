@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::message::{Command, Filled, OrderStatus, Report, StatusState};
+use super::super::wire::Cut;
 use super::{LinkEvent, LinkFill, NS_PER_MS, Session};
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::market::{Direction, FeedInstrument};
-use crate::model::order::{CancelReason, Liquidity, OrderId, OrderRefusal, VenueReport, notional};
+use crate::model::order::{
+    CancelReason, Liquidity, OrderId, OrderRefusal, VenueReport, is_countable, notional,
+};
 use crate::model::time::Now;
 
 /// What is known of one order.
@@ -52,7 +55,7 @@ impl Known {
     /// What it is in all by the venue's word; of one that was cancelled the venue does not say.
     fn told_total(&self, status: &OrderStatus) -> i64 {
         match status.state {
-            StatusState::Open => status.filled.0.saturating_add(status.amount.0),
+            StatusState::Open => status.filled.0 + status.amount.0,
             StatusState::Filled if status.filled > Amount::ZERO => status.filled.0,
             StatusState::Cancelled => self.total.max(status.filled.0),
             StatusState::Filled | StatusState::Pending | StatusState::Rejected | StatusState::Unknown => {
@@ -66,7 +69,7 @@ impl Known {
         let amount = status.filled.0.checked_sub(self.filled).filter(|amount| *amount > 0)?;
         let average = status.average.or(status.price).or(self.price)?;
         let missing = notional(average, status.filled) - self.notional;
-        let price = missing * i128::from(UNIT) / i128::from(amount);
+        let price = missing.saturating_mul(i128::from(UNIT)) / i128::from(amount);
         Some((i64::try_from(price).map_or(average, Price), Amount(amount)))
     }
 }
@@ -166,8 +169,12 @@ impl Held {
 
 impl Session {
     /// Takes the venue's word, which is new.
-    pub(super) fn hear(&mut self, report: &Report, now: Now) {
+    ///
+    /// # Errors
+    /// [`Cut::Uncountable`]: what it says is nonsense, and is not told.
+    pub(super) fn hear(&mut self, report: &Report, now: Now) -> Result<(), Cut> {
         let order = report.order();
+        self.check_countable(report)?;
         match *report {
             Report::Accepted { order, venue_order: _, price } => {
                 self.orders.with(order, |known| {
@@ -217,6 +224,29 @@ impl Session {
             }
         }
         self.reconcile();
+        Ok(())
+    }
+
+    /// Whether all that it makes of an order can be added up, here and at the desk.
+    fn check_countable(&self, report: &Report) -> Result<(), Cut> {
+        let known = self.orders.get(report.order());
+        let (kind, total, price) = match *report {
+            Report::Filled(Filled { price, amount, .. }) => {
+                ("filled", amount.0.checked_add(known.map_or(0, |known| known.filled)), Some(price))
+            }
+            Report::Amended { price, total, .. } => ("amended", Some(total.0), Some(price)),
+            Report::OrderStatus(status) => {
+                let total = status.filled.0.checked_add(status.amount.0);
+                ("order_status", total, status.average.or(status.price))
+            }
+            Report::Accepted { .. }
+            | Report::Rejected { .. }
+            | Report::AmendRejected { .. }
+            | Report::Cancelled { .. }
+            | Report::CancelRejected { .. } => return Ok(()),
+        };
+        let is_fine = total.is_some_and(|total| price.is_none_or(|price| is_countable(price, Amount(total))));
+        if is_fine { Ok(()) } else { Err(Cut::Uncountable(kind)) }
     }
 
     fn hear_fill(&mut self, filled: &Filled) {

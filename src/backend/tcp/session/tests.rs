@@ -699,6 +699,22 @@ fn what_breaks_the_protocol_is_cut_with_its_reason() {
         assert_eq!(said, format!("{WELCOME}\n{{\"type\":\"bye\",\"reason\":\"{expected}\"}}\n"));
         assert_eq!(told, format!("down: {expected}"));
     }
+    let (most, price) = ("9223372036.854775807", "9000000000");
+    let filled = format!(r#""order":1,"price":{price},"amount":{most},"liquidity":"maker","time_ms":1"#);
+    let instruments = r#"{"type":"instruments","instruments":[{"name":"X","kind":"spot","base":"A","quote":"B","tick_size":1,"min_amount":1}]}"#;
+    let trade = format!(r#""instrument":"X","price":{price},"amount":{most},"side":"buy","time_ms":1"#);
+    for (kind, fields) in [
+        ("filled", format!(r#""seq":1,{filled}"#)),
+        ("amended", format!(r#""seq":1,"order":1,"price":-{price},"total":{most}"#)),
+        (
+            "order_status",
+            format!(r#""seq":1,"order":1,"state":"open","filled":{most},"average":1,"amount":1"#),
+        ),
+        ("trade", trade),
+    ] {
+        let (_, told) = answers(&[HELLO, instruments, &format!(r#"{{"type":"{kind}",{fields}}}"#)]);
+        assert_eq!(told, format!("down: {kind} of more than can be counted"));
+    }
     let (said, told) = answers(&[HELLO, r#"{"type":"bye","reason":"lunch"}"#]);
     assert_eq!((said, told.as_str()), (format!("{WELCOME}\n"), "down: ended by the peer: lunch"));
 }
