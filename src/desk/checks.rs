@@ -103,20 +103,24 @@ impl Desk {
         }
     }
 
-    /// Tick and band. The band holds what would cost: buying above it, selling below it.
+    /// Tick and band. The band holds what would cost: buying above it, selling below it. An order at any price is held to it by
+    /// the best price that it would meet; where limits are set and no price is known, it is refused.
     fn check_price(
         &self,
         price: Option<Price>,
         direction: Direction,
         state: &InstrumentState,
     ) -> Result<(), OrderRefusal> {
-        let Some(price) = price else { return Ok(()) };
         let tick = state.definition.tick_size.0.max(1);
-        if price.0 <= 0 || price.0 % tick != 0 {
+        if price.is_some_and(|price| price.0 <= 0 || price.0 % tick != 0) {
             return Err(OrderRefusal::PriceTick);
         }
-        let reference = i128::from(reference_price(state).0);
         let band_bp = i128::from(self.config.price_band_bp);
+        let Some(price) = price.or_else(|| expected_price(direction, state)) else {
+            let is_limited = band_bp > 0 || self.config.order_notional_max > 0;
+            return if is_limited { Err(OrderRefusal::NoReferencePrice) } else { Ok(()) };
+        };
+        let reference = reference_price(state).map_or(0, |reference| i128::from(reference.0));
         if band_bp == 0 || reference <= 0 {
             return Ok(());
         }
@@ -143,8 +147,9 @@ impl Desk {
         if open > config.order_amount_max {
             return Err(OrderRefusal::AmountTooLarge);
         }
-        let price = price.unwrap_or_else(|| reference_price(state));
-        let value = notional(price, open);
+        // Where nothing sets a limit, nothing may be known of a price.
+        let price = price.or_else(|| expected_price(direction, state)).unwrap_or_default();
+        let value = notional(price, open).abs();
         if config.order_notional_max > 0 && value > config.order_notional_max || !is_countable(price, open) {
             return Err(OrderRefusal::NotionalTooLarge);
         }
@@ -158,9 +163,19 @@ impl Desk {
     }
 }
 
-/// The last price, else what the book says; 0 where nothing is known.
-fn reference_price(state: &InstrumentState) -> Price {
-    state.last_trade().map_or_else(|| state.mark_price(), |trade| trade.price)
+/// The last price, else what the book says, where anything is known.
+fn reference_price(state: &InstrumentState) -> Option<Price> {
+    let last = state.last_trade().map(|trade| trade.price);
+    last.or_else(|| (state.book.level_count() > 0).then(|| state.mark_price()))
+}
+
+/// At which an order without a price would meet the other side; where there is none, the last price.
+fn expected_price(direction: Direction, state: &InstrumentState) -> Option<Price> {
+    let met = match direction {
+        Direction::Buy => state.book.best_ask(),
+        Direction::Sell => state.book.best_bid(),
+    };
+    met.map(|level| level.price).or_else(|| reference_price(state))
 }
 
 fn check_amount(amount: Amount, state: &InstrumentState) -> Result<(), OrderRefusal> {

@@ -339,6 +339,8 @@ pub enum OrderRefusal {
     PriceTooLow,
     /// Not positive, not a multiple of the smallest order amount, or beyond what can be counted.
     InvalidAmount,
+    /// A market order where a limit is set and nothing is known of a price.
+    NoReferencePrice,
     /// Above the largest order amount or notional.
     AmountTooLarge,
     NotionalTooLarge,

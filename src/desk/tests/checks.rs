@@ -73,6 +73,62 @@ fn an_order_is_no_larger_than_the_largest_by_amount_and_by_value() {
     assert_eq!(refused(&mut floor, market), OrderRefusal::NotionalTooLarge);
 }
 
+const MARKET: fn(NewOrder) -> NewOrder =
+    |order| NewOrder { order_type: OrderType::Market, price: None, ..order };
+
+fn show(floor: &mut Floor, side: Side, price: i64) {
+    let update = LevelUpdate { side, price: Price(price * UNIT), amount: Amount(UNIT) };
+    floor.market[0].apply_level(update);
+}
+
+#[test]
+fn a_market_order_is_weighed_by_the_price_that_it_would_meet() {
+    let order_notional_max = 500 * i128::from(UNIT);
+    let mut floor = Floor::with(DeskConfig { order_notional_max, ..config() });
+    trade_at(&mut floor, 10);
+    show(&mut floor, Side::Bid, 40);
+    show(&mut floor, Side::Ask, 51);
+    assert_eq!(refused(&mut floor, MARKET(buy(1, 10))), OrderRefusal::NotionalTooLarge);
+    assert_eq!(refused(&mut floor, MARKET(sell(1, 13))), OrderRefusal::NotionalTooLarge);
+    floor.venue.quote(BTC, Direction::Buy, 40, 12);
+    floor.done(0, place(MARKET(sell(1, 12))));
+}
+
+#[test]
+fn a_market_order_is_held_to_the_band_by_the_price_that_it_would_meet() {
+    let mut floor = Floor::with(DeskConfig { price_band_bp: 500, ..config() });
+    trade_at(&mut floor, 100);
+    show(&mut floor, Side::Bid, 94);
+    show(&mut floor, Side::Ask, 106);
+    assert_eq!(refused(&mut floor, MARKET(buy(1, 1))), OrderRefusal::PriceTooHigh);
+    assert_eq!(refused(&mut floor, MARKET(sell(1, 1))), OrderRefusal::PriceTooLow);
+    show(&mut floor, Side::Bid, 95);
+    show(&mut floor, Side::Ask, 105);
+    floor.venue.quote(BTC, Direction::Buy, 95, 1);
+    floor.venue.quote(BTC, Direction::Sell, 105, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+    trade_at(&mut floor, 100);
+    floor.done(0, place(MARKET(sell(1, 1))));
+}
+
+#[test]
+fn a_market_order_without_any_known_price_is_refused_where_a_limit_is_set() {
+    for limits in
+        [DeskConfig { price_band_bp: 500, ..config() }, DeskConfig { order_notional_max: 1, ..config() }]
+    {
+        let mut floor = Floor::with(limits);
+        assert_eq!(refused(&mut floor, MARKET(buy(1, 1))), OrderRefusal::NoReferencePrice);
+    }
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 9, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+    // One side's price is a price.
+    let mut floor = Floor::with(DeskConfig { price_band_bp: 500, ..config() });
+    show(&mut floor, Side::Bid, 9);
+    floor.venue.quote(BTC, Direction::Sell, 9, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+}
+
 #[test]
 fn open_orders_can_make_no_larger_position_than_the_largest() {
     let mut floor = Floor::with(DeskConfig { position_max: Amount(10 * UNIT), ..config() });
