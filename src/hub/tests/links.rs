@@ -529,6 +529,8 @@ fn what_was_told_before_a_goodbye_is_not_in_doubt() {
     floor.connect();
     let order = floor.buy("a");
     floor.serve();
+    // It waits for the answer, and will be given up.
+    let cancel = floor.send("private/cancel_by_label", &json!({"label": "a"}));
     let link = &mut floor.links[0];
     let bytes = link.session.unsent().to_vec();
     link.session.handle_sent(bytes.len());
@@ -541,8 +543,9 @@ fn what_was_told_before_a_goodbye_is_not_in_doubt() {
     link.cut();
     floor.run();
     assert_eq!(floor.replies[&order]["result"]["order"]["filled_amount"], 5.0);
-    assert_eq!(floor.states(floor.links[0].venue.executed[0]), ["open"]);
+    assert_eq!(floor.replies[&cancel]["error"]["code"], 20002, "{}", floor.replies[&cancel]);
     floor.settle();
+    assert_eq!(floor.states(floor.links[0].venue.executed[0]), ["open"]);
     floor.judge();
 }
 
