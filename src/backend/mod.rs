@@ -16,6 +16,8 @@ use crate::model::time::Now;
 pub enum Feed {
     Paper(Box<Paper>),
     Replay(Box<Replay>),
+    /// Nothing: there are links to venues only.
+    None,
 }
 
 impl Feed {
@@ -31,6 +33,7 @@ impl Feed {
                 Ok(())
             }
             Feed::Replay(replay) => replay.poll(now, out, events_max),
+            Feed::None => Ok(()),
         }
     }
 
@@ -45,7 +48,7 @@ impl Feed {
     ) {
         match self {
             Feed::Paper(paper) => paper.handle_request(instrument, request, now, out),
-            Feed::Replay(_) => {
+            Feed::Replay(_) | Feed::None => {
                 out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
             }
         }
@@ -56,7 +59,7 @@ impl Feed {
         match self {
             Feed::Paper(paper) => paper.tell_rest(out),
             // Nobody trades on a recording, so nobody is the worse for hearing it later.
-            Feed::Replay(_) => {}
+            Feed::Replay(_) | Feed::None => {}
         }
     }
 
@@ -65,7 +68,7 @@ impl Feed {
     pub const fn takes_orders(&self) -> bool {
         match self {
             Feed::Paper(_) => true,
-            Feed::Replay(_) => false,
+            Feed::Replay(_) | Feed::None => false,
         }
     }
 
@@ -76,6 +79,7 @@ impl Feed {
         match self {
             Feed::Paper(paper) => Some(paper.poll_timeout()),
             Feed::Replay(replay) => replay.poll_timeout(),
+            Feed::None => None,
         }
     }
 
@@ -83,7 +87,7 @@ impl Feed {
     #[must_use]
     pub fn progress(&self) -> Option<ReplayProgress> {
         match self {
-            Feed::Paper(_) => None,
+            Feed::Paper(_) | Feed::None => None,
             Feed::Replay(replay) => Some(replay.progress()),
         }
     }
@@ -92,7 +96,7 @@ impl Feed {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match self {
-            Feed::Paper(_) => false,
+            Feed::Paper(_) | Feed::None => false,
             Feed::Replay(replay) => replay.is_finished(),
         }
     }
