@@ -299,6 +299,10 @@ pub const ORDERS_WAITING_MAX: u32 = 262_144;
 pub const ORDERING_CONNECTIONS_MAX: u32 = 1 << 20;
 /// Requests that wait for the answer to one order that is on its way, such as repeats of it.
 pub const WAITING_PER_ORDER_MAX: u32 = 16;
+/// How often in a row a venue may refuse to cancel an order that the desk cancels by itself, and how long after a refusal it is
+/// asked again.
+pub const CANCELS_REFUSED_MAX: u32 = 8;
+pub const CANCEL_RETRY_NS: u64 = 1_000_000_000;
 /// Requests to cancel many orders that one account may have under way.
 pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
 

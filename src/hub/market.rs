@@ -19,7 +19,7 @@ use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
-use crate::model::order::Parties;
+use crate::model::order::{Parties, is_countable};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -42,6 +42,8 @@ pub struct MarketCounters {
     pub feed_events_total: u64,
     pub book_changes_total: u64,
     pub trades_total: u64,
+    /// Trades of more than can be counted: the feed is wrong, and they are dropped.
+    pub trades_refused_total: u64,
     /// Instruments beyond `limits::INSTRUMENTS_MAX`, of another source or reserved for one: all that was said of them was
     /// dropped.
     pub instruments_refused_total: u64,
@@ -361,11 +363,15 @@ impl MarketHome {
             }
             FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
                 let Some(id) = resolve(instrument) else { return false };
+                if !is_countable(*price, *amount) {
+                    self.counters.trades_refused_total += 1;
+                    return false;
+                }
                 let state = &self.instruments[id.index()];
                 let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                 self.apply_trade(id, trade, now);
                 if *parties != Parties::default() {
-                    self.handle_fill(*parties, &trade, now);
+                    self.handle_fill(*parties, id, &trade, now);
                     return true;
                 }
             }

@@ -61,7 +61,7 @@ impl MarketHome {
         let (direction, parties) = fill.sides();
         let state = &self.instruments[id.index()];
         let trade = state.stamp_trade(fill.price, fill.amount, direction, fill.timestamp_ns);
-        self.handle_fill(parties, &trade, now);
+        self.handle_fill(parties, id, &trade, now);
         true
     }
 
