@@ -19,6 +19,12 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// Shards are told how links are at most once in this time.
+pub const LINK_STATUS_NS: u64 = 1_000_000_000;
+
+/// Of why a link ended, as clients are told.
+pub const LINK_REASON_BYTES_MAX: usize = 200;
+
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 

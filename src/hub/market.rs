@@ -7,6 +7,7 @@
 mod links;
 mod orders;
 mod sources;
+mod status;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ use super::private::Private;
 pub use orders::Trading;
 use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
+pub use status::LinkNote;
+use status::Statuses;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +65,7 @@ pub struct MarketHome {
     trading: Trading,
     work: orders::Work,
     sources: Sources,
+    statuses: Statuses,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
     ends: [IntervalEnd; 2],
     changes: Vec<(LevelAction, LevelUpdate)>,
@@ -100,6 +104,7 @@ impl MarketHome {
             trading: Trading::Closed,
             work: orders::Work::default(),
             sources: Sources::default(),
+            statuses: Statuses::default(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
             updates: Vec::new(),
@@ -173,6 +178,7 @@ impl MarketHome {
             | Record::Levels { .. }
             | Record::Traded { .. }
             | Record::StateChanged { .. }
+            | Record::Links { .. }
             | Record::Image { .. }
             | Record::Frame { .. }
             | Record::Deflated { .. }
@@ -204,6 +210,7 @@ impl MarketHome {
     /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
     pub fn handle_timeout(&mut self, now: Now) {
         self.handle_desk_timeout(now);
+        self.tell_statuses(now);
         for at in 0..self.ends.len() {
             let end = self.ends[at];
             if now.mono_ns < end.mono_ns {
@@ -237,7 +244,7 @@ impl MarketHome {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
-        ends.chain(self.desk.poll_timeout()).min()
+        ends.chain(self.desk.poll_timeout()).chain(self.statuses.poll_timeout()).min()
     }
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
@@ -306,8 +313,9 @@ impl MarketHome {
     pub fn handle_room(&mut self, shard: HomeId) {
         // What was said in this turn is part of the image already, so it is not for a shard that lags until here.
         self.outbox.seal_data();
-        let instruments = &self.instruments;
+        let (instruments, told) = (&self.instruments, self.statuses.told());
         self.outbox.recover(shard, |batch| {
+            batch.records.extend(told.map(|links| Record::Links { links: Arc::clone(links) }));
             for (number, state) in (0..).zip(instruments) {
                 let state = Arc::new(state.clone());
                 batch.records.push(Record::Image { instrument: InstrumentId(number), state });
