@@ -49,7 +49,7 @@ impl Desk {
     ) -> Result<Option<u32>, OrderRefusal> {
         let Ask { account, ticket, client, .. } = *ask;
         if self.accounts[account].sweeps >= limits::SWEEPS_PER_ACCOUNT_MAX {
-            return Err(OrderRefusal::Full);
+            return Err(OrderRefusal::TooManyCancels);
         }
         let key = u32::try_from(self.sweeps.vacant_key()).expect("invariant: few for each account");
         let mut left = 0;

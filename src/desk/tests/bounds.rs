@@ -121,9 +121,10 @@ fn an_account_has_few_sweeps_under_way() {
     }
     floor.send(0, place(buy(90, 1)));
     let ticket = floor.send(0, all);
-    assert_eq!(floor.answers[&ticket], Err(OrderRefusal::Full));
+    assert_eq!(floor.answers[&ticket], Err(OrderRefusal::TooManyCancels));
     floor.run();
     assert!(tickets.iter().all(|ticket| floor.answers[ticket] == Ok(1.into())));
+    assert_eq!(floor.done(0, all), 1, "there is room again");
 }
 
 #[test]

@@ -239,7 +239,6 @@ fn credits_are_taken_and_come_back_with_time() {
     assert_eq!(floor.ask(0, open_orders()), Err(none));
     // What is for the worst moment is free, and others have their own.
     for request in [
-        OrderRequest::CancelAll { filter: Filter::default() },
         OrderRequest::CancelAllAfter { timeout_ms: None },
         OrderRequest::Halt { is_on: false, everybody: false },
     ] {
@@ -259,6 +258,20 @@ fn credits_are_taken_and_come_back_with_time() {
         OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1_500 }
     );
     assert_eq!(floor.desk.counters.throttled_total, 4);
+}
+
+#[test]
+fn to_cancel_all_is_free_unless_there_is_nothing_to_cancel() {
+    let limits = DeskConfig { credits_max: 3, credits_per_s: 1, place_credits: 2, ..config() };
+    let mut floor = Floor::with(limits);
+    let all = OrderRequest::CancelAll { filter: Filter::default() };
+    let others = Filter { instrument: Some(EUR), ..Filter::default() };
+    floor.done(0, place(buy(90, 1)));
+    assert_eq!(floor.done(0, OrderRequest::CancelAll { filter: others }), 0);
+    let none = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1_000 };
+    assert_eq!(floor.ask(0, OrderRequest::CancelAll { filter: others }), Err(none));
+    assert_eq!(floor.done(0, all), 1);
+    assert_eq!(floor.ask(0, all), Err(none));
 }
 
 #[test]
