@@ -192,21 +192,4 @@ impl Desk {
             self.deadlines.insert((deadline_ns, account));
         }
     }
-
-    /// The kill switch, of one account or of all.
-    pub(super) fn halt(&mut self, account: AccountId, is_on: bool, everybody: bool) {
-        if !everybody {
-            self.accounts[account].is_halted = is_on;
-            if is_on {
-                self.cancel_each(account, CancelReason::Killed, |_| true);
-            }
-            return;
-        }
-        self.is_halted = is_on;
-        for account in self.accounts.ids().filter(|_| is_on) {
-            if self.accounts.get(account).is_some() {
-                self.cancel_each(account, CancelReason::Killed, |_| true);
-            }
-        }
-    }
 }

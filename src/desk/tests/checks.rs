@@ -298,6 +298,27 @@ fn a_reduce_only_order_is_cut_to_what_there_is_to_reduce() {
 }
 
 #[test]
+fn many_fills_in_one_settlement_go_through_the_orders_that_reduce_once() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 90, 200);
+    floor.done(0, place(buy(90, 200)));
+    for at in 0..200 {
+        floor.done(0, place(NewOrder { reduce_only: true, ..sell(200 + at, 1) }));
+    }
+    floor.done(0, place(sell(500, 1)));
+    for _ in 0..150 {
+        floor.venue.quote(BTC, Direction::Buy, 80, 1);
+    }
+    let before = floor.desk.counters.looked_at_total;
+    floor.done(0, place(sell(80, 150)));
+    assert!(floor.desk.counters.looked_at_total - before <= 201);
+    let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+    assert_eq!((holding.position.size, holding.reducing), (50 * UNIT, [0, i128::from(50 * UNIT)]));
+    let kept = floor.venue.resting.iter().map(|resting| resting.price.0 / UNIT).filter(|price| *price < 500);
+    assert_eq!(kept.collect::<Vec<_>>(), (200..250).collect::<Vec<_>>(), "the older ones are kept");
+}
+
+#[test]
 fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     let mut floor = Floor::new();
     floor.venue.quote(BTC, Direction::Sell, 90, 5);
