@@ -210,7 +210,7 @@ impl Config {
         match costs.into_iter().find(|(_, cost)| orders.credits_per_s > 0 && *cost > max) {
             None => Ok(()),
             Some((key, cost)) => Err(RangeFault {
-                key,
+                key: Cow::Borrowed(key),
                 nth: 0,
                 what: format!("is {cost}, expected at most {max}"),
                 hint: "an account never has more than orders.credits_max: raise that, or set orders.credits_per_s = 0".to_owned(),
