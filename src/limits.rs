@@ -19,6 +19,12 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// Shards are told how links are at most once in this time.
+pub const LINK_STATUS_NS: u64 = 1_000_000_000;
+
+/// Of why a link ended, as clients are told.
+pub const LINK_REASON_BYTES_MAX: usize = 200;
+
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 
@@ -238,6 +244,8 @@ pub const DATA_SENDS_PER_TURN: usize = 32;
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
+/// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
+pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
 /// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
 /// keep the desk busy with.
 pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;
@@ -293,6 +301,10 @@ pub const ORDERS_WAITING_MAX: u32 = 262_144;
 pub const ORDERING_CONNECTIONS_MAX: u32 = 1 << 20;
 /// Requests that wait for the answer to one order that is on its way, such as repeats of it.
 pub const WAITING_PER_ORDER_MAX: u32 = 16;
+/// How often in a row a venue may refuse to cancel an order that the desk cancels by itself, and how long after a refusal it is
+/// asked again.
+pub const CANCELS_REFUSED_MAX: u32 = 8;
+pub const CANCEL_RETRY_NS: u64 = 1_000_000_000;
 /// Requests to cancel many orders that one account may have under way.
 pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
 

@@ -154,14 +154,7 @@ impl Server {
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
-            let ready = ready.clone();
-            let start = move || {
-                shard::run(setup, move || {
-                    let _ = ready.send(());
-                })
-            };
-            threads
-                .push(rt::spawn_pinned(&format!("shard-{number}"), Cpu(cores[number]), start).map_err(os)?);
+            threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
         warn_of_a_shared_core(spin, cores, available);
         let setup = VenueSetup {
@@ -179,12 +172,7 @@ impl Server {
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let start = move || {
-            venue::run(setup, move || {
-                let _ = ready.send(());
-            })
-        };
-        let venue = rt::spawn_pinned("venue", Cpu(venue_core(cores, available)), start).map_err(os)?;
+        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server {
             addresses,
@@ -299,6 +287,33 @@ impl Server {
         self.verifier.stop();
         failure
     }
+}
+
+fn start_shard(
+    number: usize,
+    setup: ShardSetup,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> std::io::Result<PinnedThread<Result<ShardReport, ShardError>>> {
+    let start = move || {
+        shard::run(setup, move || {
+            let _ = ready.send(());
+        })
+    };
+    rt::spawn_pinned(&format!("shard-{number}"), cpu, start)
+}
+
+fn start_venue(
+    setup: VenueSetup,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> std::io::Result<PinnedThread<Result<VenueReport, VenueError>>> {
+    let start = move || {
+        venue::run(setup, move || {
+            let _ = ready.send(());
+        })
+    };
+    rt::spawn_pinned("venue", cpu, start)
 }
 
 fn software(what: String) -> Failure {

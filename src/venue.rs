@@ -129,6 +129,8 @@ struct Venue {
     finished_told: bool,
     /// Links have received more than a turn takes.
     is_owing: bool,
+    /// Of the orders that nobody could cancel, how many the log tells of.
+    given_up_told: u64,
 }
 
 impl Venue {
@@ -139,6 +141,9 @@ impl Venue {
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(setup.desk, trading, now);
         market.make_ready();
+        if let Some(identity) = setup.feed.identity() {
+            market.add_link(SourceId::FEED, identity, now);
+        }
         let config = links::ring_config(setup.links.links.len());
         let mut ring = Ring::new(&config, setup.mesh.doorbell().clone())?;
         let links = Links::new(setup.links, &mut ring, &mut market, now)?;
@@ -160,6 +165,7 @@ impl Venue {
             begun: None,
             finished_told: false,
             is_owing: false,
+            given_up_told: 0,
         })
     }
 
@@ -206,6 +212,19 @@ impl Venue {
         let stance = self.overload.observe(pressure, self.now.mono_ns);
         if before != Stance::Normal || stance != Stance::Normal {
             self.market.handle_stance(stance, pressure);
+        }
+        self.tell_given_up();
+    }
+
+    /// Somebody has to look at orders that the desk was to cancel and could not; at most a line a tick.
+    fn tell_given_up(&mut self) {
+        let given_up = self.market.desk_counters().cancels_given_up_total;
+        let more = given_up - std::mem::replace(&mut self.given_up_told, given_up);
+        if more > 0 {
+            log::warn!(
+                "{more} orders that were to be cancelled are open: their venue refused {} times each",
+                limits::CANCELS_REFUSED_MAX
+            );
         }
     }
 

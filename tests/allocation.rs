@@ -17,8 +17,8 @@ use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
 use tickring::model::order::{
-    AccountId, Ask, CancelReason, Client, Label, Liquidity, NewOrder, OrderId, OrderRequest, OrderType,
-    Parties, PostOnly, TimeInForce, VenueReport, VenueRequest,
+    AccountId, Ask, CancelReason, Client, Label, NewOrder, OrderId, OrderRequest, OrderType, Parties,
+    PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
@@ -337,7 +337,7 @@ fn orders_on_the_paper_market_allocate_nothing() {
         let amended = Some(Price(price.0 + UNIT));
         let requests = [
             new(number, if number.is_multiple_of(16) { None } else { Some(price) }),
-            VenueRequest::Amend { order, instrument, price: amended, amount, post_only: PostOnly::No },
+            VenueRequest::Amend { order, instrument, price: amended, total: amount, post_only: PostOnly::No },
             VenueRequest::Cancel { order: OrderId(number.saturating_sub(40)), instrument },
         ];
         for request in &requests {
@@ -407,8 +407,8 @@ fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
                 if spec.direction == Direction::Buy {
                     let trade = market[0].stamp_trade(Price(UNIT), spec.amount, Direction::Buy, now.unix_ns);
                     let maker = OrderId(order.0 - 1);
-                    desk.handle_fill(maker, Liquidity::Maker, false, &trade, market, now);
-                    desk.handle_fill(order, Liquidity::Taker, false, &trade, market, now);
+                    let parties = Parties { maker: Some(maker), taker: Some(order) };
+                    desk.handle_trade(parties, InstrumentId(0), &trade, market, now);
                 }
             }
             VenueRequest::Cancel { order, .. } => {

@@ -1,7 +1,7 @@
 //! The desk: the one writer of accounts, orders, labels, positions, credits and of what becomes of orders when a client or a
 //! link goes. PURE. Home: the venue's thread, for all venues.
 //!
-//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_fill`, `handle_link_up`, `handle_link_down`,
+//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_trade`, `handle_link_up`, `handle_link_down`,
 //! `handle_reconciled`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out: `poll_request`
 //! for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
 //! `handle_ask`, then while there is a request: the venue's reports and fills in the order in which they happened, `settle`.
@@ -18,12 +18,15 @@ mod checks;
 mod config;
 mod connections;
 mod counters;
+mod halting;
 mod holdings;
 mod links;
 mod orders;
 mod output;
 mod queries;
+mod reducing;
 mod reports;
+mod retries;
 mod settle;
 mod sweeps;
 #[cfg(test)]
@@ -41,10 +44,14 @@ pub use self::output::{JsonRange, Output};
 
 use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
+use self::halting::Halting;
 use self::orders::{Orders, Pending, Slot, Step};
+use self::reducing::Beyond;
+use self::retries::Retries;
 use self::settle::{Due, Fresh};
 use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
+use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::order::{AccountId, CancelReason, NewOrder, OrderId, OrderRefusal, VenueRequest};
 use crate::model::time::Now;
@@ -67,8 +74,10 @@ pub struct Desk {
     requests: VecDeque<(Slot, OrderId)>,
     /// When dead-man timers run out.
     deadlines: BTreeSet<(u64, AccountId)>,
-    /// The kill switch of all.
+    retries: Retries,
+    /// The kill switch of all, and what is still to be cancelled since it was thrown.
     is_halted: bool,
+    halting: Option<Halting>,
     open_count: u32,
     closed_count: u32,
     fills_count: u32,
@@ -78,6 +87,9 @@ pub struct Desk {
     touched: Vec<Slot>,
     stirred: Vec<Slot>,
     crowded: Vec<AccountId>,
+    /// Accounts whose reduce-only orders may be too many, and room to reckon in.
+    to_trim: Vec<AccountId>,
+    beyond: Vec<Beyond>,
     due: Vec<Due>,
     fresh: Vec<Fresh>,
     outputs: VecDeque<Output>,
@@ -103,7 +115,9 @@ impl Desk {
             links: Vec::new(),
             requests: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            retries: Retries::default(),
             is_halted: false,
+            halting: None,
             open_count: 0,
             closed_count: 0,
             fills_count: 0,
@@ -111,6 +125,8 @@ impl Desk {
             touched: Vec::new(),
             stirred: Vec::new(),
             crowded: Vec::new(),
+            to_trim: Vec::new(),
+            beyond: Vec::new(),
             due: Vec::new(),
             fresh: Vec::new(),
             outputs: VecDeque::new(),
@@ -153,27 +169,36 @@ impl Desk {
         &self.bytes[range.start as usize..][..range.len as usize]
     }
 
-    /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds.
+    /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns)
+        if self.halting.is_some() {
+            return Some(0);
+        }
+        let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
+        [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Runs dead-man timers out.
+    /// Goes on with the kill switch, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
+    /// go, and by one account's orders more.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
-        while let Some((deadline_ns, account)) = self.deadlines.first().copied()
+        let mut left = limits::DESK_ORDERS_PER_TIMEOUT;
+        left -= self.halt_on(left);
+        left -= self.cancel_again(left, now);
+        while left > 0
+            && let Some((deadline_ns, account)) = self.deadlines.first().copied()
             && deadline_ns <= now.mono_ns
         {
             self.deadlines.pop_first();
             self.accounts[account].deadline_ns = None;
+            left = left.saturating_sub(self.accounts[account].open.len + 1);
             self.cancel_each(account, CancelReason::Timeout, |_| true);
         }
     }
 
     /// Whether two orders are of the same account.
-    #[must_use]
-    pub fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
+    fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
         let account = |id: OrderId| self.orders.find(id).map(|slot| self.orders[slot].order.account);
         account(one).is_some_and(|of| account(other) == Some(of))
     }
@@ -187,6 +212,7 @@ impl Desk {
             + self.connections.memory_bytes()
             + self.waiters.capacity() * size_of::<Waiter>()
             + self.sweeps.capacity() * size_of::<Sweep>()
+            + self.retries.memory_bytes()
             + self.requests.capacity() * size_of::<(Slot, OrderId)>()
             + self.fresh.capacity() * size_of::<Fresh>()
             + self.bytes.capacity()
@@ -209,6 +235,9 @@ impl Desk {
         let held = &mut self.orders[slot];
         assert!(held.pending.is_none(), "invariant: one step at a time: {:?} then {step:?}", held.pending);
         held.pending = Some(Pending { step, is_sent: false, valid_until_ms });
+        if step == Step::Cancel {
+            held.cancel_again_ns = None;
+        }
         self.requests.push_back((slot, held.order.id));
         self.count_working(slot);
     }
@@ -237,7 +266,7 @@ impl Desk {
                 order: id,
                 instrument,
                 price: amendment.price,
-                amount: amendment.open,
+                total: amendment.total,
                 post_only: amendment.post_only,
             },
             Step::Cancel => VenueRequest::Cancel { order: id, instrument },

@@ -7,6 +7,7 @@
 mod links;
 mod orders;
 mod sources;
+mod status;
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
-use crate::model::order::Parties;
+use crate::model::order::{Parties, is_countable};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -32,6 +33,8 @@ use super::private::Private;
 pub use orders::Trading;
 use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
+pub use status::LinkNote;
+use status::Statuses;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct MarketCounters {
     pub feed_events_total: u64,
     pub book_changes_total: u64,
     pub trades_total: u64,
+    /// Trades of more than can be counted: the feed is wrong, and they are dropped.
+    pub trades_refused_total: u64,
     /// Instruments beyond `limits::INSTRUMENTS_MAX`, of another source or reserved for one: all that was said of them was
     /// dropped.
     pub instruments_refused_total: u64,
@@ -60,6 +65,7 @@ pub struct MarketHome {
     trading: Trading,
     work: orders::Work,
     sources: Sources,
+    statuses: Statuses,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
     ends: [IntervalEnd; 2],
     changes: Vec<(LevelAction, LevelUpdate)>,
@@ -98,6 +104,7 @@ impl MarketHome {
             trading: Trading::Closed,
             work: orders::Work::default(),
             sources: Sources::default(),
+            statuses: Statuses::default(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
             updates: Vec::new(),
@@ -171,6 +178,7 @@ impl MarketHome {
             | Record::Levels { .. }
             | Record::Traded { .. }
             | Record::StateChanged { .. }
+            | Record::Links { .. }
             | Record::Image { .. }
             | Record::Frame { .. }
             | Record::Deflated { .. }
@@ -202,6 +210,7 @@ impl MarketHome {
     /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
     pub fn handle_timeout(&mut self, now: Now) {
         self.handle_desk_timeout(now);
+        self.tell_statuses(now);
         for at in 0..self.ends.len() {
             let end = self.ends[at];
             if now.mono_ns < end.mono_ns {
@@ -235,7 +244,7 @@ impl MarketHome {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
-        ends.chain(self.desk.poll_timeout()).min()
+        ends.chain(self.desk.poll_timeout()).chain(self.statuses.poll_timeout()).min()
     }
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
@@ -304,8 +313,9 @@ impl MarketHome {
     pub fn handle_room(&mut self, shard: HomeId) {
         // What was said in this turn is part of the image already, so it is not for a shard that lags until here.
         self.outbox.seal_data();
-        let instruments = &self.instruments;
+        let (instruments, told) = (&self.instruments, self.statuses.told());
         self.outbox.recover(shard, |batch| {
+            batch.records.extend(told.map(|links| Record::Links { links: Arc::clone(links) }));
             for (number, state) in (0..).zip(instruments) {
                 let state = Arc::new(state.clone());
                 batch.records.push(Record::Image { instrument: InstrumentId(number), state });
@@ -353,11 +363,15 @@ impl MarketHome {
             }
             FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
                 let Some(id) = resolve(instrument) else { return false };
+                if !is_countable(*price, *amount) {
+                    self.counters.trades_refused_total += 1;
+                    return false;
+                }
                 let state = &self.instruments[id.index()];
                 let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                 self.apply_trade(id, trade, now);
                 if *parties != Parties::default() {
-                    self.handle_fill(*parties, &trade, now);
+                    self.handle_fill(*parties, id, &trade, now);
                     return true;
                 }
             }

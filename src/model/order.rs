@@ -339,6 +339,8 @@ pub enum OrderRefusal {
     PriceTooLow,
     /// Not positive, not a multiple of the smallest order amount, or beyond what can be counted.
     InvalidAmount,
+    /// A market order where a limit is set and nothing is known of a price.
+    NoReferencePrice,
     /// Above the largest order amount or notional.
     AmountTooLarge,
     NotionalTooLarge,
@@ -359,6 +361,8 @@ pub enum OrderRefusal {
         credits_left: u32,
         retry_after_ms: u32,
     },
+    /// As many requests to cancel many orders are under way as may be.
+    TooManyCancels,
     /// The kill switch is on.
     Halted,
     /// `valid_until` was over before the order was sent: not sent.
@@ -385,12 +389,13 @@ pub enum VenueRequest {
         account: AccountId,
         spec: NewOrder,
     },
-    /// `amount` is what is to be open from now on, what is filled not included.
+    /// `total` is its new amount, what is filled included (FIX `OrderQty`): open is then what the venue has not filled of it,
+    /// whatever the desk knew when it asked.
     Amend {
         order: OrderId,
         instrument: InstrumentId,
         price: Option<Price>,
-        amount: Amount,
+        total: Amount,
         post_only: PostOnly,
     },
     Cancel {
@@ -424,11 +429,11 @@ pub enum VenueReport {
         order: OrderId,
         why: OrderRefusal,
     },
-    /// So much is open from now on, at this price.
+    /// It is so much in all from now on, what is filled included, at this price. One of which no less is filled is over.
     Amended {
         order: OrderId,
         price: Price,
-        amount: Amount,
+        total: Amount,
     },
     AmendRejected {
         order: OrderId,
@@ -540,6 +545,16 @@ pub struct AccountSummary {
     pub unrealized: i128,
 }
 
+/// What a trade or an order may be worth, either way, in units of 1e-9 of the quote currency: some 2 × 10^16 of it, far beyond
+/// any, and so little that no sum of fewer than 2^43 of them leaves 128 bits, nor a billion times one of them.
+pub const NOTIONAL_MAX: i128 = 1 << 84;
+
+/// Whether so much at this price is worth no more than [`NOTIONAL_MAX`].
+#[must_use]
+pub const fn is_countable(price: Price, amount: Amount) -> bool {
+    notional(price, amount).unsigned_abs() <= NOTIONAL_MAX.unsigned_abs()
+}
+
 /// Price × amount in units of 1e-9 of the quote currency, rounded towards zero. Both sides of a trade have the same.
 #[must_use]
 pub const fn notional(price: Price, amount: Amount) -> i128 {
@@ -568,6 +583,11 @@ mod tests {
             notional(Price(i64::MAX), Amount(i64::MAX)),
             i128::from(i64::MAX).pow(2) / i128::from(UNIT)
         );
+        assert!(
+            !is_countable(Price(i64::MAX), Amount(i64::MAX))
+                && !is_countable(Price(-i64::MAX), Amount(i64::MAX))
+        );
+        assert!(is_countable(Price(i64::MAX), Amount(UNIT)) && is_countable(Price(1), Amount(i64::MAX)));
         assert_eq!(notional(Price(1), Amount(UNIT - 1)), 0);
         assert_eq!(notional(Price(-3 * UNIT), Amount(UNIT / 2)), -3 * i128::from(UNIT) / 2);
     }

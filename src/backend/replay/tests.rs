@@ -529,7 +529,7 @@ fn a_recording_takes_no_orders_and_goes_on() {
     };
     for (request, expected) in [
         (VenueRequest::New { order, account: AccountId(1), spec }, "Rejected"),
-        (VenueRequest::Amend { order, instrument, price, amount, post_only }, "AmendRejected"),
+        (VenueRequest::Amend { order, instrument, price, total: amount, post_only }, "AmendRejected"),
         (VenueRequest::Cancel { order, instrument }, "CancelRejected"),
     ] {
         out.clear();

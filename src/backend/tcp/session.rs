@@ -27,7 +27,9 @@ use crate::model::decimal::{Amount, Price};
 use crate::model::hasher::FixedHasher;
 use crate::model::instrument::{Instrument, Symbol};
 use crate::model::market::{Direction, FeedEvent, FeedInstrument};
-use crate::model::order::{Liquidity, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest};
+use crate::model::order::{
+    Liquidity, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest, is_countable,
+};
 use crate::model::time::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -356,14 +358,14 @@ impl Session {
                 }
                 Ok(())
             }
-            (State::Up, Message::Report { seq, report }) => {
-                match self.heard.take(seq) {
-                    Arrival::New => self.hear(&report, now),
-                    Arrival::Repeated => self.counters.repeated_total += 1,
-                    Arrival::Gap => return Err(Cut::Gap { expected: self.heard.next, seq }),
+            (State::Up, Message::Report { seq, report }) => match self.heard.take(seq) {
+                Arrival::New => self.hear(&report, now),
+                Arrival::Repeated => {
+                    self.counters.repeated_total += 1;
+                    Ok(())
                 }
-                Ok(())
-            }
+                Arrival::Gap => Err(Cut::Gap { expected: self.heard.next, seq }),
+            },
             (_, Message::Bye { reason } | Message::Reject { reason }) => Err(Cut::Ended(reason)),
             (_, message) => Err(Cut::Unexpected(kind(&message))),
         }
@@ -527,6 +529,9 @@ impl Session {
     }
 
     fn handle_print(&mut self, print: &Print) -> Result<(), Cut> {
+        if !is_countable(print.price, print.amount) {
+            return Err(Cut::Uncountable("trade"));
+        }
         if let Some(instrument) = self.listed(&print.instrument)? {
             self.feed(FeedEvent::Trade {
                 instrument,
@@ -578,8 +583,8 @@ impl Session {
                     valid_until_ms: spec.valid_until_ms,
                 })
             }
-            VenueRequest::Amend { order, instrument: _, price, amount, post_only } => {
-                Command::Amend { order, price, amount, post_only }
+            VenueRequest::Amend { order, instrument: _, price, total, post_only } => {
+                Command::Amend { order, price, total, post_only }
             }
             VenueRequest::Cancel { order, instrument: _ } => Command::Cancel { order },
         })

@@ -142,6 +142,7 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         OrderRefusal::PriceTick => Failure::PRICE_WRONG_TICK,
         OrderRefusal::PriceTooHigh => Failure::PRICE_TOO_HIGH,
         OrderRefusal::PriceTooLow => Failure::PRICE_TOO_LOW,
+        OrderRefusal::NoReferencePrice => other.because("no price is known to hold a market order to"),
         OrderRefusal::InvalidAmount => amount.because("must be a multiple of the smallest order amount"),
         OrderRefusal::AmountTooLarge => amount.because("above the largest order amount"),
         OrderRefusal::NotionalTooLarge => amount.because("above the largest order value"),
@@ -157,6 +158,9 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         }
         OrderRefusal::TooManyRequests { credits_left, retry_after_ms } => {
             Failure::TOO_MANY_REQUESTS.with(Detail::Credits { credits_left, retry_after_ms })
+        }
+        OrderRefusal::TooManyCancels => {
+            Failure::TOO_MANY_REQUESTS.because("as many requests to cancel many are under way as may be")
         }
         OrderRefusal::Halted => Failure::LOCKED.because("the kill switch is on"),
         OrderRefusal::TimedOut => Failure::TIMED_OUT.because("not sent: it was valid until before now"),

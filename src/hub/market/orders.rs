@@ -9,7 +9,7 @@ use crate::desk::{Desk, DeskConfig, DeskCounters, Output};
 use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::market::Trade;
-use crate::model::order::{Ask, Client, Departure, Liquidity, OrderId, Parties, VenueReport};
+use crate::model::order::{Ask, Client, Departure, OrderId, Parties, VenueReport};
 use crate::model::time::Now;
 
 use super::super::batch::Record;
@@ -137,16 +137,8 @@ impl MarketHome {
     }
 
     /// Tells the desk of a trade that orders of its clients were sides of.
-    pub(super) fn handle_fill(&mut self, parties: Parties, trade: &Trade, now: Now) {
-        let is_self_trade = match (parties.maker, parties.taker) {
-            (Some(maker), Some(taker)) => self.desk.are_of_one_account(maker, taker),
-            (_, _) => false,
-        };
-        for (order, liquidity) in [(parties.taker, Liquidity::Taker), (parties.maker, Liquidity::Maker)] {
-            if let Some(order) = order {
-                self.desk.handle_fill(order, liquidity, is_self_trade, trade, &self.instruments, now);
-            }
-        }
+    pub(super) fn handle_fill(&mut self, parties: Parties, id: InstrumentId, trade: &Trade, now: Now) {
+        self.desk.handle_trade(parties, id, trade, &self.instruments, now);
     }
 
     /// Runs out what the desk's timers have come to.

@@ -85,7 +85,7 @@ fn settled_state(client: &mut Client, label: &str) -> Value {
         let reply =
             client.request("private/get_order_state_by_label", &json!({"currency": "any", "label": label}));
         state = reply["result"][0].clone();
-        state.is_null() || state["order_state"] != "unknown"
+        state["order_state"] != "unknown"
     });
     state
 }
@@ -93,7 +93,10 @@ fn settled_state(client: &mut Client, label: &str) -> Value {
 #[test]
 fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
     for form in [&[][..], &["--binary"]] {
-        let mut server = Server::start(&waiting("[orders]\ncredits_per_s = 0\n"), "0,1");
+        let mut server = Server::start(
+            &waiting("[orders]\ncredits_per_s = 0\nopen_max = 10000\nremembered_max = 10000\n"),
+            "0,1",
+        );
         let cutter = Cutter::start(server.venue_addresses[0]);
         let to = cutter.address.to_string();
         let venue = PaperVenue::start(
@@ -112,7 +115,7 @@ fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
                 price = far_below(&mut client);
             }
             let label = format!("order {number}");
-            let params = if number % 2 == 0 {
+            let params = if number % 5 != 0 {
                 json!({"instrument_name": INSTRUMENT, "amount": 10, "type": "market", "label": label})
             } else {
                 json!({"instrument_name": INSTRUMENT, "amount": 10, "price": price, "label": label})
@@ -130,6 +133,7 @@ fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
             }
             asked.push(label);
         }
+        // The connection that stands may be cut yet; no later one is.
         cutter.is_over.store(true, Ordering::SeqCst);
         await_market(&mut client, "open");
         println!("{} orders, {doubts} in doubt, {refused} refused", asked.len());
@@ -144,10 +148,11 @@ fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
         assert_eq!(position["size"].as_f64().unwrap_or(0.0), bought, "each fill counts once");
         let open = client.call("private/get_open_orders", &json!({}));
         assert_eq!(open.as_array().unwrap().len(), resting);
-        // What the gateway holds to be open the venue has: each can be cancelled there.
-        let cancelled = client.call("private/cancel_all", &json!({}));
-        assert_eq!(cancelled, json!(resting));
-        assert_eq!(client.call("private/get_open_orders", &json!({})), json!([]));
+        // What the gateway holds to be open the venue has: it can be cancelled there, once the last cut is over.
+        until("all are cancelled", || {
+            client.request("private/cancel_all", &json!({}));
+            client.call("private/get_open_orders", &json!({})) == json!([])
+        });
         assert!(doubts > 0, "cuts meet orders");
         server.stop().assert_clean();
         assert_eq!(venue.stop(), Some(0));

@@ -163,10 +163,10 @@ impl World {
         self.request(VenueRequest::Cancel { order, instrument: LISTED_AS });
     }
 
-    fn amend(&mut self, order: OrderId, amount: i64) {
+    fn amend(&mut self, order: OrderId, total: i64) {
         let instrument = LISTED_AS;
-        let (price, amount, post_only) = (Some(Price(3 * LOT)), Amount(amount), PostOnly::No);
-        self.request(VenueRequest::Amend { order, instrument, price, amount, post_only });
+        let (price, total, post_only) = (Some(Price(3 * LOT)), Amount(total), PostOnly::No);
+        self.request(VenueRequest::Amend { order, instrument, price, total, post_only });
     }
 
     fn request(&mut self, request: VenueRequest) {
@@ -222,10 +222,14 @@ impl World {
             VenueReport::Cancelled { order, why: _ } => {
                 self.move_on(order, &[Told::Open], Told::Cancelled);
             }
-            VenueReport::Amended { order, price, amount } => {
+            VenueReport::Amended { order, price, total } => {
                 self.move_on(order, &[Told::Open], Told::Open);
                 let seen = self.seen.get_mut(&order).unwrap();
-                (seen.price, seen.total) = (price, seen.filled + amount.0);
+                assert!(seen.filled <= total.0, "{order:?} is less than its fills");
+                (seen.price, seen.total) = (price, total.0);
+                if seen.filled == seen.total {
+                    seen.told = Told::Filled;
+                }
             }
             VenueReport::AmendRejected { .. } | VenueReport::CancelRejected { .. } => {}
         }
@@ -271,7 +275,7 @@ fn script(world: &mut World) {
     let first = world.place();
     world.carry();
     let second = world.place();
-    world.amend(first, 3 * LOT);
+    world.amend(first, 8 * LOT);
     world.carry();
     world.venue.fill(first, LOT);
     world.cancel(second);
@@ -312,7 +316,7 @@ fn a_day_without_a_cut_is_told_as_it_happened() {
                 "fill 1 5",
                 "Accepted { order: OrderId(2), price: None }",
                 "fill 2 5",
-                "Amended { order: OrderId(1), price: Price(3000000000), amount: Amount(3000000000) }",
+                "Amended { order: OrderId(1), price: Price(3000000000), total: Amount(8000000000) }",
                 "fill 1 1",
                 "Cancelled { order: OrderId(2), why: UserRequest }",
                 "Accepted { order: OrderId(3), price: None }",
@@ -411,6 +415,28 @@ fn nothing_is_settled_while_a_slow_venue_thinks() {
 }
 
 #[test]
+fn what_an_edit_in_doubt_made_of_an_order_is_told_before_what_was_filled_of_it() {
+    for (total, filled, expected) in [(12, 6, Told::Open), (12, 7, Told::Filled), (6, 1, Told::Filled)] {
+        let mut world = World::new(Form::Json);
+        world.connect();
+        let order = world.place();
+        world.carry();
+        world.venue.is_slow = true;
+        world.amend(order, total * LOT);
+        world.carry();
+        world.cut();
+        world.venue.answer_waiting();
+        world.venue.fill(order, filled * LOT);
+        world.venue.restart(true);
+        world.connect();
+        let seen = world.seen[&order];
+        assert_eq!((seen.total, seen.filled, seen.told), (total * LOT, (5 + filled) * LOT, expected));
+        world.check_agreement();
+        assert_eq!(world.gateway.orders.count(), usize::from(expected == Told::Open));
+    }
+}
+
+#[test]
 fn a_request_without_a_link_is_refused() {
     let mut world = World::new(Form::Json);
     let order = world.place();
@@ -494,6 +520,22 @@ fn what_breaks_the_protocol_is_cut_with_its_reason() {
         let (said, told) = answers(&[HELLO, line]);
         assert_eq!(said, format!("{WELCOME}\n{{\"type\":\"bye\",\"reason\":\"{expected}\"}}\n"));
         assert_eq!(told, format!("down: {expected}"));
+    }
+    let (most, price) = ("9223372036.854775807", "9000000000");
+    let filled = format!(r#""order":1,"price":{price},"amount":{most},"liquidity":"maker","time_ms":1"#);
+    let instruments = r#"{"type":"instruments","instruments":[{"name":"X","kind":"spot","base":"A","quote":"B","tick_size":1,"min_amount":1}]}"#;
+    let trade = format!(r#""instrument":"X","price":{price},"amount":{most},"side":"buy","time_ms":1"#);
+    for (kind, fields) in [
+        ("filled", format!(r#""seq":1,{filled}"#)),
+        ("amended", format!(r#""seq":1,"order":1,"price":-{price},"total":{most}"#)),
+        (
+            "order_status",
+            format!(r#""seq":1,"order":1,"state":"open","filled":{most},"average":1,"amount":1"#),
+        ),
+        ("trade", trade),
+    ] {
+        let (_, told) = answers(&[HELLO, instruments, &format!(r#"{{"type":"{kind}",{fields}}}"#)]);
+        assert_eq!(told, format!("down: {kind} of more than can be counted"));
     }
     let (said, told) = answers(&[HELLO, r#"{"type":"bye","reason":"lunch"}"#]);
     assert_eq!((said, told.as_str()), (format!("{WELCOME}\n"), "down: ended by the peer: lunch"));

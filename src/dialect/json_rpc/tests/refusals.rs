@@ -22,6 +22,7 @@ fn each_refused_order_has_a_code_of_deribit_or_one_that_is_nobody_s() {
         (OrderRefusal::PriceTick, 10043, "price_wrong_tick", Some("price")),
         (OrderRefusal::PriceTooHigh, 10007, "price_too_high", Some("price")),
         (OrderRefusal::PriceTooLow, 10005, "price_too_low", Some("price")),
+        (OrderRefusal::NoReferencePrice, 11030, "other_reject", None),
         (OrderRefusal::InvalidAmount, 10021, "invalid_amount", Some("amount")),
         (OrderRefusal::AmountTooLarge, 10021, "invalid_amount", Some("amount")),
         (OrderRefusal::NotionalTooLarge, 10021, "invalid_amount", Some("amount")),
@@ -31,6 +32,7 @@ fn each_refused_order_has_a_code_of_deribit_or_one_that_is_nobody_s() {
         (OrderRefusal::FillOrKill, 11030, "other_reject", Some("time_in_force")),
         (OrderRefusal::TooManyOpenOrders, 10013, "pme_max_total_open_orders", None),
         (OrderRefusal::Duplicate, 11030, "other_reject", None),
+        (OrderRefusal::TooManyCancels, 10028, "too_many_requests", None),
         (OrderRefusal::Halted, 10019, "locked_by_admin", None),
         (OrderRefusal::TimedOut, 13888, "timed_out", None),
         (OrderRefusal::Full, 10040, "retry", None),
@@ -51,6 +53,7 @@ fn what_shares_a_code_differs_in_its_reason() {
         vec![
             OrderRefusal::ReduceOnly,
             OrderRefusal::FillOrKill,
+            OrderRefusal::NoReferencePrice,
             OrderRefusal::Duplicate,
             OrderRefusal::VenueRefused,
         ],

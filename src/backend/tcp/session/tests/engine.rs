@@ -120,12 +120,15 @@ impl Engine {
                 self.session.report(Report::Accepted { order, venue_order: None, price: None });
                 self.fill(order, total / 2);
             }
-            Command::Amend { order, price, amount, post_only: _ } => match self.orders.get_mut(&order) {
+            Command::Amend { order, price, total, post_only: _ } => match self.orders.get_mut(&order) {
                 Some(resting) if resting.state == StatusState::Open => {
                     resting.price = price.unwrap_or(resting.price);
-                    resting.total = resting.filled + amount.0;
-                    let price = resting.price;
-                    self.session.report(Report::Amended { order, price, amount });
+                    resting.total = total.0.max(resting.filled);
+                    if resting.total == resting.filled {
+                        resting.state = StatusState::Filled;
+                    }
+                    let (price, total) = (resting.price, Amount(resting.total));
+                    self.session.report(Report::Amended { order, price, total });
                 }
                 _ => self.refuse_amend(order),
             },
