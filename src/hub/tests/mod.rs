@@ -6,6 +6,7 @@ mod control;
 mod deflate;
 mod hostile;
 mod http_api;
+mod intervals;
 mod login;
 mod mesh;
 mod orders;
