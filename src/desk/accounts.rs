@@ -225,6 +225,7 @@ impl Accounts {
         true
     }
 
+    #[cfg(test)]
     pub(super) fn get(&self, id: AccountId) -> Option<&Account> {
         self.table.get(id.index())?.as_deref()
     }
