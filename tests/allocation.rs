@@ -13,7 +13,7 @@ use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
-use tickring::model::ids::{ConnId, HomeId, InstrumentId, Ticket};
+use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
 use tickring::model::order::{
@@ -247,7 +247,7 @@ fn market(now: Now) -> (MarketHome, FeedBuffer) {
     let mut market = MarketHome::new(HomeId(1), 1, HISTORY, now);
     let mut feed = FeedBuffer::default();
     feed.events.push(FeedEvent::Listed { definition });
-    market.handle_feed(&feed, now);
+    market.handle_feed(SourceId::FEED, &feed, now);
     (market, feed)
 }
 
@@ -296,7 +296,7 @@ fn market_data_allocates_nothing() {
     assert_allocates_nothing(|number| {
         world.now = world.now.plus_ns(10_000);
         fill(&mut feed, number);
-        market.handle_feed(&feed, world.now);
+        market.handle_feed(SourceId::FEED, &feed, world.now);
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 300, "every subscriber is told");
     });
@@ -341,7 +341,7 @@ fn orders_on_the_paper_market_allocate_nothing() {
             VenueRequest::Cancel { order: OrderId(number.saturating_sub(40)), instrument },
         ];
         for request in &requests {
-            paper.handle_request(request, now, &mut feed);
+            paper.handle_request(FeedInstrument(0), request, now, &mut feed);
         }
         for event in &feed.events {
             trades += u64::from(matches!(event, FeedEvent::Trade { .. }));
@@ -369,7 +369,7 @@ fn compressing_for_subscribers_allocates_nothing() {
     assert_allocates_nothing(|number| {
         world.now = world.now.plus_ns(10_000);
         fill(&mut feed, number);
-        market.handle_feed(&feed, world.now);
+        market.handle_feed(SourceId::FEED, &feed, world.now);
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 100, "every subscriber is told");
     });

@@ -404,6 +404,16 @@ pub enum VenueRequest {
     },
 }
 
+impl VenueRequest {
+    #[must_use]
+    pub const fn instrument(&self) -> InstrumentId {
+        match self {
+            VenueRequest::New { spec, .. } => spec.instrument,
+            VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
+        }
+    }
+}
+
 /// What a venue says of an order (FIX `ExecutionReport`, `OrderCancelReject`); fills come with the market's trades.
 ///
 /// The reports of one order come in this order: `Accepted` or `Rejected`; fills; then, if anything is left and does not

@@ -238,9 +238,11 @@ impl PaperVenue {
         self.execute(&VenueRequest::New { order, account: new.account, spec }, now);
     }
 
+    /// Instruments are numbered here as the market lists them.
     fn execute(&mut self, request: &VenueRequest, now: Now) {
         self.buffer.clear();
-        self.paper.handle_request(request, now, &mut self.buffer);
+        let InstrumentId(number) = request.instrument();
+        self.paper.handle_request(FeedInstrument(number), request, now, &mut self.buffer);
         self.tell();
     }
 

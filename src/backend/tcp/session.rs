@@ -3,7 +3,7 @@
 //!
 //! What goes in: `handle_connected`, `handle_bytes`, `handle_closed`, `handle_timeout`, `handle_request`. What comes out:
 //! `poll_event` (all of it after each call: its levels are there until the next), `unsent`, `is_over`, `poll_timeout`.
-//! Instruments in requests and events are numbered by this session, in the order in which it listed them.
+//! Instruments in events are numbered by this session, in the order in which it listed them.
 //!
 //! Invariants: a report is told once and in the order in which the venue said it, whatever is cut. A request is sent once: what
 //! had not reached the venue when its connection died is taken back and told as not sent, never sent late. What had reached
@@ -25,7 +25,6 @@ use crate::limits;
 use crate::model::book::LevelUpdate;
 use crate::model::decimal::{Amount, Price};
 use crate::model::hasher::FixedHasher;
-use crate::model::ids::InstrumentId;
 use crate::model::instrument::{Instrument, Symbol};
 use crate::model::market::{Direction, FeedEvent, FeedInstrument};
 use crate::model::order::{
@@ -87,12 +86,7 @@ impl LinkFill {
     /// The trade of the market that it is.
     #[must_use]
     pub const fn trade(&self) -> FeedEvent {
-        let order = Some(self.order);
-        let (direction, parties) = match (self.liquidity, self.direction) {
-            (Liquidity::Taker, direction) => (direction, Parties { maker: None, taker: order }),
-            (Liquidity::Maker, Direction::Buy) => (Direction::Sell, Parties { maker: order, taker: None }),
-            (Liquidity::Maker, Direction::Sell) => (Direction::Buy, Parties { maker: order, taker: None }),
-        };
+        let (direction, parties) = self.sides();
         FeedEvent::Trade {
             instrument: self.instrument,
             price: self.price,
@@ -100,6 +94,17 @@ impl LinkFill {
             direction,
             parties,
             timestamp_ns: self.timestamp_ns,
+        }
+    }
+
+    /// The side that took, and whose order it is.
+    #[must_use]
+    pub const fn sides(&self) -> (Direction, Parties) {
+        let order = Some(self.order);
+        match (self.liquidity, self.direction) {
+            (Liquidity::Taker, direction) => (direction, Parties { maker: None, taker: order }),
+            (Liquidity::Maker, Direction::Buy) => (Direction::Sell, Parties { maker: order, taker: None }),
+            (Liquidity::Maker, Direction::Sell) => (Direction::Buy, Parties { maker: order, taker: None }),
         }
     }
 }
@@ -246,17 +251,18 @@ impl Session {
         self.cut(Cut::Stopped);
     }
 
-    /// Sends what the desk asks for, or tells that it is not sent.
-    pub fn handle_request(&mut self, request: &VenueRequest) {
+    /// Sends what the desk asks for, or tells that it is not sent. `instrument` is this session's number, that in the request
+    /// the market's.
+    pub fn handle_request(&mut self, instrument: FeedInstrument, request: &VenueRequest) {
         self.begin();
-        match self.command(request) {
+        match self.command(instrument, request) {
             Ok(command) => {
                 let Some(seq) = self.said.push(command) else {
                     self.report(refusal(request, OrderRefusal::VenueUnavailable));
                     self.cut(Cut::Behind);
                     return;
                 };
-                self.orders.note(&command, feed_instrument(request));
+                self.orders.note(&command, instrument);
                 if let Err(cut) = self.wire.say(&Message::Command { seq, command }, &[]) {
                     self.cut(cut);
                 }
@@ -552,8 +558,7 @@ impl Session {
     }
 
     /// The request as the venue is asked for it.
-    fn command(&self, request: &VenueRequest) -> Result<Command, OrderRefusal> {
-        let instrument = feed_instrument(request);
+    fn command(&self, instrument: FeedInstrument, request: &VenueRequest) -> Result<Command, OrderRefusal> {
         let name = self.names.get(instrument.0 as usize).copied();
         let Some(name) = name.filter(|name| self.state == State::Up && self.listed(name).is_ok()) else {
             return Err(OrderRefusal::VenueUnavailable);
@@ -586,13 +591,5 @@ impl Session {
     }
 }
 
-const fn feed_instrument(request: &VenueRequest) -> FeedInstrument {
-    let InstrumentId(number) = match request {
-        VenueRequest::New { spec, .. } => spec.instrument,
-        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
-    };
-    FeedInstrument(number)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

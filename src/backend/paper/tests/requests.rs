@@ -61,7 +61,8 @@ impl Floor {
     fn request(&mut self, request: VenueRequest) -> String {
         self.request = Some(request);
         self.out.clear();
-        self.paper.handle_request(&request, self.now, &mut self.out);
+        let instrument = FeedInstrument(request.instrument().0);
+        self.paper.handle_request(instrument, &request, self.now, &mut self.out);
         let before = self.story.len();
         self.take();
         self.request = None;
@@ -406,9 +407,10 @@ fn before_the_opening_and_for_what_is_not_listed_nothing_is_done() {
     let mut out = FeedBuffer::default();
     let cancel =
         |instrument| VenueRequest::Cancel { order: OrderId(1), instrument: InstrumentId(instrument) };
-    let mut answer = |paper: &mut Paper, request| {
+    let mut answer = |paper: &mut Paper, request: VenueRequest| {
         out.clear();
-        paper.handle_request(&request, START, &mut out);
+        let instrument = FeedInstrument(request.instrument().0);
+        paper.handle_request(instrument, &request, START, &mut out);
         format!("{:?}", out.events)
     };
     let closed = "[Report(CancelRejected { order: OrderId(1), why: BookClosed })]";

@@ -2,201 +2,23 @@
 //! executed once or told as not sent, its outcome is known in the end, every report is told once and in order, and nothing
 //! is told to be settled before it is.
 
+pub(crate) mod engine;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use self::engine::{Engine, HEARTBEAT_MS, LOT, symbol};
+
 use super::super::codec::Form;
-use super::super::message::{Filled, OrderStatus, Report, StatusState};
-use super::super::venue::{VenueConfig, VenueEvent, VenueSession};
+use super::super::message::StatusState;
 use super::*;
 use crate::model::book::Level;
-use crate::model::instrument::InstrumentKind;
-use crate::model::order::{AccountId, CancelReason, NewOrder, OrderType, PostOnly, TimeInForce};
+use crate::model::ids::InstrumentId;
+use crate::model::order::{AccountId, NewOrder, OrderType, PostOnly, TimeInForce};
 
-const LOT: i64 = 1_000_000_000;
-const HEARTBEAT_MS: u32 = 1_000;
-
-fn symbol(text: &str) -> Symbol {
-    Symbol::parse(text.as_bytes()).unwrap()
-}
-
-fn definition(name: &str) -> Instrument {
-    Instrument {
-        name: symbol(name),
-        kind: InstrumentKind::Spot,
-        base_currency: symbol("EUR"),
-        quote_currency: symbol("USD"),
-        tick_size: Price(10_000),
-        price_decimals: 5,
-        min_trade_amount: Amount(LOT),
-        amount_decimals: 0,
-        contract_size: Amount(LOT),
-        creation_timestamp_ms: 0,
-        expiration_timestamp_ms: None,
-    }
-}
-
-/// An order at the venue of the test.
-#[derive(Clone, Copy, Debug)]
-struct Resting {
-    state: StatusState,
-    price: Price,
-    total: i64,
-    filled: i64,
-}
-
-/// A venue that fills half of each order at once, and answers what it is asked, now or, if it is slow, when told to.
-struct Engine {
-    session: VenueSession,
-    form: Form,
-    runs: u32,
-    orders: BTreeMap<OrderId, Resting>,
-    /// Each new order that ever came, in all runs.
-    executed: Vec<OrderId>,
-    is_slow: bool,
-    waiting: Vec<Command>,
-}
-
-impl Engine {
-    fn config(form: Form, run: u32) -> VenueConfig {
-        VenueConfig {
-            venue: "fx".into(),
-            key: "secret".into(),
-            session: format!("run{run}").into(),
-            form,
-            heartbeat_ms: HEARTBEAT_MS,
-        }
-    }
-
-    fn new(form: Form) -> Engine {
-        Engine {
-            session: VenueSession::new(Engine::config(form, 0)),
-            form,
-            runs: 0,
-            orders: BTreeMap::new(),
-            executed: Vec::new(),
-            is_slow: false,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Comes back as another run, with its orders or without.
-    fn restart(&mut self, remembers: bool) {
-        self.runs += 1;
-        self.session = VenueSession::new(Engine::config(self.form, self.runs));
-        self.waiting.clear();
-        if !remembers {
-            self.orders.clear();
-        }
-    }
-
-    fn handle_events(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                VenueEvent::Welcomed { .. } => {
-                    self.session.tell(&Message::Instruments(vec![definition("EURUSD")]), &[]);
-                }
-                VenueEvent::Command(command @ Command::Status { .. }) => self.answer(&command),
-                VenueEvent::Command(command) if self.is_slow => self.waiting.push(command),
-                VenueEvent::Command(command) => self.answer(&command),
-                VenueEvent::Down(_) => {}
-            }
-        }
-    }
-
-    fn answer_waiting(&mut self) {
-        for command in std::mem::take(&mut self.waiting) {
-            self.answer(&command);
-        }
-    }
-
-    fn answer(&mut self, command: &Command) {
-        match *command {
-            Command::New(new) => {
-                assert!(!self.executed.contains(&new.order), "{:?} came twice", new.order);
-                self.executed.push(new.order);
-                let order = new.order;
-                let (price, total) = (new.price.unwrap(), new.amount.0);
-                self.orders.insert(order, Resting { state: StatusState::Open, price, total, filled: 0 });
-                self.session.report(Report::Accepted { order, venue_order: None, price: None });
-                self.fill(order, total / 2);
-            }
-            Command::Amend { order, price, total, post_only: _ } => match self.orders.get_mut(&order) {
-                Some(resting) if resting.state == StatusState::Open => {
-                    resting.price = price.unwrap_or(resting.price);
-                    resting.total = total.0.max(resting.filled);
-                    if resting.total == resting.filled {
-                        resting.state = StatusState::Filled;
-                    }
-                    let (price, total) = (resting.price, Amount(resting.total));
-                    self.session.report(Report::Amended { order, price, total });
-                }
-                _ => self.refuse_amend(order),
-            },
-            Command::Cancel { order } => match self.orders.get_mut(&order) {
-                Some(resting) if resting.state == StatusState::Open => {
-                    resting.state = StatusState::Cancelled;
-                    self.session.report(Report::Cancelled { order, reason: CancelReason::UserRequest });
-                }
-                _ => {
-                    self.session.report(Report::CancelRejected { order, reason: OrderRefusal::OrderNotFound })
-                }
-            },
-            Command::Status { order } => self.tell_status(order),
-        }
-    }
-
-    fn refuse_amend(&mut self, order: OrderId) {
-        self.session.report(Report::AmendRejected { order, reason: OrderRefusal::OrderNotFound });
-    }
-
-    fn tell_status(&mut self, order: OrderId) {
-        let is_waiting =
-            self.waiting.iter().any(|command| matches!(command, Command::New(new) if new.order == order));
-        let status = match self.orders.get(&order) {
-            None => OrderStatus {
-                order,
-                state: if is_waiting { StatusState::Pending } else { StatusState::Unknown },
-                filled: Amount::ZERO,
-                average: None,
-                price: None,
-                amount: Amount::ZERO,
-            },
-            Some(resting) => OrderStatus {
-                order,
-                state: resting.state,
-                filled: Amount(resting.filled),
-                average: (resting.filled > 0).then_some(Price(LOT)),
-                price: Some(resting.price),
-                amount: Amount(resting.total - resting.filled),
-            },
-        };
-        self.session.report(Report::OrderStatus(status));
-    }
-
-    /// Fills so much of an order, at a price of 1.
-    fn fill(&mut self, order: OrderId, amount: i64) {
-        let Some(resting) = self.orders.get_mut(&order) else { return };
-        let amount = amount.min(resting.total - resting.filled);
-        if resting.state != StatusState::Open || amount <= 0 {
-            return;
-        }
-        resting.filled += amount;
-        if resting.filled == resting.total {
-            resting.state = StatusState::Filled;
-        }
-        self.session.report(Report::Filled(Filled {
-            order,
-            price: Price(LOT),
-            amount: Amount(amount),
-            liquidity: Liquidity::Maker,
-            print: true,
-            trade: None,
-            time_ms: 5,
-        }));
-    }
-}
+/// The market's number of the instrument, which is no concern of the link's.
+const LISTED_AS: InstrumentId = InstrumentId(41);
 
 /// What the desk would know of an order by what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,7 +144,7 @@ impl World {
         let (price, total) = (Price(2 * LOT), 10 * LOT);
         self.seen.insert(order, Seen { told: Told::Sent, price, total, filled: 0 });
         let spec = NewOrder {
-            instrument: InstrumentId(0),
+            instrument: LISTED_AS,
             direction: Direction::Buy,
             order_type: OrderType::Limit,
             price: Some(price),
@@ -338,17 +160,17 @@ impl World {
     }
 
     fn cancel(&mut self, order: OrderId) {
-        self.request(VenueRequest::Cancel { order, instrument: InstrumentId(0) });
+        self.request(VenueRequest::Cancel { order, instrument: LISTED_AS });
     }
 
     fn amend(&mut self, order: OrderId, total: i64) {
-        let instrument = InstrumentId(0);
+        let instrument = LISTED_AS;
         let (price, total, post_only) = (Some(Price(3 * LOT)), Amount(total), PostOnly::No);
         self.request(VenueRequest::Amend { order, instrument, price, total, post_only });
     }
 
     fn request(&mut self, request: VenueRequest) {
-        self.gateway.handle_request(&request);
+        self.gateway.handle_request(FeedInstrument(0), &request);
         self.take_events();
     }
 
