@@ -7,6 +7,7 @@ pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
+use crate::model::link::LinkKind;
 use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
@@ -60,6 +61,16 @@ impl Feed {
             Feed::Paper(paper) => paper.tell_rest(out),
             // Nobody trades on a recording, so nobody is the worse for hearing it later.
             Feed::Replay(_) | Feed::None => {}
+        }
+    }
+
+    /// As what it is told of; `None` of none.
+    #[must_use]
+    pub const fn kind(&self) -> Option<LinkKind> {
+        match self {
+            Feed::Paper(_) => Some(LinkKind::Paper),
+            Feed::Replay(_) => Some(LinkKind::Replay),
+            Feed::None => None,
         }
     }
 

@@ -8,8 +8,9 @@ use crate::backend::replay::{AtEnd, Speed, link};
 use crate::backend::tcp::reach::ReachConfig;
 use crate::backend::tcp::session::SessionConfig;
 use crate::clock;
-use crate::config::{self, Config, FeedKind, Venue};
+use crate::config::{self, Config, FeedKind, Venue, VenueKind};
 use crate::exit::{Exit, Failure};
+use crate::model::link::{LinkIdentity, LinkKind};
 use crate::ring::{Listener, ListenerOptions};
 use crate::venue::{LinkSetup, LinksSetup, Way};
 
@@ -42,6 +43,11 @@ pub(super) fn open_links(config: &Config) -> Result<LinksSetup, Failure> {
                     heartbeat_ms: venue.heartbeat_ms,
                     instruments: venue.symbols(),
                 },
+                identity: LinkIdentity {
+                    kind: kind_of(venue),
+                    venue: name.as_str().into(),
+                    link: own.as_str().into(),
+                },
                 name: own.into(),
                 way: match &way {
                     Way::Listen(place) => Way::Listen(*place),
@@ -51,6 +57,13 @@ pub(super) fn open_links(config: &Config) -> Result<LinksSetup, Failure> {
         }
     }
     Ok(setup)
+}
+
+fn kind_of(venue: &Venue) -> LinkKind {
+    match venue.kind {
+        VenueKind::Tcp => LinkKind::Tcp,
+        VenueKind::Mt5 => LinkKind::Mt5,
+    }
 }
 
 /// The place of a listener that is bound here.
