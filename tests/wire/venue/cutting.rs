@@ -93,7 +93,10 @@ fn settled_state(client: &mut Client, label: &str) -> Value {
 #[test]
 fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
     for form in [&[][..], &["--binary"]] {
-        let mut server = Server::start(&waiting("[orders]\ncredits_per_s = 0\nopen_max = 20000\n"), "0,1");
+        let mut server = Server::start(
+            &waiting("[orders]\ncredits_per_s = 0\nopen_max = 20000\nremembered_max = 20000\n"),
+            "0,1",
+        );
         let cutter = Cutter::start(server.venue_addresses[0]);
         let to = cutter.address.to_string();
         let venue = PaperVenue::start(
