@@ -244,6 +244,11 @@ pub const DATA_SENDS_PER_TURN: usize = 32;
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
+/// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
+pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
+/// Bytes that the market's home writes at the end of an interval before the rest waits for its next turn: some hundreds of tickers,
+/// a millisecond or two. One instrument's topics may come on top.
+pub const INTERVAL_BYTES_PER_TURN: usize = 256 * 1024;
 /// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
 /// keep the desk busy with.
 pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;

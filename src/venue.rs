@@ -22,11 +22,10 @@ use crate::hub::Deflation;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
-use crate::hub::market::{LinkNote, MarketCounters, MarketHome, Routed, Trading};
+use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
 use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
 use crate::model::ids::{HomeId, SourceId};
-use crate::model::link::LinkIdentity;
 use crate::model::market::FeedBuffer;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
@@ -142,8 +141,7 @@ impl Venue {
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(setup.desk, trading, now);
         market.make_ready();
-        if let Some(kind) = setup.feed.kind() {
-            let identity = LinkIdentity { kind, venue: kind.as_str().into(), link: kind.as_str().into() };
+        if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
         }
         let config = links::ring_config(setup.links.links.len());
@@ -333,8 +331,6 @@ impl Venue {
         self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         if self.feed.is_finished() && !self.finished_told {
             self.finished_told = true;
-            let ended = LinkNote::Failed("the replay has ended".into());
-            self.market.note_link(SourceId::FEED, ended, self.now);
             if let Some(progress) = self.feed.progress() {
                 log::info!(
                     "the replay has ended: {} records read, {} events told",

@@ -7,7 +7,7 @@ pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
-use crate::model::link::LinkKind;
+use crate::model::link::{LinkIdentity, LinkKind};
 use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
@@ -64,14 +64,15 @@ impl Feed {
         }
     }
 
-    /// As what it is told of; `None` of none.
+    /// What clients are told that it is; `None` where there is none.
     #[must_use]
-    pub const fn kind(&self) -> Option<LinkKind> {
-        match self {
-            Feed::Paper(_) => Some(LinkKind::Paper),
-            Feed::Replay(_) => Some(LinkKind::Replay),
-            Feed::None => None,
-        }
+    pub fn identity(&self) -> Option<LinkIdentity> {
+        let kind = match self {
+            Feed::Paper(_) => LinkKind::Paper,
+            Feed::Replay(_) => LinkKind::Replay,
+            Feed::None => return None,
+        };
+        Some(LinkIdentity { kind, venue: kind.as_str().into(), link: kind.as_str().into() })
     }
 
     /// Whether it takes orders.

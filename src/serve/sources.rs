@@ -10,7 +10,7 @@ use crate::backend::tcp::session::SessionConfig;
 use crate::clock;
 use crate::config::{self, Config, FeedKind, Venue, VenueKind};
 use crate::exit::{Exit, Failure};
-use crate::model::link::{LinkIdentity, LinkKind};
+use crate::model::link::LinkKind;
 use crate::ring::{Listener, ListenerOptions};
 use crate::venue::{LinkSetup, LinksSetup, Way};
 
@@ -43,12 +43,12 @@ pub(super) fn open_links(config: &Config) -> Result<LinksSetup, Failure> {
                     heartbeat_ms: venue.heartbeat_ms,
                     instruments: venue.symbols(),
                 },
-                identity: LinkIdentity {
-                    kind: kind_of(venue),
-                    venue: name.as_str().into(),
-                    link: own.as_str().into(),
-                },
                 name: own.into(),
+                venue: name.as_str().into(),
+                kind: match venue.kind {
+                    VenueKind::Tcp => LinkKind::Tcp,
+                    VenueKind::Mt5 => LinkKind::Mt5,
+                },
                 way: match &way {
                     Way::Listen(place) => Way::Listen(*place),
                     Way::Connect(reach) => Way::Connect(ReachConfig { first: nth, ..reach.clone() }),
@@ -57,13 +57,6 @@ pub(super) fn open_links(config: &Config) -> Result<LinksSetup, Failure> {
         }
     }
     Ok(setup)
-}
-
-fn kind_of(venue: &Venue) -> LinkKind {
-    match venue.kind {
-        VenueKind::Tcp => LinkKind::Tcp,
-        VenueKind::Mt5 => LinkKind::Mt5,
-    }
 }
 
 /// The place of a listener that is bound here.

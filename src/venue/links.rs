@@ -19,7 +19,7 @@ use crate::backend::tcp::wire::Cut;
 use crate::hub::market::{LinkNote, ListingRefusal, MarketHome, News, Routed};
 use crate::limits;
 use crate::model::ids::{ConnId, SourceId};
-use crate::model::link::LinkIdentity;
+use crate::model::link::{LinkIdentity, LinkKind};
 use crate::model::time::Now;
 use crate::ring::{Event, How, Listener, ListenerId, Ring, RingConfig, RingError, Transmit};
 
@@ -37,8 +37,8 @@ pub struct LinksSetup {
 pub struct LinkSetup {
     /// As it is called in the log, and by who connects: `fx`, or `fx.2`.
     pub name: Box<str>,
-    /// As clients are told of it.
-    pub identity: LinkIdentity,
+    pub venue: Box<str>,
+    pub kind: LinkKind,
     pub session: SessionConfig,
     pub way: Way,
 }
@@ -141,7 +141,8 @@ impl Links {
         for (nth, setup) in setup.links.into_iter().enumerate() {
             let source = source_of(nth);
             setup.session.instruments.iter().for_each(|name| market.reserve(*name, source));
-            market.add_link(source, setup.identity.clone(), now);
+            let (venue, link) = (setup.venue.clone(), setup.name.clone());
+            market.add_link(source, LinkIdentity { kind: setup.kind, venue, link }, now);
             links.push(Link {
                 source,
                 session: Session::new(setup.session.clone()),
@@ -206,6 +207,7 @@ impl Links {
                 market.handle_link(link.source, &mut link.session, now);
             }
             if let Some(Step::Connect(address)) = link.reach.as_mut().map(|reach| reach.poll(now)) {
+                market.note_link(link.source, LinkNote::Connecting, now);
                 let tag = u32::try_from(nth).expect("invariant: LINKS_MAX is small");
                 if let Err(errno) = ring.connect(address, tag, limits::LINK_CONNECT_NS) {
                     self.connect_failed(nth, errno, market, now);
@@ -316,7 +318,6 @@ impl Links {
         self.conns.push((conn, Owner::Link(nth)));
         link.begin(conn, now);
         market.handle_link(link.source, &mut link.session, now);
-        market.note_link(link.source, LinkNote::Connecting, now);
     }
 
     fn connect_failed(&mut self, nth: usize, errno: Errno, market: &mut MarketHome, now: Now) {
@@ -324,8 +325,7 @@ impl Links {
         let (name, Some(reach)) = (&link.setup.name, &mut link.reach) else { return };
         let address = reach.address();
         reach.handle_over(now);
-        let why = format!("no connection to {address}: {}", errno.desc());
-        market.note_link(link.source, LinkNote::Failed(why.into()), now);
+        market.note_link(link.source, LinkNote::Failed(errno.desc().into()), now);
         if reach.is_given_up() {
             market.note_link(link.source, LinkNote::GivenUp, now);
             log::error!("venue link {name}: no connection to {address}: {}; given up", errno.desc());

@@ -166,6 +166,14 @@ fn a_venue_that_is_connected_to_may_come_late_die_and_come_again_without_its_ord
 
     venue.kill();
     await_market(&mut client, "closed");
+    until("the link is told to be down", || {
+        let link = client.call("public/get_venues", &json!({}))[0].clone();
+        assert_eq!(
+            (&link["venue"], &link["link"], &link["kind"]),
+            (&json!("paper"), &json!("paper"), &json!("tcp"))
+        );
+        link["instruments"] == 0 && link["last_reason"].is_string() && link["state"] != "up"
+    });
     let order =
         json!({"label": "between", "price": order["price"], "instrument_name": INSTRUMENT, "amount": 10});
     let refused = client.request("private/buy", &order);
@@ -175,6 +183,10 @@ fn a_venue_that_is_connected_to_may_come_late_die_and_come_again_without_its_ord
     await_market(&mut client, "open");
     until("the venue that has forgotten the order is believed", || {
         state_of(&mut client, "before")["order_state"] == "cancelled"
+    });
+    until("the link is told to be up", || {
+        let link = client.call("public/get_venues", &json!({}))[0].clone();
+        link["state"] == "up" && link["instruments"] == 12
     });
     let order = resting(&mut client, "after");
     assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
@@ -238,6 +250,23 @@ fn who_does_not_know_the_key_or_says_nothing_costs_the_link_nothing() {
     drop(silent);
     server.stop().assert_clean();
     assert_eq!(venue.stop(), Some(0));
+}
+
+#[test]
+fn a_venue_that_cannot_be_reached_is_given_up_after_so_many_attempts() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config =
+        format!("[venue.fx]\nkey = \"k\"\nconnect = [\"{free}\"]\nmax_retries = 2\nretry_delay_ms = 10\n");
+    let mut server = Server::start(&config, "0");
+    server.wait_for_log("venue link fx: no connection to");
+    server.wait_for_log("given up");
+    let mut client = Client::connect(server.address);
+    until("it is told to be given up", || {
+        let links = client.call("public/get_venues", &json!({}));
+        assert_eq!((&links[0]["kind"], &links[0]["state"]), (&json!("paper"), &json!("up")));
+        links[1]["state"] == "given_up" && links[1]["last_reason"].is_string()
+    });
+    server.stop().assert_clean();
 }
 
 #[test]
