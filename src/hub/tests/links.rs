@@ -311,7 +311,9 @@ impl Floor {
                 StatusState::Open => "open",
                 StatusState::Filled => "filled",
                 StatusState::Cancelled => "cancelled",
-                other => panic!("the venue knows no {other:?}"),
+                other @ (StatusState::Pending | StatusState::Rejected | StatusState::Unknown) => {
+                    panic!("the venue knows no {other:?}")
+                }
             };
             assert_eq!((state, sum), (expected, resting.filled / LOT), "{order}");
             if resting.state == StatusState::Open {
