@@ -120,10 +120,9 @@ fn a_ring_connects_to_itself_beside_its_clients() {
     driven.until(|event| {
         if let Event::Connected { conn, tag: 3 } = event {
             near = Some(conn);
-        } else if let Event::Accepted { conn, .. } = event {
-            far = Some(conn);
         } else {
-            panic!("{event:?}");
+            let Event::Accepted { conn, .. } = event else { panic!("{event:?}") };
+            far = Some(conn);
         }
         near.is_some() && far.is_some()
     });
@@ -198,10 +197,9 @@ fn as_many_as_may_be_under_way_end_each_with_its_own_event_and_no_more_are_begun
         while let Some(event) = driven.ring.next_event() {
             let (tag, outcome) = if let Event::Connected { tag, .. } = event {
                 (tag, Ok(()))
-            } else if let Event::ConnectFailed { tag, errno } = event {
-                (tag, Err(errno))
             } else {
-                panic!("{event:?}");
+                let Event::ConnectFailed { tag, errno } = event else { panic!("{event:?}") };
+                (tag, Err(errno))
             };
             assert_eq!(told[tag as usize].replace(outcome), None);
         }
