@@ -184,7 +184,7 @@ JSON_KIND JsonValue(ARRAY_IN(uchar, bytes), JsonReader &reader, string &text, co
 // Checks an object or an array, and passes over it.
 void JsonNested(ARRAY_IN(uchar, bytes), JsonReader &reader, const int depth) {
     const bool isObject = JsonPeek(bytes, reader) == '{';
-    const uchar closing = isObject ? '}' : ']';
+    const uchar closing = (uchar)(isObject ? '}' : ']');
     reader.at++;
     if(depth == JSON_DEPTH_MAX)
         reader.fault = "not JSON";

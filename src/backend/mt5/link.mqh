@@ -7,6 +7,7 @@
 #define LINK_VERSION 1
 #define LINK_LINE_BYTES_MAX 65536
 #define LINK_READ_BYTES_MAX 65536
+#define LINK_READS_PER_TURN_MAX 16
 #define LINK_CHUNK_BYTES 16384
 #define LINK_UNSENT_BYTES_MAX 4194304
 // So many unsent bytes keep prices waiting in the terminal: reports go first.
@@ -109,7 +110,9 @@ void LinkFailed(const string why) {
 void LinkCut(const string why) {
     if(linkState == LINK_UP)
         LinkSay("{\"type\":\"bye\"" + JsonTextField("reason", why) + "}");
-    LinkFlush();
+    // A part may be taken at a time.
+    for(int i = 0; i < 4 && linkOutboxSent < linkOutboxSize; i++)
+        LinkFlush();
     LinkClosed(why);
 }
 
@@ -176,29 +179,33 @@ void LinkFlush() {
     }
 }
 
-// Takes what has come. SocketIsReadable may say 1 where nothing is there, and SocketRead says -1 where nothing came in its
-// time (and waits two minutes where that is 0): only an error of the socket, or one that is not connected, is an end.
+// Takes what has come, as often as there is more.
 void LinkRead() {
-    const uint waiting = SocketIsReadable(linkSocket);
-    if(waiting == 0) {
+    for(int i = 0; i < LINK_READS_PER_TURN_MAX && linkState != LINK_CLOSED; i++)
+        if(!LinkReadSome())
+            return;
+}
+
+// SocketIsReadable may say 1 where nothing is there or more is; SocketRead says -1 where nothing came in its time, and takes a time
+// of 0 for two minutes. Neither is an end: a socket that is not connected is, or a gateway that is silent.
+bool LinkReadSome() {
+    const uint readable = SocketIsReadable(linkSocket);
+    const uint room = LINK_READ_BYTES_MAX;
+    int size = 0;
+    ArrayFree(linkScratch);
+    if(readable > 0)
+        size = SocketRead(linkSocket, linkScratch, readable < room ? readable : room, 1);
+    if(size <= 0) {
         if(!SocketIsConnected(linkSocket))
             LinkClosed("the connection was closed");
-        return;
-    }
-    ArrayFree(linkScratch);
-    ResetLastError();
-    const uint room = LINK_READ_BYTES_MAX;
-    const int size = SocketRead(linkSocket, linkScratch, waiting < room ? waiting : room, 1);
-    if(size <= 0) {
-        if(GetLastError() == ERR_NETSOCKET_IO_ERROR || !SocketIsConnected(linkSocket))
-            LinkClosed("the connection was closed");
-        return;
+        return false;
     }
     linkHeardMs = GetTickCount64();
     ArrayResize(linkInbox, linkInboxSize + size, LINK_READ_BYTES_MAX);
     ArrayCopy(linkInbox, linkScratch, linkInboxSize, 0, size);
     linkInboxSize += size;
     LinkLines();
+    return true;
 }
 
 void LinkLines() {

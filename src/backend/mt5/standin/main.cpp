@@ -30,7 +30,7 @@ void configure(Advisor &advisor) {
     const std::vector<std::pair<std::string, bool *>> switches = {{"--keep-orphans", &advisor.InpKeepOrphans},
                                                                   {"--lose-limits", &advisor.InpLoseLimits}};
     for(const auto &[flag, value] : flags) {
-        bool isKnown = flag == "--seed" || flag == "--hedging";
+        bool isKnown = flag == "--walk" || flag == "--hedging";
         const auto set = [&](const auto &list, const auto &take) {
             for(const auto &[name, place] : list)
                 if(name == flag) {
@@ -88,8 +88,10 @@ int main(const int count, char **arguments) {
     for(int i = 1; i + 1 < count; i += 2)
         flags.emplace_back(arguments[i], arguments[i + 1]);
     for(const auto &[flag, value] : flags) {
-        if(flag == "--seed")
+        if(flag == "--walk") {
             terminal.random = std::stoul(value) * 2 + 1;
+            terminal.isWalking = true;
+        }
         if(flag == "--hedging")
             terminal.isHedging = value == "1";
     }

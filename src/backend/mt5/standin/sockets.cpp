@@ -95,9 +95,6 @@ int SocketRead(const int handle, Array<uchar> &buffer, const uint maxLength, con
         const ssize_t size = recv(socket.descriptor, &buffer[before + got], maxLength - static_cast<uint>(got), 0);
         if(size <= 0) {
             ArrayResize(buffer, before + got);
-            // Without it the end shows by silence only.
-            if(terminal.isDeafToEnds && size == 0)
-                return got > 0 ? got : -1;
             return got > 0 ? got : broken(socket);
         }
         got += static_cast<int>(size);

@@ -45,7 +45,7 @@ void Terminal::turn() {
     if(isWalking && isConnected)
         for(SimSymbol &symbol : symbols)
             walk(symbol);
-    while(!flights.empty() && flights.front().dueTurn <= turns) {
+    while(!isHeld && !flights.empty() && flights.front().dueTurn <= turns) {
         const Flight flight = flights.front();
         flights.pop_front();
         if(flight.isDropped)
@@ -87,7 +87,8 @@ uint Terminal::send(const MqlTradeRequest &request, uint &id) {
     if(nextSendRetcode != 0)
         return std::exchange(nextSendRetcode, 0);
     id = requestNext++;
-    flights.push_back({turns + latency, id, request, std::exchange(nextRetcode, 0), std::exchange(isNextLost, false),
+    std::cout << "terminal: request " << id << std::endl;
+    flights.push_back({turns + 1, id, request, std::exchange(nextRetcode, 0), std::exchange(isNextLost, false),
                        std::exchange(isNextDropped, false)});
     return 0;
 }
@@ -140,14 +141,12 @@ void Terminal::control(const std::string &line) {
         isNextLost = true;
     else if(verb == "drop")
         isNextDropped = true;
-    else if(verb == "latency")
-        latency = static_cast<ulong>(first);
+    else if(verb == "hold" || verb == "release")
+        isHeld = verb == "hold";
     else if(verb == "offline" || verb == "online")
         isConnected = verb == "online";
     else if(verb == "walk" || verb == "still")
         isWalking = verb == "walk";
-    else if(verb == "deaf")
-        isDeafToEnds = true;
     else {
         std::cout << "terminal: not understood: " << line << std::endl;
         return;

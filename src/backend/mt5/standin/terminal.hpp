@@ -1,5 +1,5 @@
 // A terminal and its trade server, simulated: symbols whose prices walk by a seed, orders that meet them, positions, lists of what
-// was. Requests are answered some turns later, and otherwise if it was told so (`control`).
+// was. Requests are answered a turn later, and later or otherwise if it was told so (`control`).
 
 #pragma once
 
@@ -89,9 +89,9 @@ public:
     int timerMs = 0;
     bool isConnected = true;
     bool isHedging = false;
-    bool isWalking = true;
-    bool isDeafToEnds = false;
-    ulong latency = 1;
+    bool isWalking = false;
+    // Requests stay on their way.
+    bool isHeld = false;
     ulong random = 1;
     string chart = "EURUSD";
     // Set by a tick of the chart's symbol.
