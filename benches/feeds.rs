@@ -6,7 +6,7 @@ use divan::counter::ItemsCount;
 use tickring::backend::paper::{EVENTS_PER_S_MAX, Paper, PaperConfig};
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
-use tickring::model::ids::HomeId;
+use tickring::model::ids::{HomeId, SourceId};
 use tickring::model::market::FeedBuffer;
 use tickring::model::time::Now;
 
@@ -49,7 +49,7 @@ fn paper_events_through_the_market_s_home(bencher: Bencher<'_, '_>) {
             let missing = EVENTS - out.events.len();
             paper.poll(now, &mut out, missing);
         }
-        market.handle_feed(&out, now);
+        market.handle_feed(SourceId::FEED, &out, now);
         market.seal();
         while market.poll_mesh().is_some() {}
         market.counters.feed_events_total

@@ -10,7 +10,7 @@ use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
-use tickring::model::ids::{ConnId, HomeId};
+use tickring::model::ids::{ConnId, HomeId, SourceId};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use tickring::model::time::Now;
@@ -149,7 +149,7 @@ fn ticks() -> Vec<Outgoing> {
             tick += 1;
             fill(&mut feed, tick);
         }
-        market.handle_feed(&feed, NOW);
+        market.handle_feed(SourceId::FEED, &feed, NOW);
         feed.clear();
         market.seal();
         while let Some(outgoing) = market.poll_mesh() {

@@ -21,12 +21,14 @@ mod listen;
 mod orders;
 mod overload;
 mod text;
+mod venue;
 
 pub use auth::Auth;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use orders::Orders;
 pub use overload::Overload;
+pub use venue::{Venue, VenueKind, Venues};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +42,7 @@ pub struct Config {
     pub overload: Overload,
     pub flush: Flush,
     pub feed: Feed,
+    pub venue: Venues,
     pub topics: Topics,
     pub deflate: Deflate,
 }
@@ -84,6 +87,8 @@ pub enum FeedKind {
     #[default]
     Paper,
     Replay,
+    /// Only what venues tell.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -138,6 +143,7 @@ impl Default for Config {
             overload: Overload::default(),
             flush: Flush::default(),
             feed: Feed::default(),
+            venue: Venues::new(),
             topics: Topics::default(),
             deflate: Deflate::default(),
         }
@@ -242,7 +248,7 @@ impl Config {
         let text = text::substitute(text, variable).map_err(|error| substitution_failure(file, &error))?;
         let config: Config = toml::from_str(&text).map_err(|error| toml_failure(file, &text, &error))?;
         config.check().map_err(|fault| {
-            let line = text::line_of(&text, fault.key, fault.nth)
+            let line = text::line_of(&text, &fault.key, fault.nth)
                 .map_or_else(String::new, |line| format!(":{line}"));
             Failure::new(Exit::Config, format!("{file}{line}: {}: {}", fault.key, fault.what), fault.hint)
         })?;
@@ -422,15 +428,18 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_keys_of_tls_are_its_defaults() {
+    fn the_documented_keys_of_tls_and_venues_are_their_defaults() {
         // They stand behind a `#` without a space.
         let text = include_str!("../tickring.toml");
         let keys = text.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')));
         let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
-        assert_eq!(keys.len(), 1 + 9, "{keys:?}");
-        let text = format!("[[listen]]\n{}\n", keys.join("\n"));
-        let config: Config = toml::from_str(&text).unwrap();
+        let (of_tls, of_venues) = keys.split_at(keys.iter().position(|key| *key == "[venue.fx]").unwrap());
+        assert_eq!((of_tls.len(), of_venues.len()), (1 + 9, 1 + 9), "{keys:?}");
+        let config: Config = toml::from_str(&format!("[[listen]]\n{}\n", of_tls.join("\n"))).unwrap();
         assert_eq!(config.listen[0].tls, Some(tls::Settings::default()));
+        let config: Config = toml::from_str(&of_venues.join("\n")).unwrap();
+        let documented = Venue { listen: Venue::default().listens(), ..Venue::default() };
+        assert_eq!(config.venue["fx"], documented);
     }
 
     #[test]

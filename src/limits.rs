@@ -7,8 +7,17 @@ pub const HOMES_MAX: usize = 64;
 /// Listeners of one process, each with a socket on every shard's ring.
 pub const LISTENERS_MAX: usize = 8;
 
+/// Outgoing connections that one ring makes at a time; made ones count as connections.
+pub const CONNECTS_MAX: usize = 16;
+
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
+
+/// The feed and all links to venues: a bit of 64 each says for whom a name is reserved.
+pub const SOURCES_MAX: usize = 64;
+
+/// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
+pub const MARKET_NEWS_MAX: usize = 256;
 
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
@@ -284,6 +293,10 @@ pub const ORDERS_WAITING_MAX: u32 = 262_144;
 pub const ORDERING_CONNECTIONS_MAX: u32 = 1 << 20;
 /// Requests that wait for the answer to one order that is on its way, such as repeats of it.
 pub const WAITING_PER_ORDER_MAX: u32 = 16;
+/// How often in a row a venue may refuse to cancel an order that the desk cancels by itself, and how long after a refusal it is
+/// asked again.
+pub const CANCELS_REFUSED_MAX: u32 = 8;
+pub const CANCEL_RETRY_NS: u64 = 1_000_000_000;
 /// Requests to cancel many orders that one account may have under way.
 pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
 
@@ -324,3 +337,20 @@ pub const LINK_GREETING_NS: u64 = 5_000_000_000;
 /// Heartbeats of a venue link, in milliseconds.
 pub const LINK_HEARTBEAT_MS_MIN: u32 = 10;
 pub const LINK_HEARTBEAT_MS_MAX: u32 = 60_000;
+/// Links to venues, all venues together: each is looked at in every turn of the venue's thread.
+pub const LINKS_MAX: usize = 16;
+/// Connections that have not said yet which link they are; further ones are closed.
+pub const LINK_GREETINGS_MAX: usize = 16;
+/// Bytes of a hello: its texts are at most 255 bytes each, and JSON may take six for one of them.
+pub const LINK_HELLO_BYTES_MAX: usize = 8 * 1024;
+/// For a link that is over to take its last bytes, in nanoseconds.
+pub const LINK_CLOSING_NS: u64 = 1_000_000_000;
+/// For a connection to a venue to stand, in nanoseconds.
+pub const LINK_CONNECT_NS: u64 = 5_000_000_000;
+/// How many times as long as the first a wait between two attempts to connect becomes.
+pub const LINK_RETRY_DELAYS_MAX: u32 = 16;
+/// Connections of the venue's thread: of links, of those that greet, and of those that are closing.
+pub const LINK_CONNECTIONS_MAX: u32 = 64;
+const _: () = assert!(2 * (LINKS_MAX + LINK_GREETINGS_MAX) <= LINK_CONNECTIONS_MAX as usize);
+/// Received bytes of links that a turn of the venue takes: some thousand reports.
+pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;

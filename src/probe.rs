@@ -148,10 +148,12 @@ pub fn probe(config: &RingConfig) -> Probed {
 
 /// The operations the net ring submits, and the kernel each came with. Their multishot forms have no opcode of their
 /// own; the setup flags, which are younger, vouch for them.
-const OPERATIONS: [(u8, &str, &str); 7] = [
+const OPERATIONS: [(u8, &str, &str); 9] = [
     (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD", "5.1"),
     (opcode::Accept::CODE, "IORING_OP_ACCEPT", "5.5"),
     (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL", "5.5"),
+    (opcode::Connect::CODE, "IORING_OP_CONNECT", "5.5"),
+    (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE", "5.6"),
     (opcode::Recv::CODE, "IORING_OP_RECV", "5.6"),
     (opcode::Send::CODE, "IORING_OP_SEND", "5.6"),
     (opcode::Close::CODE, "IORING_OP_CLOSE", "5.6"),

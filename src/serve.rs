@@ -2,6 +2,8 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod sources;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -17,9 +19,7 @@ use std::os::fd::AsFd;
 use crate::admission::Admission;
 use crate::auth::{self, Keyring, Patterns, Reach};
 use crate::backend::Feed;
-use crate::backend::paper::{Paper, PaperConfig};
-use crate::backend::replay::{AtEnd, Speed, link};
-use crate::config::{self, BusyPoll, Config, FeedKind, Limits};
+use crate::config::{self, BusyPoll, Config, Limits};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
@@ -40,7 +40,7 @@ use crate::sessions_file::SessionsFile;
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::tls::Tls;
-use crate::venue::{self, VenueError, VenueReport, VenueSetup};
+use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
@@ -54,7 +54,7 @@ const LOOK_MS: u16 = 200;
 /// What keeps it from serving, with the exit code.
 pub fn run(config: &Config) -> Result<(), Failure> {
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
-    let feed = open_feed(config)?;
+    let feed = sources::open_feed(config)?;
     let tls = listeners_tls(config)?;
     let keyring = Arc::new(keyring(config)?);
     // Before any thread starts, so that all of them inherit it.
@@ -66,7 +66,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let cores = config.shards.cores_of(&available)?;
     let ring = ring_config(config);
     check_host(&ring)?;
-    let server = Server::start(config, &cores, &available, ring, Opened { feed, tls, keyring })?;
+    let links = sources::open_links(config)?;
+    let server = Server::start(config, &cores, &available, ring, Opened { feed, links, tls, keyring })?;
     warn_of_the_demo_key(config);
     announce(config, &cores, &server);
     match server.wait(&signals) {
@@ -78,6 +79,8 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 struct Server {
     /// In the order of the configuration.
     addresses: Vec<SocketAddr>,
+    /// Where venues are waited for.
+    link_addresses: Vec<SocketAddr>,
     tls: Vec<Option<Tls>>,
     stop: Arc<Stop>,
     doorbells: Vec<Doorbell>,
@@ -91,6 +94,7 @@ struct Server {
 /// What was read before the first thread starts.
 struct Opened {
     feed: Feed,
+    links: LinksSetup,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
 }
@@ -111,7 +115,8 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { feed, tls, keyring } = opened;
+        let Opened { feed, links, tls, keyring } = opened;
+        let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
         let capacity =
             Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
@@ -149,14 +154,7 @@ impl Server {
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 stop: Arc::clone(&stop),
             };
-            let ready = ready.clone();
-            let start = move || {
-                shard::run(setup, move || {
-                    let _ = ready.send(());
-                })
-            };
-            threads
-                .push(rt::spawn_pinned(&format!("shard-{number}"), Cpu(cores[number]), start).map_err(os)?);
+            threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
         warn_of_a_shared_core(spin, cores, available);
         let setup = VenueSetup {
@@ -169,18 +167,24 @@ impl Server {
             pressure,
             overload: overload_marks(config),
             feed,
+            links,
             // Spinning beside a shard on its core would take the core from it.
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
             stop: Arc::clone(&stop),
         };
-        let start = move || {
-            venue::run(setup, move || {
-                let _ = ready.send(());
-            })
-        };
-        let venue = rt::spawn_pinned("venue", Cpu(venue_core(cores, available)), start).map_err(os)?;
+        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
-        let server = Server { addresses, tls, stop, doorbells, shards: threads, venue, verifier, keys };
+        let server = Server {
+            addresses,
+            link_addresses,
+            tls,
+            stop,
+            doorbells,
+            shards: threads,
+            venue,
+            verifier,
+            keys,
+        };
         server.await_ready(&is_ready)
     }
 
@@ -283,6 +287,33 @@ impl Server {
         self.verifier.stop();
         failure
     }
+}
+
+fn start_shard(
+    number: usize,
+    setup: ShardSetup,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> std::io::Result<PinnedThread<Result<ShardReport, ShardError>>> {
+    let start = move || {
+        shard::run(setup, move || {
+            let _ = ready.send(());
+        })
+    };
+    rt::spawn_pinned(&format!("shard-{number}"), cpu, start)
+}
+
+fn start_venue(
+    setup: VenueSetup,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> std::io::Result<PinnedThread<Result<VenueReport, VenueError>>> {
+    let start = move || {
+        venue::run(setup, move || {
+            let _ = ready.send(());
+        })
+    };
+    rt::spawn_pinned("venue", cpu, start)
 }
 
 fn software(what: String) -> Failure {
@@ -566,45 +597,9 @@ fn deflation(config: &Config) -> Deflation {
     }
 }
 
-fn open_feed(config: &Config) -> Result<Feed, Failure> {
-    match config.feed.kind {
-        FeedKind::Paper => {
-            let paper = &config.feed.paper;
-            Ok(Feed::Paper(Box::new(Paper::new(PaperConfig {
-                seed: paper.seed,
-                instruments: paper.instruments,
-                events_per_s: paper.events_per_s,
-            }))))
-        }
-        FeedKind::Replay => open_replay(&config.feed.replay),
-    }
-}
-
-fn open_replay(replay: &config::Replay) -> Result<Feed, Failure> {
-    let speed = match replay.speed {
-        config::Speed::Max => Speed::Max,
-        config::Speed::Factor(factor) => Speed::parse(&factor.to_string()).ok_or_else(|| {
-            let what =
-                format!("feed.replay.speed: {factor} is no factor from 0.001 to 1,000,000 in thousandths");
-            Failure::new(Exit::Config, what, "1 is as recorded, max as fast as it goes")
-        })?,
-    };
-    let at_end = if replay.repeat { AtEnd::Repeat } else { AtEnd::Finish };
-    match link::open(&replay.file, speed, at_end) {
-        Ok(opened) => Ok(Feed::Replay(Box::new(opened))),
-        Err(error) if !replay.file.exists() => {
-            Err(Failure::new(Exit::NoInput, error.to_string(), "name a recording: --replay FILE"))
-        }
-        Err(error) => Err(Failure::new(Exit::Data, error.to_string(), "see the README for the formats")),
-    }
-}
-
 /// What is served and one line to try. On stdout, since scripts read the address there.
 fn announce(config: &Config, cores: &[usize], server: &Server) {
-    let feed = match config.feed.kind {
-        FeedKind::Paper => format!("paper market of {} instruments", config.feed.paper.instruments),
-        FeedKind::Replay => format!("replay of {}", config.feed.replay.file.display()),
-    };
+    let feed = sources::describe(config, &server.link_addresses);
     let mut out = std::io::stdout().lock();
     let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
     let url = urls.join(" and ");

@@ -308,6 +308,9 @@ impl Shard {
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => {}
+                Event::Connected { .. } | Event::ConnectFailed { .. } => {
+                    unreachable!("invariant: a shard accepts only, it asks for no connection")
+                }
             }
             self.act();
         }

@@ -1,10 +1,14 @@
-//! The venue's thread: feeds → the market's home → every shard.
+//! The venue's thread: feeds and links to venues → the market's home → every shard.
 //!
-//! A turn: take what shards ask for, orders above all → have the venue execute them → take what the feed has due → apply and
-//! encode → carry the batch. Idle, it parks in its ring until the feed, an interval or a shard has something.
+//! A turn: take what links have received, and what shards ask for, orders above all → have the venues execute them → take what
+//! the feed has due → apply and encode → carry the batch, and send over links. Idle, it parks in its ring until a link, the feed,
+//! an interval or a shard has something.
 //!
 //! Home: one thread. Invariant: a turn's batch is bounded in events, and the feed is asked for no more while a shard's
 //! queue is half full, so a recording played at full speed is as fast as the shards are.
+
+mod link_log;
+mod links;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,17 +22,19 @@ use crate::hub::Deflation;
 use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
-use crate::hub::market::{MarketCounters, MarketHome, Trading};
+use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
 use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
 use crate::limits;
-use crate::model::ids::HomeId;
+use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
-use crate::model::order::VenueRequest;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
-use crate::ring::{Ring, RingConfig, RingError, Wait};
+use crate::ring::{Ring, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::stop::Stop;
+
+use self::links::Links;
+pub use self::links::{LinkSetup, LinksSetup, Way};
 
 /// What the venue is made from.
 #[derive(Debug)]
@@ -43,6 +49,7 @@ pub struct VenueSetup {
     pub pressure: Arc<PressureBoard>,
     pub overload: OverloadMarks,
     pub feed: Feed,
+    pub links: LinksSetup,
     pub spin: Spin,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
@@ -95,6 +102,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         }
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
+            venue.take_leave()?;
             return Ok(venue.report());
         }
         wait = venue.next_wait();
@@ -105,6 +113,7 @@ struct Venue {
     market: MarketHome,
     shards: u8,
     feed: Feed,
+    links: Links,
     buffer: FeedBuffer,
     ring: Ring,
     mesh: MeshEndpoint,
@@ -118,6 +127,10 @@ struct Venue {
     /// A shard's batch of which a turn did so many records and no more.
     begun: Option<(HomeId, Arc<Batch>, usize)>,
     finished_told: bool,
+    /// Links have received more than a turn takes.
+    is_owing: bool,
+    /// Of the orders that nobody could cancel, how many the log tells of.
+    given_up_told: u64,
 }
 
 impl Venue {
@@ -128,24 +141,16 @@ impl Venue {
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(setup.desk, trading, now);
         market.make_ready();
-        // No sockets yet: the ring parks the thread and hears its doorbell.
-        let config = RingConfig {
-            connections_max: 1,
-            submissions_max: 16,
-            receive_buffers: 1,
-            receive_buffer_bytes: 64,
-            send_small_buffers: 1,
-            send_small_bytes: 128,
-            send_large_buffers: 1,
-            send_large_bytes: 128,
-            ..RingConfig::default()
-        };
+        let config = links::ring_config(setup.links.links.len());
+        let mut ring = Ring::new(&config, setup.mesh.doorbell().clone())?;
+        let links = Links::new(setup.links, &mut ring, &mut market, now)?;
         Ok(Venue {
             market,
             shards: setup.shards,
             feed: setup.feed,
+            links,
             buffer: FeedBuffer::default(),
-            ring: Ring::new(&config, setup.mesh.doorbell().clone())?,
+            ring,
             mesh: setup.mesh,
             carry: Carry::default(),
             pressure: setup.pressure,
@@ -156,19 +161,38 @@ impl Venue {
             now,
             begun: None,
             finished_told: false,
+            is_owing: false,
+            given_up_told: 0,
         })
     }
 
     fn turn(&mut self) -> Result<(), VenueError> {
         self.now = clock::now();
-        while self.ring.next_event().is_some() {}
+        self.take_events();
         self.take_pressure();
         self.take_batches();
         self.take_feed()?;
         self.market.handle_timeout(self.now);
+        self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.execute();
+        self.links.flush(&mut self.ring, &mut self.market, self.now);
         self.say();
         Ok(())
+    }
+
+    /// What the ring has, up to a bound on received bytes; what is complete is always heard of.
+    fn take_events(&mut self) {
+        let mut taken_bytes = 0;
+        loop {
+            let event = if taken_bytes < limits::LINK_BYTES_PER_TURN {
+                self.ring.next_event()
+            } else {
+                self.ring.next_completion()
+            };
+            let Some(event) = event else { break };
+            taken_bytes += self.links.handle_event(event, &mut self.market, self.now);
+        }
+        self.is_owing = taken_bytes >= limits::LINK_BYTES_PER_TURN;
     }
 
     /// Says what this thread holds, and has the market's home keep less while the process is short of memory.
@@ -185,6 +209,19 @@ impl Venue {
         let stance = self.overload.observe(pressure, self.now.mono_ns);
         if before != Stance::Normal || stance != Stance::Normal {
             self.market.handle_stance(stance, pressure);
+        }
+        self.tell_given_up();
+    }
+
+    /// Somebody has to look at orders that the desk was to cancel and could not; at most a line a tick.
+    fn tell_given_up(&mut self) {
+        let given_up = self.market.desk_counters().cancels_given_up_total;
+        let more = given_up - std::mem::replace(&mut self.given_up_told, given_up);
+        if more > 0 {
+            log::warn!(
+                "{more} orders that were to be cancelled are open: their venue refused {} times each",
+                limits::CANCELS_REFUSED_MAX
+            );
         }
     }
 
@@ -221,23 +258,27 @@ impl Venue {
         self.buffer.clear();
         self.feed.tell_rest(&mut self.buffer);
         if !self.buffer.events.is_empty() {
-            self.market.handle_feed(&self.buffer, self.now);
+            self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         }
     }
 
     /// Has the venue do what the desk asks of it, as far as the turn goes.
     fn execute(&mut self) {
         while !self.market.has_done_enough()
-            && let Some(request) = self.market.poll_request(self.now)
+            && let Some(routed) = self.market.poll_request(self.now)
         {
-            self.carry_out(&request);
+            self.carry_out(&routed);
         }
     }
 
-    fn carry_out(&mut self, request: &VenueRequest) {
+    fn carry_out(&mut self, routed: &Routed) {
+        if routed.source != SourceId::FEED {
+            self.links.handle_request(routed, &mut self.market, self.now);
+            return;
+        }
         self.buffer.clear();
-        self.feed.handle_request(request, self.now, &mut self.buffer);
-        self.market.handle_feed(&self.buffer, self.now);
+        self.feed.handle_request(routed.instrument, &routed.request, self.now, &mut self.buffer);
+        self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
     }
 
     /// What shards said before they left: whose connections are gone, and what is to be cancelled for that.
@@ -255,9 +296,24 @@ impl Venue {
     }
 
     fn execute_all(&mut self) {
-        while let Some(request) = self.market.poll_request(self.now) {
-            self.carry_out(&request);
+        while let Some(routed) = self.market.poll_request(self.now) {
+            self.carry_out(&routed);
         }
+    }
+
+    /// Says farewell over links, behind all that was to be sent, and waits a moment for it to be gone.
+    fn take_leave(&mut self) -> Result<(), VenueError> {
+        self.links.stop(&mut self.market, self.now);
+        let by_ns = self.now.mono_ns + limits::LINK_CLOSING_NS;
+        while self.links.are_connected() && self.now.mono_ns < by_ns {
+            self.links.flush(&mut self.ring, &mut self.market, self.now);
+            let wait = Wait::Until(self.links.poll_timeout().unwrap_or(by_ns).min(by_ns));
+            self.ring.turn(wait, self.now.mono_ns).map_err(VenueError::Turn)?;
+            self.now = clock::now();
+            self.take_events();
+        }
+        // What was closed last has its bytes with the kernel only once the ring has turned.
+        self.ring.turn(Wait::Poll, self.now.mono_ns).map_err(VenueError::Turn)
     }
 
     /// What the feed has due, unless a shard is behind.
@@ -269,7 +325,7 @@ impl Venue {
         self.feed
             .poll(self.now, &mut self.buffer, limits::FEED_EVENTS_PER_TURN_MAX)
             .map_err(VenueError::Feed)?;
-        self.market.handle_feed(&self.buffer, self.now);
+        self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         if self.feed.is_finished() && !self.finished_told {
             self.finished_told = true;
             if let Some(progress) = self.feed.progress() {
@@ -318,7 +374,7 @@ impl Venue {
 
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
-        if self.begun.is_some() || self.market.has_requests() {
+        if self.begun.is_some() || self.is_owing || self.market.has_requests() {
             return Wait::Poll;
         }
         match self.spin {
@@ -338,7 +394,7 @@ impl Venue {
         // Nobody rings when the last client of all goes.
         let retry =
             (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
-        let deadlines = [feed, self.market.poll_timeout(), retry, Some(look_ns)];
+        let deadlines = [feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
             return Wait::Poll;

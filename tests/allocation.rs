@@ -13,12 +13,12 @@ use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
-use tickring::model::ids::{ConnId, HomeId, InstrumentId, Ticket};
+use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
 use tickring::model::order::{
-    AccountId, Ask, CancelReason, Client, Label, Liquidity, NewOrder, OrderId, OrderRequest, OrderType,
-    Parties, PostOnly, TimeInForce, VenueReport, VenueRequest,
+    AccountId, Ask, CancelReason, Client, Label, NewOrder, OrderId, OrderRequest, OrderType, Parties,
+    PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
@@ -247,7 +247,7 @@ fn market(now: Now) -> (MarketHome, FeedBuffer) {
     let mut market = MarketHome::new(HomeId(1), 1, HISTORY, now);
     let mut feed = FeedBuffer::default();
     feed.events.push(FeedEvent::Listed { definition });
-    market.handle_feed(&feed, now);
+    market.handle_feed(SourceId::FEED, &feed, now);
     (market, feed)
 }
 
@@ -296,7 +296,7 @@ fn market_data_allocates_nothing() {
     assert_allocates_nothing(|number| {
         world.now = world.now.plus_ns(10_000);
         fill(&mut feed, number);
-        market.handle_feed(&feed, world.now);
+        market.handle_feed(SourceId::FEED, &feed, world.now);
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 300, "every subscriber is told");
     });
@@ -337,11 +337,11 @@ fn orders_on_the_paper_market_allocate_nothing() {
         let amended = Some(Price(price.0 + UNIT));
         let requests = [
             new(number, if number.is_multiple_of(16) { None } else { Some(price) }),
-            VenueRequest::Amend { order, instrument, price: amended, amount, post_only: PostOnly::No },
+            VenueRequest::Amend { order, instrument, price: amended, total: amount, post_only: PostOnly::No },
             VenueRequest::Cancel { order: OrderId(number.saturating_sub(40)), instrument },
         ];
         for request in &requests {
-            paper.handle_request(request, now, &mut feed);
+            paper.handle_request(FeedInstrument(0), request, now, &mut feed);
         }
         for event in &feed.events {
             trades += u64::from(matches!(event, FeedEvent::Trade { .. }));
@@ -369,7 +369,7 @@ fn compressing_for_subscribers_allocates_nothing() {
     assert_allocates_nothing(|number| {
         world.now = world.now.plus_ns(10_000);
         fill(&mut feed, number);
-        market.handle_feed(&feed, world.now);
+        market.handle_feed(SourceId::FEED, &feed, world.now);
         let sent = world.carry(&mut market);
         assert!(sent > 10 * 100, "every subscriber is told");
     });
@@ -407,8 +407,8 @@ fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
                 if spec.direction == Direction::Buy {
                     let trade = market[0].stamp_trade(Price(UNIT), spec.amount, Direction::Buy, now.unix_ns);
                     let maker = OrderId(order.0 - 1);
-                    desk.handle_fill(maker, Liquidity::Maker, false, &trade, market, now);
-                    desk.handle_fill(order, Liquidity::Taker, false, &trade, market, now);
+                    let parties = Parties { maker: Some(maker), taker: Some(order) };
+                    desk.handle_trade(parties, InstrumentId(0), &trade, market, now);
                 }
             }
             VenueRequest::Cancel { order, .. } => {

@@ -18,7 +18,7 @@ use tickring::backend::tcp::session::{LinkEvent, Session, SessionConfig};
 use tickring::clock;
 use tickring::model::decimal::{Amount, Price, UNIT};
 use tickring::model::ids::InstrumentId;
-use tickring::model::market::{Direction, FeedEvent};
+use tickring::model::market::{Direction, FeedEvent, FeedInstrument};
 use tickring::model::order::{
     AccountId, NewOrder, OrderId, OrderType, PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
@@ -116,11 +116,8 @@ impl Gateway {
             label: None,
             valid_until_ms: None,
         };
-        self.session.handle_request(&VenueRequest::New {
-            order: OrderId(order),
-            account: AccountId(1),
-            spec,
-        });
+        let request = VenueRequest::New { order: OrderId(order), account: AccountId(1), spec };
+        self.session.handle_request(FeedInstrument(0), &request);
     }
 }
 
@@ -158,9 +155,8 @@ fn an_order_rests_at_the_paper_venue_through_a_cut() {
         gateway.cut();
         gateway.take(TcpStream::connect(address).unwrap());
         gateway.wait_up();
-        gateway
-            .session
-            .handle_request(&VenueRequest::Cancel { order: OrderId(1), instrument: InstrumentId(0) });
+        let cancel = VenueRequest::Cancel { order: OrderId(1), instrument: InstrumentId(0) };
+        gateway.session.handle_request(FeedInstrument(0), &cancel);
         assert!(matches!(gateway.wait_report(), VenueReport::Cancelled { order: OrderId(1), .. }));
         assert_eq!(gateway.session.counters.resumed_total, 1);
         assert!(line().starts_with("connected with 127.0.0.1:"));

@@ -7,7 +7,7 @@ pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
-use crate::model::market::{FeedBuffer, FeedEvent};
+use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
 
@@ -16,6 +16,8 @@ use crate::model::time::Now;
 pub enum Feed {
     Paper(Box<Paper>),
     Replay(Box<Replay>),
+    /// Nothing: there are links to venues only.
+    None,
 }
 
 impl Feed {
@@ -31,15 +33,22 @@ impl Feed {
                 Ok(())
             }
             Feed::Replay(replay) => replay.poll(now, out, events_max),
+            Feed::None => Ok(()),
         }
     }
 
     /// Asks for something of an order, and appends what comes of it: all of it at once, from the feeds that there are. A
-    /// recording takes no orders.
-    pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
+    /// recording takes no orders. `instrument` is the feed's number, that in the request the market's.
+    pub fn handle_request(
+        &mut self,
+        instrument: FeedInstrument,
+        request: &VenueRequest,
+        now: Now,
+        out: &mut FeedBuffer,
+    ) {
         match self {
-            Feed::Paper(paper) => paper.handle_request(request, now, out),
-            Feed::Replay(_) => {
+            Feed::Paper(paper) => paper.handle_request(instrument, request, now, out),
+            Feed::Replay(_) | Feed::None => {
                 out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
             }
         }
@@ -50,7 +59,7 @@ impl Feed {
         match self {
             Feed::Paper(paper) => paper.tell_rest(out),
             // Nobody trades on a recording, so nobody is the worse for hearing it later.
-            Feed::Replay(_) => {}
+            Feed::Replay(_) | Feed::None => {}
         }
     }
 
@@ -59,7 +68,7 @@ impl Feed {
     pub const fn takes_orders(&self) -> bool {
         match self {
             Feed::Paper(_) => true,
-            Feed::Replay(_) => false,
+            Feed::Replay(_) | Feed::None => false,
         }
     }
 
@@ -70,6 +79,7 @@ impl Feed {
         match self {
             Feed::Paper(paper) => Some(paper.poll_timeout()),
             Feed::Replay(replay) => replay.poll_timeout(),
+            Feed::None => None,
         }
     }
 
@@ -77,7 +87,7 @@ impl Feed {
     #[must_use]
     pub fn progress(&self) -> Option<ReplayProgress> {
         match self {
-            Feed::Paper(_) => None,
+            Feed::Paper(_) | Feed::None => None,
             Feed::Replay(replay) => Some(replay.progress()),
         }
     }
@@ -86,7 +96,7 @@ impl Feed {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match self {
-            Feed::Paper(_) => false,
+            Feed::Paper(_) | Feed::None => false,
             Feed::Replay(replay) => replay.is_finished(),
         }
     }

@@ -23,8 +23,6 @@ use crate::limits;
 
 /// For a connection to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two attempts to connect.
-const RETRY_NS: u64 = 500_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
 const EXAMPLES: &str = "\
@@ -69,6 +67,9 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u32)
         .range(i64::from(limits::LINK_HEARTBEAT_MS_MIN)..=i64::from(limits::LINK_HEARTBEAT_MS_MAX)))]
     heartbeat_ms: u32,
+    /// Milliseconds between two attempts to connect
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    retry_delay_ms: u32,
     /// Speak the binary form instead of JSON
     #[arg(long)]
     binary: bool,
@@ -98,6 +99,7 @@ struct Link {
     target: Option<String>,
     stream: Option<TcpStream>,
     retry_ns: u64,
+    retry_delay_ns: u64,
     /// Whether the last attempt to connect failed, which is said once.
     is_failing: bool,
     received: Vec<u8>,
@@ -138,6 +140,7 @@ impl Link {
             target: flags.connect.clone(),
             stream: None,
             retry_ns: 0,
+            retry_delay_ns: u64::from(flags.retry_delay_ms) * NS_PER_MS,
             is_failing: false,
             received: vec![0; limits::LINK_MESSAGE_BYTES_MAX],
         })
@@ -164,7 +167,7 @@ impl Link {
                 Err(error) => Err(error),
             },
             (None, Some(target)) if self.retry_ns <= now.mono_ns => {
-                self.retry_ns = now.mono_ns + RETRY_NS;
+                self.retry_ns = now.mono_ns + self.retry_delay_ns;
                 reach(target)
             }
             (None, _) => return Ok(()),

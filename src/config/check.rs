@@ -1,6 +1,9 @@
 //! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
 
+use std::borrow::Cow;
+
 use super::orders::WHOLE_UNITS_MAX;
+use super::venue;
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::auth::is_pattern;
 use crate::backend::paper;
@@ -10,7 +13,7 @@ use crate::{http, limits};
 /// A key out of its range.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RangeFault {
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Which of the tables of its array, from 0.
     pub nth: usize,
     pub what: String,
@@ -18,23 +21,23 @@ pub(super) struct RangeFault {
 }
 
 /// A number's legal range, and what it is.
-struct Range {
-    key: &'static str,
-    value: u64,
-    min: u64,
-    max: u64,
-    unit: &'static str,
-    hint: &'static str,
+pub(super) struct Range {
+    pub key: &'static str,
+    pub value: u64,
+    pub min: u64,
+    pub max: u64,
+    pub unit: &'static str,
+    pub hint: &'static str,
 }
 
 impl Range {
-    fn check(&self) -> Result<(), RangeFault> {
+    pub(super) fn check(&self) -> Result<(), RangeFault> {
         let Range { key, value, min, max, unit, hint } = self;
         if min <= value && value <= max {
             return Ok(());
         }
         let what = format!("is {value}, expected {min} to {max} {unit}");
-        Err(RangeFault { key, nth: 0, what, hint: (*hint).to_owned() })
+        Err(RangeFault { key: Cow::Borrowed(key), nth: 0, what, hint: (*hint).to_owned() })
     }
 }
 
@@ -76,9 +79,10 @@ impl Config {
             range.check()?;
         }
         self.check_listeners()?;
+        venue::check(&self.venue)?;
         if let Some(odd) = self.auth.public_subscribe.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(RangeFault {
-                key: "auth.public_subscribe",
+                key: Cow::Borrowed("auth.public_subscribe"),
                 nth: 0,
                 what: format!("has \"{odd}\", expected patterns of channels"),
                 hint: "a channel's name, in which * stands for any text".to_owned(),
@@ -86,7 +90,7 @@ impl Config {
         }
         if let Some(odd) = self.deflate.topics.iter().find(|name| !is_channel_kind(name)) {
             return Err(RangeFault {
-                key: "deflate.topics",
+                key: Cow::Borrowed("deflate.topics"),
                 nth: 0,
                 what: format!("has \"{odd}\", expected ticker, quote, book, trades or topic"),
                 hint: "the first word of a channel's name".to_owned(),
@@ -97,7 +101,7 @@ impl Config {
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(RangeFault {
-                key: "shards.cores",
+                key: Cow::Borrowed("shards.cores"),
                 nth: 0,
                 what: format!("names core {} twice", twice[0]),
                 hint: "one shard a core".to_owned(),
@@ -107,7 +111,7 @@ impl Config {
             && !(0.001..=1_000_000.0).contains(&factor)
         {
             return Err(RangeFault {
-                key: "feed.replay.speed",
+                key: Cow::Borrowed("feed.replay.speed"),
                 nth: 0,
                 what: format!("is {factor}, expected 0.001 to 1000000, or \"max\""),
                 hint: "1 is as recorded".to_owned(),
@@ -115,7 +119,7 @@ impl Config {
         }
         if self.feed.kind == FeedKind::Replay && self.feed.replay.file.as_os_str().is_empty() {
             return Err(RangeFault {
-                key: "feed.replay.file",
+                key: Cow::Borrowed("feed.replay.file"),
                 nth: 0,
                 what: "is empty".to_owned(),
                 hint: "name a recording, or set feed.kind = \"paper\"".to_owned(),
@@ -127,7 +131,7 @@ impl Config {
     fn check_listeners(&self) -> Result<(), RangeFault> {
         if self.listen.is_empty() || self.listen.len() > limits::LISTENERS_MAX {
             return Err(RangeFault {
-                key: "listen",
+                key: Cow::Borrowed("listen"),
                 nth: 0,
                 what: format!("has {} tables, expected 1 to {}", self.listen.len(), limits::LISTENERS_MAX),
                 hint: "[[listen]] adds one".to_owned(),
@@ -140,14 +144,14 @@ impl Config {
             if let Some(tls) = &listen.tls {
                 tls.check().map_err(|(key, what)| {
                     let hint = "a chain and its key in PEM, or development = true".to_owned();
-                    RangeFault { key, nth, what, hint }
+                    RangeFault { key: Cow::Borrowed(key), nth, what, hint }
                 })?;
             }
             let is_origin =
                 |text: &str| text == "*" || text.starts_with("http://") || text.starts_with("https://");
             if let Some(odd) = listen.origins.iter().find(|text| !is_origin(text) || text.ends_with('/')) {
                 return Err(RangeFault {
-                    key: "listen.origins",
+                    key: Cow::Borrowed("listen.origins"),
                     nth,
                     what: format!("has \"{odd}\", expected scheme://host[:port], or \"*\""),
                     hint: "write it as browsers do: https://desk.example.com".to_owned(),
@@ -155,7 +159,7 @@ impl Config {
             }
             if let Some(odd) = listen.hosts.iter().find(|text| !is_host_name(text)) {
                 return Err(RangeFault {
-                    key: "listen.hosts",
+                    key: Cow::Borrowed("listen.hosts"),
                     nth,
                     what: format!("has \"{odd}\", expected a name without scheme and port"),
                     hint: "write it as in the URL of the page: gw.example.com".to_owned(),
@@ -164,7 +168,7 @@ impl Config {
             let port = listen.address.port();
             if port != 0 && self.listen[..nth].iter().any(|other| other.address == listen.address) {
                 return Err(RangeFault {
-                    key: "listen.address",
+                    key: Cow::Borrowed("listen.address"),
                     nth,
                     what: format!("is {}, as of a listener before it", listen.address),
                     hint: "one address each".to_owned(),
@@ -184,7 +188,7 @@ impl Config {
         match pairs.into_iter().find(|(_, lower, upper)| lower > upper) {
             None => Ok(()),
             Some((key, lower, upper)) => Err(RangeFault {
-                key,
+                key: Cow::Borrowed(key),
                 nth: 0,
                 what: format!("is {lower}, expected at most {upper}"),
                 hint: "a mark is left below where it is entered, and the first comes before the second"
@@ -314,14 +318,15 @@ impl Config {
             ),
             (
                 "feed.replay.file",
-                self.feed.kind == FeedKind::Paper && !self.feed.replay.file.as_os_str().is_empty(),
-                "is set, but feed.kind is \"paper\": nothing is replayed",
+                self.feed.kind != FeedKind::Replay && !self.feed.replay.file.as_os_str().is_empty(),
+                "is set, but feed.kind is not \"replay\": nothing is replayed",
             ),
         ];
         odd.into_iter()
             .chain(self.odd_listeners())
             .filter(|(_, is_odd, _)| *is_odd)
             .map(|(key, _, what)| Warning { key, what: what.to_owned() })
+            .chain(venue::warnings(&self.venue))
             .collect()
     }
 

@@ -3,7 +3,7 @@
 use crate::model::decimal::{Amount, Price};
 use crate::model::ids::InstrumentId;
 use crate::model::market::{Direction, InstrumentState, MarketState};
-use crate::model::order::{AccountId, NewOrder, Order, OrderRefusal, OrderType, notional};
+use crate::model::order::{AccountId, NewOrder, Order, OrderRefusal, OrderType, is_countable, notional};
 use crate::model::time::Now;
 
 use super::holdings::{Holding, side};
@@ -74,7 +74,8 @@ impl Desk {
         }
         self.check_size(open, price, direction, &holding, held.working, state)?;
         let post_only = edit.post_only.unwrap_or(held.order.post_only);
-        Ok(Amendment { price, open, post_only, reduce_only })
+        let total = Amount(filled.0 + open.0);
+        Ok(Amendment { price, total, post_only, reduce_only })
     }
 
     /// Whether the account may trade the instrument at all, now.
@@ -102,20 +103,24 @@ impl Desk {
         }
     }
 
-    /// Tick and band. The band holds what would cost: buying above it, selling below it.
+    /// Tick and band. The band holds what would cost: buying above it, selling below it. An order at any price is held to it by
+    /// the best price that it would meet; where limits are set and no price is known, it is refused.
     fn check_price(
         &self,
         price: Option<Price>,
         direction: Direction,
         state: &InstrumentState,
     ) -> Result<(), OrderRefusal> {
-        let Some(price) = price else { return Ok(()) };
         let tick = state.definition.tick_size.0.max(1);
-        if price.0 <= 0 || price.0 % tick != 0 {
+        if price.is_some_and(|price| price.0 <= 0 || price.0 % tick != 0) {
             return Err(OrderRefusal::PriceTick);
         }
-        let reference = i128::from(reference_price(state).0);
         let band_bp = i128::from(self.config.price_band_bp);
+        let Some(price) = price.or_else(|| expected_price(direction, state)) else {
+            let is_limited = band_bp > 0 || self.config.order_notional_max > 0;
+            return if is_limited { Err(OrderRefusal::NoReferencePrice) } else { Ok(()) };
+        };
+        let reference = reference_price(state).map_or(0, |reference| i128::from(reference.0));
         if band_bp == 0 || reference <= 0 {
             return Ok(());
         }
@@ -142,13 +147,15 @@ impl Desk {
         if open > config.order_amount_max {
             return Err(OrderRefusal::AmountTooLarge);
         }
-        let value = notional(price.unwrap_or_else(|| reference_price(state)), open);
-        if config.order_notional_max > 0 && value > config.order_notional_max {
+        // Where nothing sets a limit, nothing may be known of a price.
+        let price = price.or_else(|| expected_price(direction, state)).unwrap_or_default();
+        let value = notional(price, open).abs();
+        if config.order_notional_max > 0 && value > config.order_notional_max || !is_countable(price, open) {
             return Err(OrderRefusal::NotionalTooLarge);
         }
         let added = i128::from(open.0) - i128::from(own);
         // What works on one side is counted in 64 bits, whatever it would close.
-        let is_counted = i128::from(holding.working[side(direction)]) + added <= i128::from(i64::MAX);
+        let is_counted = holding.working[side(direction)] + added <= i128::from(i64::MAX);
         if holding.exposure(direction) + added > i128::from(config.position_max.0) || !is_counted {
             return Err(OrderRefusal::AmountTooLarge);
         }
@@ -156,9 +163,19 @@ impl Desk {
     }
 }
 
-/// The last price, else what the book says; 0 where nothing is known.
-fn reference_price(state: &InstrumentState) -> Price {
-    state.last_trade().map_or_else(|| state.mark_price(), |trade| trade.price)
+/// The last price, else what the book says, where anything is known.
+fn reference_price(state: &InstrumentState) -> Option<Price> {
+    let last = state.last_trade().map(|trade| trade.price);
+    last.or_else(|| (state.book.level_count() > 0).then(|| state.mark_price()))
+}
+
+/// At which an order without a price would meet the other side; where there is none, the last price.
+fn expected_price(direction: Direction, state: &InstrumentState) -> Option<Price> {
+    let met = match direction {
+        Direction::Buy => state.book.best_ask(),
+        Direction::Sell => state.book.best_bid(),
+    };
+    met.map(|level| level.price).or_else(|| reference_price(state))
 }
 
 fn check_amount(amount: Amount, state: &InstrumentState) -> Result<(), OrderRefusal> {
@@ -174,7 +191,8 @@ fn reducing(
     own: i64,
     state: &InstrumentState,
 ) -> Result<Amount, OrderRefusal> {
-    let free = holding.closable(direction) - (holding.reducing[side(direction)] - own);
+    let taken = holding.reducing[side(direction)] - i128::from(own);
+    let free = i64::try_from(i128::from(holding.closable(direction)) - taken).unwrap_or(0);
     let step = state.definition.min_trade_amount.0.max(1);
     let free = free - free % step;
     if free <= 0 { Err(OrderRefusal::ReduceOnly) } else { Ok(Amount(amount.0.min(free))) }

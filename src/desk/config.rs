@@ -33,11 +33,13 @@ pub struct DeskConfig {
     pub query_credits: u32,
     /// The largest order.
     pub order_amount_max: Amount,
-    /// The largest order's price × amount, in units of 1e-9 of the quote currency; 0 for no limit.
+    /// The largest order's price × amount, in units of 1e-9 of the quote currency; 0 for no limit. A market order has the best
+    /// price of the other side, else the last price.
     pub order_notional_max: i128,
     /// The largest position that an account's open orders could make, were they all filled on one side.
     pub position_max: Amount,
-    /// How far beyond the last price (else the mark price) a limit order may pay or give, in 1/10,000; 0 for no limit.
+    /// How far beyond the last price (else the mark price) a limit order may pay or give, or a market order's first fill would, in
+    /// 1/10,000; 0 for no limit.
     pub price_band_bp: u32,
     /// How long the same order without a label is refused as a duplicate, in milliseconds; 0 for never.
     /// It is looked for among the account's last 8 orders without a label.

@@ -36,4 +36,7 @@ pub struct DeskCounters {
     pub cancels_on_disconnect_total: u64,
     pub cancels_on_timeout_total: u64,
     pub cancels_on_halt_total: u64,
+    /// Orders that were to be cancelled for one of these reasons, which their venue refused so often that no more is tried:
+    /// they are open.
+    pub cancels_given_up_total: u64,
 }

@@ -13,10 +13,10 @@ use crate::model::order::Position;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Holding {
     pub position: Position,
-    /// What buy and sell orders may still fill.
-    pub working: [i64; 2],
+    /// What buy and sell orders may still fill: 2^63 each at most, whatever their venues make of them.
+    pub working: [i128; 2],
     /// The part of it that is of reduce-only orders.
-    pub reducing: [i64; 2],
+    pub reducing: [i128; 2],
 }
 
 /// Money of one currency, in units of 1e-9, without what the account began with.
@@ -64,8 +64,7 @@ impl Holding {
 
     /// The position, were all open orders of this direction filled; positive in this direction.
     pub(super) fn exposure(&self, direction: Direction) -> i128 {
-        i128::from(self.position.size) * i128::from(sign(direction))
-            + i128::from(self.working[side(direction)])
+        i128::from(self.position.size) * i128::from(sign(direction)) + self.working[side(direction)]
     }
 
     /// Applies a trade of `amount` for `notional`; the profit that it realized, or `None` where the position

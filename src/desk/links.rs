@@ -34,13 +34,8 @@ impl Desk {
             self.links[instrument.index()] = true;
         }
         for slot in 0..self.orders.slots_end() {
-            let is_wanted = self.orders.get(slot).is_some_and(|held| {
-                held.cancel_wanted.is_some()
-                    && held.pending.is_none()
-                    && self.is_linked(held.order.instrument)
-            });
-            if is_wanted {
-                self.start(slot, Step::Cancel, None);
+            if self.orders.get(slot).is_some() {
+                self.cancel_if_wanted(slot);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The desk: the one writer of accounts, orders, labels, positions, credits and of what becomes of orders when a client or a
 //! link goes. PURE. Home: the venue's thread, for all venues.
 //!
-//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_fill`, `handle_link_up`, `handle_link_down`,
+//! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_trade`, `handle_link_up`, `handle_link_down`,
 //! `handle_reconciled`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out: `poll_request`
 //! for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
 //! `handle_ask`, then while there is a request: the venue's reports and fills in the order in which they happened, `settle`.
@@ -24,6 +24,7 @@ mod orders;
 mod output;
 mod queries;
 mod reports;
+mod retries;
 mod settle;
 mod sweeps;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::output::{JsonRange, Output};
 use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
 use self::orders::{Orders, Pending, Slot, Step};
+use self::retries::Retries;
 use self::settle::{Due, Fresh};
 use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
@@ -67,6 +69,7 @@ pub struct Desk {
     requests: VecDeque<(Slot, OrderId)>,
     /// When dead-man timers run out.
     deadlines: BTreeSet<(u64, AccountId)>,
+    retries: Retries,
     /// The kill switch of all.
     is_halted: bool,
     open_count: u32,
@@ -103,6 +106,7 @@ impl Desk {
             links: Vec::new(),
             requests: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            retries: Retries::default(),
             is_halted: false,
             open_count: 0,
             closed_count: 0,
@@ -156,12 +160,14 @@ impl Desk {
     /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns)
+        let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
+        [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Runs dead-man timers out.
+    /// Runs dead-man timers out, and asks again for cancels that were refused.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
+        self.cancel_again(usize::MAX, now);
         while let Some((deadline_ns, account)) = self.deadlines.first().copied()
             && deadline_ns <= now.mono_ns
         {
@@ -172,8 +178,7 @@ impl Desk {
     }
 
     /// Whether two orders are of the same account.
-    #[must_use]
-    pub fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
+    fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
         let account = |id: OrderId| self.orders.find(id).map(|slot| self.orders[slot].order.account);
         account(one).is_some_and(|of| account(other) == Some(of))
     }
@@ -187,6 +192,7 @@ impl Desk {
             + self.connections.memory_bytes()
             + self.waiters.capacity() * size_of::<Waiter>()
             + self.sweeps.capacity() * size_of::<Sweep>()
+            + self.retries.memory_bytes()
             + self.requests.capacity() * size_of::<(Slot, OrderId)>()
             + self.fresh.capacity() * size_of::<Fresh>()
             + self.bytes.capacity()
@@ -209,6 +215,9 @@ impl Desk {
         let held = &mut self.orders[slot];
         assert!(held.pending.is_none(), "invariant: one step at a time: {:?} then {step:?}", held.pending);
         held.pending = Some(Pending { step, is_sent: false, valid_until_ms });
+        if step == Step::Cancel {
+            held.cancel_again_ns = None;
+        }
         self.requests.push_back((slot, held.order.id));
         self.count_working(slot);
     }
@@ -237,7 +246,7 @@ impl Desk {
                 order: id,
                 instrument,
                 price: amendment.price,
-                amount: amendment.open,
+                total: amendment.total,
                 post_only: amendment.post_only,
             },
             Step::Cancel => VenueRequest::Cancel { order: id, instrument },

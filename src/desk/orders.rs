@@ -36,8 +36,8 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Amendment {
     pub price: Option<Price>,
-    /// What is to be open, without what is filled.
-    pub open: Amount,
+    /// Its amount, what is filled included.
+    pub total: Amount,
     pub post_only: PostOnly,
     pub reduce_only: bool,
 }
@@ -65,6 +65,10 @@ pub(super) struct Held {
     pub cancel_wanted: Option<CancelReason>,
     /// When that would be too late, in milliseconds since 1970.
     pub cancel_until_ms: Option<u64>,
+    /// When it is to be asked for again, on the monotonic clock, where the venue has refused a cancel of our own.
+    pub cancel_again_ns: Option<u64>,
+    /// How often in a row it has.
+    pub cancels_refused: u32,
     /// The request to cancel many that waits for this one.
     pub sweep: Slot,
     /// The requests that wait for it, oldest first.
@@ -116,6 +120,8 @@ impl Held {
             doubt: None,
             cancel_wanted: None,
             cancel_until_ms: None,
+            cancel_again_ns: None,
+            cancels_refused: 0,
             sweep: NOWHERE,
             waiters: Chain::default(),
             working: 0,
@@ -148,7 +154,7 @@ impl Held {
             return 0;
         }
         let amended = |step: Option<Step>| match step {
-            Some(Step::Amend(amendment)) => amendment.open.0,
+            Some(Step::Amend(amendment)) => amendment.total.0 - self.order.filled.0,
             Some(Step::New | Step::Cancel) | None => 0,
         };
         let pending = amended(self.pending.map(|pending| pending.step));

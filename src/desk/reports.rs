@@ -4,9 +4,11 @@
 //! late, or repeated after a link was cut. A fill is never dropped while its order is known: the venue has traded.
 
 use crate::model::decimal::{Amount, Price};
+use crate::model::ids::InstrumentId;
 use crate::model::market::{Direction, InstrumentState, Trade};
 use crate::model::order::{
-    CancelReason, Fill, Liquidity, Order, OrderId, OrderRefusal, OrderState, VenueReport, notional,
+    CancelReason, Fill, Liquidity, Order, OrderId, OrderRefusal, OrderState, Parties, VenueReport,
+    is_countable, notional,
 };
 use crate::model::time::Now;
 
@@ -34,8 +36,8 @@ impl Desk {
             VenueReport::Rejected { order, why } => {
                 self.with(order, |desk, slot| desk.reject(slot, why, now))
             }
-            VenueReport::Amended { order, price, amount } => {
-                self.with(order, |desk, slot| desk.amend(slot, price, amount, now))
+            VenueReport::Amended { order, price, total } => {
+                self.with(order, |desk, slot| desk.amend(slot, price, total, now))
             }
             VenueReport::AmendRejected { order, why } => {
                 self.with(order, |desk, slot| desk.refuse_amend(slot, why))
@@ -45,7 +47,7 @@ impl Desk {
                 Fit::Fits
             }),
             VenueReport::CancelRejected { order, why } => {
-                self.with(order, |desk, slot| desk.refuse_cancel(slot, why))
+                self.with(order, |desk, slot| desk.refuse_cancel(slot, why, now))
             }
         };
         match fit {
@@ -54,30 +56,48 @@ impl Desk {
         }
     }
 
-    /// Takes a trade that one of the desk's orders was a side of, stamped by the market's home.
-    pub fn handle_fill(
+    /// Takes a trade of this instrument that orders of the desk's were sides of, stamped by the market's home.
+    pub fn handle_trade(
         &mut self,
-        order: OrderId,
-        liquidity: Liquidity,
-        is_self_trade: bool,
+        parties: Parties,
+        instrument: InstrumentId,
         trade: &Trade,
         market: &[InstrumentState],
         now: Now,
     ) {
         self.begin();
-        let Some(slot) = self.orders.find(order) else {
-            self.counters.strange_fills_total += 1;
-            return;
-        };
-        let Order { account, instrument, direction, filled, .. } = self.orders[slot].order;
+        let both = parties.maker.zip(parties.taker);
+        let is_self_trade = both.is_some_and(|(maker, taker)| self.are_of_one_account(maker, taker));
+        for (order, liquidity) in [(parties.taker, Liquidity::Taker), (parties.maker, Liquidity::Maker)] {
+            let Some(order) = order else { continue };
+            // A venue that names an order of another instrument, or a number beyond all bounds, has not filled that order.
+            let slot = self.orders.find(order).filter(|slot| {
+                self.orders[*slot].order.instrument == instrument
+                    && trade.amount > Amount::ZERO
+                    && is_countable(trade.price, trade.amount)
+            });
+            let is_taken =
+                slot.is_some_and(|slot| self.fill(slot, liquidity, is_self_trade, trade, market, now));
+            self.counters.strange_fills_total += u64::from(!is_taken);
+        }
+    }
+
+    /// Applies one side of a trade; whether it can be counted.
+    fn fill(
+        &mut self,
+        slot: Slot,
+        liquidity: Liquidity,
+        is_self_trade: bool,
+        trade: &Trade,
+        market: &[InstrumentState],
+        now: Now,
+    ) -> bool {
+        let Order { id: order, account, instrument, direction, filled, .. } = self.orders[slot].order;
         let holding = self.accounts[account].holdings.of_mut(instrument);
         let value = notional(trade.price, trade.amount);
-        let countable = filled.0.checked_add(trade.amount.0).filter(|_| trade.amount > Amount::ZERO);
+        let countable = filled.0.checked_add(trade.amount.0);
         let profit = countable.and_then(|_| holding.trade(direction, trade.amount, value));
-        let (Some(filled), Some(profit)) = (countable, profit) else {
-            self.counters.strange_fills_total += 1;
-            return;
-        };
+        let (Some(filled), Some(profit)) = (countable, profit) else { return false };
         let currency = definition(market, instrument).quote_currency;
         self.accounts[account].holdings.add_cash(currency, -value * i128::from(sign(direction)));
         self.counters.fills_total += 1;
@@ -109,6 +129,7 @@ impl Desk {
             },
         );
         self.trim_reducing(slot);
+        true
     }
 
     fn with(&mut self, order: OrderId, apply: impl FnOnce(&mut Desk, Slot) -> Fit) -> Fit {
@@ -154,11 +175,13 @@ impl Desk {
         Fit::Fits
     }
 
-    fn amend(&mut self, slot: Slot, price: Price, amount: Amount, now: Now) -> Fit {
-        let held = &mut self.orders[slot];
-        let Some(total) = held.order.filled.0.checked_add(amount.0).filter(|_| amount > Amount::ZERO) else {
+    /// One of which no less was filled meanwhile is over, at what is filled.
+    fn amend(&mut self, slot: Slot, price: Price, total: Amount, now: Now) -> Fit {
+        if total <= Amount::ZERO {
             return Fit::Strange;
-        };
+        }
+        let held = &mut self.orders[slot];
+        let is_over = total <= held.order.filled;
         let asked = match (held.pending, held.doubt) {
             (Some(Pending { step: Step::Amend(amendment), .. }), _) => {
                 held.pending = None;
@@ -177,7 +200,7 @@ impl Desk {
             held.order.post_only = amendment.post_only;
             held.order.reduce_only = amendment.reduce_only;
         }
-        held.order.amount = Amount(total);
+        held.order.amount = total.max(held.order.filled);
         held.order.price = held.order.price.map(|_| price);
         held.order.is_replaced = true;
         held.order.updated_ns = now.unix_ns;
@@ -187,6 +210,10 @@ impl Desk {
         self.count_working(slot);
         self.touch(slot);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
+        if is_over {
+            self.end(slot, OrderState::Filled);
+            self.end_sweep(slot, Swept::NotCancelled);
+        }
         // What it was to reduce may have gone while it became reduce-only.
         self.trim_reducing(slot);
         Fit::Fits
@@ -206,11 +233,15 @@ impl Desk {
         Fit::Fits
     }
 
-    fn refuse_cancel(&mut self, slot: Slot, why: OrderRefusal) -> Fit {
+    fn refuse_cancel(&mut self, slot: Slot, why: OrderRefusal, now: Now) -> Fit {
         let held = &mut self.orders[slot];
         if matches!(held.pending, Some(Pending { step: Step::Cancel, .. })) {
             held.pending = None;
+            let own = held.cancel_wanted.filter(|reason| *reason != CancelReason::UserRequest);
             self.end_cancel(slot, why, Swept::NotCancelled);
+            if let Some(reason) = own {
+                self.cancel_later(slot, reason, now);
+            }
         } else if held.doubt == Some(Step::Cancel) {
             self.end_doubt(slot);
         } else {
@@ -345,9 +376,9 @@ impl Desk {
         if change != 0 {
             let Order { account, instrument, direction, reduce_only, .. } = held.order;
             let holding = self.accounts[account].holdings.of_mut(instrument);
-            holding.working[side(direction)] += change;
+            holding.working[side(direction)] += i128::from(change);
             if reduce_only {
-                holding.reducing[side(direction)] += change;
+                holding.reducing[side(direction)] += i128::from(change);
             }
         }
     }
@@ -357,7 +388,7 @@ impl Desk {
         let held = &self.orders[slot];
         let Order { account, instrument, direction, reduce_only, .. } = held.order;
         let change = if reduce_only { held.working } else { -held.working };
-        self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += change;
+        self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += i128::from(change);
     }
 
     /// Reduce-only orders beyond what is left to reduce are cancelled, the newest first.
@@ -365,7 +396,7 @@ impl Desk {
         let Order { account, instrument, .. } = self.orders[slot].order;
         for direction in [Direction::Buy, Direction::Sell] {
             let holding = self.accounts[account].holdings.of(instrument);
-            let mut beyond = holding.reducing[side(direction)] - holding.closable(direction);
+            let mut beyond = holding.reducing[side(direction)] - i128::from(holding.closable(direction));
             let mut at = self.accounts[account].open.tail;
             while beyond > 0 && at != NOWHERE {
                 self.counters.looked_at_total += 1;
@@ -373,7 +404,7 @@ impl Desk {
                 let Order { reduce_only, .. } = held.order;
                 let is_same = held.order.instrument == instrument && held.order.direction == direction;
                 if is_same && reduce_only {
-                    beyond -= held.working;
+                    beyond -= i128::from(held.working);
                     self.want_cancel(at, CancelReason::Venue, None);
                 }
                 at = self.orders.before(at);

@@ -63,8 +63,8 @@ impl Desk {
                 return;
             }
             if held.cancel_wanted.is_some() {
-                if self.is_linked(held.order.instrument) {
-                    self.start(slot, Step::Cancel, held.cancel_until_ms);
+                if held.cancel_again_ns.is_none() {
+                    self.cancel_if_wanted(slot);
                 }
                 return;
             }

@@ -1,7 +1,7 @@
 //! Cancelling: one order, many at once, by a client's word, a disconnect, a timer or the kill switch. PURE.
 //!
-//! What the desk cancels by itself stays wanted while a link is down and is asked for when it is up; what a client asked for is
-//! not, since the client was told that it was not sent.
+//! What the desk cancels by itself stays wanted while a link is down and is asked for when it is up, and is asked for again where
+//! the venue refuses (`retries.rs`); what a client asked for is not, since the client was told.
 
 use crate::dialect::json_rpc;
 use crate::limits;
@@ -117,7 +117,6 @@ impl Desk {
 
     /// The order is to be cancelled: now, or once the venue has answered what is pending.
     pub(super) fn want_cancel(&mut self, slot: Slot, reason: CancelReason, valid_until_ms: Option<u64>) {
-        let is_linked = self.is_linked(self.orders[slot].order.instrument);
         let held = &mut self.orders[slot];
         assert!(!held.is_closed(), "invariant: only an open order is cancelled");
         match held.cancel_wanted {
@@ -138,8 +137,9 @@ impl Desk {
         match held.pending.as_mut() {
             Some(pending) if pending.step == Step::Cancel => pending.valid_until_ms = until_ms,
             Some(_) => {}
-            None if is_linked => self.start(slot, Step::Cancel, until_ms),
-            None => {}
+            // What was refused waits for its time, unless a client asks now.
+            None if held.cancel_again_ns.is_some() && reason != CancelReason::UserRequest => {}
+            None => self.cancel_if_wanted(slot),
         }
     }
 

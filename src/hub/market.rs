@@ -4,21 +4,21 @@
 //! Invariants: state records precede the frames that they cause, in the same batch, so a shard's replica stands where
 //! the frame says; a book frame's changes lead exactly from the book at `prev_change_id` to the book at `change_id`.
 
+mod links;
 mod orders;
+mod sources;
 
 use std::sync::Arc;
 
 use crate::desk::{Desk, DeskConfig};
-use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
-use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId};
-use crate::model::instrument::Instrument;
+use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
-use crate::model::order::Parties;
+use crate::model::order::{Parties, is_countable};
 use crate::model::time::Now;
 
 use super::batch::{Batch, Outgoing, Record};
@@ -30,6 +30,8 @@ use super::outbox::Outbox;
 use super::overload::{Pressure, Stance};
 use super::private::Private;
 pub use orders::Trading;
+use sources::Sources;
+pub use sources::{ListingRefusal, News, Routed};
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +39,10 @@ pub struct MarketCounters {
     pub feed_events_total: u64,
     pub book_changes_total: u64,
     pub trades_total: u64,
-    /// Instruments beyond `limits::INSTRUMENTS_MAX`: all that was said of them was dropped.
+    /// Trades of more than can be counted: the feed is wrong, and they are dropped.
+    pub trades_refused_total: u64,
+    /// Instruments beyond `limits::INSTRUMENTS_MAX`, of another source or reserved for one: all that was said of them was
+    /// dropped.
     pub instruments_refused_total: u64,
     /// How often a client that had asked the desk for something was gone.
     pub departures_total: u64,
@@ -56,8 +61,7 @@ pub struct MarketHome {
     desk: Desk,
     trading: Trading,
     work: orders::Work,
-    /// By the feed's own number; `None` for those that found no room.
-    by_feed: Vec<Option<InstrumentId>>,
+    sources: Sources,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
     ends: [IntervalEnd; 2],
     changes: Vec<(LevelAction, LevelUpdate)>,
@@ -95,7 +99,7 @@ impl MarketHome {
             desk: Desk::new(DeskConfig::default(), orders::first_order(now)),
             trading: Trading::Closed,
             work: orders::Work::default(),
-            by_feed: Vec::new(),
+            sources: Sources::default(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
             updates: Vec::new(),
@@ -113,41 +117,11 @@ impl MarketHome {
         self.outbox.make_ready();
     }
 
-    /// Applies what a feed said.
-    pub fn handle_feed(&mut self, feed: &FeedBuffer, now: Now) {
+    /// Applies what a source said.
+    pub fn handle_feed(&mut self, source: SourceId, feed: &FeedBuffer, now: Now) {
         let mut concerns_desk = false;
         for event in &feed.events {
-            self.counters.feed_events_total += 1;
-            match event {
-                FeedEvent::Listed { definition } => self.list(definition, now),
-                FeedEvent::Levels { instrument, levels, timestamp_ns } => {
-                    self.apply_levels(*instrument, levels.of(&feed.levels), *timestamp_ns, now);
-                }
-                FeedEvent::Cleared { instrument, levels, timestamp_ns } => {
-                    self.replace_book(*instrument, levels.of(&feed.levels), *timestamp_ns, now);
-                }
-                FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
-                    self.apply_quote(*instrument, *bid, *ask, *timestamp_ns, now);
-                }
-                FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
-                    let Some(id) = self.resolve(*instrument) else { continue };
-                    let state = &self.instruments[id.index()];
-                    let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
-                    self.apply_trade(id, trade, now);
-                    if *parties != Parties::default() {
-                        self.handle_fill(*parties, &trade, now);
-                        concerns_desk = true;
-                    }
-                }
-                // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
-                FeedEvent::Report(report) => {
-                    self.handle_report(report, now);
-                    concerns_desk = true;
-                }
-                FeedEvent::State { instrument, state, timestamp_ns } => {
-                    self.apply_state(*instrument, *state, *timestamp_ns, now);
-                }
-            }
+            concerns_desk |= self.apply(source, event, &feed.levels, now);
         }
         if concerns_desk {
             self.settle_desk(now);
@@ -310,6 +284,7 @@ impl MarketHome {
             + derived
             + self.home.memory_bytes()
             + self.private.memory_bytes()
+            + self.sources.memory_bytes()
             + self.outbox.memory_bytes()
             + self.desk.memory_bytes()
     }
@@ -357,36 +332,63 @@ impl MarketHome {
         self.instruments.get(instrument.index())
     }
 
-    fn list(&mut self, definition: &Instrument, now: Now) {
-        if self.instruments.len() == limits::INSTRUMENTS_MAX {
-            self.counters.instruments_refused_total += 1;
-            self.by_feed.push(None);
-            return;
+    /// Applies one event; whether the desk is to settle for it. What concerns an instrument that is not its source's is dropped.
+    fn apply(&mut self, source: SourceId, event: &FeedEvent, levels: &[LevelUpdate], now: Now) -> bool {
+        self.counters.feed_events_total += 1;
+        let resolve = |instrument: &FeedInstrument| self.sources.resolve(source, *instrument);
+        match event {
+            FeedEvent::Listed { definition } => self.list(source, definition, now),
+            FeedEvent::Levels { instrument, levels: range, timestamp_ns } => {
+                if let Some(id) = resolve(instrument) {
+                    self.apply_updates(id, range.of(levels), *timestamp_ns, now);
+                }
+            }
+            FeedEvent::Cleared { instrument, levels: range, timestamp_ns } => {
+                if let Some(id) = resolve(instrument) {
+                    self.replace_book(id, range.of(levels), *timestamp_ns, now);
+                }
+            }
+            FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
+                if let Some(id) = resolve(instrument) {
+                    self.apply_quote(id, *bid, *ask, *timestamp_ns, now);
+                }
+            }
+            FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
+                let Some(id) = resolve(instrument) else { return false };
+                if !is_countable(*price, *amount) {
+                    self.counters.trades_refused_total += 1;
+                    return false;
+                }
+                let state = &self.instruments[id.index()];
+                let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
+                self.apply_trade(id, trade, now);
+                if *parties != Parties::default() {
+                    self.handle_fill(*parties, id, &trade, now);
+                    return true;
+                }
+            }
+            // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
+            FeedEvent::Report(report) => {
+                self.handle_report(report, now);
+                return true;
+            }
+            FeedEvent::State { instrument, state, timestamp_ns } => {
+                if let Some(id) = resolve(instrument) {
+                    self.hear_state(id, *state, *timestamp_ns, now);
+                }
+            }
         }
-        let id = InstrumentId(
-            u32::try_from(self.instruments.len()).expect("invariant: fewer than INSTRUMENTS_MAX"),
-        );
-        let definition = Arc::new(definition.clone());
-        self.by_feed.push(Some(id));
-        self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
-        self.derived.push(Vec::new());
-        self.tell(Record::Listed { definition });
-        self.open_trading(id, now);
-    }
-
-    fn resolve(&self, instrument: FeedInstrument) -> Option<InstrumentId> {
-        self.by_feed[instrument.0 as usize]
+        false
     }
 
     fn apply_quote(
         &mut self,
-        instrument: FeedInstrument,
+        id: InstrumentId,
         bid: Option<Level>,
         ask: Option<Level>,
         timestamp_ns: u64,
         now: Now,
     ) {
-        let Some(id) = self.resolve(instrument) else { return };
         let mut updates = std::mem::take(&mut self.updates);
         updates.clear();
         self.instruments[id.index()].quote_updates(bid, ask, &mut updates);
@@ -394,27 +396,8 @@ impl MarketHome {
         self.updates = updates;
     }
 
-    fn apply_levels(
-        &mut self,
-        instrument: FeedInstrument,
-        levels: &[LevelUpdate],
-        timestamp_ns: u64,
-        now: Now,
-    ) {
-        if let Some(id) = self.resolve(instrument) {
-            self.apply_updates(id, levels, timestamp_ns, now);
-        }
-    }
-
     /// The book becomes exactly `levels`: what is not among them is deleted.
-    fn replace_book(
-        &mut self,
-        instrument: FeedInstrument,
-        levels: &[LevelUpdate],
-        timestamp_ns: u64,
-        now: Now,
-    ) {
-        let Some(id) = self.resolve(instrument) else { return };
+    fn replace_book(&mut self, id: InstrumentId, levels: &[LevelUpdate], timestamp_ns: u64, now: Now) {
         let mut updates = std::mem::take(&mut self.updates);
         updates.clear();
         let book = &self.instruments[id.index()].book;
@@ -485,8 +468,7 @@ impl MarketHome {
         }
     }
 
-    fn apply_state(&mut self, instrument: FeedInstrument, to: MarketState, timestamp_ns: u64, now: Now) {
-        let Some(id) = self.resolve(instrument) else { return };
+    fn apply_state(&mut self, id: InstrumentId, to: MarketState, timestamp_ns: u64, now: Now) {
         if self.instruments[id.index()].state == to {
             return;
         }

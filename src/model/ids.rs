@@ -66,6 +66,22 @@ pub struct Ticket {
     pub generation: u32,
 }
 
+/// Who brings a market: the feed, or a link to a venue. Numbered from 0 in the order of the configuration, below
+/// `limits::SOURCES_MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u8);
+
+impl SourceId {
+    /// The feed that runs in the process: the paper market, a replay, or none. All others are links to venues.
+    pub const FEED: SourceId = SourceId(0);
+
+    /// As an index into a table of sources.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// An instrument, numbered by the market's home in the order of listing; never reused within an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstrumentId(pub u32);

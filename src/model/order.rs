@@ -339,6 +339,8 @@ pub enum OrderRefusal {
     PriceTooLow,
     /// Not positive, not a multiple of the smallest order amount, or beyond what can be counted.
     InvalidAmount,
+    /// A market order where a limit is set and nothing is known of a price.
+    NoReferencePrice,
     /// Above the largest order amount or notional.
     AmountTooLarge,
     NotionalTooLarge,
@@ -385,18 +387,29 @@ pub enum VenueRequest {
         account: AccountId,
         spec: NewOrder,
     },
-    /// `amount` is what is to be open from now on, what is filled not included.
+    /// `total` is its new amount, what is filled included (FIX `OrderQty`): open is then what the venue has not filled of it,
+    /// whatever the desk knew when it asked.
     Amend {
         order: OrderId,
         instrument: InstrumentId,
         price: Option<Price>,
-        amount: Amount,
+        total: Amount,
         post_only: PostOnly,
     },
     Cancel {
         order: OrderId,
         instrument: InstrumentId,
     },
+}
+
+impl VenueRequest {
+    #[must_use]
+    pub const fn instrument(&self) -> InstrumentId {
+        match self {
+            VenueRequest::New { spec, .. } => spec.instrument,
+            VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
+        }
+    }
 }
 
 /// What a venue says of an order (FIX `ExecutionReport`, `OrderCancelReject`); fills come with the market's trades.
@@ -414,11 +427,11 @@ pub enum VenueReport {
         order: OrderId,
         why: OrderRefusal,
     },
-    /// So much is open from now on, at this price.
+    /// It is so much in all from now on, what is filled included, at this price. One of which no less is filled is over.
     Amended {
         order: OrderId,
         price: Price,
-        amount: Amount,
+        total: Amount,
     },
     AmendRejected {
         order: OrderId,
@@ -530,6 +543,16 @@ pub struct AccountSummary {
     pub unrealized: i128,
 }
 
+/// What a trade or an order may be worth, either way, in units of 1e-9 of the quote currency: some 2 × 10^16 of it, far beyond
+/// any, and so little that no sum of fewer than 2^43 of them leaves 128 bits, nor a billion times one of them.
+pub const NOTIONAL_MAX: i128 = 1 << 84;
+
+/// Whether so much at this price is worth no more than [`NOTIONAL_MAX`].
+#[must_use]
+pub const fn is_countable(price: Price, amount: Amount) -> bool {
+    notional(price, amount).unsigned_abs() <= NOTIONAL_MAX.unsigned_abs()
+}
+
 /// Price × amount in units of 1e-9 of the quote currency, rounded towards zero. Both sides of a trade have the same.
 #[must_use]
 pub const fn notional(price: Price, amount: Amount) -> i128 {
@@ -558,6 +581,11 @@ mod tests {
             notional(Price(i64::MAX), Amount(i64::MAX)),
             i128::from(i64::MAX).pow(2) / i128::from(UNIT)
         );
+        assert!(
+            !is_countable(Price(i64::MAX), Amount(i64::MAX))
+                && !is_countable(Price(-i64::MAX), Amount(i64::MAX))
+        );
+        assert!(is_countable(Price(i64::MAX), Amount(UNIT)) && is_countable(Price(1), Amount(i64::MAX)));
         assert_eq!(notional(Price(1), Amount(UNIT - 1)), 0);
         assert_eq!(notional(Price(-3 * UNIT), Amount(UNIT / 2)), -3 * i128::from(UNIT) / 2);
     }

@@ -152,7 +152,7 @@ impl Acceptor {
         std::mem::forget(self.peers);
     }
 
-    const fn in_flight(&self) -> u32 {
+    pub(super) const fn in_flight(&self) -> u32 {
         self.accepts.count_ones()
     }
 

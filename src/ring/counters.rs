@@ -13,6 +13,10 @@ pub struct RingCounters {
     pub accepted_total: u64,
     /// Accepts that failed, for whatever reason.
     pub accepts_failed_total: u64,
+    /// Outgoing connections made.
+    pub connected_total: u64,
+    /// Outgoing connections that were asked for and could not be made, for whatever reason.
+    pub connects_failed_total: u64,
     /// Completions that brought bytes.
     pub receives_total: u64,
     /// Bytes received, also those discarded while a connection closes.
@@ -33,7 +37,7 @@ pub struct RingCounters {
     pub sends_failed_total: u64,
     /// Sends that could not start because every send buffer was in use.
     pub sends_unbuffered_total: u64,
-    /// Connections closed: their slots are free again.
+    /// Connections closed, whoever made them: their slots are free again.
     pub closed_total: u64,
     /// Direct descriptors the kernel could not close at once.
     pub closes_failed_total: u64,

@@ -20,6 +20,10 @@ pub enum Event<'ring> {
     Accepted { conn: ConnId, listener: ListenerId, peer: Option<SocketAddr> },
     /// An accept failed; accepting goes on by itself, after a wait if a resource is lacking.
     AcceptFailed { listener: ListenerId, errno: Errno },
+    /// A connection asked for with `Ring::connect` is made, and from now on is as if it had been accepted.
+    Connected { conn: ConnId, tag: u32 },
+    /// There is no connection: nothing is left of it here. `ETIMEDOUT` also when the time given for it was over.
+    ConnectFailed { tag: u32, errno: Errno },
     /// Bytes came, to be used (in place, if it suits) before the next call on the ring. At least one.
     Received { conn: ConnId, bytes: &'ring mut [u8] },
     /// The peer sends no more; it may still read. The connection stays open until it is closed from here.

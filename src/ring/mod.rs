@@ -16,13 +16,15 @@
 //! Kernels: 6.1 or later. Needed are: `DEFER_TASKRUN` (6.1), `SINGLE_ISSUER` and multishot receive (6.0), accepting into a
 //! direct descriptor of the kernel's choice, provided buffer rings, sparse file tables and `TASKRUN_FLAG` (5.19),
 //! `SUBMIT_ALL` (5.18), closing a direct descriptor (5.15), multishot poll (5.13), shutdown and a timeout in the enter
-//! itself (5.11).
+//! itself (5.11). For outgoing connections: entering a descriptor into the table at an index of the kernel's choice (6.0),
+//! connect (5.5).
 //!
 //! Accepts are not multishot: those have no place where the kernel could write each peer's address.
 
 mod accept;
 mod buffers;
 mod config;
+mod connect;
 mod counters;
 mod event;
 mod listener;
@@ -51,12 +53,14 @@ use slab::Slab;
 
 pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
+pub use self::connect::CONNECTS_MAX;
 pub use self::counters::RingCounters;
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
 pub use self::listener::{ListenError, Listener, ListenerOptions};
 
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};
+use self::connect::Connector;
 use self::queue::{Patience, Queue};
 use self::reap::Reaped;
 use self::received::{Ending, Receipt, Received};
@@ -70,12 +74,13 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The net ring of one thread.
 pub struct Ring {
-    // Dropped before the memory it refers to, which is in `acceptors` and the buffers; see `Drop`.
+    // Dropped before the memory it refers to, which is in `acceptors`, `connector` and the buffers; see `Drop`.
     queue: Queue,
     receive_buffers: Box<ReceiveBuffers>,
     send_buffers: Box<SendBuffers>,
     sockets: Slab<Socket>,
     acceptors: Vec<Acceptor>,
+    connector: Connector,
     doorbell: Doorbell,
     counters: RingCounters,
     /// The buffer lent to the caller with the last event.
@@ -116,6 +121,7 @@ impl Ring {
             )),
             sockets: Slab::new(),
             acceptors: Vec::with_capacity(LISTENERS_MAX),
+            connector: Connector::new(),
             doorbell,
             counters: RingCounters::default(),
             lent: None,
@@ -170,6 +176,7 @@ impl Ring {
         self.give_back_lent();
         self.now_ns = now_ns;
         self.arm_accepts();
+        self.connector.advance(now_ns, &mut self.queue, &mut self.counters);
         let left = self.queue.has_completions() || !self.received.is_empty();
         let patience = if left { Patience::None } else { self.patience(wait) };
         self.queue.enter(patience, &mut self.counters)
@@ -358,7 +365,8 @@ impl Ring {
             Wait::Until(deadline_ns) => deadline_ns,
             Wait::Forever => u64::MAX,
         };
-        let until = self.acceptors.iter().filter_map(Acceptor::deadline_ns).fold(until, u64::min);
+        let own = self.acceptors.iter().filter_map(Acceptor::deadline_ns).chain(self.connector.deadline_ns());
+        let until = own.fold(until, u64::min);
         match until.saturating_sub(self.now_ns) {
             0 => Patience::None,
             _ if until == u64::MAX => Patience::Unbounded,
@@ -384,8 +392,7 @@ impl Ring {
             return;
         }
         self.accept_due = false;
-        let held = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
-        let slots = (self.connections_max, held);
+        let slots = (self.connections_max, self.slots_held());
         accept::arm(&mut self.acceptors, slots, now_ns, &mut self.queue, &mut self.counters);
     }
 }
@@ -457,6 +464,7 @@ impl Drop for Ring {
             let nothing = Box::new(ReceiveBuffers::new(1, 64));
             std::mem::forget(std::mem::replace(&mut self.receive_buffers, nothing));
             self.acceptors.drain(..).for_each(Acceptor::leak);
+            self.connector.leak();
         }
     }
 }

@@ -121,6 +121,31 @@ impl Queue {
         self.push(accept, token, counters);
     }
 
+    /// Connects a socket that is an ordinary descriptor.
+    ///
+    /// # Safety
+    /// The `length` bytes at `address` stay readable and unchanged until the completion of this connect was popped.
+    pub(super) unsafe fn connect(
+        &mut self,
+        token: Token,
+        socket: i32,
+        (address, length): (*const libc::sockaddr, libc::socklen_t),
+        counters: &mut RingCounters,
+    ) {
+        self.push(opcode::Connect::new(Fd(socket), address, length).build(), token, counters);
+    }
+
+    /// Enters an ordinary descriptor into the table of direct ones, at an index of the kernel's choice: `file` holds the
+    /// descriptor before, the index after. The ordinary one stays open.
+    ///
+    /// # Safety
+    /// `file` stays allocated, and nobody else touches it, until the completion of this was popped.
+    pub(super) unsafe fn install(&mut self, token: Token, file: *mut i32, counters: &mut RingCounters) {
+        /// `IORING_FILE_INDEX_ALLOC`, all ones in the kernel's 32 bits.
+        const ANY_INDEX: i32 = -1;
+        self.push(opcode::FilesUpdate::new(file, 1).offset(ANY_INDEX).build(), token, counters);
+    }
+
     pub(super) fn receive(&mut self, token: Token, file: u32, counters: &mut RingCounters) {
         self.push(opcode::RecvMulti::new(Fixed(file), ReceiveBuffers::GROUP).build(), token, counters);
     }
@@ -184,8 +209,8 @@ impl Queue {
     }
 
     fn try_push(&mut self, entry: &Entry) -> bool {
-        // SAFETY: no entry but an accept and a send refers to memory of ours, and both make their caller promise that it
-        // lives.
+        // SAFETY: no entry but an accept, a connect, an install and a send refers to memory of ours, and each of them makes
+        // its caller promise that it lives.
         unsafe { self.uring.submission().push(entry) }.is_ok()
     }
 }

@@ -33,6 +33,12 @@ impl Ring {
                     Reaped::Nothing
                 }
                 Operation::Doorbell => self.reap_doorbell(&completion),
+                Operation::Connect => self.reap_connect(token.slot, &completion),
+                Operation::CancelConnect => {
+                    self.connector.cancel_completed(token.slot, found(&completion));
+                    Reaped::Nothing
+                }
+                Operation::Install => self.reap_install(token.slot, &completion),
                 Operation::Receive
                 | Operation::CancelReceive
                 | Operation::Send
@@ -81,7 +87,7 @@ impl Ring {
         }
     }
 
-    fn open(&mut self, file: u32) -> ConnId {
+    pub(super) fn open(&mut self, file: u32) -> ConnId {
         self.generation = next_generation(self.generation);
         let generation = self.generation;
         let slot = self.sockets.insert(Socket::new(generation, file));
@@ -97,7 +103,7 @@ impl Ring {
             assert!(socket.operations > 0, "an operation completes once");
             socket.operations -= 1;
         }
-        let found = if completion.outcome().is_ok_and(|count| count > 0) { Found::Some } else { Found::None };
+        let found = found(completion);
         let reaped = match token.operation {
             Operation::Receive => self.reap_receive(conn, completion),
             Operation::Send => self.reap_send(conn, completion),
@@ -117,7 +123,12 @@ impl Ring {
                 Reaped::Nothing
             }
             Operation::Close => self.reap_close(conn, completion),
-            Operation::Accept | Operation::CancelAccept | Operation::Doorbell => {
+            Operation::Accept
+            | Operation::CancelAccept
+            | Operation::Doorbell
+            | Operation::Connect
+            | Operation::CancelConnect
+            | Operation::Install => {
                 unreachable!("invariant: `reap` hands only a connection's operations on")
             }
         };
@@ -229,10 +240,20 @@ impl Ring {
         assert!(socket.send.is_none() && !socket.receive_armed, "nothing is in flight for a free slot");
         assert!(socket.waiting.buffers() == 0, "nothing waits of a free slot");
         self.counters.closed_total += 1;
+        self.slot_freed();
+        Reaped::Event(Event::Closed(conn))
+    }
+
+    /// A slot is free, which may be what accepting waited for.
+    pub(super) fn slot_freed(&mut self) {
         self.accept_due = true;
         for acceptor in &mut self.acceptors {
             acceptor.slot_freed();
         }
-        Reaped::Event(Event::Closed(conn))
     }
+}
+
+/// Whether the cancel that this completes found something.
+fn found(completion: &Completion) -> Found {
+    if completion.outcome().is_ok_and(|count| count > 0) { Found::Some } else { Found::None }
 }

@@ -182,7 +182,8 @@ pub(super) enum Found {
     None,
 }
 
-const fn cancelled(found: Found, outstanding: bool) -> Cancel {
+/// How far a cancel is after its completion: taken while the completion of what it found is outstanding.
+pub(super) const fn cancelled(found: Found, outstanding: bool) -> Cancel {
     match found {
         Found::Some if outstanding => Cancel::Taken,
         Found::Some | Found::None => Cancel::None,

@@ -1,5 +1,7 @@
 //! What only the inside of a ring can bring about: stale completions, receives the kernel ends, overflown completions.
 
+mod connecting;
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};

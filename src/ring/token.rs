@@ -20,6 +20,9 @@ pub(super) enum Operation {
     Shutdown = 7,
     Close = 8,
     Doorbell = 9,
+    Connect = 10,
+    CancelConnect = 11,
+    Install = 12,
 }
 
 impl Operation {
@@ -34,13 +37,16 @@ impl Operation {
             7 => Operation::Shutdown,
             8 => Operation::Close,
             9 => Operation::Doorbell,
+            10 => Operation::Connect,
+            11 => Operation::CancelConnect,
+            12 => Operation::Install,
             _ => return None,
         })
     }
 }
 
 /// The `user_data` of a submission. For a listener's operations `slot` is the listener, and `generation` the place among its
-/// accepts.
+/// accepts. For those of an outgoing connection that is not made yet, `slot` is its place, and `generation` 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) operation: Operation,
@@ -73,7 +79,7 @@ mod tests {
 
     #[test]
     fn every_token_survives_the_kernel() {
-        for bits in 1..=9 {
+        for bits in 1..=12 {
             let operation = Operation::from_bits(bits).unwrap();
             assert_eq!(operation as u64, bits);
             for (generation, slot) in [(0, 0), (1, u32::MAX), (GENERATION_MASK, 7)] {

@@ -3,6 +3,7 @@
 
 use crate::model::book::{Level, LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
+use crate::model::ids::SourceId;
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, MarketState};
 use crate::model::order::Parties;
@@ -25,7 +26,7 @@ pub(super) fn speak(world: &mut World) {
     for _ in 0..events {
         push_event(world, &mut feed);
     }
-    world.with_market(|market, now| market.handle_feed(&feed, now));
+    world.with_market(|market, now| market.handle_feed(SourceId::FEED, &feed, now));
 }
 
 /// Lists the next instrument, if there may be another.

@@ -250,10 +250,14 @@ impl Ledger {
                     assert_eq!(earlier, None, "label {label:x} of account {account}");
                 }
             }
-            VenueReport::Amended { order, price, amount } => {
+            VenueReport::Amended { order, price, total } => {
                 let entry = self.orders.get_mut(&order.0).expect("it was asked for");
                 entry.price = price.0;
-                entry.amount = entry.filled + amount.0;
+                entry.amount = total.0;
+                assert!(entry.filled <= entry.amount, "order {} is less than its fills", order.0);
+                if entry.filled == entry.amount {
+                    self.open.remove(&order.0);
+                }
             }
             VenueReport::Cancelled { order, .. } => _ = self.open.remove(&order.0),
             VenueReport::Rejected { order, .. } => _ = self.orders.remove(&order.0),

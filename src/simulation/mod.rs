@@ -26,6 +26,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use crate::limits;
+use crate::model::ids::SourceId;
 use crate::model::market::FeedBuffer;
 
 use random::Random;
@@ -46,7 +47,7 @@ pub fn run(seed: u64) -> BTreeMap<&'static str, u64> {
     let mut world = World::new(random, options);
     let mut feed = FeedBuffer::default();
     feed::list(&mut world, &mut feed);
-    world.with_market(|market, now| market.handle_feed(&feed, now));
+    world.with_market(|market, now| market.handle_feed(SourceId::FEED, &feed, now));
     for _ in 0..RESTS {
         for _ in 0..world.options.steps / RESTS {
             world.step();
@@ -70,7 +71,7 @@ pub fn run_script(script: &[u8]) -> BTreeMap<&'static str, u64> {
     let mut world = World::new(random, options);
     let mut feed = FeedBuffer::default();
     feed::list(&mut world, &mut feed);
-    world.with_market(|market, now| market.handle_feed(&feed, now));
+    world.with_market(|market, now| market.handle_feed(SourceId::FEED, &feed, now));
     for _ in 0..world.options.steps {
         if world.random.is_seeded() {
             break;

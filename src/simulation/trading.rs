@@ -9,11 +9,11 @@ use crate::backend::paper::{Paper, PaperConfig};
 use crate::desk::DeskConfig;
 use crate::hub::LoginQuestion;
 use crate::hub::history::HistoryLimits;
-use crate::hub::market::Trading;
+use crate::hub::market::{Routed, Trading};
 use crate::model::book::Side;
-use crate::model::ids::InstrumentId;
+use crate::model::ids::{InstrumentId, SourceId};
 use crate::model::market::{FeedBuffer, FeedEvent};
-use crate::model::order::{AccountId, OrderId, VenueRequest};
+use crate::model::order::{AccountId, OrderId};
 
 use super::client::push_text;
 use super::ledger::Ledger;
@@ -59,7 +59,7 @@ pub(super) struct Venue {
     pub(super) names: Vec<String>,
     currencies: BTreeMap<String, Vec<u32>>,
     lots: Vec<(i64, i64)>,
-    to_venue: VecDeque<VenueRequest>,
+    to_venue: VecDeque<Routed>,
     from_venue: VecDeque<Said>,
     is_up: bool,
     /// What is on the link stays there for a while.
@@ -270,8 +270,8 @@ impl World {
         }
         while self.trading().is_up {
             let now = self.now;
-            let Some(request) = self.market.poll_request(now) else { return };
-            self.trading().to_venue.push_back(request);
+            let Some(routed) = self.market.poll_request(now) else { return };
+            self.trading().to_venue.push_back(routed);
             if !is_lazy {
                 self.reach_venue();
                 self.hear_venue();
@@ -283,10 +283,10 @@ impl World {
     fn reach_venue(&mut self) {
         let now = self.now;
         let venue = self.trading();
-        while let Some(request) = venue.to_venue.pop_front() {
+        while let Some(Routed { source: _, instrument, request }) = venue.to_venue.pop_front() {
             let mut feed = FeedBuffer::default();
             venue.ledger.note_request(&request);
-            venue.paper.handle_request(&request, now, &mut feed);
+            venue.paper.handle_request(instrument, &request, now, &mut feed);
             venue.ledger.note_events(&feed.events, |instrument| instrument.0);
             venue.from_venue.push_back(Said::Events(feed));
         }
@@ -298,7 +298,7 @@ impl World {
             && let Some(said) = self.trading().from_venue.pop_front()
         {
             self.with_market(|market, now| match said {
-                Said::Events(feed) => market.handle_feed(&feed, now),
+                Said::Events(feed) => market.handle_feed(SourceId::FEED, &feed, now),
                 Said::Reconciled => market.handle_reconciled(&instruments(), now),
             });
         }

@@ -1,4 +1,4 @@
-//! The net ring against real sockets on loopback: echo, starvation, short sends, closing, full queues, the doorbell.
+//! The net ring against real sockets on loopback: echo, starvation, short sends, connecting, closing, full queues, the doorbell.
 //!
 //! Ports are the kernel's choice and nothing waits for a time to pass: a test ends when what it expects has happened.
 
@@ -11,6 +11,7 @@
 
 mod accepting;
 mod closing;
+mod connecting;
 mod driven;
 mod echo_server;
 mod receiving;

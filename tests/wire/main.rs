@@ -39,6 +39,7 @@ mod stalled_reader;
 mod tls;
 mod two_shards;
 mod upgrade;
+mod venue;
 
 use std::time::{Duration, Instant};
 

@@ -25,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Of each listener, in the order of the configuration.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where venues are waited for.
+    pub(crate) venue_addresses: Vec<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
 }
@@ -67,9 +69,9 @@ impl Server {
             drop(child);
             panic!("announced nothing, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
-        let addresses = addresses_in(&announced);
+        let (addresses, venue_addresses) = (addresses_in(&announced), venue_addresses_in(&announced));
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address: addresses[0], addresses, lines, log: Vec::new() }
+        Server { child, address: addresses[0], addresses, venue_addresses, lines, log: Vec::new() }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -252,6 +254,12 @@ fn addresses_in(announced: &str) -> Vec<SocketAddr> {
     let (urls, _) = announced.split_once(" on cores ").unwrap_or_else(|| panic!("{announced}"));
     let hosts = urls.split("://").skip(1).map(|rest| rest.split_once("/ws").unwrap().0);
     hosts.map(|host| host.parse().unwrap()).collect()
+}
+
+/// Where it waits for venues, as its first line says at the end: `… waited for on 127.0.0.1:1 and 127.0.0.1:2`.
+fn venue_addresses_in(announced: &str) -> Vec<SocketAddr> {
+    let addresses = announced.split_once("waited for on ").map_or("", |(_, addresses)| addresses.trim());
+    addresses.split(" and ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
 }
 
 /// Lines as they come, read by a thread so that the writer is never blocked.

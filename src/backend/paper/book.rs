@@ -35,6 +35,8 @@ pub struct Resting {
     pub price: Price,
     /// What is left of it; positive.
     pub amount: Amount,
+    /// What was filled of it.
+    pub filled: Amount,
     /// `None` of a simulated trader's.
     pub owner: Option<Owner>,
 }
@@ -164,29 +166,23 @@ impl OrderBook {
         }
     }
 
-    /// Matches against the other side up to `limit`; what is left rests behind all that rests at that price. Orders of
+    /// Matches against the other side up to its price; what is left rests behind all that rests at that price. Orders of
     /// the same account that it meets are cancelled.
     ///
     /// # Errors
     /// See [`PlaceError`].
-    pub fn place_limit(
-        &mut self,
-        side: Side,
-        limit: Price,
-        amount: Amount,
-        owner: Option<Owner>,
-        out: &mut Outcome,
-    ) -> Result<Placed, PlaceError> {
+    pub fn place_limit(&mut self, order: Resting, out: &mut Outcome) -> Result<Placed, PlaceError> {
+        let Resting { side, price, amount, filled: before, owner } = order;
         if amount <= Amount::ZERO {
             return Err(PlaceError::AmountNotPositive);
         }
         if self.orders >= self.orders_max {
             return Err(PlaceError::BookFull);
         }
-        let filled = self.take(side, Some(limit), amount, owner.map(|owner| owner.account), out);
-        let left = Amount(amount.0 - filled.0);
-        let resting = (left > Amount::ZERO)
-            .then(|| self.rest(Resting { side, price: limit, amount: left, owner }, out));
+        let filled = self.take(side, Some(price), amount, owner.map(|owner| owner.account), out);
+        let (left, all) = (Amount(amount.0 - filled.0), Amount(before.0 + filled.0));
+        let resting =
+            (left > Amount::ZERO).then(|| self.rest(Resting { amount: left, filled: all, ..order }, out));
         Ok(Placed { filled, resting })
     }
 
@@ -226,7 +222,7 @@ impl OrderBook {
         let order = self.order(id).expect("invariant: who reduces an order has just found it");
         assert!(Amount::ZERO < amount && amount <= order.amount, "invariant: {amount:?} of {order:?}");
         let at = self.queue_at(order.side, order.price).expect("invariant: a resting order has a level");
-        self.shrink(order, at, id.slot, order.amount.0 - amount.0);
+        self.shrink(Resting { amount, ..order }, at, id.slot, order.amount.0 - amount.0);
         out.mark(order.side, order.price);
     }
 
@@ -418,7 +414,8 @@ impl OrderBook {
             if maker_left == Amount::ZERO {
                 self.unlink(maker, at, slot);
             } else {
-                self.shrink(maker, at, slot, amount);
+                let filled = Amount(maker.filled.0 + amount);
+                self.shrink(Resting { amount: maker_left, filled, ..maker }, at, slot, amount);
             }
             let amount = Amount(amount);
             out.met.push(Met::Filled(Fill {
@@ -434,7 +431,7 @@ impl OrderBook {
     }
 
     fn rest(&mut self, order: Resting, out: &mut Outcome) -> RestingId {
-        let Resting { side, price, amount, owner } = order;
+        let Resting { side, price, amount, filled: _, owner } = order;
         let slot = self.allocate(order);
         let simulated = u32::from(owner.is_none());
         let found = self.queue_at(side, price);
@@ -480,9 +477,9 @@ impl OrderBook {
         at
     }
 
-    /// Takes so much from an order, which keeps some.
+    /// The order is this from now on, and so much smaller.
     fn shrink(&mut self, order: Resting, at: usize, slot: u32, by: i64) {
-        self.slots[slot as usize].order = Some(Resting { amount: Amount(order.amount.0 - by), ..order });
+        self.slots[slot as usize].order = Some(order);
         let half = self.half_mut(order.side);
         half.amount -= by;
         half.queues[at].level.amount.0 -= by;

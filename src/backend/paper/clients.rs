@@ -44,8 +44,8 @@ impl Pit {
             VenueRequest::New { order, account, spec } => {
                 self.place(Owner { account: *account, order: *order }, spec, out)
             }
-            VenueRequest::Amend { order, instrument: _, price, amount, post_only } => {
-                self.amend(*order, *price, *amount, *post_only, out)
+            VenueRequest::Amend { order, instrument: _, price, total, post_only } => {
+                self.amend(*order, *price, *total, *post_only, out)
             }
             VenueRequest::Cancel { order, instrument: _ } => Executed::only(self.withdraw(*order, out)),
         };
@@ -63,10 +63,8 @@ impl Pit {
         let may_rest = price.filter(|_| spec.time_in_force == TimeInForce::GoodTilCancelled);
         let left_over = match may_rest {
             Some(limit) => {
-                self.rest_behind(
-                    Resting { side, price: limit, amount: spec.amount, owner: Some(owner) },
-                    out,
-                );
+                let (amount, filled) = (spec.amount, Amount::ZERO);
+                self.rest_behind(Resting { side, price: limit, amount, filled, owner: Some(owner) }, out);
                 false
             }
             None => {
@@ -78,11 +76,12 @@ impl Pit {
         Executed { answer: VenueReport::Accepted { order, price }, taker: Some(order), end }
     }
 
+    /// An order of which no less was filled than it is to be in all is over, as in FIX: its amount is then what was filled.
     fn amend(
         &mut self,
         order: OrderId,
         price: Option<Price>,
-        amount: Amount,
+        total: Amount,
         post_only: PostOnly,
         out: &mut Outcome,
     ) -> Executed {
@@ -91,7 +90,16 @@ impl Pit {
         let Some((id, resting)) = found else { return refused(OrderRefusal::OrderNotFound) };
         let account = resting.owner.map(|owner| owner.account);
         let wanted = price.unwrap_or(resting.price);
-        let price = match self.admit_amendment(&Resting { price: wanted, amount, ..resting }, post_only) {
+        if let Err(why) = self.check_amount(total).and_then(|()| self.check_price(wanted)) {
+            return refused(why);
+        }
+        if total <= resting.filled {
+            self.book.cancel(id, out);
+            let answer = VenueReport::Amended { order, price: resting.price, total: resting.filled };
+            return Executed::only(answer);
+        }
+        let amount = Amount(total.0 - resting.filled.0);
+        let price = match self.keep_from_taking(resting.side, wanted, post_only) {
             Ok(price) => price,
             Err(why) => return refused(why),
         };
@@ -105,7 +113,7 @@ impl Pit {
             self.book.cancel(id, out);
             self.rest_behind(Resting { price, amount, ..resting }, out);
         }
-        let answer = VenueReport::Amended { order, price, amount };
+        let answer = VenueReport::Amended { order, price, total };
         Executed { answer, taker: Some(order), end: None }
     }
 
@@ -147,13 +155,6 @@ impl Pit {
                 Ok(limit)
             }
         }
-    }
-
-    /// Whether an order may become this, and at which price.
-    fn admit_amendment(&self, wanted: &Resting, post_only: PostOnly) -> Result<Price, OrderRefusal> {
-        self.check_amount(wanted.amount)?;
-        self.check_price(wanted.price)?;
-        self.keep_from_taking(wanted.side, wanted.price, post_only)
     }
 
     fn check_amount(&self, amount: Amount) -> Result<(), OrderRefusal> {
@@ -214,7 +215,7 @@ impl Pit {
 
     fn rest_behind(&mut self, order: Resting, out: &mut Outcome) -> Placed {
         self.book
-            .place_limit(order.side, order.price, order.amount, order.owner, out)
+            .place_limit(order, out)
             .expect("invariant: the amount was checked, and the book holds clients' and traders' orders")
     }
 }

@@ -129,10 +129,16 @@ impl Paper {
 
     /// Does what a client asks for, at once, and appends its reports and trades as they happened and then the levels
     /// that it touched. What is left of a half told moment is appended before that, so there may be as many events as
-    /// a moment and a request have. The instruments' numbers are those of the listings: this is its market's only feed.
-    pub fn handle_request(&mut self, request: &VenueRequest, now: Now, out: &mut FeedBuffer) {
+    /// a moment and a request have. `instrument` is the number that it was listed under, that in the request is another's.
+    pub fn handle_request(
+        &mut self,
+        instrument: FeedInstrument,
+        request: &VenueRequest,
+        now: Now,
+        out: &mut FeedBuffer,
+    ) {
         self.tell_rest(out);
-        let at = instrument_of(request).index();
+        let at = instrument.0 as usize;
         if at >= self.pits.len() {
             out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
             return;
@@ -142,7 +148,7 @@ impl Paper {
             return;
         }
         let start = self.let_go(now);
-        let (instrument, timestamp_ns) = (feed_instrument(at), start.unix_ns + self.present_ns(start, now));
+        let timestamp_ns = start.unix_ns + self.present_ns(start, now);
         let executed = self.pits[at].execute(request, &mut self.outcome);
         out.events.push(FeedEvent::Report(executed.answer));
         for met in &self.outcome.met {
@@ -295,13 +301,6 @@ fn is_simulated(met: &Met) -> bool {
     match met {
         Met::Filled(fill) => fill.maker_order.is_none(),
         Met::SelfMatch(_) => false,
-    }
-}
-
-fn instrument_of(request: &VenueRequest) -> InstrumentId {
-    match request {
-        VenueRequest::New { spec, .. } => spec.instrument,
-        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
     }
 }
 

@@ -4,7 +4,7 @@
 //! Invariants: after each step the traders have orders at `LEVELS_MIN..=LEVELS_MAX` levels of each side, unless clients'
 //! orders of the other side leave no prices for them, and the book is not crossed. They cancel their own orders only.
 
-use super::book::{OrderBook, Outcome, RestingId, other};
+use super::book::{OrderBook, Outcome, Resting, RestingId, other};
 use super::catalogue::Listing;
 use super::rng::SplitMix64;
 use crate::limits;
@@ -220,8 +220,9 @@ impl Pit {
     }
 
     fn rest(&mut self, side: Side, ticks: i64, lots: i64, out: &mut Outcome) -> RestingId {
+        let (price, amount) = (Price(ticks * self.tick), Amount(lots * self.lot));
         self.book
-            .place_limit(side, Price(ticks * self.tick), Amount(lots * self.lot), None, out)
+            .place_limit(Resting { side, price, amount, filled: Amount::ZERO, owner: None }, out)
             .expect("invariant: the ladders and the fill-ups are fewer than ORDERS_MAX")
             .resting
             .expect("invariant: a maker's order is priced not to take")

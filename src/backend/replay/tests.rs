@@ -13,7 +13,7 @@ use crate::limits;
 use crate::model::book::{Book, Level};
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::ids::InstrumentId;
-use crate::model::market::Direction;
+use crate::model::market::{Direction, FeedInstrument};
 use crate::model::order::{AccountId, NewOrder, OrderId, OrderType, PostOnly, TimeInForce, VenueRequest};
 
 const START_NS: u64 = 1_700_000_000_000_000_000;
@@ -529,11 +529,11 @@ fn a_recording_takes_no_orders_and_goes_on() {
     };
     for (request, expected) in [
         (VenueRequest::New { order, account: AccountId(1), spec }, "Rejected"),
-        (VenueRequest::Amend { order, instrument, price, amount, post_only }, "AmendRejected"),
+        (VenueRequest::Amend { order, instrument, price, total: amount, post_only }, "AmendRejected"),
         (VenueRequest::Cancel { order, instrument }, "CancelRejected"),
     ] {
         out.clear();
-        feed.handle_request(&request, Now::default(), &mut out);
+        feed.handle_request(FeedInstrument(0), &request, Now::default(), &mut out);
         let expected = format!("[Report({expected} {{ order: OrderId(1), why: VenueUnavailable }})]");
         assert_eq!(format!("{:?}", out.events), expected);
     }

@@ -117,11 +117,11 @@ pub struct BookUpdate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     New(NewCommand),
-    /// `amount` is what is to be open from now on; the price stays where it is `None`.
+    /// `total` is its new amount, what is filled included; the price stays where it is `None`.
     Amend {
         order: OrderId,
         price: Option<Price>,
-        amount: Amount,
+        total: Amount,
         post_only: PostOnly,
     },
     Cancel {
@@ -167,11 +167,11 @@ pub enum Report {
         reason: OrderRefusal,
     },
     Filled(Filled),
-    /// So much is open from now on, at this price.
+    /// It is so much in all from now on, what is filled included, at this price.
     Amended {
         order: OrderId,
         price: Price,
-        amount: Amount,
+        total: Amount,
     },
     AmendRejected {
         order: OrderId,

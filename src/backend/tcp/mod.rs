@@ -2,8 +2,10 @@
 //! Home: the venue's thread. `docs/venue-link.md` describes the wire.
 
 pub mod codec;
+pub mod greeting;
 pub mod message;
 pub mod paper_venue;
+pub mod reach;
 pub mod session;
 mod stream;
 pub mod venue;

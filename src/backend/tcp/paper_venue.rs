@@ -181,9 +181,9 @@ impl PaperVenue {
     fn handle_command(&mut self, command: &Command, now: Now) {
         match *command {
             Command::New(new) => self.place(&new, now),
-            Command::Amend { order, price, amount, post_only } => match self.open(order) {
+            Command::Amend { order, price, total, post_only } => match self.open(order) {
                 Ok(instrument) => {
-                    self.execute(&VenueRequest::Amend { order, instrument, price, amount, post_only }, now)
+                    self.execute(&VenueRequest::Amend { order, instrument, price, total, post_only }, now)
                 }
                 Err(reason) => self.session.report(Report::AmendRejected { order, reason }),
             },
@@ -238,9 +238,11 @@ impl PaperVenue {
         self.execute(&VenueRequest::New { order, account: new.account, spec }, now);
     }
 
+    /// Instruments are numbered here as the market lists them.
     fn execute(&mut self, request: &VenueRequest, now: Now) {
         self.buffer.clear();
-        self.paper.handle_request(request, now, &mut self.buffer);
+        let InstrumentId(number) = request.instrument();
+        self.paper.handle_request(FeedInstrument(number), request, now, &mut self.buffer);
         self.tell();
     }
 
@@ -367,10 +369,14 @@ impl PaperVenue {
                 self.session.report(Report::Rejected { order, reason: why });
                 self.close(order, StatusState::Rejected);
             }
-            VenueReport::Amended { order, price, amount } => {
+            VenueReport::Amended { order, price, total } => {
                 known.price = Some(price);
-                known.total = known.filled + amount.0;
-                self.session.report(Report::Amended { order, price, amount });
+                known.total = total.0;
+                let is_over = known.filled >= known.total;
+                self.session.report(Report::Amended { order, price, total });
+                if is_over {
+                    self.close(order, StatusState::Filled);
+                }
             }
             VenueReport::AmendRejected { order, why } => {
                 self.session.report(Report::AmendRejected { order, reason: why });

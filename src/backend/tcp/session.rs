@@ -3,7 +3,7 @@
 //!
 //! What goes in: `handle_connected`, `handle_bytes`, `handle_closed`, `handle_timeout`, `handle_request`. What comes out:
 //! `poll_event` (all of it after each call: its levels are there until the next), `unsent`, `is_over`, `poll_timeout`.
-//! Instruments in requests and events are numbered by this session, in the order in which it listed them.
+//! Instruments in events are numbered by this session, in the order in which it listed them.
 //!
 //! Invariants: a report is told once and in the order in which the venue said it, whatever is cut. A request is sent once: what
 //! had not reached the venue when its connection died is taken back and told as not sent, never sent late. What had reached
@@ -25,10 +25,11 @@ use crate::limits;
 use crate::model::book::LevelUpdate;
 use crate::model::decimal::{Amount, Price};
 use crate::model::hasher::FixedHasher;
-use crate::model::ids::InstrumentId;
 use crate::model::instrument::{Instrument, Symbol};
 use crate::model::market::{Direction, FeedEvent, FeedInstrument};
-use crate::model::order::{Liquidity, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest};
+use crate::model::order::{
+    Liquidity, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest, is_countable,
+};
 use crate::model::time::Now;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -85,12 +86,7 @@ impl LinkFill {
     /// The trade of the market that it is.
     #[must_use]
     pub const fn trade(&self) -> FeedEvent {
-        let order = Some(self.order);
-        let (direction, parties) = match (self.liquidity, self.direction) {
-            (Liquidity::Taker, direction) => (direction, Parties { maker: None, taker: order }),
-            (Liquidity::Maker, Direction::Buy) => (Direction::Sell, Parties { maker: order, taker: None }),
-            (Liquidity::Maker, Direction::Sell) => (Direction::Buy, Parties { maker: order, taker: None }),
-        };
+        let (direction, parties) = self.sides();
         FeedEvent::Trade {
             instrument: self.instrument,
             price: self.price,
@@ -98,6 +94,17 @@ impl LinkFill {
             direction,
             parties,
             timestamp_ns: self.timestamp_ns,
+        }
+    }
+
+    /// The side that took, and whose order it is.
+    #[must_use]
+    pub const fn sides(&self) -> (Direction, Parties) {
+        let order = Some(self.order);
+        match (self.liquidity, self.direction) {
+            (Liquidity::Taker, direction) => (direction, Parties { maker: None, taker: order }),
+            (Liquidity::Maker, Direction::Buy) => (Direction::Sell, Parties { maker: order, taker: None }),
+            (Liquidity::Maker, Direction::Sell) => (Direction::Buy, Parties { maker: order, taker: None }),
         }
     }
 }
@@ -244,17 +251,18 @@ impl Session {
         self.cut(Cut::Stopped);
     }
 
-    /// Sends what the desk asks for, or tells that it is not sent.
-    pub fn handle_request(&mut self, request: &VenueRequest) {
+    /// Sends what the desk asks for, or tells that it is not sent. `instrument` is this session's number, that in the request
+    /// the market's.
+    pub fn handle_request(&mut self, instrument: FeedInstrument, request: &VenueRequest) {
         self.begin();
-        match self.command(request) {
+        match self.command(instrument, request) {
             Ok(command) => {
                 let Some(seq) = self.said.push(command) else {
                     self.report(refusal(request, OrderRefusal::VenueUnavailable));
                     self.cut(Cut::Behind);
                     return;
                 };
-                self.orders.note(&command, feed_instrument(request));
+                self.orders.note(&command, instrument);
                 if let Err(cut) = self.wire.say(&Message::Command { seq, command }, &[]) {
                     self.cut(cut);
                 }
@@ -350,14 +358,14 @@ impl Session {
                 }
                 Ok(())
             }
-            (State::Up, Message::Report { seq, report }) => {
-                match self.heard.take(seq) {
-                    Arrival::New => self.hear(&report, now),
-                    Arrival::Repeated => self.counters.repeated_total += 1,
-                    Arrival::Gap => return Err(Cut::Gap { expected: self.heard.next, seq }),
+            (State::Up, Message::Report { seq, report }) => match self.heard.take(seq) {
+                Arrival::New => self.hear(&report, now),
+                Arrival::Repeated => {
+                    self.counters.repeated_total += 1;
+                    Ok(())
                 }
-                Ok(())
-            }
+                Arrival::Gap => Err(Cut::Gap { expected: self.heard.next, seq }),
+            },
             (_, Message::Bye { reason } | Message::Reject { reason }) => Err(Cut::Ended(reason)),
             (_, message) => Err(Cut::Unexpected(kind(&message))),
         }
@@ -521,6 +529,9 @@ impl Session {
     }
 
     fn handle_print(&mut self, print: &Print) -> Result<(), Cut> {
+        if !is_countable(print.price, print.amount) {
+            return Err(Cut::Uncountable("trade"));
+        }
         if let Some(instrument) = self.listed(&print.instrument)? {
             self.feed(FeedEvent::Trade {
                 instrument,
@@ -547,8 +558,7 @@ impl Session {
     }
 
     /// The request as the venue is asked for it.
-    fn command(&self, request: &VenueRequest) -> Result<Command, OrderRefusal> {
-        let instrument = feed_instrument(request);
+    fn command(&self, instrument: FeedInstrument, request: &VenueRequest) -> Result<Command, OrderRefusal> {
         let name = self.names.get(instrument.0 as usize).copied();
         let Some(name) = name.filter(|name| self.state == State::Up && self.listed(name).is_ok()) else {
             return Err(OrderRefusal::VenueUnavailable);
@@ -573,21 +583,13 @@ impl Session {
                     valid_until_ms: spec.valid_until_ms,
                 })
             }
-            VenueRequest::Amend { order, instrument: _, price, amount, post_only } => {
-                Command::Amend { order, price, amount, post_only }
+            VenueRequest::Amend { order, instrument: _, price, total, post_only } => {
+                Command::Amend { order, price, total, post_only }
             }
             VenueRequest::Cancel { order, instrument: _ } => Command::Cancel { order },
         })
     }
 }
 
-const fn feed_instrument(request: &VenueRequest) -> FeedInstrument {
-    let InstrumentId(number) = match request {
-        VenueRequest::New { spec, .. } => spec.instrument,
-        VenueRequest::Amend { instrument, .. } | VenueRequest::Cancel { instrument, .. } => *instrument,
-    };
-    FeedInstrument(number)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,6 +35,8 @@ pub enum Cut {
     Instrument,
     /// More instruments than there may be.
     Instruments,
+    /// A number of this message that nobody has: it could not be added up.
+    Uncountable(&'static str),
     /// Nothing was heard for too long.
     Silent,
     /// The peer does not read, or does not acknowledge.
@@ -58,6 +60,7 @@ impl fmt::Display for Cut {
             Cut::Heartbeat(ms) => write!(f, "heartbeat_ms of {ms} is out of range"),
             Cut::Instrument => f.write_str("an instrument that was not listed"),
             Cut::Instruments => f.write_str("too many instruments"),
+            Cut::Uncountable(kind) => write!(f, "{kind} of more than can be counted"),
             Cut::Silent => f.write_str("silent for too long"),
             Cut::Behind => f.write_str("too far behind"),
             Cut::Ended(reason) => write!(f, "ended by the peer: {reason}"),

@@ -97,7 +97,6 @@ fn a_fill_after_the_cancel_is_never_lost() {
         direction: Direction::Sell,
         maker: Some(id),
         taker: None,
-        is_self: false,
     };
     floor.happened.push_back(late(2));
     floor.run();
@@ -323,7 +322,6 @@ fn a_fill_that_comes_before_its_order_is_accepted_lets_a_cancel_follow() {
         direction: Direction::Buy,
         maker: None,
         taker: Some(id),
-        is_self: false,
     });
     floor.settle();
     assert_eq!(floor.take(), 1);

@@ -73,6 +73,62 @@ fn an_order_is_no_larger_than_the_largest_by_amount_and_by_value() {
     assert_eq!(refused(&mut floor, market), OrderRefusal::NotionalTooLarge);
 }
 
+const MARKET: fn(NewOrder) -> NewOrder =
+    |order| NewOrder { order_type: OrderType::Market, price: None, ..order };
+
+fn show(floor: &mut Floor, side: Side, price: i64) {
+    let update = LevelUpdate { side, price: Price(price * UNIT), amount: Amount(UNIT) };
+    floor.market[0].apply_level(update);
+}
+
+#[test]
+fn a_market_order_is_weighed_by_the_price_that_it_would_meet() {
+    let order_notional_max = 500 * i128::from(UNIT);
+    let mut floor = Floor::with(DeskConfig { order_notional_max, ..config() });
+    trade_at(&mut floor, 10);
+    show(&mut floor, Side::Bid, 40);
+    show(&mut floor, Side::Ask, 51);
+    assert_eq!(refused(&mut floor, MARKET(buy(1, 10))), OrderRefusal::NotionalTooLarge);
+    assert_eq!(refused(&mut floor, MARKET(sell(1, 13))), OrderRefusal::NotionalTooLarge);
+    floor.venue.quote(BTC, Direction::Buy, 40, 12);
+    floor.done(0, place(MARKET(sell(1, 12))));
+}
+
+#[test]
+fn a_market_order_is_held_to_the_band_by_the_price_that_it_would_meet() {
+    let mut floor = Floor::with(DeskConfig { price_band_bp: 500, ..config() });
+    trade_at(&mut floor, 100);
+    show(&mut floor, Side::Bid, 94);
+    show(&mut floor, Side::Ask, 106);
+    assert_eq!(refused(&mut floor, MARKET(buy(1, 1))), OrderRefusal::PriceTooHigh);
+    assert_eq!(refused(&mut floor, MARKET(sell(1, 1))), OrderRefusal::PriceTooLow);
+    show(&mut floor, Side::Bid, 95);
+    show(&mut floor, Side::Ask, 105);
+    floor.venue.quote(BTC, Direction::Buy, 95, 1);
+    floor.venue.quote(BTC, Direction::Sell, 105, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+    trade_at(&mut floor, 100);
+    floor.done(0, place(MARKET(sell(1, 1))));
+}
+
+#[test]
+fn a_market_order_without_any_known_price_is_refused_where_a_limit_is_set() {
+    for limits in
+        [DeskConfig { price_band_bp: 500, ..config() }, DeskConfig { order_notional_max: 1, ..config() }]
+    {
+        let mut floor = Floor::with(limits);
+        assert_eq!(refused(&mut floor, MARKET(buy(1, 1))), OrderRefusal::NoReferencePrice);
+    }
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 9, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+    // One side's price is a price.
+    let mut floor = Floor::with(DeskConfig { price_band_bp: 500, ..config() });
+    show(&mut floor, Side::Bid, 9);
+    floor.venue.quote(BTC, Direction::Sell, 9, 1);
+    floor.done(0, place(MARKET(buy(1, 1))));
+}
+
 #[test]
 fn open_orders_can_make_no_larger_position_than_the_largest() {
     let mut floor = Floor::with(DeskConfig { position_max: Amount(10 * UNIT), ..config() });
@@ -111,7 +167,7 @@ fn what_an_edit_under_way_or_in_doubt_may_make_of_an_order_counts() {
         .push_back(Happening::Report(VenueReport::AmendRejected { order: id, why: OrderRefusal::Full }));
     floor.sent.clear();
     floor.run();
-    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [10 * UNIT, 0]);
+    assert_eq!(floor.desk.accounts[AccountId(0)].holdings.of(BTC).working, [i128::from(10 * UNIT), 0]);
 }
 
 /// Of what the desk refuses by itself, while the venue is not heard.
@@ -225,7 +281,7 @@ fn a_reduce_only_order_is_cut_to_what_there_is_to_reduce() {
     floor.done(0, place(sell(70, 1)));
     assert_eq!(floor.told(0), ["3 filled 1.0/1.0 1 trades", "2 cancelled 0.0/2.0"]);
     let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
-    assert_eq!((holding.reducing, holding.working), ([0, 3 * UNIT], [0, 3 * UNIT]));
+    assert_eq!((holding.reducing, holding.working), ([0, i128::from(3 * UNIT)], [0, i128::from(3 * UNIT)]));
 }
 
 #[test]
@@ -247,7 +303,7 @@ fn an_order_becomes_reduce_only_by_an_edit_and_stops_being_so() {
     };
     assert_eq!(short(&floor.done(0, edit(true))["order"]), "open 0.0/5.0@200.0");
     let reducing = |floor: &Floor| floor.desk.accounts[AccountId(0)].holdings.of(BTC).reducing[1];
-    assert_eq!(reducing(&floor), 5 * UNIT);
+    assert_eq!(reducing(&floor), i128::from(5 * UNIT));
     assert_eq!(short(&floor.done(0, edit(false))["order"]), "open 0.0/7.0@200.0");
     assert_eq!(reducing(&floor), 0);
 }
@@ -257,17 +313,27 @@ fn an_order_that_becomes_reduce_only_when_there_is_nothing_left_to_reduce_is_can
     let mut floor = Floor::new();
     floor.venue.quote(BTC, Direction::Buy, 90, 1);
     floor.done(0, place(sell(90, 1)));
+    floor.done(0, place(buy(85, 1)));
     let id = floor.id(0, buy(80, 4));
     let OrderRequest::Edit(request) = edit(id, None, None) else { unreachable!() };
     let edited = floor.send(0, OrderRequest::Edit(EditOrder { reduce_only: Some(true), ..request }));
     floor.take();
-    // One of the four closes the position before the edit arrives.
-    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(80, 1) };
+    // The other order closes the position before the edit arrives.
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(85, 1) };
     floor.venue.handle(&seller, &mut floor.happened);
     floor.run();
     assert!(floor.answers[&edited].is_ok());
-    assert_eq!(floor.told(0).last().unwrap(), "1 cancelled 1.0/2.0");
+    assert_eq!(floor.told(0).last().unwrap(), "2 cancelled 0.0/1.0");
     assert!(floor.venue.resting.is_empty());
+}
+
+#[test]
+fn an_order_of_more_value_than_can_be_counted_is_refused() {
+    let most = Amount(i64::MAX);
+    let mut floor = Floor::with(DeskConfig { order_amount_max: most, position_max: most, ..config() });
+    const MANY: i64 = 9_000_000_000;
+    assert_eq!(floor.ask(0, place(sell(MANY, MANY))), Err(OrderRefusal::NotionalTooLarge));
+    floor.done(0, place(sell(MANY, 1_000_000)));
 }
 
 #[test]
@@ -281,5 +347,5 @@ fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
     assert!(floor.ask(0, place(buy(80, MANY))).is_ok());
     assert_eq!(floor.ask(0, place(buy(80, MANY))), Err(OrderRefusal::AmountTooLarge));
     let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
-    assert_eq!(working, [MANY * UNIT, 0]);
+    assert_eq!(working, [i128::from(MANY * UNIT), 0]);
 }

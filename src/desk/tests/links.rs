@@ -1,7 +1,7 @@
 //! The link cut at every step: what was not sent, what is unknown, and how it is settled.
 
 use super::*;
-use crate::model::order::DisconnectScope;
+use crate::model::order::{DisconnectScope, VenueReport};
 
 fn unknown(order: u64) -> Outcome {
     Err(OrderRefusal::OutcomeUnknown { order: OrderId(FIRST + order) })
@@ -177,6 +177,93 @@ fn the_desk_s_own_cancels_outlive_a_link_and_are_asked_for_when_it_is_back() {
     assert!(floor.venue.resting.is_empty());
 }
 
+/// The link takes what the desk asks for, one cancel of this order, and the venue refuses.
+fn refuse_cancel(floor: &mut Floor, order: OrderId) {
+    assert_eq!(floor.take(), 1);
+    let request = floor.sent.pop_front().unwrap();
+    assert_eq!(request, VenueRequest::Cancel { order, instrument: BTC });
+    let why = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1 };
+    floor.happened.push_back(Happening::Report(VenueReport::CancelRejected { order, why }));
+    floor.deliver(1);
+}
+
+/// Lets the time come at which the desk asks again.
+fn wait_for_retry(floor: &mut Floor) {
+    let due_ns = floor.now.mono_ns + crate::limits::CANCEL_RETRY_NS;
+    assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, Some(due_ns)));
+    floor.wait_ms(999);
+    floor.desk.handle_timeout(floor.now);
+    assert_eq!(floor.take(), 0);
+    floor.wait_ms(1);
+    floor.desk.handle_timeout(floor.now);
+}
+
+#[test]
+fn a_cancel_of_the_desk_s_own_that_is_refused_is_asked_for_again() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    for _ in 0..3 {
+        refuse_cancel(&mut floor, id);
+        wait_for_retry(&mut floor);
+    }
+    floor.run();
+    assert_eq!(floor.told(0).last().unwrap(), "0 cancelled 0.0/1.0");
+    assert_eq!((floor.desk.poll_timeout(), floor.desk.counters.cancels_given_up_total), (None, 0));
+}
+
+#[test]
+fn a_cancel_that_is_always_refused_is_given_up_and_counted() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    for _ in 1..crate::limits::CANCELS_REFUSED_MAX {
+        refuse_cancel(&mut floor, id);
+        wait_for_retry(&mut floor);
+    }
+    refuse_cancel(&mut floor, id);
+    assert_eq!((floor.desk.poll_timeout(), floor.desk.counters.cancels_given_up_total), (None, 1));
+    assert_eq!(floor.done(0, open_orders()).as_array().unwrap().len(), 1);
+    // Asked for once more, it is tried as often again.
+    floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+    refuse_cancel(&mut floor, id);
+    wait_for_retry(&mut floor);
+    floor.run();
+    assert!(floor.venue.resting.is_empty());
+}
+
+#[test]
+fn a_client_or_another_link_does_not_wait_for_the_next_attempt() {
+    for is_cut in [false, true] {
+        let mut floor = Floor::new();
+        let id = floor.id(0, buy(90, 1));
+        floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+        refuse_cancel(&mut floor, id);
+        floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
+        assert_eq!(floor.take(), 0, "the switch thrown again is no other reason");
+        if is_cut {
+            floor.cut();
+            floor.reconnect();
+        } else {
+            assert!(floor.ask(0, cancel(id)).is_ok());
+        }
+        assert!(floor.venue.resting.is_empty());
+        floor.wait_ms(1_000);
+        floor.desk.handle_timeout(floor.now);
+        assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, None));
+    }
+}
+
+#[test]
+fn a_cancel_of_a_client_s_that_is_refused_is_not_asked_for_again() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 1));
+    let ticket = floor.send(0, cancel(id));
+    refuse_cancel(&mut floor, id);
+    assert!(floor.answers[&ticket].is_err());
+    assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, None));
+}
+
 #[test]
 fn one_link_s_death_is_no_matter_for_another_s_instruments() {
     let mut floor = Floor::new();
@@ -190,14 +277,13 @@ fn one_link_s_death_is_no_matter_for_another_s_instruments() {
 
 #[test]
 fn reports_that_fit_nothing_are_counted_and_change_nothing() {
-    use crate::model::order::VenueReport;
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 3));
     let closed = floor.id(0, buy(90, 3));
     floor.done(0, cancel(closed));
     floor.told(0);
     let why = OrderRefusal::OrderNotFound;
-    let amended = |order, amount| VenueReport::Amended { order, price: Price(UNIT), amount: Amount(amount) };
+    let amended = |order, total| VenueReport::Amended { order, price: Price(UNIT), total: Amount(total) };
     let strange = [
         VenueReport::Accepted { order: OrderId(5), price: None },
         VenueReport::Accepted { order: id, price: None },
@@ -220,7 +306,6 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
             direction: Direction::Buy,
             maker: Some(order),
             taker: None,
-            is_self: false,
         });
     }
     floor.run();
@@ -231,11 +316,48 @@ fn reports_that_fit_nothing_are_counted_and_change_nothing() {
 }
 
 #[test]
-fn what_a_venue_does_by_itself_is_told() {
-    use crate::model::order::VenueReport;
+fn what_a_venue_makes_of_orders_is_counted_however_much_it_is() {
+    let mut floor = Floor::new();
+    let ids = [floor.id(0, buy(90, 3)), floor.id(0, buy(90, 3))];
+    for order in ids {
+        let (price, total) = (Price(UNIT), Amount(i64::MAX));
+        floor.happened.push_back(Happening::Report(VenueReport::Amended { order, price, total }));
+    }
+    floor.run();
+    let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+    assert_eq!(holding.working[0], 2 * i128::from(i64::MAX));
+    assert_eq!(floor.ask(0, place(buy(90, 1))), Err(OrderRefusal::AmountTooLarge));
+    for id in ids {
+        floor.done(0, cancel(id));
+    }
+    floor.done(0, place(buy(90, 1)));
+}
+
+#[test]
+fn a_trade_of_another_instrument_or_of_more_than_can_be_counted_fills_nothing() {
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 3));
-    let amended = VenueReport::Amended { order: id, price: Price(80 * UNIT), amount: Amount(2 * UNIT) };
+    floor.told(0);
+    for (instrument, price, amount) in
+        [(EUR, Price(90 * UNIT), UNIT), (BTC, Price(i64::MAX), i64::MAX), (BTC, Price(-i64::MAX), i64::MAX)]
+    {
+        let (amount, direction) = (Amount(amount), Direction::Sell);
+        let (maker, taker) = (Some(id), None);
+        floor.happened.push_back(Happening::Trade { instrument, price, amount, direction, maker, taker });
+    }
+    floor.run();
+    assert_eq!((floor.told(0), floor.desk.counters.strange_fills_total), (Vec::new(), 3));
+    assert_eq!(
+        floor.done(0, OrderRequest::Positions { filter: Filter::default() }),
+        Value::Array(Vec::new())
+    );
+}
+
+#[test]
+fn what_a_venue_does_by_itself_is_told() {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 3));
+    let amended = VenueReport::Amended { order: id, price: Price(80 * UNIT), total: Amount(2 * UNIT) };
     let gone = VenueReport::Cancelled { order: id, why: CancelReason::Venue };
     for report in [amended, gone] {
         floor.happened.push_back(Happening::Report(report));
@@ -262,6 +384,6 @@ fn a_fill_says_nothing_of_an_edit_that_is_in_doubt() {
     assert_eq!(floor.told(0)[1..], ["0 unknown 0.0/3.0", "0 unknown 1.0/3.0 1 trades"]);
     floor.reconnect();
     let order = floor.done(0, OrderRequest::OrderState { order: id });
-    assert_eq!((short(&order), &order["post_only"]), ("open 1.0/4.0@80.0".into(), &true.into()));
+    assert_eq!((short(&order), &order["post_only"]), ("open 1.0/3.0@80.0".into(), &true.into()));
     assert_eq!(floor.desk.counters.strange_reports_total, 1, "the seller is nobody's");
 }

@@ -23,7 +23,7 @@ use crate::model::ids::{ConnId, HomeId, Ticket};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, InstrumentState};
 use crate::model::order::{
-    Ask, Client, Departure, EditOrder, Filter, Label, Liquidity, OrderRef, OrderRequest, OrderType, PostOnly,
+    Ask, Client, Departure, EditOrder, Filter, Label, OrderRef, OrderRequest, OrderType, Parties, PostOnly,
     TimeInForce,
 };
 
@@ -202,15 +202,12 @@ impl Floor {
     fn apply(&mut self, happening: &Happening) {
         match happening {
             Happening::Report(report) => self.desk.handle_report(report, self.now),
-            Happening::Trade { instrument, price, amount, direction, maker, taker, is_self } => {
+            Happening::Trade { instrument, price, amount, direction, maker, taker } => {
                 let state = &mut self.market[instrument.index()];
                 let trade = state.stamp_trade(*price, *amount, *direction, self.now.unix_ns);
                 state.record_trade(trade);
-                for (order, liquidity) in [(maker, Liquidity::Maker), (taker, Liquidity::Taker)] {
-                    if let Some(order) = order {
-                        self.desk.handle_fill(*order, liquidity, *is_self, &trade, &self.market, self.now);
-                    }
-                }
+                let parties = Parties { maker: *maker, taker: *taker };
+                self.desk.handle_trade(parties, *instrument, &trade, &self.market, self.now);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Placing and editing: replies, events, labels, what waits while an order is under way.
 
 use super::*;
+use crate::model::order::VenueReport;
 
 #[test]
 fn an_order_that_rests_is_answered_as_open_and_told_once() {
@@ -212,6 +213,50 @@ fn edits_of_an_order_under_way_go_to_the_venue_one_after_the_other() {
         (floor.venue.resting[0].price, floor.venue.resting[0].left),
         (Price(101 * UNIT), Amount(7 * UNIT))
     );
+}
+
+/// An order for 10 at 90, an edit to `amount` on its way, and 4 filled before it is there.
+fn crossed(amount: i64) -> (Floor, OrderId, u32) {
+    let mut floor = Floor::new();
+    let id = floor.id(0, buy(90, 10));
+    let ticket = floor.send(0, edit(id, None, Some(amount)));
+    floor.take();
+    let seller = VenueRequest::New { order: OrderId(1), account: AccountId(9), spec: sell(90, 4) };
+    floor.venue.handle(&seller, &mut floor.happened);
+    (floor, id, ticket)
+}
+
+#[test]
+fn an_edit_that_crosses_a_fill_makes_the_order_no_larger_than_was_asked_for() {
+    let (mut floor, _, ticket) = crossed(12);
+    floor.run();
+    assert_eq!(short(&floor.answers[&ticket].as_ref().unwrap()["order"]), "open 4.0/12.0@90.0");
+    assert_eq!(floor.venue.resting[0].left, Amount(8 * UNIT));
+    floor.venue.quote(BTC, Direction::Sell, 90, 20);
+    floor.done(1, place(sell(90, 20)));
+    assert_eq!(floor.told(0).last().unwrap(), "0 filled 12.0/12.0 1 trades");
+    assert_eq!(floor.desk.counters.overfills_total, 0);
+}
+
+#[test]
+fn an_edit_to_no_more_than_was_filled_meanwhile_ends_the_order_or_is_refused() {
+    for amount in [4, 3] {
+        let (mut floor, id, ticket) = crossed(amount);
+        floor.run();
+        assert_eq!(short(&floor.answers[&ticket].as_ref().unwrap()["order"]), "filled 4.0/4.0@90.0");
+        assert_eq!(floor.ask(0, cancel(id)), Err(OrderRefusal::AlreadyClosed));
+        assert_eq!(floor.done(0, open_orders()), Value::Array(Vec::new()));
+        let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+        assert_eq!((holding.position.size, holding.working), (4 * UNIT, [0, 0]));
+    }
+    // A venue may refuse instead.
+    let (mut floor, id, ticket) = crossed(4);
+    floor.sent.clear();
+    let why = OrderRefusal::AmountBelowFilled;
+    floor.happened.push_back(Happening::Report(VenueReport::AmendRejected { order: id, why }));
+    floor.run();
+    assert_eq!(floor.answers[&ticket], Err(why));
+    assert_eq!(short(&floor.done(0, OrderRequest::OrderState { order: id })), "open 4.0/10.0@90.0");
 }
 
 #[test]

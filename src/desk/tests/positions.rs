@@ -74,7 +74,6 @@ fn a_fill_that_cannot_be_counted_is_dropped_and_said_so() {
             direction: Direction::Sell,
             maker: Some(id),
             taker: None,
-            is_self: false,
         });
     }
     floor.run();

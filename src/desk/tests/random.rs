@@ -283,20 +283,20 @@ fn check_holdings(floor: &Floor) -> Result<(), TestCaseError> {
         prop_assert_eq!(held, holding.position.realized - holding.position.cost);
         sums.0 += holding.position.size;
         sums.1 += held;
-        let mut working = ([0; 2], [0; 2]);
+        let mut working = ([0i128; 2], [0i128; 2]);
         for resting in
             floor.venue.resting.iter().filter(|resting| resting.account == Some(AccountId(account)))
         {
             let at = usize::from(resting.direction == Direction::Sell);
-            working.0[at] += resting.left.0;
+            working.0[at] += i128::from(resting.left.0);
             let slot = floor.desk.orders.find(resting.order.unwrap()).unwrap();
             if floor.desk.orders[slot].order.reduce_only {
-                working.1[at] += resting.left.0;
+                working.1[at] += i128::from(resting.left.0);
             }
         }
         prop_assert_eq!((holding.working, holding.reducing), working);
-        prop_assert!(holding.reducing[0] <= holding.closable(Direction::Buy));
-        prop_assert!(holding.reducing[1] <= holding.closable(Direction::Sell));
+        prop_assert!(holding.reducing[0] <= i128::from(holding.closable(Direction::Buy)));
+        prop_assert!(holding.reducing[1] <= i128::from(holding.closable(Direction::Sell)));
     }
     prop_assert_eq!(sums, (0, 0));
     Ok(())

@@ -21,7 +21,6 @@ pub(super) enum Happening {
         direction: Direction,
         maker: Option<OrderId>,
         taker: Option<OrderId>,
-        is_self: bool,
     },
 }
 
@@ -72,7 +71,7 @@ impl Venue {
     pub(super) fn handle(&mut self, request: &VenueRequest, out: &mut VecDeque<Happening>) {
         match *request {
             VenueRequest::New { order, account, spec } => self.place(order, account, &spec, out),
-            VenueRequest::Amend { order, price, amount, .. } => {
+            VenueRequest::Amend { order, price, total, .. } => {
                 let Some(at) = self.resting.iter().position(|resting| resting.order == Some(order)) else {
                     let why = OrderRefusal::AlreadyClosed;
                     out.push_back(Happening::Report(VenueReport::AmendRejected { order, why }));
@@ -80,9 +79,10 @@ impl Venue {
                 };
                 let mut resting = self.resting.remove(at);
                 resting.price = price.unwrap_or(resting.price);
-                resting.left = amount;
+                let total = total.max(self.filled(order));
+                resting.left = Amount(total.0 - self.filled(order).0);
                 let price = resting.price;
-                out.push_back(Happening::Report(VenueReport::Amended { order, price, amount }));
+                out.push_back(Happening::Report(VenueReport::Amended { order, price, total }));
                 self.trade(&mut resting, out);
                 if resting.left > Amount::ZERO {
                     self.resting.push(resting);
@@ -99,6 +99,11 @@ impl Venue {
                 }));
             }
         }
+    }
+
+    fn filled(&self, order: OrderId) -> Amount {
+        let own = self.booked.iter().filter(|booked| booked.order == Some(order));
+        Amount(own.map(|booked| booked.amount.0).sum())
     }
 
     fn place(&mut self, order: OrderId, account: AccountId, spec: &NewOrder, out: &mut VecDeque<Happening>) {
@@ -176,7 +181,6 @@ impl Venue {
                 direction: incoming.direction,
                 maker: maker.order,
                 taker: incoming.order,
-                is_self: maker.account.is_some() && maker.account == incoming.account,
             });
             if maker.left == Amount::ZERO {
                 self.resting.remove(at);

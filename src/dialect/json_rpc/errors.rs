@@ -142,6 +142,7 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         OrderRefusal::PriceTick => Failure::PRICE_WRONG_TICK,
         OrderRefusal::PriceTooHigh => Failure::PRICE_TOO_HIGH,
         OrderRefusal::PriceTooLow => Failure::PRICE_TOO_LOW,
+        OrderRefusal::NoReferencePrice => other.because("no price is known to hold a market order to"),
         OrderRefusal::InvalidAmount => amount.because("must be a multiple of the smallest order amount"),
         OrderRefusal::AmountTooLarge => amount.because("above the largest order amount"),
         OrderRefusal::NotionalTooLarge => amount.because("above the largest order value"),

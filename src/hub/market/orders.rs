@@ -9,12 +9,12 @@ use crate::desk::{Desk, DeskConfig, DeskCounters, Output};
 use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::market::Trade;
-use crate::model::order::{Ask, Client, Departure, Liquidity, OrderId, Parties, VenueReport, VenueRequest};
+use crate::model::order::{Ask, Client, Departure, OrderId, Parties, VenueReport};
 use crate::model::time::Now;
 
 use super::super::batch::Record;
 use super::super::private::PrivateEvent;
-use super::MarketHome;
+use super::{MarketHome, Routed};
 
 /// Whether an instrument's orders are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,20 @@ pub(super) fn first_order(now: Now) -> OrderId {
 }
 
 impl MarketHome {
-    /// Has a desk of this kind, of which nobody has asked anything yet; instruments that are listed from now on are open for
-    /// trading, or not.
+    /// Has a desk of this kind, of which nobody has asked anything yet; instruments that the feed lists from now on are open
+    /// for trading, or not. Those of a link trade while it is up.
     pub fn set_desk(&mut self, config: DeskConfig, trading: Trading, now: Now) {
         self.desk = Desk::new(config, first_order(now));
         self.trading = trading;
     }
 
-    /// The next request for the venue, which is to be executed, and its events handled, before the next one is polled.
-    pub fn poll_request(&mut self, now: Now) -> Option<VenueRequest> {
+    /// The next request for a venue and where it goes. What comes of it there at once is to be handled before the next one
+    /// is polled.
+    pub fn poll_request(&mut self, now: Now) -> Option<Routed> {
         loop {
             if let Some(request) = self.desk.poll_request(now) {
                 self.work.requests += 1;
-                return Some(request);
+                return Some(self.sources.route(request));
             }
             // Those whose time was over are answered, and what waited behind them may follow.
             if !self.settle_desk(now) {
@@ -136,16 +137,8 @@ impl MarketHome {
     }
 
     /// Tells the desk of a trade that orders of its clients were sides of.
-    pub(super) fn handle_fill(&mut self, parties: Parties, trade: &Trade, now: Now) {
-        let is_self_trade = match (parties.maker, parties.taker) {
-            (Some(maker), Some(taker)) => self.desk.are_of_one_account(maker, taker),
-            (_, _) => false,
-        };
-        for (order, liquidity) in [(parties.taker, Liquidity::Taker), (parties.maker, Liquidity::Maker)] {
-            if let Some(order) = order {
-                self.desk.handle_fill(order, liquidity, is_self_trade, trade, &self.instruments, now);
-            }
-        }
+    pub(super) fn handle_fill(&mut self, parties: Parties, id: InstrumentId, trade: &Trade, now: Now) {
+        self.desk.handle_trade(parties, id, trade, &self.instruments, now);
     }
 
     /// Runs out what the desk's timers have come to.

@@ -10,7 +10,7 @@ fn room_for_a_shard_in_the_middle_of_a_turn_tells_it_nothing_twice() {
     let mut feed = FeedBuffer::default();
     list("ETH-PERPETUAL")(&mut feed);
     level(Side::Bid, 100, 5)(&mut feed);
-    world.market.handle_feed(&feed, world.now);
+    world.market.handle_feed(SourceId::FEED, &feed, world.now);
     world.market.handle_room(HomeId(0));
     world.feed(level(Side::Bid, 101, 5));
     let cache = world.hubs[0].cache();

@@ -6,6 +6,7 @@ mod control;
 mod deflate;
 mod hostile;
 mod http_api;
+mod links;
 mod login;
 mod mesh;
 mod orders;
@@ -24,6 +25,7 @@ use super::market::MarketHome;
 use super::*;
 use crate::model::book::{LevelUpdate, Side};
 use crate::model::decimal::{Amount, Price};
+use crate::model::ids::SourceId;
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{Ask, Client, Departure, Parties};
@@ -118,7 +120,7 @@ impl World {
     fn feed_unsent(&mut self, fill: impl FnOnce(&mut FeedBuffer)) {
         let mut feed = FeedBuffer::default();
         fill(&mut feed);
-        self.market.handle_feed(&feed, self.now);
+        self.market.handle_feed(SourceId::FEED, &feed, self.now);
     }
 
     fn carry(&mut self) {

@@ -6,10 +6,14 @@ use super::*;
 
 fn place(book: &mut OrderBook, side: Side, price: i64, amount: i64) -> (Placed, Outcome) {
     let mut out = Outcome::default();
-    let placed = book.place_limit(side, Price(price), Amount(amount), None, &mut out).unwrap();
+    let placed = book.place_limit(new_order(side, price, amount), &mut out).unwrap();
     book.settle(&mut out);
     book.assert_invariants();
     (placed, out)
+}
+
+fn new_order(side: Side, price: i64, amount: i64) -> Resting {
+    Resting { side, price: Price(price), amount: Amount(amount), filled: Amount::ZERO, owner: None }
 }
 
 fn fills(out: &Outcome) -> impl Iterator<Item = Fill> + '_ {
@@ -40,7 +44,7 @@ fn what_a_limit_order_leaves_rests_and_an_immediate_order_leaves_nothing() {
     place(&mut book, Side::Ask, 10, 3);
     let (placed, _) = place(&mut book, Side::Bid, 10, 5);
     let rest = book.order(placed.resting.unwrap()).unwrap();
-    assert_eq!(rest, Resting { side: Side::Bid, price: Price(10), amount: Amount(2), owner: None });
+    assert_eq!(rest, Resting { filled: Amount(3), ..new_order(Side::Bid, 10, 2) });
     let mut out = Outcome::default();
     let filled = book.place_immediate(Side::Ask, None, Amount(9), None, &mut out).unwrap();
     assert_eq!((filled, book.order_count()), (Amount(2), 0));
@@ -63,7 +67,7 @@ fn a_dead_order_s_id_finds_nothing_even_when_its_slot_is_reused() {
 fn refuses_an_order_without_an_amount_and_one_too_many() {
     let mut book = OrderBook::new(1);
     let mut out = Outcome::default();
-    let mut try_to = |amount| book.place_limit(Side::Bid, Price(1), Amount(amount), None, &mut out);
+    let mut try_to = |amount| book.place_limit(new_order(Side::Bid, 1, amount), &mut out);
     assert_eq!(try_to(0), Err(PlaceError::AmountNotPositive));
     assert_eq!(try_to(-1), Err(PlaceError::AmountNotPositive));
     assert!(try_to(1).is_ok());
@@ -171,10 +175,9 @@ impl Pair {
             Action::Limit(order) => {
                 let order = Order { number, ..order };
                 let (met, left) = self.take(book, order);
-                let price = Price(order.price);
-                let placed = book
-                    .place_limit(order.side, price, Amount(order.amount), order.owner(), &mut self.out)
-                    .unwrap();
+                let wanted =
+                    Resting { owner: order.owner(), ..new_order(order.side, order.price, order.amount) };
+                let placed = book.place_limit(wanted, &mut self.out).unwrap();
                 assert_eq!((placed.filled.0, placed.resting.is_some()), (order.amount - left, left > 0));
                 self.ids.push(placed.resting);
                 if left > 0 {

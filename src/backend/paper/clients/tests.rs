@@ -39,7 +39,8 @@ impl Floor {
     fn simulate(&mut self, side: Side, ticks: i64, lots: i64) {
         let mut out = Outcome::default();
         let (price, amount) = (Price(ticks * self.tick), Amount(lots * self.lot));
-        self.pit.book.place_limit(side, price, amount, None, &mut out).unwrap();
+        let order = Resting { side, price, amount, filled: Amount::ZERO, owner: None };
+        self.pit.book.place_limit(order, &mut out).unwrap();
     }
 
     fn spec(&self, direction: Direction, ticks: i64, lots: i64) -> NewOrder {
@@ -98,8 +99,8 @@ impl Floor {
                 format!("{} accepted at {}", order.0, ticks(price))
             }
             VenueReport::Rejected { order, why } => format!("{} rejected {why:?}", order.0),
-            VenueReport::Amended { order, price, amount } => {
-                format!("{} amended to {} at {}", order.0, lots(amount), ticks(price))
+            VenueReport::Amended { order, price, total } => {
+                format!("{} amended to {} at {}", order.0, lots(total), ticks(price))
             }
             VenueReport::AmendRejected { order, why } => format!("{} not amended {why:?}", order.0),
             VenueReport::Cancelled { order, why } => format!("{} cancelled {why:?}", order.0),
@@ -124,7 +125,7 @@ impl Floor {
             order: OrderId(order),
             instrument: InstrumentId(0),
             price: ticks.map(|ticks| Price(ticks * self.tick)),
-            amount: Amount(lots * self.lot),
+            total: Amount(lots * self.lot),
             post_only,
         })
     }
@@ -315,7 +316,22 @@ fn an_amended_order_may_take_unless_it_must_not() {
         ["1 amended to 12 at 101", "10 at 101 with a trader for 1"]
     );
     assert_eq!(floor.left(1), Some(2));
-    assert_eq!(floor.amend(1, Some(102), 9, PostOnly::No)[1..], ["9 at 102 with a trader for 1"]);
+    assert_eq!(floor.amend(1, Some(102), 19, PostOnly::No)[1..], ["9 at 102 with a trader for 1"]);
+    assert_eq!(floor.left(1), None);
+}
+
+#[test]
+fn an_amendment_says_the_whole_amount_and_what_was_filled_of_it_is_not_filled_again() {
+    let mut floor = Floor::quoted();
+    floor.buy(1, 1, 101, 12);
+    floor.sell(2, 2, 101, 1);
+    assert_eq!(floor.left(1), Some(1), "11 of 12 are filled");
+    assert_eq!(floor.amend(1, Some(100), 15, PostOnly::No), ["1 amended to 15 at 100"]);
+    assert_eq!(floor.left(1), Some(4));
+    floor.sell(3, 2, 100, 2);
+    assert_eq!(floor.amend(1, None, 14, PostOnly::No), ["1 amended to 14 at 100"]);
+    assert_eq!(floor.left(1), Some(1));
+    assert_eq!(floor.amend(1, None, 5, PostOnly::No), ["1 amended to 13 at 100"]);
     assert_eq!(floor.left(1), None);
 }
 
@@ -350,7 +366,7 @@ fn prices_off_the_ticks_and_amounts_off_the_lots_are_refused_everywhere() {
             order: OrderId(1),
             instrument: InstrumentId(0),
             price: Some(Price(price)),
-            amount: Amount(lot),
+            total: Amount(lot),
             post_only: PostOnly::No,
         };
         assert_eq!(floor.execute(&amended), [format!("1 not amended {why}")], "{price}");
@@ -362,7 +378,7 @@ fn prices_off_the_ticks_and_amounts_off_the_lots_are_refused_everywhere() {
             order: OrderId(1),
             instrument: InstrumentId(0),
             price: None,
-            amount: Amount(amount),
+            total: Amount(amount),
             post_only: PostOnly::No,
         };
         assert_eq!(floor.execute(&amended), ["1 not amended InvalidAmount"], "{amount}");

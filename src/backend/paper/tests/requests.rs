@@ -16,6 +16,8 @@ struct Floor {
     books: Vec<Book>,
     /// By the order's number, as the reports and trades have it.
     open: BTreeMap<OrderId, Amount>,
+    /// What each was in all when last told of.
+    totals: BTreeMap<OrderId, Amount>,
     /// Of the fills of clients' orders, makers' and takers'.
     filled: i64,
     timestamp_ns: u64,
@@ -33,6 +35,7 @@ impl Floor {
             out: FeedBuffer::default(),
             books: Vec::new(),
             open: BTreeMap::new(),
+            totals: BTreeMap::new(),
             filled: 0,
             timestamp_ns: 0,
             story: String::new(),
@@ -58,7 +61,8 @@ impl Floor {
     fn request(&mut self, request: VenueRequest) -> String {
         self.request = Some(request);
         self.out.clear();
-        self.paper.handle_request(&request, self.now, &mut self.out);
+        let instrument = FeedInstrument(request.instrument().0);
+        self.paper.handle_request(instrument, &request, self.now, &mut self.out);
         let before = self.story.len();
         self.take();
         self.request = None;
@@ -167,9 +171,13 @@ impl Floor {
         match (report, self.request) {
             (VenueReport::Accepted { order, .. }, Some(VenueRequest::New { spec, .. })) => {
                 assert_eq!(self.open.insert(order, spec.amount), None);
+                self.totals.insert(order, spec.amount);
             }
-            (VenueReport::Amended { order, amount, .. }, Some(VenueRequest::Amend { .. })) => {
-                self.open.insert(order, amount).expect("amended an order that is not open");
+            (VenueReport::Amended { order, total, .. }, Some(VenueRequest::Amend { .. })) => {
+                let before = self.totals.insert(order, total).expect("it was accepted");
+                let open = self.open.get_mut(&order).expect("amended an order that is not open");
+                open.0 += total.0 - before.0;
+                assert!(*open >= Amount::ZERO, "{order:?} is less than its fills");
             }
             (VenueReport::Cancelled { order, why }, request) => {
                 let left = self.open.remove(&order).expect("cancelled an order that is not open");
@@ -399,9 +407,10 @@ fn before_the_opening_and_for_what_is_not_listed_nothing_is_done() {
     let mut out = FeedBuffer::default();
     let cancel =
         |instrument| VenueRequest::Cancel { order: OrderId(1), instrument: InstrumentId(instrument) };
-    let mut answer = |paper: &mut Paper, request| {
+    let mut answer = |paper: &mut Paper, request: VenueRequest| {
         out.clear();
-        paper.handle_request(&request, START, &mut out);
+        let instrument = FeedInstrument(request.instrument().0);
+        paper.handle_request(instrument, &request, START, &mut out);
         format!("{:?}", out.events)
     };
     let closed = "[Report(CancelRejected { order: OrderId(1), why: BookClosed })]";
@@ -479,8 +488,8 @@ impl Wish {
         };
         match self.kind {
             7 => VenueRequest::Cancel { order, instrument },
-            8 => VenueRequest::Amend { order, instrument, price: None, amount, post_only },
-            9 => VenueRequest::Amend { order, instrument, price: Some(price), amount, post_only },
+            8 => VenueRequest::Amend { order, instrument, price: None, total: amount, post_only },
+            9 => VenueRequest::Amend { order, instrument, price: Some(price), total: amount, post_only },
             _ => {
                 let is_market = self.kind == 1;
                 let time_in_force = match self.time_in_force {

@@ -153,7 +153,7 @@ fn read_command(kind: u8, reader: &mut Reader<'_>) -> Result<Command, Fault> {
         0x21 => Command::Amend {
             order,
             price: reader.optional_price()?,
-            amount: reader.positive("amount")?,
+            total: reader.positive("total")?,
             post_only: reader.word("post_only", words::POST_ONLY)?,
         },
         0x22 => Command::Cancel { order },
@@ -179,7 +179,7 @@ fn read_report(kind: u8, reader: &mut Reader<'_>) -> Result<Report, Fault> {
             trade: reader.label("trade")?,
             time_ms: reader.time("time_ms")?,
         }),
-        0x33 => Report::Amended { order, price: reader.price()?, amount: reader.positive("amount")? },
+        0x33 => Report::Amended { order, price: reader.price()?, total: reader.positive("total")? },
         0x34 => Report::AmendRejected { order, reason: reader.word("reason", words::REFUSALS)? },
         0x35 => Report::Cancelled { order, reason: reader.word("reason", words::CANCEL_REASONS)? },
         0x36 => Report::CancelRejected { order, reason: reader.word("reason", words::REFUSALS)? },
@@ -294,8 +294,8 @@ fn write_command(seq: u64, command: &Command, out: &mut Vec<u8>) {
                 .label(new.label)
                 .u64(new.valid_until_ms.unwrap_or(0));
         }
-        Command::Amend { order, price, amount, post_only } => {
-            Writer::numbered(0x21, seq, *order, out).optional_price(*price).i64(amount.0).u8(words::say(
+        Command::Amend { order, price, total, post_only } => {
+            Writer::numbered(0x21, seq, *order, out).optional_price(*price).i64(total.0).u8(words::say(
                 words::POST_ONLY,
                 *post_only,
             )
@@ -328,8 +328,8 @@ fn write_report(seq: u64, report: &Report, out: &mut Vec<u8>) {
                 .label(filled.trade)
                 .u64(filled.time_ms);
         }
-        Report::Amended { order, price, amount } => {
-            Writer::numbered(0x33, seq, *order, out).i64(price.0).i64(amount.0);
+        Report::Amended { order, price, total } => {
+            Writer::numbered(0x33, seq, *order, out).i64(price.0).i64(total.0);
         }
         Report::AmendRejected { order, reason } => {
             Writer::numbered(0x34, seq, *order, out).u8(refusal(*reason));

@@ -119,7 +119,7 @@ fn read_command(kind: &str, fields: &Fields<'_>) -> Result<Option<Command>, Faul
         "amend" => Command::Amend {
             order: fields.order()?,
             price: fields.units("price")?.map(Price),
-            amount: fields.positive("amount")?,
+            total: fields.positive("total")?,
             post_only: fields.word("post_only", words::POST_ONLY)?,
         },
         "cancel" => Command::Cancel { order: fields.order()? },
@@ -148,7 +148,7 @@ fn read_report(kind: &str, fields: &Fields<'_>) -> Result<Option<Report>, Fault>
         "amended" => Report::Amended {
             order: fields.order()?,
             price: fields.price("price")?,
-            amount: fields.positive("amount")?,
+            total: fields.positive("total")?,
         },
         "amend_rejected" => {
             Report::AmendRejected { order: fields.order()?, reason: fields.reason(words::REFUSALS)? }

@@ -134,7 +134,7 @@ fn commands() -> impl Strategy<Value = Command> {
             }
         ),
         (orders(), prop::option::of(prices()), amounts(), one_of(words::POST_ONLY))
-            .prop_map(|(order, price, amount, post_only)| Command::Amend { order, price, amount, post_only }),
+            .prop_map(|(order, price, total, post_only)| Command::Amend { order, price, total, post_only }),
         orders().prop_map(|order| Command::Cancel { order }),
         orders().prop_map(|order| Command::Status { order }),
     ]
@@ -156,10 +156,10 @@ fn reports() -> impl Strategy<Value = Report> {
                 Report::Filled(Filled { order, price, amount, liquidity, print, trade, time_ms })
             }
         ),
-        (orders(), prices(), amounts()).prop_map(|(order, price, amount)| Report::Amended {
+        (orders(), prices(), amounts()).prop_map(|(order, price, total)| Report::Amended {
             order,
             price,
-            amount
+            total
         }),
         (orders(), reason()).prop_map(|(order, reason)| Report::AmendRejected { order, reason }),
         (orders(), one_of(words::CANCEL_REASONS))

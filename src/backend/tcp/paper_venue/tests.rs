@@ -104,11 +104,8 @@ impl World {
             valid_until_ms: None,
         };
         self.events.clear();
-        self.gateway.handle_request(&VenueRequest::New {
-            order: OrderId(order),
-            account: AccountId(1),
-            spec,
-        });
+        let request = VenueRequest::New { order: OrderId(order), account: AccountId(1), spec };
+        self.gateway.handle_request(FeedInstrument(0), &request);
         self.carry();
     }
 
@@ -169,11 +166,11 @@ fn an_order_that_rests_is_found_again_and_cancelled() {
     world.connect();
     world.events.clear();
     let cancel = VenueRequest::Cancel { order: OrderId(7), instrument: InstrumentId(0) };
-    world.gateway.handle_request(&cancel);
+    world.gateway.handle_request(FeedInstrument(0), &cancel);
     world.carry();
     assert!(matches!(world.reports()[..], [VenueReport::Cancelled { order: OrderId(7), .. }]));
     world.events.clear();
-    world.gateway.handle_request(&cancel);
+    world.gateway.handle_request(FeedInstrument(0), &cancel);
     world.carry();
     let why = OrderRefusal::AlreadyClosed;
     assert_eq!(world.reports(), [VenueReport::CancelRejected { order: OrderId(7), why }]);

@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::message::{Command, Filled, OrderStatus, Report, StatusState};
+use super::super::wire::Cut;
 use super::{LinkEvent, LinkFill, NS_PER_MS, Session};
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::market::{Direction, FeedInstrument};
-use crate::model::order::{CancelReason, Liquidity, OrderId, OrderRefusal, VenueReport, notional};
+use crate::model::order::{
+    CancelReason, Liquidity, OrderId, OrderRefusal, VenueReport, is_countable, notional,
+};
 use crate::model::time::Now;
 
 /// What is known of one order.
@@ -49,12 +52,24 @@ impl Known {
         self.notional += notional(price, Amount(amount));
     }
 
+    /// What it is in all by the venue's word; of one that was cancelled the venue does not say.
+    fn told_total(&self, status: &OrderStatus) -> i64 {
+        match status.state {
+            StatusState::Open => status.filled.0 + status.amount.0,
+            StatusState::Filled if status.filled > Amount::ZERO => status.filled.0,
+            StatusState::Cancelled => self.total.max(status.filled.0),
+            StatusState::Filled | StatusState::Pending | StatusState::Rejected | StatusState::Unknown => {
+                self.total
+            }
+        }
+    }
+
     /// One fill that stands for all that the venue knows of and we do not: its price is their mean.
     fn missed(&self, status: &OrderStatus) -> Option<(Price, Amount)> {
         let amount = status.filled.0.checked_sub(self.filled).filter(|amount| *amount > 0)?;
         let average = status.average.or(status.price).or(self.price)?;
         let missing = notional(average, status.filled) - self.notional;
-        let price = missing * i128::from(UNIT) / i128::from(amount);
+        let price = missing.saturating_mul(i128::from(UNIT)) / i128::from(amount);
         Some((i64::try_from(price).map_or(average, Price), Amount(amount)))
     }
 }
@@ -154,8 +169,12 @@ impl Held {
 
 impl Session {
     /// Takes the venue's word, which is new.
-    pub(super) fn hear(&mut self, report: &Report, now: Now) {
+    ///
+    /// # Errors
+    /// [`Cut::Uncountable`]: what it says is nonsense, and is not told.
+    pub(super) fn hear(&mut self, report: &Report, now: Now) -> Result<(), Cut> {
         let order = report.order();
+        self.check_countable(report)?;
         match *report {
             Report::Accepted { order, venue_order: _, price } => {
                 self.orders.with(order, |known| {
@@ -170,13 +189,18 @@ impl Session {
                 self.report(VenueReport::Rejected { order, why: reason });
             }
             Report::Filled(filled) => self.hear_fill(&filled),
-            Report::Amended { order, price, amount } => {
+            Report::Amended { order, price, total } => {
+                let mut is_over = false;
                 self.orders.with(order, |known| {
                     known.answered();
                     known.price = known.price.map(|_| price);
-                    known.total = known.filled.saturating_add(amount.0);
+                    known.total = total.0;
+                    is_over = known.filled >= known.total;
                 });
-                self.report(VenueReport::Amended { order, price, amount });
+                if is_over {
+                    self.orders.remove(order);
+                }
+                self.report(VenueReport::Amended { order, price, total });
             }
             Report::AmendRejected { order, reason } => {
                 self.orders.with(order, Known::answered);
@@ -200,6 +224,29 @@ impl Session {
             }
         }
         self.reconcile();
+        Ok(())
+    }
+
+    /// Whether all that it makes of an order can be added up, here and at the desk.
+    fn check_countable(&self, report: &Report) -> Result<(), Cut> {
+        let known = self.orders.get(report.order());
+        let (kind, total, price) = match *report {
+            Report::Filled(Filled { price, amount, .. }) => {
+                ("filled", amount.0.checked_add(known.map_or(0, |known| known.filled)), Some(price))
+            }
+            Report::Amended { price, total, .. } => ("amended", Some(total.0), Some(price)),
+            Report::OrderStatus(status) => {
+                let total = status.filled.0.checked_add(status.amount.0);
+                ("order_status", total, status.average.or(status.price))
+            }
+            Report::Accepted { .. }
+            | Report::Rejected { .. }
+            | Report::AmendRejected { .. }
+            | Report::Cancelled { .. }
+            | Report::CancelRejected { .. } => return Ok(()),
+        };
+        let is_fine = total.is_some_and(|total| price.is_none_or(|price| is_countable(price, Amount(total))));
+        if is_fine { Ok(()) } else { Err(Cut::Uncountable(kind)) }
     }
 
     fn hear_fill(&mut self, filled: &Filled) {
@@ -265,10 +312,10 @@ impl Session {
             });
         }
         let is_open = status.state == StatusState::Open;
-        let total = if is_open { status.filled.0.saturating_add(status.amount.0) } else { known.total };
-        let is_amended = total != known.total
-            || (known.is_accepted
-                && known.price.is_some_and(|price| status.price.is_some_and(|told| told != price)));
+        let total = known.told_total(status);
+        let is_moved = is_open
+            && known.is_accepted
+            && known.price.is_some_and(|price| status.price.is_some_and(|told| told != price));
         self.orders.with(order, |known| {
             known.is_questioned = false;
             known.is_accepted = true;
@@ -276,6 +323,11 @@ impl Session {
             known.price = known.price.and(status.price.or(known.price));
             known.total = total;
         });
+        // Before the fills, of which it may allow more.
+        if total != known.total || is_moved {
+            let price = status.price.or(known.price).unwrap_or_default();
+            self.report(VenueReport::Amended { order, price, total: Amount(total) });
+        }
         if let Some((price, amount)) = known.missed(status) {
             self.count_fill(LinkFill {
                 order,
@@ -289,14 +341,13 @@ impl Session {
             });
         }
         let Some(left) = self.orders.get(order) else { return };
-        if !is_open {
+        if left.filled >= left.total {
+            self.orders.remove(order);
+        } else if !is_open {
             let is_asked = known.is_cancel_asked && status.state == StatusState::Cancelled;
             let why = if is_asked { CancelReason::UserRequest } else { CancelReason::Venue };
             self.orders.remove(order);
             self.report(VenueReport::Cancelled { order, why });
-        } else if is_amended {
-            let price = status.price.or(left.price).unwrap_or_default();
-            self.report(VenueReport::Amended { order, price, amount: status.amount });
         }
     }
 }

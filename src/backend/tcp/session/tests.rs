@@ -2,198 +2,23 @@
 //! executed once or told as not sent, its outcome is known in the end, every report is told once and in order, and nothing
 //! is told to be settled before it is.
 
+pub(crate) mod engine;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use self::engine::{Engine, HEARTBEAT_MS, LOT, symbol};
+
 use super::super::codec::Form;
-use super::super::message::{Filled, OrderStatus, Report, StatusState};
-use super::super::venue::{VenueConfig, VenueEvent, VenueSession};
+use super::super::message::StatusState;
 use super::*;
 use crate::model::book::Level;
-use crate::model::instrument::InstrumentKind;
-use crate::model::order::{AccountId, CancelReason, NewOrder, OrderType, PostOnly, TimeInForce};
+use crate::model::ids::InstrumentId;
+use crate::model::order::{AccountId, NewOrder, OrderType, PostOnly, TimeInForce};
 
-const LOT: i64 = 1_000_000_000;
-const HEARTBEAT_MS: u32 = 1_000;
-
-fn symbol(text: &str) -> Symbol {
-    Symbol::parse(text.as_bytes()).unwrap()
-}
-
-fn definition(name: &str) -> Instrument {
-    Instrument {
-        name: symbol(name),
-        kind: InstrumentKind::Spot,
-        base_currency: symbol("EUR"),
-        quote_currency: symbol("USD"),
-        tick_size: Price(10_000),
-        price_decimals: 5,
-        min_trade_amount: Amount(LOT),
-        amount_decimals: 0,
-        contract_size: Amount(LOT),
-        creation_timestamp_ms: 0,
-        expiration_timestamp_ms: None,
-    }
-}
-
-/// An order at the venue of the test.
-#[derive(Clone, Copy, Debug)]
-struct Resting {
-    state: StatusState,
-    price: Price,
-    total: i64,
-    filled: i64,
-}
-
-/// A venue that fills half of each order at once, and answers what it is asked, now or, if it is slow, when told to.
-struct Engine {
-    session: VenueSession,
-    form: Form,
-    runs: u32,
-    orders: BTreeMap<OrderId, Resting>,
-    /// Each new order that ever came, in all runs.
-    executed: Vec<OrderId>,
-    is_slow: bool,
-    waiting: Vec<Command>,
-}
-
-impl Engine {
-    fn config(form: Form, run: u32) -> VenueConfig {
-        VenueConfig {
-            venue: "fx".into(),
-            key: "secret".into(),
-            session: format!("run{run}").into(),
-            form,
-            heartbeat_ms: HEARTBEAT_MS,
-        }
-    }
-
-    fn new(form: Form) -> Engine {
-        Engine {
-            session: VenueSession::new(Engine::config(form, 0)),
-            form,
-            runs: 0,
-            orders: BTreeMap::new(),
-            executed: Vec::new(),
-            is_slow: false,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Comes back as another run, with its orders or without.
-    fn restart(&mut self, remembers: bool) {
-        self.runs += 1;
-        self.session = VenueSession::new(Engine::config(self.form, self.runs));
-        self.waiting.clear();
-        if !remembers {
-            self.orders.clear();
-        }
-    }
-
-    fn handle_events(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                VenueEvent::Welcomed { .. } => {
-                    self.session.tell(&Message::Instruments(vec![definition("EURUSD")]), &[]);
-                }
-                VenueEvent::Command(command @ Command::Status { .. }) => self.answer(&command),
-                VenueEvent::Command(command) if self.is_slow => self.waiting.push(command),
-                VenueEvent::Command(command) => self.answer(&command),
-                VenueEvent::Down(_) => {}
-            }
-        }
-    }
-
-    fn answer_waiting(&mut self) {
-        for command in std::mem::take(&mut self.waiting) {
-            self.answer(&command);
-        }
-    }
-
-    fn answer(&mut self, command: &Command) {
-        match *command {
-            Command::New(new) => {
-                assert!(!self.executed.contains(&new.order), "{:?} came twice", new.order);
-                self.executed.push(new.order);
-                let order = new.order;
-                let (price, total) = (new.price.unwrap(), new.amount.0);
-                self.orders.insert(order, Resting { state: StatusState::Open, price, total, filled: 0 });
-                self.session.report(Report::Accepted { order, venue_order: None, price: None });
-                self.fill(order, total / 2);
-            }
-            Command::Amend { order, price, amount, post_only: _ } => match self.orders.get_mut(&order) {
-                Some(resting) if resting.state == StatusState::Open => {
-                    resting.price = price.unwrap_or(resting.price);
-                    resting.total = resting.filled + amount.0;
-                    let price = resting.price;
-                    self.session.report(Report::Amended { order, price, amount });
-                }
-                _ => self.refuse_amend(order),
-            },
-            Command::Cancel { order } => match self.orders.get_mut(&order) {
-                Some(resting) if resting.state == StatusState::Open => {
-                    resting.state = StatusState::Cancelled;
-                    self.session.report(Report::Cancelled { order, reason: CancelReason::UserRequest });
-                }
-                _ => {
-                    self.session.report(Report::CancelRejected { order, reason: OrderRefusal::OrderNotFound })
-                }
-            },
-            Command::Status { order } => self.tell_status(order),
-        }
-    }
-
-    fn refuse_amend(&mut self, order: OrderId) {
-        self.session.report(Report::AmendRejected { order, reason: OrderRefusal::OrderNotFound });
-    }
-
-    fn tell_status(&mut self, order: OrderId) {
-        let is_waiting =
-            self.waiting.iter().any(|command| matches!(command, Command::New(new) if new.order == order));
-        let status = match self.orders.get(&order) {
-            None => OrderStatus {
-                order,
-                state: if is_waiting { StatusState::Pending } else { StatusState::Unknown },
-                filled: Amount::ZERO,
-                average: None,
-                price: None,
-                amount: Amount::ZERO,
-            },
-            Some(resting) => OrderStatus {
-                order,
-                state: resting.state,
-                filled: Amount(resting.filled),
-                average: (resting.filled > 0).then_some(Price(LOT)),
-                price: Some(resting.price),
-                amount: Amount(resting.total - resting.filled),
-            },
-        };
-        self.session.report(Report::OrderStatus(status));
-    }
-
-    /// Fills so much of an order, at a price of 1.
-    fn fill(&mut self, order: OrderId, amount: i64) {
-        let Some(resting) = self.orders.get_mut(&order) else { return };
-        let amount = amount.min(resting.total - resting.filled);
-        if resting.state != StatusState::Open || amount <= 0 {
-            return;
-        }
-        resting.filled += amount;
-        if resting.filled == resting.total {
-            resting.state = StatusState::Filled;
-        }
-        self.session.report(Report::Filled(Filled {
-            order,
-            price: Price(LOT),
-            amount: Amount(amount),
-            liquidity: Liquidity::Maker,
-            print: true,
-            trade: None,
-            time_ms: 5,
-        }));
-    }
-}
+/// The market's number of the instrument, which is no concern of the link's.
+const LISTED_AS: InstrumentId = InstrumentId(41);
 
 /// What the desk would know of an order by what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,7 +144,7 @@ impl World {
         let (price, total) = (Price(2 * LOT), 10 * LOT);
         self.seen.insert(order, Seen { told: Told::Sent, price, total, filled: 0 });
         let spec = NewOrder {
-            instrument: InstrumentId(0),
+            instrument: LISTED_AS,
             direction: Direction::Buy,
             order_type: OrderType::Limit,
             price: Some(price),
@@ -335,17 +160,17 @@ impl World {
     }
 
     fn cancel(&mut self, order: OrderId) {
-        self.request(VenueRequest::Cancel { order, instrument: InstrumentId(0) });
+        self.request(VenueRequest::Cancel { order, instrument: LISTED_AS });
     }
 
-    fn amend(&mut self, order: OrderId, amount: i64) {
-        let instrument = InstrumentId(0);
-        let (price, amount, post_only) = (Some(Price(3 * LOT)), Amount(amount), PostOnly::No);
-        self.request(VenueRequest::Amend { order, instrument, price, amount, post_only });
+    fn amend(&mut self, order: OrderId, total: i64) {
+        let instrument = LISTED_AS;
+        let (price, total, post_only) = (Some(Price(3 * LOT)), Amount(total), PostOnly::No);
+        self.request(VenueRequest::Amend { order, instrument, price, total, post_only });
     }
 
     fn request(&mut self, request: VenueRequest) {
-        self.gateway.handle_request(&request);
+        self.gateway.handle_request(FeedInstrument(0), &request);
         self.take_events();
     }
 
@@ -397,10 +222,14 @@ impl World {
             VenueReport::Cancelled { order, why: _ } => {
                 self.move_on(order, &[Told::Open], Told::Cancelled);
             }
-            VenueReport::Amended { order, price, amount } => {
+            VenueReport::Amended { order, price, total } => {
                 self.move_on(order, &[Told::Open], Told::Open);
                 let seen = self.seen.get_mut(&order).unwrap();
-                (seen.price, seen.total) = (price, seen.filled + amount.0);
+                assert!(seen.filled <= total.0, "{order:?} is less than its fills");
+                (seen.price, seen.total) = (price, total.0);
+                if seen.filled == seen.total {
+                    seen.told = Told::Filled;
+                }
             }
             VenueReport::AmendRejected { .. } | VenueReport::CancelRejected { .. } => {}
         }
@@ -446,7 +275,7 @@ fn script(world: &mut World) {
     let first = world.place();
     world.carry();
     let second = world.place();
-    world.amend(first, 3 * LOT);
+    world.amend(first, 8 * LOT);
     world.carry();
     world.venue.fill(first, LOT);
     world.cancel(second);
@@ -487,7 +316,7 @@ fn a_day_without_a_cut_is_told_as_it_happened() {
                 "fill 1 5",
                 "Accepted { order: OrderId(2), price: None }",
                 "fill 2 5",
-                "Amended { order: OrderId(1), price: Price(3000000000), amount: Amount(3000000000) }",
+                "Amended { order: OrderId(1), price: Price(3000000000), total: Amount(8000000000) }",
                 "fill 1 1",
                 "Cancelled { order: OrderId(2), why: UserRequest }",
                 "Accepted { order: OrderId(3), price: None }",
@@ -586,6 +415,28 @@ fn nothing_is_settled_while_a_slow_venue_thinks() {
 }
 
 #[test]
+fn what_an_edit_in_doubt_made_of_an_order_is_told_before_what_was_filled_of_it() {
+    for (total, filled, expected) in [(12, 6, Told::Open), (12, 7, Told::Filled), (6, 1, Told::Filled)] {
+        let mut world = World::new(Form::Json);
+        world.connect();
+        let order = world.place();
+        world.carry();
+        world.venue.is_slow = true;
+        world.amend(order, total * LOT);
+        world.carry();
+        world.cut();
+        world.venue.answer_waiting();
+        world.venue.fill(order, filled * LOT);
+        world.venue.restart(true);
+        world.connect();
+        let seen = world.seen[&order];
+        assert_eq!((seen.total, seen.filled, seen.told), (total * LOT, (5 + filled) * LOT, expected));
+        world.check_agreement();
+        assert_eq!(world.gateway.orders.count(), usize::from(expected == Told::Open));
+    }
+}
+
+#[test]
 fn a_request_without_a_link_is_refused() {
     let mut world = World::new(Form::Json);
     let order = world.place();
@@ -669,6 +520,22 @@ fn what_breaks_the_protocol_is_cut_with_its_reason() {
         let (said, told) = answers(&[HELLO, line]);
         assert_eq!(said, format!("{WELCOME}\n{{\"type\":\"bye\",\"reason\":\"{expected}\"}}\n"));
         assert_eq!(told, format!("down: {expected}"));
+    }
+    let (most, price) = ("9223372036.854775807", "9000000000");
+    let filled = format!(r#""order":1,"price":{price},"amount":{most},"liquidity":"maker","time_ms":1"#);
+    let instruments = r#"{"type":"instruments","instruments":[{"name":"X","kind":"spot","base":"A","quote":"B","tick_size":1,"min_amount":1}]}"#;
+    let trade = format!(r#""instrument":"X","price":{price},"amount":{most},"side":"buy","time_ms":1"#);
+    for (kind, fields) in [
+        ("filled", format!(r#""seq":1,{filled}"#)),
+        ("amended", format!(r#""seq":1,"order":1,"price":-{price},"total":{most}"#)),
+        (
+            "order_status",
+            format!(r#""seq":1,"order":1,"state":"open","filled":{most},"average":1,"amount":1"#),
+        ),
+        ("trade", trade),
+    ] {
+        let (_, told) = answers(&[HELLO, instruments, &format!(r#"{{"type":"{kind}",{fields}}}"#)]);
+        assert_eq!(told, format!("down: {kind} of more than can be counted"));
     }
     let (said, told) = answers(&[HELLO, r#"{"type":"bye","reason":"lunch"}"#]);
     assert_eq!((said, told.as_str()), (format!("{WELCOME}\n"), "down: ended by the peer: lunch"));

@@ -22,6 +22,7 @@ fn each_refused_order_has_a_code_of_deribit_or_one_that_is_nobody_s() {
         (OrderRefusal::PriceTick, 10043, "price_wrong_tick", Some("price")),
         (OrderRefusal::PriceTooHigh, 10007, "price_too_high", Some("price")),
         (OrderRefusal::PriceTooLow, 10005, "price_too_low", Some("price")),
+        (OrderRefusal::NoReferencePrice, 11030, "other_reject", None),
         (OrderRefusal::InvalidAmount, 10021, "invalid_amount", Some("amount")),
         (OrderRefusal::AmountTooLarge, 10021, "invalid_amount", Some("amount")),
         (OrderRefusal::NotionalTooLarge, 10021, "invalid_amount", Some("amount")),
@@ -51,6 +52,7 @@ fn what_shares_a_code_differs_in_its_reason() {
         vec![
             OrderRefusal::ReduceOnly,
             OrderRefusal::FillOrKill,
+            OrderRefusal::NoReferencePrice,
             OrderRefusal::Duplicate,
             OrderRefusal::VenueRefused,
         ],

@@ -106,9 +106,9 @@ fn write_book<'a>(book: &BookUpdate, levels: &[LevelUpdate], out: &'a mut Vec<u8
 fn write_command<'a>(seq: u64, command: &Command, out: &'a mut Vec<u8>) -> Writer<'a> {
     match command {
         Command::New(new) => write_new(seq, new, out),
-        Command::Amend { order, price, amount, post_only } => Writer::numbered("amend", seq, *order, out)
+        Command::Amend { order, price, total, post_only } => Writer::numbered("amend", seq, *order, out)
             .price("price", *price)
-            .amount("amount", *amount)
+            .amount("total", *total)
             .word("post_only", words::say(words::POST_ONLY, *post_only).0),
         Command::Cancel { order } => Writer::numbered("cancel", seq, *order, out),
         Command::Status { order } => Writer::numbered("status", seq, *order, out),
@@ -141,9 +141,9 @@ fn write_report<'a>(seq: u64, report: &Report, out: &'a mut Vec<u8>) -> Writer<'
         Report::Rejected { order, reason } => Writer::numbered("rejected", seq, *order, out)
             .word("reason", words::say(words::REFUSALS, *reason).0),
         Report::Filled(filled) => write_filled(seq, filled, out),
-        Report::Amended { order, price, amount } => Writer::numbered("amended", seq, *order, out)
-            .price("price", Some(*price))
-            .amount("amount", *amount),
+        Report::Amended { order, price, total } => {
+            Writer::numbered("amended", seq, *order, out).price("price", Some(*price)).amount("total", *total)
+        }
         Report::AmendRejected { order, reason } => Writer::numbered("amend_rejected", seq, *order, out)
             .word("reason", words::say(words::REFUSALS, *reason).0),
         Report::Cancelled { order, reason } => Writer::numbered("cancelled", seq, *order, out)

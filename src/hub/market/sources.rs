@@ -1,0 +1,201 @@
+//! Who brings which instruments. PURE. Home: the venue's thread.
+//!
+//! Invariants: a name belongs to the source that listed it first, for ever; a name that is reserved, to one of those that it is
+//! reserved for. What another source says of it is dropped, though its number counts there. An instrument of a link trades
+//! while its link is up and its venue has not said that it is closed.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+
+use crate::backend::tcp::wire::Cut;
+use crate::limits;
+use crate::model::hasher::FixedHasher;
+use crate::model::ids::{InstrumentId, SourceId};
+use crate::model::instrument::{Instrument, Symbol};
+use crate::model::market::{FeedInstrument, InstrumentState, MarketState};
+use crate::model::order::VenueRequest;
+use crate::model::time::Now;
+
+use super::super::batch::Record;
+use super::MarketHome;
+
+/// A request of the desk, and whom it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    pub source: SourceId,
+    /// The source's number of the instrument; the request has the market's.
+    pub instrument: FeedInstrument,
+    pub request: VenueRequest,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The source's instrument is not taken.
+    Refused { source: SourceId, name: Symbol, why: ListingRefusal },
+    /// Orders of so many instruments more are taken.
+    Up { source: SourceId, instruments: usize },
+    /// A connection is over; orders of so many instruments are not taken any more.
+    Down { source: SourceId, instruments: usize, why: Cut },
+    /// Nothing is in doubt any more at this source.
+    Reconciled { source: SourceId },
+}
+
+/// Why an instrument is not taken from a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListingRefusal {
+    /// It is another's, or was listed before.
+    Taken { by: SourceId },
+    /// For links of which this is none.
+    Reserved,
+    /// There are `limits::INSTRUMENTS_MAX`.
+    Full,
+}
+
+/// What is known of a listed instrument beside its state.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    source: SourceId,
+    instrument: FeedInstrument,
+    is_up: bool,
+    /// What its venue said last; holds across connections.
+    word: MarketState,
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// By source and by its own number; `None` for those that are not taken.
+    by_feed: Vec<Vec<Option<InstrumentId>>>,
+    /// By `InstrumentId`.
+    listed: Vec<Listed>,
+    names: HashMap<Symbol, InstrumentId, BuildHasherDefault<FixedHasher>>,
+    /// The sources, a bit each, that may list the name.
+    reserved: HashMap<Symbol, u64, BuildHasherDefault<FixedHasher>>,
+    news: VecDeque<News>,
+}
+
+impl Sources {
+    /// Takes a listing, or says why not.
+    fn list(&mut self, source: SourceId, name: Symbol) -> Result<InstrumentId, ListingRefusal> {
+        if self.by_feed.len() <= source.index() {
+            assert!(source.index() < limits::SOURCES_MAX, "invariant: sources are bounded: {source:?}");
+            self.by_feed.resize_with(source.index() + 1, Vec::new);
+        }
+        let taken = self.take(source, name);
+        let own = &mut self.by_feed[source.index()];
+        let instrument = FeedInstrument(bounded(own.len()));
+        own.push(taken.ok());
+        if let Ok(id) = taken {
+            self.names.insert(name, id);
+            let is_up = source == SourceId::FEED;
+            self.listed.push(Listed { source, instrument, is_up, word: MarketState::Open });
+        }
+        taken
+    }
+
+    fn take(&self, source: SourceId, name: Symbol) -> Result<InstrumentId, ListingRefusal> {
+        if let Some(id) = self.names.get(&name) {
+            return Err(ListingRefusal::Taken { by: self.listed[id.index()].source });
+        }
+        if self.reserved.get(&name).is_some_and(|sources| sources >> source.0 & 1 == 0) {
+            return Err(ListingRefusal::Reserved);
+        }
+        if self.listed.len() == limits::INSTRUMENTS_MAX {
+            return Err(ListingRefusal::Full);
+        }
+        Ok(InstrumentId(bounded(self.listed.len())))
+    }
+
+    /// The instrument that the source means by its number, if it is its own.
+    pub(super) fn resolve(&self, source: SourceId, instrument: FeedInstrument) -> Option<InstrumentId> {
+        self.by_feed[source.index()][instrument.0 as usize]
+    }
+
+    /// All of the source, in the order of their ids.
+    pub(super) fn own(&self, source: SourceId) -> Vec<InstrumentId> {
+        self.by_feed.get(source.index()).into_iter().flatten().copied().flatten().collect()
+    }
+
+    pub(super) fn route(&self, request: VenueRequest) -> Routed {
+        let Listed { source, instrument, .. } = self.listed[request.instrument().index()];
+        Routed { source, instrument, request }
+    }
+
+    /// The link of the instrument is up, or down; its state from here on.
+    pub(super) fn connect(&mut self, id: InstrumentId, is_up: bool) -> MarketState {
+        self.listed[id.index()].is_up = is_up;
+        self.listed[id.index()].state()
+    }
+
+    /// What the venue said; the instrument's state from here on.
+    fn hear(&mut self, id: InstrumentId, word: MarketState) -> MarketState {
+        self.listed[id.index()].word = word;
+        self.listed[id.index()].state()
+    }
+
+    pub(super) fn tell(&mut self, news: News) {
+        if self.news.len() < limits::MARKET_NEWS_MAX {
+            self.news.push_back(news);
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        let numbers: usize = self.by_feed.iter().map(Vec::capacity).sum();
+        numbers * size_of::<Option<InstrumentId>>()
+            + self.listed.capacity() * size_of::<Listed>()
+            + (self.names.capacity() + self.reserved.capacity()) * (size_of::<(Symbol, u64)>() + 1)
+    }
+}
+
+impl Listed {
+    const fn state(&self) -> MarketState {
+        if self.is_up { self.word } else { MarketState::Closed }
+    }
+}
+
+impl MarketHome {
+    /// Nobody lists this name but those sources for which this was called.
+    ///
+    /// # Panics
+    /// At `limits::SOURCES_MAX` sources: the configuration admits fewer.
+    pub fn reserve(&mut self, name: Symbol, source: SourceId) {
+        assert!(source.index() < limits::SOURCES_MAX, "invariant: sources are bounded: {source:?}");
+        *self.sources.reserved.entry(name).or_default() |= 1 << source.0;
+    }
+
+    /// What is to be said in the log; at most `limits::MARKET_NEWS_MAX` wait for it.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.sources.news.pop_front()
+    }
+
+    pub(super) fn list(&mut self, source: SourceId, definition: &Instrument, now: Now) {
+        let id = match self.sources.list(source, definition.name) {
+            Ok(id) => id,
+            Err(why) => {
+                self.counters.instruments_refused_total += 1;
+                self.sources.tell(News::Refused { source, name: definition.name, why });
+                return;
+            }
+        };
+        let definition = Arc::new(definition.clone());
+        self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
+        self.derived.push(Vec::new());
+        self.tell(Record::Listed { definition });
+        if source == SourceId::FEED {
+            self.open_trading(id, now);
+        } else {
+            self.apply_state(id, MarketState::Closed, 0, now);
+        }
+    }
+
+    pub(super) fn hear_state(&mut self, id: InstrumentId, word: MarketState, timestamp_ns: u64, now: Now) {
+        let state = self.sources.hear(id, word);
+        self.apply_state(id, state, timestamp_ns, now);
+    }
+}
+
+fn bounded(count: usize) -> u32 {
+    u32::try_from(count).expect("invariant: a source has at most INSTRUMENTS_MAX")
+}

@@ -1,0 +1,466 @@
+//! Links to venues outside of the process: their sockets, between the ring and the sessions. Home: the venue's thread.
+//!
+//! A turn: each event of the ring (`handle_event`), what is due (`handle_timeout`), requests (`handle_request`), then `flush`, which
+//! hands the ring what is to be sent, closed and connected.
+//!
+//! Invariants: a link has one connection at most; who names a link and has its key takes it over, who does not costs nobody
+//! anything. What a session has to tell is with the market before anything else is done to it. A connection has one send under
+//! way; what waits is bounded by its session.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+
+use crate::backend::tcp::greeting::{self, Greeting};
+use crate::backend::tcp::reach::{Reach, ReachConfig, Step};
+use crate::backend::tcp::session::{Session, SessionConfig};
+use crate::backend::tcp::wire::Cut;
+use crate::hub::market::{ListingRefusal, MarketHome, News, Routed};
+use crate::limits;
+use crate::model::ids::{ConnId, SourceId};
+use crate::model::time::Now;
+use crate::ring::{Event, How, Listener, ListenerId, Ring, RingConfig, RingError, Transmit};
+
+use super::link_log::LinkLog;
+
+/// Links, and where some of them are waited for.
+#[derive(Debug, Default)]
+pub struct LinksSetup {
+    pub listeners: Vec<Listener>,
+    pub links: Vec<LinkSetup>,
+}
+
+/// One link.
+#[derive(Clone, Debug)]
+pub struct LinkSetup {
+    /// As it is called in the log, and by who connects: `fx`, or `fx.2`.
+    pub name: Box<str>,
+    pub session: SessionConfig,
+    pub way: Way,
+}
+
+/// How a link comes to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The venue connects to this listener, by its place in [`LinksSetup::listeners`].
+    Listen(usize),
+    Connect(ReachConfig),
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(super) struct Links {
+    links: Vec<Link>,
+    /// By the ring's number of them; the listeners' own places.
+    listeners: Vec<ListenerId>,
+    /// Few: looked through from the start.
+    conns: Vec<(ConnId, Owner)>,
+    /// What the ring is to do, once it is free.
+    actions: VecDeque<Action>,
+    log: LinkLog,
+}
+
+#[derive(Debug)]
+struct Link {
+    setup: LinkSetup,
+    source: SourceId,
+    session: Session,
+    reach: Option<Reach>,
+    conn: Option<ConnId>,
+    /// When a connection that is over is closed, whether or not its last bytes are sent.
+    closing_by_ns: Option<u64>,
+    /// Whether the attempt before failed too.
+    is_failing: bool,
+    welcomed_total: u64,
+}
+
+/// Whose a connection is.
+#[derive(Debug)]
+enum Owner {
+    /// Nobody's yet.
+    Greeting(ListenerId, Greeting),
+    /// By its place in `links`.
+    Link(usize),
+    /// It is being closed, and then cut.
+    Closing { deadline_ns: u64 },
+}
+
+#[derive(Debug)]
+enum Action {
+    Say(ConnId, Vec<u8>),
+    Close(ConnId, How),
+}
+
+/// A ring that has room for all links; without any, it only parks its thread and hears the doorbell.
+pub(super) fn ring_config(links: usize) -> RingConfig {
+    let usual = RingConfig { submissions_max: 64, ..RingConfig::default() };
+    if links == 0 {
+        return RingConfig {
+            connections_max: 1,
+            submissions_max: 16,
+            receive_buffers: 1,
+            receive_buffer_bytes: 64,
+            send_small_buffers: 1,
+            send_small_bytes: 128,
+            send_large_buffers: 1,
+            send_large_bytes: 128,
+            ..usual
+        };
+    }
+    let links = u32::try_from(links).expect("invariant: LINKS_MAX is small");
+    RingConfig {
+        connections_max: limits::LINK_CONNECTIONS_MAX,
+        receive_buffers: 64,
+        receive_buffers_each_max: 16,
+        receive_buffer_bytes: 16 * 1024,
+        // A rejection each, or a command.
+        send_small_buffers: limits::LINK_CONNECTIONS_MAX,
+        send_large_buffers: 2 * links,
+        ..usual
+    }
+}
+
+impl Links {
+    /// Links whose listeners are the ring's from now on. Their sources follow that of the feed.
+    ///
+    /// # Errors
+    /// The ring takes no further listener.
+    pub(super) fn new(
+        setup: LinksSetup,
+        ring: &mut Ring,
+        market: &mut MarketHome,
+        now: Now,
+    ) -> Result<Links, RingError> {
+        let listeners =
+            setup.listeners.into_iter().map(|listener| ring.listen(listener)).collect::<Result<_, _>>()?;
+        let mut links = Vec::with_capacity(setup.links.len());
+        for (nth, setup) in setup.links.into_iter().enumerate() {
+            let source = source_of(nth);
+            setup.session.instruments.iter().for_each(|name| market.reserve(*name, source));
+            links.push(Link {
+                source,
+                session: Session::new(setup.session.clone()),
+                reach: match &setup.way {
+                    Way::Listen(_) => None,
+                    Way::Connect(config) => Some(Reach::new(config.clone(), now)),
+                },
+                conn: None,
+                closing_by_ns: None,
+                is_failing: false,
+                welcomed_total: 0,
+                setup,
+            });
+        }
+        let (conns, actions) = (Vec::new(), VecDeque::new());
+        Ok(Links { links, listeners, conns, actions, log: LinkLog::default() })
+    }
+
+    /// Takes an event of the ring; how many bytes of it were received.
+    pub(super) fn handle_event(&mut self, event: Event<'_>, market: &mut MarketHome, now: Now) -> usize {
+        match event {
+            Event::Accepted { conn, listener, peer } => self.accept(conn, listener, peer, now),
+            Event::Connected { conn, tag } => self.connected(conn, tag as usize, market, now),
+            Event::ConnectFailed { tag, errno } => self.connect_failed(tag as usize, errno, now),
+            Event::Received { conn, bytes } => {
+                let count = bytes.len();
+                self.receive(conn, bytes, market, now);
+                return count;
+            }
+            Event::Eof(conn) | Event::ReceiveFailed { conn, .. } | Event::SendFailed { conn, .. } => {
+                self.lose(conn, market, now);
+                self.actions.push_back(Action::Close(conn, How::Abort));
+            }
+            Event::Closed(conn) => self.lose(conn, market, now),
+            Event::AcceptFailed { errno, .. } => log::debug!("venue link: accept failed: {}", errno.desc()),
+            // What a link has to say more is looked for at each flush.
+            Event::Sent(_) | Event::Doorbell => {}
+        }
+        0
+    }
+
+    /// Has the link of a request send it.
+    ///
+    /// # Panics
+    /// On a request for no link: our own bug.
+    pub(super) fn handle_request(&mut self, routed: &Routed, market: &mut MarketHome, now: Now) {
+        let link = self
+            .links
+            .iter_mut()
+            .find(|link| link.source == routed.source)
+            .expect("invariant: only links and the feed list instruments");
+        link.session.handle_request(routed.instrument, &routed.request);
+        market.handle_link(link.source, &mut link.session, now);
+    }
+
+    /// Does what is due: heartbeats, who is silent, who does not greet, attempts to connect.
+    pub(super) fn handle_timeout(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
+        for nth in 0..self.links.len() {
+            let link = &mut self.links[nth];
+            if link.session.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns) {
+                link.session.handle_timeout(now);
+                market.handle_link(link.source, &mut link.session, now);
+            }
+            if let Some(Step::Connect(address)) = link.reach.as_mut().map(|reach| reach.poll(now)) {
+                let tag = u32::try_from(nth).expect("invariant: LINKS_MAX is small");
+                if let Err(errno) = ring.connect(address, tag, limits::LINK_CONNECT_NS) {
+                    self.connect_failed(nth, errno, now);
+                }
+            }
+        }
+        for (conn, owner) in &mut self.conns {
+            match owner {
+                Owner::Greeting(_, greeting) if greeting.deadline_ns <= now.mono_ns => {
+                    *owner = Owner::Closing { deadline_ns: u64::MAX };
+                    self.actions.push_back(Action::Close(*conn, How::Abort));
+                }
+                Owner::Closing { deadline_ns } if *deadline_ns <= now.mono_ns => {
+                    *deadline_ns = u64::MAX;
+                    self.actions.push_back(Action::Close(*conn, How::Abort));
+                }
+                Owner::Greeting(..) | Owner::Link(_) | Owner::Closing { .. } => {}
+            }
+        }
+        while let Some(news) = market.poll_news() {
+            self.tell(&news, now);
+        }
+    }
+
+    /// Hands the ring what links have to say, and closes what is over.
+    pub(super) fn flush(&mut self, ring: &mut Ring, market: &mut MarketHome, now: Now) {
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::Close(conn, how) => ring.close(conn, how),
+                // Nothing was said to it before; where there is no buffer it is closed without a word.
+                Action::Say(conn, bytes) => {
+                    let _ = ring.transmit(conn, bytes.len(), |out| copy(&bytes, out));
+                }
+            }
+        }
+        for nth in 0..self.links.len() {
+            let link = &mut self.links[nth];
+            let Some(conn) = link.conn else { continue };
+            let unsent = link.session.unsent();
+            if !unsent.is_empty()
+                && ring.can_transmit(conn)
+                && let Transmit::Started(bytes) = ring.transmit(conn, unsent.len(), |out| copy(unsent, out))
+            {
+                link.session.handle_sent(bytes);
+            }
+            if !link.session.is_over() {
+                continue;
+            }
+            let by_ns = *link.closing_by_ns.get_or_insert(now.mono_ns + limits::LINK_CLOSING_NS);
+            if link.session.unsent().is_empty() || by_ns <= now.mono_ns {
+                self.lose(conn, market, now);
+                self.conns.push((conn, Owner::Closing { deadline_ns: by_ns }));
+                ring.close(conn, How::Graceful);
+            }
+        }
+    }
+
+    /// Ends all connections with a farewell.
+    pub(super) fn stop(&mut self, market: &mut MarketHome, now: Now) {
+        for link in &mut self.links {
+            link.reach = None;
+            link.session.handle_stop();
+            market.handle_link(link.source, &mut link.session, now);
+        }
+    }
+
+    /// Whether a link has a connection.
+    #[must_use]
+    pub(super) fn are_connected(&self) -> bool {
+        self.links.iter().any(|link| link.conn.is_some())
+    }
+
+    /// When something is due next, on the monotonic clock, in nanoseconds.
+    #[must_use]
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        let of_links = self.links.iter().flat_map(|link| {
+            let reach = link.reach.as_ref().and_then(Reach::poll_timeout);
+            [link.session.poll_timeout(), reach, link.closing_by_ns]
+        });
+        let of_conns = self.conns.iter().map(|(_, owner)| match owner {
+            Owner::Greeting(_, greeting) => Some(greeting.deadline_ns),
+            Owner::Closing { deadline_ns } => Some(*deadline_ns).filter(|due_ns| *due_ns != u64::MAX),
+            Owner::Link(_) => None,
+        });
+        of_links.chain(of_conns).flatten().min()
+    }
+
+    fn accept(&mut self, conn: ConnId, listener: ListenerId, peer: Option<SocketAddr>, now: Now) {
+        let greetings = self.conns.iter().filter(|(_, owner)| !matches!(owner, Owner::Link(_))).count();
+        if greetings >= limits::LINK_GREETINGS_MAX {
+            self.log.warn(now, || {
+                format!("venue link: too many connections that say nothing, one{} is closed", at(peer))
+            });
+            self.actions.push_back(Action::Close(conn, How::Abort));
+            return;
+        }
+        self.conns.push((conn, Owner::Greeting(listener, Greeting::new(now))));
+    }
+
+    fn connected(&mut self, conn: ConnId, nth: usize, market: &mut MarketHome, now: Now) {
+        let link = &mut self.links[nth];
+        let Some(reach) = &mut link.reach else {
+            self.actions.push_back(Action::Close(conn, How::Abort));
+            return;
+        };
+        reach.handle_connected();
+        log::info!("venue link {}: connected to {}", link.setup.name, reach.address());
+        self.conns.push((conn, Owner::Link(nth)));
+        link.begin(conn, now);
+        market.handle_link(link.source, &mut link.session, now);
+    }
+
+    fn connect_failed(&mut self, nth: usize, errno: Errno, now: Now) {
+        let link = &mut self.links[nth];
+        let (name, Some(reach)) = (&link.setup.name, &mut link.reach) else { return };
+        let address = reach.address();
+        reach.handle_over(now);
+        if reach.is_given_up() {
+            log::error!("venue link {name}: no connection to {address}: {}; given up", errno.desc());
+        } else if !std::mem::replace(&mut link.is_failing, true) {
+            log::warn!("venue link {name}: no connection to {address}: {}; trying on", errno.desc());
+        }
+    }
+
+    fn receive(&mut self, conn: ConnId, bytes: &[u8], market: &mut MarketHome, now: Now) {
+        let Some(place) = self.conns.iter().position(|(of, _)| *of == conn) else { return };
+        match &mut self.conns[place].1 {
+            Owner::Link(nth) => {
+                let link = &mut self.links[*nth];
+                link.session.handle_bytes(bytes, now);
+                link.take_over(market, now);
+            }
+            Owner::Closing { .. } => {}
+            Owner::Greeting(listener, greeting) => {
+                let listener = *listener;
+                let refusal = match greeting.take(bytes) {
+                    Ok(None) => return,
+                    Ok(Some(hello)) => {
+                        let nth = self.links.iter().position(|link| {
+                            link.is_at(&self.listeners, listener)
+                                && greeting::is_of(&hello, &link.setup.name, &link.setup.session.key)
+                        });
+                        match nth {
+                            Some(nth) => return self.take_over(place, nth, market, now),
+                            None => Cut::Credentials,
+                        }
+                    }
+                    Err(cut) => cut,
+                };
+                let text = greeting.reject(&refusal);
+                self.log.warn(now, || format!("venue link: a connection is refused: {refusal}"));
+                self.conns[place].1 = Owner::Closing { deadline_ns: now.mono_ns + limits::LINK_CLOSING_NS };
+                self.actions.push_back(Action::Say(conn, text));
+                self.actions.push_back(Action::Close(conn, How::Graceful));
+            }
+        }
+    }
+
+    /// The connection at this place is the link's from now on; an earlier one is cut.
+    fn take_over(&mut self, place: usize, nth: usize, market: &mut MarketHome, now: Now) {
+        let conn = self.conns[place].0;
+        let owner = std::mem::replace(&mut self.conns[place].1, Owner::Link(nth));
+        let Owner::Greeting(_, greeting) = owner else {
+            unreachable!("invariant: only who greets takes a link over");
+        };
+        let link = &mut self.links[nth];
+        if let Some(earlier) = link.conn.take() {
+            self.conns.retain(|(of, _)| *of != earlier);
+            self.actions.push_back(Action::Close(earlier, How::Abort));
+        }
+        link.begin(conn, now);
+        link.session.handle_bytes(&greeting.into_bytes(), now);
+        link.take_over(market, now);
+    }
+
+    /// The connection is gone, or is to be.
+    fn lose(&mut self, conn: ConnId, market: &mut MarketHome, now: Now) {
+        let Some(place) = self.conns.iter().position(|(of, _)| *of == conn) else { return };
+        let (_, owner) = self.conns.swap_remove(place);
+        if let Owner::Link(nth) = owner {
+            let link = &mut self.links[nth];
+            (link.conn, link.closing_by_ns) = (None, None);
+            link.session.handle_closed();
+            market.handle_link(link.source, &mut link.session, now);
+            if let Some(reach) = &mut link.reach {
+                reach.handle_over(now);
+                if reach.is_given_up() {
+                    log::error!("venue link {}: given up", link.setup.name);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, news: &News, now: Now) {
+        let links = &self.links;
+        let name = |source: SourceId| {
+            links.iter().find(|link| link.source == source).map_or("feed", |link| &*link.setup.name)
+        };
+        match news {
+            News::Up { source, instruments } => {
+                log::info!("venue link {}: takes orders of {instruments} instruments", name(*source));
+            }
+            News::Down { source, instruments, why } => {
+                log::warn!("venue link {}: down, {instruments} instruments are closed: {why}", name(*source));
+            }
+            News::Reconciled { source } => {
+                log::info!("venue link {}: nothing is in doubt", name(*source));
+            }
+            News::Refused { source, name: instrument, why } => {
+                let (of, instrument) = (name(*source), instrument.as_str());
+                let why = match why {
+                    ListingRefusal::Taken { by } => format!("it is of {}", name(*by)),
+                    ListingRefusal::Reserved => "the configuration has it of another venue".to_owned(),
+                    ListingRefusal::Full => format!("there are {} already", limits::INSTRUMENTS_MAX),
+                };
+                self.log.warn(now, || format!("{of}: {instrument} is not taken: {why}"));
+            }
+        }
+    }
+}
+
+impl Link {
+    fn is_at(&self, listeners: &[ListenerId], listener: ListenerId) -> bool {
+        match &self.setup.way {
+            Way::Listen(place) => listeners.get(*place) == Some(&listener),
+            Way::Connect(_) => false,
+        }
+    }
+
+    fn begin(&mut self, conn: ConnId, now: Now) {
+        (self.conn, self.closing_by_ns) = (Some(conn), None);
+        self.session.handle_connected(now);
+    }
+
+    /// Has the market take what the session tells.
+    fn take_over(&mut self, market: &mut MarketHome, now: Now) {
+        market.handle_link(self.source, &mut self.session, now);
+        let welcomed_total = self.session.counters.welcomed_total;
+        if welcomed_total != self.welcomed_total {
+            self.welcomed_total = welcomed_total;
+            self.is_failing = false;
+            if let Some(reach) = &mut self.reach {
+                reach.handle_up();
+            }
+        }
+    }
+}
+
+/// The source of the link at this place; the feed is the first.
+fn source_of(nth: usize) -> SourceId {
+    SourceId(u8::try_from(nth + 1).expect("invariant: LINKS_MAX is small"))
+}
+
+fn copy(bytes: &[u8], out: &mut [u8]) -> usize {
+    let count = bytes.len().min(out.len());
+    out[..count].copy_from_slice(&bytes[..count]);
+    count
+}
+
+fn at(peer: Option<SocketAddr>) -> String {
+    peer.map_or_else(String::new, |peer| format!(" from {peer}"))
+}

@@ -1,0 +1,302 @@
+//! Venues outside of the process: the whole gateway, `tickring paper-venue` as a process at the other end of the link, clients
+//! that trade through both; the link killed, cut at many places, taken over, refused.
+
+mod cutting;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::bytes;
+use crate::client::Client;
+use crate::server::{Killed, Server, lines_of, tickring};
+use crate::{DEADLINE, until};
+
+const INSTRUMENT: &str = "BTC-PERPETUAL";
+
+/// The configuration of a gateway that has no market of its own.
+fn waiting(more: &str) -> String {
+    format!(
+        "[feed]\nkind = \"none\"\n[venue.paper]\nkey = \"s3cret\"\nlisten = \"127.0.0.1:0\"\nheartbeat_ms = 200\n{more}"
+    )
+}
+
+/// `tickring paper-venue`, and the lines that it says.
+struct PaperVenue {
+    child: Killed,
+    lines: Receiver<String>,
+}
+
+impl PaperVenue {
+    fn start(flags: &[&str]) -> PaperVenue {
+        let mut command = tickring();
+        command.env("TICKRING_VENUE_KEY", "s3cret");
+        command.args(["paper-venue", "--heartbeat-ms", "200", "--events-per-s", "200"]);
+        let mut child = Killed(command.args(flags).stdout(Stdio::piped()).spawn().unwrap());
+        let lines = lines_of(child.0.stdout.take().unwrap());
+        PaperVenue { child, lines }
+    }
+
+    fn wait_for(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("never said: {part}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        kill(Pid::from_raw(i32::try_from(self.child.0.id()).unwrap()), Signal::SIGTERM).unwrap();
+        self.child.0.wait().unwrap().code()
+    }
+
+    fn kill(mut self) {
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap();
+    }
+}
+
+fn trader(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    let params =
+        json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"});
+    client.call("public/auth", &params);
+    client
+}
+
+/// Ten percent below the market.
+fn far_below(client: &mut Client) -> i64 {
+    let ticker = client.call("public/ticker", &json!({"instrument_name": INSTRUMENT}));
+    let best = ticker["best_bid_price"].as_f64().unwrap();
+    #[expect(clippy::cast_possible_truncation, reason = "a price of some ten thousand")]
+    let best = best as i64;
+    best * 95 / 100
+}
+
+fn resting(client: &mut Client, label: &str) -> Value {
+    let price = far_below(client);
+    json!({"instrument_name": INSTRUMENT, "amount": 10, "type": "limit", "price": price, "label": label})
+}
+
+fn state_of(client: &mut Client, label: &str) -> Value {
+    client.call("private/get_order_state_by_label", &json!({"currency": "any", "label": label}))[0].clone()
+}
+
+/// Waits until the market of the instrument is open, or is not.
+fn await_market(client: &mut Client, state: &str) {
+    until(state, || {
+        let ticker = client.request("public/ticker", &json!({"instrument_name": INSTRUMENT}));
+        ticker["result"]["state"] == state
+            && (state != "open" || ticker["result"]["best_bid_price"].is_number())
+    });
+}
+
+#[test]
+fn a_venue_that_connects_is_a_market_to_trade_on_in_both_forms() {
+    for form in [&[][..], &["--binary"]] {
+        let mut server = Server::start(&waiting(""), "0,1");
+        let to = server.venue_addresses[0].to_string();
+        let venue = PaperVenue::start(&[&["--connect", &to], form].concat());
+        server.wait_for_log("venue link paper: takes orders of 12 instruments");
+        let mut client = trader(server.address);
+        await_market(&mut client, "open");
+        client.subscribe(&format!("trades.{INSTRUMENT}.raw"));
+        client.call("private/subscribe", &json!({"channels": ["user.changes.any.any.raw"]}));
+        let order = json!({"instrument_name": INSTRUMENT, "amount": 20, "type": "market"});
+        let bought = client.call("private/buy", &order);
+        let id = bought["order"]["order_id"].clone();
+        until("all of it is filled", || {
+            client.call("private/get_order_state", &json!({"order_id": id}))["order_state"] == "filled"
+        });
+        let mut seen = (0.0, 0.0);
+        while seen.0 < 20.0 || seen.1 < 20.0 {
+            let note = client.note();
+            if note["channel"] == "user.changes.any.any.raw" {
+                for trade in note["data"]["trades"].as_array().unwrap() {
+                    assert_eq!(trade["order_id"], id);
+                    seen.0 += trade["amount"].as_f64().unwrap();
+                }
+            } else {
+                for trade in note["data"].as_array().unwrap() {
+                    let is_ours = trade["direction"] == "buy";
+                    seen.1 += if is_ours { trade["amount"].as_f64().unwrap() } else { 0.0 };
+                }
+            }
+        }
+        let position = client.call("private/get_position", &json!({"instrument_name": INSTRUMENT}));
+        assert_eq!((&position["size"], seen.0), (&json!(20), 20.0));
+
+        let rests = resting(&mut client, "rests");
+        assert_eq!(client.call("private/buy", &rests)["order"]["order_state"], "open");
+        let edited = json!({"order_id": state_of(&mut client, "rests")["order_id"], "amount": 30, "price": rests["price"]});
+        assert_eq!(client.call("private/edit", &edited)["order"]["amount"], 30);
+        let cancelled = client.call("private/cancel", &json!({"order_id": edited["order_id"]}));
+        assert_eq!(cancelled["order_state"], "cancelled");
+        let late = client.request("private/cancel", &json!({"order_id": edited["order_id"]}));
+        assert_eq!(late["error"]["code"], 10010, "{late}");
+
+        server.stop().assert_clean();
+        venue.wait_for("disconnected: ended by the peer: stopped");
+        assert_eq!(venue.stop(), Some(0));
+    }
+}
+
+#[test]
+fn a_venue_that_is_connected_to_may_come_late_die_and_come_again_without_its_orders() {
+    // A port that is free now, and where nobody listens yet.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let config = format!(
+        "[feed]\nkind = \"none\"\n[venue.paper]\nkey = \"s3cret\"\nconnect = [\"{free}\"]\nheartbeat_ms = 200\nretry_delay_ms = 10\n"
+    );
+    let mut server = Server::start(&config, "0");
+    server.wait_for_log("venue link paper: no connection to");
+    let venue = PaperVenue::start(&["--listen", &free]);
+    server.wait_for_log("takes orders of 12 instruments");
+    let mut client = trader(server.address);
+    await_market(&mut client, "open");
+    let order = resting(&mut client, "before");
+    assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
+
+    venue.kill();
+    await_market(&mut client, "closed");
+    let order =
+        json!({"label": "between", "price": order["price"], "instrument_name": INSTRUMENT, "amount": 10});
+    let refused = client.request("private/buy", &order);
+    assert_eq!(refused["error"]["code"], 13028, "{refused}");
+
+    let venue = PaperVenue::start(&["--listen", &free]);
+    await_market(&mut client, "open");
+    until("the venue that has forgotten the order is believed", || {
+        state_of(&mut client, "before")["order_state"] == "cancelled"
+    });
+    let order = resting(&mut client, "after");
+    assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
+    server.stop().assert_clean();
+    assert_eq!(venue.stop(), Some(0));
+}
+
+#[test]
+fn an_order_that_was_sent_to_a_venue_that_dies_is_in_doubt_and_then_told() {
+    let mut server = Server::start(&waiting(""), "0");
+    let to = server.venue_addresses[0].to_string();
+    let venue = PaperVenue::start(&["--connect", &to]);
+    server.wait_for_log("takes orders of 12 instruments");
+    let mut client = trader(server.address);
+    await_market(&mut client, "open");
+    let order = resting(&mut client, "doubtful");
+    // It hears nothing more, though it is still there.
+    kill(Pid::from_raw(i32::try_from(venue.child.0.id()).unwrap()), Signal::SIGSTOP).unwrap();
+    let unknown = client.request("private/buy", &order);
+    assert_eq!(unknown["error"]["code"], 20001, "{unknown}");
+    let id = unknown["error"]["data"]["order_id"].clone();
+    let repeated = client.request("private/buy", &order);
+    assert_eq!(repeated["error"]["data"]["order_id"], id, "asked again, it is the same order: {repeated}");
+    kill(Pid::from_raw(i32::try_from(venue.child.0.id()).unwrap()), Signal::SIGCONT).unwrap();
+    until("the venue tells what became of it", || {
+        let state = client.call("private/get_order_state", &json!({"order_id": id}));
+        state["order_state"] == "open"
+            || state["order_state"] == "rejected"
+            || state["order_state"] == "cancelled"
+    });
+    server.stop().assert_clean();
+    assert_eq!(venue.stop(), Some(0));
+}
+
+#[test]
+fn who_does_not_know_the_key_or_says_nothing_costs_the_link_nothing() {
+    let mut server = Server::start(&waiting(""), "0");
+    let to = server.venue_addresses[0];
+    let venue = PaperVenue::start(&["--connect", &to.to_string()]);
+    server.wait_for_log("takes orders of 12 instruments");
+    let stranger = PaperVenue::start(&["--connect", &to.to_string(), "--key", "guess"]);
+    stranger.wait_for("disconnected: ended by the peer: unknown venue or key");
+    server.wait_for_log("a connection is refused: unknown venue or key");
+    assert_eq!(stranger.stop(), Some(0));
+    let mut http = TcpStream::connect(to).unwrap();
+    bytes::set_deadlines(&http);
+    http.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut told = String::new();
+    http.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("{\"type\":\"reject\",\"reason\":\"a first byte of 0x47"), "{told}");
+    // So many may say nothing; the next is closed at once.
+    let silent: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(to).unwrap()).collect();
+    let mut one_more = TcpStream::connect(to).unwrap();
+    bytes::set_deadlines(&one_more);
+    assert!(!matches!(one_more.read(&mut [0; 1]), Ok(1..)), "nothing is said to it");
+    server.wait_for_log("too many connections that say nothing");
+    let mut client = trader(server.address);
+    await_market(&mut client, "open");
+    let order = resting(&mut client, "rests");
+    assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
+    drop(silent);
+    server.stop().assert_clean();
+    assert_eq!(venue.stop(), Some(0));
+}
+
+#[test]
+fn two_links_of_a_venue_have_names_and_instruments_of_their_own() {
+    let config = "[venue.fx]\nkey = \"s3cret\"\nlisten = \"127.0.0.1:0\"\nmax_connections = 2\n";
+    let mut server = Server::start(config, "0");
+    let to = server.venue_addresses[0].to_string();
+    let first = PaperVenue::start(&["--connect", &to, "--name", "fx", "--instruments", "12"]);
+    // All of its instruments are the paper feed's of the gateway, which listed them first.
+    server.wait_for_log("fx: BTC-PERPETUAL is not taken: it is of feed");
+    server.wait_for_log("venue link fx: takes orders of 0 instruments");
+    let second = PaperVenue::start(&["--connect", &to, "--name", "fx.2", "--instruments", "20"]);
+    server.wait_for_log("venue link fx.2: takes orders of 8 instruments");
+    let third = PaperVenue::start(&["--connect", &to, "--name", "fx.3"]);
+    third.wait_for("unknown venue or key");
+    let mut client = trader(server.address);
+    let names = client.call("public/get_instruments", &json!({"currency": "any"}));
+    assert_eq!(names.as_array().unwrap().len(), 20);
+    server.stop().assert_clean();
+    for venue in [first, second, third] {
+        assert_eq!(venue.stop(), Some(0));
+    }
+}
+
+#[test]
+fn a_process_that_says_hello_for_a_link_takes_it_over() {
+    let mut server = Server::start(&waiting(""), "0");
+    let to = server.venue_addresses[0].to_string();
+    let first = PaperVenue::start(&["--connect", &to]);
+    first.wait_for("welcomed, begins anew");
+    server.wait_for_log("takes orders of 12 instruments");
+    let second = PaperVenue::start(&["--connect", &to]);
+    second.wait_for("welcomed, begins anew");
+    first.wait_for("disconnected: ");
+    assert_eq!(first.stop(), Some(0));
+    let mut client = trader(server.address);
+    await_market(&mut client, "open");
+    server.stop().assert_clean();
+    assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn a_venue_s_address_that_is_taken_or_unknown_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (toml, expected) in [
+        (format!("listen = \"{address}\""), format!("cannot listen on {address}: bind: ")),
+        (
+            "connect = [\"no.such.host.invalid:1\"]".to_owned(),
+            "venue.fx.connect: no.such.host.invalid:1: ".to_owned(),
+        ),
+    ] {
+        let config =
+            crate::server::temporary_file("toml", format!("[venue.fx]\nkey = \"k\"\n{toml}\n").as_bytes());
+        let ended = crate::server::run(
+            tickring().args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(&config),
+        );
+        std::fs::remove_file(config).unwrap();
+        assert_eq!(ended.code, Some(69), "{:?}", ended.log);
+        assert_eq!(ended.log.len(), 1, "{:?}", ended.log);
+        assert!(ended.log[0].contains(&expected), "{:?}", ended.log);
+    }
+}
