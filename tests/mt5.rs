@@ -54,9 +54,9 @@ fn cancelled(order: u64, why: CancelReason) -> Told {
     Told::Report(VenueReport::Cancelled { order: OrderId(order), why })
 }
 
-fn amended(order: u64, points: i64, amount: i64) -> Told {
-    let (price, amount) = (price(points), Amount(amount * UNIT));
-    Told::Report(VenueReport::Amended { order: OrderId(order), price, amount })
+fn amended(order: u64, points: i64, total: i64) -> Told {
+    let (price, total) = (price(points), Amount(total * UNIT));
+    Told::Report(VenueReport::Amended { order: OrderId(order), price, total })
 }
 
 fn amend_rejected(order: u64, why: OrderRefusal) -> Told {
@@ -180,12 +180,13 @@ fn orders_are_filled_at_once_in_parts_and_where_they_rest() {
         _ => None,
     });
     assert_eq!((liquidity, amount), (Liquidity::Maker, Amount(3_000 * UNIT)));
-    // What is filled can't be amended to be open.
-    gateway.amend(3, price(112_100), Amount(5_000 * UNIT));
-    assert_eq!(gateway.told(), amend_rejected(3, OrderRefusal::InvalidAmount));
+    gateway.amend(3, price(112_090), Amount(2_000 * UNIT));
+    assert_eq!(gateway.told(), amend_rejected(3, OrderRefusal::AmountBelowFilled));
+    gateway.amend(3, price(112_090), Amount(5_000 * UNIT));
+    assert_eq!(gateway.told(), amended(3, 112_090, 5_000));
     advisor.control("liquidity EURUSD 10");
-    advisor.control("price EURUSD 1.12095 1.12097");
-    assert_eq!(gateway.told(), fill(3, 112_100, 2_000));
+    advisor.control("price EURUSD 1.12080 1.12085");
+    assert_eq!(gateway.told(), fill(3, 112_090, 2_000));
     gateway.cancel(3);
     assert_eq!(gateway.told(), cancel_rejected(3, OrderRefusal::AlreadyClosed));
 }

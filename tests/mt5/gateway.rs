@@ -9,7 +9,7 @@ use tickring::backend::tcp::session::{LinkEvent, LinkFill, Session, SessionConfi
 use tickring::clock;
 use tickring::model::decimal::{Amount, Price, UNIT};
 use tickring::model::ids::InstrumentId;
-use tickring::model::market::{Direction, FeedEvent};
+use tickring::model::market::{Direction, FeedEvent, FeedInstrument};
 use tickring::model::order::{
     AccountId, NewOrder, OrderId, OrderType, PostOnly, TimeInForce, VenueReport, VenueRequest,
 };
@@ -134,26 +134,25 @@ impl Gateway {
     }
 
     pub(crate) fn new_order(&mut self, order: u64, spec: NewOrder) {
-        self.session.handle_request(&VenueRequest::New {
-            order: OrderId(order),
-            account: AccountId(1),
-            spec,
-        });
+        let request = VenueRequest::New { order: OrderId(order), account: AccountId(1), spec };
+        self.session.handle_request(FeedInstrument(spec.instrument.0), &request);
     }
 
-    pub(crate) fn amend(&mut self, order: u64, price: Price, amount: Amount) {
-        self.session.handle_request(&VenueRequest::Amend {
+    /// Amends an order of EURUSD to this price, and this amount in all.
+    pub(crate) fn amend(&mut self, order: u64, price: Price, total: Amount) {
+        let request = VenueRequest::Amend {
             order: OrderId(order),
             instrument: InstrumentId(0),
             price: Some(price),
-            amount,
+            total,
             post_only: PostOnly::No,
-        });
+        };
+        self.session.handle_request(FeedInstrument(0), &request);
     }
 
     pub(crate) fn cancel(&mut self, order: u64) {
-        self.session
-            .handle_request(&VenueRequest::Cancel { order: OrderId(order), instrument: InstrumentId(0) });
+        let request = VenueRequest::Cancel { order: OrderId(order), instrument: InstrumentId(0) };
+        self.session.handle_request(FeedInstrument(0), &request);
     }
 }
 

@@ -13,6 +13,7 @@ struct Command {
     bool isMarket;
     bool hasPrice;
     double price;
+    // Of an amend what it is to be in all, what is filled included.
     double amount;
     // gtc, ioc, fok; and no, slide, reject.
     string timeInForce;
@@ -49,7 +50,7 @@ bool CommandRead(const JsonObject &message, const string type, const ulong order
         return false;
     if(type == "cancel" || type == "status")
         return true;
-    if(!JsonDecimal(message, "amount", command.amount) || command.amount <= 0)
+    if(!JsonDecimal(message, type == "amend" ? "total" : "amount", command.amount) || command.amount <= 0)
         return false;
     if(!JsonText(message, "post_only", command.postOnly))
         return false;
@@ -173,9 +174,10 @@ void CommandCancel(const int i) {
 
 // A terminal moves the price of an order that rests; what it is for can't be changed.
 void CommandAmend(const int i) {
-    const double open = OrderOpenAmount(i);
-    if(MathAbs(open - command.amount) > MarketSmallest(orders[i].market) / 2) {
-        ReportSay("amend_rejected", command.order, JsonTextField("reason", "invalid_amount"));
+    const double half = MarketSmallest(orders[i].market) / 2;
+    if(MathAbs(OrderAmount(i, orders[i].volume) - command.amount) > half) {
+        const bool isLess = command.amount < OrderAmount(i, orders[i].filled) + half;
+        ReportSay("amend_rejected", command.order, JsonTextField("reason", isLess ? "amount_below_filled" : "invalid_amount"));
         return;
     }
     double price = command.hasPrice ? command.price : orders[i].price;

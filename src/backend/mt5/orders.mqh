@@ -175,7 +175,7 @@ void OrderRefused(const int i, const string reason) {
 void OrderAmended(const int i) {
     orders[i].op = OP_NONE;
     orders[i].price = orders[i].opPrice;
-    OrderSay(i, "amended", JsonNumberField("price", orders[i].price) + JsonNumberField("amount", OrderOpenAmount(i)));
+    OrderSay(i, "amended", JsonNumberField("price", orders[i].price) + JsonNumberField("total", OrderAmount(i, orders[i].volume)));
 }
 
 // It is over. Whatever was asked of it is answered.
