@@ -94,7 +94,9 @@ fn symbols_are_listed_as_the_terminal_has_them() {
     });
     let told: Vec<_> = listed
         .iter()
-        .map(|one| (one.name.to_string(), one.tick_size.0, one.min_trade_amount.0 / UNIT, one.contract_size.0 / UNIT))
+        .map(|one| {
+            (one.name.to_string(), one.tick_size.0, one.min_trade_amount.0 / UNIT, one.contract_size.0 / UNIT)
+        })
         .collect();
     let pip = UNIT / 100_000;
     assert_eq!(told[0], ("EURUSD".into(), pip, 1_000, 100_000));
@@ -111,7 +113,9 @@ fn ticks_arrive_once_and_in_order_however_many_there_are_of_a_millisecond() {
     advisor.control("price EURUSD 1.05000 1.05002");
     let mut bids = Vec::new();
     gateway.wait("the last price", |event| {
-        let LinkEvent::Feed(FeedEvent::Quote { instrument: FeedInstrument(0), bid, timestamp_ns, .. }) = event else {
+        let LinkEvent::Feed(FeedEvent::Quote { instrument: FeedInstrument(0), bid, timestamp_ns, .. }) =
+            event
+        else {
             return None;
         };
         let bid = bid.unwrap().price;
@@ -151,9 +155,9 @@ fn an_order_rests_is_moved_and_cancelled() {
     gateway.cancel(77);
     assert_eq!(gateway.told(), cancel_rejected(77, OrderRefusal::OrderNotFound));
     assert_eq!(advisor.stop(), Some(0));
-    let why = gateway.wait("its end", |event| match event {
-        LinkEvent::Down { why, .. } => Some(why.to_string()),
-        _ => None,
+    let why = gateway.wait("its end", |event| {
+        let LinkEvent::Down { why, .. } = event else { return None };
+        Some(why.to_string())
     });
     assert_eq!(why, "ended by the peer: stopped, reason 1");
 }
@@ -175,9 +179,9 @@ fn orders_are_filled_at_once_in_parts_and_where_they_rest() {
     gateway.new_order(3, limit(Direction::Buy, 112_100, 5_000));
     assert_eq!(gateway.told(), accepted(3, 112_100));
     advisor.control("price EURUSD 1.12097 1.12099");
-    let (liquidity, amount) = gateway.wait("a fill of what rests", |event| match event {
-        LinkEvent::Fill(fill) => Some((fill.liquidity, fill.amount)),
-        _ => None,
+    let (liquidity, amount) = gateway.wait("a fill of what rests", |event| {
+        let LinkEvent::Fill(fill) = event else { return None };
+        Some((fill.liquidity, fill.amount))
     });
     assert_eq!((liquidity, amount), (Liquidity::Maker, Amount(3_000 * UNIT)));
     gateway.amend(3, price(112_090), Amount(2_000 * UNIT));
@@ -189,6 +193,18 @@ fn orders_are_filled_at_once_in_parts_and_where_they_rest() {
     assert_eq!(gateway.told(), fill(3, 112_090, 2_000));
     gateway.cancel(3);
     assert_eq!(gateway.told(), cancel_rejected(3, OrderRefusal::AlreadyClosed));
+}
+
+#[test]
+fn what_a_person_does_in_the_terminal_is_told() {
+    let Some((mut advisor, mut gateway)) = linked(&[]) else { return };
+    assert_eq!(gateway.told(), Told::Reconciled);
+    gateway.new_order(1, limit(Direction::Buy, 112_000, 5_000));
+    assert_eq!(gateway.told(), accepted(1, 112_000));
+    advisor.control("move 1.1201");
+    assert_eq!(gateway.told(), amended(1, 112_010, 5_000));
+    advisor.control("delete");
+    assert_eq!(gateway.told(), cancelled(1, CancelReason::Venue));
 }
 
 /// Where nothing may rest beyond the other side's best, a limit that takes is a deal that may not deviate beyond it.
@@ -207,7 +223,8 @@ fn a_limit_that_takes_keeps_its_price_or_is_refused() {
     advisor.control("price EURUSD 1.12126 1.12128");
     advisor.control("release");
     assert_eq!(gateway.told(), rejected(2, OrderRefusal::FillOrKill));
-    let immediate = NewOrder { time_in_force: TimeInForce::ImmediateOrCancel, ..limit(Direction::Buy, 112_100, 1_000) };
+    let immediate =
+        NewOrder { time_in_force: TimeInForce::ImmediateOrCancel, ..limit(Direction::Buy, 112_100, 1_000) };
     gateway.new_order(3, immediate);
     assert_eq!(gateway.told(), accepted(3, 112_100));
     assert_eq!(gateway.told(), cancelled(3, CancelReason::Immediate));
@@ -245,9 +262,9 @@ fn an_exchange_takes_limits_that_take_and_rests_what_is_left() {
     assert_eq!(gateway.told(), rejected(3, OrderRefusal::FillOrKill));
     // Trades that the terminal tells are the market's.
     advisor.control("trade Si-9.27 90014 3");
-    let (price, amount, direction) = gateway.wait("a trade", |event| match event {
-        LinkEvent::Feed(FeedEvent::Trade { price, amount, direction, .. }) => Some((*price, *amount, *direction)),
-        _ => None,
+    let (price, amount, direction) = gateway.wait("a trade", |event| {
+        let LinkEvent::Feed(FeedEvent::Trade { price, amount, direction, .. }) = event else { return None };
+        Some((*price, *amount, *direction))
     });
     assert_eq!((price.0 / UNIT, amount.0 / UNIT, direction), (90_014, 3_000, Direction::Buy));
 }
@@ -261,8 +278,14 @@ fn what_can_not_be_done_here_is_not_sent() {
         (post_only(PostOnly::Reject), OrderRefusal::PostOnly),
         (limit(Direction::Buy, 112_000, 1_500), OrderRefusal::InvalidAmount),
         (limit(Direction::Buy, 112_000, 20_000_000), OrderRefusal::AmountTooLarge),
-        (NewOrder { price: Some(Price(1_120_005_000)), ..limit(Direction::Buy, 1, 1_000) }, OrderRefusal::PriceTick),
-        (NewOrder { valid_until_ms: Some(1_000), ..limit(Direction::Buy, 112_000, 1_000) }, OrderRefusal::TimedOut),
+        (
+            NewOrder { price: Some(Price(1_120_005_000)), ..limit(Direction::Buy, 1, 1_000) },
+            OrderRefusal::PriceTick,
+        ),
+        (
+            NewOrder { valid_until_ms: Some(1_000), ..limit(Direction::Buy, 112_000, 1_000) },
+            OrderRefusal::TimedOut,
+        ),
     ];
     for (order, (spec, why)) in (1..).zip(cases) {
         gateway.new_order(order, spec);
@@ -278,11 +301,9 @@ fn what_can_not_be_done_here_is_not_sent() {
     gateway.new_order(12, NewOrder { valid_until_ms, ..limit(Direction::Sell, 112_200, 1_000) });
     assert_eq!(gateway.told(), accepted(12, 112_200));
     advisor.control("offline");
-    let closed = gateway.wait("a closed market", |event| match event {
-        LinkEvent::Feed(FeedEvent::State { state: MarketState::Closed, .. }) => Some(()),
-        _ => None,
+    gateway.wait("a closed market", |event| {
+        matches!(event, LinkEvent::Feed(FeedEvent::State { state: MarketState::Closed, .. })).then_some(())
     });
-    assert_eq!(closed, ());
     gateway.new_order(13, limit(Direction::Buy, 112_000, 1_000));
     assert_eq!(gateway.told(), rejected(13, OrderRefusal::VenueUnavailable));
 }
@@ -371,6 +392,11 @@ fn answers_that_are_lost_are_found_in_the_terminals_lists() {
     gateway.new_order(2, market(Direction::Buy, 1_000));
     assert_eq!(gateway.told(), Told::Report(VenueReport::Accepted { order: OrderId(2), price: None }));
     assert_eq!(gateway.told(), fill(2, 112_121, 1_000));
+    // Codes that leave it open are no refusals.
+    advisor.control("answer 10012");
+    gateway.new_order(5, market(Direction::Buy, 1_000));
+    assert_eq!(gateway.told(), Told::Report(VenueReport::Accepted { order: OrderId(5), price: None }));
+    assert_eq!(gateway.told(), fill(5, 112_121, 1_000));
     // Requests that never arrive are refused once they would be in a list.
     gateway.new_order(3, limit(Direction::Buy, 112_000, 1_000));
     assert_eq!(gateway.told(), accepted(3, 112_000));
@@ -476,10 +502,10 @@ fn what_is_in_no_list_yet_is_not_called_unknown() {
     gateway.take();
     // It has heard the question, and ticks that come after it.
     advisor.control("price EURUSD 1.12001 1.12002");
-    gateway.wait("a price", |event| match event {
-        LinkEvent::Feed(FeedEvent::Quote { bid, .. }) => (bid.unwrap().price == price(112_001)).then_some(()),
-        LinkEvent::Feed(FeedEvent::Report(report)) => panic!("{report:?} though nobody knows"),
-        _ => None,
+    gateway.wait("a price", |event| {
+        assert!(!matches!(event, LinkEvent::Feed(FeedEvent::Report(_))), "{event:?} though nobody knows");
+        let LinkEvent::Feed(FeedEvent::Quote { bid, .. }) = event else { return None };
+        (bid.unwrap().price == price(112_001)).then_some(())
     });
     advisor.control("release");
     assert_eq!((gateway.told(), gateway.told()), (accepted(1, 112_000), Told::Reconciled));
@@ -507,7 +533,8 @@ fn what_another_gateway_has_forgotten_is_cancelled() {
 fn a_hedging_account_makes_a_position_smaller_only_where_it_is_asked_to() {
     let Some((_advisor, mut gateway)) = linked(&["--hedging", "1"]) else { return };
     assert_eq!(gateway.told(), Told::Reconciled);
-    let accepted_at_market = |order| Told::Report(VenueReport::Accepted { order: OrderId(order), price: None });
+    let accepted_at_market =
+        |order| Told::Report(VenueReport::Accepted { order: OrderId(order), price: None });
     let reduce = |amount| NewOrder { reduce_only: true, ..market(Direction::Sell, amount) };
     gateway.new_order(1, market(Direction::Buy, 2_000));
     assert_eq!((gateway.told(), gateway.told()), (accepted_at_market(1), fill(1, 112_121, 2_000)));

@@ -18,7 +18,10 @@ pub(crate) fn built() -> Option<&'static Path> {
     BUILT
         .get_or_init(|| {
             if Command::new("g++").arg("--version").stdout(Stdio::null()).status().is_err() {
-                assert!(std::env::var_os("TICKRING_REQUIRE").is_none(), "no g++, and TICKRING_REQUIRE is set");
+                assert!(
+                    std::env::var_os("TICKRING_REQUIRE").is_none(),
+                    "no g++, and TICKRING_REQUIRE is set"
+                );
                 println!("no g++ on this host: nothing is shown");
                 return None;
             }
@@ -71,7 +74,9 @@ impl Advisor {
     /// Waits for a line with this in it.
     pub(crate) fn wait_line(&mut self, part: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(DEADLINE) else { panic!("no {part:?} in {:#?}", self.log) };
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("no {part:?} in {:#?}", self.log)
+            };
             self.log.push(line.clone());
             if line.contains(part) {
                 return line;

@@ -52,7 +52,15 @@ int linkOutboxSize = 0;
 int linkOutboxSent = 0;
 ARRAY(uchar, linkScratch);
 
+// Begins without any memory: a terminal keeps variables when the chart or the inputs change.
 void LinkInit() {
+    linkPeer = "";
+    linkLapses = 0;
+    linkFailures = 0;
+    linkRetryMs = 0;
+    commandNext = 1;
+    reportFirst = 1;
+    reportNext = 1;
     MathSrand((int)GetTickCount());
     linkSession = IntegerToString((long)TimeGMT()) + "-" + IntegerToString((long)GetMicrosecondCount() % 1000000) + "-" +
                   IntegerToString(MathRand());

@@ -108,6 +108,11 @@ string LinkName(const string symbol) {
     return name;
 }
 
+// Where a broker tells none it is XXX, as in ISO 4217.
+string LinkCurrency(const string currency) {
+    return StringLen(currency) > 0 ? LinkName(currency) : "XXX";
+}
+
 // The place of a name among the first `count`, or -1.
 int MarketByName(const string name, const int count) {
     for(int i = 0; i < count; i++)
@@ -167,8 +172,8 @@ string MarketDefinition(const int i) {
     const bool isFuture = mode == SYMBOL_CALC_MODE_FUTURES || mode == SYMBOL_CALC_MODE_EXCH_FUTURES ||
                           mode == SYMBOL_CALC_MODE_EXCH_FUTURES_FORTS;
     string text = "{\"name\":" + JsonQuoted(markets[i].name) + JsonTextField("kind", isFuture ? "future" : "spot") +
-                  JsonTextField("base", LinkName(SymbolInfoString(symbol, SYMBOL_CURRENCY_BASE))) +
-                  JsonTextField("quote", LinkName(SymbolInfoString(symbol, SYMBOL_CURRENCY_PROFIT))) +
+                  JsonTextField("base", LinkCurrency(SymbolInfoString(symbol, SYMBOL_CURRENCY_BASE))) +
+                  JsonTextField("quote", LinkCurrency(SymbolInfoString(symbol, SYMBOL_CURRENCY_PROFIT))) +
                   JsonNumberField("tick_size", markets[i].tickSize) +
                   JsonNumberField("min_amount", MarketSmallest(i)) +
                   JsonNumberField("contract_size", markets[i].contract);

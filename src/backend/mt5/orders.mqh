@@ -71,6 +71,15 @@ ulong orphansMs = 0;
 // Since when the terminal has its server; 0 while it has not.
 ulong connectedMs = 0;
 
+// Forgets all; the terminal's lists have it.
+void OrdersInit() {
+    ordersCount = 0;
+    waitingCount = 0;
+    questionsCount = 0;
+    orphansMs = 0;
+    connectedMs = 0;
+}
+
 ulong OrderMagic(const ulong id) {
     return ((ulong)InpMagic << 53) | id;
 }
@@ -269,13 +278,18 @@ void OrderOpen(const int i) {
         return;
     const double executed = OrderGetDouble(ORDER_VOLUME_INITIAL) - OrderGetDouble(ORDER_VOLUME_CURRENT);
     const double price = OrderGetDouble(ORDER_PRICE_OPEN);
+    const long type = OrderGetInteger(ORDER_TYPE);
     OrderAccepted(i);
     if(!OrderIsNothing(i, executed - orders[i].filled))
         OrderDeals(i);
-    if(orders[i].op == OP_AMEND) {
-        const bool isThere = MathAbs(price - orders[i].opPrice) < markets[orders[i].market].tickSize / 2;
-        if(isThere)
-            OrderAmended(i);
+    const double half = markets[orders[i].market].tickSize / 2;
+    if(orders[i].op == OP_AMEND && MathAbs(price - orders[i].opPrice) < half)
+        OrderAmended(i);
+    // Somebody has moved it in the terminal.
+    const bool isLimit = type == ORDER_TYPE_BUY_LIMIT || type == ORDER_TYPE_SELL_LIMIT;
+    if(orders[i].op == OP_NONE && isLimit && MathAbs(price - orders[i].price) > half) {
+        orders[i].opPrice = price;
+        OrderAmended(i);
     }
     if(OrderIsOverdue(i)) {
         const string refusal = RetcodeRefusal(orders[i].opRetcode, orders[i].isBuy);

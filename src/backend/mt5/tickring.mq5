@@ -45,6 +45,7 @@ int OnInit() {
     }
     if(!MarketsInit())
         return INIT_FAILED;
+    OrdersInit();
     LinkInit();
     TerminalTurn(GetTickCount64());
     if(!EventSetMillisecondTimer(InpTimerMs)) {

@@ -184,6 +184,68 @@ void testReports() {
     check(advisor->linkLapses == 1 && advisor->reportNext == 1 && advisor->linkState == Advisor::LINK_CLOSED, "one more is too many");
 }
 
+// A market is open in its sessions, while the terminal has its server, and is told so once.
+void testSessions() {
+    const auto advisor = linked("EURUSD");
+    for(const char *event : {"close EURUSD", "offline"}) {
+        check(advisor->MarketIsOpen(0), "open");
+        terminal.control(event);
+        check(!advisor->MarketIsOpen(0), event);
+        terminal.control("open EURUSD");
+        terminal.control("online");
+    }
+    said(*advisor);
+    for(int i = 0; i < 2; i++)
+        advisor->MarketState(0);
+    const auto lines = said(*advisor);
+    check(lines.size() == 1 && lines[0].find("\"state\":\"open\"") != std::string::npos, "told once");
+}
+
+// What the gateway says, as lines.
+void hears(Advisor &advisor, const std::string &text) {
+    advisor.linkInbox = bytesOf(text);
+    advisor.linkInboxSize = ArraySize(advisor.linkInbox);
+    advisor.LinkLines();
+}
+
+// Each number is taken once; one that is missing, and what is no message, ends the connection.
+void testNumbers() {
+    const auto status = [](const int seq) {
+        return "{\"type\":\"status\",\"seq\":" + std::to_string(seq) + ",\"order\":9}\n";
+    };
+    const auto advisor = linked("EURUSD");
+    hears(*advisor, status(1) + " \r\n" + status(1) + status(2) + "{\"type\":\"heart");
+    check(advisor->questionsCount == 2 && advisor->commandNext == 3, "1, 1 again, 2");
+    check(advisor->linkInboxSize == 14, "what is not whole is kept");
+    hears(*advisor, status(4));
+    check(advisor->linkState == Advisor::LINK_CLOSED && advisor->questionsCount == 2, "4 where 3 is expected");
+    for(const char *line : {"x\n", "{}\n", "{\"type\":\"welcome\"}\n", "{\"type\":\"heartbeat\",\"next\":2}\n",
+                            "{\"type\":\"new\",\"seq\":1,\"order\":7}\n", "{\"type\":\"cancel\",\"seq\":1}\n",
+                            "{\"type\":\"bye\",\"reason\":\"\"}\n"}) {
+        const auto other = linked("EURUSD");
+        hears(*other, line);
+        check(other->linkState == Advisor::LINK_CLOSED && other->commandNext == 1, std::string("it ends at ") + line);
+    }
+    const auto long_winded = linked("EURUSD");
+    hears(*long_winded, std::string(65535, ' '));
+    check(long_winded->linkState == Advisor::LINK_UP, "65,535 bytes of a line");
+    hears(*long_winded, std::string(65536, ' '));
+    check(long_winded->linkState == Advisor::LINK_CLOSED, "65,536 bytes of a line");
+}
+
+// A terminal calls OnInit again, with all variables as they were, when the chart or the inputs change.
+void testInitAgain() {
+    const auto advisor = linked("EURUSD,Si-9.27");
+    advisor->ReportSay("accepted", 5, "");
+    advisor->OrderBegin(advisor->OrderSlot(), 5);
+    const string session = advisor->linkSession;
+    advisor->OnDeinit(3);
+    advisor->InpSymbols = "Si-9.27";
+    check(advisor->OnInit() == INIT_SUCCEEDED, "it begins again");
+    check(advisor->ordersCount == 0 && advisor->reportNext == 1 && advisor->linkState == Advisor::LINK_CLOSED, "without a memory");
+    check(advisor->linkSession != session && ArraySize(advisor->markets) == 1, "as another");
+}
+
 // The trade server is three hours ahead of UTC.
 void testTime(Advisor &advisor) {
     const long utc = advisor.ServerToUtcMs(TimeTradeServer() * 1000 + 123);
@@ -202,6 +264,9 @@ int main() {
     testTime(*advisor);
     testCursor();
     testReports();
+    testSessions();
+    testNumbers();
+    testInitAgain();
     std::cout << (failures == 0 ? "all passed" : std::to_string(failures) + " failed") << std::endl;
     return failures == 0 ? 0 : 1;
 }

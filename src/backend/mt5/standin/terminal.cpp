@@ -51,7 +51,11 @@ void Terminal::turn() {
         if(flight.isDropped)
             continue;
         ulong ticket = 0;
-        const uint retcode = flight.retcode != 0 ? flight.retcode : execute(flight.request, ticket);
+        uint retcode = flight.retcode;
+        if(retcode == 0)
+            retcode = execute(flight.request, ticket);
+        if(flight.answer != 0)
+            retcode = flight.answer;
         if(flight.isLost)
             continue;
         SimTransaction answer = {};
@@ -88,7 +92,7 @@ uint Terminal::send(const MqlTradeRequest &request, uint &id) {
         return std::exchange(nextSendRetcode, 0);
     id = requestNext++;
     std::cout << "terminal: request " << id << std::endl;
-    flights.push_back({turns + 1, id, request, std::exchange(nextRetcode, 0), std::exchange(isNextLost, false),
+    flights.push_back({turns + 1, id, request, std::exchange(nextRetcode, 0), std::exchange(nextAnswer, 0), std::exchange(isNextLost, false),
                        std::exchange(isNextDropped, false)});
     return 0;
 }
@@ -135,6 +139,8 @@ void Terminal::control(const std::string &line) {
         symbol->isOpen = verb == "open";
     else if(verb == "retcode")
         nextRetcode = static_cast<uint>(first);
+    else if(verb == "answer")
+        nextAnswer = static_cast<uint>(first);
     else if(verb == "unsent")
         nextSendRetcode = static_cast<uint>(first);
     else if(verb == "lose")
@@ -143,6 +149,8 @@ void Terminal::control(const std::string &line) {
         isNextDropped = true;
     else if(verb == "hold" || verb == "release")
         isHeld = verb == "hold";
+    else if(verb == "move" || verb == "delete")
+        byHand(verb == "delete", first);
     else if(verb == "offline" || verb == "online")
         isConnected = verb == "online";
     else if(verb == "walk" || verb == "still")
@@ -282,6 +290,20 @@ uint Terminal::remove(const MqlTradeRequest &request) {
     open.erase(found);
     finish(order, ORDER_STATE_CANCELED);
     return TRADE_RETCODE_DONE;
+}
+
+// What a person does to all that rests.
+void Terminal::byHand(const bool isDelete, const double price) {
+    const std::map<ulong, SimOrder> all = open;
+    for(const auto &[ticket, order] : all) {
+        MqlTradeRequest request = {};
+        request.order = ticket;
+        request.price = price;
+        if(isDelete)
+            remove(request);
+        else
+            modify(request);
+    }
 }
 
 // Orders that rest are filled at their price as soon as the other side is there.

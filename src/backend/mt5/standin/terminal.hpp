@@ -112,8 +112,9 @@ private:
         ulong dueTurn;
         uint id;
         MqlTradeRequest request;
-        // Otherwise than it would be: a return code, no answer, no arrival.
+        // Otherwise than it would be: a return code instead of it, another answer to it, no answer, no arrival.
         uint retcode;
+        uint answer;
         bool isLost;
         bool isDropped;
     };
@@ -125,6 +126,7 @@ private:
     uint place(const MqlTradeRequest &request, SimSymbol &symbol, ulong &ticket);
     uint modify(const MqlTradeRequest &request);
     uint remove(const MqlTradeRequest &request);
+    void byHand(bool isDelete, double price);
     void match(SimSymbol &symbol);
     void fill(SimOrder &order, SimSymbol &symbol, double price);
     void hold(const SimOrder &order, double volume);
@@ -136,6 +138,7 @@ private:
     ulong ticketNext = 1000;
     uint requestNext = 1;
     uint nextRetcode = 0;
+    uint nextAnswer = 0;
     uint nextSendRetcode = 0;
     bool isNextLost = false;
     bool isNextDropped = false;
