@@ -19,6 +19,12 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// Shards are told how links are at most once in this time.
+pub const LINK_STATUS_NS: u64 = 1_000_000_000;
+
+/// Of why a link ended, as clients are told.
+pub const LINK_REASON_BYTES_MAX: usize = 200;
+
 /// Topics that one home sequences; past it a subscribe or a publish to a new topic is refused.
 pub const TOPICS_PER_HOME_MAX: usize = 65_536;
 
@@ -238,6 +244,11 @@ pub const DATA_SENDS_PER_TURN: usize = 32;
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
+/// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
+pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
+/// Bytes that the market's home writes at the end of an interval before the rest waits for its next turn: some hundreds of tickers,
+/// a millisecond or two. One instrument's topics may come on top.
+pub const INTERVAL_BYTES_PER_TURN: usize = 256 * 1024;
 /// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
 /// keep the desk busy with.
 pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;

@@ -141,6 +141,9 @@ impl Venue {
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(setup.desk, trading, now);
         market.make_ready();
+        if let Some(identity) = setup.feed.identity() {
+            market.add_link(SourceId::FEED, identity, now);
+        }
         let config = links::ring_config(setup.links.links.len());
         let mut ring = Ring::new(&config, setup.mesh.doorbell().clone())?;
         let links = Links::new(setup.links, &mut ring, &mut market, now)?;

@@ -97,9 +97,9 @@ impl Gateway {
     }
 
     fn wait_report(&mut self) -> VenueReport {
-        self.wait("a report", |event| match event {
-            LinkEvent::Feed(FeedEvent::Report(report)) => Some(*report),
-            _ => None,
+        self.wait("a report", |event| {
+            let LinkEvent::Feed(FeedEvent::Report(report)) = event else { return None };
+            Some(*report)
         })
     }
 
@@ -207,9 +207,9 @@ fn the_venue_in_python_fills_an_order_and_resumes_after_a_cut() {
         gateway.place(order, Price(UNIT), 1_000);
         let order = OrderId(order);
         assert_eq!(gateway.wait_report(), VenueReport::Accepted { order, price: None });
-        let fill = gateway.wait("a fill", |event| match event {
-            LinkEvent::Fill(fill) => Some(*fill),
-            _ => None,
+        let fill = gateway.wait("a fill", |event| {
+            let LinkEvent::Fill(fill) = event else { return None };
+            Some(*fill)
         });
         assert_eq!((fill.order, fill.price, fill.amount), (order, Price(UNIT), Amount(1_000 * UNIT)));
         assert_eq!(gateway.session.counters.resumed_total, resumed);

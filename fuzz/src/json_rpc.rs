@@ -212,6 +212,7 @@ fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t
         Method::Time => ("public/get_time", true),
         Method::Status => ("public/status", true),
         Method::Currencies => ("public/get_currencies", true),
+        Method::Venues => ("public/get_venues", true),
         Method::Instruments { currency, .. } => {
             ("public/get_instruments", currency.as_ref().is_none_or(|currency| *currency == text("currency")))
         }

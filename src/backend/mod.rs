@@ -7,6 +7,7 @@ pub mod tcp;
 
 use self::paper::Paper;
 use self::replay::{FeedError, Replay, ReplayProgress};
+use crate::model::link::{LinkIdentity, LinkKind};
 use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
 use crate::model::time::Now;
@@ -61,6 +62,17 @@ impl Feed {
             // Nobody trades on a recording, so nobody is the worse for hearing it later.
             Feed::Replay(_) | Feed::None => {}
         }
+    }
+
+    /// What clients are told that it is; `None` where there is none.
+    #[must_use]
+    pub fn identity(&self) -> Option<LinkIdentity> {
+        let kind = match self {
+            Feed::Paper(_) => LinkKind::Paper,
+            Feed::Replay(_) => LinkKind::Replay,
+            Feed::None => return None,
+        };
+        Some(LinkIdentity { kind, venue: kind.as_str().into(), link: kind.as_str().into() })
     }
 
     /// Whether it takes orders.

@@ -97,6 +97,7 @@ impl Config {
             });
         }
         self.check_marks()?;
+        self.check_credits()?;
         let mut cores = self.shards.cores.clone();
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -193,6 +194,26 @@ impl Config {
                 what: format!("is {lower}, expected at most {upper}"),
                 hint: "a mark is left below where it is entered, and the first comes before the second"
                     .to_owned(),
+            }),
+        }
+    }
+
+    /// What costs more than can be saved up can never be asked for.
+    fn check_credits(&self) -> Result<(), RangeFault> {
+        let orders = &self.orders;
+        let costs = [
+            ("orders.place_credits", orders.place_credits),
+            ("orders.cancel_credits", orders.cancel_credits),
+            ("orders.query_credits", orders.query_credits),
+        ];
+        let max = orders.credits_max;
+        match costs.into_iter().find(|(_, cost)| orders.credits_per_s > 0 && *cost > max) {
+            None => Ok(()),
+            Some((key, cost)) => Err(RangeFault {
+                key: Cow::Borrowed(key),
+                nth: 0,
+                what: format!("is {cost}, expected at most {max}"),
+                hint: "an account never has more than orders.credits_max: raise that, or set orders.credits_per_s = 0".to_owned(),
             }),
         }
     }
@@ -456,6 +477,8 @@ mod tests {
     #[test]
     fn the_defaults_are_in_range_and_not_odd() {
         assert_eq!(warned(|_| ()), [""; 0]);
+        // Where nothing is counted, nothing costs too much.
+        assert_eq!(warned(|c| (c.orders.credits_per_s, c.orders.place_credits) = (0, 9_999)), [""; 0]);
     }
 
     #[test]
@@ -484,6 +507,10 @@ mod tests {
         assert_eq!(refused(|c| c.overload.guard_leave_percent = 81), "overload.guard_leave_percent");
         assert_eq!(refused(|c| c.overload.shed_percent = 79), "overload.shed_leave_percent");
         assert_eq!(refused(|c| c.overload.guard_percent = 95), "overload.guard_percent");
+        assert_eq!(refused(|c| c.orders.place_credits = 1_001), "orders.place_credits");
+        assert_eq!(refused(|c| c.orders.cancel_credits = 1_001), "orders.cancel_credits");
+        assert_eq!(refused(|c| c.orders.query_credits = 1_001), "orders.query_credits");
+        assert_eq!(refused(|c| c.orders.credits_max = 0), "orders.credits_max");
         assert_eq!(refused(|c| c.shards.cores = vec![3, 1, 3]), "shards.cores");
         assert_eq!(refused(|c| c.feed.paper.events_per_s = 0), "feed.paper.events_per_s");
         assert_eq!(refused(|c| c.limits.connections_max = 0), "limits.connections_max");

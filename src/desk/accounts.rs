@@ -39,6 +39,8 @@ pub(super) struct Account {
     pub waiting: u32,
     /// Requests to cancel many that are under way.
     pub sweeps: u32,
+    /// Whether its reduce-only orders are looked at in the next settlement.
+    pub is_to_trim: bool,
 }
 
 impl Account {
@@ -57,6 +59,7 @@ impl Account {
             seq: Seq::default(),
             waiting: 0,
             sweeps: 0,
+            is_to_trim: false,
         }
     }
 
@@ -222,13 +225,9 @@ impl Accounts {
         true
     }
 
+    #[cfg(test)]
     pub(super) fn get(&self, id: AccountId) -> Option<&Account> {
         self.table.get(id.index())?.as_deref()
-    }
-
-    /// The numbers of all accounts.
-    pub(super) fn ids(&self) -> impl Iterator<Item = AccountId> + use<> {
-        (0..u32::try_from(self.table.len()).expect("invariant: fewer than accounts_max")).map(AccountId)
     }
 
     /// What accounts take that each hold a few positions, without their fills.

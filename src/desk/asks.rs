@@ -50,6 +50,10 @@ impl Desk {
             }
             OrderRequest::CancelAll { filter } => {
                 let count = self.sweep(ask, None, |held| is_of(&held.order, filter, market))?;
+                if count.is_some() {
+                    // There was nothing to cancel: it was a question.
+                    self.charge(ask, self.config.cancel_credits, now)?;
+                }
                 Ok(count.map(|count| self.write(|out| json_rpc::write_count(out, u64::from(count)))))
             }
             OrderRequest::CancelAllAfter { timeout_ms } => {

@@ -26,8 +26,8 @@ pub struct DeskConfig {
     /// Credits that an account has after a pause, and those that come back in a second; 0 a second sets no limit.
     pub credits_max: u32,
     pub credits_per_s: u32,
-    /// What it costs to place or edit, to cancel one order or by label, and to ask. To cancel all, to set timer, kill switch
-    /// or cancel-on-disconnect costs nothing: they are for the moment in which all went wrong.
+    /// What it costs to place or edit, to cancel one order or by label or what there is none of, and to ask. To cancel all that
+    /// there are, to set timer, kill switch or cancel-on-disconnect costs nothing: they are for the moment in which all went wrong.
     pub place_credits: u32,
     pub cancel_credits: u32,
     pub query_credits: u32,

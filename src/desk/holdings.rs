@@ -117,6 +117,11 @@ impl Holdings {
         &mut self.held[at]
     }
 
+    /// Where an instrument's holding is among all of [`Holdings::iter`].
+    pub(super) fn place(&self, instrument: InstrumentId) -> Option<usize> {
+        self.find(instrument).ok()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Holding> {
         self.held.iter()
     }

@@ -18,11 +18,13 @@ mod checks;
 mod config;
 mod connections;
 mod counters;
+mod halting;
 mod holdings;
 mod links;
 mod orders;
 mod output;
 mod queries;
+mod reducing;
 mod reports;
 mod retries;
 mod settle;
@@ -42,11 +44,14 @@ pub use self::output::{JsonRange, Output};
 
 use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
+use self::halting::Halting;
 use self::orders::{Orders, Pending, Slot, Step};
+use self::reducing::Beyond;
 use self::retries::Retries;
 use self::settle::{Due, Fresh};
 use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
+use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::order::{AccountId, CancelReason, NewOrder, OrderId, OrderRefusal, VenueRequest};
 use crate::model::time::Now;
@@ -70,8 +75,9 @@ pub struct Desk {
     /// When dead-man timers run out.
     deadlines: BTreeSet<(u64, AccountId)>,
     retries: Retries,
-    /// The kill switch of all.
+    /// The kill switch of all, and what is still to be cancelled since it was thrown.
     is_halted: bool,
+    halting: Option<Halting>,
     open_count: u32,
     closed_count: u32,
     fills_count: u32,
@@ -81,6 +87,9 @@ pub struct Desk {
     touched: Vec<Slot>,
     stirred: Vec<Slot>,
     crowded: Vec<AccountId>,
+    /// Accounts whose reduce-only orders may be too many, and room to reckon in.
+    to_trim: Vec<AccountId>,
+    beyond: Vec<Beyond>,
     due: Vec<Due>,
     fresh: Vec<Fresh>,
     outputs: VecDeque<Output>,
@@ -108,6 +117,7 @@ impl Desk {
             deadlines: BTreeSet::new(),
             retries: Retries::default(),
             is_halted: false,
+            halting: None,
             open_count: 0,
             closed_count: 0,
             fills_count: 0,
@@ -115,6 +125,8 @@ impl Desk {
             touched: Vec::new(),
             stirred: Vec::new(),
             crowded: Vec::new(),
+            to_trim: Vec::new(),
+            beyond: Vec::new(),
             due: Vec::new(),
             fresh: Vec::new(),
             outputs: VecDeque::new(),
@@ -157,22 +169,30 @@ impl Desk {
         &self.bytes[range.start as usize..][..range.len as usize]
     }
 
-    /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds.
+    /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
+        if self.halting.is_some() {
+            return Some(0);
+        }
         let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
         [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Runs dead-man timers out, and asks again for cancels that were refused.
+    /// Goes on with the kill switch, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
+    /// go, and by one account's orders more.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
-        self.cancel_again(usize::MAX, now);
-        while let Some((deadline_ns, account)) = self.deadlines.first().copied()
+        let mut left = limits::DESK_ORDERS_PER_TIMEOUT;
+        left -= self.halt_on(left);
+        left -= self.cancel_again(left, now);
+        while left > 0
+            && let Some((deadline_ns, account)) = self.deadlines.first().copied()
             && deadline_ns <= now.mono_ns
         {
             self.deadlines.pop_first();
             self.accounts[account].deadline_ns = None;
+            left = left.saturating_sub(self.accounts[account].open.len + 1);
             self.cancel_each(account, CancelReason::Timeout, |_| true);
         }
     }

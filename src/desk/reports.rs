@@ -5,7 +5,7 @@
 
 use crate::model::decimal::{Amount, Price};
 use crate::model::ids::InstrumentId;
-use crate::model::market::{Direction, InstrumentState, Trade};
+use crate::model::market::{InstrumentState, Trade};
 use crate::model::order::{
     CancelReason, Fill, Liquidity, Order, OrderId, OrderRefusal, OrderState, Parties, VenueReport,
     is_countable, notional,
@@ -128,7 +128,7 @@ impl Desk {
                 is_self_trade,
             },
         );
-        self.trim_reducing(slot);
+        self.note_reducing(account, instrument);
         true
     }
 
@@ -215,7 +215,8 @@ impl Desk {
             self.end_sweep(slot, Swept::NotCancelled);
         }
         // What it was to reduce may have gone while it became reduce-only.
-        self.trim_reducing(slot);
+        let Order { account, instrument, .. } = self.orders[slot].order;
+        self.note_reducing(account, instrument);
         Fit::Fits
     }
 
@@ -379,35 +380,6 @@ impl Desk {
             holding.working[side(direction)] += i128::from(change);
             if reduce_only {
                 holding.reducing[side(direction)] += i128::from(change);
-            }
-        }
-    }
-
-    /// The order has become reduce-only, or is it no more.
-    fn move_reducing(&mut self, slot: Slot) {
-        let held = &self.orders[slot];
-        let Order { account, instrument, direction, reduce_only, .. } = held.order;
-        let change = if reduce_only { held.working } else { -held.working };
-        self.accounts[account].holdings.of_mut(instrument).reducing[side(direction)] += i128::from(change);
-    }
-
-    /// Reduce-only orders beyond what is left to reduce are cancelled, the newest first.
-    fn trim_reducing(&mut self, slot: Slot) {
-        let Order { account, instrument, .. } = self.orders[slot].order;
-        for direction in [Direction::Buy, Direction::Sell] {
-            let holding = self.accounts[account].holdings.of(instrument);
-            let mut beyond = holding.reducing[side(direction)] - i128::from(holding.closable(direction));
-            let mut at = self.accounts[account].open.tail;
-            while beyond > 0 && at != NOWHERE {
-                self.counters.looked_at_total += 1;
-                let held = &self.orders[at];
-                let Order { reduce_only, .. } = held.order;
-                let is_same = held.order.instrument == instrument && held.order.direction == direction;
-                if is_same && reduce_only {
-                    beyond -= i128::from(held.working);
-                    self.want_cancel(at, CancelReason::Venue, None);
-                }
-                at = self.orders.before(at);
             }
         }
     }

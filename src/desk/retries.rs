@@ -48,7 +48,7 @@ impl Desk {
     }
 
     /// Asks again for what is due, `orders_max` at most; how many there were.
-    pub(super) fn cancel_again(&mut self, orders_max: usize, now: Now) -> usize {
+    pub(super) fn cancel_again(&mut self, orders_max: u32, now: Now) -> u32 {
         let mut count = 0;
         while count < orders_max
             && let Some((due_ns, slot, order)) = self.retries.waiting.front().copied()

@@ -1,4 +1,4 @@
-//! A settlement: next steps, then answers, then events of all that was handled since the last one, then forgetting. PURE.
+//! A settlement: what is too much to reduce, next steps, then answers, then events of all that was handled since the last one, then forgetting. PURE.
 //!
 //! An order is encoded once however many are told of it, and in the same bytes.
 
@@ -35,6 +35,7 @@ impl Desk {
     pub fn settle(&mut self, market: &[InstrumentState], now: Now) {
         self.begin();
         self.settlement += 1;
+        self.trim_reducing();
         for at in 0..self.stirred.len() {
             self.advance(self.stirred[at], market, now);
         }

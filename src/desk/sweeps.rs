@@ -49,7 +49,7 @@ impl Desk {
     ) -> Result<Option<u32>, OrderRefusal> {
         let Ask { account, ticket, client, .. } = *ask;
         if self.accounts[account].sweeps >= limits::SWEEPS_PER_ACCOUNT_MAX {
-            return Err(OrderRefusal::Full);
+            return Err(OrderRefusal::TooManyCancels);
         }
         let key = u32::try_from(self.sweeps.vacant_key()).expect("invariant: few for each account");
         let mut left = 0;
@@ -190,23 +190,6 @@ impl Desk {
         }
         if let Some(deadline_ns) = deadline_ns {
             self.deadlines.insert((deadline_ns, account));
-        }
-    }
-
-    /// The kill switch, of one account or of all.
-    pub(super) fn halt(&mut self, account: AccountId, is_on: bool, everybody: bool) {
-        if !everybody {
-            self.accounts[account].is_halted = is_on;
-            if is_on {
-                self.cancel_each(account, CancelReason::Killed, |_| true);
-            }
-            return;
-        }
-        self.is_halted = is_on;
-        for account in self.accounts.ids().filter(|_| is_on) {
-            if self.accounts.get(account).is_some() {
-                self.cancel_each(account, CancelReason::Killed, |_| true);
-            }
         }
     }
 }

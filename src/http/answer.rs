@@ -18,6 +18,8 @@ pub struct Answer<'a> {
     pub origin: Option<&'a [u8]>,
     /// Of the JSON that follows, or would but for `HEAD`.
     pub body_bytes: usize,
+    /// Said with 429 and 503, where there is more to say than [`RETRY_AFTER_S`].
+    pub retry_after_s: Option<u32>,
 }
 
 impl Answer<'_> {
@@ -36,7 +38,8 @@ impl Answer<'_> {
             // page has it get.
             Status::Unauthorized => append(out, &["WWW-Authenticate: Bearer\r\n"]),
             Status::TooManyRequests | Status::ServiceUnavailable => {
-                append(out, &["Retry-After: ", decimal.format(RETRY_AFTER_S), "\r\n"]);
+                let retry_after_s = self.retry_after_s.unwrap_or(u32::from(RETRY_AFTER_S));
+                append(out, &["Retry-After: ", decimal.format(retry_after_s), "\r\n"]);
             }
             Status::Ok
             | Status::NoContent
@@ -100,7 +103,8 @@ mod tests {
 
     fn head(status: Status, persistence: Persistence, origin: Option<&str>) -> String {
         let mut out = Vec::new();
-        Answer { status, persistence, origin: origin.map(str::as_bytes), body_bytes: 12 }.write(&mut out);
+        let origin = origin.map(str::as_bytes);
+        Answer { status, persistence, origin, body_bytes: 12, retry_after_s: None }.write(&mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -134,8 +138,8 @@ mod tests {
         assert!(head(Status::BadRequest, Persistence::KeepAlive, Some(origin)).contains(named));
         let mut out = Vec::new();
         let (status, persistence) = (Status::NoContent, Persistence::KeepAlive);
-        Answer { status, persistence, origin: Some(origin.as_bytes()), body_bytes: 0 }
-            .write_preflight(&mut out);
+        let origin = Some(origin.as_bytes());
+        Answer { status, persistence, origin, body_bytes: 0, retry_after_s: None }.write_preflight(&mut out);
         let preflight = String::from_utf8(out).unwrap();
         assert!(preflight.starts_with("HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n"));
         assert!(

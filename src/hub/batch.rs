@@ -11,6 +11,7 @@ use crate::model::decimal::{Amount, Price};
 pub use crate::model::ids::Ticket;
 use crate::model::ids::{ConnId, Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
 use crate::model::instrument::Instrument;
+use crate::model::link::LinkStatus;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
 use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
 
@@ -68,6 +69,10 @@ pub enum Record {
         instrument: InstrumentId,
         state: MarketState,
         timestamp_ns: u64,
+    },
+    /// How all links to venues are.
+    Links {
+        links: Arc<[LinkStatus]>,
     },
     /// The whole state, after a gap.
     Image {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::model::book::LevelUpdate;
 use crate::model::ids::{InstrumentId, Seq};
 use crate::model::instrument::{Instrument, Symbol};
+use crate::model::link::LinkStatus;
 use crate::model::market::{InstrumentState, MarketState, Trade};
 
 use crate::model::hasher::FixedHasher;
@@ -19,6 +20,7 @@ pub struct Cache {
     by_name: HashMap<Symbol, InstrumentId, BuildHasherDefault<FixedHasher>>,
     /// In which instruments are quoted, or which are quoted.
     currencies: HashSet<Symbol, BuildHasherDefault<FixedHasher>>,
+    links: Arc<[LinkStatus]>,
 }
 
 impl Cache {
@@ -50,6 +52,16 @@ impl Cache {
         self.currencies.extend([definition.base_currency, definition.quote_currency]);
         self.instruments.push(InstrumentState::new(Arc::clone(definition)));
         instrument
+    }
+
+    /// How links to venues were when that was last told.
+    #[must_use]
+    pub fn links(&self) -> &[LinkStatus] {
+        &self.links
+    }
+
+    pub fn set_links(&mut self, links: &Arc<[LinkStatus]>) {
+        self.links = Arc::clone(links);
     }
 
     pub fn apply_levels(

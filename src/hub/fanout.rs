@@ -57,6 +57,7 @@ impl Hub {
                 Record::StateChanged { instrument, state, timestamp_ns } => {
                     self.cache.set_state(*instrument, *state, *timestamp_ns);
                 }
+                Record::Links { links } => self.cache.set_links(links),
                 Record::Image { instrument, state } => {
                     if let Some(listed) = self.cache.replace(*instrument, state) {
                         self.extend_patterns(listed);

@@ -7,7 +7,7 @@
 //! of connections ask for a WebSocket on one that has called: it is then as if it had just come.
 
 use crate::auth::{Refusal, Secret};
-use crate::dialect::json_rpc::{self, Failure};
+use crate::dialect::json_rpc::{self, Detail, Failure};
 use crate::http::inbox::Framing;
 use crate::http::{self, Answer, Body, Inbox, Limits, Next, Persistence, Probe, Rejection, Status, Verdict};
 use crate::limits;
@@ -158,7 +158,8 @@ impl Hub {
         };
         let Exchange { persistence, body, origin } = exchange;
         let mut head = Vec::new();
-        Answer { status, persistence, origin: origin.as_deref(), body_bytes: json.len() }.write(&mut head);
+        let (origin, retry_after_s) = (origin.as_deref(), failure.and_then(retry_after_s));
+        Answer { status, persistence, origin, body_bytes: json.len(), retry_after_s }.write(&mut head);
         let json = match body {
             Body::Sent => json,
             Body::Omitted => &[],
@@ -320,7 +321,8 @@ impl Hub {
         }
         if request.method == "OPTIONS" {
             let mut head = Vec::new();
-            Answer { status: Status::NoContent, persistence, origin, body_bytes: 0 }
+            let status = Status::NoContent;
+            Answer { status, persistence, origin, body_bytes: 0, retry_after_s: None }
                 .write_preflight(&mut head);
             self.queue_reply(conn, &head);
             if persistence == Persistence::Close {
@@ -485,16 +487,25 @@ fn is_had_by_another_site(request: &http::Request<'_>) -> bool {
         && site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
+/// When it is to be asked again, in whole seconds as `Retry-After` has them, where the error says.
+fn retry_after_s(failure: Failure) -> Option<u32> {
+    match failure.detail {
+        Detail::Credits { retry_after_ms, .. } => Some(retry_after_ms.div_ceil(1_000)),
+        Detail::None | Detail::Order(_) => None,
+    }
+}
+
 /// The status that goes with an error.
 fn status_of(failure: Failure) -> Status {
     const TOO_MANY: i32 = Failure::TOO_MANY_REQUESTS.code;
     const RETRY: i32 = Failure::RETRY.code;
+    const UNAVAILABLE: i32 = Failure::UNAVAILABLE.code;
     const CREDENTIALS: i32 = Failure::INVALID_CREDENTIALS.code;
     const UNAUTHORIZED: i32 = Failure::UNAUTHORIZED.code;
     const FORBIDDEN: i32 = Failure::FORBIDDEN.code;
     match failure.code {
         TOO_MANY => Status::TooManyRequests,
-        RETRY => Status::ServiceUnavailable,
+        RETRY | UNAVAILABLE => Status::ServiceUnavailable,
         CREDENTIALS | UNAUTHORIZED => Status::Unauthorized,
         FORBIDDEN => Status::Forbidden,
         _ => Status::BadRequest,

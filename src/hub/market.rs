@@ -7,10 +7,12 @@
 mod links;
 mod orders;
 mod sources;
+mod status;
 
 use std::sync::Arc;
 
 use crate::desk::{Desk, DeskConfig};
+use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
@@ -32,6 +34,8 @@ use super::private::Private;
 pub use orders::Trading;
 use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
+pub use status::LinkNote;
+use status::Statuses;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub struct MarketHome {
     trading: Trading,
     work: orders::Work,
     sources: Sources,
+    statuses: Statuses,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
     ends: [IntervalEnd; 2],
     changes: Vec<(LevelAction, LevelUpdate)>,
@@ -75,6 +80,8 @@ struct IntervalEnd {
     mono_ns: u64,
     /// Whether a topic of this interval has something to tell then.
     pending: bool,
+    /// The instrument to go on with, where the end before is still being told.
+    telling: Option<usize>,
 }
 
 /// Why a turn's levels are counted in 32 bits.
@@ -87,8 +94,12 @@ impl MarketHome {
     pub fn new(id: HomeId, shards: u8, history: HistoryLimits, now: Now) -> MarketHome {
         let mut set = HomeSet::EMPTY;
         (0..shards).for_each(|shard| set.insert(HomeId(shard)));
-        let end =
-            |interval: Interval| IntervalEnd { interval, mono_ns: next_end(interval, now), pending: false };
+        let end = |interval: Interval| IntervalEnd {
+            interval,
+            mono_ns: next_end(interval, now),
+            pending: false,
+            telling: None,
+        };
         MarketHome {
             home: Home::new(id, history),
             shards: set,
@@ -100,6 +111,7 @@ impl MarketHome {
             trading: Trading::Closed,
             work: orders::Work::default(),
             sources: Sources::default(),
+            statuses: Statuses::default(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
             changes: Vec::new(),
             updates: Vec::new(),
@@ -173,6 +185,7 @@ impl MarketHome {
             | Record::Levels { .. }
             | Record::Traded { .. }
             | Record::StateChanged { .. }
+            | Record::Links { .. }
             | Record::Image { .. }
             | Record::Frame { .. }
             | Record::Deflated { .. }
@@ -201,25 +214,25 @@ impl MarketHome {
         }
     }
 
-    /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
+    /// Tells what the intervals that have ended gathered, as far as a turn should go, and forgets topics that nobody listens
+    /// to. An interval that ends before the one before is told ends when that is.
     pub fn handle_timeout(&mut self, now: Now) {
         self.handle_desk_timeout(now);
+        self.tell_statuses(now);
+        let full_at = self.outbox.data().bytes.len() + limits::INTERVAL_BYTES_PER_TURN;
         for at in 0..self.ends.len() {
             let end = self.ends[at];
+            if end.telling.is_some() {
+                self.ends[at].telling = self.end_interval(&end, full_at, now);
+                continue;
+            }
             if now.mono_ns < end.mono_ns {
                 continue;
             }
+            let begun = IntervalEnd { telling: end.pending.then_some(0), ..end };
+            let telling = self.end_interval(&begun, full_at, now);
             self.ends[at] =
-                IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, interval: end.interval };
-            if end.pending {
-                for (state, derived) in self.instruments.iter().zip(&mut self.derived) {
-                    for derived in derived {
-                        if derived.interval() == end.interval {
-                            derived.end_interval(&mut self.home, state, self.outbox.data(), now);
-                        }
-                    }
-                }
-            }
+                IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, telling, ..end };
             let (derived, private) = (&mut self.derived, &mut self.private);
             self.home.sweep(now, |key| match key {
                 TopicKey::Market { instrument, channel } => {
@@ -233,11 +246,31 @@ impl MarketHome {
         }
     }
 
-    /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock.
+    /// Tells what an interval gathered until the batch has so many bytes; with which instrument to go on.
+    fn end_interval(&mut self, end: &IntervalEnd, full_at: usize, now: Now) -> Option<usize> {
+        let mut next = end.telling?;
+        while next < self.instruments.len() {
+            if self.outbox.data().bytes.len() >= full_at {
+                return Some(next);
+            }
+            for derived in &mut self.derived[next] {
+                if derived.interval() == end.interval {
+                    derived.end_interval(&mut self.home, &self.instruments[next], self.outbox.data(), now);
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
+        if self.ends.iter().any(|end| end.telling.is_some()) {
+            return Some(0);
+        }
         let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
-        ends.chain(self.desk.poll_timeout()).min()
+        ends.chain(self.desk.poll_timeout()).chain(self.statuses.poll_timeout()).min()
     }
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
@@ -306,8 +339,9 @@ impl MarketHome {
     pub fn handle_room(&mut self, shard: HomeId) {
         // What was said in this turn is part of the image already, so it is not for a shard that lags until here.
         self.outbox.seal_data();
-        let instruments = &self.instruments;
+        let (instruments, told) = (&self.instruments, self.statuses.told());
         self.outbox.recover(shard, |batch| {
+            batch.records.extend(told.map(|links| Record::Links { links: Arc::clone(links) }));
             for (number, state) in (0..).zip(instruments) {
                 let state = Arc::new(state.clone());
                 batch.records.push(Record::Image { instrument: InstrumentId(number), state });

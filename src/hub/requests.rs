@@ -140,6 +140,7 @@ impl Hub {
             }
             Method::Status => self.reply_with(&reply_to, json_rpc::write_status),
             Method::Currencies => self.reply_currencies(&reply_to),
+            Method::Venues => self.reply_venues(&reply_to),
             Method::Instruments { currency, kind, expiry } => {
                 self.reply_instruments(&reply_to, currency.as_deref(), kind, expiry);
             }
@@ -202,6 +203,13 @@ impl Hub {
         currencies.sort_unstable();
         currencies.dedup();
         self.reply_with(reply_to, |out| json_rpc::write_currencies(out, &currencies));
+    }
+
+    fn reply_venues(&mut self, reply_to: &ReplyTo<'_>) {
+        let cache = std::mem::take(&mut self.cache);
+        self.work.looked_at(cache.links().len());
+        self.reply_with(reply_to, |out| json_rpc::write_venues(out, cache.links()));
+        self.cache = cache;
     }
 
     fn reply_instruments(

@@ -6,6 +6,7 @@ pub mod decimal;
 pub mod hasher;
 pub mod ids;
 pub mod instrument;
+pub mod link;
 pub mod market;
 pub mod order;
 pub mod time;

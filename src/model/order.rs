@@ -361,6 +361,8 @@ pub enum OrderRefusal {
         credits_left: u32,
         retry_after_ms: u32,
     },
+    /// As many requests to cancel many orders are under way as may be.
+    TooManyCancels,
     /// The kill switch is on.
     Halted,
     /// `valid_until` was over before the order was sent: not sent.

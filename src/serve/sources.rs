@@ -8,8 +8,9 @@ use crate::backend::replay::{AtEnd, Speed, link};
 use crate::backend::tcp::reach::ReachConfig;
 use crate::backend::tcp::session::SessionConfig;
 use crate::clock;
-use crate::config::{self, Config, FeedKind, Venue};
+use crate::config::{self, Config, FeedKind, Venue, VenueKind};
 use crate::exit::{Exit, Failure};
+use crate::model::link::LinkKind;
 use crate::ring::{Listener, ListenerOptions};
 use crate::venue::{LinkSetup, LinksSetup, Way};
 
@@ -43,6 +44,11 @@ pub(super) fn open_links(config: &Config) -> Result<LinksSetup, Failure> {
                     instruments: venue.symbols(),
                 },
                 name: own.into(),
+                venue: name.as_str().into(),
+                kind: match venue.kind {
+                    VenueKind::Tcp => LinkKind::Tcp,
+                    VenueKind::Mt5 => LinkKind::Mt5,
+                },
                 way: match &way {
                     Way::Listen(place) => Way::Listen(*place),
                     Way::Connect(reach) => Way::Connect(ReachConfig { first: nth, ..reach.clone() }),

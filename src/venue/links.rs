@@ -16,9 +16,10 @@ use crate::backend::tcp::greeting::{self, Greeting};
 use crate::backend::tcp::reach::{Reach, ReachConfig, Step};
 use crate::backend::tcp::session::{Session, SessionConfig};
 use crate::backend::tcp::wire::Cut;
-use crate::hub::market::{ListingRefusal, MarketHome, News, Routed};
+use crate::hub::market::{LinkNote, ListingRefusal, MarketHome, News, Routed};
 use crate::limits;
 use crate::model::ids::{ConnId, SourceId};
+use crate::model::link::{LinkIdentity, LinkKind};
 use crate::model::time::Now;
 use crate::ring::{Event, How, Listener, ListenerId, Ring, RingConfig, RingError, Transmit};
 
@@ -36,6 +37,8 @@ pub struct LinksSetup {
 pub struct LinkSetup {
     /// As it is called in the log, and by who connects: `fx`, or `fx.2`.
     pub name: Box<str>,
+    pub venue: Box<str>,
+    pub kind: LinkKind,
     pub session: SessionConfig,
     pub way: Way,
 }
@@ -138,6 +141,8 @@ impl Links {
         for (nth, setup) in setup.links.into_iter().enumerate() {
             let source = source_of(nth);
             setup.session.instruments.iter().for_each(|name| market.reserve(*name, source));
+            let (venue, link) = (setup.venue.clone(), setup.name.clone());
+            market.add_link(source, LinkIdentity { kind: setup.kind, venue, link }, now);
             links.push(Link {
                 source,
                 session: Session::new(setup.session.clone()),
@@ -161,7 +166,7 @@ impl Links {
         match event {
             Event::Accepted { conn, listener, peer } => self.accept(conn, listener, peer, now),
             Event::Connected { conn, tag } => self.connected(conn, tag as usize, market, now),
-            Event::ConnectFailed { tag, errno } => self.connect_failed(tag as usize, errno, now),
+            Event::ConnectFailed { tag, errno } => self.connect_failed(tag as usize, errno, market, now),
             Event::Received { conn, bytes } => {
                 let count = bytes.len();
                 self.receive(conn, bytes, market, now);
@@ -202,9 +207,10 @@ impl Links {
                 market.handle_link(link.source, &mut link.session, now);
             }
             if let Some(Step::Connect(address)) = link.reach.as_mut().map(|reach| reach.poll(now)) {
+                market.note_link(link.source, LinkNote::Connecting, now);
                 let tag = u32::try_from(nth).expect("invariant: LINKS_MAX is small");
                 if let Err(errno) = ring.connect(address, tag, limits::LINK_CONNECT_NS) {
-                    self.connect_failed(nth, errno, now);
+                    self.connect_failed(nth, errno, market, now);
                 }
             }
         }
@@ -314,12 +320,14 @@ impl Links {
         market.handle_link(link.source, &mut link.session, now);
     }
 
-    fn connect_failed(&mut self, nth: usize, errno: Errno, now: Now) {
+    fn connect_failed(&mut self, nth: usize, errno: Errno, market: &mut MarketHome, now: Now) {
         let link = &mut self.links[nth];
         let (name, Some(reach)) = (&link.setup.name, &mut link.reach) else { return };
         let address = reach.address();
         reach.handle_over(now);
+        market.note_link(link.source, LinkNote::Failed(errno.desc().into()), now);
         if reach.is_given_up() {
+            market.note_link(link.source, LinkNote::GivenUp, now);
             log::error!("venue link {name}: no connection to {address}: {}; given up", errno.desc());
         } else if !std::mem::replace(&mut link.is_failing, true) {
             log::warn!("venue link {name}: no connection to {address}: {}; trying on", errno.desc());
@@ -389,6 +397,7 @@ impl Links {
             if let Some(reach) = &mut link.reach {
                 reach.handle_over(now);
                 if reach.is_given_up() {
+                    market.note_link(link.source, LinkNote::GivenUp, now);
                     log::error!("venue link {}: given up", link.setup.name);
                 }
             }

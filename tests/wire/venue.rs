@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bytes;
 use crate::client::Client;
+use crate::http_api::{all_answers, get};
 use crate::server::{Killed, Server, lines_of, tickring};
 use crate::{DEADLINE, until};
 
@@ -165,6 +166,14 @@ fn a_venue_that_is_connected_to_may_come_late_die_and_come_again_without_its_ord
 
     venue.kill();
     await_market(&mut client, "closed");
+    until("the link is told to be down", || {
+        let link = client.call("public/get_venues", &json!({}))[0].clone();
+        assert_eq!(
+            (&link["venue"], &link["link"], &link["kind"]),
+            (&json!("paper"), &json!("paper"), &json!("tcp"))
+        );
+        link["instruments"] == 0 && link["last_reason"].is_string() && link["state"] != "up"
+    });
     let order =
         json!({"label": "between", "price": order["price"], "instrument_name": INSTRUMENT, "amount": 10});
     let refused = client.request("private/buy", &order);
@@ -174,6 +183,10 @@ fn a_venue_that_is_connected_to_may_come_late_die_and_come_again_without_its_ord
     await_market(&mut client, "open");
     until("the venue that has forgotten the order is believed", || {
         state_of(&mut client, "before")["order_state"] == "cancelled"
+    });
+    until("the link is told to be up", || {
+        let link = client.call("public/get_venues", &json!({}))[0].clone();
+        link["state"] == "up" && link["instruments"] == 12
     });
     let order = resting(&mut client, "after");
     assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
@@ -240,6 +253,23 @@ fn who_does_not_know_the_key_or_says_nothing_costs_the_link_nothing() {
 }
 
 #[test]
+fn a_venue_that_cannot_be_reached_is_given_up_after_so_many_attempts() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config =
+        format!("[venue.fx]\nkey = \"k\"\nconnect = [\"{free}\"]\nmax_retries = 2\nretry_delay_ms = 10\n");
+    let mut server = Server::start(&config, "0");
+    server.wait_for_log("venue link fx: no connection to");
+    server.wait_for_log("given up");
+    let mut client = Client::connect(server.address);
+    until("it is told to be given up", || {
+        let links = client.call("public/get_venues", &json!({}));
+        assert_eq!((&links[0]["kind"], &links[0]["state"]), (&json!("paper"), &json!("up")));
+        links[1]["state"] == "given_up" && links[1]["last_reason"].is_string()
+    });
+    server.stop().assert_clean();
+}
+
+#[test]
 fn two_links_of_a_venue_have_names_and_instruments_of_their_own() {
     let config = "[venue.fx]\nkey = \"s3cret\"\nlisten = \"127.0.0.1:0\"\nmax_connections = 2\n";
     let mut server = Server::start(config, "0");
@@ -276,6 +306,43 @@ fn a_process_that_says_hello_for_a_link_takes_it_over() {
     await_market(&mut client, "open");
     server.stop().assert_clean();
     assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn clients_read_how_links_are_over_websocket_and_http() {
+    let more = "max_connections = 2\n".to_owned();
+    let config = waiting(&more).replace("kind = \"none\"", "kind = \"paper\"\n[feed.paper]\ninstruments = 3");
+    let server = Server::start(&config, "0,1");
+    let mut client = Client::connect(server.address);
+    let mut await_states = |states: [&str; 3]| {
+        until(&format!("{states:?}"), || {
+            let links = client.call("public/get_venues", &json!({}));
+            let told: Vec<&str> =
+                links.as_array().unwrap().iter().filter_map(|link| link["state"].as_str()).collect();
+            told == states
+        });
+    };
+    await_states(["up", "connecting", "connecting"]);
+    let venue = PaperVenue::start(&["--connect", &server.venue_addresses[0].to_string()]);
+    await_states(["up", "up", "connecting"]);
+    assert_eq!(venue.stop(), Some(0));
+    await_states(["up", "down", "connecting"]);
+    let answer = all_answers(server.address, &get("/api/v2/public/get_venues"));
+    let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let mut links = body["result"].clone();
+    for link in links.as_array_mut().unwrap() {
+        assert!(link["since_timestamp"].take().is_u64(), "{body}");
+    }
+    assert_eq!(
+        links,
+        json!([
+            {"venue": "paper", "link": "paper", "kind": "paper", "state": "up", "since_timestamp": null, "instruments": 3},
+            {"venue": "paper", "link": "paper", "kind": "tcp", "state": "down", "since_timestamp": null, "instruments": 0,
+             "last_reason": "ended by the peer: stopped"},
+            {"venue": "paper", "link": "paper.2", "kind": "tcp", "state": "connecting", "since_timestamp": null, "instruments": 0},
+        ])
+    );
+    server.stop().assert_clean();
 }
 
 #[test]

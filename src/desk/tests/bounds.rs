@@ -32,7 +32,7 @@ fn requests_that_wait_are_bounded_in_all_by_account_and_by_order() {
     let mut floor = Floor::with(DeskConfig { waiting_per_account_max: 20, waiting_max: 22, ..config() });
     let first = OrderId(FIRST);
     let mut tickets = vec![floor.send(0, place(labelled("a", buy(90, 1))))];
-    for _ in 1..crate::limits::WAITING_PER_ORDER_MAX {
+    for _ in 1..limits::WAITING_PER_ORDER_MAX {
         tickets.push(floor.send(0, place(labelled("a", buy(90, 1)))));
     }
     for request in [place(labelled("a", buy(90, 1))), cancel(first), edit(first, Some(91), None)] {
@@ -112,7 +112,7 @@ fn connections_that_are_to_be_guarded_are_bounded() {
 #[test]
 fn an_account_has_few_sweeps_under_way() {
     let mut floor = Floor::new();
-    let count = crate::limits::SWEEPS_PER_ACCOUNT_MAX;
+    let count = limits::SWEEPS_PER_ACCOUNT_MAX;
     let all = OrderRequest::CancelAll { filter: Filter::default() };
     let mut tickets = Vec::new();
     for _ in 0..count {
@@ -121,9 +121,10 @@ fn an_account_has_few_sweeps_under_way() {
     }
     floor.send(0, place(buy(90, 1)));
     let ticket = floor.send(0, all);
-    assert_eq!(floor.answers[&ticket], Err(OrderRefusal::Full));
+    assert_eq!(floor.answers[&ticket], Err(OrderRefusal::TooManyCancels));
     floor.run();
     assert!(tickets.iter().all(|ticket| floor.answers[ticket] == Ok(1.into())));
+    assert_eq!(floor.done(0, all), 1, "there is room again");
 }
 
 #[test]

@@ -287,6 +287,56 @@ fn the_kill_switch_cancels_all_and_refuses_until_it_is_lifted() {
 }
 
 #[test]
+fn the_kill_switch_of_everybody_refuses_at_once_and_cancels_a_part_at_a_time() {
+    let many = 2 * limits::DESK_ORDERS_PER_TIMEOUT + 100;
+    let mut floor = Floor::with(DeskConfig {
+        open_orders_per_account_max: many,
+        waiting_per_account_max: many,
+        ..config()
+    });
+    for at in 0..many {
+        floor.send(at % 2, place(buy(90, 1)));
+    }
+    let halt = |is_on| OrderRequest::Halt { is_on, everybody: true };
+    let looked_at = |floor: &Floor| floor.desk.counters.looked_at_total as u32;
+    floor.done_now(9, halt(true));
+    assert_eq!(looked_at(&floor), limits::DESK_ORDERS_PER_TIMEOUT);
+    let ticket = floor.send(0, place(buy(90, 1)));
+    assert_eq!(floor.answers[&ticket], Err(OrderRefusal::Halted));
+    // What comes once it is lifted is not cancelled, though the rest of what was there is.
+    floor.done_now(9, halt(false));
+    let after = OrderId(floor.desk.next_order.0);
+    floor.send(0, place(buy(91, 1)));
+    while let Some(due_ns) = floor.desk.poll_timeout() {
+        let before = looked_at(&floor);
+        assert_eq!(due_ns, 0);
+        floor.desk.handle_timeout(floor.now);
+        assert!(looked_at(&floor) - before <= limits::DESK_ORDERS_PER_TIMEOUT);
+    }
+    assert_eq!(floor.desk.counters.cancels_on_halt_total, u64::from(many));
+    let left = floor.desk.orders.all().filter(|(_, held)| held.cancel_wanted.is_none());
+    assert_eq!(left.map(|(_, held)| held.order.id).collect::<Vec<_>>(), [after]);
+}
+
+#[test]
+fn timers_that_run_out_together_cancel_so_much_in_a_turn_and_no_more() {
+    let mut floor = Floor::new();
+    for account in 0..20 {
+        for _ in 0..1_000 {
+            floor.send(account, place(buy(90, 1)));
+        }
+        floor.done_now(account, after(Some(5)));
+    }
+    floor.wait_ms(5);
+    for turn in 1..=3 {
+        assert!(floor.desk.poll_timeout().is_some_and(|due_ns| due_ns <= floor.now.mono_ns));
+        floor.desk.handle_timeout(floor.now);
+        assert_eq!(floor.desk.counters.cancels_on_timeout_total, 20_000.min(turn * 9_000));
+    }
+    assert_eq!(floor.desk.poll_timeout(), None);
+}
+
+#[test]
 fn a_cancel_whose_time_is_over_is_not_sent() {
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 1));

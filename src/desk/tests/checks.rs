@@ -239,7 +239,6 @@ fn credits_are_taken_and_come_back_with_time() {
     assert_eq!(floor.ask(0, open_orders()), Err(none));
     // What is for the worst moment is free, and others have their own.
     for request in [
-        OrderRequest::CancelAll { filter: Filter::default() },
         OrderRequest::CancelAllAfter { timeout_ms: None },
         OrderRequest::Halt { is_on: false, everybody: false },
     ] {
@@ -259,6 +258,20 @@ fn credits_are_taken_and_come_back_with_time() {
         OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1_500 }
     );
     assert_eq!(floor.desk.counters.throttled_total, 4);
+}
+
+#[test]
+fn to_cancel_all_is_free_unless_there_is_nothing_to_cancel() {
+    let limits = DeskConfig { credits_max: 3, credits_per_s: 1, place_credits: 2, ..config() };
+    let mut floor = Floor::with(limits);
+    let all = OrderRequest::CancelAll { filter: Filter::default() };
+    let others = Filter { instrument: Some(EUR), ..Filter::default() };
+    floor.done(0, place(buy(90, 1)));
+    assert_eq!(floor.done(0, OrderRequest::CancelAll { filter: others }), 0);
+    let none = OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms: 1_000 };
+    assert_eq!(floor.ask(0, OrderRequest::CancelAll { filter: others }), Err(none));
+    assert_eq!(floor.done(0, all), 1);
+    assert_eq!(floor.ask(0, all), Err(none));
 }
 
 #[test]
@@ -282,6 +295,27 @@ fn a_reduce_only_order_is_cut_to_what_there_is_to_reduce() {
     assert_eq!(floor.told(0), ["3 filled 1.0/1.0 1 trades", "2 cancelled 0.0/2.0"]);
     let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
     assert_eq!((holding.reducing, holding.working), ([0, i128::from(3 * UNIT)], [0, i128::from(3 * UNIT)]));
+}
+
+#[test]
+fn many_fills_in_one_settlement_go_through_the_orders_that_reduce_once() {
+    let mut floor = Floor::new();
+    floor.venue.quote(BTC, Direction::Sell, 90, 200);
+    floor.done(0, place(buy(90, 200)));
+    for at in 0..200 {
+        floor.done(0, place(NewOrder { reduce_only: true, ..sell(200 + at, 1) }));
+    }
+    floor.done(0, place(sell(500, 1)));
+    for _ in 0..150 {
+        floor.venue.quote(BTC, Direction::Buy, 80, 1);
+    }
+    let before = floor.desk.counters.looked_at_total;
+    floor.done(0, place(sell(80, 150)));
+    assert!(floor.desk.counters.looked_at_total - before <= 201);
+    let holding = floor.desk.accounts[AccountId(0)].holdings.of(BTC);
+    assert_eq!((holding.position.size, holding.reducing), (50 * UNIT, [0, i128::from(50 * UNIT)]));
+    let kept = floor.venue.resting.iter().map(|resting| resting.price.0 / UNIT).filter(|price| *price < 500);
+    assert_eq!(kept.collect::<Vec<_>>(), (200..250).collect::<Vec<_>>(), "the older ones are kept");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn refuse_cancel(floor: &mut Floor, order: OrderId) {
 
 /// Lets the time come at which the desk asks again.
 fn wait_for_retry(floor: &mut Floor) {
-    let due_ns = floor.now.mono_ns + crate::limits::CANCEL_RETRY_NS;
+    let due_ns = floor.now.mono_ns + limits::CANCEL_RETRY_NS;
     assert_eq!((floor.take(), floor.desk.poll_timeout()), (0, Some(due_ns)));
     floor.wait_ms(999);
     floor.desk.handle_timeout(floor.now);
@@ -217,7 +217,7 @@ fn a_cancel_that_is_always_refused_is_given_up_and_counted() {
     let mut floor = Floor::new();
     let id = floor.id(0, buy(90, 1));
     floor.done_now(0, OrderRequest::Halt { is_on: true, everybody: false });
-    for _ in 1..crate::limits::CANCELS_REFUSED_MAX {
+    for _ in 1..limits::CANCELS_REFUSED_MAX {
         refuse_cancel(&mut floor, id);
         wait_for_retry(&mut floor);
     }

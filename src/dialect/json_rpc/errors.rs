@@ -159,6 +159,9 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         OrderRefusal::TooManyRequests { credits_left, retry_after_ms } => {
             Failure::TOO_MANY_REQUESTS.with(Detail::Credits { credits_left, retry_after_ms })
         }
+        OrderRefusal::TooManyCancels => {
+            Failure::TOO_MANY_REQUESTS.because("as many requests to cancel many are under way as may be")
+        }
         OrderRefusal::Halted => Failure::LOCKED.because("the kill switch is on"),
         OrderRefusal::TimedOut => Failure::TIMED_OUT.because("not sent: it was valid until before now"),
         OrderRefusal::Full => Failure::RETRY.because("not sent: no room for another order"),

@@ -38,6 +38,8 @@ pub enum Method<'a> {
     Time,
     Status,
     Currencies,
+    /// How links to venues are.
+    Venues,
     Instruments {
         /// `None` for every currency.
         currency: Option<Cow<'a, str>>,
@@ -153,6 +155,7 @@ impl<'a> Method<'a> {
             | Method::Time
             | Method::Status
             | Method::Currencies
+            | Method::Venues
             | Method::Instruments { .. }
             | Method::Instrument { .. }
             | Method::Ticker { .. }
@@ -178,6 +181,7 @@ impl<'a> Method<'a> {
             "public/get_time" => take(params, []).map(|[]| Method::Time),
             "public/status" => take(params, []).map(|[]| Method::Status),
             "public/get_currencies" => take(params, []).map(|[]| Method::Currencies),
+            "public/get_venues" => take(params, []).map(|[]| Method::Venues),
             "public/get_instruments" => instruments(params),
             "public/get_instrument" => {
                 instrument_name(params).map(|instrument_name| Method::Instrument { instrument_name })

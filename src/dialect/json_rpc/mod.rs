@@ -52,4 +52,4 @@ pub use orders::{
     write_fill, write_open_position, write_open_positions, write_order, write_orders, write_placed,
     write_user_trades,
 };
-pub use reference::{write_currencies, write_instrument, write_instruments, write_status};
+pub use reference::{write_currencies, write_instrument, write_instruments, write_status, write_venues};

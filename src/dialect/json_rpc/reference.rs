@@ -7,6 +7,7 @@ use super::text::{push, push_list, push_string, push_unsigned};
 use crate::model::decimal::{Price, write_units};
 use crate::model::ids::InstrumentId;
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
+use crate::model::link::LinkStatus;
 use crate::model::market::MarketState;
 
 /// Deribit's `expiration_timestamp` of what does not expire: the year 3000, in milliseconds.
@@ -30,6 +31,31 @@ pub fn write_currencies<'c>(out: &mut Vec<u8>, currencies: impl IntoIterator<Ite
             ",\"decimals\":9,\"fee_precision\":9,\"min_confirmations\":0,\"min_withdrawal_fee\":0,\
              \"withdrawal_fee\":0,\"withdrawal_priorities\":[],\"network_fee\":0,\"in_cross_collateral_pool\":false}",
         );
+    });
+    out.push(b']');
+}
+
+/// The result of `public/get_venues`, which Deribit has not.
+pub fn write_venues(out: &mut Vec<u8>, links: &[LinkStatus]) {
+    out.push(b'[');
+    push_list(out, links, |out, link| {
+        push(out, "{\"venue\":");
+        push_string(out, &link.identity.venue);
+        push(out, ",\"link\":");
+        push_string(out, &link.identity.link);
+        push(out, ",\"kind\":");
+        push_string(out, link.identity.kind.as_str());
+        push(out, ",\"state\":");
+        push_string(out, link.state.as_str());
+        push(out, ",\"since_timestamp\":");
+        push_unsigned(out, link.since_ms);
+        push(out, ",\"instruments\":");
+        push_unsigned(out, u64::from(link.instruments));
+        if let Some(reason) = &link.last_reason {
+            push(out, ",\"last_reason\":");
+            push_string(out, reason);
+        }
+        out.push(b'}');
     });
     out.push(b']');
 }

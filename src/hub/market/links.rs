@@ -8,6 +8,7 @@ use crate::model::ids::{InstrumentId, SourceId};
 use crate::model::market::FeedInstrument;
 use crate::model::time::Now;
 
+use super::status::Change;
 use super::{MarketHome, News};
 
 impl MarketHome {
@@ -23,17 +24,20 @@ impl MarketHome {
                     self.settle_what_was_told(&mut is_unsettled, now);
                     let own = self.turn_link(source, &instruments, true, now);
                     self.handle_link_up(&own, now);
+                    self.statuses.change(source, Change::Up, now);
                     self.sources.tell(News::Up { source, instruments: own.len() });
                 }
                 LinkEvent::Down { instruments, why } => {
                     self.settle_what_was_told(&mut is_unsettled, now);
                     let own = self.turn_link(source, &instruments, false, now);
                     self.handle_link_down(&own, now);
+                    self.statuses.change(source, Change::Down(why.to_string().into()), now);
                     self.sources.tell(News::Down { source, instruments: own.len(), why });
                 }
                 LinkEvent::Reconciled => {
                     self.settle_what_was_told(&mut is_unsettled, now);
                     self.handle_reconciled(&self.sources.own(source), now);
+                    self.statuses.change(source, Change::Reconciled, now);
                     self.sources.tell(News::Reconciled { source });
                 }
             }

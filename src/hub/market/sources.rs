@@ -19,6 +19,7 @@ use crate::model::time::Now;
 
 use super::super::batch::Record;
 use super::MarketHome;
+use super::status::Change;
 
 /// A request of the desk, and whom it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,11 @@ impl Sources {
         self.by_feed.get(source.index()).into_iter().flatten().copied().flatten().collect()
     }
 
+    /// How many of the source are served now.
+    pub(super) fn count_served(&self, source: SourceId) -> u32 {
+        bounded(self.listed.iter().filter(|listed| listed.source == source && listed.is_up).count())
+    }
+
     pub(super) fn route(&self, request: VenueRequest) -> Routed {
         let Listed { source, instrument, .. } = self.listed[request.instrument().index()];
         Routed { source, instrument, request }
@@ -183,6 +189,7 @@ impl MarketHome {
         self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
         self.derived.push(Vec::new());
         self.tell(Record::Listed { definition });
+        self.statuses.change(source, Change::Listed, now);
         if source == SourceId::FEED {
             self.open_trading(id, now);
         } else {

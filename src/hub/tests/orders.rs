@@ -229,6 +229,36 @@ fn a_call_over_http_asks_for_itself_alone_and_leaves_nobody_to_depart() {
 }
 
 #[test]
+fn a_refusal_over_http_has_its_status_and_says_when_to_come_back() {
+    let throttled = |retry_after_ms| OrderRefusal::TooManyRequests { credits_left: 0, retry_after_ms };
+    for (refusal, status, retry_after) in [
+        (throttled(1), 429, Some("1")),
+        (throttled(1_000), 429, Some("1")),
+        (throttled(61_001), 429, Some("62")),
+        (OrderRefusal::TooManyCancels, 429, Some("5")),
+        (OrderRefusal::Full, 503, Some("5")),
+        (OrderRefusal::VenueUnavailable, 503, Some("5")),
+        (OrderRefusal::OrderNotFound, 400, None),
+    ] {
+        let mut world = world(1);
+        let conn = open(&mut world, 0);
+        say(&mut world, 0, conn, &post("/private/cancel_all", "Authorization: Bearer a.b\r\n", ""));
+        let Some(LoginQuestion::Judge { ticket, .. }) = world.hubs[0].poll_question() else {
+            panic!("what it shows is judged")
+        };
+        let login = login(7, "trade:read_write");
+        world.hubs[0].handle_verdict(ticket, Verdict::Granted { login, tokens: None }, world.now);
+        world.carry();
+        let asked = world.asked.replace(Vec::new()).unwrap();
+        world.market.answer_ask(HomeId(0), asked[0].ticket, Err(refusal));
+        world.carry();
+        let (told, head, _) = answers(&mut world, 0, conn).remove(0);
+        let field = head.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+        assert_eq!((told, field), (status, retry_after), "{refusal:?}");
+    }
+}
+
+#[test]
 fn an_answer_to_who_is_gone_is_for_nobody_else() {
     let mut world = world(1);
     let conn = trader(&mut world, 0, 0, 1);

@@ -85,7 +85,7 @@ fn settled_state(client: &mut Client, label: &str) -> Value {
         let reply =
             client.request("private/get_order_state_by_label", &json!({"currency": "any", "label": label}));
         state = reply["result"][0].clone();
-        state.is_null() || state["order_state"] != "unknown"
+        state["order_state"] != "unknown"
     });
     state
 }
@@ -93,7 +93,10 @@ fn settled_state(client: &mut Client, label: &str) -> Value {
 #[test]
 fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
     for form in [&[][..], &["--binary"]] {
-        let mut server = Server::start(&waiting("[orders]\ncredits_per_s = 0\n"), "0,1");
+        let mut server = Server::start(
+            &waiting("[orders]\ncredits_per_s = 0\nopen_max = 10000\nremembered_max = 10000\n"),
+            "0,1",
+        );
         let cutter = Cutter::start(server.venue_addresses[0]);
         let to = cutter.address.to_string();
         let venue = PaperVenue::start(
@@ -112,7 +115,7 @@ fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
                 price = far_below(&mut client);
             }
             let label = format!("order {number}");
-            let params = if number % 2 == 0 {
+            let params = if number % 5 != 0 {
                 json!({"instrument_name": INSTRUMENT, "amount": 10, "type": "market", "label": label})
             } else {
                 json!({"instrument_name": INSTRUMENT, "amount": 10, "price": price, "label": label})
@@ -130,9 +133,8 @@ fn orders_over_a_link_that_is_cut_all_the_time_are_neither_lost_nor_doubled() {
             }
             asked.push(label);
         }
-        let cuts = cutter.cuts.load(Ordering::SeqCst);
+        // The connection that stands may be cut yet; no later one is.
         cutter.is_over.store(true, Ordering::SeqCst);
-        until("the last cut", || cutter.cuts.load(Ordering::SeqCst) > cuts);
         await_market(&mut client, "open");
         println!("{} orders, {doubts} in doubt, {refused} refused", asked.len());
         let mut bought = 0.0;

@@ -205,6 +205,7 @@ fn decodes_the_session_methods() {
         ("public/get_time", Method::Time),
         ("public/status", Method::Status),
         ("public/get_currencies", Method::Currencies),
+        ("public/get_venues", Method::Venues),
         ("public/unsubscribe_all", Method::UnsubscribeAll),
         ("public/disable_heartbeat", Method::DisableHeartbeat),
     ] {

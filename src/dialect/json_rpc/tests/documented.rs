@@ -8,6 +8,7 @@ use crate::model::book::Side;
 use crate::model::decimal::UNIT;
 use crate::model::ids::{InstrumentId, Seq};
 use crate::model::instrument::{Instrument, InstrumentKind};
+use crate::model::link::{LinkIdentity, LinkKind, LinkState, LinkStatus};
 use crate::model::market::{Direction, InstrumentState};
 use crate::model::order::*;
 
@@ -145,6 +146,46 @@ fn refusal_of(method: &str) -> Failure {
         "private/edit_by_label" => OrderRefusal::AmountBelowFilled,
         _ => panic!("{method} is not refused"),
     })
+}
+
+#[test]
+fn the_documented_venues_are_answered_as_documented() {
+    let (_, section) = PAGE.split_once("\n## Venues\n").unwrap();
+    let (_, rest) = section.split_once("\n> ").unwrap();
+    let (request, rest) = rest.split_once("\n< ").unwrap();
+    let (told, _) = rest.split_once('\n').unwrap();
+    let Incoming::Single(parsed) = decode(request.as_bytes()) else { panic!("{request}") };
+    assert_eq!(parsed.call, Ok(Method::Venues));
+    let link = |kind, venue: &str, link: &str| LinkIdentity { kind, venue: venue.into(), link: link.into() };
+    let links = [
+        LinkStatus {
+            identity: link(LinkKind::Paper, "paper", "paper"),
+            state: LinkState::Up,
+            since_ms: 1_795_242_550_000,
+            instruments: 12,
+            last_reason: None,
+        },
+        LinkStatus {
+            identity: link(LinkKind::Tcp, "fx", "fx.2"),
+            state: LinkState::Down,
+            since_ms: 1_795_242_557_736,
+            instruments: 0,
+            last_reason: Some("silent for too long".into()),
+        },
+    ];
+    let mut written = Vec::new();
+    open_result(&mut written, parsed.id.unwrap());
+    write_venues(&mut written, &links);
+    let precision = Precision::Microseconds;
+    close_reply(&mut written, Stamps { in_unix_ns: NOW_NS, out_unix_ns: NOW_NS, precision });
+    assert_eq!(told, String::from_utf8(written).unwrap());
+    let (_, table) = section.split_once("| member |").unwrap();
+    let kinds = [LinkKind::Paper, LinkKind::Replay, LinkKind::Tcp, LinkKind::Mt5].map(LinkKind::as_str);
+    let states =
+        [LinkState::Connecting, LinkState::Reconciling, LinkState::Up, LinkState::Down, LinkState::GivenUp];
+    for word in kinds.into_iter().chain(states.map(LinkState::as_str)) {
+        assert!(table.contains(&format!("`{word}`")), "{word} is not documented");
+    }
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn each_refused_order_has_a_code_of_deribit_or_one_that_is_nobody_s() {
         (OrderRefusal::FillOrKill, 11030, "other_reject", Some("time_in_force")),
         (OrderRefusal::TooManyOpenOrders, 10013, "pme_max_total_open_orders", None),
         (OrderRefusal::Duplicate, 11030, "other_reject", None),
+        (OrderRefusal::TooManyCancels, 10028, "too_many_requests", None),
         (OrderRefusal::Halted, 10019, "locked_by_admin", None),
         (OrderRefusal::TimedOut, 13888, "timed_out", None),
         (OrderRefusal::Full, 10040, "retry", None),
