@@ -48,6 +48,8 @@ pub struct MarketCounters {
     /// Instruments beyond `limits::INSTRUMENTS_MAX`, of another source or reserved for one: all that was said of them was
     /// dropped.
     pub instruments_refused_total: u64,
+    /// Reports on orders that were never given to who reports.
+    pub reports_refused_total: u64,
     /// How often a client that had asked the desk for something was gone.
     pub departures_total: u64,
 }
@@ -403,6 +405,11 @@ impl MarketHome {
             }
             // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
             FeedEvent::Report(report) => {
+                let instrument = self.desk().instrument_of(report.order());
+                if instrument.is_some_and(|id| self.sources.source_of(id) != source) {
+                    self.counters.reports_refused_total += 1;
+                    return false;
+                }
                 self.handle_report(report, now);
                 return true;
             }
