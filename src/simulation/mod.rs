@@ -19,6 +19,7 @@ mod random;
 mod reference;
 mod trader;
 mod trading;
+mod venue_link;
 mod wishes;
 mod workload;
 mod world;
