@@ -4,6 +4,7 @@
 //! and what it asks for is a flag, a signal or a doorbell; what is asked of it is bounded, in length as in time. What an answer
 //! says is decided in `api`, which is PURE; this file carries.
 
+mod door;
 mod lifecycle;
 mod process;
 
@@ -145,12 +146,12 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         let is_local = listener.local_addr()?.ip().is_loopback();
         let door = if is_local { Door::Loopback } else { Door::Network };
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(axum::serve(listener, router(&shared, door)).into_future());
+        tokio::spawn(door::serve(listener, router(&shared, door)));
     }
     if let Some(listener) = unix {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        tokio::spawn(axum::serve(listener, router(&shared, Door::File)).into_future());
+        tokio::spawn(door::serve(listener, router(&shared, Door::File)));
     }
     // Whoever drops the other end wants the thread to end too.
     let _ = stopped.await;

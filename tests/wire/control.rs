@@ -294,6 +294,20 @@ fn readiness_ends_when_the_stop_begins() {
     server.wait().assert_clean();
 }
 
+/// As many connections as there are places for, and more.
+const SILENT: usize = 300;
+
+#[test]
+fn who_says_nothing_does_not_keep_operators_out() {
+    let server = start("");
+    let mut silent: Vec<_> = (0..SILENT).map(|_| bytes::connect(server.control.unwrap())).collect();
+    silent.iter_mut().for_each(|stream| stream.write_all(b"GET /hea").unwrap());
+    // Answered once some of them are cut off.
+    assert_eq!(get(&server, "/healthz").status, 200);
+    drop(silent);
+    server.stop().assert_clean();
+}
+
 #[test]
 fn only_a_key_that_may_drains_the_server() {
     let server = start("");
