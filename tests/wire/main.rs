@@ -15,6 +15,7 @@ mod abuse;
 mod auth;
 mod bytes;
 mod client;
+mod control;
 mod cut;
 mod deflate;
 mod echo;

@@ -364,7 +364,9 @@ fn a_venue_s_address_that_is_taken_or_unknown_is_said_in_one_line() {
         let config =
             crate::server::temporary_file("toml", format!("[venue.fx]\nkey = \"k\"\n{toml}\n").as_bytes());
         let ended = crate::server::run(
-            tickring().args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(&config),
+            tickring()
+                .args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0", "--config"])
+                .arg(&config),
         );
         std::fs::remove_file(config).unwrap();
         assert_eq!(ended.code, Some(69), "{:?}", ended.log);
