@@ -19,6 +19,9 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
+pub const BOARD_TICK_NS: u64 = 100_000_000;
+
 /// Shards are told how links are at most once in this time.
 pub const LINK_STATUS_NS: u64 = 1_000_000_000;
 
@@ -246,6 +249,9 @@ pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
 /// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
 pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
+/// Bytes that the market's home writes at the end of an interval before the rest waits for its next turn: some hundreds of tickers,
+/// a millisecond or two. One instrument's topics may come on top.
+pub const INTERVAL_BYTES_PER_TURN: usize = 256 * 1024;
 /// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
 /// keep the desk busy with.
 pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;

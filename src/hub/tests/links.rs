@@ -311,7 +311,9 @@ impl Floor {
                 StatusState::Open => "open",
                 StatusState::Filled => "filled",
                 StatusState::Cancelled => "cancelled",
-                other => panic!("the venue knows no {other:?}"),
+                other @ (StatusState::Pending | StatusState::Rejected | StatusState::Unknown) => {
+                    panic!("the venue knows no {other:?}")
+                }
             };
             assert_eq!((state, sum), (expected, resting.filled / LOT), "{order}");
             if resting.state == StatusState::Open {
@@ -676,7 +678,7 @@ fn a_venue_that_never_says_which_levels_are_gone_is_cut_and_begins_with_a_snapsh
     floor.connect();
     let eurusd = symbol("EURUSD");
     let book = |first: usize, is_snapshot: bool| {
-        let side = crate::model::book::Side::Bid;
+        let side = Side::Bid;
         let level = |at: usize| LevelUpdate { side, price: Price(10_000 * at as i64), amount: Amount(LOT) };
         let count = limits::LINK_LEVELS_PER_MESSAGE_MAX;
         let levels: Vec<LevelUpdate> = (first..first + count).map(level).collect();
