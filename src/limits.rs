@@ -19,6 +19,9 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
+pub const BOARD_TICK_NS: u64 = 100_000_000;
+
 /// Shards are told how links are at most once in this time.
 pub const LINK_STATUS_NS: u64 = 1_000_000_000;
 

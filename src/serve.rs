@@ -2,6 +2,7 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod operators;
 mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use arc_swap::ArcSwap;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -20,6 +22,7 @@ use crate::admission::Admission;
 use crate::auth::{self, Keyring, Patterns, Reach};
 use crate::backend::Feed;
 use crate::config::{self, BusyPoll, Config, Limits};
+use crate::control::{Control, Lifecycle, Source};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
@@ -39,11 +42,15 @@ use crate::rt::{self, Cpu, PinnedThread};
 use crate::sessions_file::SessionsFile;
 use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
+use crate::switch::HaltSwitch;
+use crate::telemetry::Board;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
+
+use self::operators::Doors;
 
 /// How often the main thread looks whether a thread has ended by itself, in milliseconds.
 const LOOK_MS: u16 = 200;
@@ -53,6 +60,7 @@ const LOOK_MS: u16 = 200;
 /// # Errors
 /// What keeps it from serving, with the exit code.
 pub fn run(config: &Config) -> Result<(), Failure> {
+    let lifecycle = Arc::new(Lifecycle::begin());
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
     let feed = sources::open_feed(config)?;
     let tls = listeners_tls(config)?;
@@ -67,7 +75,9 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let ring = ring_config(config);
     check_host(&ring)?;
     let links = sources::open_links(config)?;
-    let server = Server::start(config, &cores, &available, ring, Opened { feed, links, tls, keyring })?;
+    let doors = Doors::bind(config)?;
+    let opened = Opened { feed, links, tls, keyring, lifecycle };
+    let server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
     warn_of_the_demo_key(config);
     announce(config, &cores, &server);
     match server.wait(&signals) {
@@ -82,13 +92,29 @@ struct Server {
     /// Where venues are waited for.
     link_addresses: Vec<SocketAddr>,
     tls: Vec<Option<Tls>>,
-    stop: Arc<Stop>,
+    shared: Shared,
+    /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
     /// None where there is none.
     keys: Option<PathBuf>,
+    /// None where operators are not answered.
+    control: Option<Control>,
+}
+
+/// What threads share.
+struct Shared {
+    lifecycle: Arc<Lifecycle>,
+    stop: Arc<Stop>,
+    pressure: Arc<PressureBoard>,
+    admission: Arc<Admission>,
+    /// The shards', then the venue's.
+    boards: Vec<Arc<Board>>,
+    switch: Arc<HaltSwitch>,
+    /// The newest, for the control thread.
+    keyring: Arc<ArcSwap<Keyring>>,
 }
 
 /// What was read before the first thread starts.
@@ -97,6 +123,7 @@ struct Opened {
     links: LinksSetup,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 /// Why the server stops.
@@ -115,7 +142,7 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { feed, links, tls, keyring } = opened;
+        let Opened { feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
         let capacity =
@@ -125,12 +152,10 @@ impl Server {
         };
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let stop = Arc::new(Stop::default());
-        let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
+        let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
-        let admission = Arc::new(admission(&config.limits));
         let listeners = listen(config, cores.len())?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
@@ -144,15 +169,16 @@ impl Server {
                 ring,
                 listeners,
                 tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
-                admission: Arc::clone(&admission),
+                admission: Arc::clone(&shared.admission),
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
-                pressure: Arc::clone(&pressure),
+                pressure: Arc::clone(&shared.pressure),
+                board: Arc::clone(&shared.boards[number]),
                 spin,
                 neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
-                stop: Arc::clone(&stop),
+                stop: Arc::clone(&shared.stop),
             };
             threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
@@ -164,13 +190,15 @@ impl Server {
             deflation: deflation(config),
             desk: config.orders.desk(),
             mesh: venue_mesh,
-            pressure,
+            pressure: Arc::clone(&shared.pressure),
+            board: Arc::clone(&shared.boards[cores.len()]),
+            switch: Arc::clone(&shared.switch),
             overload: overload_marks(config),
             feed,
             links,
             // Spinning beside a shard on its core would take the core from it.
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
-            stop: Arc::clone(&stop),
+            stop: Arc::clone(&shared.stop),
         };
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let keys = config.auth.has_file().then(|| config.auth.keys.clone());
@@ -178,12 +206,13 @@ impl Server {
             addresses,
             link_addresses,
             tls,
-            stop,
+            shared,
             doorbells,
             shards: threads,
             venue,
             verifier,
             keys,
+            control: None,
         };
         server.await_ready(&is_ready)
     }
@@ -197,6 +226,42 @@ impl Server {
             }
         }
         Ok(self)
+    }
+
+    /// Answers operators from now on, and is ready.
+    fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
+        match doors.open(self.source(config)) {
+            Ok(control) => self.control = control,
+            Err(error) => {
+                let failure =
+                    Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
+                return Err(self.stop().unwrap_or(failure));
+            }
+        }
+        self.shared.lifecycle.ready();
+        Ok(self)
+    }
+
+    /// What operators are told comes from here.
+    fn source(&self, config: &Config) -> Source {
+        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
+        let turn_ms_max = match config.overload.turn_ms_max {
+            0 => config::Overload::default().turn_ms_max,
+            ms => ms,
+        };
+        Source {
+            boards: boards.clone(),
+            lifecycle: Arc::clone(lifecycle),
+            admission: Arc::clone(admission),
+            connections_max: config.limits.connections_max,
+            pressure: Arc::clone(pressure),
+            memory_bytes_max: config.limits.memory_bytes_max,
+            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+            history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
+            switch: Arc::clone(switch),
+            doorbell: self.doorbells[boards.len() - 1].clone(),
+            keyring: Arc::clone(keyring),
+        }
     }
 
     fn urls(&self) -> Vec<String> {
@@ -244,6 +309,7 @@ impl Server {
             match keys::load(path) {
                 Ok(keyring) => {
                     log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
+                    self.shared.keyring.store(Arc::new(keyring.clone()));
                     self.verifier.replace(keyring);
                 }
                 Err(failure) => log::error!("the keys stay as they were: {failure}"),
@@ -265,7 +331,8 @@ impl Server {
 
     /// Tells every thread to stop, waits for them, and tells what they did; what failed first.
     fn stop(self) -> Option<Failure> {
-        self.stop.tell();
+        self.shared.lifecycle.drain();
+        self.shared.stop.tell();
         self.doorbells.iter().for_each(Doorbell::ring);
         let mut failure = None;
         for thread in self.shards {
@@ -285,7 +352,26 @@ impl Server {
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
         self.verifier.stop();
+        // Last, so that it can be seen until the end how far the stop is.
+        if let Some(control) = self.control {
+            control.stop();
+        }
         failure
+    }
+}
+
+impl Shared {
+    fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
+        let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
+        Shared {
+            lifecycle,
+            stop: Arc::new(Stop::default()),
+            pressure: Arc::new(PressureBoard::new(shards + 1)),
+            admission: Arc::new(admission(&config.limits)),
+            boards: boards.collect(),
+            switch: Arc::new(HaltSwitch::default()),
+            keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
+        }
     }
 }
 
@@ -603,7 +689,9 @@ fn announce(config: &Config, cores: &[usize], server: &Server) {
     let mut out = std::io::stdout().lock();
     let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
     let url = urls.join(" and ");
-    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}\n");
+    let control = server.control.as_ref().and_then(Control::address);
+    let control = control.map_or_else(String::new, |address| format!("; control on http://{address}"));
+    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}\n");
     if out.is_terminal() {
         let tls = server.tls[0].as_ref().filter(|tls| !tls.has_files());
         let pin = tls.map_or_else(String::new, |tls| format!(" --pin {}", tls.fingerprint()));

@@ -17,6 +17,7 @@ use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
 use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
+use crate::model::link::LinkStatus;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
@@ -354,6 +355,18 @@ impl MarketHome {
     #[must_use]
     pub fn home_counters(&self) -> HomeCounters {
         self.home.counters
+    }
+
+    /// Bytes of all topics' histories.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.home.history_bytes()
+    }
+
+    /// How links are, as shards were last told.
+    #[must_use]
+    pub fn link_statuses(&self) -> Option<&Arc<[LinkStatus]>> {
+        self.statuses.told()
     }
 
     /// Topics that are sequenced here now.

@@ -410,6 +410,18 @@ impl Hub {
         self.home.counters
     }
 
+    /// Topics that have their home here.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.home.topic_count()
+    }
+
+    /// Bytes of their histories.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.home.history_bytes()
+    }
+
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache

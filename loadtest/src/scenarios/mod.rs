@@ -63,7 +63,7 @@ impl Rig {
     pub(crate) fn server(&self, arguments: &[&str]) -> Option<Launch> {
         let program = self.server.clone()?;
         let cpus: Vec<String> = self.cpus_server.iter().take(1).map(ToString::to_string).collect();
-        let fixed = ["serve", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
+        let fixed = ["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
         let all = fixed.iter().chain(arguments).map(|argument| (*argument).to_owned());
         let arguments = all.chain(self.server_arguments.iter().cloned()).collect();
         Some(Launch { program, arguments, environment: Vec::new(), cpus: self.cpus_server.clone() })
