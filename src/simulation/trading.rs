@@ -23,7 +23,7 @@ use super::ledger::Ledger;
 use super::random::Random;
 use super::trader::{Asked, Next, Phase, Trader};
 use super::venue_link::{self, FIRST, LINK, VenueLink};
-use super::world::{Options, World};
+use super::world::{Options, SCRIPT_STEPS_MAX, World};
 
 const INSTRUMENTS: u32 = 5;
 /// So many pairs of clients share an account.
@@ -95,6 +95,36 @@ pub fn run_orders(seed: u64, size: Size) -> BTreeMap<&'static str, u64> {
         }
         world.rest_and_judge();
     }
+    world.trading().is_over = true;
+    super::end(&mut world);
+    coverage(world)
+}
+
+/// Runs a small trading world that stands when its script begins: the first byte is its seed, the others are choices, what
+/// every client, hub, network, clock and the venue does included. Then it comes to rest and is judged.
+///
+/// # Panics
+/// Where [`run_orders`] would.
+#[must_use]
+pub fn run_orders_script(script: &[u8]) -> BTreeMap<&'static str, u64> {
+    let (seed, choices) = script.split_first().map_or((0, script), |(seed, rest)| (*seed, rest));
+    let mut random = Random::scripted(choices);
+    let clients = random.between(1, 4);
+    let client_cut_in = *random.pick(&[5, 20, 200]);
+    let venue_cut_in = *random.pick(&[10, 40, 400]);
+    let mut world = open(
+        Random::new(u64::from(seed)),
+        Size { operations: 0, clients, client_cut_in, venue_cut_in, rests: 1 },
+    );
+    world.come_to_rest();
+    world.random = random;
+    for _ in 0..SCRIPT_STEPS_MAX {
+        if world.random.is_seeded() {
+            break;
+        }
+        world.trade();
+    }
+    world.rest_and_judge();
     world.trading().is_over = true;
     super::end(&mut world);
     coverage(world)

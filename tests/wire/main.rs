@@ -25,6 +25,7 @@ mod gap;
 mod http_api;
 mod limits_of_descriptors;
 mod listeners;
+mod mt5;
 
 #[path = "../replay/naive.rs"]
 mod naive;

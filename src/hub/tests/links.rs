@@ -639,7 +639,7 @@ fn a_venue_that_never_says_which_levels_are_gone_is_cut_and_begins_with_a_snapsh
     floor.connect();
     let eurusd = symbol("EURUSD");
     let book = |first: usize, is_snapshot: bool| {
-        let side = crate::model::book::Side::Bid;
+        let side = Side::Bid;
         let level = |at: usize| LevelUpdate { side, price: Price(10_000 * at as i64), amount: Amount(LOT) };
         let count = limits::LINK_LEVELS_PER_MESSAGE_MAX;
         let levels: Vec<LevelUpdate> = (first..first + count).map(level).collect();
