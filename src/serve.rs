@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::auth::{self, Keyring, Patterns, Reach};
 use crate::backend::Feed;
 use crate::config::{self, BusyPoll, Config, Limits};
-use crate::control::{Control, Lifecycle, Source};
+use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::http::HeadLimits;
@@ -147,9 +147,6 @@ impl Server {
         let shards = shard_count(cores)?;
         let capacity =
             Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
-        let os = |error: std::io::Error| {
-            Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
-        };
         let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
         let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
@@ -226,42 +223,6 @@ impl Server {
             }
         }
         Ok(self)
-    }
-
-    /// Answers operators from now on, and is ready.
-    fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source(config)) {
-            Ok(control) => self.control = control,
-            Err(error) => {
-                let failure =
-                    Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
-                return Err(self.stop().unwrap_or(failure));
-            }
-        }
-        self.shared.lifecycle.ready();
-        Ok(self)
-    }
-
-    /// What operators are told comes from here.
-    fn source(&self, config: &Config) -> Source {
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
-        let turn_ms_max = match config.overload.turn_ms_max {
-            0 => config::Overload::default().turn_ms_max,
-            ms => ms,
-        };
-        Source {
-            boards: boards.clone(),
-            lifecycle: Arc::clone(lifecycle),
-            admission: Arc::clone(admission),
-            connections_max: config.limits.connections_max,
-            pressure: Arc::clone(pressure),
-            memory_bytes_max: config.limits.memory_bytes_max,
-            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
-            history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
-            switch: Arc::clone(switch),
-            doorbell: self.doorbells[boards.len() - 1].clone(),
-            keyring: Arc::clone(keyring),
-        }
     }
 
     fn urls(&self) -> Vec<String> {
@@ -358,6 +319,11 @@ impl Server {
         }
         failure
     }
+}
+
+/// What the kernel has refused.
+fn os(error: std::io::Error) -> Failure {
+    Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
 }
 
 impl Shared {
