@@ -47,6 +47,8 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod pulse;
+#[cfg(feature = "runtime")]
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod verify;
@@ -69,3 +71,5 @@ pub mod exit;
 pub mod keys;
 #[cfg(feature = "runtime")]
 pub mod serve;
+#[cfg(feature = "runtime")]
+pub mod systemd;

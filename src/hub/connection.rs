@@ -3,7 +3,7 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Body, Probe, Rejection, Verdict};
+use crate::http::{self, Body, Probe, Rejection};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
@@ -203,10 +203,23 @@ impl Hub {
 
     /// The server is going away: every client is told by close code 1001.
     pub fn handle_shutdown(&mut self, now: Now) {
+        let clients = self.begin_shutdown(now);
+        self.shut_down(clients, now);
+    }
+
+    /// The server is going away: who comes from now on is turned away. How many are to be sent away.
+    pub fn begin_shutdown(&mut self, now: Now) -> usize {
         self.now = now;
         self.stopping = true;
-        let conns: Vec<ConnId> = self.sessions.iter().flatten().map(|session| session.conn).collect();
-        for conn in conns {
+        self.leaving = self.sessions.iter().flatten().map(|session| session.conn).collect();
+        self.leaving.len()
+    }
+
+    /// So many of them are told by close code 1001; until then they are served.
+    pub fn shut_down(&mut self, count: usize, now: Now) {
+        self.now = now;
+        let left = self.leaving.len().saturating_sub(count);
+        for conn in self.leaving.split_off(left) {
             match self.session(conn).map(|session| &session.phase) {
                 Some(Phase::Open) => {
                     self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
@@ -295,7 +308,7 @@ impl Hub {
         let refused = refused.or(self.overload_rejection());
         if let Some(probe) = Probe::of(request.path) {
             Probe::check(&request)?;
-            let verdict = if refused.is_none() { Verdict::Good } else { Verdict::Overloaded };
+            let verdict = self.probe_verdict(refused);
             let mut answer = Vec::new();
             probe.answer(&request, verdict, &mut answer);
             return Ok(Some(Answer::Probed(answer)));

@@ -320,6 +320,8 @@ pub struct Hub {
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
     stopping: bool,
+    /// Those that are then to be sent away.
+    leaving: Vec<ConnId>,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
@@ -377,6 +379,7 @@ impl Hub {
             work: Work::default(),
             scratch: Vec::new(),
             stopping: false,
+            leaving: Vec::new(),
             sweep_due_ns: now.mono_ns,
             overload,
             costliest_bytes: 0,

@@ -56,7 +56,7 @@ pub use self::config::{RingConfig, RingError, ShortSends};
 pub use self::connect::CONNECTS_MAX;
 pub use self::counters::RingCounters;
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
-pub use self::listener::{ListenError, Listener, ListenerOptions};
+pub use self::listener::{ListenError, Listener, ListenerOptions, take_inherited};
 
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};

@@ -36,6 +36,7 @@ mod rounds;
 mod server;
 mod shutdown;
 mod stalled_reader;
+mod systemd;
 mod tls;
 mod two_shards;
 mod upgrade;
