@@ -16,6 +16,7 @@ use crate::tls;
 
 mod auth;
 mod check;
+mod control;
 mod limits;
 mod listen;
 mod orders;
@@ -25,6 +26,7 @@ mod text;
 mod venue;
 
 pub use auth::Auth;
+pub use control::Control;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use orders::Orders;
@@ -37,6 +39,7 @@ pub use venue::{Venue, VenueKind, Venues};
 pub struct Config {
     /// At least one.
     pub listen: Vec<Listen>,
+    pub control: Control,
     pub shards: Shards,
     pub limits: Limits,
     pub auth: Auth,
@@ -139,6 +142,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![Listen::default()],
+            control: Control::default(),
             shards: Shards::default(),
             limits: Limits::default(),
             auth: Auth::default(),
@@ -209,6 +213,8 @@ impl Default for Deflate {
 pub struct Overrides {
     /// Of the first listener.
     pub listen: Option<SocketAddr>,
+    /// Where operators are answered; `Some(None)` nowhere by TCP.
+    pub control: Option<Option<SocketAddr>>,
     /// On every listener.
     pub echo: Option<bool>,
     /// On every listener that has no certificate.
@@ -271,6 +277,7 @@ impl Config {
         if let (Some(address), Some(first)) = (flags.listen, self.listen.first_mut()) {
             first.address = address;
         }
+        self.control.address = flags.control.unwrap_or(self.control.address);
         for listen in &mut self.listen {
             listen.echo = flags.echo.unwrap_or(listen.echo);
             if flags.tls_dev == Some(true) && listen.tls.is_none() {
@@ -428,7 +435,7 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 76);
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 78);
     }
 
     #[test]
@@ -454,6 +461,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.listen[0].address, "0.0.0.0:9100".parse().unwrap());
+        assert_eq!(parse("[control]\naddress = \"\"\n").unwrap().control.address, None);
         assert_eq!(config.shards.cores, [0, 1]);
         assert_eq!(config.shards.busy_poll, BusyPoll::Always);
         assert_eq!(config.feed.kind, FeedKind::Replay);
@@ -495,6 +503,11 @@ mod tests {
             "f.toml:7: listen.deflate.client_window_bits_max: is 7, expected 8 to 15 bits: by default 15",
         );
         check_failure(
+            "[control]\naddress = \"here\"\n",
+            "f.toml:2: control.address: invalid value: string \"here\", expected an address with its port, or \"\" \
+             for none: tickring.toml explains every key",
+        );
+        check_failure(
             "[flush]\npace = 1\n",
             "f.toml:2: flush.pace: unknown field `pace`, expected `pace_max_us`: tickring.toml explains every key",
         );
@@ -529,6 +542,10 @@ mod tests {
         assert_eq!(config.listen[0].address.port(), 0);
         assert_eq!(config.feed.kind, FeedKind::Replay);
         assert_eq!(config.feed.replay.speed, Speed::Max);
+        for control in [None, Some("127.0.0.1:0".parse().unwrap())] {
+            let flags = Overrides { control: Some(control), ..Overrides::default() };
+            assert_eq!(Config::default().with(flags).unwrap().control.address, control);
+        }
         let flags = Overrides { tls_dev: Some(true), ..Overrides::default() };
         let config = Config::default().with(flags).unwrap();
         assert!(config.listen[0].tls.as_ref().unwrap().development);

@@ -15,6 +15,8 @@ use crate::model::ids::ConnId;
 pub struct Guests {
     admission: Arc<Admission>,
     admitted: u32,
+    /// The most that there were at a time.
+    peak: u32,
     admitted_max: u32,
     /// By the connection's slot.
     guests: Vec<Guest>,
@@ -32,7 +34,7 @@ impl Guests {
     /// Nobody, of up to `admitted_max` at a time.
     #[must_use]
     pub fn new(admission: Arc<Admission>, admitted_max: u32) -> Guests {
-        Guests { admission, admitted: 0, admitted_max, guests: Vec::new() }
+        Guests { admission, admitted: 0, peak: 0, admitted_max, guests: Vec::new() }
     }
 
     /// A connection was accepted; gives why it has no place here, if so.
@@ -50,6 +52,7 @@ impl Guests {
             Ok(claim) => {
                 self.guests[slot].claim = Some(claim);
                 self.admitted += 1;
+                self.peak = self.peak.max(self.admitted);
                 None
             }
             Err(Refused::Total) => Some(Rejection::ConnectionsFull),
@@ -64,6 +67,12 @@ impl Guests {
             self.admission.release(claim);
             self.admitted -= 1;
         }
+    }
+
+    /// The most that had a place at a time.
+    #[must_use]
+    pub fn peak(&self) -> u32 {
+        self.peak
     }
 
     /// Where the connection comes from, unless it is gone.

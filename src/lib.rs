@@ -1,7 +1,7 @@
 //! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
 //!
 //! Layers, each naming only those above it (held by `tests/tidy.rs`):
-//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
 pub mod limits;
@@ -19,6 +19,10 @@ pub mod hub;
 pub mod simulation;
 
 pub mod backend;
+
+pub mod telemetry;
+
+pub mod api;
 
 #[cfg(any(feature = "runtime", loom))]
 pub mod admission;
@@ -57,9 +61,16 @@ pub mod verify;
 pub mod shard;
 #[cfg(feature = "runtime")]
 pub mod stop;
+#[cfg(feature = "runtime")]
+pub mod switch;
 pub mod turn_load;
 #[cfg(feature = "runtime")]
 pub mod venue;
+
+#[cfg(feature = "runtime")]
+pub mod control;
+#[cfg(feature = "runtime")]
+pub mod log_tail;
 
 #[cfg(feature = "runtime")]
 pub mod cli;

@@ -19,6 +19,9 @@ pub const SOURCES_MAX: usize = 64;
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 
+/// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
+pub const BOARD_TICK_NS: u64 = 100_000_000;
+
 /// Shards are told how links are at most once in this time.
 pub const LINK_STATUS_NS: u64 = 1_000_000_000;
 
@@ -246,6 +249,9 @@ pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
 /// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
 pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
+/// Bytes that the market's home writes at the end of an interval before the rest waits for its next turn: some hundreds of tickers,
+/// a millisecond or two. One instrument's topics may come on top.
+pub const INTERVAL_BYTES_PER_TURN: usize = 256 * 1024;
 /// Bytes of one answer that cost its account a credit besides the request's own: long answers are what a few requests could
 /// keep the desk busy with.
 pub const ANSWER_BYTES_PER_CREDIT: u32 = 16 * 1024;
@@ -333,6 +339,9 @@ const _: () = assert!(
     LINK_INSTRUMENTS_PER_MESSAGE_MAX * 600 < LINK_MESSAGE_BYTES_MAX
         && LINK_LEVELS_PER_MESSAGE_MAX * 50 + 512 < LINK_MESSAGE_BYTES_MAX
 );
+/// Levels of one book of a link, both sides together, at which it is cut: the venue forgets to say which are gone, and each
+/// subscribe would be told of all of them. As many as of a recorded book.
+pub const LINK_BOOK_LEVELS_MAX: usize = RECORDED_LEVELS_MAX;
 /// Numbered messages that one side of a venue link keeps until the other has them; some 200 bytes each. A peer that
 /// acknowledges once a second is so asked for up to 65,000 orders a second.
 pub const LINK_UNACKNOWLEDGED_MAX: usize = 65_536;
@@ -343,6 +352,9 @@ const _: () = assert!((LINK_ACKNOWLEDGED_EVERY as usize) * 16 <= LINK_UNACKNOWLE
 pub const LINK_UNSENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Orders of one venue link that are not over; beyond that new ones are refused.
 pub const LINK_ORDERS_MAX: usize = OPEN_ORDERS_MAX as usize;
+/// Orders of a link that are over and of which a late fill is still told: a venue's thread that tells of trades may be behind
+/// the one that tells of orders. Some 4 MiB.
+pub const LINK_ORDERS_OVER_MAX: usize = 65_536;
 /// How long the first message of a venue link, and the answer to it, may take.
 pub const LINK_GREETING_NS: u64 = 5_000_000_000;
 /// Heartbeats of a venue link, in milliseconds.

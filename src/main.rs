@@ -4,9 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tickring::exit::Exit;
+use tickring::log_tail;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    log_tail::init(
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).build(),
+    );
     match tickring::cli::run(std::env::args_os()) {
         Ok(()) => ExitCode::from(Exit::Ok.code()),
         Err(failure) => {

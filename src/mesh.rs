@@ -15,6 +15,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::doorbell::Doorbell;
 use crate::sleep::{Sleeper, fence_pushes};
+use crate::telemetry::MeshReading;
 
 /// How much each queue of the mesh holds, in elements.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -121,6 +122,21 @@ impl<T: Send> Endpoint<T> {
     /// The eventfd that wakes this thread; its ring reads it.
     pub fn doorbell(&self) -> &Doorbell {
         &self.doorbell
+    }
+
+    /// What this endpoint sent, to all together.
+    pub fn sent(&self) -> MeshReading {
+        let mut sent = MeshReading {
+            doorbells_rung_total: self.counters.doorbells_rung_total.read(),
+            ..MeshReading::default()
+        };
+        for towards in &self.counters.towards {
+            sent.data_pushed_total += towards.data_pushed_total.read();
+            sent.data_full_total += towards.data_full_total.read();
+            sent.commands_pushed_total += towards.commands_pushed_total.read();
+            sent.commands_full_total += towards.commands_full_total.read();
+        }
+        sent
     }
 
     /// Counts of what this endpoint sent; any thread may read them.

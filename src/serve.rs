@@ -2,7 +2,9 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod hubs;
 mod listeners;
+mod operators;
 mod service;
 mod sources;
 
@@ -13,19 +15,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use arc_swap::ArcSwap;
+
 use crate::admission::Admission;
-use crate::auth::{self, Keyring, Patterns, Reach};
+use crate::auth::{self, Keyring};
 use crate::backend::Feed;
 use crate::clock;
 use crate::config::{self, BusyPoll, Config, Limits};
+use crate::control::{Control, Lifecycle, Source};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
-use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
-use crate::hub::{
-    ChannelKind, ChannelKinds, Deflation, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits,
-};
+use crate::hub::{ChannelKind, ChannelKinds, Deflation};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
@@ -38,13 +40,14 @@ use crate::rt::{self, Cpu, PinnedThread};
 use crate::sessions_file::SessionsFile;
 use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
+use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
+use crate::telemetry::Board;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
-use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
-use crate::ws::receiver::ReceiveLimits;
 
+use self::operators::Doors;
 use self::service::{Asked, Service, Watched};
 
 const MESH_CAPACITY: Capacity =
@@ -57,6 +60,7 @@ const MESH_CAPACITY: Capacity =
 pub fn run(config: &Config) -> Result<(), Failure> {
     // Before anything is opened that could have their numbers.
     let sockets = systemd::inherited()?;
+    let lifecycle = Arc::new(Lifecycle::begin());
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
     let feed = sources::open_feed(config)?;
     let tls = listeners_tls(config)?;
@@ -71,8 +75,10 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let ring = ring_config(config);
     check_host(&ring)?;
     let links = sources::open_links(config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring };
-    let mut server = Server::start(config, &cores, &available, ring, opened)?;
+    let doors = Doors::bind(config)?;
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle };
+    let mut server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
+    warn_of_a_shared_core(spin(config.shards.busy_poll), &cores, &available);
     warn_of_the_demo_key(config);
     service.tell_ready(&server.status());
     announce(config, &cores, &server);
@@ -88,16 +94,34 @@ struct Server {
     /// Where venues are waited for.
     link_addresses: Vec<SocketAddr>,
     tls: Vec<Option<Tls>>,
-    stop: Arc<Stop>,
+    shared: Shared,
+    /// The shards', then the venue's.
+    doorbells: Vec<Doorbell>,
     watched: Watched,
-    admission: Arc<Admission>,
-    /// From a signal to the end.
-    drain_timeout_ns: u64,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
     /// None where there is none.
     keys: Option<PathBuf>,
+    /// None where operators are not answered.
+    control: Option<Control>,
+}
+
+/// What threads share.
+struct Shared {
+    lifecycle: Arc<Lifecycle>,
+    stop: Arc<Stop>,
+    pressure: Arc<PressureBoard>,
+    admission: Arc<Admission>,
+    /// The shards', then the venue's.
+    boards: Vec<Arc<Board>>,
+    /// In the same order.
+    pulses: Vec<Arc<Pulse>>,
+    /// From a signal to the end.
+    drain_timeout_ns: u64,
+    switch: Arc<HaltSwitch>,
+    /// The newest, for the control thread.
+    keyring: Arc<ArcSwap<Keyring>>,
 }
 
 /// What was read before the first thread starts.
@@ -108,6 +132,7 @@ struct Opened {
     links: LinksSetup,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
+    lifecycle: Arc<Lifecycle>,
 }
 
 /// Why the server stops.
@@ -126,18 +151,15 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring } = opened;
+        let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
         let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(cannot_start)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let pulses: Vec<Arc<Pulse>> = doorbells.iter().map(|_| Arc::default()).collect();
-        let stop = Arc::new(Stop::default());
-        let pressure = Arc::new(PressureBoard::new(cores.len() + 1));
+        let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
-        let admission = Arc::new(admission(&config.limits));
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
@@ -147,26 +169,26 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                hub: hub_config(config, &keyring),
+                hub: hubs::hub_config(config, &keyring),
                 ring,
                 listeners,
                 tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
-                admission: Arc::clone(&admission),
+                admission: Arc::clone(&shared.admission),
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
-                pressure: Arc::clone(&pressure),
+                pressure: Arc::clone(&shared.pressure),
+                board: Arc::clone(&shared.boards[number]),
                 spin,
                 neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 farewell: farewell(config),
-                pulse: Arc::clone(&pulses[number]),
-                stop: Arc::clone(&stop),
+                pulse: Arc::clone(&shared.pulses[number]),
+                stop: Arc::clone(&shared.stop),
             };
             threads
                 .push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(cannot_start)?);
         }
-        warn_of_a_shared_core(spin, cores, available);
         let setup = VenueSetup {
             home: HomeId(shards),
             shards,
@@ -174,28 +196,30 @@ impl Server {
             deflation: deflation(config),
             desk: config.orders.desk(),
             mesh: venue_mesh,
-            pressure,
+            pressure: Arc::clone(&shared.pressure),
+            board: Arc::clone(&shared.boards[cores.len()]),
+            switch: Arc::clone(&shared.switch),
             overload: overload_marks(config),
             feed,
             links,
             // Spinning beside a shard on its core would take the core from it.
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
-            pulse: Arc::clone(&pulses[cores.len()]),
-            stop: Arc::clone(&stop),
+            pulse: Arc::clone(&shared.pulses[cores.len()]),
+            stop: Arc::clone(&shared.stop),
         };
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(cannot_start)?;
         let server = Server {
             addresses,
             link_addresses,
             tls,
-            stop,
-            watched: Watched::new(pulses, doorbells),
-            admission,
-            drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
+            watched: Watched::new(shared.pulses.clone(), doorbells.clone()),
+            shared,
+            doorbells,
             shards: threads,
             venue,
             verifier,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
+            control: None,
         };
         server.await_ready(&is_ready)
     }
@@ -209,6 +233,43 @@ impl Server {
             }
         }
         Ok(self)
+    }
+
+    /// Answers operators from now on, and is ready.
+    fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
+        match doors.open(self.source(config)) {
+            Ok(control) => self.control = control,
+            Err(error) => {
+                let failure =
+                    Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
+                self.tell_to_stop();
+                return Err(self.join().unwrap_or(failure));
+            }
+        }
+        self.shared.lifecycle.ready();
+        Ok(self)
+    }
+
+    /// What operators are told comes from here.
+    fn source(&self, config: &Config) -> Source {
+        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
+        let turn_ms_max = match config.overload.turn_ms_max {
+            0 => config::Overload::default().turn_ms_max,
+            ms => ms,
+        };
+        Source {
+            boards: boards.clone(),
+            lifecycle: Arc::clone(lifecycle),
+            admission: Arc::clone(admission),
+            connections_max: config.limits.connections_max,
+            pressure: Arc::clone(pressure),
+            memory_bytes_max: config.limits.memory_bytes_max,
+            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+            history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
+            switch: Arc::clone(switch),
+            doorbell: self.doorbells[boards.len() - 1].clone(),
+            keyring: Arc::clone(keyring),
+        }
     }
 
     fn urls(&self) -> Vec<String> {
@@ -263,6 +324,7 @@ impl Server {
             match keys::load(path) {
                 Ok(keyring) => {
                     log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
+                    self.shared.keyring.store(Arc::new(keyring.clone()));
                     self.verifier.replace(keyring);
                 }
                 Err(failure) => log::error!("the keys stay as they were: {failure}"),
@@ -285,9 +347,9 @@ impl Server {
 
     /// Has clients sent away, and waits for the threads to end; a second signal ends the process at once.
     fn drain(mut self, service: &Service) -> Option<Failure> {
-        service.tell_stopping(self.admission.connections());
+        service.tell_stopping(self.shared.admission.connections());
         self.tell_to_stop();
-        let by_ns = clock::now().mono_ns + self.drain_timeout_ns;
+        let by_ns = clock::now().mono_ns + self.shared.drain_timeout_ns;
         while !self.are_finished() && clock::now().mono_ns < by_ns {
             let Server { watched, shards, venue, .. } = &mut self;
             watched.look(service, |at| {
@@ -311,8 +373,9 @@ impl Server {
 
     /// Tells every thread to stop.
     fn tell_to_stop(&self) {
-        self.stop.tell();
-        self.watched.wake();
+        self.shared.lifecycle.drain();
+        self.shared.stop.tell();
+        self.doorbells.iter().for_each(Doorbell::ring);
     }
 
     fn are_finished(&self) -> bool {
@@ -339,7 +402,28 @@ impl Server {
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
         self.verifier.stop();
+        // Last, so that it can be seen until the end how far the stop is.
+        if let Some(control) = self.control {
+            control.stop();
+        }
         failure
+    }
+}
+
+impl Shared {
+    fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
+        let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
+        Shared {
+            lifecycle,
+            stop: Arc::new(Stop::default()),
+            pressure: Arc::new(PressureBoard::new(shards + 1)),
+            admission: Arc::new(admission(&config.limits)),
+            boards: boards.collect(),
+            pulses: (0..=shards).map(|_| Arc::default()).collect(),
+            drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
+            switch: Arc::new(HaltSwitch::default()),
+            keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
+        }
     }
 }
 
@@ -497,71 +581,6 @@ fn overload_marks(config: &Config) -> OverloadMarks {
     }
 }
 
-fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
-    let limits = &config.limits;
-    let ns = |ms: u32| u64::from(ms) * 1_000_000;
-    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    HubConfig {
-        head: HeadLimits { bytes_max: limits.head_bytes_max, headers_max: limits.headers_max },
-        receive: ReceiveLimits {
-            frame_bytes_max: bytes(limits.frame_bytes_max),
-            message_bytes_max: bytes(limits.message_bytes_max),
-            fragments_max: limits.fragments_max,
-        },
-        rates: RateLimits {
-            messages_per_s_max: limits.messages_per_s_max,
-            bytes_per_s_max: limits.bytes_per_s_max,
-        },
-        queued_bytes_max: bytes(limits.queued_bytes_max),
-        subscriptions_max: limits.subscriptions_max,
-        requests_pending_max: limits.requests_pending_max,
-        handshake_timeout_ns: ns(limits.handshake_timeout_ms),
-        message_timeout_ns: ns(limits.message_timeout_ms),
-        idle_timeout_ns: ns(limits.idle_timeout_ms),
-        close_timeout_ns: ns(limits.close_timeout_ms),
-        write_timeout_ns: ns(limits.write_timeout_ms),
-        history: history(config),
-        deflation: deflation(config),
-        overload: overload_marks(config),
-        log_segments_ready: limits::LOG_SEGMENTS_READY,
-        publishing: match (config.topics.publish, config.auth.has_file()) {
-            (true, _) => Publishing::Anyone,
-            (false, true) => Publishing::ByKey,
-            (false, false) => Publishing::Nobody,
-        },
-        public_subscribe: Patterns::new(&config.auth.public_subscribe),
-        logins_per_minute_max: config.auth.logins_per_minute_max,
-        keyring: Arc::clone(keyring),
-        listeners: config.listen.iter().map(policy).collect(),
-    }
-}
-
-fn policy(listen: &config::Listen) -> ListenerPolicy {
-    let ns = |ms: u32| u64::from(ms) * 1_000_000;
-    let origins = match listen.origins.as_slice() {
-        [] => Origins::SameHost,
-        origins if origins.iter().any(|origin| origin == "*") => Origins::Any,
-        origins => Origins::Listed(origins.to_vec()),
-    };
-    ListenerPolicy {
-        ping_interval_ns: ns(listen.ping_interval_ms),
-        ping_timeout_ns: ns(listen.ping_timeout_ms),
-        origins,
-        hosts: listen.hosts.clone(),
-        echo: if listen.echo { Echo::On } else { Echo::Off },
-        reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
-        deflate: listen.deflate.enabled.then(|| DeflateSettings {
-            client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
-                .unwrap_or(WindowBits::MAX),
-            client_context_takeover: if listen.deflate.client_context_takeover {
-                ClientContextTakeover::Allowed
-            } else {
-                ClientContextTakeover::Refused
-            },
-        }),
-    }
-}
-
 /// The keys of the file, or those of a server without one.
 fn keyring(config: &Config) -> Result<Keyring, Failure> {
     if config.auth.has_file() {
@@ -629,7 +648,9 @@ fn announce(config: &Config, cores: &[usize], server: &Server) {
     let mut out = std::io::stdout().lock();
     let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
     let url = urls.join(" and ");
-    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}\n");
+    let control = server.control.as_ref().and_then(Control::address);
+    let control = control.map_or_else(String::new, |address| format!("; control on http://{address}"));
+    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}\n");
     if out.is_terminal() {
         let tls = server.tls[0].as_ref().filter(|tls| !tls.has_files());
         let pin = tls.map_or_else(String::new, |tls| format!(" --pin {}", tls.fingerprint()));

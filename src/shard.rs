@@ -29,12 +29,14 @@ use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::stop::{Serving, Stop};
+use crate::telemetry::Board;
 use crate::turn_load::TurnLoad;
 use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 
 mod secure;
+mod telling;
 
 /// A turn's share of received bytes and of the work that they make, weighed in such bytes.
 const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
@@ -65,6 +67,8 @@ pub struct ShardSetup {
     pub logins: LoginPort,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
+    /// This shard's own.
+    pub board: Arc<Board>,
     pub spin: Spin,
     /// A home whose thread is on this core too.
     pub neighbour: Option<HomeId>,
@@ -151,6 +155,7 @@ struct Shard {
     logins: LoginPort,
     carry: Carry,
     pressure: Arc<PressureBoard>,
+    board: Arc<Board>,
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
@@ -167,6 +172,8 @@ struct Shard {
     timers_due_ns: u64,
     /// When it is said what this shard holds next.
     pressure_due_ns: u64,
+    /// When the board is told next; before the shard sleeps it is told in any case.
+    board_due_ns: u64,
     /// When the shard last did something.
     worked_ns: u64,
     /// What the turns before have taken beyond their share, in received bytes.
@@ -183,6 +190,9 @@ struct Shard {
     turns_total: u64,
     parks_total: u64,
     turn_ns_max: u64,
+    /// Turns that did something, and how long they took in all.
+    busy_turns_total: u64,
+    busy_ns_total: u64,
 }
 
 /// How far a shard is with sending its clients away.
@@ -228,6 +238,7 @@ impl Shard {
             logins: setup.logins,
             carry: Carry::default(),
             pressure: setup.pressure,
+            board: setup.board,
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
@@ -240,6 +251,7 @@ impl Shard {
             now,
             timers_due_ns: now.mono_ns,
             pressure_due_ns: now.mono_ns,
+            board_due_ns: now.mono_ns,
             worked_ns: now.mono_ns,
             owed_bytes: 0,
             round: 0,
@@ -251,6 +263,8 @@ impl Shard {
             turns_total: 0,
             parks_total: 0,
             turn_ns_max: 0,
+            busy_turns_total: 0,
+            busy_ns_total: 0,
         })
     }
 
@@ -288,6 +302,8 @@ impl Shard {
             self.pace.worked(work_ns);
             self.turn_load.worked(work_ns);
             self.turn_ns_max = self.turn_ns_max.max(work_ns);
+            self.busy_turns_total += 1;
+            self.busy_ns_total += work_ns;
             self.worked_ns = self.now.mono_ns;
         }
         let totals =
@@ -437,6 +453,10 @@ impl Shard {
         self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
         let turn_ns = self.turn_load.observe(self.now.mono_ns);
+        if self.now.mono_ns >= self.board_due_ns {
+            self.tell_board();
+        }
+        let hub = &mut self.hub;
         let before = hub.stance();
         hub.handle_pressure(Pressure { memory_bytes, costliest_bytes, turn_ns }, self.now);
         let stance = hub.stance();
@@ -573,6 +593,7 @@ impl Shard {
             return Wait::Poll;
         }
         self.parks_total += 1;
+        self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         let behind = behind || self.hub.has_questions();
         // Nobody rings when the last client of all goes.

@@ -26,6 +26,12 @@ impl TurnLoad {
         self.squares += work_ns * work_ns;
     }
 
+    /// The mean as it was last looked at.
+    #[must_use]
+    pub fn mean_ns(&self) -> u64 {
+        self.mean_ns
+    }
+
     /// The mean over about the last second, in nanoseconds.
     pub fn observe(&mut self, now_ns: u64) -> u64 {
         let elapsed_ns = now_ns.saturating_sub(self.window_begun_ns);

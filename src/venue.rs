@@ -9,6 +9,7 @@
 
 mod link_log;
 mod links;
+mod telling;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use crate::pulse::Pulse;
 use crate::ring::{Ring, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::stop::Stop;
+use crate::switch::HaltSwitch;
+use crate::telemetry::Board;
 
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
@@ -48,6 +51,10 @@ pub struct VenueSetup {
     pub mesh: MeshEndpoint,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
+    /// The venue's own.
+    pub board: Arc<Board>,
+    /// The operator's kill switch.
+    pub switch: Arc<HaltSwitch>,
     pub overload: OverloadMarks,
     pub feed: Feed,
     pub links: LinksSetup,
@@ -124,6 +131,9 @@ struct Venue {
     mesh: MeshEndpoint,
     carry: Carry,
     pressure: Arc<PressureBoard>,
+    board: Arc<Board>,
+    board_due_ns: u64,
+    switch: Arc<HaltSwitch>,
     overload: Overload,
     pressure_due_ns: u64,
     spin: Spin,
@@ -136,6 +146,8 @@ struct Venue {
     is_owing: bool,
     /// Of the orders that nobody could cancel, how many the log tells of.
     given_up_told: u64,
+    turns_total: u64,
+    parks_total: u64,
 }
 
 impl Venue {
@@ -162,6 +174,9 @@ impl Venue {
             mesh: setup.mesh,
             carry: Carry::default(),
             pressure: setup.pressure,
+            board: setup.board,
+            board_due_ns: now.mono_ns,
+            switch: setup.switch,
             overload: Overload::new(setup.overload),
             pressure_due_ns: now.mono_ns,
             spin: setup.spin,
@@ -171,13 +186,20 @@ impl Venue {
             finished_told: false,
             is_owing: false,
             given_up_told: 0,
+            turns_total: 0,
+            parks_total: 0,
         })
     }
 
     fn turn(&mut self) -> Result<(), VenueError> {
         self.now = clock::now();
+        self.turns_total += 1;
         self.take_events();
+        self.take_switch();
         self.take_pressure();
+        if self.now.mono_ns >= self.board_due_ns {
+            self.tell_board();
+        }
         self.take_batches();
         self.take_feed()?;
         self.market.handle_timeout(self.now);
@@ -201,6 +223,14 @@ impl Venue {
             taken_bytes += self.links.handle_event(event, &mut self.market, self.now);
         }
         self.is_owing = taken_bytes >= limits::LINK_BYTES_PER_TURN;
+    }
+
+    /// What the operator has asked for since the last turn: before any order that is looked at in this one.
+    fn take_switch(&mut self) {
+        if let Some(is_on) = self.switch.take() {
+            self.market.halt_everybody(is_on, self.now);
+            self.switch.done();
+        }
     }
 
     /// Says what this thread holds, and has the market's home keep less while the process is short of memory.
@@ -411,6 +441,8 @@ impl Venue {
         if !self.mesh.may_sleep() {
             return Wait::Poll;
         }
+        self.parks_total += 1;
+        self.tell_board();
         deadline.map_or(Wait::Forever, Wait::Until)
     }
 }

@@ -492,3 +492,49 @@ fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
         (3 * (WARM_UP + COUNTED), 2 * (WARM_UP + COUNTED))
     );
 }
+
+#[test]
+fn telling_a_board_allocates_nothing() {
+    use tickring::desk::DeskCounters;
+    use tickring::hub::home::HomeCounters;
+    use tickring::hub::market::MarketCounters;
+    use tickring::telemetry::{Board, MeshReading, RingCounters, ShardReading, ThreadReading, VenueReading};
+
+    let mut world = World::new();
+    world.connect(0);
+    let (shard, venue) = (Board::of_shard(0), Board::of_venue());
+    assert_allocates_nothing(|turns_total| {
+        let (hub, incidents, topics) =
+            (world.hub.counters(), world.hub.incidents(), world.hub.home_counters());
+        let thread = ThreadReading {
+            topics: &topics,
+            topics_count: world.hub.topic_count() as u64,
+            history_bytes: world.hub.history_bytes() as u64,
+            memory_bytes: world.hub.memory_bytes() as u64,
+            ring: &RingCounters::default(),
+            mesh: MeshReading::default(),
+            turns_total,
+            parks_total: 0,
+        };
+        let reading = ShardReading {
+            hub: &hub,
+            incidents: &incidents,
+            connections: world.hub.connection_count(),
+            connections_peak: 1,
+            busy_turns_total: turns_total,
+            busy_ns_total: 0,
+            turn_ns_max: 0,
+            turn_ns_mean: 0,
+            costliest_bytes: 0,
+        };
+        shard.tell_shard(&thread, &reading);
+        let reading = VenueReading {
+            market: &MarketCounters::default(),
+            desk: &DeskCounters::default(),
+            is_halted: false,
+            instruments: 1,
+            links: &[],
+        };
+        venue.tell_venue(&ThreadReading { topics: &HomeCounters::default(), ..thread }, &reading);
+    });
+}

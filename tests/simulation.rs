@@ -86,12 +86,15 @@ fn every_seed_tells_every_client_what_it_should_be_told() {
 }
 
 /// What must have happened where clients trade.
-const TRADED: [&str; 12] = [
+const TRADED: [&str; 15] = [
     "answers not reported before a cut",
+    "bytes lost on links",
     "cancels on disconnect",
     "client sides of trades",
     "connections cut",
     "gap",
+    "links over a pipe cut",
+    "links over a pipe resumed",
     "outcomes unknown",
     "rebuilt",
     "repeats recognised",

@@ -5,21 +5,28 @@
 //! corpora, so that every ordinary test run holds what the fuzzer once found. How to fuzz: `docs/fuzzing.md`.
 
 pub mod deflate;
+pub mod http_api;
 pub mod hub;
 pub mod inflate;
 pub mod json_rpc;
+pub mod linked_world;
+pub mod orders;
 pub mod pieces;
 pub mod upgrade;
+pub mod venue_link;
 pub mod websocket;
 
 /// A target by name, as the folder of its corpus is called.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 8] = [
     ("deflate", deflate::check),
+    ("http_api", http_api::check),
     ("hub", hub::check),
     ("json_rpc", json_rpc::check),
+    ("orders", orders::check),
     ("upgrade", upgrade::check),
+    ("venue_link", venue_link::check),
     ("websocket", websocket::check),
 ];

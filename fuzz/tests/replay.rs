@@ -75,6 +75,21 @@ fn the_corpus_of_the_websocket_holds() {
     replay("websocket");
 }
 
+#[test]
+fn the_corpus_of_calls_over_http_holds() {
+    replay("http_api");
+}
+
+#[test]
+fn the_corpus_of_orders_holds() {
+    replay("orders");
+}
+
+#[test]
+fn the_corpus_of_the_venue_link_holds() {
+    replay("venue_link");
+}
+
 /// A target without a corpus, or a corpus without a target, would be replayed by nobody.
 #[test]
 fn every_target_has_a_corpus_and_every_corpus_a_target() {

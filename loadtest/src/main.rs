@@ -9,6 +9,7 @@ mod failure;
 mod frame;
 mod histogram;
 mod limit;
+mod link;
 mod progress;
 mod report;
 mod ring;
@@ -30,7 +31,9 @@ use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
-use crate::scenarios::{Rig, churn, connections, fanout, flood, ingest, orders, ping, request};
+use crate::scenarios::{
+    Rig, churn, connections, fanout, flood, ingest, link as venue_link, orders, ping, request,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
@@ -154,6 +157,16 @@ enum Load {
         #[arg(long = "key", value_name = "ID:SECRET", default_value = "demo:demo-secret", value_parser = orders::parse_key)]
         keys: Vec<orders::Key>,
     },
+    /// One order at a time through a venue link, this process being both the client and the venue. The server needs to be told
+    /// where the venue is: --server-arg=--config --server-arg=loadtest/link.toml
+    Link {
+        /// The key to log in by
+        #[arg(long, value_name = "ID:SECRET", default_value = "demo:demo-secret", value_parser = orders::parse_key)]
+        key: orders::Key,
+        /// The stated bound on what the server adds to the median of the way there and back, in microseconds
+        #[arg(long, default_value_t = 40)]
+        added_us_max: u64,
+    },
     /// Idle connections: accepted, resident memory, idle CPU, drain
     Connections {
         #[arg(long, default_value_t = 10_000)]
@@ -258,6 +271,11 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             accounts.push(account);
             vec![comparison]
         }
+        Load::Link { key, added_us_max } => {
+            let (comparison, account) = venue_link::run(&rig, &venue_link::Shape { key, added_us_max })?;
+            accounts.push(account);
+            vec![comparison]
+        }
         compared @ (Load::Ping
         | Load::Request { .. }
         | Load::Orders { .. }
@@ -322,7 +340,11 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
             vec![ingest::run(rig, &shape)?]
         }
         Load::Connections { count } => vec![connections::run(rig, count)?],
-        Load::Churn { .. } | Load::Flood { .. } | Load::Limit { .. } | Load::Hold { .. } => {
+        Load::Churn { .. }
+        | Load::Flood { .. }
+        | Load::Link { .. }
+        | Load::Limit { .. }
+        | Load::Hold { .. } => {
             panic!("invariant: `run` does these itself")
         }
     })

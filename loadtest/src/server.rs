@@ -32,11 +32,13 @@ const LAST_LINES: usize = 4;
 /// Bytes of a log that are read: a server that writes more than this has no bound on what it logs.
 const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// How to start a server: program and arguments.
+/// How to start a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) program: String,
     pub(crate) arguments: Vec<String>,
+    /// What it has in its environment beside what we have.
+    pub(crate) environment: Vec<(String, String)>,
     /// The cores that the whole process may use.
     pub(crate) cpus: Vec<usize>,
 }
@@ -123,7 +125,11 @@ impl Server {
     fn start_with(launch: &Launch, cpu_client: usize, logging: Logging) -> Result<Server> {
         let spawned_ns = clock::mono_ns();
         let mut command = Command::new(&launch.program);
-        command.args(&launch.arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .args(&launch.arguments)
+            .envs(launch.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         if logging == Logging::Kept {
             command.env("RUST_LOG", "info").stderr(Stdio::piped());
         }

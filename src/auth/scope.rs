@@ -16,6 +16,8 @@ pub enum Scope {
     AccountReadWrite,
     TradeRead,
     TradeReadWrite,
+    /// Of operators: to stop the gateway, to halt trading. No method of clients needs it.
+    ControlWrite,
 }
 
 /// What is allowed, group by group.
@@ -23,6 +25,7 @@ pub enum Scope {
 pub struct Scopes {
     pub account: Level,
     pub trade: Level,
+    pub control_write: bool,
 }
 
 /// Bytes of a named session's name.
@@ -52,8 +55,13 @@ impl Level {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 4] =
-        [Scope::AccountRead, Scope::AccountReadWrite, Scope::TradeRead, Scope::TradeReadWrite];
+    pub const ALL: [Scope; 5] = [
+        Scope::AccountRead,
+        Scope::AccountReadWrite,
+        Scope::TradeRead,
+        Scope::TradeReadWrite,
+        Scope::ControlWrite,
+    ];
 
     /// As it is written.
     #[must_use]
@@ -63,6 +71,7 @@ impl Scope {
             Scope::AccountReadWrite => "account:read_write",
             Scope::TradeRead => "trade:read",
             Scope::TradeReadWrite => "trade:read_write",
+            Scope::ControlWrite => "control:write",
         }
     }
 
@@ -74,12 +83,15 @@ impl Scope {
             Scope::AccountReadWrite => "needs scope account:read_write",
             Scope::TradeRead => "needs scope trade:read",
             Scope::TradeReadWrite => "needs scope trade:read_write",
+            Scope::ControlWrite => "needs scope control:write",
         }
     }
 }
 
 impl Scopes {
-    pub const ALL: Scopes = Scopes { account: Level::ReadWrite, trade: Level::ReadWrite };
+    /// All that clients can need.
+    pub const ALL: Scopes =
+        Scopes { account: Level::ReadWrite, trade: Level::ReadWrite, control_write: false };
 
     /// Whether a method that needs `scope` may be called.
     #[must_use]
@@ -89,6 +101,7 @@ impl Scopes {
             Scope::AccountReadWrite => self.account >= Level::ReadWrite,
             Scope::TradeRead => self.trade >= Level::Read,
             Scope::TradeReadWrite => self.trade >= Level::ReadWrite,
+            Scope::ControlWrite => self.control_write,
         }
     }
 
@@ -101,6 +114,7 @@ impl Scopes {
                 Scope::AccountReadWrite => scopes.account = Level::ReadWrite,
                 Scope::TradeRead => scopes.trade = scopes.trade.max(Level::Read),
                 Scope::TradeReadWrite => scopes.trade = Level::ReadWrite,
+                Scope::ControlWrite => scopes.control_write = true,
             }
         }
         Some(scopes)
@@ -118,13 +132,18 @@ impl Scopes {
             Level::Read => Some(Scope::TradeRead),
             Level::ReadWrite => Some(Scope::TradeReadWrite),
         };
-        [account, trade].into_iter().flatten().map(Scope::as_str)
+        let control = self.control_write.then_some(Scope::ControlWrite);
+        [account, trade, control].into_iter().flatten().map(Scope::as_str)
     }
 
     /// What both allow.
     #[must_use]
     pub fn within(self, other: Scopes) -> Scopes {
-        Scopes { account: self.account.min(other.account), trade: self.trade.min(other.trade) }
+        Scopes {
+            account: self.account.min(other.account),
+            trade: self.trade.min(other.trade),
+            control_write: self.control_write && other.control_write,
+        }
     }
 }
 
@@ -150,8 +169,12 @@ impl ScopeRequest {
     /// What of `most` is asked for.
     #[must_use]
     pub fn within(&self, most: Scopes) -> Scopes {
-        let Scopes { account, trade } = most;
-        most.within(Scopes { account: self.account.unwrap_or(account), trade: self.trade.unwrap_or(trade) })
+        let Scopes { account, trade, control_write } = most;
+        most.within(Scopes {
+            account: self.account.unwrap_or(account),
+            trade: self.trade.unwrap_or(trade),
+            control_write,
+        })
     }
 }
 
@@ -172,10 +195,19 @@ mod tests {
             Scope::ALL.into_iter().filter(|scope| scopes.allow(*scope)).map(Scope::as_str).collect();
         assert_eq!(allowed, ["account:read", "account:read_write", "trade:read"]);
         assert_eq!(scopes.words().collect::<Vec<_>>(), ["account:read_write", "trade:read"]);
+        let operators = Scopes::parse(["control:write"]).unwrap();
+        assert!(operators.allow(Scope::ControlWrite) && !operators.allow(Scope::AccountRead));
+        assert_eq!(operators.words().collect::<Vec<_>>(), ["control:write"]);
+        assert!(!operators.within(Scopes::ALL).allow(Scope::ControlWrite));
         assert_eq!(Scopes::parse(["trade:write"]), None);
         for scope in Scope::ALL {
             assert!(scope.needed().ends_with(scope.as_str()));
-            assert!(!Scopes::default().allow(scope) && Scopes::ALL.allow(scope));
+            assert!(!Scopes::default().allow(scope));
+            assert_eq!(
+                Scopes::ALL.allow(scope),
+                scope != Scope::ControlWrite,
+                "clients do not operate the gateway"
+            );
         }
     }
 

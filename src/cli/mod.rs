@@ -95,6 +95,9 @@ struct Serve {
     /// Address and port to listen on; port 0 lets the kernel choose
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Where operators are answered (docs/control.md), or `off`
+    #[arg(long, value_name = "ADDR|off", value_parser = parse_control)]
+    control: Option<ControlAddress>,
     /// Never park: the lowest latency, and a whole core for each shard
     #[arg(long)]
     busy_poll: bool,
@@ -164,6 +167,7 @@ impl Serve {
     fn overrides(self) -> Overrides {
         Overrides {
             listen: self.listen,
+            control: self.control.map(|ControlAddress(address)| address),
             echo: self.echo.then_some(true),
             tls_dev: self.tls_dev.then_some(true),
             cores: self.cores,
@@ -184,6 +188,18 @@ fn check(flags: &Check) -> Result<(), Failure> {
     }
     lines.push_str(&format!("{file}: ok\n"));
     std::io::stdout().write_all(lines.as_bytes()).or_else(ignore_closed)
+}
+
+/// An address, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ControlAddress(Option<SocketAddr>);
+
+fn parse_control(text: &str) -> Result<ControlAddress, String> {
+    if text == "off" {
+        return Ok(ControlAddress(None));
+    }
+    let address = text.parse().map(|address| ControlAddress(Some(address)));
+    address.map_err(|_| "an address with its port, or `off`, is expected".to_owned())
 }
 
 fn parse_speed(text: &str) -> Result<Speed, String> {
@@ -242,6 +258,7 @@ mod tests {
         let Some(Command::Serve(flags)) = arguments.command else { panic!("not serve") };
         let expected = Overrides {
             listen: Some("127.0.0.1:0".parse().unwrap()),
+            control: None,
             echo: None,
             tls_dev: None,
             cores: None,
@@ -251,6 +268,9 @@ mod tests {
             repeat: Some(true),
         };
         assert_eq!(flags.overrides(), expected);
+        assert_eq!(parse("tickring --control off").serve.overrides().control, Some(None));
+        let address = "127.0.0.1:0".parse().unwrap();
+        assert_eq!(parse("tickring --control 127.0.0.1:0").serve.overrides().control, Some(Some(address)));
         assert_eq!(Serve::default().overrides(), Overrides::default());
     }
 

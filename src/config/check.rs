@@ -297,6 +297,11 @@ impl Config {
                 "anybody who reaches the listener may publish to topic.*",
             ),
             (
+                "control.address",
+                self.control.address.is_some_and(|address| !address.ip().is_loopback()),
+                "shows metrics and log lines, unencrypted, to whoever reaches it",
+            ),
+            (
                 "limits.frame_bytes_max",
                 limits.frame_bytes_max > limits.message_bytes_max,
                 "is more than limits.message_bytes_max, which applies first",
@@ -484,6 +489,7 @@ mod tests {
     #[test]
     fn warns_of_what_is_legal_but_odd() {
         assert_eq!(warned(|c| c.listen[0].address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
+        assert_eq!(warned(|c| c.control.address = Some("0.0.0.0:1".parse().unwrap())), ["control.address"]);
         assert_eq!(warned(|c| c.limits.memory_bytes_max = 100 << 20), ["limits.memory_bytes_max"]);
         assert_eq!(warned(|c| c.limits.message_bytes_max = 1 << 20), ["limits.queued_bytes_max"]);
         assert_eq!(warned(|c| c.limits.bytes_per_s_max = 1000), ["limits.bytes_per_s_max"]);

@@ -21,17 +21,27 @@ impl Desk {
     /// The kill switch, of one account or of all.
     pub(super) fn halt(&mut self, account: AccountId, is_on: bool, everybody: bool) {
         if everybody {
-            self.is_halted = is_on;
-            if is_on {
-                self.halting = Some(Halting { next: 0, below: self.next_order });
-                self.halt_on(limits::DESK_ORDERS_PER_TIMEOUT);
-            }
-            return;
+            return self.halt_everybody(is_on);
         }
         self.accounts[account].is_halted = is_on;
         if is_on {
             self.cancel_each(account, CancelReason::Killed, |_| true);
         }
+    }
+
+    /// The kill switch of all: for a client that may, and for who operates the gateway.
+    pub fn halt_everybody(&mut self, is_on: bool) {
+        self.is_halted = is_on;
+        if is_on {
+            self.halting = Some(Halting { next: 0, below: self.next_order });
+            self.halt_on(limits::DESK_ORDERS_PER_TIMEOUT);
+        }
+    }
+
+    /// Whether nobody may trade.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.is_halted
     }
 
     /// Goes on with cancelling everybody's orders, `orders_max` at most; how many were looked at.

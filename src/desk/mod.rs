@@ -197,6 +197,12 @@ impl Desk {
         }
     }
 
+    /// What the order is in, if it is known.
+    #[must_use]
+    pub fn instrument_of(&self, order: OrderId) -> Option<InstrumentId> {
+        self.orders.find(order).map(|slot| self.orders[slot].order.instrument)
+    }
+
     /// Whether two orders are of the same account.
     fn are_of_one_account(&self, one: OrderId, other: OrderId) -> bool {
         let account = |id: OrderId| self.orders.find(id).map(|slot| self.orders[slot].order.account);

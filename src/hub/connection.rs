@@ -201,38 +201,6 @@ impl Hub {
         [self.wheel.next_deadline_ns(), self.pressure_due_ns()].into_iter().flatten().min()
     }
 
-    /// The server is going away: every client is told by close code 1001.
-    pub fn handle_shutdown(&mut self, now: Now) {
-        let clients = self.begin_shutdown(now);
-        self.shut_down(clients, now);
-    }
-
-    /// The server is going away: who comes from now on is turned away. How many are to be sent away.
-    pub fn begin_shutdown(&mut self, now: Now) -> usize {
-        self.now = now;
-        self.stopping = true;
-        self.leaving = self.sessions.iter().flatten().map(|session| session.conn).collect();
-        self.leaving.len()
-    }
-
-    /// So many of them are told by close code 1001; until then they are served.
-    pub fn shut_down(&mut self, count: usize, now: Now) {
-        self.now = now;
-        let left = self.leaving.len().saturating_sub(count);
-        for conn in self.leaving.split_off(left) {
-            match self.session(conn).map(|session| &session.phase) {
-                Some(Phase::Open) => {
-                    self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
-                }
-                Some(Phase::Securing | Phase::Upgrading { .. }) => {
-                    self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
-                    self.mark_closing(conn, true);
-                }
-                Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
-            }
-        }
-    }
-
     /// Bytes of the request that a connection begins with, behind those that have come of it before.
     fn handle_head(&mut self, conn: ConnId, mut head: Vec<u8>, bytes: &mut [u8]) {
         if head.is_empty() {

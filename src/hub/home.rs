@@ -406,6 +406,12 @@ impl Home {
         self.counters.histories_shortened_total += u64::from(before > self.history_memory_bytes);
     }
 
+    /// Bytes of all topics' histories.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
     /// Topics that are sequenced here now.
     #[must_use]
     pub fn topic_count(&self) -> usize {

@@ -12,10 +12,12 @@ mod status;
 use std::sync::Arc;
 
 use crate::desk::{Desk, DeskConfig};
+use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
 use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
+use crate::model::link::LinkStatus;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
@@ -47,6 +49,8 @@ pub struct MarketCounters {
     /// Instruments beyond `limits::INSTRUMENTS_MAX`, of another source or reserved for one: all that was said of them was
     /// dropped.
     pub instruments_refused_total: u64,
+    /// Reports on orders that were never given to who reports.
+    pub reports_refused_total: u64,
     /// How often a client that had asked the desk for something was gone.
     pub departures_total: u64,
 }
@@ -79,6 +83,8 @@ struct IntervalEnd {
     mono_ns: u64,
     /// Whether a topic of this interval has something to tell then.
     pending: bool,
+    /// The instrument to go on with, where the end before is still being told.
+    telling: Option<usize>,
 }
 
 /// Why a turn's levels are counted in 32 bits.
@@ -91,8 +97,12 @@ impl MarketHome {
     pub fn new(id: HomeId, shards: u8, history: HistoryLimits, now: Now) -> MarketHome {
         let mut set = HomeSet::EMPTY;
         (0..shards).for_each(|shard| set.insert(HomeId(shard)));
-        let end =
-            |interval: Interval| IntervalEnd { interval, mono_ns: next_end(interval, now), pending: false };
+        let end = |interval: Interval| IntervalEnd {
+            interval,
+            mono_ns: next_end(interval, now),
+            pending: false,
+            telling: None,
+        };
         MarketHome {
             home: Home::new(id, history),
             shards: set,
@@ -207,26 +217,25 @@ impl MarketHome {
         }
     }
 
-    /// Tells what the intervals that have ended gathered, and forgets topics that nobody listens to.
+    /// Tells what the intervals that have ended gathered, as far as a turn should go, and forgets topics that nobody listens
+    /// to. An interval that ends before the one before is told ends when that is.
     pub fn handle_timeout(&mut self, now: Now) {
         self.handle_desk_timeout(now);
         self.tell_statuses(now);
+        let full_at = self.outbox.data().bytes.len() + limits::INTERVAL_BYTES_PER_TURN;
         for at in 0..self.ends.len() {
             let end = self.ends[at];
+            if end.telling.is_some() {
+                self.ends[at].telling = self.end_interval(&end, full_at, now);
+                continue;
+            }
             if now.mono_ns < end.mono_ns {
                 continue;
             }
+            let begun = IntervalEnd { telling: end.pending.then_some(0), ..end };
+            let telling = self.end_interval(&begun, full_at, now);
             self.ends[at] =
-                IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, interval: end.interval };
-            if end.pending {
-                for (state, derived) in self.instruments.iter().zip(&mut self.derived) {
-                    for derived in derived {
-                        if derived.interval() == end.interval {
-                            derived.end_interval(&mut self.home, state, self.outbox.data(), now);
-                        }
-                    }
-                }
-            }
+                IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, telling, ..end };
             let (derived, private) = (&mut self.derived, &mut self.private);
             self.home.sweep(now, |key| match key {
                 TopicKey::Market { instrument, channel } => {
@@ -240,9 +249,29 @@ impl MarketHome {
         }
     }
 
-    /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock.
+    /// Tells what an interval gathered until the batch has so many bytes; with which instrument to go on.
+    fn end_interval(&mut self, end: &IntervalEnd, full_at: usize, now: Now) -> Option<usize> {
+        let mut next = end.telling?;
+        while next < self.instruments.len() {
+            if self.outbox.data().bytes.len() >= full_at {
+                return Some(next);
+            }
+            for derived in &mut self.derived[next] {
+                if derived.interval() == end.interval {
+                    derived.end_interval(&mut self.home, &self.instruments[next], self.outbox.data(), now);
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// When [`MarketHome::handle_timeout`] has something to do next, on the monotonic clock; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
+        if self.ends.iter().any(|end| end.telling.is_some()) {
+            return Some(0);
+        }
         let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
         ends.chain(self.desk.poll_timeout()).chain(self.statuses.poll_timeout()).min()
     }
@@ -328,6 +357,18 @@ impl MarketHome {
         self.home.counters
     }
 
+    /// Bytes of all topics' histories.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.home.history_bytes()
+    }
+
+    /// How links are, as shards were last told.
+    #[must_use]
+    pub fn link_statuses(&self) -> Option<&Arc<[LinkStatus]>> {
+        self.statuses.told()
+    }
+
     /// Topics that are sequenced here now.
     #[must_use]
     pub fn topic_count(&self) -> usize {
@@ -377,6 +418,11 @@ impl MarketHome {
             }
             // Clients' orders are no part of the market's state: what they do to it comes as trades and levels.
             FeedEvent::Report(report) => {
+                let instrument = self.desk().instrument_of(report.order());
+                if instrument.is_some_and(|id| self.sources.source_of(id) != source) {
+                    self.counters.reports_refused_total += 1;
+                    return false;
+                }
                 self.handle_report(report, now);
                 return true;
             }

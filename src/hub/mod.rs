@@ -24,6 +24,7 @@ mod echo;
 pub mod effect;
 mod egress;
 mod fanout;
+mod farewell;
 mod frame_queue;
 pub mod history;
 pub mod home;
@@ -411,6 +412,18 @@ impl Hub {
     #[must_use]
     pub fn home_counters(&self) -> HomeCounters {
         self.home.counters
+    }
+
+    /// Topics that have their home here.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.home.topic_count()
+    }
+
+    /// Bytes of their histories.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.home.history_bytes()
     }
 
     #[must_use]

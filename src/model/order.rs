@@ -449,6 +449,20 @@ pub enum VenueReport {
     },
 }
 
+impl VenueReport {
+    #[must_use]
+    pub const fn order(&self) -> OrderId {
+        match self {
+            VenueReport::Accepted { order, .. }
+            | VenueReport::Rejected { order, .. }
+            | VenueReport::Amended { order, .. }
+            | VenueReport::AmendRejected { order, .. }
+            | VenueReport::Cancelled { order, .. }
+            | VenueReport::CancelRejected { order, .. } => *order,
+        }
+    }
+}
+
 /// Which of our clients' orders met in a trade; a side that is none of ours is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parties {

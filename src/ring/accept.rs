@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use nix::errno::Errno;
 
-use super::counters::RingCounters;
+use super::RingCounters;
 use super::listener::Listener;
 use super::peers::{PLACES, PeerAddresses};
 use super::queue::{Completion, Queue};

@@ -22,8 +22,8 @@ use nix::sys::socket::{
 };
 
 use super::Ring;
+use super::RingCounters;
 use super::buffers::Region;
-use super::counters::RingCounters;
 use super::event::Event;
 use super::peers::socket_address;
 use super::queue::{Completion, Queue};

@@ -25,7 +25,6 @@ mod accept;
 mod buffers;
 mod config;
 mod connect;
-mod counters;
 mod event;
 mod listener;
 mod peers;
@@ -54,9 +53,9 @@ use slab::Slab;
 pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
 pub use self::connect::CONNECTS_MAX;
-pub use self::counters::RingCounters;
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
 pub use self::listener::{ListenError, Listener, ListenerOptions, take_inherited};
+pub use crate::telemetry::RingCounters;
 
 use self::accept::Acceptor;
 use self::buffers::{ReceiveBuffers, SendBuffers};

@@ -12,8 +12,8 @@ use io_uring::{IoUring, cqueue, opcode};
 use nix::errno::Errno;
 use nix::libc;
 
+use super::RingCounters;
 use super::buffers::ReceiveBuffers;
-use super::counters::RingCounters;
 use super::token::Token;
 
 /// A completion, taken out of the queue.

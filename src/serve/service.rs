@@ -137,11 +137,6 @@ impl Watched {
         still.into_iter().for_each(|at| self.doorbells[at].ring());
     }
 
-    /// Wakes every thread.
-    pub(super) fn wake(&self) {
-        self.doorbells.iter().for_each(Doorbell::ring);
-    }
-
     fn name(&self, at: usize) -> String {
         if at + 1 == self.pulses.len() { "the venue".to_owned() } else { format!("shard {at}") }
     }

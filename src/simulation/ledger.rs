@@ -12,6 +12,7 @@ use crate::model::order::{
 };
 
 use super::reference::units;
+use super::venue_link::FIRST;
 
 /// Orders that are closed and this many orders old are forgotten at a rest.
 const KEPT_ORDERS: u64 = 50_000;
@@ -34,9 +35,10 @@ pub(super) struct Entry {
 }
 
 /// One side of a trade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Side {
     pub(super) instrument: u32,
+    /// 0 of an instrument whose trades may be lost with a link, so that nobody here knows the market's number.
     pub(super) trade_seq: u64,
     pub(super) order: u64,
     pub(super) price: i64,
@@ -91,6 +93,8 @@ pub(super) struct Ledger {
     pub(super) fills: BTreeMap<u32, Vec<Side>>,
     trades: BTreeMap<u32, u64>,
     pub(super) newest: u64,
+    /// By whether the venue is behind a link.
+    newest_of: BTreeMap<bool, u64>,
     pub(super) client_trades: u64,
     pub(super) cancels_on_disconnect: u64,
 }
@@ -189,8 +193,10 @@ impl Ledger {
 
     fn note_new(&mut self, order: OrderId, account: AccountId, spec: &NewOrder) {
         let id = order.0;
-        assert!(id > self.newest, "order {id} is sent twice, or late");
-        self.newest = id;
+        let newest = self.newest_of.entry(spec.instrument.0 >= FIRST).or_default();
+        assert!(id > *newest, "order {id} is sent twice, or late");
+        *newest = id;
+        self.newest = self.newest.max(id);
         let label = spec.label.as_ref().map(number);
         let asked = label.and_then(|label| self.asked.get(&(account.0, label)).copied());
         if let Some(earlier) = label.and_then(|label| self.labelled(account.0, label)) {
@@ -268,7 +274,7 @@ impl Ledger {
     fn note_trade(&mut self, instrument: u32, terms: (i64, i64), is_buy: bool, parties: Parties) {
         let count = self.trades.entry(instrument).or_default();
         *count += 1;
-        let trade_seq = *count;
+        let trade_seq = if instrument < FIRST { *count } else { 0 };
         let sides = [(parties.taker, is_buy, false), (parties.maker, !is_buy, true)];
         for (order, is_buy, is_maker) in sides {
             let (price, amount) = terms;

@@ -19,6 +19,7 @@ mod random;
 mod reference;
 mod trader;
 mod trading;
+mod venue_link;
 mod wishes;
 mod workload;
 mod world;
@@ -30,7 +31,7 @@ use crate::model::ids::SourceId;
 use crate::model::market::FeedBuffer;
 
 use random::Random;
-pub use trading::{Size, run_orders};
+pub use trading::{Size, run_orders, run_orders_script};
 use world::{Options, World};
 
 /// How often a run came to rest and was judged as a whole.

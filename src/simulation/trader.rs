@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::json::Json;
 use super::ledger::{Entry, Ledger, Side, label_number, money};
 use super::reference::units;
+use super::venue_link::FIRST;
 
 pub(super) const CHANNEL: &str = "user.changes.any.any.raw";
 /// Closed orders whose last word is kept, to be asked about; labels that may be repeated.
@@ -78,7 +79,8 @@ pub(super) struct Trader {
     /// By their ids, as they were last told of.
     pub(super) open: BTreeMap<u64, String>,
     pub(super) closed: VecDeque<(u64, String)>,
-    fills: HashMap<(u32, u64, u64), Side>,
+    /// How often each was told.
+    fills: HashMap<Side, u32>,
     /// All fills of orders from this one on were told.
     complete_from: u64,
     /// Size, average price and realized profit, as printed.
@@ -337,8 +339,9 @@ impl Trader {
         let entry = ledger.order(side.order);
         let direction = if entry.is_buy { "buy" } else { "sell" };
         assert_eq!((entry.account, fill.at("direction").text()), (self.account, Some(direction)));
-        let key = (side.instrument, side.trade_seq, side.order);
-        assert_eq!(self.fills.insert(key, side), None, "a fill is told twice: {}", fill.raw);
+        let count = self.fills.entry(side).or_default();
+        *count += 1;
+        assert!(*count == 1 || side.trade_seq == 0, "a fill is told twice: {}", fill.raw);
     }
 
     // Replies.
@@ -387,9 +390,11 @@ impl Trader {
         assert_eq!(self.phase, Phase::Ready, "account {}", self.account);
         let known = ledger.fills.get(&self.account).map_or(&[][..], Vec::as_slice);
         for side in &known[self.compared..] {
-            let told = self.fills.remove(&(side.instrument, side.trade_seq, side.order));
-            assert!(told.is_none_or(|told| told == *side), "{side:?} is told as {told:?}");
-            assert!(told.is_some() || side.order < self.complete_from, "a fill is lost: {side:?}");
+            match self.fills.get_mut(side) {
+                Some(count @ 2..) => *count -= 1,
+                Some(_) => _ = self.fills.remove(side),
+                None => assert!(side.order < self.complete_from, "a fill is lost: {side:?}"),
+            }
         }
         self.compared = known.len();
         assert!(self.fills.is_empty(), "fills that never were: {:?}", self.fills);
@@ -459,7 +464,9 @@ impl Trader {
         let names = vec![String::new(); 1];
         let mut told: Vec<Side> = Vec::new();
         for fill in result.at("trades").items() {
-            told.push(Side { instrument, ..side_of(fill, &names) });
+            let side = side_of(fill, &names);
+            let trade_seq = if instrument < FIRST { side.trade_seq } else { 0 };
+            told.push(Side { instrument, trade_seq, ..side });
         }
         // Both sides of one trade may be one account's, in either order.
         let key = |side: &Side| (side.trade_seq, side.order);
@@ -484,9 +491,10 @@ fn printed(position: &Json<'_>) -> [String; 3] {
 fn side_of(fill: &Json<'_>, names: &Names) -> Side {
     let name = fill.at("instrument_name").text().expect("a name");
     let at = names.iter().position(|known| known == name).unwrap_or_default();
+    let instrument = u32::try_from(at).expect("few");
     Side {
-        instrument: u32::try_from(at).expect("few"),
-        trade_seq: fill.at("trade_seq").whole(),
+        instrument,
+        trade_seq: if instrument < FIRST { fill.at("trade_seq").whole() } else { 0 },
         order: id_of(fill),
         price: units(fill.at("price").raw),
         amount: units(fill.at("amount").raw),

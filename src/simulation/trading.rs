@@ -6,20 +6,24 @@ use std::sync::Arc;
 
 use crate::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Secret, Tokens, Verdict};
 use crate::backend::paper::{Paper, PaperConfig};
+use crate::backend::tcp::codec::Form;
 use crate::desk::DeskConfig;
 use crate::hub::LoginQuestion;
 use crate::hub::history::HistoryLimits;
 use crate::hub::market::{Routed, Trading};
 use crate::model::book::Side;
 use crate::model::ids::{InstrumentId, SourceId};
+use crate::model::instrument::Symbol;
 use crate::model::market::{FeedBuffer, FeedEvent};
 use crate::model::order::{AccountId, OrderId};
+use crate::model::time::Now;
 
 use super::client::push_text;
 use super::ledger::Ledger;
 use super::random::Random;
 use super::trader::{Asked, Next, Phase, Trader};
-use super::world::{Options, World};
+use super::venue_link::{self, FIRST, LINK, VenueLink};
+use super::world::{Options, SCRIPT_STEPS_MAX, World};
 
 const INSTRUMENTS: u32 = 5;
 /// So many pairs of clients share an account.
@@ -61,6 +65,8 @@ pub(super) struct Venue {
     lots: Vec<(i64, i64)>,
     to_venue: VecDeque<Routed>,
     from_venue: VecDeque<Said>,
+    /// The venue of the other instruments; gone while something is done to it.
+    pub(super) link: Option<Box<VenueLink>>,
     is_up: bool,
     /// What is on the link stays there for a while.
     is_slow: bool,
@@ -94,6 +100,36 @@ pub fn run_orders(seed: u64, size: Size) -> BTreeMap<&'static str, u64> {
     coverage(world)
 }
 
+/// Runs a small trading world that stands when its script begins: the first byte is its seed, the others are choices, what
+/// every client, hub, network, clock and the venue does included. Then it comes to rest and is judged.
+///
+/// # Panics
+/// Where [`run_orders`] would.
+#[must_use]
+pub fn run_orders_script(script: &[u8]) -> BTreeMap<&'static str, u64> {
+    let (seed, choices) = script.split_first().map_or((0, script), |(seed, rest)| (*seed, rest));
+    let mut random = Random::scripted(choices);
+    let clients = random.between(1, 4);
+    let client_cut_in = *random.pick(&[5, 20, 200]);
+    let venue_cut_in = *random.pick(&[10, 40, 400]);
+    let mut world = open(
+        Random::new(u64::from(seed)),
+        Size { operations: 0, clients, client_cut_in, venue_cut_in, rests: 1 },
+    );
+    world.come_to_rest();
+    world.random = random;
+    for _ in 0..SCRIPT_STEPS_MAX {
+        if world.random.is_seeded() {
+            break;
+        }
+        world.trade();
+    }
+    world.rest_and_judge();
+    world.trading().is_over = true;
+    super::end(&mut world);
+    coverage(world)
+}
+
 fn open(mut random: Random, size: Size) -> World {
     let options = Options {
         shards: 2,
@@ -119,9 +155,17 @@ fn open(mut random: Random, size: Size) -> World {
     }
     let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
     let seed = world.random.bits();
-    world.with_market(|market, now| market.set_desk(config, Trading::Open, now));
+    let linked = world.random.bits();
+    let form = *world.random.pick(&[Form::Json, Form::Binary]);
+    let paper = |seed| PaperConfig { seed, instruments: INSTRUMENTS, events_per_s: EVENTS_PER_S };
+    let names = names_of_link(paper(seed), world.now);
+    world.with_market(|market, now| {
+        market.set_desk(config, Trading::Open, now);
+        names.iter().for_each(|name| market.reserve(*name, LINK));
+    });
     world.venue = Some(Box::new(Venue {
-        paper: Paper::new(PaperConfig { seed, instruments: INSTRUMENTS, events_per_s: EVENTS_PER_S }),
+        paper: Paper::new(paper(seed)),
+        link: Some(Box::new(VenueLink::new(paper(linked), names, form))),
         ledger: Ledger::default(),
         names: Vec::new(),
         currencies: BTreeMap::new(),
@@ -138,6 +182,7 @@ fn open(mut random: Random, size: Size) -> World {
         operations: 0,
     }));
     world.feed_paper();
+    while world.settle_link() {}
     world
 }
 
@@ -163,7 +208,11 @@ fn coverage(world: World) -> BTreeMap<&'static str, u64> {
     let venue = world.venue.expect("it is a trading world");
     add("client sides of trades", venue.ledger.client_trades);
     add("cancels on disconnect", venue.ledger.cancels_on_disconnect);
-    add("venue links cut", venue.cuts);
+    let link = venue.link.expect("it is put back");
+    add("venue links cut", venue.cuts + link.cuts);
+    add("links over a pipe cut", link.cuts);
+    add("links over a pipe resumed", link.resumed_total());
+    add("bytes lost on links", link.lost_bytes);
     add("requests taken and not executed", venue.unexecuted);
     add("answers not reported before a cut", venue.unreported);
     let desk = world.market.desk_counters();
@@ -180,6 +229,10 @@ impl World {
 
     /// Something happens.
     fn trade(&mut self) {
+        if self.random.chance(10) {
+            let cut_in = self.trading().size.venue_cut_in;
+            self.move_link(cut_in);
+        }
         match self.random.below(100) {
             0..30 => self.act(),
             30..45 => _ = (0..8).map(|_| self.carry_one()).count(),
@@ -252,7 +305,8 @@ impl World {
                 venue.currencies.entry(definition.quote_currency.as_str().to_owned()).or_default().push(at);
             }
         }
-        venue.ledger.note_events(&feed.events, |instrument| instrument.0);
+        let own = venue_link::own(feed.events.clone(), |instrument| instrument < FIRST);
+        venue.ledger.note_events(&own, |instrument| instrument.0);
         venue.from_venue.push_back(Said::Events(feed));
         if !venue.is_slow {
             self.hear_venue();
@@ -268,9 +322,13 @@ impl World {
         if is_lazy && self.random.chance(50) {
             return;
         }
-        while self.trading().is_up {
+        loop {
             let now = self.now;
             let Some(routed) = self.market.poll_request(now) else { return };
+            if routed.source == LINK {
+                self.send_over_link(&routed);
+                continue;
+            }
             self.trading().to_venue.push_back(routed);
             if !is_lazy {
                 self.reach_venue();
@@ -360,8 +418,9 @@ impl World {
         }
         self.judge_logins();
         self.reconnect_venue();
+        let is_carried = self.settle_link();
         let venue = self.trading();
-        let mut moved = !venue.to_venue.is_empty() || !venue.from_venue.is_empty();
+        let mut moved = is_carried || !venue.to_venue.is_empty() || !venue.from_venue.is_empty();
         let is_over = venue.is_over;
         self.reach_venue();
         self.hear_venue();
@@ -402,16 +461,19 @@ impl World {
         }
         venue.ledger.judge_rest();
         let mut resting = 0;
+        let link = &venue.link.as_ref().expect("it is put back").venue;
         for id in &venue.ledger.open {
             let entry = venue.ledger.order(*id);
-            let found = venue.paper.resting(InstrumentId(entry.instrument), OrderId(*id));
+            let paper = if entry.instrument < FIRST { &venue.paper } else { link.paper() };
+            let found = paper.resting(InstrumentId(entry.instrument), OrderId(*id));
             let found = found.unwrap_or_else(|| panic!("order {id} does not rest: {entry:?}"));
             let expected = (entry.price, entry.amount - entry.filled, entry.is_buy, entry.account);
             let owner = found.owner.map_or(u32::MAX, |owner| owner.account.0);
             assert_eq!((found.price.0, found.amount.0, found.side == Side::Bid, owner), expected);
             resting += 1;
         }
-        assert_eq!(venue.paper.client_order_count(), resting, "orders in the venue's books");
+        let in_books = venue.paper.client_order_count() + link.paper().client_order_count();
+        assert_eq!(in_books, resting, "orders in the venue's books");
         self.venue = Some(venue);
         self.trading().ledger.forget();
     }
@@ -512,8 +574,20 @@ pub(super) const fn is_timed(client: usize) -> bool {
     client % TIMED == TIMED - 1
 }
 
+/// Those that are not the feed's.
+fn names_of_link(paper: PaperConfig, now: Now) -> Vec<Symbol> {
+    let mut feed = FeedBuffer::default();
+    Paper::new(paper).poll(now, &mut feed, INSTRUMENTS as usize);
+    let name = |event: &FeedEvent| {
+        let FeedEvent::Listed { definition } = event else { panic!("a market begins with its instruments") };
+        definition.name
+    };
+    feed.events[FIRST as usize..].iter().map(name).collect()
+}
+
+/// The feed's, whose link is this file's own.
 fn instruments() -> Vec<InstrumentId> {
-    (0..INSTRUMENTS).map(InstrumentId).collect()
+    (0..FIRST).map(InstrumentId).collect()
 }
 
 fn tokens() -> Tokens {

@@ -32,7 +32,7 @@ pub(super) const SEND_BYTES_MAX: usize = 65_536;
 /// Rounds of carrying in which the world must come to rest.
 const ROUNDS_TO_REST_MAX: usize = 5_000;
 /// What bounds a script that says little with many steps.
-const SCRIPT_STEPS_MAX: usize = 1_000;
+pub(super) const SCRIPT_STEPS_MAX: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Shard {

@@ -1,27 +1,33 @@
 //! Lines about venue links that a peer can cause: so many at a time, the rest counted. Home: the venue's thread.
 
+use log::Level;
+
 use crate::model::time::Now;
 
-/// Lines of one interval.
-const LINES_MAX: u32 = 20;
 const INTERVAL_NS: u64 = 10_000_000_000;
 
 /// See the file's head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LinkLog {
+    /// Lines of one interval.
+    lines_max: u32,
     until_ns: u64,
     said: u32,
     withheld: u64,
 }
 
 impl LinkLog {
+    pub(super) const fn new(lines_max: u32) -> LinkLog {
+        LinkLog { lines_max, until_ns: 0, said: 0, withheld: 0 }
+    }
+
     /// Writes a line, or counts it.
-    pub(super) fn warn(&mut self, now: Now, line: impl FnOnce() -> String) {
+    pub(super) fn say(&mut self, level: Level, now: Now, line: impl FnOnce() -> String) {
         if let Some(withheld) = self.admit(now.mono_ns) {
             if withheld > 0 {
                 log::warn!("venue links: {withheld} lines were withheld");
             }
-            log::warn!("{}", line());
+            log::log!(level, "{}", line());
         }
     }
 
@@ -30,7 +36,7 @@ impl LinkLog {
         if self.until_ns <= now_ns {
             (self.until_ns, self.said) = (now_ns + INTERVAL_NS, 0);
         }
-        if self.said == LINES_MAX {
+        if self.said == self.lines_max {
             self.withheld += 1;
             return None;
         }
@@ -45,9 +51,9 @@ mod tests {
 
     #[test]
     fn says_so_many_lines_in_an_interval_and_counts_the_rest() {
-        let mut log = LinkLog::default();
-        let said: Vec<Option<u64>> = (0..LINES_MAX + 2).map(|_| log.admit(5)).collect();
-        assert_eq!(said.iter().filter(|line| line.is_some()).count(), LINES_MAX as usize);
+        let mut log = LinkLog::new(20);
+        let said: Vec<Option<u64>> = (0..22).map(|_| log.admit(5)).collect();
+        assert_eq!(said.iter().filter(|line| line.is_some()).count(), 20);
         assert_eq!(said.last(), Some(&None));
         assert_eq!(log.admit(5 + INTERVAL_NS), Some(2));
         assert_eq!(log.admit(5 + INTERVAL_NS), Some(0));

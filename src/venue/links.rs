@@ -8,8 +8,9 @@
 //! way; what waits is bounded by its session.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use log::Level;
 use nix::errno::Errno;
 
 use crate::backend::tcp::greeting::{self, Greeting};
@@ -61,7 +62,9 @@ pub(super) struct Links {
     conns: Vec<(ConnId, Owner)>,
     /// What the ring is to do, once it is free.
     actions: VecDeque<Action>,
+    /// What strangers cause to be said, and what links do: neither takes the other's room.
     log: LinkLog,
+    news: LinkLog,
 }
 
 #[derive(Debug)]
@@ -82,11 +85,20 @@ struct Link {
 #[derive(Debug)]
 enum Owner {
     /// Nobody's yet.
-    Greeting(ListenerId, Greeting),
+    Greeting(Stranger, Greeting),
     /// By its place in `links`.
     Link(usize),
-    /// It is being closed, and then cut.
-    Closing { deadline_ns: u64 },
+    /// It is being closed, and then cut; who it was, if it never was a link's.
+    Closing { of: Option<Stranger>, deadline_ns: u64 },
+    /// It is being cut.
+    Cutting,
+}
+
+/// Who connected, and where.
+#[derive(Clone, Copy, Debug)]
+struct Stranger {
+    listener: ListenerId,
+    from: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -158,7 +170,7 @@ impl Links {
             });
         }
         let (conns, actions) = (Vec::new(), VecDeque::new());
-        Ok(Links { links, listeners, conns, actions, log: LinkLog::default() })
+        Ok(Links { links, listeners, conns, actions, log: LinkLog::new(20), news: LinkLog::new(100) })
     }
 
     /// Takes an event of the ring; how many bytes of it were received.
@@ -215,16 +227,9 @@ impl Links {
             }
         }
         for (conn, owner) in &mut self.conns {
-            match owner {
-                Owner::Greeting(_, greeting) if greeting.deadline_ns <= now.mono_ns => {
-                    *owner = Owner::Closing { deadline_ns: u64::MAX };
-                    self.actions.push_back(Action::Close(*conn, How::Abort));
-                }
-                Owner::Closing { deadline_ns } if *deadline_ns <= now.mono_ns => {
-                    *deadline_ns = u64::MAX;
-                    self.actions.push_back(Action::Close(*conn, How::Abort));
-                }
-                Owner::Greeting(..) | Owner::Link(_) | Owner::Closing { .. } => {}
+            if owner.deadline_ns().is_some_and(|due_ns| due_ns <= now.mono_ns) {
+                *owner = Owner::Cutting;
+                self.actions.push_back(Action::Close(*conn, How::Abort));
             }
         }
         while let Some(news) = market.poll_news() {
@@ -259,7 +264,7 @@ impl Links {
             let by_ns = *link.closing_by_ns.get_or_insert(now.mono_ns + limits::LINK_CLOSING_NS);
             if link.session.unsent().is_empty() || by_ns <= now.mono_ns {
                 self.lose(conn, market, now);
-                self.conns.push((conn, Owner::Closing { deadline_ns: by_ns }));
+                self.conns.push((conn, Owner::Closing { of: None, deadline_ns: by_ns }));
                 ring.close(conn, How::Graceful);
             }
         }
@@ -287,24 +292,29 @@ impl Links {
             let reach = link.reach.as_ref().and_then(Reach::poll_timeout);
             [link.session.poll_timeout(), reach, link.closing_by_ns]
         });
-        let of_conns = self.conns.iter().map(|(_, owner)| match owner {
-            Owner::Greeting(_, greeting) => Some(greeting.deadline_ns),
-            Owner::Closing { deadline_ns } => Some(*deadline_ns).filter(|due_ns| *due_ns != u64::MAX),
-            Owner::Link(_) => None,
-        });
+        let of_conns = self.conns.iter().map(|(_, owner)| owner.deadline_ns());
         of_links.chain(of_conns).flatten().min()
     }
 
     fn accept(&mut self, conn: ConnId, listener: ListenerId, peer: Option<SocketAddr>, now: Now) {
-        let greetings = self.conns.iter().filter(|(_, owner)| !matches!(owner, Owner::Link(_))).count();
-        if greetings >= limits::LINK_GREETINGS_MAX {
-            self.log.warn(now, || {
-                format!("venue link: too many connections that say nothing, one{} is closed", at(peer))
+        let strangers = self.conns.iter().enumerate().filter_map(|(place, (_, owner))| {
+            let from = owner.stranger()?.from;
+            Some((place, (from, owner.deadline_ns()?)))
+        });
+        let (places, waiting): (Vec<usize>, Vec<_>) = strangers.unzip();
+        if waiting.len() >= limits::LINK_GREETINGS_MAX
+            && let Some(first) = greeting::first_to_go(&waiting)
+        {
+            let (oldest, owner) = &mut self.conns[places[first]];
+            *owner = Owner::Cutting;
+            self.actions.push_back(Action::Close(*oldest, How::Abort));
+            let from = waiting[first].0.map_or_else(String::new, |from| format!(" from {from}"));
+            self.log.say(Level::Warn, now, || {
+                format!("venue link: too many connections that say nothing, one{from} is closed")
             });
-            self.actions.push_back(Action::Close(conn, How::Abort));
-            return;
         }
-        self.conns.push((conn, Owner::Greeting(listener, Greeting::new(now))));
+        let stranger = Stranger { listener, from: peer.map(|peer| peer.ip()) };
+        self.conns.push((conn, Owner::Greeting(stranger, Greeting::new(now))));
     }
 
     fn connected(&mut self, conn: ConnId, nth: usize, market: &mut MarketHome, now: Now) {
@@ -342,14 +352,14 @@ impl Links {
                 link.session.handle_bytes(bytes, now);
                 link.take_over(market, now);
             }
-            Owner::Closing { .. } => {}
-            Owner::Greeting(listener, greeting) => {
-                let listener = *listener;
+            Owner::Closing { .. } | Owner::Cutting => {}
+            Owner::Greeting(stranger, greeting) => {
+                let stranger = *stranger;
                 let refusal = match greeting.take(bytes) {
                     Ok(None) => return,
                     Ok(Some(hello)) => {
                         let nth = self.links.iter().position(|link| {
-                            link.is_at(&self.listeners, listener)
+                            link.is_at(&self.listeners, stranger.listener)
                                 && greeting::is_of(&hello, &link.setup.name, &link.setup.session.key)
                         });
                         match nth {
@@ -360,8 +370,9 @@ impl Links {
                     Err(cut) => cut,
                 };
                 let text = greeting.reject(&refusal);
-                self.log.warn(now, || format!("venue link: a connection is refused: {refusal}"));
-                self.conns[place].1 = Owner::Closing { deadline_ns: now.mono_ns + limits::LINK_CLOSING_NS };
+                self.log.say(Level::Warn, now, || format!("venue link: a connection is refused: {refusal}"));
+                let deadline_ns = now.mono_ns + limits::LINK_CLOSING_NS;
+                self.conns[place].1 = Owner::Closing { of: Some(stranger), deadline_ns };
                 self.actions.push_back(Action::Say(conn, text));
                 self.actions.push_back(Action::Close(conn, How::Graceful));
             }
@@ -409,16 +420,15 @@ impl Links {
         let name = |source: SourceId| {
             links.iter().find(|link| link.source == source).map_or("feed", |link| &*link.setup.name)
         };
-        match news {
+        let (level, line) = match news {
             News::Up { source, instruments } => {
-                log::info!("venue link {}: takes orders of {instruments} instruments", name(*source));
+                (Level::Info, format!("{}: takes orders of {instruments} instruments", name(*source)))
             }
             News::Down { source, instruments, why } => {
-                log::warn!("venue link {}: down, {instruments} instruments are closed: {why}", name(*source));
+                let of = name(*source);
+                (Level::Warn, format!("{of}: down, {instruments} instruments are closed: {why}"))
             }
-            News::Reconciled { source } => {
-                log::info!("venue link {}: nothing is in doubt", name(*source));
-            }
+            News::Reconciled { source } => (Level::Info, format!("{}: nothing is in doubt", name(*source))),
             News::Refused { source, name: instrument, why } => {
                 let (of, instrument) = (name(*source), instrument.as_str());
                 let why = match why {
@@ -426,8 +436,28 @@ impl Links {
                     ListingRefusal::Reserved => "the configuration has it of another venue".to_owned(),
                     ListingRefusal::Full => format!("there are {} already", limits::INSTRUMENTS_MAX),
                 };
-                self.log.warn(now, || format!("{of}: {instrument} is not taken: {why}"));
+                (Level::Warn, format!("{of}: {instrument} is not taken: {why}"))
             }
+        };
+        self.news.say(level, now, || format!("venue link {line}"));
+    }
+}
+
+impl Owner {
+    fn stranger(&self) -> Option<Stranger> {
+        match self {
+            Owner::Greeting(stranger, _) => Some(*stranger),
+            Owner::Closing { of, .. } => *of,
+            Owner::Link(_) | Owner::Cutting => None,
+        }
+    }
+
+    /// When it is cut.
+    fn deadline_ns(&self) -> Option<u64> {
+        match self {
+            Owner::Greeting(_, greeting) => Some(greeting.deadline_ns),
+            Owner::Closing { deadline_ns, .. } => Some(*deadline_ns),
+            Owner::Link(_) | Owner::Cutting => None,
         }
     }
 }
@@ -468,8 +498,4 @@ fn copy(bytes: &[u8], out: &mut [u8]) -> usize {
     let count = bytes.len().min(out.len());
     out[..count].copy_from_slice(&bytes[..count]);
     count
-}
-
-fn at(peer: Option<SocketAddr>) -> String {
-    peer.map_or_else(String::new, |peer| format!(" from {peer}"))
 }

@@ -118,10 +118,11 @@ fn a_ring_connects_to_itself_beside_its_clients() {
     driven.ring.connect(driven.address, 3, NO_TIMEOUT).unwrap();
     let (mut near, mut far) = (None, None);
     driven.until(|event| {
-        match event {
-            Event::Connected { conn, tag: 3 } => near = Some(conn),
-            Event::Accepted { conn, .. } => far = Some(conn),
-            event => panic!("{event:?}"),
+        if let Event::Connected { conn, tag: 3 } = event {
+            near = Some(conn);
+        } else {
+            let Event::Accepted { conn, .. } = event else { panic!("{event:?}") };
+            far = Some(conn);
         }
         near.is_some() && far.is_some()
     });
@@ -194,10 +195,11 @@ fn as_many_as_may_be_under_way_end_each_with_its_own_event_and_no_more_are_begun
         driven.ring.turn(Wait::Poll, now_ns).unwrap();
         now_ns += 5;
         while let Some(event) = driven.ring.next_event() {
-            let (tag, outcome) = match event {
-                Event::Connected { tag, .. } => (tag, Ok(())),
-                Event::ConnectFailed { tag, errno } => (tag, Err(errno)),
-                event => panic!("{event:?}"),
+            let (tag, outcome) = if let Event::Connected { tag, .. } = event {
+                (tag, Ok(()))
+            } else {
+                let Event::ConnectFailed { tag, errno } = event else { panic!("{event:?}") };
+                (tag, Err(errno))
             };
             assert_eq!(told[tag as usize].replace(outcome), None);
         }

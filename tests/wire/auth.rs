@@ -329,7 +329,9 @@ fn a_file_of_secrets_that_others_may_read_keeps_the_server_from_starting() {
     let serve = |folder: &str| {
         let mut command = tickring();
         command.env("CREDENTIALS_DIRECTORY", folder);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(&config);
+        command
+            .args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0", "--config"])
+            .arg(&config);
         command
     };
     let ended = server::run(&mut serve(""));
@@ -437,7 +439,7 @@ fn the_demo_key_is_told_of_and_taken_on_loopback_alone() {
     Client::connect(server.address).call("public/auth", &by_secret("demo", "demo-secret"));
     server.stop();
     let mut command = tickring();
-    command.args(["serve", "--listen", "0.0.0.0:0", "--cores", "0"]);
+    command.args(["serve", "--control", "off", "--listen", "0.0.0.0:0", "--cores", "0"]);
     let server = Server::launch(command);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.address.port()));
     let reply = Client::connect(address).request("public/auth", &by_secret("demo", "demo-secret"));
@@ -544,7 +546,11 @@ fn a_named_session_goes_on_after_a_restart_and_ends_with_its_key() {
     let text = format!("[auth]\nsessions = {file:?}\n");
     let config = temporary_file("toml", text.as_bytes());
     let mut serve = tickring();
-    let refused = serve.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config).output().unwrap();
+    let refused = serve
+        .args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(78), "{told}");
     assert!(told.contains("is not its owner's alone (mode 620)"), "{told}");

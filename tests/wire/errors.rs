@@ -26,7 +26,7 @@ fn check_config(toml: &str, expected: &str) {
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let line = check_refusal(&["serve", "--listen", &address, "--cores", "0"], 69);
+    let line = check_refusal(&["serve", "--control", "off", "--listen", &address, "--cores", "0"], 69);
     assert!(line.contains(&address) && line.contains("--listen"), "{line}");
 }
 
@@ -34,7 +34,7 @@ fn a_port_in_use_is_named() {
 fn a_second_server_does_not_share_the_port_of_the_first() {
     let server = Server::start("", "0");
     let address = server.address.to_string();
-    let line = check_refusal(&["serve", "--listen", &address, "--cores", "0"], 69);
+    let line = check_refusal(&["serve", "--control", "off", "--listen", &address, "--cores", "0"], 69);
     assert!(line.contains(&address), "{line}");
     server.stop().assert_clean();
 }
@@ -44,7 +44,8 @@ fn an_address_of_another_machine_is_named() {
     // RFC 5737: for documentation, nobody's own.
     let path =
         temporary_file("toml", b"[[listen]]\naddress = \"192.0.2.1:9001\"\n[topics]\npublish = false\n");
-    let line = check_refusal(&["serve", "--config", path.to_str().unwrap(), "--cores", "0"], 69);
+    let line =
+        check_refusal(&["serve", "--config", path.to_str().unwrap(), "--cores", "0", "--control", "off"], 69);
     assert!(line.starts_with("tickring: cannot listen on 192.0.2.1:9001: "), "{line}");
     fs::remove_file(path).unwrap();
 }
@@ -64,7 +65,8 @@ fn a_bad_configuration_is_named_by_file_line_and_key() {
 
 #[test]
 fn a_core_that_there_is_not_is_named() {
-    let line = check_refusal(&["serve", "--listen", "127.0.0.1:0", "--cores", "4000"], 78);
+    let line =
+        check_refusal(&["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "4000"], 78);
     assert!(line.contains("4000") && line.contains("affinity"), "{line}");
     let line = check_refusal(&["serve", "--cores", "0,0"], 64);
     assert!(line.contains("core 0 twice"), "{line}");

@@ -23,7 +23,7 @@ fn status(head: &str) -> &str {
     &head[9..12]
 }
 
-fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
@@ -33,7 +33,7 @@ fn post(path: &str, body: &str) -> String {
 }
 
 /// All that comes in answer to bytes after which nothing more is sent.
-fn all_answers(address: SocketAddr, request: &str) -> String {
+pub(crate) fn all_answers(address: SocketAddr, request: &str) -> String {
     let mut stream = bytes::connect(address);
     stream.write_all(request.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();

@@ -16,7 +16,7 @@ const CLIENTS: usize = 60;
 /// Serves with few descriptors.
 fn start() -> Server {
     let mut command = Command::new("sh");
-    let script = format!("ulimit -n {HELD}; exec \"$0\" serve --listen 127.0.0.1:0 --cores 0");
+    let script = format!("ulimit -n {HELD}; exec \"$0\" serve --control off --listen 127.0.0.1:0 --cores 0");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_tickring")]);
     Server::launch(command)
 }
@@ -65,7 +65,7 @@ fn few_descriptors_are_told_and_lived_with() {
 fn too_little_locked_memory_is_told_in_one_line() {
     let binary = env!("CARGO_BIN_EXE_tickring");
     let mut command = Command::new("sh");
-    let script = "ulimit -l 64; exec \"$0\" serve --listen 127.0.0.1:0 --cores 0";
+    let script = "ulimit -l 64; exec \"$0\" serve --control off --listen 127.0.0.1:0 --cores 0";
     let ended = server::run(command.args(["-c", script, binary]));
     assert_eq!((ended.code, ended.log.len()), (Some(69), 1), "{ended:?}");
     assert!(ended.log[0].contains("locked memory is 64 KiB"), "{ended:?}");

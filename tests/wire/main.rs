@@ -15,6 +15,7 @@ mod abuse;
 mod auth;
 mod bytes;
 mod client;
+mod control;
 mod cut;
 mod deflate;
 mod echo;
@@ -24,6 +25,7 @@ mod gap;
 mod http_api;
 mod limits_of_descriptors;
 mod listeners;
+mod mt5;
 
 #[path = "../replay/naive.rs"]
 mod naive;

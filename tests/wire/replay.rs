@@ -148,7 +148,18 @@ fn a_subscriber_of_the_latest_ends_with_the_book_by_way_of_snapshots() {
 /// Serves a recording that can't be played to its end; its one line of complaint.
 fn check_refused(path: &Path) -> String {
     let Ended { code, log } = run(tickring()
-        .args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--speed", "max", "--replay"])
+        .args([
+            "serve",
+            "--control",
+            "off",
+            "--listen",
+            "127.0.0.1:0",
+            "--cores",
+            "0",
+            "--speed",
+            "max",
+            "--replay",
+        ])
         .arg(path));
     let told: Vec<&String> = log.iter().filter(|line| line.starts_with("tickring: ")).collect();
     assert_eq!((code, told.len()), (Some(65), 1), "{log:?}");

@@ -27,6 +27,8 @@ pub(crate) struct Server {
     pub(crate) addresses: Vec<SocketAddr>,
     /// Where venues are waited for.
     pub(crate) venue_addresses: Vec<SocketAddr>,
+    /// Where operators are answered, if on TCP.
+    pub(crate) control: Option<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
 }
@@ -51,6 +53,10 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--cores", cores, "--config"])
             .arg(&config)
             .args(flags);
+        // Servers of other tests have the usual port, or another program has.
+        if !flags.contains(&"--control") && !toml.contains("[control]") {
+            command.args(["--control", "off"]);
+        }
         let server = Server::launch(command);
         // It has been read.
         fs::remove_file(config).unwrap();
@@ -70,8 +76,9 @@ impl Server {
             panic!("announced nothing, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
         let (addresses, venue_addresses) = (addresses_in(&announced), venue_addresses_in(&announced));
+        let control = control_address_in(&announced);
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address: addresses[0], addresses, venue_addresses, lines, log: Vec::new() }
+        Server { child, address: addresses[0], addresses, venue_addresses, control, lines, log: Vec::new() }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -256,9 +263,16 @@ fn addresses_in(announced: &str) -> Vec<SocketAddr> {
     hosts.map(|host| host.parse().unwrap()).collect()
 }
 
-/// Where it waits for venues, as its first line says at the end: `… waited for on 127.0.0.1:1 and 127.0.0.1:2`.
+/// Where operators are answered, as its first line ends: `…; control on http://127.0.0.1:1`.
+fn control_address_in(announced: &str) -> Option<SocketAddr> {
+    let (_, address) = announced.trim_end().split_once("; control on http://")?;
+    Some(address.parse().unwrap())
+}
+
+/// Where it waits for venues, as its first line says: `… waited for on 127.0.0.1:1 and 127.0.0.1:2; control on …`.
 fn venue_addresses_in(announced: &str) -> Vec<SocketAddr> {
     let addresses = announced.split_once("waited for on ").map_or("", |(_, addresses)| addresses.trim());
+    let addresses = addresses.split_once("; ").map_or(addresses, |(addresses, _)| addresses);
     addresses.split(" and ").filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
 }
 

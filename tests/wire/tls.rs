@@ -445,8 +445,9 @@ fn says_what_is_wrong_with_a_certificate_before_it_serves() {
     let toml = format!("[[listen]]\n[listen.tls]\ncertificate = {absent:?}\nkey = {:?}\n", pair.key);
     let config = temporary_file("toml", toml.as_bytes());
     let mut command = crate::server::tickring();
-    let ended =
-        crate::server::run(command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config));
+    let ended = crate::server::run(
+        command.args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--config"]).arg(&config),
+    );
     std::fs::remove_file(config).unwrap();
     assert_eq!(ended.code, Some(66));
     let [line] = &ended.log[..] else { panic!("{:?}", ended.log) };

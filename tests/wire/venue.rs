@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::bytes;
 use crate::client::Client;
+use crate::http_api::{all_answers, get};
 use crate::server::{Killed, Server, lines_of, tickring};
 use crate::{DEADLINE, until};
 
@@ -236,12 +237,17 @@ fn who_does_not_know_the_key_or_says_nothing_costs_the_link_nothing() {
     let mut told = String::new();
     http.read_to_string(&mut told).unwrap();
     assert!(told.starts_with("{\"type\":\"reject\",\"reason\":\"a first byte of 0x47"), "{told}");
-    // So many may say nothing; the next is closed at once.
-    let silent: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(to).unwrap()).collect();
+    // So many may say nothing; for the next, the one that has waited longest has to go.
+    let mut silent: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(to).unwrap()).collect();
     let mut one_more = TcpStream::connect(to).unwrap();
     bytes::set_deadlines(&one_more);
-    assert!(!matches!(one_more.read(&mut [0; 1]), Ok(1..)), "nothing is said to it");
-    server.wait_for_log("too many connections that say nothing");
+    one_more.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut told = String::new();
+    one_more.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("{\"type\":\"reject\""), "it is heard: {told}");
+    server.wait_for_log("too many connections that say nothing, one from 127.0.0.1 is closed");
+    bytes::set_deadlines(&silent[0]);
+    assert!(!matches!(silent[0].read(&mut [0; 1]), Ok(1..)), "nothing is said to it");
     let mut client = trader(server.address);
     await_market(&mut client, "open");
     let order = resting(&mut client, "rests");
@@ -308,6 +314,43 @@ fn a_process_that_says_hello_for_a_link_takes_it_over() {
 }
 
 #[test]
+fn clients_read_how_links_are_over_websocket_and_http() {
+    let more = "max_connections = 2\n".to_owned();
+    let config = waiting(&more).replace("kind = \"none\"", "kind = \"paper\"\n[feed.paper]\ninstruments = 3");
+    let server = Server::start(&config, "0,1");
+    let mut client = Client::connect(server.address);
+    let mut await_states = |states: [&str; 3]| {
+        until(&format!("{states:?}"), || {
+            let links = client.call("public/get_venues", &json!({}));
+            let told: Vec<&str> =
+                links.as_array().unwrap().iter().filter_map(|link| link["state"].as_str()).collect();
+            told == states
+        });
+    };
+    await_states(["up", "connecting", "connecting"]);
+    let venue = PaperVenue::start(&["--connect", &server.venue_addresses[0].to_string()]);
+    await_states(["up", "up", "connecting"]);
+    assert_eq!(venue.stop(), Some(0));
+    await_states(["up", "down", "connecting"]);
+    let answer = all_answers(server.address, &get("/api/v2/public/get_venues"));
+    let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let mut links = body["result"].clone();
+    for link in links.as_array_mut().unwrap() {
+        assert!(link["since_timestamp"].take().is_u64(), "{body}");
+    }
+    assert_eq!(
+        links,
+        json!([
+            {"venue": "paper", "link": "paper", "kind": "paper", "state": "up", "since_timestamp": null, "instruments": 3},
+            {"venue": "paper", "link": "paper", "kind": "tcp", "state": "down", "since_timestamp": null, "instruments": 0,
+             "last_reason": "ended by the peer: stopped"},
+            {"venue": "paper", "link": "paper.2", "kind": "tcp", "state": "connecting", "since_timestamp": null, "instruments": 0},
+        ])
+    );
+    server.stop().assert_clean();
+}
+
+#[test]
 fn a_venue_s_address_that_is_taken_or_unknown_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -321,7 +364,9 @@ fn a_venue_s_address_that_is_taken_or_unknown_is_said_in_one_line() {
         let config =
             crate::server::temporary_file("toml", format!("[venue.fx]\nkey = \"k\"\n{toml}\n").as_bytes());
         let ended = crate::server::run(
-            tickring().args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(&config),
+            tickring()
+                .args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0", "--config"])
+                .arg(&config),
         );
         std::fs::remove_file(config).unwrap();
         assert_eq!(ended.code, Some(69), "{:?}", ended.log);

@@ -3,6 +3,7 @@
 
 pub(crate) mod echo;
 pub(crate) mod fanout;
+pub(crate) mod link;
 pub(crate) mod orders;
 
 use std::io::Write;
@@ -51,6 +52,8 @@ pub(crate) enum LimitArm {
     },
     /// A bare ring that answers orders with canned replies and tells subscribers of those that trade
     Orders(orders::Texts),
+    /// A bare ring that hands orders on to a venue, and its answers back, as canned bytes
+    Link(link::Texts),
 }
 
 /// Runs a limit arm until the load generator ends it, or ends itself.
@@ -63,6 +66,7 @@ pub(crate) fn run(arm: &LimitArm) -> Result<()> {
         LimitArm::Echo { busy_poll: true, reply } => echo::run(listener, echo::Idle::Spin, reply),
         LimitArm::Echo { busy_poll: false, reply } => echo::run(listener, echo::Idle::Park, reply),
         LimitArm::Orders(texts) => orders::run(listener, texts),
+        LimitArm::Link(texts) => link::run(listener, texts),
         LimitArm::Fanout { epoch, stamped, rate, bytes, coalesce_us } => fanout::run(
             listener,
             &fanout::Source {

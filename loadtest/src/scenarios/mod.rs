@@ -8,6 +8,7 @@ pub(crate) mod connections;
 pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod ingest;
+pub(crate) mod link;
 pub(crate) mod orders;
 pub(crate) mod ping;
 pub(crate) mod request;
@@ -55,17 +56,17 @@ impl Rig {
         let program = std::env::current_exe().map_err(|error| Failure::Io("find this program", error))?;
         let arguments = std::iter::once("limit".to_owned()).chain(arguments.iter().cloned()).collect();
         let program = program.to_string_lossy().into_owned();
-        Ok(Launch { program, arguments, cpus: self.cpus_server.clone() })
+        Ok(Launch { program, arguments, environment: Vec::new(), cpus: self.cpus_server.clone() })
     }
 
     /// The launch of the server under test, `arguments` being the scenario's own; `None` in a control run.
     pub(crate) fn server(&self, arguments: &[&str]) -> Option<Launch> {
         let program = self.server.clone()?;
         let cpus: Vec<String> = self.cpus_server.iter().take(1).map(ToString::to_string).collect();
-        let fixed = ["serve", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
+        let fixed = ["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
         let all = fixed.iter().chain(arguments).map(|argument| (*argument).to_owned());
         let arguments = all.chain(self.server_arguments.iter().cloned()).collect();
-        Some(Launch { program, arguments, cpus: self.cpus_server.clone() })
+        Some(Launch { program, arguments, environment: Vec::new(), cpus: self.cpus_server.clone() })
     }
 
     /// The limit beside the server, or beside itself.

@@ -140,7 +140,7 @@ fn learnt_texts(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Vec<String>
     Ok(arguments)
 }
 
-fn login_request(key: &Key) -> String {
+pub(crate) fn login_request(key: &Key) -> String {
     let Key { client_id, secret } = key;
     format!(
         r#"{{"jsonrpc":"2.0","id":1000006,"method":"public/auth","params":{{"grant_type":"client_credentials","client_id":"{client_id}","client_secret":"{secret}"}}}}"#

@@ -3,6 +3,9 @@
 //!
 //! Invariant: it costs no link anything: the link that it names is touched only once the hello is whole and its key is right.
 
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use super::message::{Hello, Message};
@@ -65,6 +68,14 @@ pub fn is_of(hello: &Hello, name: &str, key: &str) -> bool {
     &*hello.venue == name && is_key
 }
 
+/// Which of those that wait, by whence and until when, has to go for another: the one that has waited longest of whoever has the
+/// most, so that one host's connections cost another host nothing.
+#[must_use]
+pub fn first_to_go(waiting: &[(Option<IpAddr>, u64)]) -> Option<usize> {
+    let share = |from| waiting.iter().filter(|(of, _)| *of == from).count();
+    (0..waiting.len()).max_by_key(|at| (share(waiting[*at].0), Reverse(waiting[*at].1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +128,13 @@ mod tests {
         let mut binary = greeting();
         binary.take(&[1]).unwrap();
         assert_eq!(binary.reject(&Cut::Credentials)[4], 0x03);
+    }
+
+    #[test]
+    fn the_oldest_of_the_host_with_the_most_goes_first() {
+        let [one, other] = [1, 2].map(|last| Some(IpAddr::from([10, 0, 0, last])));
+        assert_eq!(first_to_go(&[(one, 3), (other, 9), (other, 5), (other, 7)]), Some(2));
+        assert_eq!(first_to_go(&[(one, 3), (other, 2)]), Some(1));
+        assert_eq!(first_to_go(&[]), None);
     }
 }

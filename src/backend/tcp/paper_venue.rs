@@ -42,6 +42,14 @@ pub enum Change {
     Down(Cut),
 }
 
+/// Something that the market did.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// What it did it for, unless by itself.
+    pub request: Option<VenueRequest>,
+    pub events: Vec<FeedEvent>,
+}
+
 /// What a gateway may ask of an order.
 #[derive(Clone, Copy, Debug)]
 struct Known {
@@ -66,6 +74,7 @@ pub struct PaperVenue {
     /// Those that are over, the oldest first.
     closed: VecDeque<OrderId>,
     changes: VecDeque<Change>,
+    journal: Option<Vec<Moment>>,
     /// Whether this connection has been told the instruments, so that it can be told of them.
     is_told: bool,
 }
@@ -83,6 +92,7 @@ impl PaperVenue {
             orders: BTreeMap::new(),
             closed: VecDeque::new(),
             changes: VecDeque::new(),
+            journal: None,
             is_told: false,
         }
     }
@@ -116,6 +126,22 @@ impl PaperVenue {
         self.move_market(now);
     }
 
+    /// Remembers from now on what is executed, for who keeps a ledger of it.
+    pub fn keep_journal(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// What was executed since the last call.
+    pub fn take_journal(&mut self) -> Vec<Moment> {
+        self.journal.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The market that is told of.
+    #[must_use]
+    pub fn paper(&self) -> &Paper {
+        &self.paper
+    }
+
     pub fn poll_change(&mut self) -> Option<Change> {
         self.changes.pop_front()
     }
@@ -131,7 +157,7 @@ impl PaperVenue {
             self.buffer.clear();
             self.paper.poll(now, &mut self.buffer, limits::FEED_EVENTS_PER_TURN_MAX);
             let is_all = self.buffer.events.len() < limits::FEED_EVENTS_PER_TURN_MAX;
-            self.tell();
+            self.tell(None);
             if is_all {
                 return;
             }
@@ -243,7 +269,7 @@ impl PaperVenue {
         self.buffer.clear();
         let InstrumentId(number) = request.instrument();
         self.paper.handle_request(FeedInstrument(number), request, now, &mut self.buffer);
-        self.tell();
+        self.tell(Some(request));
     }
 
     fn status(&self, order: OrderId) -> OrderStatus {
@@ -263,8 +289,11 @@ impl PaperVenue {
     }
 
     /// Says what the market's buffer has, in its order.
-    fn tell(&mut self) {
+    fn tell(&mut self, request: Option<&VenueRequest>) {
         let buffer = std::mem::take(&mut self.buffer);
+        if let Some(journal) = &mut self.journal {
+            journal.push(Moment { request: request.copied(), events: buffer.events.clone() });
+        }
         for event in &buffer.events {
             match event {
                 FeedEvent::Listed { definition } => {

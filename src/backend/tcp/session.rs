@@ -251,6 +251,11 @@ impl Session {
         self.cut(Cut::Stopped);
     }
 
+    /// Ends the connection over a book that has more levels than there may be.
+    pub fn handle_overgrown(&mut self) {
+        self.cut(Cut::Overgrown);
+    }
+
     /// Sends what the desk asks for, or tells that it is not sent. `instrument` is this session's number, that in the request
     /// the market's.
     pub fn handle_request(&mut self, instrument: FeedInstrument, request: &VenueRequest) {
@@ -336,6 +341,10 @@ impl Session {
         if let Some(farewell) = farewell {
             // Whoever is too far behind to be told finds the connection closed.
             let _ = self.wire.say(&farewell, &[]);
+        }
+        // What it said and we could not take is answered nowhere else, and would come again for ever: it is asked instead.
+        if self.state == State::Up && why.is_unusable() {
+            self.known = None;
         }
         self.state = State::Cutting;
         self.orders.doubt_all();

@@ -35,8 +35,12 @@ pub enum Cut {
     Instrument,
     /// More instruments than there may be.
     Instruments,
+    /// A book of more levels than there may be.
+    Overgrown,
     /// A number of this message that nobody has: it could not be added up.
     Uncountable(&'static str),
+    /// This message does not say what was filled, or at what price.
+    Incomplete(&'static str),
     /// Nothing was heard for too long.
     Silent,
     /// The peer does not read, or does not acknowledge.
@@ -45,6 +49,31 @@ pub enum Cut {
     Ended(Box<str>),
     /// We end it.
     Stopped,
+}
+
+impl Cut {
+    /// Whether the peer said something that nothing can follow: with the same numbers it would come again, or never be known.
+    pub(super) const fn is_unusable(&self) -> bool {
+        match self {
+            Cut::Fault(_)
+            | Cut::Gap { .. }
+            | Cut::Acknowledged { .. }
+            | Cut::Uncountable(_)
+            | Cut::Incomplete(_) => true,
+            Cut::Closed
+            | Cut::Unexpected(_)
+            | Cut::Version(_)
+            | Cut::Credentials
+            | Cut::Heartbeat(_)
+            | Cut::Instrument
+            | Cut::Instruments
+            | Cut::Overgrown
+            | Cut::Silent
+            | Cut::Behind
+            | Cut::Ended(_)
+            | Cut::Stopped => false,
+        }
+    }
 }
 
 impl fmt::Display for Cut {
@@ -60,7 +89,11 @@ impl fmt::Display for Cut {
             Cut::Heartbeat(ms) => write!(f, "heartbeat_ms of {ms} is out of range"),
             Cut::Instrument => f.write_str("an instrument that was not listed"),
             Cut::Instruments => f.write_str("too many instruments"),
+            Cut::Overgrown => {
+                write!(f, "a book of more than {} levels", limits::LINK_BOOK_LEVELS_MAX)
+            }
             Cut::Uncountable(kind) => write!(f, "{kind} of more than can be counted"),
+            Cut::Incomplete(kind) => write!(f, "{kind} without what was filled, or its price"),
             Cut::Silent => f.write_str("silent for too long"),
             Cut::Behind => f.write_str("too far behind"),
             Cut::Ended(reason) => write!(f, "ended by the peer: {reason}"),

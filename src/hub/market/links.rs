@@ -4,8 +4,9 @@
 //! is settled with the desk before that is. Of an instrument whose link is down the market is closed and the desk takes no orders.
 
 use crate::backend::tcp::session::{LinkEvent, LinkFill, Session};
+use crate::limits;
 use crate::model::ids::{InstrumentId, SourceId};
-use crate::model::market::FeedInstrument;
+use crate::model::market::{FeedEvent, FeedInstrument};
 use crate::model::time::Now;
 
 use super::status::Change;
@@ -18,7 +19,12 @@ impl MarketHome {
         let mut is_unsettled = false;
         while let Some(event) = session.poll_event() {
             match event {
-                LinkEvent::Feed(event) => is_unsettled |= self.apply(source, &event, session.levels(), now),
+                LinkEvent::Feed(event) => {
+                    is_unsettled |= self.apply(source, &event, session.levels(), now);
+                    if self.is_overgrown(source, &event) {
+                        session.handle_overgrown();
+                    }
+                }
                 LinkEvent::Fill(fill) => is_unsettled |= self.take_fill(source, &fill, now),
                 LinkEvent::Up { instruments } => {
                     self.settle_what_was_told(&mut is_unsettled, now);
@@ -43,6 +49,23 @@ impl MarketHome {
             }
         }
         self.settle_what_was_told(&mut is_unsettled, now);
+    }
+
+    /// Whether the venue has told of more levels than a book may have: it forgets to say which are gone.
+    fn is_overgrown(&self, source: SourceId, event: &FeedEvent) -> bool {
+        match event {
+            FeedEvent::Levels { instrument, .. } | FeedEvent::Cleared { instrument, .. } => {
+                let id = self.sources.resolve(source, *instrument);
+                id.is_some_and(|id| {
+                    self.instruments[id.index()].book.level_count() > limits::LINK_BOOK_LEVELS_MAX
+                })
+            }
+            FeedEvent::Listed { .. }
+            | FeedEvent::Quote { .. }
+            | FeedEvent::Trade { .. }
+            | FeedEvent::Report(_)
+            | FeedEvent::State { .. } => false,
+        }
     }
 
     fn settle_what_was_told(&mut self, is_unsettled: &mut bool, now: Now) {

@@ -88,6 +88,12 @@ impl MarketHome {
         self.desk.counters
     }
 
+    /// The kill switch, as who operates the gateway throws it; returns once new orders are refused.
+    pub fn halt_everybody(&mut self, is_on: bool, now: Now) {
+        self.desk.halt_everybody(is_on);
+        self.settle_desk(now);
+    }
+
     /// What clients hold, for those who check it.
     #[must_use]
     pub fn desk(&self) -> &Desk {

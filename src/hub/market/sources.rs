@@ -114,6 +114,11 @@ impl Sources {
         self.by_feed[source.index()][instrument.0 as usize]
     }
 
+    /// Whose the instrument is.
+    pub(super) fn source_of(&self, id: InstrumentId) -> SourceId {
+        self.listed[id.index()].source
+    }
+
     /// All of the source, in the order of their ids.
     pub(super) fn own(&self, source: SourceId) -> Vec<InstrumentId> {
         self.by_feed.get(source.index()).into_iter().flatten().copied().flatten().collect()

@@ -311,7 +311,9 @@ impl Floor {
                 StatusState::Open => "open",
                 StatusState::Filled => "filled",
                 StatusState::Cancelled => "cancelled",
-                other => panic!("the venue knows no {other:?}"),
+                other @ (StatusState::Pending | StatusState::Rejected | StatusState::Unknown) => {
+                    panic!("the venue knows no {other:?}")
+                }
             };
             assert_eq!((state, sum), (expected, resting.filled / LOT), "{order}");
             if resting.state == StatusState::Open {
@@ -610,6 +612,55 @@ fn one_link_s_death_is_no_matter_for_another_s_instruments() {
         assert!(own.iter().all(|expected| news.contains(expected)), "{news:?}");
     }
     assert_eq!(news[4..], [News::Down { source: FX, instruments: 1, why: Cut::Closed }]);
+}
+
+#[test]
+fn what_a_venue_says_of_another_venue_s_order_is_dropped() {
+    let other = SourceId(2);
+    let links = [(FX, "EURUSD"), (other, "GBPUSD")];
+    let mut floor = Floor::new(links.map(|(source, name)| Link::new(source, Form::Json, &[name])).into());
+    floor.connect();
+    floor.buy("a");
+    floor.run();
+    let order = floor.links[0].venue.executed[0];
+    let reason = crate::model::order::CancelReason::Venue;
+    floor.links[1].venue.session.report(Report::Cancelled { order, reason });
+    let (price, total) = (Price(LOT), Amount(99 * LOT));
+    floor.links[1].venue.session.report(Report::Amended { order, price, total });
+    floor.run();
+    assert_eq!(floor.states(order), ["open"]);
+    assert_eq!(floor.world.market.counters.reports_refused_total, 2);
+    floor.judge();
+}
+
+#[test]
+fn a_venue_that_never_says_which_levels_are_gone_is_cut_and_begins_with_a_snapshot() {
+    let mut floor = Floor::of_one(Form::Binary);
+    floor.connect();
+    let eurusd = symbol("EURUSD");
+    let book = |first: usize, is_snapshot: bool| {
+        let side = Side::Bid;
+        let level = |at: usize| LevelUpdate { side, price: Price(10_000 * at as i64), amount: Amount(LOT) };
+        let count = limits::LINK_LEVELS_PER_MESSAGE_MAX;
+        let levels: Vec<LevelUpdate> = (first..first + count).map(level).collect();
+        let range = LevelRange { start: 0, count: u32::try_from(count).unwrap() };
+        (Message::Book(BookUpdate { instrument: eurusd, is_snapshot, levels: range, time_ms: 4 }), levels)
+    };
+    let levels = |floor: &Floor| floor.world.market.instruments()[1].book.level_count();
+    for at in 0..40 {
+        let (message, told) = book(1 + at * limits::LINK_LEVELS_PER_MESSAGE_MAX, false);
+        floor.links[0].venue.session.tell(&message, &told);
+        floor.run();
+    }
+    assert!(levels(&floor) <= limits::LINK_BOOK_LEVELS_MAX + 2 * limits::LINK_LEVELS_PER_MESSAGE_MAX);
+    let down = News::Down { source: FX, instruments: 1, why: Cut::Overgrown };
+    assert!(floor.news().contains(&down));
+    floor.connect();
+    let (message, told) = book(1, true);
+    floor.links[0].venue.session.tell(&message, &told);
+    floor.run();
+    assert_eq!(levels(&floor), limits::LINK_LEVELS_PER_MESSAGE_MAX);
+    assert_eq!(floor.ticker_state(), "open");
 }
 
 #[test]

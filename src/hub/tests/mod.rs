@@ -6,6 +6,7 @@ mod control;
 mod deflate;
 mod hostile;
 mod http_api;
+mod intervals;
 mod links;
 mod login;
 mod mesh;

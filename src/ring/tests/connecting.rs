@@ -136,7 +136,8 @@ fn a_ring_dropped_at_any_step_of_a_connect_leaves_no_descriptor() {
         installing(ring);
         until_completion(ring);
     };
-    let steps: [(SocketAddr, &dyn Fn(&mut Ring)); 6] = [
+    type Reach<'a> = &'a dyn Fn(&mut Ring);
+    let steps: [(SocketAddr, Reach<'_>); 6] = [
         (full, &|_| {}),
         (full, &begun),
         (full, &given_up),

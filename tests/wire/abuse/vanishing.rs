@@ -120,7 +120,9 @@ fn start_apart(toml: &str) -> Option<Server> {
     let mut command = Command::new("unshare");
     let script = "ip link set lo up && exec \"$@\"";
     command.args(["-n", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_tickring")]);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(&config);
+    command
+        .args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0", "--config"])
+        .arg(&config);
     let server = Server::launch(command);
     std::fs::remove_file(config).unwrap();
     Some(server)

@@ -364,7 +364,7 @@ fn a_message_without_an_end_is_given_up_at_the_bound() {
 #[test]
 fn the_largest_book_and_the_longest_list_fit_a_message() {
     let level = |at: usize| LevelUpdate {
-        side: if at % 2 == 0 { Side::Bid } else { Side::Ask },
+        side: if at.is_multiple_of(2) { Side::Bid } else { Side::Ask },
         price: Price(-i64::MAX),
         amount: Amount(i64::MAX),
     };

@@ -110,17 +110,17 @@ impl World {
     }
 
     fn reports(&self) -> Vec<VenueReport> {
-        let report = |event: &LinkEvent| match event {
-            LinkEvent::Feed(FeedEvent::Report(report)) => Some(*report),
-            _ => None,
+        let report = |event: &LinkEvent| {
+            let LinkEvent::Feed(FeedEvent::Report(report)) = event else { return None };
+            Some(*report)
         };
         self.events.iter().filter_map(report).collect()
     }
 
     fn filled(&self) -> i64 {
-        let amount = |event: &LinkEvent| match event {
-            LinkEvent::Fill(fill) => fill.amount.0,
-            _ => 0,
+        let amount = |event: &LinkEvent| {
+            let LinkEvent::Fill(fill) = event else { return 0 };
+            fill.amount.0
         };
         self.events.iter().map(amount).sum()
     }

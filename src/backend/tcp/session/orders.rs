@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::super::message::{Command, Filled, OrderStatus, Report, StatusState};
 use super::super::wire::Cut;
 use super::{LinkEvent, LinkFill, NS_PER_MS, Session};
+use crate::limits;
 use crate::model::decimal::{Amount, Price, UNIT};
 use crate::model::market::{Direction, FeedInstrument};
 use crate::model::order::{
@@ -56,11 +57,9 @@ impl Known {
     fn told_total(&self, status: &OrderStatus) -> i64 {
         match status.state {
             StatusState::Open => status.filled.0 + status.amount.0,
-            StatusState::Filled if status.filled > Amount::ZERO => status.filled.0,
+            StatusState::Filled => status.filled.0,
             StatusState::Cancelled => self.total.max(status.filled.0),
-            StatusState::Filled | StatusState::Pending | StatusState::Rejected | StatusState::Unknown => {
-                self.total
-            }
+            StatusState::Pending | StatusState::Rejected | StatusState::Unknown => self.total,
         }
     }
 
@@ -80,6 +79,9 @@ pub(super) struct Held {
     known: BTreeMap<OrderId, Known>,
     /// How many have doubts, or are asked for.
     unsettled: usize,
+    /// Of those that were over last, what a fill that comes late has to know, and in which order they were.
+    over: BTreeMap<OrderId, (FeedInstrument, Direction)>,
+    over_since: VecDeque<OrderId>,
 }
 
 impl Held {
@@ -161,9 +163,21 @@ impl Held {
     }
 
     fn remove(&mut self, order: OrderId) {
-        if let Some(known) = self.known.remove(&order) {
-            self.unsettled -= usize::from(known.is_unsettled());
+        let Some(known) = self.known.remove(&order) else { return };
+        self.unsettled -= usize::from(known.is_unsettled());
+        if self.over_since.len() == limits::LINK_ORDERS_OVER_MAX
+            && let Some(oldest) = self.over_since.pop_front()
+        {
+            self.over.remove(&oldest);
         }
+        self.over_since.push_back(order);
+        self.over.insert(order, (known.instrument, known.direction));
+    }
+
+    /// Of an order that is not over, or has not been for long.
+    fn terms(&self, order: OrderId) -> Option<(FeedInstrument, Direction)> {
+        let known = self.known.get(&order).map(|known| (known.instrument, known.direction));
+        known.or_else(|| self.over.get(&order).copied())
     }
 }
 
@@ -171,7 +185,7 @@ impl Session {
     /// Takes the venue's word, which is new.
     ///
     /// # Errors
-    /// [`Cut::Uncountable`]: what it says is nonsense, and is not told.
+    /// [`Cut::Uncountable`], [`Cut::Incomplete`]: what it says is nonsense, and is not told.
     pub(super) fn hear(&mut self, report: &Report, now: Now) -> Result<(), Cut> {
         let order = report.order();
         self.check_countable(report)?;
@@ -227,7 +241,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether all that it makes of an order can be added up, here and at the desk.
+    /// Whether it says what was filled and for how much, and all that it makes of an order can be added up, here and at the desk.
     fn check_countable(&self, report: &Report) -> Result<(), Cut> {
         let known = self.orders.get(report.order());
         let (kind, total, price) = match *report {
@@ -237,7 +251,13 @@ impl Session {
             Report::Amended { price, total, .. } => ("amended", Some(total.0), Some(price)),
             Report::OrderStatus(status) => {
                 let total = status.filled.0.checked_add(status.amount.0);
-                ("order_status", total, status.average.or(status.price))
+                let price = status.average.or(status.price).or(known.and_then(|known| known.price));
+                let is_more = known.is_some_and(|known| status.filled.0 > known.filled);
+                let is_nothing = status.state == StatusState::Filled && status.filled == Amount::ZERO;
+                if is_nothing || is_more && price.is_none() {
+                    return Err(Cut::Incomplete("order_status"));
+                }
+                ("order_status", total, price)
             }
             Report::Accepted { .. }
             | Report::Rejected { .. }
@@ -249,15 +269,16 @@ impl Session {
         if is_fine { Ok(()) } else { Err(Cut::Uncountable(kind)) }
     }
 
+    /// The venue has traded, whether or not it had said before that the order is over.
     fn hear_fill(&mut self, filled: &Filled) {
-        let Some(known) = self.orders.get(filled.order) else {
+        let Some((instrument, direction)) = self.orders.terms(filled.order) else {
             self.counters.strange_total += 1;
             return;
         };
         let fill = LinkFill {
             order: filled.order,
-            instrument: known.instrument,
-            direction: known.direction,
+            instrument,
+            direction,
             liquidity: filled.liquidity,
             price: filled.price,
             amount: filled.amount,

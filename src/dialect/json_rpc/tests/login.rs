@@ -98,7 +98,7 @@ fn a_private_method_is_for_those_who_have_logged_in_and_have_its_scope() {
     assert_eq!(access("private/subscribe"), Access::LoggedIn);
     assert_eq!(access("private/whatever_comes"), Access::LoggedIn);
     assert_eq!(access("private/list_api_keys"), Access::Scoped(Scope::AccountRead));
-    let scopes = Scopes { account: Level::Read, trade: Level::None };
+    let scopes = Scopes { account: Level::Read, trade: Level::None, control_write: false };
     for (access, scopes, expected) in [
         (Access::Everybody, None, None),
         (Access::LoggedIn, None, Some((13009, "log in first: public/auth"))),

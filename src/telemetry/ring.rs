@@ -1,6 +1,6 @@
-//! What one ring has done since it was made.
+//! What one ring has done since it was made. PURE.
 //!
-//! Home: one shard, which copies them to wherever it publishes its counters. Plain integers: nobody else reads these.
+//! Home: the ring's thread, which copies them to its board. Plain integers: nobody else reads these.
 
 /// Totals of one ring, all counted from 0 when it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

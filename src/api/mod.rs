@@ -1,0 +1,160 @@
+//! What operators are told over HTTP: each endpoint's answer from what was measured. PURE.
+//!
+//! Home: the control thread (`control.rs`), which knows sockets and gathers the [`View`]. Invariant: [`ROUTES`] is every path there
+//! is; `openapi.json` documents each, which a test holds.
+
+pub mod access;
+mod answer;
+mod cache;
+mod export;
+mod health;
+mod kill_switch;
+mod logs;
+mod metrics;
+mod openapi;
+mod performance;
+mod ready;
+mod status;
+mod websocket;
+
+use crate::model::link::{LinkState, LinkStatus};
+use crate::model::time::Now;
+use crate::telemetry::{Rates, Snapshot};
+
+pub use answer::{Answer, Body, accepts_gzip, gzip};
+pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
+pub use logs::{LINES_MAX, Line, limit as log_limit};
+
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not every shard listens yet.
+    Starting,
+    Serving,
+    /// It was told to stop.
+    Draining,
+}
+
+/// The two methods that are spoken; `HEAD` is a `GET` without its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+}
+
+/// An endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Health,
+    Healthz,
+    Ready,
+    Status,
+    Logs,
+    Metrics,
+    Export,
+    Performance,
+    Cache,
+    WebSocket,
+    OpenApi,
+    Drain,
+    KillSwitch,
+}
+
+/// Every path with its method and endpoint.
+pub const ROUTES: [(&str, Method, Route); 14] = [
+    ("/health", Method::Get, Route::Health),
+    ("/api/health", Method::Get, Route::Health),
+    ("/healthz", Method::Get, Route::Healthz),
+    ("/ready", Method::Get, Route::Ready),
+    ("/api/status", Method::Get, Route::Status),
+    ("/api/logs", Method::Get, Route::Logs),
+    ("/metrics", Method::Get, Route::Metrics),
+    ("/api/metrics", Method::Get, Route::Export),
+    ("/performance/metrics", Method::Get, Route::Performance),
+    ("/performance/cache", Method::Get, Route::Cache),
+    ("/websocket/ws/status", Method::Get, Route::WebSocket),
+    ("/api/openapi.json", Method::Get, Route::OpenApi),
+    ("/api/drain", Method::Post, Route::Drain),
+    ("/api/kill-switch", Method::Post, Route::KillSwitch),
+];
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub struct View<'a> {
+    pub snapshot: &'a Snapshot<'a>,
+    pub rates: &'a Rates,
+    pub links: &'a [LinkStatus],
+    pub phase: Phase,
+    pub now: Now,
+    /// Since the start.
+    pub uptime_ns: u64,
+    /// What a turn may take before its shard is overloaded (`overload.turn_ms_max`).
+    pub turn_ns_max: u64,
+    /// Bytes that histories may hold.
+    pub history_bytes_max: u64,
+    /// Newest last.
+    pub lines: Vec<Line>,
+}
+
+/// What of a request an answer depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question<'a> {
+    /// Without its `?`.
+    pub query: &'a str,
+    pub accept: &'a str,
+}
+
+/// The answer of an endpoint that changes nothing.
+#[must_use]
+pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
+    match route {
+        Route::Health => health::answer(view),
+        Route::Healthz => health::alive(),
+        Route::Ready => ready::answer(view),
+        Route::Status => status::answer(view),
+        Route::Logs => logs::answer(question, view),
+        Route::Metrics => metrics::answer(question, view),
+        Route::Export => export::answer(question, view),
+        Route::Performance => performance::answer(view),
+        Route::Cache => cache::answer(view),
+        Route::WebSocket => websocket::answer(view),
+        Route::OpenApi => openapi::answer(),
+        Route::Drain => Answer::accepted(),
+        Route::KillSwitch => Answer::error(500, "the kill switch is answered by what came of it"),
+    }
+}
+
+impl View<'_> {
+    /// Links that are up, and all there are; the feed is one.
+    fn backends(&self) -> (usize, usize) {
+        let healthy = self.links.iter().filter(|link| link.state == LinkState::Up).count();
+        (healthy, self.links.len())
+    }
+
+    /// Shards at this stance or above: 0 normal, 1 guarded, 2 shedding; and all there are.
+    fn shards_from(&self, stance: u64) -> (usize, usize) {
+        let stances = self.snapshot.samples("tickring_overload_stance");
+        (stances.iter().filter(|sample| sample.value >= stance).count(), stances.len())
+    }
+}
+
+/// A share in percent, with two digits after the point; `whole` of nothing is all of it.
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 100.0 } else { rounded(part as f64 / whole as f64 * 100.0) }
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+/// The value of a parameter of a query.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests;

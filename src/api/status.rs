@@ -1,0 +1,68 @@
+//! `GET /api/status`: the server, its requests, its backends. PURE.
+
+use serde_json::{Value, json};
+
+use super::{Answer, Phase, View, percent, rounded};
+
+pub(super) fn answer(view: &View<'_>) -> Answer {
+    let snapshot = view.snapshot;
+    let (healthy, total) = view.backends();
+    let (requests, failed) =
+        (snapshot.total("tickring_requests_total"), snapshot.total("tickring_requests_failed_total"));
+    let (asks, refused) =
+        (snapshot.total("tickring_desk_asks_total"), snapshot.total("tickring_desk_refusals_total"));
+    let backends = view.links.iter().map(|link| {
+        json!({
+            "name": &*link.identity.link,
+            "venue": &*link.identity.venue,
+            "kind": link.identity.kind.as_str(),
+            "state": link.state.as_str(),
+            "since_ms": link.since_ms,
+            "instruments": link.instruments,
+            "last_reason": link.last_reason.as_deref(),
+        })
+    });
+    let state = match view.phase {
+        Phase::Starting => "starting",
+        Phase::Serving => "serving",
+        Phase::Draining => "draining",
+    };
+    Answer::json(
+        200,
+        &json!({
+            "server": {
+                "name": "tickring",
+                "version": env!("CARGO_PKG_VERSION"),
+                "state": state,
+                "uptime_seconds": view.uptime_ns / 1_000_000_000,
+                "shards": view.shards_from(0).1,
+                "connections": snapshot.total("tickring_shard_connections"),
+                "trading_halted": snapshot.total("tickring_trading_halted") == 1,
+            },
+            // There is no backend with tools yet.
+            "tools": {"total": 0, "available": 0},
+            "requests": {
+                "total": requests,
+                "successful": requests.saturating_sub(failed),
+                "failed": failed,
+                "success_rate_percent": percent(requests.saturating_sub(failed), requests),
+                "mean_response_ms": mean_turn_ms(view),
+            },
+            "orders": {
+                "asks": asks,
+                "refused": refused,
+                "success_rate_percent": percent(asks.saturating_sub(refused), asks),
+            },
+            "backends": {"healthy": healthy, "total": total, "list": backends.collect::<Vec<Value>>()},
+        }),
+    )
+}
+
+/// A request is answered in the turn that takes it, so that the mean busy turn of the last seconds is what it takes here.
+fn mean_turn_ms(view: &View<'_>) -> Value {
+    let (added, _) = view.rates.since_oldest(&super::performance::newest(view));
+    match added.busy_turns {
+        0 => Value::Null,
+        turns => Value::from(rounded(added.busy_ns as f64 / turns as f64 / 1e6 * 1000.0) / 1000.0),
+    }
+}

@@ -1,0 +1,341 @@
+//! Each endpoint's answer to a small gateway, by its names and numbers.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::access::{Way, authorize, is_local_host};
+use super::*;
+use crate::auth::{Credential, Key, Keyring, Patterns, Reach, Scopes, Secret};
+use crate::hub::home::HomeCounters;
+use crate::hub::{HubCounters, IncidentCounts};
+use crate::model::link::{LinkIdentity, LinkKind};
+use crate::telemetry::{
+    Board, MeshReading, ProcessReading, RingCounters, ShardReading, ThreadReading, Totals,
+};
+
+/// A shard with 10 requests of which 1 failed, 3 resumes of which 1 missed something, and this stance.
+fn board(number: usize, overload_stance: u64) -> Arc<Board> {
+    let board = Board::of_shard(number);
+    let hub = HubCounters {
+        connections_opened_total: 9,
+        connections_closed_total: 5,
+        messages_received_total: 30,
+        requests_total: 10,
+        requests_failed_total: 1,
+        overload_stance,
+        ..HubCounters::default()
+    };
+    let topics =
+        HomeCounters { joins_recovered_total: 2, joins_not_recovered_total: 1, ..HomeCounters::default() };
+    board.tell_shard(
+        &ThreadReading {
+            topics: &topics,
+            topics_count: 0,
+            history_bytes: 25,
+            memory_bytes: 0,
+            ring: &RingCounters::default(),
+            mesh: MeshReading::default(),
+            turns_total: 0,
+            parks_total: 0,
+        },
+        &ShardReading {
+            hub: &hub,
+            incidents: &IncidentCounts::default(),
+            connections: 4,
+            connections_peak: 4,
+            busy_turns_total: 100,
+            busy_ns_total: 250_000_000,
+            turn_ns_max: 0,
+            turn_ns_mean: 5_000_000,
+            costliest_bytes: 0,
+        },
+    );
+    Arc::new(board)
+}
+
+fn link(state: LinkState) -> LinkStatus {
+    let identity = LinkIdentity { kind: LinkKind::Tcp, venue: "fx".into(), link: "fx.2".into() };
+    LinkStatus { identity, state, since_ms: 7, instruments: 3, last_reason: Some("timeout".into()) }
+}
+
+struct World {
+    boards: Vec<Arc<Board>>,
+    links: Vec<LinkStatus>,
+    phase: Phase,
+}
+
+impl World {
+    fn new(stances: [u64; 2]) -> World {
+        let boards = stances.iter().enumerate().map(|(number, stance)| board(number, *stance)).collect();
+        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving }
+    }
+
+    fn ask(&self, route: Route, query: &str) -> Answer {
+        let process =
+            ProcessReading { memory_held_bytes: 250, memory_budget_bytes: 1000, ..ProcessReading::default() };
+        let snapshot = Snapshot::take(&self.boards, &process);
+        let mut rates = Rates::default();
+        rates.note(Totals { mono_ns: 1_000_000_000, ..Totals::default() });
+        let line = |number| Line {
+            number,
+            unix_ms: 5,
+            level: "INFO",
+            target: "tickring".into(),
+            message: format!("line {number}").into(),
+        };
+        let view = View {
+            snapshot: &snapshot,
+            rates: &rates,
+            links: &self.links,
+            phase: self.phase,
+            now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },
+            uptime_ns: 12_500_000_000,
+            turn_ns_max: 50_000_000,
+            history_bytes_max: 100,
+            lines: (1..=3).map(line).collect(),
+        };
+        answer(route, Question { query, accept: "" }, &view)
+    }
+
+    fn value(&self, route: Route, query: &str) -> (u16, Value) {
+        let answer = self.ask(route, query);
+        assert_eq!(answer.body.content_type, "application/json");
+        (answer.status, serde_json::from_str(&answer.body.text).unwrap())
+    }
+}
+
+#[test]
+fn health_is_a_word_and_the_backends_that_are_up() {
+    let check = |world: &World, status: u16, word: &str, backends: Value| {
+        let (code, body) = world.value(Route::Health, "");
+        assert_eq!((code, &body["status"], &body["backends"]), (status, &json!(word), &backends));
+    };
+    let mut world = World::new([0, 0]);
+    check(&world, 200, "healthy", json!({"healthy": 1, "total": 1}));
+    world.links.push(link(LinkState::Down));
+    check(&world, 200, "degraded", json!({"healthy": 1, "total": 2}));
+    world.links.remove(0);
+    check(&world, 503, "unhealthy", json!({"healthy": 0, "total": 1}));
+    world.phase = Phase::Draining;
+    check(&world, 503, "draining", json!({"healthy": 0, "total": 1}));
+    check(&World::new([1, 0]), 200, "degraded", json!({"healthy": 1, "total": 1}));
+}
+
+#[test]
+fn ready_is_only_who_lets_somebody_in() {
+    let check = |stances, phase, expected: (u16, &str)| {
+        let answer = World { phase, ..World::new(stances) }.ask(Route::Ready, "");
+        assert_eq!((answer.status, &*answer.body.text), expected);
+        assert_eq!(answer.retry_after_s.is_some(), answer.status == 503);
+    };
+    check([0, 0], Phase::Starting, (503, "starting\n"));
+    check([0, 0], Phase::Serving, (200, "ready\n"));
+    check([0, 1], Phase::Serving, (200, "ready\n"));
+    check([2, 1], Phase::Serving, (503, "overloaded\n"));
+    check([0, 0], Phase::Draining, (503, "draining\n"));
+    assert_eq!(World::new([2, 2]).ask(Route::Healthz, "").status, 200);
+}
+
+#[test]
+fn scripts_find_the_names_of_the_websocket_status() {
+    let (_, body) = World::new([0, 2]).value(Route::WebSocket, "");
+    let expected = json!({"websocket_status": {
+        "active_connections": 8, "healthy_connections": 4, "total_connections": 18, "messages_processed": 60,
+        "successful_operations": 18, "failed_operations": 2, "success_rate_percent": 90.0,
+        "backend_available": true, "last_update": 1_700_000_000_000_u64,
+    }});
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn scores_are_computed_from_what_was_measured() {
+    let (_, body) = World::new([0, 2]).value(Route::Performance, "");
+    assert_eq!(body["success"], true);
+    // 25 % of the budget; 5 of 50 ms; 4 of 6 joins; 90 % of requests times half of the connections.
+    let expected = json!({
+        "overall": 69.17, "memory_management": 75.0, "async_performance": 90.0, "cache_efficiency": 66.67,
+        "websocket_performance": 45.0,
+    });
+    assert_eq!(body["performance_score"], expected);
+    assert_eq!(body["memory_usage"]["usage_percent"], 25.0);
+    assert_eq!(body["latency"]["turn_busy_mean_ms"], 2.5);
+    assert_eq!(body["throughput"]["requests_per_second"], 10.0);
+    assert_eq!(body["throughput"]["over_seconds"], 2.0);
+}
+
+#[test]
+fn scripts_find_the_names_of_the_cache() {
+    let (_, body) = World::new([0, 0]).value(Route::Cache, "");
+    let cache = &body["cache_performance"];
+    let memory = json!({"size": 50, "max_size": 100, "usage_percent": 50.0, "efficiency_grade": "A"});
+    assert_eq!(cache["memory_cache"], memory);
+    let rate = json!({"hits": 4, "misses": 2, "hit_rate_percent": 66.67, "performance_grade": "D"});
+    assert_eq!(cache["hit_rate"], rate);
+    assert_eq!(cache["optimization_suggestions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn status_tells_of_each_backend() {
+    let (_, body) = World::new([0, 0]).value(Route::Status, "");
+    assert_eq!(body["server"]["uptime_seconds"], 12);
+    assert_eq!(body["requests"]["success_rate_percent"], 90.0);
+    assert_eq!(body["requests"]["mean_response_ms"], 2.5);
+    assert_eq!(body["tools"]["total"], 0);
+    let backend = &body["backends"]["list"][0];
+    assert_eq!((&backend["name"], &backend["state"]), (&json!("fx.2"), &json!("up")));
+    assert_eq!(backend["last_reason"], "timeout");
+}
+
+#[test]
+fn logs_are_the_last_lines_as_many_as_asked_for() {
+    let numbers = |query: &str| {
+        let (status, body) = World::new([0, 0]).value(Route::Logs, query);
+        let lines = body["logs"].as_array().cloned().unwrap_or_default();
+        (status, lines.iter().map(|line| line["number"].as_u64().unwrap()).collect::<Vec<_>>())
+    };
+    assert_eq!(numbers(""), (200, vec![1, 2, 3]));
+    assert_eq!(numbers("limit=2"), (200, vec![2, 3]));
+    assert_eq!(numbers("x=1&limit=5000"), (200, vec![1, 2, 3]));
+    for odd in ["limit=0", "limit=-1", "limit=", "limit=a"] {
+        assert_eq!(numbers(odd).0, 400, "{odd}");
+    }
+    assert_eq!(log_limit("limit=5000"), Some(LINES_MAX));
+}
+
+#[test]
+fn metrics_come_in_each_form() {
+    let world = World::new([0, 0]);
+    assert!(world.ask(Route::Metrics, "").body.text.starts_with("# HELP "));
+    assert!(world.ask(Route::Export, "format=csv").body.text.starts_with("metric,type,"));
+    assert_eq!(world.value(Route::Export, "").0, 200);
+    assert_eq!(world.value(Route::Export, "format=xml").0, 400);
+}
+
+#[test]
+fn the_document_has_every_route_and_no_other() {
+    let (_, document) = World::new([0, 0]).value(Route::OpenApi, "");
+    let paths = document["paths"].as_object().unwrap();
+    let mut documented: Vec<(&str, &str)> = Vec::new();
+    for (path, methods) in paths {
+        documented.extend(methods.as_object().unwrap().keys().map(|method| (path.as_str(), method.as_str())));
+    }
+    let mut served: Vec<(&str, &str)> = ROUTES
+        .iter()
+        .map(|(path, method, _)| {
+            (
+                *path,
+                match method {
+                    Method::Get => "get",
+                    Method::Post => "post",
+                },
+            )
+        })
+        .collect();
+    documented.sort_unstable();
+    served.sort_unstable();
+    assert_eq!(documented, served);
+}
+
+/// The required properties of a schema of the document are there.
+fn check_schema(schema: &Value, value: &Value, at: &str) {
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let name = name.as_str().unwrap();
+        assert!(value.get(name).is_some(), "{at}.{name} is not in {value}");
+        check_schema(&schema["properties"][name], &value[name], &format!("{at}.{name}"));
+    }
+}
+
+#[test]
+fn answers_are_as_the_document_says() {
+    let world = World::new([0, 0]);
+    let document = world.value(Route::OpenApi, "").1;
+    let of = |route, name: &str| {
+        check_schema(&document["components"]["schemas"][name], &world.value(route, "").1, name)
+    };
+    of(Route::Health, "Health");
+    of(Route::Status, "Status");
+    of(Route::Logs, "Logs");
+    of(Route::Export, "Metrics");
+    of(Route::Performance, "Performance");
+    of(Route::Cache, "Cache");
+    of(Route::WebSocket, "WebSocket");
+}
+
+#[test]
+fn only_a_key_that_may_changes_anything() {
+    let key = |client_id: &str, scopes: &str, reach| Credential {
+        client_id: client_id.into(),
+        account: "a".into(),
+        name: "".into(),
+        key: Key::Secret(Secret::new(b"secret")),
+        scopes: Scopes::parse(scopes.split_whitespace()).unwrap(),
+        subscribe: Patterns::none(),
+        publish: Patterns::none(),
+        created_unix_ms: 0,
+        expires_unix_ms: Some(100),
+        reach,
+    };
+    let keys = [
+        key("ops", "control:write", Reach::Anywhere),
+        key("desk", "trade:read_write", Reach::Anywhere),
+        key("demo", "", Reach::Loopback),
+    ];
+    let keyring = Keyring::new(keys).unwrap();
+    let status = |shown: Option<&str>, way, unix_ms| match authorize(&keyring, shown, way, unix_ms) {
+        Ok(_) => 200,
+        Err(answer) => answer.status,
+    };
+    assert_eq!(status(Some("Bearer ops.secret"), Way::Remote, 99), 200);
+    assert_eq!(status(Some("bearer ops.secret"), Way::Local, 99), 200);
+    assert_eq!(status(Some("Bearer ops.secret"), Way::Local, 100), 401, "expired");
+    assert_eq!(status(Some("Bearer desk.secret"), Way::Local, 99), 403);
+    assert_eq!(status(Some("Bearer demo.secret"), Way::Local, 99), 200);
+    assert_eq!(status(Some("Bearer demo.secret"), Way::Remote, 99), 403);
+    for odd in [
+        None,
+        Some(""),
+        Some("Basic ops.secret"),
+        Some("Bearer ops"),
+        Some("Bearer ops.other"),
+        Some("Bearer x.y"),
+    ] {
+        assert_eq!(status(odd, Way::Local, 99), 401, "{odd:?}");
+    }
+}
+
+#[test]
+fn a_name_that_pages_could_be_given_is_no_local_host() {
+    for local in ["127.0.0.1:9002", "127.0.0.1", "[::1]:9002", "localhost", "LOCALHOST:1"] {
+        assert!(is_local_host(local), "{local}");
+    }
+    for other in ["", "evil.example", "evil.example:9002", "localhost.evil.example"] {
+        assert!(!is_local_host(other), "{other}");
+    }
+}
+
+#[test]
+fn long_texts_are_compressed_for_who_takes_gzip() {
+    for (accepted, expected) in
+        [("", false), ("gzip", true), ("br, gzip;q=0.5", true), ("gzip;q=0", false), ("*", true)]
+    {
+        assert_eq!(accepts_gzip(accepted), expected, "{accepted}");
+    }
+    assert_eq!(gzip("short"), None);
+    let text = "tickring_requests_total 1\n".repeat(1000);
+    let packed = gzip(&text).unwrap();
+    assert!(packed.len() < text.len() / 10);
+    let mut unpacked = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*packed), &mut unpacked).unwrap();
+    assert!(unpacked == text);
+}
+
+#[test]
+fn the_kill_switch_takes_one_word() {
+    assert_eq!(kill_switch_asked(b"{\"halted\":true}"), Ok(Asked { halted: true }));
+    for odd in [&b""[..], b"{}", b"{\"halted\":1}", b"{\"halted\":true,\"x\":1}", b"true"] {
+        assert_eq!(kill_switch_asked(odd).unwrap_err().status, 400);
+    }
+    assert_eq!(kill_switch_answered(Asked { halted: false }, true).status, 200);
+    assert_eq!(kill_switch_answered(Asked { halted: true }, false).status, 202);
+}

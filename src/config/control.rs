@@ -1,0 +1,41 @@
+//! The `[control]` table: where operators are answered. Home: the main thread.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+/// Where operators' HTTP is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// None where there is none.
+    #[serde(deserialize_with = "address")]
+    pub address: Option<SocketAddr>,
+    /// A Unix socket; empty where there is none.
+    pub socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { address: Some(SocketAddr::from(([127, 0, 0, 1], 9002))), socket: PathBuf::new() }
+    }
+}
+
+impl Control {
+    /// The Unix socket, if there is to be one.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&Path> {
+        (!self.socket.as_os_str().is_empty()).then_some(self.socket.as_path())
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let expected = &"an address with its port, or \"\" for none";
+    text.parse().map(Some).map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&text), expected))
+}

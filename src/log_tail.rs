@@ -1,0 +1,135 @@
+//! The log: to stderr as ever, and its last lines in memory, for operators to read.
+//!
+//! Home: any thread writes, the control thread reads. Invariants: nobody waits for anybody: a line takes the place of the oldest by
+//! one exchange of a pointer; lines and their lengths are bounded.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use log::{Log, Metadata, Record};
+
+use crate::api::{LINES_MAX, Line};
+use crate::clock;
+
+/// Bytes of a message that are kept.
+const MESSAGE_BYTES_MAX: usize = 1000;
+
+/// The last lines of the process.
+static TAIL: OnceLock<LogTail> = OnceLock::new();
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct LogTail {
+    lines: Box<[ArcSwapOption<Line>]>,
+    total: AtomicU64,
+}
+
+/// Writes where the other one does, and into the tail.
+#[derive(Debug)]
+struct Tee(env_logger::Logger);
+
+/// Logs by `logger` from now on, and keeps the last lines.
+pub fn init(logger: env_logger::Logger) {
+    let level = logger.filter();
+    if log::set_boxed_logger(Box::new(Tee(logger))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// The lines of this process.
+pub fn tail() -> &'static LogTail {
+    TAIL.get_or_init(LogTail::default)
+}
+
+impl Default for LogTail {
+    fn default() -> LogTail {
+        LogTail { lines: (0..LINES_MAX).map(|_| ArcSwapOption::empty()).collect(), total: AtomicU64::new(0) }
+    }
+}
+
+impl LogTail {
+    /// Lines since the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// The last lines, as many as that, newest last. A line that is being written may be missing.
+    #[must_use]
+    pub fn last(&self, count: usize) -> Vec<Line> {
+        let total = self.total();
+        let oldest = total.saturating_sub(count.min(LINES_MAX) as u64);
+        let line = |number: u64| {
+            let line = self.place(number).load_full()?;
+            // A newer one may have taken the place meanwhile.
+            (line.number == number + 1).then(|| (*line).clone())
+        };
+        (oldest..total).filter_map(line).collect()
+    }
+
+    fn push(&self, record: &Record<'_>) {
+        let number = self.total.fetch_add(1, Ordering::Relaxed);
+        let mut message = record.args().to_string();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        self.place(number).store(Some(Arc::new(Line {
+            number: number + 1,
+            unix_ms: clock::now().unix_ns / 1_000_000,
+            level: record.level().as_str(),
+            target: record.target().into(),
+            message: message.into(),
+        })));
+    }
+
+    fn place(&self, number: u64) -> &ArcSwapOption<Line> {
+        let place =
+            usize::try_from(number % LINES_MAX as u64).expect("invariant: a remainder of LINES_MAX fits");
+        &self.lines[place]
+    }
+}
+
+impl Log for Tee {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.0.matches(record) {
+            tail().push(record);
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(tail: &LogTail, text: &str) {
+        tail.push(&Record::builder().args(format_args!("{text}")).target("t").build());
+    }
+
+    #[test]
+    fn keeps_the_last_lines_in_their_order() {
+        let tail = LogTail::default();
+        assert!(tail.last(10).is_empty());
+        (1..=LINES_MAX + 5).for_each(|line| push(&tail, &line.to_string()));
+        assert_eq!(tail.total(), LINES_MAX as u64 + 5);
+        let numbers = |count| tail.last(count).iter().map(|line| line.number).collect::<Vec<_>>();
+        assert_eq!(numbers(2), [1004, 1005]);
+        assert_eq!(numbers(usize::MAX).len(), LINES_MAX);
+        assert_eq!(&*tail.last(1)[0].message, "1005");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let tail = LogTail::default();
+        push(&tail, &format!("{}ééé", "x".repeat(MESSAGE_BYTES_MAX - 1)));
+        assert_eq!(tail.last(1)[0].message.len(), MESSAGE_BYTES_MAX - 1);
+    }
+}

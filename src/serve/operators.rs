@@ -1,0 +1,79 @@
+//! Operators' HTTP: its sockets, bound before the first thread starts, and its thread. Home: the main thread.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::config::Config;
+use crate::control::{Control, ControlSetup, Source};
+use crate::exit::{Exit, Failure};
+use crate::rt;
+
+/// Sockets for operators.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    tcp: Option<TcpListener>,
+    unix: Option<UnixListener>,
+}
+
+/// Whom a Unix socket lets in: its owner and group.
+const SOCKET_MODE: u32 = 0o660;
+
+impl Doors {
+    /// # Errors
+    /// An address or a path is taken.
+    pub(super) fn bind(config: &Config) -> Result<Doors, Failure> {
+        let address = &config.control.address;
+        let taken = |what: String| {
+            let hint = "name another one, or none: control.address = \"\", or --control off";
+            Failure::new(Exit::Unavailable, what, hint)
+        };
+        let tcp = address.map(|address| {
+            TcpListener::bind(address).map_err(|error| taken(format!("control.address: {address}: {error}")))
+        });
+        let unix = config.control.socket_path().map(|path| {
+            bind_unix(path).map_err(|error| taken(format!("control.socket: {}: {error}", path.display())))
+        });
+        Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()? })
+    }
+
+    /// Serves on them; nobody does where there is none.
+    ///
+    /// # Errors
+    /// The process is out of threads or descriptors.
+    pub(super) fn open(self, source: Source) -> std::io::Result<Option<Control>> {
+        let Doors { tcp, unix } = self;
+        if tcp.is_none() && unix.is_none() {
+            return Ok(None);
+        }
+        let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
+        Control::start(setup).map(Some)
+    }
+}
+
+/// The socket that a process before has left is replaced, one that somebody listens on is not.
+fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
+    Ok(listener)
+}
+
+/// The main thread hears it as it hears whoever stops the process; once, since a second signal would end the process at once.
+fn tell_to_stop() {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if IS_TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
+        log::error!("cannot tell myself to stop: {}", errno.desc());
+    }
+}

@@ -1,0 +1,41 @@
+//! What a shard tells its board. Home: its shard, every tenth of a second and before it sleeps: plain stores, no allocation.
+
+use crate::limits;
+use crate::telemetry::{MeshReading, ShardReading, ThreadReading};
+
+use super::Shard;
+
+impl Shard {
+    /// Copies all counters to where operators read them.
+    pub(super) fn tell_board(&mut self) {
+        self.board_due_ns = self.now.mono_ns + limits::BOARD_TICK_NS;
+        let Shard { hub, ring, secure, mesh, .. } = self;
+        let topics = hub.home_counters();
+        let thread = ThreadReading {
+            topics: &topics,
+            topics_count: hub.topic_count() as u64,
+            history_bytes: hub.history_bytes() as u64,
+            memory_bytes: (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes()) as u64,
+            ring: ring.counters(),
+            mesh: MeshReading { lagging: hub.lagging().iter().count() as u64, ..mesh.sent() },
+            turns_total: self.turns_total,
+            parks_total: self.parks_total,
+        };
+        let (counters, incidents) = (hub.counters(), hub.incidents());
+        let turn_ns_mean = self.turn_load.mean_ns();
+        self.board.tell_shard(
+            &thread,
+            &ShardReading {
+                hub: &counters,
+                incidents: &incidents,
+                connections: hub.connection_count(),
+                connections_peak: self.guests.peak().into(),
+                busy_turns_total: self.busy_turns_total,
+                busy_ns_total: self.busy_ns_total,
+                turn_ns_max: self.turn_ns_max,
+                turn_ns_mean,
+                costliest_bytes: hub.costliest_bytes(),
+            },
+        );
+    }
+}

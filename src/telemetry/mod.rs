@@ -1,0 +1,32 @@
+//! What the gateway measures: one table of metrics, the boards on which threads tell their values, and the texts in which
+//! they are read. PURE.
+//!
+//! Home: each thread that counts writes one board; whoever is asked for metrics reads them all. Invariants: a board has one
+//! writer, and its reader never makes it wait: single values are right, values of one moment may be a turn apart. What is in no
+//! table is not told; docs/metrics.md is the tables, which a test holds.
+
+mod board;
+mod csv;
+mod json;
+mod page;
+mod prometheus;
+mod rates;
+mod ring;
+mod snapshot;
+mod table;
+
+pub use board::Board;
+pub use csv::csv;
+pub use json::json;
+pub use page::page;
+pub use prometheus::{Form, exposition};
+pub use rates::{Rates, Totals};
+pub use ring::RingCounters;
+pub use snapshot::{Family, Sample, Snapshot};
+pub use table::{
+    INCIDENTS, Kind, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
+    ThreadReading, VENUE, VenueReading,
+};
+
+#[cfg(test)]
+mod tests;

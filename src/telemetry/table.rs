@@ -1,0 +1,310 @@
+//! Every metric: name, type, labels, help, and where its value comes from. PURE.
+//!
+//! Names follow Prometheus' rules: `tickring_` first, base units, `_total` for what only grows. What ends in `_seconds` or
+//! `_seconds_total` is told in nanoseconds and written in seconds. Metrics of one name stand together; the first has the help.
+
+use crate::desk::DeskCounters;
+use crate::hub::home::HomeCounters;
+use crate::hub::market::MarketCounters;
+use crate::hub::{HubCounters, IncidentCounts};
+use crate::model::link::{LinkState, LinkStatus};
+
+use super::RingCounters;
+
+/// What kind of number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, from 0 at the start.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric, or one of several of a name that differ by a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Besides `thread`.
+    pub labels: &'static [(&'static str, &'static str)],
+    /// Empty where the metric before has the same name.
+    pub help: &'static str,
+    /// The expression that gives its value.
+    pub source: &'static str,
+}
+
+impl Kind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
+impl Metric {
+    /// What it is measured in, as its name says; empty where it is a count.
+    #[must_use]
+    pub fn unit(&self) -> &'static str {
+        let name = self.name.strip_suffix("_total").unwrap_or(self.name);
+        ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)).unwrap_or_default()
+    }
+
+    /// Whether its value is told in nanoseconds.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
+        self.unit() == "seconds"
+    }
+}
+
+/// What each thread of the mesh tells.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadReading<'a> {
+    pub topics: &'a HomeCounters,
+    pub topics_count: u64,
+    pub history_bytes: u64,
+    pub memory_bytes: u64,
+    pub ring: &'a RingCounters,
+    pub mesh: MeshReading,
+    pub turns_total: u64,
+    pub parks_total: u64,
+}
+
+/// What a thread sent to its peers, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeshReading {
+    pub data_pushed_total: u64,
+    pub data_full_total: u64,
+    pub commands_pushed_total: u64,
+    pub commands_full_total: u64,
+    pub doorbells_rung_total: u64,
+    /// Peers that got nothing for a while since they are behind.
+    pub lagging: u64,
+}
+
+/// What a shard tells besides.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardReading<'a> {
+    pub hub: &'a HubCounters,
+    pub incidents: &'a IncidentCounts,
+    pub connections: u64,
+    pub connections_peak: u64,
+    pub busy_turns_total: u64,
+    pub busy_ns_total: u64,
+    pub turn_ns_max: u64,
+    pub turn_ns_mean: u64,
+    pub costliest_bytes: u64,
+}
+
+/// What the venue tells besides.
+#[derive(Clone, Copy, Debug)]
+pub struct VenueReading<'a> {
+    pub market: &'a MarketCounters,
+    pub desk: &'a DeskCounters,
+    pub is_halted: bool,
+    pub instruments: u64,
+    /// The feed is one.
+    pub links: &'a [LinkStatus],
+}
+
+/// What is known of the whole process when it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessReading {
+    pub is_ready: bool,
+    pub start_unix_ns: u64,
+    pub startup_ns: u64,
+    pub drain_ns: u64,
+    pub connections: u64,
+    pub connections_max: u64,
+    pub memory_held_bytes: u64,
+    pub memory_budget_bytes: u64,
+    pub cpu_ns: u64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    pub log_lines_total: u64,
+    pub control_requests_total: u64,
+    pub control_failures_total: u64,
+}
+
+fn count_in(links: &[LinkStatus], state: LinkState) -> u64 {
+    links.iter().filter(|link| link.state == state).count() as u64
+}
+
+macro_rules! metrics {
+    ($(#[$doc:meta])* $table:ident, $tell:ident($reading:ident: $Reading:ty) {
+        $($kind:ident $name:literal $({$label:literal: $value:expr})? $help:literal = $source:expr;)*
+    }) => {
+        $(#[$doc])*
+        pub const $table: &[Metric] = &[$(Metric {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &[$(($label, $value))?],
+            help: $help,
+            source: stringify!($source),
+        }),*];
+
+        /// Tells the values, in the order of the table.
+        pub(super) fn $tell($reading: $Reading, mut tell: impl FnMut(u64)) {
+            $(tell($source);)*
+        }
+    };
+}
+
+/// How often each reason was one; the label is its name in logs.
+pub const INCIDENTS: Metric = Metric {
+    name: "tickring_incidents_total",
+    kind: Kind::Counter,
+    labels: &[],
+    help: "Connections refused or closed, and requests declined, by reason; docs/limits.md explains each.",
+    source: "shard.incidents",
+};
+
+metrics! {
+    /// Of each thread of the mesh: label `thread`.
+    SHARED, tell_thread(thread: &ThreadReading<'_>) {
+        Counter "tickring_turns_total" "Turns of the thread's loop." = thread.turns_total;
+        Counter "tickring_parks_total" "Times that the thread went to sleep." = thread.parks_total;
+        Gauge "tickring_thread_memory_bytes" "Bytes that the thread holds of what clients can make grow." = thread.memory_bytes;
+        Gauge "tickring_history_bytes" "Bytes of the histories from which clients resume." = thread.history_bytes;
+        Gauge "tickring_topics" "Topics that have their home on the thread." = thread.topics_count;
+        Counter "tickring_events_stamped_total" "Events that were given a place in a topic's sequence." = thread.topics.events_stamped_total;
+        Counter "tickring_frames_encoded_total" "Frames encoded: one for each event and encoding, whoever listens." = thread.topics.frames_encoded_total;
+        Counter "tickring_frames_deflated_total" "Frames compressed: at most one for each event and window." = thread.topics.frames_deflated_total;
+        Counter "tickring_deflate_input_bytes_total" "Bytes of what was compressed." = thread.topics.deflated_bytes_in_total;
+        Counter "tickring_deflate_output_bytes_total" "Bytes of what came of it." = thread.topics.deflated_bytes_out_total;
+        Counter "tickring_joins_total" {"outcome": "recovered"} "Joins and resumes answered by the topic's home, by whether nothing was missed." = thread.topics.joins_recovered_total;
+        Counter "tickring_joins_total" {"outcome": "not_recovered"} "" = thread.topics.joins_not_recovered_total;
+        Counter "tickring_joins_delayed_total" "Joins that a later turn answered." = thread.topics.joins_delayed_total;
+        Counter "tickring_topics_refused_total" "New topics for which there was no place." = thread.topics.topics_refused_total;
+        Counter "tickring_topics_forgotten_total" "Topics forgotten since nobody listened." = thread.topics.topics_forgotten_total;
+        Counter "tickring_histories_shortened_total" "Rounds in which histories lost their older half for want of memory." = thread.topics.histories_shortened_total;
+        Counter "tickring_mesh_pushed_total" {"lane": "data"} "Batches sent to other threads." = thread.mesh.data_pushed_total;
+        Counter "tickring_mesh_pushed_total" {"lane": "command"} "" = thread.mesh.commands_pushed_total;
+        Counter "tickring_mesh_full_total" {"lane": "data"} "Batches that found the other thread's queue full." = thread.mesh.data_full_total;
+        Counter "tickring_mesh_full_total" {"lane": "command"} "" = thread.mesh.commands_full_total;
+        Counter "tickring_mesh_doorbells_total" "Times that a sleeping thread was woken." = thread.mesh.doorbells_rung_total;
+        Gauge "tickring_mesh_lagging" "Threads that are behind and get no data for now." = thread.mesh.lagging;
+        Counter "tickring_ring_enters_total" "Calls of io_uring_enter." = thread.ring.enters_total;
+        Counter "tickring_ring_completions_total" "Completions reaped." = thread.ring.completions_total;
+        Counter "tickring_ring_accepted_total" "Connections that the ring accepted." = thread.ring.accepted_total;
+        Counter "tickring_ring_accepts_failed_total" "Accepts that failed." = thread.ring.accepts_failed_total;
+        Counter "tickring_ring_connected_total" "Outgoing connections made." = thread.ring.connected_total;
+        Counter "tickring_ring_connects_failed_total" "Outgoing connections that could not be made." = thread.ring.connects_failed_total;
+        Counter "tickring_ring_receives_total" "Completions that brought bytes." = thread.ring.receives_total;
+        Counter "tickring_ring_received_bytes_total" "Bytes received, also those of connections that were closing." = thread.ring.received_bytes_total;
+        Counter "tickring_ring_receives_rearmed_total" "Receives armed again after the kernel had ended them." = thread.ring.receives_rearmed_total;
+        Counter "tickring_ring_receives_starved_total" "Receives that ended since no buffer was free." = thread.ring.receives_starved_total;
+        Counter "tickring_ring_receives_full_total" "Times that a connection had its share of buffers waiting." = thread.ring.receives_full_total;
+        Counter "tickring_ring_sends_total" "Sends started." = thread.ring.sends_total;
+        Counter "tickring_ring_sent_bytes_total" "Bytes that the kernel took." = thread.ring.sent_bytes_total;
+        Counter "tickring_ring_sends_short_total" "Sends of which the kernel took a part at first." = thread.ring.sends_short_total;
+        Counter "tickring_ring_sends_failed_total" "Sends that failed." = thread.ring.sends_failed_total;
+        Counter "tickring_ring_sends_unbuffered_total" "Sends that waited for a free buffer." = thread.ring.sends_unbuffered_total;
+        Counter "tickring_ring_closed_total" "Connections closed." = thread.ring.closed_total;
+        Counter "tickring_ring_closes_failed_total" "Descriptors that the kernel could not close at once." = thread.ring.closes_failed_total;
+        Counter "tickring_ring_completions_stale_total" "Completions of connections that were gone." = thread.ring.completions_stale_total;
+        Counter "tickring_ring_submissions_full_total" "Times that the submission queue was full." = thread.ring.submissions_full_total;
+        Counter "tickring_ring_completions_overflowed_total" "Enters that found completions in the kernel's overflow list." = thread.ring.completions_overflowed_total;
+        Counter "tickring_ring_doorbells_total" "Wakes through the doorbell." = thread.ring.doorbells_total;
+    }
+}
+
+metrics! {
+    /// Of each shard: label `thread`.
+    SHARD, tell_shard(shard: &ShardReading<'_>) {
+        Gauge "tickring_shard_connections" "Connections that are open or closing." = shard.connections;
+        Gauge "tickring_shard_connections_peak" "The most that there were at a time, each shard by itself." = shard.connections_peak;
+        Counter "tickring_connections_opened_total" "Connections accepted, refused ones too." = shard.hub.connections_opened_total;
+        Counter "tickring_connections_closed_total" "Connections that have ended." = shard.hub.connections_closed_total;
+        Counter "tickring_messages_received_total" "Messages of clients." = shard.hub.messages_received_total;
+        Counter "tickring_received_bytes_total" "Bytes that clients sent." = shard.hub.bytes_received_total;
+        Counter "tickring_inflated_bytes_total" "Bytes that clients' compressed messages made." = shard.hub.inflated_bytes_total;
+        Counter "tickring_requests_total" "Requests of clients." = shard.hub.requests_total;
+        Counter "tickring_requests_failed_total" "Requests that were answered by an error." = shard.hub.requests_failed_total;
+        Counter "tickring_replies_total" "Replies to requests." = shard.hub.replies_total;
+        Counter "tickring_deliveries_total" "Frames put into queues, one for each subscriber." = shard.hub.deliveries_total;
+        Counter "tickring_deliveries_deflated_total" "Of those, compressed ones." = shard.hub.deflated_deliveries_total;
+        Counter "tickring_events_conflated_total" "Events that slow subscribers of the class latest were spared." = shard.hub.events_conflated_total;
+        Counter "tickring_values_encoded_total" "Snapshots and current values encoded for those who joined or fell behind." = shard.hub.values_encoded_total;
+        Counter "tickring_messages_published_total" "Messages of this shard's clients that were given a place." = shard.hub.messages_published_total;
+        Counter "tickring_reads_paused_total" "Times that reading a connection was paused." = shard.hub.reads_paused_total;
+        Counter "tickring_gaps_total" "Gaps in what other threads sent." = shard.hub.gaps_total;
+        Counter "tickring_frames_skipped_total" "Frames that came while their topic was being recovered." = shard.hub.frames_skipped_total;
+        Counter "tickring_transmitted_bytes_total" "Bytes handed to the ring for clients." = shard.hub.bytes_transmitted_total;
+        Counter "tickring_overload_entered_total" "Times that the shard became overloaded." = shard.hub.overload_entered_total;
+        Counter "tickring_overload_left_total" "Times that it was well again." = shard.hub.overload_left_total;
+        Gauge "tickring_overload_stance" "0 normal, 1 guarded (no newcomers), 2 shedding (slow consumers are closed)." = shard.hub.overload_stance;
+        Counter "tickring_probes_answered_total" "Answers to /ready and /healthz on the clients' listeners." = shard.hub.probes_answered_total;
+        Gauge "tickring_queue_costliest_bytes" "Unsent bytes of the costliest slow consumer, while the shard is overloaded." = shard.costliest_bytes;
+        Counter "tickring_busy_turns_total" "Turns that did something." = shard.busy_turns_total;
+        Counter "tickring_busy_seconds_total" "Time that those took: work, whatever polling adds." = shard.busy_ns_total;
+        Gauge "tickring_turn_mean_seconds" "Length of turns as who waits for one feels it, over about a second." = shard.turn_ns_mean;
+        Gauge "tickring_turn_max_seconds" "The longest turn since the start." = shard.turn_ns_max;
+    }
+}
+
+metrics! {
+    /// Of the venue's thread: `thread` is `venue`.
+    VENUE, tell_venue(venue: &VenueReading<'_>) {
+        Gauge "tickring_instruments" "Instruments known." = venue.instruments;
+        Gauge "tickring_trading_halted" "1 while the kill switch holds for everybody." = u64::from(venue.is_halted);
+        Gauge "tickring_links" {"state": "connecting"} "Links to venues, the feed among them, by how they are." = count_in(venue.links, LinkState::Connecting);
+        Gauge "tickring_links" {"state": "reconciling"} "" = count_in(venue.links, LinkState::Reconciling);
+        Gauge "tickring_links" {"state": "up"} "" = count_in(venue.links, LinkState::Up);
+        Gauge "tickring_links" {"state": "down"} "" = count_in(venue.links, LinkState::Down);
+        Gauge "tickring_links" {"state": "given_up"} "" = count_in(venue.links, LinkState::GivenUp);
+        Counter "tickring_feed_events_total" "Events that feed and links told." = venue.market.feed_events_total;
+        Counter "tickring_book_changes_total" "Levels of books that changed." = venue.market.book_changes_total;
+        Counter "tickring_trades_total" "Trades." = venue.market.trades_total;
+        Counter "tickring_trades_refused_total" "Trades of more than can be counted: dropped." = venue.market.trades_refused_total;
+        Counter "tickring_instruments_refused_total" "Instruments for which there is no place, or that another source has." = venue.market.instruments_refused_total;
+        Counter "tickring_departures_total" "Clients that had asked the desk for something and went." = venue.market.departures_total;
+        Counter "tickring_desk_asks_total" "Requests to the desk." = venue.desk.asks_total;
+        Counter "tickring_desk_answers_total" "Answers of the desk." = venue.desk.answers_total;
+        Counter "tickring_desk_refusals_total" "Answers that were refusals." = venue.desk.refusals_total;
+        Counter "tickring_desk_full_total" "Refusals since a bound of memory was reached." = venue.desk.full_total;
+        Counter "tickring_desk_throttled_total" "Refusals for want of credits." = venue.desk.throttled_total;
+        Counter "tickring_orders_total" "Orders that were taken." = venue.desk.orders_total;
+        Counter "tickring_orders_repeated_total" "Orders that were asked for again by their label." = venue.desk.repeats_total;
+        Counter "tickring_desk_events_total" "Events of orders, trades and positions that were told." = venue.desk.events_total;
+        Counter "tickring_desk_looked_at_total" "Orders, fills and instruments looked at to cancel or tell of many." = venue.desk.looked_at_total;
+        Counter "tickring_fills_total" "Fills." = venue.desk.fills_total;
+        Counter "tickring_fills_late_total" "Fills of orders that were closed before." = venue.desk.late_fills_total;
+        Counter "tickring_fills_excess_total" "Fills beyond an order's amount: the venue is wrong." = venue.desk.overfills_total;
+        Counter "tickring_fills_strange_total" "Fills of no known order: dropped." = venue.desk.strange_fills_total;
+        Counter "tickring_reports_strange_total" "Reports of no known order: dropped." = venue.desk.strange_reports_total;
+        Counter "tickring_orders_doubted_total" "Orders whose outcome was unknown when a link died." = venue.desk.doubts_total;
+        Counter "tickring_orders_forgotten_total" "Closed orders forgotten to remember newer ones." = venue.desk.forgotten_orders_total;
+        Counter "tickring_fills_forgotten_total" "Fills forgotten to keep newer ones." = venue.desk.forgotten_fills_total;
+        Counter "tickring_cancels_total" {"reason": "disconnect"} "Orders cancelled by the desk itself, by reason." = venue.desk.cancels_on_disconnect_total;
+        Counter "tickring_cancels_total" {"reason": "timeout"} "" = venue.desk.cancels_on_timeout_total;
+        Counter "tickring_cancels_total" {"reason": "halt"} "" = venue.desk.cancels_on_halt_total;
+        Counter "tickring_cancels_given_up_total" "Orders that were to be cancelled and are open: the venue refused too often." = venue.desk.cancels_given_up_total;
+    }
+}
+
+metrics! {
+    /// Of the process, read when it is asked for.
+    PROCESS, tell_process(process: &ProcessReading) {
+        Gauge "tickring_build_info" {"version": env!("CARGO_PKG_VERSION")} "1; the label says which version runs." = 1;
+        Gauge "tickring_ready" "1 while new clients are let in." = u64::from(process.is_ready);
+        Gauge "tickring_startup_seconds" "From the process's start to readiness." = process.startup_ns;
+        Gauge "tickring_drain_seconds" "Since the stop began; 0 before." = process.drain_ns;
+        Gauge "tickring_connections" "Connections that hold a place, all shards together." = process.connections;
+        Gauge "tickring_connections_max" "Places that there are (limits.connections_max)." = process.connections_max;
+        Gauge "tickring_memory_held_bytes" "Bytes that all threads hold of what clients can make grow." = process.memory_held_bytes;
+        Gauge "tickring_memory_budget_bytes" "Bytes that they may hold (limits.memory_bytes_max)." = process.memory_budget_bytes;
+        Counter "tickring_log_lines_total" "Lines of the log." = process.log_lines_total;
+        Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
+        Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
+        Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;
+        Gauge "process_resident_memory_bytes" "Resident memory." = process.resident_bytes;
+        Gauge "process_virtual_memory_bytes" "Virtual memory." = process.virtual_bytes;
+        Gauge "process_open_fds" "Open descriptors; clients' sockets are the rings' and not among them." = process.open_fds;
+        Gauge "process_max_fds" "Descriptors that may be open." = process.max_fds;
+        Gauge "process_start_time_seconds" "When the process started, since 1970." = process.start_unix_ns;
+    }
+}
