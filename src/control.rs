@@ -247,11 +247,7 @@ impl Shared {
         let is_probe = route == Route::Healthz;
         let process = if is_probe { ProcessReading::default() } else { self.process() };
         let boards = if is_probe { &[] } else { source.boards.as_slice() };
-        let lines = if route == Route::Logs {
-            log_tail::tail().last(api::log_limit(question.query).unwrap_or_default())
-        } else {
-            Vec::new()
-        };
+        let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
         let view = View {
             snapshot: &Snapshot::take(boards, &process),
             rates: &self.rates.load(),
@@ -261,7 +257,7 @@ impl Shared {
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
             turn_ns_max: source.turn_ns_max,
             history_bytes_max: source.history_bytes_max,
-            lines,
+            lines: log_tail::tail().last(lines),
         };
         api::answer(route, question, &view)
     }

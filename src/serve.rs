@@ -22,7 +22,7 @@ use crate::auth::{self, Keyring};
 use crate::backend::Feed;
 use crate::clock;
 use crate::config::{self, BusyPoll, Config, Limits};
-use crate::control::{Control, Lifecycle, Source};
+use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::hub::history::HistoryLimits;
@@ -154,7 +154,7 @@ impl Server {
         let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(cannot_start)?;
+        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
         let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
         let (ready, is_ready) = mpsc::channel();
@@ -186,8 +186,7 @@ impl Server {
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
-            threads
-                .push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(cannot_start)?);
+            threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
         let setup = VenueSetup {
             home: HomeId(shards),
@@ -207,7 +206,7 @@ impl Server {
             pulse: Arc::clone(&shared.pulses[cores.len()]),
             stop: Arc::clone(&shared.stop),
         };
-        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(cannot_start)?;
+        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let server = Server {
             addresses,
             link_addresses,
@@ -233,43 +232,6 @@ impl Server {
             }
         }
         Ok(self)
-    }
-
-    /// Answers operators from now on, and is ready.
-    fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source(config)) {
-            Ok(control) => self.control = control,
-            Err(error) => {
-                let failure =
-                    Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
-                self.tell_to_stop();
-                return Err(self.join().unwrap_or(failure));
-            }
-        }
-        self.shared.lifecycle.ready();
-        Ok(self)
-    }
-
-    /// What operators are told comes from here.
-    fn source(&self, config: &Config) -> Source {
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
-        let turn_ms_max = match config.overload.turn_ms_max {
-            0 => config::Overload::default().turn_ms_max,
-            ms => ms,
-        };
-        Source {
-            boards: boards.clone(),
-            lifecycle: Arc::clone(lifecycle),
-            admission: Arc::clone(admission),
-            connections_max: config.limits.connections_max,
-            pressure: Arc::clone(pressure),
-            memory_bytes_max: config.limits.memory_bytes_max,
-            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
-            history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
-            switch: Arc::clone(switch),
-            doorbell: self.doorbells[boards.len() - 1].clone(),
-            keyring: Arc::clone(keyring),
-        }
     }
 
     fn urls(&self) -> Vec<String> {
@@ -410,6 +372,11 @@ impl Server {
     }
 }
 
+/// What the kernel has refused.
+fn os(error: std::io::Error) -> Failure {
+    Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
+}
+
 impl Shared {
     fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
         let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
@@ -452,10 +419,6 @@ fn start_venue(
         })
     };
     rt::spawn_pinned("venue", cpu, start)
-}
-
-fn cannot_start(error: std::io::Error) -> Failure {
-    Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -a")
 }
 
 fn software(what: String) -> Failure {

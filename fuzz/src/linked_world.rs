@@ -153,7 +153,7 @@ struct World {
     /// Marks that were reported in this run of the venue and are to be told, and the last that was told.
     marks: u64,
     marks_told: u64,
-    /// Marks up to this one may be lost with the run that said them.
+    /// Marks up to this one may be lost: with the run that said them, or as numbers began anew.
     marks_lost: u64,
 }
 
@@ -350,8 +350,11 @@ impl World {
     fn serve(&mut self) {
         while let Some(event) = self.venue.poll_event() {
             match event {
-                VenueEvent::Welcomed { is_another, .. } => {
+                VenueEvent::Welcomed { resumed, is_another } => {
                     assert!(!is_another, "the gateway has not restarted");
+                    if !resumed {
+                        self.marks_lost = self.marks;
+                    }
                     self.venue.tell(&Message::Instruments(vec![definition()]), &[]);
                 }
                 VenueEvent::Command(command @ Command::Status { .. }) => self.answer(&command),
@@ -479,11 +482,11 @@ impl World {
         for _ in 0..6 {
             self.connect();
             self.answer_waiting();
+            self.pass(1_000);
             for _ in 0..4 {
                 self.carry_up(usize::MAX);
                 self.carry_down(usize::MAX);
             }
-            self.pass(1_000);
         }
     }
 

@@ -48,9 +48,14 @@ pub fn check(input: &[u8]) {
     }
     check_codec(Form::Json, &bytes);
     check_codec(Form::Binary, bytes.strip_prefix(Form::Binary.preamble()).unwrap_or(&bytes));
+    // The gateway answers in the form that it is spoken to.
+    let spoken = match bytes.first() {
+        Some(first) if flags & IS_UP == 0 => Form::of(*first).map_or(Form::Json, |(form, _)| form),
+        Some(_) | None => form,
+    };
     let hear = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         if flags & TO_VENUE == 0 {
-            heard_by_gateway(form, flags & IS_UP != 0, pieces)
+            heard_by_gateway((flags & IS_UP != 0).then_some(form), spoken, pieces)
         } else {
             heard_by_venue(form, flags & IS_UP != 0, pieces)
         }
@@ -71,11 +76,11 @@ struct Heard {
     is_over: bool,
 }
 
-fn heard_by_gateway(form: Form, is_up: bool, pieces: &mut dyn Iterator<Item = &[u8]>) -> Heard {
+fn heard_by_gateway(up: Option<Form>, spoken: Form, pieces: &mut dyn Iterator<Item = &[u8]>) -> Heard {
     let mut session = linked_world::gateway();
     let mut heard = Heard::default();
     session.handle_connected(NOW);
-    if is_up {
+    if let Some(form) = up {
         greet(&mut session, form);
     }
     let mut answered = Vec::new();
@@ -87,7 +92,6 @@ fn heard_by_gateway(form: Form, is_up: bool, pieces: &mut dyn Iterator<Item = &[
         take(session.unsent(), &mut answered);
         session.handle_sent(session.unsent().len());
     }
-    let spoken = if answered.first() == Some(&b'{') { Form::Json } else { Form::Binary };
     heard.answers = messages(spoken, &answered);
     heard.is_over = session.is_over();
     heard

@@ -169,9 +169,12 @@ impl Desk {
             self.check_waiting(ask.account, Some(slot))?;
             self.wait(ask, slot, Wait::Edit { edit, is_asked: true });
             self.start(slot, Step::Amend(amendment), valid_until_ms);
-        } else {
+        } else if self.is_linked(held.order.instrument) {
             self.check_waiting(ask.account, Some(slot))?;
             self.wait(ask, slot, Wait::Edit { edit, is_asked: false });
+        } else {
+            // What it would wait behind waits for a link itself.
+            return Err(OrderRefusal::VenueUnavailable);
         }
         Ok(None)
     }

@@ -32,9 +32,10 @@ impl Desk {
                 self.links.resize(instrument.index() + 1, false);
             }
             self.links[instrument.index()] = true;
-        }
-        for slot in 0..self.orders.slots_end() {
-            if self.orders.get(slot).is_some() {
+            // Only those that wait for it: a venue may list its instruments one by one, each time it comes back.
+            let own = (*instrument, Slot::MIN)..=(*instrument, Slot::MAX);
+            while let Some((_, slot)) = self.unlinked.range(own.clone()).next().copied() {
+                self.unlinked.remove(&(*instrument, slot));
                 self.cancel_if_wanted(slot);
             }
         }
@@ -48,14 +49,20 @@ impl Desk {
                 *is_up = false;
             }
         }
-        for slot in 0..self.orders.slots_end() {
-            let Some(held) = self.orders.get(slot) else { continue };
+        // A connection that came to nothing changes nothing, as often as it may come.
+        let slots_end = if instruments.is_empty() { 0 } else { self.orders.slots_end() };
+        for slot in 0..slots_end {
+            let Some(held) = self.orders.get(slot).filter(|held| !self.is_linked(held.order.instrument))
+            else {
+                continue;
+            };
             // Nothing is pending with a link that was down before.
-            let pending = held.pending.filter(|_| !self.is_linked(held.order.instrument));
-            match pending {
+            match held.pending {
                 Some(pending) if pending.is_sent => self.doubt(slot, pending.step),
                 Some(pending) => self.give_up(slot, pending.step, now),
-                None => {}
+                // It waits for a cancel that the venue has refused and will be asked for again.
+                None if held.waiters.len > 0 => self.refuse_queued(slot),
+                None => self.cancel_if_wanted(slot),
             }
         }
         self.requests.retain(|(slot, id)| {
@@ -64,12 +71,12 @@ impl Desk {
     }
 
     /// The venue has told all that it knows of these instruments' orders. What is still in doubt never reached it: a new
-    /// order was not sent, an order that was to be amended or cancelled is as it was.
+    /// order was not sent, an order that was to be amended or cancelled is as it was. The instruments are in their order.
     pub fn handle_reconciled(&mut self, instruments: &[InstrumentId], now: Now) {
         self.begin();
         for slot in 0..self.orders.slots_end() {
             let Some(held) = self.orders.get(slot) else { continue };
-            match held.doubt.filter(|_| instruments.contains(&held.order.instrument)) {
+            match held.doubt.filter(|_| instruments.binary_search(&held.order.instrument).is_ok()) {
                 Some(Step::New) => self.end_unplaced(slot, OrderRefusal::NotSent, now),
                 Some(Step::Amend(_) | Step::Cancel) => self.end_doubt(slot),
                 None => {}
@@ -130,5 +137,6 @@ impl Desk {
         self.end_sweep(slot, Swept::NotSent);
         let held = &mut self.orders[slot];
         held.cancel_wanted = held.cancel_wanted.filter(|reason| *reason != CancelReason::UserRequest);
+        self.cancel_if_wanted(slot);
     }
 }

@@ -70,6 +70,8 @@ pub struct Desk {
     sweeps: Slab<Sweep>,
     /// By instrument: whether a link takes its orders.
     links: Vec<bool>,
+    /// Orders that are to be cancelled once a link takes their instrument's.
+    unlinked: BTreeSet<(InstrumentId, Slot)>,
     /// Orders whose pending step no link has taken yet, and some that have none any more.
     requests: VecDeque<(Slot, OrderId)>,
     /// When dead-man timers run out.
@@ -113,6 +115,7 @@ impl Desk {
             waiters: Slab::new(),
             sweeps: Slab::new(),
             links: Vec::new(),
+            unlinked: BTreeSet::new(),
             requests: VecDeque::new(),
             deadlines: BTreeSet::new(),
             retries: Retries::default(),
@@ -219,6 +222,7 @@ impl Desk {
             + self.waiters.capacity() * size_of::<Waiter>()
             + self.sweeps.capacity() * size_of::<Sweep>()
             + self.retries.memory_bytes()
+            + self.unlinked.len() * 2 * size_of::<(InstrumentId, Slot)>()
             + self.requests.capacity() * size_of::<(Slot, OrderId)>()
             + self.fresh.capacity() * size_of::<Fresh>()
             + self.bytes.capacity()

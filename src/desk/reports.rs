@@ -296,7 +296,10 @@ impl Desk {
 
     /// Nothing more happens to the order, unless a fill comes late.
     fn end(&mut self, slot: Slot, state: OrderState) {
-        let account = self.orders[slot].order.account;
+        let Order { account, instrument, .. } = self.orders[slot].order;
+        if !self.unlinked.is_empty() {
+            self.unlinked.remove(&(instrument, slot));
+        }
         let known = &mut self.accounts[account];
         self.orders.close(slot, state, &mut known.open, &mut known.closed);
         self.open_count -= 1;

@@ -69,13 +69,17 @@ impl Desk {
         count
     }
 
-    /// The cancel that is wanted becomes the order's step, if nothing is pending and a link takes it.
+    /// The cancel that is wanted becomes the order's step, if nothing is pending, now or once a link takes it.
     pub(super) fn cancel_if_wanted(&mut self, slot: Slot) {
         let held = &self.orders[slot];
-        let is_wanted = held.cancel_wanted.is_some() && held.pending.is_none();
-        if is_wanted && self.is_linked(held.order.instrument) {
-            let until_ms = held.cancel_until_ms;
+        let (until_ms, instrument) = (held.cancel_until_ms, held.order.instrument);
+        if held.cancel_wanted.is_none() || held.pending.is_some() {
+            return;
+        }
+        if self.is_linked(instrument) {
             self.start(slot, Step::Cancel, until_ms);
+        } else {
+            self.unlinked.insert((instrument, slot));
         }
     }
 }

@@ -4,15 +4,19 @@ use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::control::{Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
+use crate::limits;
 use crate::rt;
+
+use super::{Server, Shared};
 
 /// Sockets for operators.
 #[derive(Debug, Default)]
@@ -46,13 +50,52 @@ impl Doors {
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    pub(super) fn open(self, source: Source) -> std::io::Result<Option<Control>> {
+    fn open(self, source: Source) -> std::io::Result<Option<Control>> {
         let Doors { tcp, unix } = self;
         if tcp.is_none() && unix.is_none() {
             return Ok(None);
         }
         let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
         Control::start(setup).map(Some)
+    }
+}
+
+impl Server {
+    /// Answers operators from now on, and is ready.
+    pub(super) fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
+        match doors.open(self.source(config)) {
+            Ok(control) => self.control = control,
+            Err(error) => {
+                let failure =
+                    Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
+                self.tell_to_stop();
+                return Err(self.join().unwrap_or(failure));
+            }
+        }
+        self.shared.lifecycle.ready();
+        Ok(self)
+    }
+
+    /// What operators are told comes from here.
+    fn source(&self, config: &Config) -> Source {
+        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
+        let turn_ms_max = match config.overload.turn_ms_max {
+            0 => config::Overload::default().turn_ms_max,
+            ms => ms,
+        };
+        Source {
+            boards: boards.clone(),
+            lifecycle: Arc::clone(lifecycle),
+            admission: Arc::clone(admission),
+            connections_max: config.limits.connections_max,
+            pressure: Arc::clone(pressure),
+            memory_bytes_max: config.limits.memory_bytes_max,
+            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+            history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
+            switch: Arc::clone(switch),
+            doorbell: self.doorbells[boards.len() - 1].clone(),
+            keyring: Arc::clone(keyring),
+        }
     }
 }
 

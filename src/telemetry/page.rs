@@ -6,7 +6,7 @@ const HEAD: &str = "\
 # Metrics
 
 This page is generated from the tables in `src/telemetry/table.rs`; a test compares them
-(`TICKRING_WRITE_DOCS=1 cargo test --no-default-features --lib metrics_page` writes it anew). `GET /metrics` has them for
+(`TICKRING_WRITE_DOCS=1 cargo test --test metrics_page` writes it anew). `GET /metrics` has them for
 Prometheus and OpenMetrics, `GET /api/metrics?format=json` and `?format=csv` for others: [control.md](control.md).
 
 Counters begin at 0 with the process and only grow. Each thread tells its values at most every 100 ms and before it sleeps, so

@@ -198,15 +198,3 @@ fn rates_are_over_the_looks_that_are_kept() {
     assert_eq!((added.requests, seconds), (31 * 31 - 20 * 20, 11.0));
     assert_eq!(Rates::default().since_oldest(&newest), (Totals::default(), 0.0));
 }
-
-#[test]
-fn metrics_page_is_what_the_tables_say() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    if std::env::var_os("TICKRING_WRITE_DOCS").is_some() {
-        std::fs::write(&path, page()).unwrap();
-    }
-    assert!(
-        std::fs::read_to_string(&path).unwrap_or_default() == page(),
-        "docs/metrics.md is not what the tables say"
-    );
-}

@@ -489,7 +489,6 @@ impl Session {
         for definition in list {
             let name = definition.name;
             let (connection, count) = (self.connection, self.listings.len());
-            let is_taken = self.config.instruments.is_empty() || self.config.instruments.contains(&name);
             let feed = match self.listings.get_mut(&name) {
                 Some(listing) if listing.connection == connection => continue,
                 Some(listing) => {
@@ -499,6 +498,8 @@ impl Session {
                 None if count == limits::INSTRUMENTS_MAX => return Err(Cut::Instruments),
                 None => {
                     let number = u32::try_from(self.names.len()).expect("invariant: INSTRUMENTS_MAX fits");
+                    let wanted = &self.config.instruments;
+                    let is_taken = wanted.is_empty() || wanted.contains(&name);
                     let feed = is_taken.then_some(FeedInstrument(number));
                     self.listings.insert(name, Listing { feed, connection });
                     if is_taken {

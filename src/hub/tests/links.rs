@@ -595,6 +595,45 @@ fn what_the_desk_cancels_while_a_link_is_down_is_cancelled_when_it_is_up() {
 }
 
 #[test]
+fn an_edit_of_what_the_desk_cancels_is_not_kept_waiting_for_a_link() {
+    let mut floor = Floor::of_one(Form::Json);
+    floor.connect();
+    floor.buy("a");
+    floor.buy("b");
+    floor.run();
+    let edit = |label| json!({"instrument_name": "EURUSD", "label": label, "amount": 9, "price": 3});
+    // The venue refuses to cancel: the desk asks again in a while, and an edit of the order waits for that.
+    floor.links[0].venue.is_slow = true;
+    floor.ask("private/cancel_all_after", &json!({"timeout": 1_000}));
+    floor.world.now = floor.world.now.plus_ns(1_000_000_000);
+    floor.world.market.handle_timeout(floor.world.now);
+    floor.run();
+    for command in std::mem::take(&mut floor.links[0].venue.waiting) {
+        let (order, reason) = (command.order(), crate::model::order::OrderRefusal::BookClosed);
+        floor.links[0].venue.session.report(Report::CancelRejected { order, reason });
+    }
+    floor.run();
+    let waits = floor.send("private/edit_by_label", &edit("a"));
+    floor.run();
+    assert_eq!(floor.replies.get(&waits), None);
+    floor.links[0].cut();
+    floor.run();
+    assert_eq!(floor.replies[&waits]["error"]["code"], 20002);
+    // The time to ask again passes without a link.
+    floor.world.now = floor.world.now.plus_ns(2_000_000_000);
+    floor.world.market.handle_timeout(floor.world.now);
+    floor.run();
+    assert_eq!(floor.ask("private/edit_by_label", &edit("b"))["error"]["code"], 13028);
+    floor.links[0].venue.is_slow = false;
+    floor.connect();
+    for order in floor.links[0].venue.executed.clone() {
+        assert_eq!(floor.states(order), ["open", "cancelled"]);
+    }
+    floor.settle();
+    floor.judge();
+}
+
+#[test]
 fn one_link_s_death_is_no_matter_for_another_s_instruments() {
     let other = SourceId(2);
     let links = [(FX, "EURUSD"), (other, "GBPUSD")];

@@ -76,6 +76,18 @@ void testFaults(Advisor &advisor) {
     for(size_t i = 0; i < whole.size(); i++)
         check(!reads(advisor, whole.substr(0, i), object), "the first " + std::to_string(i) + " bytes");
     check(reads(advisor, whole, object), "all of them");
+    // Whatever comes, it ends, and stays within the array.
+    ulong random = 1;
+    int taken = 0;
+    for(int i = 0; i < 20000; i++) {
+        std::string text = whole;
+        for(int k = 0; k < 3; k++) {
+            random = random * 6364136223846793005ul + 1442695040888963407ul;
+            text[(random >> 33) % text.size()] = "{}[]\":,\\u0e-.t \x01\xff"[(random >> 20) % 19];
+        }
+        taken += reads(advisor, text, object) ? 1 : 0;
+    }
+    check(taken > 0 && taken < 20000, "some of what is changed is still JSON: " + std::to_string(taken));
 }
 
 void testWriting(Advisor &advisor) {

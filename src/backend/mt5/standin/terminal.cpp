@@ -149,7 +149,13 @@ void Terminal::control(const std::string &line) {
         isNextDropped = true;
     else if(verb == "hold" || verb == "release")
         isHeld = verb == "hold";
-    else if(verb == "move" || verb == "delete")
+    else if(verb == "tally") {
+        double net = 0;
+        for(const SimPosition &held : positions)
+            net += held.isBuy ? held.volume : -held.volume;
+        std::cout << "terminal: " << open.size() << " orders open, " << std::round(net * 100) << " hundredths of a lot held"
+                  << std::endl;
+    } else if(verb == "move" || verb == "delete")
         byHand(verb == "delete", first);
     else if(verb == "offline" || verb == "online")
         isConnected = verb == "online";

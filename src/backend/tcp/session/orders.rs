@@ -189,6 +189,12 @@ impl Session {
     pub(super) fn hear(&mut self, report: &Report, now: Now) -> Result<(), Cut> {
         let order = report.order();
         self.check_countable(report)?;
+        if self.is_foretold(report) {
+            if !matches!(report, Report::Filled(_)) {
+                self.orders.with(order, Known::answered);
+            }
+            return Ok(());
+        }
         match *report {
             Report::Accepted { order, venue_order: _, price } => {
                 self.orders.with(order, |known| {
@@ -239,6 +245,22 @@ impl Session {
         }
         self.reconcile();
         Ok(())
+    }
+
+    /// Whether the answer to the question about its order will say it, which is still to come. What led to it may have been
+    /// forgotten with earlier numbers: told at once, a fill could be beyond what the order is known to be, or of one that is not
+    /// known to be accepted, and an end could come before the fills.
+    fn is_foretold(&self, report: &Report) -> bool {
+        let known = self.orders.get(report.order()).filter(|known| known.is_questioned);
+        known.is_some_and(|known| match report {
+            Report::Filled(_) | Report::Cancelled { .. } => true,
+            Report::Amended { .. } => !known.is_accepted,
+            Report::Accepted { .. }
+            | Report::Rejected { .. }
+            | Report::AmendRejected { .. }
+            | Report::CancelRejected { .. }
+            | Report::OrderStatus(_) => false,
+        })
     }
 
     /// Whether it says what was filled and for how much, and all that it makes of an order can be added up, here and at the desk.

@@ -437,6 +437,43 @@ fn what_an_edit_in_doubt_made_of_an_order_is_told_before_what_was_filled_of_it()
 }
 
 #[test]
+fn what_is_said_of_an_order_before_the_answer_to_its_question_is_told_by_that_answer() {
+    for is_cancelled in [false, true] {
+        let mut world = World::new(Form::Binary);
+        world.connect();
+        let order = world.place();
+        // The venue has it, and what it says of it is lost with its run.
+        let bytes = world.gateway.unsent().to_vec();
+        world.venue.session.handle_bytes(&bytes, world.now);
+        world.cut();
+        world.venue.restart(true);
+        world.gateway.handle_connected(world.now);
+        world.venue.session.handle_connected(world.now);
+        world.is_connected = true;
+        let hello = world.venue.session.unsent().to_vec();
+        world.venue.session.handle_sent(hello.len());
+        world.gateway.handle_bytes(&hello, world.now);
+        // The welcome, and not yet the question behind it.
+        let bytes = world.gateway.unsent();
+        let length = u32::from_le_bytes(*bytes.first_chunk().unwrap());
+        let welcome = bytes[..4 + length as usize].to_vec();
+        world.gateway.handle_sent(welcome.len());
+        world.venue.session.handle_bytes(&welcome, world.now);
+        world.venue.handle_events();
+        let (told, filled) = if is_cancelled {
+            world.venue.answer(&Command::Cancel { order });
+            (Told::Cancelled, 5 * LOT)
+        } else {
+            world.venue.fill(order, 2 * LOT);
+            (Told::Open, 7 * LOT)
+        };
+        world.carry();
+        assert_eq!((world.seen[&order].told, world.seen[&order].filled), (told, filled));
+        world.check_agreement();
+    }
+}
+
+#[test]
 fn a_request_without_a_link_is_refused() {
     let mut world = World::new(Form::Json);
     let order = world.place();
