@@ -21,7 +21,7 @@ use crate::admission::Admission;
 use crate::auth::{self, Keyring};
 use crate::backend::Feed;
 use crate::clock;
-use crate::config::{self, BusyPoll, Config, Limits};
+use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};

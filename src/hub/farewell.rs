@@ -2,7 +2,6 @@
 
 use super::session::Phase;
 use super::{Effect, Ending, Hub};
-use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::ws::close::CloseCode;
 
