@@ -48,6 +48,14 @@ pub fn now() -> Now {
     })
 }
 
+/// CLOCK_MONOTONIC itself in microseconds, for who compares it with another process's: a service manager.
+#[must_use]
+pub fn system_monotonic_us() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .expect("invariant: the kernel has this clock");
+    u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1000
+}
+
 /// The wall clock beside the monotonic one; of several attempts the first that was not preempted.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads a clock")]
 fn measure(origin: Instant) -> Measurement {

@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod orders;
 mod overload;
+mod service;
 mod text;
 mod venue;
 
@@ -30,6 +31,7 @@ pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use orders::Orders;
 pub use overload::Overload;
+pub use service::Service;
 pub use venue::{Venue, VenueKind, Venues};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -44,6 +46,7 @@ pub struct Config {
     pub orders: Orders,
     pub overload: Overload,
     pub flush: Flush,
+    pub service: Service,
     pub feed: Feed,
     pub venue: Venues,
     pub topics: Topics,
@@ -146,6 +149,7 @@ impl Default for Config {
             orders: Orders::default(),
             overload: Overload::default(),
             flush: Flush::default(),
+            service: Service::default(),
             feed: Feed::default(),
             venue: Venues::new(),
             topics: Topics::default(),

@@ -51,6 +51,8 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod pulse;
+#[cfg(feature = "runtime")]
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod verify;
@@ -80,3 +82,5 @@ pub mod exit;
 pub mod keys;
 #[cfg(feature = "runtime")]
 pub mod serve;
+#[cfg(feature = "runtime")]
+pub mod systemd;

@@ -322,6 +322,9 @@ pub const RETRY_NS: u64 = 1_000_000;
 pub const STOP_MARGIN_NS: u64 = 1_000_000_000;
 const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 
+/// Clients of a shard that a stop sends away at once, before it spreads the rest: so few are no rush on the next server.
+pub const STOP_CLIENTS_AT_ONCE: usize = 64;
+
 /// Connections beyond `shards.connections_max` that a shard holds at a time in order to tell them that they are refused.
 /// While so many are being told, which takes a flood, others wait in the backlog.
 pub const REFUSALS_PER_SHARD_MAX: u32 = 256;

@@ -2,7 +2,10 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod hubs;
+mod listeners;
 mod operators;
+mod service;
 mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,60 +16,57 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use arc_swap::ArcSwap;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::AsFd;
 
 use crate::admission::Admission;
-use crate::auth::{self, Keyring, Patterns, Reach};
+use crate::auth::{self, Keyring};
 use crate::backend::Feed;
-use crate::config::{self, BusyPoll, Config, Limits};
+use crate::clock;
+use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
-use crate::http::HeadLimits;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
-use crate::hub::{
-    ChannelKind, ChannelKinds, Deflation, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits,
-};
+use crate::hub::{ChannelKind, ChannelKinds, Deflation};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
 use crate::model::ids::HomeId;
 use crate::pressure::PressureBoard;
 use crate::probe;
-use crate::ring::{ListenError, Listener, ListenerOptions, RingConfig};
+use crate::pulse::Pulse;
+use crate::ring::{Listener, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::sessions_file::SessionsFile;
-use crate::shard::{self, ShardError, ShardReport, ShardSetup, Spin};
+use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::switch::HaltSwitch;
+use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
-use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
-use crate::ws::receiver::ReceiveLimits;
 
 use self::operators::Doors;
+use self::service::{Asked, Service, Watched};
 
-/// How often the main thread looks whether a thread has ended by itself, in milliseconds.
-const LOOK_MS: u16 = 200;
+const MESH_CAPACITY: Capacity =
+    Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
 
 /// Serves by `config` until the process is told to stop.
 ///
 /// # Errors
 /// What keeps it from serving, with the exit code.
 pub fn run(config: &Config) -> Result<(), Failure> {
+    // Before anything is opened that could have their numbers.
+    let sockets = systemd::inherited()?;
     let lifecycle = Arc::new(Lifecycle::begin());
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
     let feed = sources::open_feed(config)?;
     let tls = listeners_tls(config)?;
     let keyring = Arc::new(keyring(config)?);
     // Before any thread starts, so that all of them inherit it.
-    let signals = block_signals(&tls, config.auth.has_file())?;
+    let service = Service::start(config.auth.has_file() || tls.iter().flatten().any(Tls::has_files))?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
@@ -76,12 +76,14 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = sources::open_links(config)?;
     let doors = Doors::bind(config)?;
-    let opened = Opened { feed, links, tls, keyring, lifecycle };
-    let server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle };
+    let mut server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
+    warn_of_a_shared_core(spin(config.shards.busy_poll), &cores, &available);
     warn_of_the_demo_key(config);
+    service.tell_ready(&server.status());
     announce(config, &cores, &server);
-    match server.wait(&signals) {
-        Ended::Told => server.stop().map_or(Ok(()), Err),
+    match server.wait(&service) {
+        Ended::Told => server.drain(&service).map_or(Ok(()), Err),
         Ended::Broken => Err(server.stop_broken()),
     }
 }
@@ -95,6 +97,7 @@ struct Server {
     shared: Shared,
     /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
+    watched: Watched,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
@@ -112,6 +115,10 @@ struct Shared {
     admission: Arc<Admission>,
     /// The shards', then the venue's.
     boards: Vec<Arc<Board>>,
+    /// In the same order.
+    pulses: Vec<Arc<Pulse>>,
+    /// From a signal to the end.
+    drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
     /// The newest, for the control thread.
     keyring: Arc<ArcSwap<Keyring>>,
@@ -119,6 +126,8 @@ struct Shared {
 
 /// What was read before the first thread starts.
 struct Opened {
+    /// What systemd has handed in.
+    sockets: Vec<Inherited>,
     feed: Feed,
     links: LinksSetup,
     tls: Vec<Option<Tls>>,
@@ -142,18 +151,16 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { feed, links, tls, keyring, lifecycle } = opened;
+        let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let capacity =
-            Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
-        let mut endpoints = mesh::full(cores.len() + 1, capacity).map_err(os)?;
+        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
         let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
-        let listeners = listen(config, cores.len())?;
+        let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
@@ -162,7 +169,7 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                hub: hub_config(config, &keyring),
+                hub: hubs::hub_config(config, &keyring),
                 ring,
                 listeners,
                 tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
@@ -175,11 +182,12 @@ impl Server {
                 spin,
                 neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
+                farewell: farewell(config),
+                pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
             threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        warn_of_a_shared_core(spin, cores, available);
         let setup = VenueSetup {
             home: HomeId(shards),
             shards,
@@ -195,20 +203,21 @@ impl Server {
             links,
             // Spinning beside a shard on its core would take the core from it.
             spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
+            pulse: Arc::clone(&shared.pulses[cores.len()]),
             stop: Arc::clone(&shared.stop),
         };
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
-        let keys = config.auth.has_file().then(|| config.auth.keys.clone());
         let server = Server {
             addresses,
             link_addresses,
             tls,
+            watched: Watched::new(shared.pulses.clone(), doorbells.clone()),
             shared,
             doorbells,
             shards: threads,
             venue,
             verifier,
-            keys,
+            keys: config.auth.has_file().then(|| config.auth.keys.clone()),
             control: None,
         };
         server.await_ready(&is_ready)
@@ -236,25 +245,32 @@ impl Server {
         self.venue.is_finished() || self.shards.iter().any(PinnedThread::is_finished)
     }
 
-    /// Waits for a signal, or for a thread to end by itself.
-    fn wait(&self, signals: &SignalFd) -> Ended {
+    /// Waits until it is told to stop, or a thread ends by itself.
+    fn wait(&mut self, service: &Service) -> Ended {
         loop {
-            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            let polled = poll(&mut fds, PollTimeout::from(LOOK_MS));
+            let asked = service.next_signal(service::LOOK_MS);
             if self.is_broken() {
                 return Ended::Broken;
             }
-            if matches!(polled, Ok(count) if count > 0) {
-                match signals.read_signal() {
-                    Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => self.reload(),
-                    Ok(Some(signal)) => {
-                        log::info!("stopping on signal {}", signal.ssi_signo);
-                        return Ended::Told;
-                    }
-                    Ok(None) | Err(_) => return Ended::Told,
+            self.watched.look(service, |_| false);
+            match asked {
+                Some(Asked::Reload) => {
+                    service.tell_reloading();
+                    self.reload();
+                    service.tell_ready(&self.status());
                 }
+                Some(Asked::Stop(signal)) => {
+                    log::info!("stopping on {signal}");
+                    return Ended::Told;
+                }
+                None => {}
             }
         }
+    }
+
+    /// In one line, for the service's manager.
+    fn status(&self) -> String {
+        format!("serving {} by {} shards", self.urls().join(" and "), self.shards.len())
     }
 
     /// Reads keys and certificates again. Connections go on; handshakes from now on show what was read, and who logged in by a
@@ -287,14 +303,49 @@ impl Server {
 
     /// Stops since a thread has ended by itself; why it did.
     fn stop_broken(self) -> Failure {
-        self.stop().unwrap_or_else(|| software("a thread ended without a reason".to_owned()))
+        self.tell_to_stop();
+        self.join().unwrap_or_else(|| software("a thread ended without a reason".to_owned()))
     }
 
-    /// Tells every thread to stop, waits for them, and tells what they did; what failed first.
-    fn stop(self) -> Option<Failure> {
+    /// Has clients sent away, and waits for the threads to end; a second signal ends the process at once.
+    fn drain(mut self, service: &Service) -> Option<Failure> {
+        service.tell_stopping(self.shared.admission.connections());
+        self.tell_to_stop();
+        let by_ns = clock::now().mono_ns + self.shared.drain_timeout_ns;
+        while !self.are_finished() && clock::now().mono_ns < by_ns {
+            let Server { watched, shards, venue, .. } = &mut self;
+            watched.look(service, |at| {
+                shards.get(at).map_or_else(|| venue.is_finished(), PinnedThread::is_finished)
+            });
+            if let Some(Asked::Stop(signal)) = service.next_signal(service::LOOK_AT_STOP_MS) {
+                log::warn!("a second signal, {signal}: ending at once");
+                service::end_by(signal);
+            }
+        }
+        if !self.are_finished() {
+            let what = "clients or links were not gone by service.drain_timeout_s".to_owned();
+            return Some(Failure::new(
+                Exit::Software,
+                what,
+                "a thread does not turn: this is a bug in tickring",
+            ));
+        }
+        self.join()
+    }
+
+    /// Tells every thread to stop.
+    fn tell_to_stop(&self) {
         self.shared.lifecycle.drain();
         self.shared.stop.tell();
         self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    fn are_finished(&self) -> bool {
+        self.venue.is_finished() && self.shards.iter().all(PinnedThread::is_finished)
+    }
+
+    /// Waits for every thread, and tells what they did; what failed first.
+    fn join(self) -> Option<Failure> {
         let mut failure = None;
         for thread in self.shards {
             match thread.join() {
@@ -335,6 +386,8 @@ impl Shared {
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
             boards: boards.collect(),
+            pulses: (0..=shards).map(|_| Arc::default()).collect(),
+            drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
         }
@@ -401,21 +454,6 @@ fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<Hom
     (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
 }
 
-/// SIGHUP reads keys and certificates again; where there are none to read, it ends the process as ever.
-fn block_signals(tls: &[Option<Tls>], has_keys: bool) -> Result<SignalFd, Failure> {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGINT);
-    set.add(Signal::SIGTERM);
-    if has_keys || tls.iter().flatten().any(Tls::has_files) {
-        set.add(Signal::SIGHUP);
-    }
-    let os = |errno: nix::errno::Errno| {
-        Failure::new(Exit::OsError, format!("cannot handle signals: {}", errno.desc()), "see ulimit -a")
-    };
-    set.thread_block().map_err(os)?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(os)
-}
-
 /// Looks whether the kernel has all that is used, and says what is missing.
 fn check_host(ring: &RingConfig) -> Result<(), Failure> {
     let probed = probe::probe(ring);
@@ -445,31 +483,6 @@ fn warn_of_a_shared_core(spin: Spin, cores: &[usize], available: &[usize]) {
             available.last()
         );
     }
-}
-
-/// The listeners of each shard, in the order of the configuration; all shards on the same addresses.
-fn listen(config: &Config, shards: usize) -> Result<Vec<Vec<Listener>>, Failure> {
-    let mut of_shards: Vec<Vec<Listener>> = (0..shards).map(|_| Vec::new()).collect();
-    for listen in &config.listen {
-        let options = ListenerOptions {
-            backlog_connections_max: u16::try_from(listen.backlog).unwrap_or(u16::MAX),
-            unacknowledged_ms_max: listen.unacknowledged_ms_max,
-            ..ListenerOptions::default()
-        };
-        let taken = |error: ListenError| {
-            Failure::new(Exit::Unavailable, error.to_string(), "name a free address: --listen ADDR")
-        };
-        let mut address = listen.address;
-        if address.port() != 0 {
-            Listener::check_free(address).map_err(taken)?;
-        }
-        for listeners in &mut of_shards {
-            let listener = Listener::bind(address, &options).map_err(taken)?;
-            address = listener.address();
-            listeners.push(listener);
-        }
-    }
-    Ok(of_shards)
 }
 
 fn ring_config(config: &Config) -> RingConfig {
@@ -507,6 +520,14 @@ fn history(config: &Config) -> HistoryLimits {
     }
 }
 
+fn farewell(config: &Config) -> Farewell {
+    let close_timeout_ns = u64::from(config.limits.close_timeout_ms) * 1_000_000;
+    Farewell {
+        spread_ns: u64::from(config.service.drain_spread_ms) * 1_000_000,
+        within_ns: config.service.clients_gone_within_ns(close_timeout_ns),
+    }
+}
+
 fn overload_marks(config: &Config) -> OverloadMarks {
     let marks = &config.overload;
     let bytes = |percent: u32| config.limits.memory_bytes_max / 100 * u64::from(percent);
@@ -520,71 +541,6 @@ fn overload_marks(config: &Config) -> OverloadMarks {
             ms => Mark { enter: ns(ms), leave: ns(ms) / 2 },
         },
         dwell_ns: ns(marks.dwell_ms),
-    }
-}
-
-fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
-    let limits = &config.limits;
-    let ns = |ms: u32| u64::from(ms) * 1_000_000;
-    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    HubConfig {
-        head: HeadLimits { bytes_max: limits.head_bytes_max, headers_max: limits.headers_max },
-        receive: ReceiveLimits {
-            frame_bytes_max: bytes(limits.frame_bytes_max),
-            message_bytes_max: bytes(limits.message_bytes_max),
-            fragments_max: limits.fragments_max,
-        },
-        rates: RateLimits {
-            messages_per_s_max: limits.messages_per_s_max,
-            bytes_per_s_max: limits.bytes_per_s_max,
-        },
-        queued_bytes_max: bytes(limits.queued_bytes_max),
-        subscriptions_max: limits.subscriptions_max,
-        requests_pending_max: limits.requests_pending_max,
-        handshake_timeout_ns: ns(limits.handshake_timeout_ms),
-        message_timeout_ns: ns(limits.message_timeout_ms),
-        idle_timeout_ns: ns(limits.idle_timeout_ms),
-        close_timeout_ns: ns(limits.close_timeout_ms),
-        write_timeout_ns: ns(limits.write_timeout_ms),
-        history: history(config),
-        deflation: deflation(config),
-        overload: overload_marks(config),
-        log_segments_ready: limits::LOG_SEGMENTS_READY,
-        publishing: match (config.topics.publish, config.auth.has_file()) {
-            (true, _) => Publishing::Anyone,
-            (false, true) => Publishing::ByKey,
-            (false, false) => Publishing::Nobody,
-        },
-        public_subscribe: Patterns::new(&config.auth.public_subscribe),
-        logins_per_minute_max: config.auth.logins_per_minute_max,
-        keyring: Arc::clone(keyring),
-        listeners: config.listen.iter().map(policy).collect(),
-    }
-}
-
-fn policy(listen: &config::Listen) -> ListenerPolicy {
-    let ns = |ms: u32| u64::from(ms) * 1_000_000;
-    let origins = match listen.origins.as_slice() {
-        [] => Origins::SameHost,
-        origins if origins.iter().any(|origin| origin == "*") => Origins::Any,
-        origins => Origins::Listed(origins.to_vec()),
-    };
-    ListenerPolicy {
-        ping_interval_ns: ns(listen.ping_interval_ms),
-        ping_timeout_ns: ns(listen.ping_timeout_ms),
-        origins,
-        hosts: listen.hosts.clone(),
-        echo: if listen.echo { Echo::On } else { Echo::Off },
-        reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
-        deflate: listen.deflate.enabled.then(|| DeflateSettings {
-            client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
-                .unwrap_or(WindowBits::MAX),
-            client_context_takeover: if listen.deflate.client_context_takeover {
-                ClientContextTakeover::Allowed
-            } else {
-                ClientContextTakeover::Refused
-            },
-        }),
     }
 }
 

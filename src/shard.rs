@@ -26,6 +26,7 @@ use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
+use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
@@ -72,8 +73,20 @@ pub struct ShardSetup {
     /// A home whose thread is on this core too.
     pub neighbour: Option<HomeId>,
     pub pace_ns_max: u64,
+    pub farewell: Farewell,
+    /// Of this thread.
+    pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
+}
+
+/// How clients are sent away at a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Farewell {
+    /// They are closed over this time, so that they do not all come to the next server at once.
+    pub spread_ns: u64,
+    /// By then those that are left are cut off.
+    pub within_ns: u64,
 }
 
 /// What a shard did, told at its end.
@@ -125,6 +138,7 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         }
         let away_ns = shard.give_way();
         shard.turn(wait, away_ns);
+        shard.pulse.beat();
         if shard.has_stopped() {
             return Ok(shard.report());
         }
@@ -169,8 +183,10 @@ struct Shard {
     /// A send had no buffer: flushing goes on when one is free.
     unbuffered: bool,
     stop_by_ns: Option<u64>,
-    /// How long clients may take to go at a stop.
-    stop_timeout_ns: u64,
+    farewell: Farewell,
+    /// Clients that are told to go, at a stop.
+    leaving: Leaving,
+    pulse: Arc<Pulse>,
     turns_total: u64,
     parks_total: u64,
     turn_ns_max: u64,
@@ -179,10 +195,31 @@ struct Shard {
     busy_ns_total: u64,
 }
 
+/// How far a shard is with sending its clients away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leaving {
+    begun_ns: u64,
+    clients: usize,
+    told: usize,
+}
+
+impl Leaving {
+    /// How many more are to be told by now: in proportion to the time, the first few at once.
+    fn due(&self, spread_ns: u64, now_ns: u64) -> usize {
+        let elapsed_ns = now_ns - self.begun_ns;
+        let by_now = if elapsed_ns >= spread_ns {
+            self.clients
+        } else {
+            let share = self.clients as u128 * u128::from(elapsed_ns) / u128::from(spread_ns);
+            usize::try_from(share).map_or(self.clients, |share| share.max(limits::STOP_CLIENTS_AT_ONCE))
+        };
+        by_now.min(self.clients).saturating_sub(self.told)
+    }
+}
+
 impl Shard {
     fn new(setup: ShardSetup) -> Result<Shard, RingError> {
         let now = clock::now();
-        let stop_timeout_ns = setup.hub.close_timeout_ns + limits::STOP_MARGIN_NS;
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
         for listener in setup.listeners {
             ring.listen(listener)?;
@@ -220,7 +257,9 @@ impl Shard {
             round: 0,
             unbuffered: false,
             stop_by_ns: None,
-            stop_timeout_ns,
+            farewell: setup.farewell,
+            leaving: Leaving::default(),
+            pulse: setup.pulse,
             turns_total: 0,
             parks_total: 0,
             turn_ns_max: 0,
@@ -442,9 +481,15 @@ impl Shard {
 
     fn take_stop(&mut self) {
         if self.stop_by_ns.is_none() && self.stop.is_told() {
-            self.stop_by_ns = Some(self.now.mono_ns + self.stop_timeout_ns);
+            self.stop_by_ns = Some(self.now.mono_ns + self.farewell.within_ns);
             self.ring.stop_accepting();
-            self.hub.handle_shutdown(self.now);
+            let clients = self.hub.begin_shutdown(self.now);
+            self.leaving = Leaving { begun_ns: self.now.mono_ns, clients, told: 0 };
+        }
+        if self.leaving.told < self.leaving.clients {
+            let count = self.leaving.due(self.farewell.spread_ns, self.now.mono_ns);
+            self.hub.shut_down(count, self.now);
+            self.leaving.told += count;
             self.act();
         }
     }
@@ -552,7 +597,7 @@ impl Shard {
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         let behind = behind || self.hub.has_questions();
         // Nobody rings when the last client of all goes.
-        let retry = behind || self.serving.is_none();
+        let retry = behind || self.serving.is_none() || self.leaving.told < self.leaving.clients;
         let deadlines = [
             self.hub.poll_timeout(),
             (self.hub.data_count() > 0).then(|| self.pace.due_ns()),

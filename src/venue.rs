@@ -30,6 +30,7 @@ use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
+use crate::pulse::Pulse;
 use crate::ring::{Ring, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::stop::Stop;
@@ -58,6 +59,8 @@ pub struct VenueSetup {
     pub feed: Feed,
     pub links: LinksSetup,
     pub spin: Spin,
+    /// Of this thread.
+    pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
 }
@@ -95,6 +98,7 @@ impl std::error::Error for VenueError {}
 /// # Errors
 /// The ring cannot go on, or the feed has something that it should not have.
 pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport, VenueError> {
+    let pulse = Arc::clone(&setup.pulse);
     let mut venue = Venue::new(setup).map_err(VenueError::Ring)?;
     let mut ready = Some(ready);
     let mut wait = Wait::Poll;
@@ -104,6 +108,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
             venue.mesh.wake();
         }
         venue.turn()?;
+        pulse.beat();
         if let Some(ready) = ready.take() {
             ready();
         }

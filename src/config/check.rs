@@ -75,7 +75,7 @@ const SEND_BUFFER_BYTES: u64 = 4096;
 impl Config {
     /// Whether every value is in its range; the first that is not.
     pub(super) fn check(&self) -> Result<(), RangeFault> {
-        for range in self.ranges().iter().chain(&self.limits.ranges()) {
+        for range in self.ranges().iter().chain(&self.limits.ranges()).chain(&self.service.ranges()) {
             range.check()?;
         }
         self.check_listeners()?;

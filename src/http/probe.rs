@@ -21,6 +21,8 @@ pub enum Verdict {
     Good,
     /// For now: the answer says when to look again.
     Overloaded,
+    /// The server is about to end: another one is to be asked.
+    Stopping,
 }
 
 impl Probe {
@@ -48,9 +50,12 @@ impl Probe {
     /// Appends the whole answer to a request that [`Probe::check`] has let pass.
     pub fn answer(self, request: &Request<'_>, verdict: Verdict, out: &mut Vec<u8>) {
         let (status, body) = match (self, verdict) {
-            (Self::Health, Verdict::Good | Verdict::Overloaded) => (Status::Ok, "alive\n"),
+            (Self::Health, Verdict::Good | Verdict::Overloaded | Verdict::Stopping) => {
+                (Status::Ok, "alive\n")
+            }
             (Self::Readiness, Verdict::Good) => (Status::Ok, "ready\n"),
             (Self::Readiness, Verdict::Overloaded) => (Status::ServiceUnavailable, "overloaded\n"),
+            (Self::Readiness, Verdict::Stopping) => (Status::ServiceUnavailable, "stopping\n"),
         };
         let mut decimal = itoa::Buffer::new();
         let mut append = |text: &str| out.extend_from_slice(text.as_bytes());
@@ -107,6 +112,8 @@ mod tests {
         check("GET /healthz", Verdict::Good, Ok((200, "alive\n")));
         check("GET /healthz", Verdict::Overloaded, Ok((200, "alive\n")));
         check("GET /ready", Verdict::Good, Ok((200, "ready\n")));
+        check("GET /ready", Verdict::Stopping, Ok((503, "stopping\n")));
+        check("GET /healthz", Verdict::Stopping, Ok((200, "alive\n")));
         check("GET /ready?verbose", Verdict::Overloaded, Ok((503, "overloaded\n")));
         check("HEAD /ready", Verdict::Good, Ok((200, "")));
         check("HEAD /ready", Verdict::Overloaded, Ok((503, "")));

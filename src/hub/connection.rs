@@ -3,7 +3,7 @@
 //! connection that was opened is ended by an effect or by the peer.
 
 use crate::dialect::json_rpc;
-use crate::http::{self, Body, Probe, Rejection, Verdict};
+use crate::http::{self, Body, Probe, Rejection};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
@@ -201,25 +201,6 @@ impl Hub {
         [self.wheel.next_deadline_ns(), self.pressure_due_ns()].into_iter().flatten().min()
     }
 
-    /// The server is going away: every client is told by close code 1001.
-    pub fn handle_shutdown(&mut self, now: Now) {
-        self.now = now;
-        self.stopping = true;
-        let conns: Vec<ConnId> = self.sessions.iter().flatten().map(|session| session.conn).collect();
-        for conn in conns {
-            match self.session(conn).map(|session| &session.phase) {
-                Some(Phase::Open) => {
-                    self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
-                }
-                Some(Phase::Securing | Phase::Upgrading { .. }) => {
-                    self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
-                    self.mark_closing(conn, true);
-                }
-                Some(Phase::Settling { .. } | Phase::Closing { .. }) | None => {}
-            }
-        }
-    }
-
     /// Bytes of the request that a connection begins with, behind those that have come of it before.
     fn handle_head(&mut self, conn: ConnId, mut head: Vec<u8>, bytes: &mut [u8]) {
         if head.is_empty() {
@@ -295,7 +276,7 @@ impl Hub {
         let refused = refused.or(self.overload_rejection());
         if let Some(probe) = Probe::of(request.path) {
             Probe::check(&request)?;
-            let verdict = if refused.is_none() { Verdict::Good } else { Verdict::Overloaded };
+            let verdict = self.probe_verdict(refused);
             let mut answer = Vec::new();
             probe.answer(&request, verdict, &mut answer);
             return Ok(Some(Answer::Probed(answer)));

@@ -452,12 +452,21 @@ impl Hub {
 
     /// Answers those who look after the gateway, and ends the connection as ever.
     fn answer_probe(&mut self, conn: ConnId, probe: Probe, request: &http::Request<'_>) {
-        let verdict = if self.overload_rejection().is_none() { Verdict::Good } else { Verdict::Overloaded };
+        let verdict = self.probe_verdict(self.overload_rejection());
         let mut answer = Vec::new();
         probe.answer(request, verdict, &mut answer);
         self.counters.probes_answered_total += 1;
         self.queue_reply(conn, &answer);
         self.end_after_replies(conn, End::OfStream);
+    }
+
+    /// Whether newcomers are let in, or why they are refused.
+    pub(super) fn probe_verdict(&self, refused: Option<Rejection>) -> Verdict {
+        match refused {
+            _ if self.stopping => Verdict::Stopping,
+            None => Verdict::Good,
+            Some(_) => Verdict::Overloaded,
+        }
     }
 
     /// Refuses a request, behind the answers to those before it, and ends the connection.

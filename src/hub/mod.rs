@@ -24,6 +24,7 @@ mod echo;
 pub mod effect;
 mod egress;
 mod fanout;
+mod farewell;
 mod frame_queue;
 pub mod history;
 pub mod home;
@@ -320,6 +321,8 @@ pub struct Hub {
     scratch: Vec<u8>,
     /// [`Hub::handle_shutdown`] was called: who comes now is turned away.
     stopping: bool,
+    /// Those that are then to be sent away.
+    leaving: Vec<ConnId>,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
@@ -377,6 +380,7 @@ impl Hub {
             work: Work::default(),
             scratch: Vec::new(),
             stopping: false,
+            leaving: Vec::new(),
             sweep_due_ns: now.mono_ns,
             overload,
             costliest_bytes: 0,

@@ -5,14 +5,16 @@
 //! `TCP_NOTSENT_LOWAT`, `TCP_USER_TIMEOUT`) are set here once, because a direct descriptor has no `setsockopt`.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, Backlog, SetSockOpt, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, getsockname,
-    listen, setsockopt, socket, sockopt,
+    getsockopt, listen, setsockopt, socket, sockopt,
 };
 
 use super::peers::socket_address;
@@ -58,14 +60,7 @@ impl Listener {
         let at = |step: &'static str| move |errno: Errno| ListenError { address, step, errno };
         let fd = open(address)?;
         set(&fd, sockopt::ReusePort, &true).map_err(at("SO_REUSEPORT"))?;
-        set(&fd, sockopt::TcpNoDelay, &true).map_err(at("TCP_NODELAY"))?;
-        if options.unacknowledged_ms_max > 0 {
-            set(&fd, sockopt::TcpUserTimeout, &options.unacknowledged_ms_max)
-                .map_err(at("TCP_USER_TIMEOUT"))?;
-        }
-        if options.unsent_bytes_low > 0 {
-            set_unsent_low(&fd, options.unsent_bytes_low).map_err(at("TCP_NOTSENT_LOWAT"))?;
-        }
+        set_inherited(&fd, options).map_err(|(step, errno)| ListenError { address, step, errno })?;
         bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).map_err(at("bind"))?;
         let backlog = Backlog::new(i32::from(options.backlog_connections_max)).map_err(at("backlog"))?;
         listen(&fd, backlog).map_err(at("listen"))?;
@@ -87,17 +82,23 @@ impl Listener {
         })
     }
 
-    /// Takes over a socket that listens already, such as one handed in by socket activation. Its options stay as they
-    /// are.
+    /// Takes over a socket that listens already, such as one handed in by socket activation, and sets what its connections
+    /// inherit. Its backlog stays as it is. It is closed, never shut down: who else holds it goes on listening.
     ///
     /// # Errors
-    /// When it is no TCP socket.
-    pub fn adopt(fd: OwnedFd) -> Result<Listener, ListenError> {
+    /// When it is no TCP socket, or does not listen.
+    pub fn adopt(fd: OwnedFd, options: &ListenerOptions) -> Result<Listener, ListenError> {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let address = bound_address(&fd).map_err(|errno| ListenError {
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            address: nowhere,
             step: "getsockname",
             errno,
         })?;
+        let at = |step: &'static str| move |errno: Errno| ListenError { address, step, errno };
+        if !getsockopt(&fd, sockopt::AcceptConn).map_err(at("SO_ACCEPTCONN"))? {
+            return Err(at("it does not listen")(Errno::EINVAL));
+        }
+        set_inherited(&fd, options).map_err(|(step, errno)| ListenError { address, step, errno })?;
         Ok(Listener { fd, address })
     }
 
@@ -110,6 +111,29 @@ impl Listener {
     pub(super) fn raw_fd(&self) -> i32 {
         self.fd.as_raw_fd()
     }
+}
+
+/// The first descriptor that a service manager hands in (sd_listen_fds(3)).
+const INHERITED_FIRST: RawFd = 3;
+
+/// Takes over so many descriptors as a service manager hands in, and keeps them from child processes.
+///
+/// # Errors
+/// One of them is not open. Those before it stay open.
+pub fn take_inherited(count: usize) -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if count > 0 {
+        assert!(!TAKEN.swap(true, Ordering::Relaxed), "invariant: what was handed in is taken once");
+    }
+    let end = INHERITED_FIRST.saturating_add(RawFd::try_from(count).unwrap_or(RawFd::MAX));
+    let numbers = INHERITED_FIRST..end;
+    for number in numbers.clone() {
+        // SAFETY: the call takes no pointer, and says so if the descriptor is not open.
+        Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    }
+    // SAFETY: each was just seen to be open. They came with the process, so that nothing in it has them as its own, and are
+    // taken once.
+    Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 /// Why there is no listener.
@@ -143,6 +167,19 @@ fn open(address: SocketAddr) -> Result<OwnedFd, ListenError> {
     }
     set(&fd, sockopt::ReuseAddr, &true).map_err(at("SO_REUSEADDR"))?;
     Ok(fd)
+}
+
+/// What accepted connections inherit; the step that failed.
+fn set_inherited(fd: &OwnedFd, options: &ListenerOptions) -> Result<(), (&'static str, Errno)> {
+    let at = |step: &'static str| move |errno: Errno| (step, errno);
+    set(fd, sockopt::TcpNoDelay, &true).map_err(at("TCP_NODELAY"))?;
+    if options.unacknowledged_ms_max > 0 {
+        set(fd, sockopt::TcpUserTimeout, &options.unacknowledged_ms_max).map_err(at("TCP_USER_TIMEOUT"))?;
+    }
+    if options.unsent_bytes_low > 0 {
+        set_unsent_low(fd, options.unsent_bytes_low).map_err(at("TCP_NOTSENT_LOWAT"))?;
+    }
+    Ok(())
 }
 
 fn set<O: SetSockOpt>(fd: &OwnedFd, option: O, value: &O::Val) -> Result<(), Errno> {
@@ -207,7 +244,18 @@ mod tests {
     fn adopts_a_socket_made_elsewhere() {
         let made = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = made.local_addr().unwrap();
-        let listener = Listener::adopt(made.into()).unwrap();
+        let listener = Listener::adopt(made.into(), &ListenerOptions::default()).unwrap();
         assert_eq!(listener.address(), address);
+    }
+
+    #[test]
+    fn what_does_not_listen_is_not_adopted() {
+        let made = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connected = std::net::TcpStream::connect(made.local_addr().unwrap()).unwrap();
+        let error = Listener::adopt(connected.into(), &ListenerOptions::default()).unwrap_err();
+        assert_eq!((error.step, error.errno), ("it does not listen", Errno::EINVAL));
+        let (pair, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let error = Listener::adopt(pair.into(), &ListenerOptions::default()).unwrap_err();
+        assert_eq!((error.step, error.errno), ("getsockname", Errno::EAFNOSUPPORT));
     }
 }

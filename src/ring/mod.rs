@@ -54,7 +54,7 @@ pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
 pub use self::connect::CONNECTS_MAX;
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
-pub use self::listener::{ListenError, Listener, ListenerOptions};
+pub use self::listener::{ListenError, Listener, ListenerOptions, take_inherited};
 pub use crate::telemetry::RingCounters;
 
 use self::accept::Acceptor;

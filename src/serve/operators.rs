@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -67,7 +68,8 @@ impl Server {
             Err(error) => {
                 let failure =
                     Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
-                return Err(self.stop().unwrap_or(failure));
+                self.tell_to_stop();
+                return Err(self.join().unwrap_or(failure));
             }
         }
         self.shared.lifecycle.ready();
@@ -108,8 +110,12 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The main thread hears it as it hears whoever stops the process.
+/// The main thread hears it as it hears whoever stops the process; once, since a second signal would end the process at once.
 fn tell_to_stop() {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if IS_TOLD.swap(true, Ordering::Relaxed) {
+        return;
+    }
     if let Err(errno) = kill(Pid::this(), Signal::SIGTERM) {
         log::error!("cannot tell myself to stop: {}", errno.desc());
     }

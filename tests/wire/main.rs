@@ -38,6 +38,7 @@ mod rounds;
 mod server;
 mod shutdown;
 mod stalled_reader;
+mod systemd;
 mod tls;
 mod two_shards;
 mod upgrade;

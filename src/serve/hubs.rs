@@ -1,0 +1,78 @@
+//! What the hubs of the shards are made from, by the configuration. Home: the main thread, before the shards.
+
+use std::sync::Arc;
+
+use super::{deflation, history, overload_marks};
+use crate::auth::{Keyring, Patterns, Reach};
+use crate::config::{self, Config};
+use crate::http::HeadLimits;
+use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
+use crate::limits;
+use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
+use crate::ws::receiver::ReceiveLimits;
+
+/// What each shard's hub is made from.
+pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
+    let limits = &config.limits;
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    HubConfig {
+        head: HeadLimits { bytes_max: limits.head_bytes_max, headers_max: limits.headers_max },
+        receive: ReceiveLimits {
+            frame_bytes_max: bytes(limits.frame_bytes_max),
+            message_bytes_max: bytes(limits.message_bytes_max),
+            fragments_max: limits.fragments_max,
+        },
+        rates: RateLimits {
+            messages_per_s_max: limits.messages_per_s_max,
+            bytes_per_s_max: limits.bytes_per_s_max,
+        },
+        queued_bytes_max: bytes(limits.queued_bytes_max),
+        subscriptions_max: limits.subscriptions_max,
+        requests_pending_max: limits.requests_pending_max,
+        handshake_timeout_ns: ns(limits.handshake_timeout_ms),
+        message_timeout_ns: ns(limits.message_timeout_ms),
+        idle_timeout_ns: ns(limits.idle_timeout_ms),
+        close_timeout_ns: ns(limits.close_timeout_ms),
+        write_timeout_ns: ns(limits.write_timeout_ms),
+        history: history(config),
+        deflation: deflation(config),
+        overload: overload_marks(config),
+        log_segments_ready: limits::LOG_SEGMENTS_READY,
+        publishing: match (config.topics.publish, config.auth.has_file()) {
+            (true, _) => Publishing::Anyone,
+            (false, true) => Publishing::ByKey,
+            (false, false) => Publishing::Nobody,
+        },
+        public_subscribe: Patterns::new(&config.auth.public_subscribe),
+        logins_per_minute_max: config.auth.logins_per_minute_max,
+        keyring: Arc::clone(keyring),
+        listeners: config.listen.iter().map(policy).collect(),
+    }
+}
+
+fn policy(listen: &config::Listen) -> ListenerPolicy {
+    let ns = |ms: u32| u64::from(ms) * 1_000_000;
+    let origins = match listen.origins.as_slice() {
+        [] => Origins::SameHost,
+        origins if origins.iter().any(|origin| origin == "*") => Origins::Any,
+        origins => Origins::Listed(origins.to_vec()),
+    };
+    ListenerPolicy {
+        ping_interval_ns: ns(listen.ping_interval_ms),
+        ping_timeout_ns: ns(listen.ping_timeout_ms),
+        origins,
+        hosts: listen.hosts.clone(),
+        echo: if listen.echo { Echo::On } else { Echo::Off },
+        reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
+        deflate: listen.deflate.enabled.then(|| DeflateSettings {
+            client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
+                .unwrap_or(WindowBits::MAX),
+            client_context_takeover: if listen.deflate.client_context_takeover {
+                ClientContextTakeover::Allowed
+            } else {
+                ClientContextTakeover::Refused
+            },
+        }),
+    }
+}
