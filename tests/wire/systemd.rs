@@ -49,7 +49,7 @@ impl Manager {
 
     fn serve(&self, cores: &str, flags: &[&str]) -> Server {
         let mut command = server::tickring();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cores", cores]).args(flags);
+        command.args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", cores]).args(flags);
         command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
         Server::launch(command)
     }
@@ -113,7 +113,7 @@ fn the_manager_is_told_of_the_start_a_reload_and_the_stop() {
 fn it_is_ready_only_once_every_shard_listens() {
     let manager = Manager::new();
     let mut command = server::tickring();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "0,1"]);
+    command.args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0,1"]);
     command.env("NOTIFY_SOCKET", &manager.path);
     let starting = std::thread::spawn(|| Server::launch(command));
     let told = manager.hear().unwrap();
@@ -193,7 +193,9 @@ fn handing<T>(sockets: &[OwnedFd], names: &str, arguments: &[&str], start: impl 
     }
     script.push_str("LISTEN_PID=$$ exec \"$@\"");
     let mut command = Command::new("bash");
-    command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_tickring"), "serve"]).args(arguments);
+    command
+        .args(["-c", &script, "bash", env!("CARGO_BIN_EXE_tickring"), "serve", "--control", "off"])
+        .args(arguments);
     command.env_remove("RUST_LOG").env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
     let started = start(command);
     above.into_iter().for_each(|fd| close(fd).unwrap());
@@ -269,7 +271,7 @@ fn sockets_that_do_not_fit_are_refused_with_one_line() {
 #[test]
 fn sockets_meant_for_another_process_are_left_alone() {
     let mut command = server::tickring();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "0"]);
+    command.args(["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0"]);
     command.env("LISTEN_PID", "1").env("LISTEN_FDS", "3").env("LISTEN_FDNAMES", "a:b:c");
     let server = Server::launch(command);
     drop(Client::connect(server.address));
