@@ -362,9 +362,13 @@ impl Links {
                             link.is_at(&self.listeners, stranger.listener)
                                 && greeting::is_of(&hello, &link.setup.name, &link.setup.session.key)
                         });
-                        match nth {
-                            Some(nth) => return self.take_over(place, nth, market, now),
+                        match nth.map(|nth| (nth, greeting::check(&hello))) {
                             None => Cut::Credentials,
+                            Some((_, Err(cut))) => cut,
+                            Some((nth, Ok(()))) if self.links[nth].session.is_held_by_another(&hello) => {
+                                Cut::Held
+                            }
+                            Some((nth, Ok(()))) => return self.take_over(place, nth, market, now),
                         }
                     }
                     Err(cut) => cut,

@@ -297,20 +297,50 @@ fn two_links_of_a_venue_have_names_and_instruments_of_their_own() {
 }
 
 #[test]
-fn a_process_that_says_hello_for_a_link_takes_it_over() {
+fn another_process_has_the_link_only_when_the_first_is_gone() {
     let mut server = Server::start(&waiting(""), "0");
     let to = server.venue_addresses[0].to_string();
     let first = PaperVenue::start(&["--connect", &to]);
     first.wait_for("welcomed, begins anew");
     server.wait_for_log("takes orders of 12 instruments");
-    let second = PaperVenue::start(&["--connect", &to]);
-    second.wait_for("welcomed, begins anew");
-    first.wait_for("disconnected: ");
-    assert_eq!(first.stop(), Some(0));
+    let second = PaperVenue::start(&["--connect", &to, "--retry-delay-ms", "5"]);
+    second.wait_for("disconnected: ended by the peer: another process has this link");
     let mut client = trader(server.address);
     await_market(&mut client, "open");
+    let order = resting(&mut client, "stays");
+    assert_eq!(client.call("private/buy", &order)["order"]["order_state"], "open");
+    assert_eq!(state_of(&mut client, "stays")["order_state"], "open");
+    first.kill();
+    second.wait_for("welcomed, begins anew");
+    until("the second never had the order", || state_of(&mut client, "stays")["order_state"] == "cancelled");
     server.stop().assert_clean();
     assert_eq!(second.stop(), Some(0));
+}
+
+#[test]
+fn a_venue_that_comes_again_in_the_same_session_takes_its_link_over() {
+    let server = Server::start(&waiting(""), "0");
+    let hello = concat!(
+        r#"{"type":"hello","version":1,"venue":"paper","key":"s3cret","session":"a","peer":"","next":1,"#,
+        r#""heartbeat_ms":60000}"#,
+        "\n"
+    );
+    let greet = || {
+        let mut stream = TcpStream::connect(server.venue_addresses[0]).unwrap();
+        bytes::set_deadlines(&stream);
+        stream.write_all(hello.as_bytes()).unwrap();
+        let mut start = [0; 17];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, br#"{"type":"welcome""#);
+        stream
+    };
+    let mut first = greet();
+    let _second = greet();
+    let mut rest = Vec::new();
+    // The end of the first: what had been said, then a reset or an end.
+    let _ = first.read_to_end(&mut rest);
+    assert!(!rest.is_empty());
+    server.stop().assert_clean();
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::message::{Hello, Message};
-use super::wire::{Cut, kind};
+use super::message::{Hello, Message, VERSION};
+use super::wire::{Cut, check_heartbeat, kind};
 use super::{codec, codec::Form};
 use crate::limits;
 use crate::model::time::Now;
@@ -61,6 +61,17 @@ impl Greeting {
     }
 }
 
+/// What it says besides its name.
+///
+/// # Errors
+/// It can't be welcomed.
+pub fn check(hello: &Hello) -> Result<(), Cut> {
+    if hello.version != VERSION {
+        return Err(Cut::Version(hello.version));
+    }
+    check_heartbeat(hello.heartbeat_ms).map(drop)
+}
+
 /// Whether the hello is of the link that has this name and key.
 #[must_use]
 pub fn is_of(hello: &Hello, name: &str, key: &str) -> bool {
@@ -101,6 +112,14 @@ mod tests {
         assert!(is_of(&hello, "fx", "s3cret"));
         assert!(!is_of(&hello, "fx", "s3cre") && !is_of(&hello, "fx.2", "s3cret"));
         assert_eq!(greeting.into_bytes(), HELLO.as_bytes());
+    }
+
+    #[test]
+    fn a_hello_that_cannot_be_welcomed_is_refused_before_it_costs_a_link_its_connection() {
+        let hello = greeting().take(HELLO.as_bytes()).unwrap().unwrap();
+        assert_eq!(check(&hello), Ok(()));
+        assert_eq!(check(&Hello { version: 2, ..hello.clone() }), Err(Cut::Version(2)));
+        assert_eq!(check(&Hello { heartbeat_ms: 9, ..hello }), Err(Cut::Heartbeat(9)));
     }
 
     #[test]

@@ -245,6 +245,13 @@ impl Session {
         }
     }
 
+    /// Whether another run of the venue than the one that says this hello has the link, and is heard. It would be asked about orders
+    /// that the other has, and not know them.
+    #[must_use]
+    pub fn is_held_by_another(&self, hello: &Hello) -> bool {
+        self.state == State::Up && self.known.as_ref().is_some_and(|known| *known != hello.session)
+    }
+
     /// Ends the connection.
     pub fn handle_stop(&mut self) {
         self.begin();

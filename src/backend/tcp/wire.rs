@@ -29,6 +29,8 @@ pub enum Cut {
     Version(u16),
     /// Not the venue that is expected here, or not its key.
     Credentials,
+    /// Another run of the venue has the link, and is heard.
+    Held,
     /// A heartbeat's period that is out of its range.
     Heartbeat(u32),
     /// An instrument that was not listed on this connection.
@@ -64,6 +66,7 @@ impl Cut {
             | Cut::Unexpected(_)
             | Cut::Version(_)
             | Cut::Credentials
+            | Cut::Held
             | Cut::Heartbeat(_)
             | Cut::Instrument
             | Cut::Instruments
@@ -86,6 +89,7 @@ impl fmt::Display for Cut {
             Cut::Acknowledged { next } => write!(f, "next {next} was never said"),
             Cut::Version(version) => write!(f, "version {version} is not spoken here"),
             Cut::Credentials => f.write_str("unknown venue or key"),
+            Cut::Held => f.write_str("another process has this link"),
             Cut::Heartbeat(ms) => write!(f, "heartbeat_ms of {ms} is out of range"),
             Cut::Instrument => f.write_str("an instrument that was not listed"),
             Cut::Instruments => f.write_str("too many instruments"),
