@@ -85,7 +85,7 @@ impl Venue {
         self.connect.is_empty().then(|| self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))))
     }
 
-    /// The instruments' names, which [`check`] has read.
+    /// The instruments' names, which `check` has read.
     #[must_use]
     pub fn symbols(&self) -> Vec<Symbol> {
         self.instruments.iter().filter_map(|name| Symbol::parse(name.as_bytes()).ok()).collect()

@@ -18,7 +18,7 @@ pub struct Answer<'a> {
     pub origin: Option<&'a [u8]>,
     /// Of the JSON that follows, or would but for `HEAD`.
     pub body_bytes: usize,
-    /// Said with 429 and 503, where there is more to say than [`RETRY_AFTER_S`].
+    /// Said with 429 and 503, where there is more to say than `RETRY_AFTER_S`.
     pub retry_after_s: Option<u32>,
 }
 
