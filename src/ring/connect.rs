@@ -298,7 +298,7 @@ fn token(operation: Operation, place: usize) -> Token {
 #[cfg(test)]
 impl Connector {
     pub(super) fn first_socket(&self) -> &OwnedFd {
-        &self.attempts.iter().flatten().next().expect("one is under way").socket
+        &self.attempts.iter().flatten().next().expect("invariant: a test asks while one is under way").socket
     }
 
     pub(super) fn is_cancelling(&self) -> bool {

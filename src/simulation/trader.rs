@@ -491,7 +491,7 @@ fn printed(position: &Json<'_>) -> [String; 3] {
 fn side_of(fill: &Json<'_>, names: &Names) -> Side {
     let name = fill.at("instrument_name").text().expect("a name");
     let at = names.iter().position(|known| known == name).unwrap_or_default();
-    let instrument = u32::try_from(at).expect("few");
+    let instrument = u32::try_from(at).expect("invariant: a world has few instruments");
     Side {
         instrument,
         trade_seq: if instrument < FIRST { fill.at("trade_seq").whole() } else { 0 },

@@ -151,7 +151,9 @@ fn open(mut random: Random, size: Size) -> World {
     let mut world = World::new(random, options);
     for (number, client) in world.clients.iter_mut().enumerate() {
         let account = if number < 2 * PAIRS { number / 2 } else { number };
-        client.trader = Some(Box::new(Trader::new(u32::try_from(account).expect("few"))));
+        client.trader = Some(Box::new(Trader::new(
+            u32::try_from(account).expect("invariant: a world has few accounts and instruments"),
+        )));
     }
     let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
     let seed = world.random.bits();
@@ -208,7 +210,7 @@ fn coverage(world: World) -> BTreeMap<&'static str, u64> {
     let venue = world.venue.expect("it is a trading world");
     add("client sides of trades", venue.ledger.client_trades);
     add("cancels on disconnect", venue.ledger.cancels_on_disconnect);
-    let link = venue.link.expect("it is put back");
+    let link = venue.link.expect("invariant: who takes the link puts it back");
     add("venue links cut", venue.cuts + link.cuts);
     add("links over a pipe cut", link.cuts);
     add("links over a pipe resumed", link.resumed_total());
@@ -299,7 +301,8 @@ impl World {
         }
         for event in &feed.events {
             if let FeedEvent::Listed { definition } = event {
-                let at = u32::try_from(venue.names.len()).expect("few");
+                let at = u32::try_from(venue.names.len())
+                    .expect("invariant: a world has few accounts and instruments");
                 venue.names.push(definition.name.as_str().to_owned());
                 venue.lots.push((definition.tick_size.0, definition.min_trade_amount.0));
                 venue.currencies.entry(definition.quote_currency.as_str().to_owned()).or_default().push(at);
@@ -461,7 +464,7 @@ impl World {
         }
         venue.ledger.judge_rest();
         let mut resting = 0;
-        let link = &venue.link.as_ref().expect("it is put back").venue;
+        let link = &venue.link.as_ref().expect("invariant: who takes the link puts it back").venue;
         for id in &venue.ledger.open {
             let entry = venue.ledger.order(*id);
             let paper = if entry.instrument < FIRST { &venue.paper } else { link.paper() };
@@ -500,7 +503,10 @@ impl World {
             let params = format!(r#"{{"order_id":"{id}"}}"#);
             texts.push(trader.call(Asked::State { id, told }, "private/get_order_state", &params));
         }
-        let asked = Asked::Fills { instrument: u32::try_from(instrument).expect("few") };
+        let asked = Asked::Fills {
+            instrument: u32::try_from(instrument)
+                .expect("invariant: a world has few accounts and instruments"),
+        };
         let params = format!(r#"{{"instrument_name":"{name}","count":20}}"#);
         texts.push(trader.call(asked, "private/get_user_trades_by_instrument", &params));
         for text in texts {
@@ -562,7 +568,9 @@ impl World {
     /// Smallest steps of price and amount, and the best prices as far as there are any.
     pub(super) fn terms(&mut self, instrument: usize) -> (i64, i64, i64) {
         let (tick, lot) = self.trading().lots[instrument];
-        let at = InstrumentId(u32::try_from(instrument).expect("few"));
+        let at = InstrumentId(
+            u32::try_from(instrument).expect("invariant: a world has few accounts and instruments"),
+        );
         let book = &self.market.state(at).expect("it is listed").book;
         let best = book.bids().next().or_else(|| book.asks().next());
         (tick, lot, best.map_or(100 * tick, |level| level.price.0))

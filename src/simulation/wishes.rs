@@ -40,13 +40,14 @@ fn decimal(units: i64) -> String {
 
 fn price_near(world: &mut World, instrument: usize) -> i64 {
     let (tick, _, best) = world.terms(instrument);
-    let ticks = i64::try_from(world.random.below(13)).expect("few") - 6;
+    let ticks =
+        i64::try_from(world.random.below(13)).expect("invariant: below the bound that was asked for") - 6;
     (best + ticks * tick).max(tick)
 }
 
 fn amount(world: &mut World, instrument: usize) -> i64 {
     let (_, lot, _) = world.terms(instrument);
-    lot * i64::try_from(world.random.between(1, 7)).expect("few")
+    lot * i64::try_from(world.random.between(1, 7)).expect("invariant: below the bound that was asked for")
 }
 
 fn place(world: &mut World, client: usize) -> String {
