@@ -7,6 +7,7 @@
 mod door;
 mod lifecycle;
 mod process;
+mod streams;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -34,11 +35,13 @@ use crate::doorbell::Doorbell;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::switch::HaltSwitch;
-use crate::telemetry::{Board, ProcessReading, Rates, Snapshot, Totals};
+use crate::telemetry::alerts::{self, Alerts};
+use crate::telemetry::{Board, Looks, ProcessReading, Rates, Snapshot, Totals};
 
 pub use lifecycle::Lifecycle;
+use streams::{Readers, Streams};
 
-/// How often totals are looked at, for rates.
+/// How often totals are looked at, for rates and alerts, and readers of events told.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 4096;
@@ -90,10 +93,19 @@ pub struct Control {
 /// What the handlers share.
 struct Shared {
     source: Source,
-    rates: ArcSwap<Rates>,
+    looked: ArcSwap<Looked>,
+    streams: Streams,
     drain: fn(),
     requests_total: AtomicU64,
     failures_total: AtomicU64,
+}
+
+/// What of the past is known.
+#[derive(Clone, Debug, Default)]
+struct Looked {
+    rates: Rates,
+    looks: Looks,
+    alerts: Alerts,
 }
 
 impl Control {
@@ -133,14 +145,16 @@ impl Control {
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
+    let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         source,
-        rates: ArcSwap::from_pointee(Rates::default()),
+        looked: ArcSwap::from_pointee(Looked::default()),
+        streams,
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
     });
-    tokio::spawn(look(Arc::clone(&shared)));
+    tokio::spawn(look(Arc::clone(&shared), readers));
     if let Some(listener) = tcp {
         listener.set_nonblocking(true)?;
         let is_local = listener.local_addr()?.ip().is_loopback();
@@ -158,16 +172,24 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     Ok(())
 }
 
-/// Notes the totals once a second.
-async fn look(shared: Arc<Shared>) {
+/// Looks once a second, and tells those who read events.
+async fn look(shared: Arc<Shared>, mut readers: Readers) {
     let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let process = shared.process();
         let snapshot = Snapshot::take(&shared.source.boards, &process);
-        let mut rates = Rates::clone(&shared.rates.load());
-        rates.note(Totals::of(&snapshot, clock::now().mono_ns));
-        shared.rates.store(Arc::new(rates));
+        let now = clock::now();
+        let mut looked = Looked::clone(&shared.looked.load());
+        if let Some(window) = looked.looks.window(&snapshot, now.mono_ns, alerts::WINDOW_S) {
+            looked.alerts.note(&snapshot, window, now);
+        }
+        looked.rates.note(Totals::of(&snapshot, now.mono_ns));
+        readers.tell(|| api::event(&shared.view(&snapshot, &looked, 0)));
+        // Behind what is told, which is about what was added since.
+        looked.looks.note(&snapshot, now.mono_ns);
+        shared.looked.store(Arc::new(looked));
     }
 }
 
@@ -218,6 +240,10 @@ impl Shared {
         } else {
             let authorization = field(header::AUTHORIZATION);
             match route {
+                Route::Events => match self.events() {
+                    Some(response) => return response,
+                    None => Answer::busy("every place for a stream of events is taken"),
+                },
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Healthz
@@ -230,7 +256,9 @@ impl Shared {
                 | Route::Export
                 | Route::Performance
                 | Route::Cache
-                | Route::WebSocket => {
+                | Route::WebSocket
+                | Route::Alerts
+                | Route::Console(_) => {
                     let accept = field(header::ACCEPT).unwrap_or_default();
                     self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })
                 }
@@ -241,25 +269,44 @@ impl Shared {
 
     /// An endpoint that changes nothing.
     fn tell(&self, route: Route, question: Question<'_>) -> Answer {
-        let now = clock::now();
-        let source = &self.source;
         // Who only asks whether the process lives costs no more than that.
-        let is_probe = route == Route::Healthz;
-        let process = if is_probe { ProcessReading::default() } else { self.process() };
-        let boards = if is_probe { &[] } else { source.boards.as_slice() };
+        let is_fixed = matches!(route, Route::Healthz | Route::Console(_));
+        let process = if is_fixed { ProcessReading::default() } else { self.process() };
+        let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
         let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
-        let view = View {
-            snapshot: &Snapshot::take(boards, &process),
-            rates: &self.rates.load(),
-            links: &source.switch.links(),
+        let snapshot = Snapshot::take(boards, &process);
+        api::answer(route, question, &self.view(&snapshot, &self.looked.load(), lines))
+    }
+
+    fn view<'a>(&self, snapshot: &'a Snapshot<'a>, looked: &'a Looked, lines: usize) -> View<'a> {
+        let (now, source) = (clock::now(), &self.source);
+        View {
+            snapshot,
+            rates: &looked.rates,
+            looks: &looked.looks,
+            alerts: &looked.alerts,
+            links: source.switch.links(),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
             turn_ns_max: source.turn_ns_max,
             history_bytes_max: source.history_bytes_max,
             lines: log_tail::tail().last(lines),
+        }
+    }
+
+    /// A stream of events, which begins with how things are now.
+    fn events(&self) -> Option<Response> {
+        let first = || {
+            let process = self.process();
+            let snapshot = Snapshot::take(&self.source.boards, &process);
+            api::event(&self.view(&snapshot, &self.looked.load(), 0))
         };
-        api::answer(route, question, &view)
+        let stream = self.streams.open(first)?;
+        self.requests_total.fetch_add(1, Ordering::Relaxed);
+        let mut response = Response::new(Body::new(stream));
+        head(response.headers_mut(), "text/event-stream");
+        Some(response)
     }
 
     fn drain(&self, door: Door, authorization: Option<&str>) -> Answer {
@@ -324,10 +371,8 @@ impl Shared {
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.body.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        head(headers, answer.body.content_type);
         headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if is_packed {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -363,5 +408,18 @@ impl Shared {
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// What every answer says of itself.
+fn head(headers: &mut HeaderMap, content_type: &'static str) {
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, api::CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }

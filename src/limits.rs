@@ -22,6 +22,11 @@ pub const MARKET_NEWS_MAX: usize = 256;
 /// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
 pub const BOARD_TICK_NS: u64 = 100_000_000;
 
+/// Streams of events that operators read at a time: a page of the console is one. Each costs a connection and some kilobytes a second.
+pub const EVENT_STREAMS_MAX: usize = 32;
+/// Events that wait for one such reader, beyond what its socket holds.
+pub const EVENTS_UNREAD_MAX: usize = 4;
+
 /// Shards are told how links are at most once in this time.
 pub const LINK_STATUS_NS: u64 = 1_000_000_000;
 

@@ -526,6 +526,7 @@ fn telling_a_board_allocates_nothing() {
             turn_ns_max: 0,
             turn_ns_mean: 0,
             costliest_bytes: 0,
+            deepest_frames: 0,
         };
         shard.tell_shard(&thread, &reading);
         let reading = VenueReading {

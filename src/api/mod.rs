@@ -4,8 +4,11 @@
 //! is; `openapi.json` documents each, which a test holds.
 
 pub mod access;
+mod alerts;
 mod answer;
 mod cache;
+mod console;
+mod events;
 mod export;
 mod health;
 mod kill_switch;
@@ -17,11 +20,16 @@ mod ready;
 mod status;
 mod websocket;
 
+use std::sync::Arc;
+
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
-use crate::telemetry::{Rates, Snapshot};
+use crate::telemetry::alerts::Alerts;
+use crate::telemetry::{Looks, Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
+pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
+pub use events::event;
 pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
 pub use logs::{LINES_MAX, Line, limit as log_limit};
 
@@ -56,12 +64,19 @@ pub enum Route {
     Cache,
     WebSocket,
     OpenApi,
+    Alerts,
+    /// A stream, which does not end with an answer.
+    Events,
+    Console(ConsoleFile),
     Drain,
     KillSwitch,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 14] = [
+pub const ROUTES: [(&str, Method, Route); 19] = [
+    ("/", Method::Get, Route::Console(ConsoleFile::Page)),
+    ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
+    ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -74,6 +89,8 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
+    ("/api/alerts", Method::Get, Route::Alerts),
+    ("/api/events", Method::Get, Route::Events),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
 ];
@@ -83,7 +100,9 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
 pub struct View<'a> {
     pub snapshot: &'a Snapshot<'a>,
     pub rates: &'a Rates,
-    pub links: &'a [LinkStatus],
+    pub looks: &'a Looks,
+    pub alerts: &'a Alerts,
+    pub links: Arc<Box<[LinkStatus]>>,
     pub phase: Phase,
     pub now: Now,
     /// Since the start.
@@ -119,6 +138,9 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
+        Route::Alerts => alerts::answer(view),
+        Route::Events => Answer::text(200, "text/event-stream", event(view)),
+        Route::Console(file) => console::answer(file),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch => Answer::error(500, "the kill switch is answered by what came of it"),
     }

@@ -49,9 +49,15 @@ fn board(number: usize, overload_stance: u64) -> Arc<Board> {
             turn_ns_max: 0,
             turn_ns_mean: 5_000_000,
             costliest_bytes: 0,
+            deepest_frames: 0,
         },
     );
     Arc::new(board)
+}
+
+/// Of the same shards, before they had done anything.
+fn empty_boards() -> [Arc<Board>; 2] {
+    [Arc::new(Board::of_shard(0)), Arc::new(Board::of_shard(1))]
 }
 
 fn link(state: LinkState) -> LinkStatus {
@@ -63,12 +69,13 @@ struct World {
     boards: Vec<Arc<Board>>,
     links: Vec<LinkStatus>,
     phase: Phase,
+    alerts: Alerts,
 }
 
 impl World {
     fn new(stances: [u64; 2]) -> World {
         let boards = stances.iter().enumerate().map(|(number, stance)| board(number, *stance)).collect();
-        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving }
+        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving, alerts: Alerts::default() }
     }
 
     fn ask(&self, route: Route, query: &str) -> Answer {
@@ -77,6 +84,8 @@ impl World {
         let snapshot = Snapshot::take(&self.boards, &process);
         let mut rates = Rates::default();
         rates.note(Totals { mono_ns: 1_000_000_000, ..Totals::default() });
+        let mut looks = Looks::default();
+        looks.note(&Snapshot::take(&empty_boards(), &ProcessReading::default()), 1_000_000_000);
         let line = |number| Line {
             number,
             unix_ms: 5,
@@ -87,7 +96,9 @@ impl World {
         let view = View {
             snapshot: &snapshot,
             rates: &rates,
-            links: &self.links,
+            looks: &looks,
+            alerts: &self.alerts,
+            links: Arc::new(self.links.clone().into_boxed_slice()),
             phase: self.phase,
             now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },
             uptime_ns: 12_500_000_000,

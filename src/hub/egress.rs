@@ -136,6 +136,8 @@ pub(super) struct Egress {
     spare_control: Vec<Box<Control>>,
     /// Of both kinds of spares.
     spare_bytes: usize,
+    /// The most frames that waited in one queue since that was last asked for.
+    deepest_frames: u32,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -239,6 +241,7 @@ impl Egress {
             DataLane::Market => &mut lanes.queue,
         };
         self.pool.push(queue, frame)?;
+        self.deepest_frames = self.deepest_frames.max(queue.count());
         lanes.queued_bytes += frame.len;
         let (queued_bytes, counted) =
             (lanes.queued_bytes, lanes.queued_bytes.saturating_sub(lanes.allowed_bytes));

@@ -5,6 +5,7 @@
 //! writer, and its reader never makes it wait: single values are right, values of one moment may be a turn apart. What is in no
 //! table is not told; docs/metrics.md is the tables, which a test holds.
 
+pub mod alerts;
 mod board;
 mod csv;
 mod json;
@@ -14,6 +15,7 @@ mod rates;
 mod ring;
 mod snapshot;
 mod table;
+mod window;
 
 pub use board::Board;
 pub use csv::csv;
@@ -27,6 +29,7 @@ pub use table::{
     INCIDENTS, Kind, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     ThreadReading, VENUE, VenueReading,
 };
+pub use window::{Looks, Window};
 
 #[cfg(test)]
 mod tests;

@@ -95,6 +95,8 @@ pub struct ShardReading<'a> {
     pub turn_ns_max: u64,
     pub turn_ns_mean: u64,
     pub costliest_bytes: u64,
+    /// Since it was last told.
+    pub deepest_frames: u64,
 }
 
 /// What the venue tells besides.
@@ -239,6 +241,7 @@ metrics! {
         Gauge "tickring_overload_stance" "0 normal, 1 guarded (no newcomers), 2 shedding (slow consumers are closed)." = shard.hub.overload_stance;
         Counter "tickring_probes_answered_total" "Answers to /ready and /healthz on the clients' listeners." = shard.hub.probes_answered_total;
         Gauge "tickring_queue_costliest_bytes" "Unsent bytes of the costliest slow consumer, while the shard is overloaded." = shard.costliest_bytes;
+        Gauge "tickring_queue_deepest_frames" "The most frames that waited for one connection, in the last tenth of a second." = shard.deepest_frames;
         Counter "tickring_busy_turns_total" "Turns that did something." = shard.busy_turns_total;
         Counter "tickring_busy_seconds_total" "Time that those took: work, whatever polling adds." = shard.busy_ns_total;
         Gauge "tickring_turn_mean_seconds" "Length of turns as who waits for one feels it, over about a second." = shard.turn_ns_mean;

@@ -45,6 +45,7 @@ fn boards() -> Vec<Arc<Board>> {
             turn_ns_max: 2_000,
             turn_ns_mean: 0,
             costliest_bytes: 0,
+            deepest_frames: 0,
         };
         board.tell_shard(&thread_reading(&topics, &ring), &shard);
     }

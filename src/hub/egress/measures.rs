@@ -15,6 +15,11 @@ impl Egress {
         started + control + self.reply_bytes(slot) + data
     }
 
+    /// The most frames that waited in one queue since this was last asked.
+    pub(in crate::hub) fn take_deepest_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.deepest_frames)
+    }
+
     /// Bytes that wait, by lane; nothing for a connection that is gone.
     pub(in crate::hub) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
         let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
