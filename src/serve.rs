@@ -28,6 +28,7 @@ use crate::exit::{Exit, Failure};
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
+use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
@@ -101,6 +102,8 @@ struct Server {
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
+    /// Until the control thread has them.
+    inspector: Inspector,
     /// None where there is none.
     keys: Option<PathBuf>,
     /// None where operators are not answered.
@@ -163,9 +166,10 @@ impl Server {
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
+        let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins);
-        for (number, ((mesh, listeners), logins)) in ends.enumerate() {
+        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(inspects);
+        for (number, (((mesh, listeners), logins), inspect)) in ends.enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -177,6 +181,7 @@ impl Server {
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
+                inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
                 spin,
@@ -217,6 +222,7 @@ impl Server {
             shards: threads,
             venue,
             verifier,
+            inspector,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
             control: None,
         };

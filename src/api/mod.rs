@@ -6,6 +6,7 @@
 pub mod access;
 mod answer;
 mod cache;
+pub mod connections;
 mod export;
 mod health;
 mod kill_switch;
@@ -15,6 +16,7 @@ mod openapi;
 mod performance;
 mod ready;
 mod status;
+pub mod topics;
 mod websocket;
 
 use crate::model::link::{LinkState, LinkStatus};
@@ -55,13 +57,16 @@ pub enum Route {
     Performance,
     Cache,
     WebSocket,
+    Connections,
+    Topics,
+    Trace,
     OpenApi,
     Drain,
     KillSwitch,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 14] = [
+pub const ROUTES: [(&str, Method, Route); 17] = [
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -73,6 +78,9 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
     ("/performance/metrics", Method::Get, Route::Performance),
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
+    ("/api/connections", Method::Get, Route::Connections),
+    ("/api/connections/trace", Method::Post, Route::Trace),
+    ("/api/topics", Method::Get, Route::Topics),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
@@ -120,7 +128,9 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch => Answer::error(500, "the kill switch is answered by what came of it"),
+        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace => {
+            Answer::error(500, "this endpoint is answered by what other threads say")
+        }
     }
 }
 
@@ -136,6 +146,16 @@ impl View<'_> {
         let stances = self.snapshot.samples("tickring_overload_stance");
         (stances.iter().filter(|sample| sample.value >= stance).count(), stances.len())
     }
+}
+
+/// The numbers of those shards that did not answer in time.
+fn silent(shards: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    shards.filter(|(_, has_answered)| !has_answered).map(|(shard, _)| shard).collect()
+}
+
+/// A shard that alone could answer has not done so in time.
+fn shard_is_silent() -> Answer {
+    Answer::error(504, "the shard has not answered in time")
 }
 
 /// A share in percent, with two digits after the point; `whole` of nothing is all of it.
