@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::{self, Keyring};
 use crate::backend::Feed;
+use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
@@ -193,24 +194,9 @@ impl Server {
             };
             threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        let setup = VenueSetup {
-            home: HomeId(shards),
-            shards,
-            history: history(config),
-            deflation: deflation(config),
-            desk: config.orders.desk(),
-            mesh: venue_mesh,
-            pressure: Arc::clone(&shared.pressure),
-            board: Arc::clone(&shared.boards[cores.len()]),
-            switch: Arc::clone(&shared.switch),
-            overload: overload_marks(config),
-            feed,
-            links,
-            // Spinning beside a shard on its core would take the core from it.
-            spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
-            pulse: Arc::clone(&shared.pulses[cores.len()]),
-            stop: Arc::clone(&shared.stop),
-        };
+        // Spinning beside a shard on its core would take the core from it.
+        let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
+        let setup = venue_setup(config, &shared, shards, venue_mesh, venue_spin, (feed, links));
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let server = Server {
             addresses,
@@ -397,6 +383,33 @@ impl Shared {
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
         }
+    }
+}
+
+fn venue_setup(
+    config: &Config,
+    shared: &Shared,
+    shards: u8,
+    mesh: MeshEndpoint,
+    spin: Spin,
+    (feed, links): (Feed, LinksSetup),
+) -> VenueSetup {
+    VenueSetup {
+        home: HomeId(shards),
+        shards,
+        history: history(config),
+        deflation: deflation(config),
+        desk: config.orders.desk(),
+        mesh,
+        pressure: Arc::clone(&shared.pressure),
+        board: Arc::clone(&shared.boards[usize::from(shards)]),
+        switch: Arc::clone(&shared.switch),
+        overload: overload_marks(config),
+        feed,
+        links,
+        spin,
+        pulse: Arc::clone(&shared.pulses[usize::from(shards)]),
+        stop: Arc::clone(&shared.stop),
     }
 }
 

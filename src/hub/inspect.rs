@@ -382,7 +382,7 @@ impl<T> Rows<T> {
     /// In no order, but for rows of one measure: those as they came.
     fn into_vec(self) -> Vec<T> {
         let mut ranked = self.heap.into_vec();
-        ranked.sort_unstable_by(|a, b| a.0.number.cmp(&b.0.number));
+        ranked.sort_unstable_by_key(|Reverse(ranked)| ranked.number);
         ranked.into_iter().map(|Reverse(ranked)| ranked.row).collect()
     }
 }

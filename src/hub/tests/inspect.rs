@@ -102,6 +102,22 @@ fn those_for_whom_the_most_waits_are_found_wherever_they_are() {
 }
 
 #[test]
+fn a_walk_goes_no_further_than_it_may_at_a_time() {
+    let mut world = World::new(1);
+    let conns: Vec<ConnId> = (0..20).map(|slot| world.connect(0, slot)).collect();
+    conns.iter().for_each(|conn| world.send(0, *conn, &subscribe(&format!("topic.{}", conn.slot))));
+    let hub = &world.hubs[0];
+    let now_ns = world.now.mono_ns;
+    let mut walk = ConnectionsWalk::new(ConnectionOrder::FromSlot(0), 1000);
+    let calls = (1..).find(|_| hub.walk_connections(&mut walk, 8, now_ns, |_| None) == Walked::ToTheEnd);
+    assert_eq!((calls, walk.into_rows().len()), (Some(3), 20), "8, 8 and 4");
+    let mut walk = TopicsWalk::new(TopicOrder::Deliveries, 1000);
+    let calls = (1..).find(|_| hub.walk_topics(&mut walk, 8) == Walked::ToTheEnd).unwrap();
+    assert!(calls >= 3, "{calls} for 20 topics, and places for more");
+    assert_eq!(walk.into_rows().len(), 20);
+}
+
+#[test]
 fn topics_are_ranked_by_what_is_asked_for_and_bear_their_channels() {
     let mut world = World::new(2);
     world.feed(list("BTC-PERPETUAL"));
