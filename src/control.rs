@@ -5,6 +5,7 @@
 //! says is decided in `api`, which is PURE; this file carries.
 
 mod door;
+mod inspecting;
 mod lifecycle;
 mod process;
 mod streams;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -32,6 +33,7 @@ use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
+use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::switch::HaltSwitch;
@@ -79,6 +81,8 @@ pub struct Source {
     /// The venue's.
     pub doorbell: Doorbell,
     pub keyring: Arc<ArcSwap<Keyring>>,
+    /// The shards'.
+    pub inspector: Inspector,
 }
 
 /// The main thread's end.
@@ -246,6 +250,9 @@ impl Shared {
                 },
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
+                Route::Trace => self.trace(door, authorization, body).await,
+                Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
+                Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
                 Route::Healthz
                 | Route::OpenApi
                 | Route::Health
@@ -325,12 +332,7 @@ impl Shared {
             Ok(client_id) => client_id,
             Err(refusal) => return refusal,
         };
-        let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await;
-        let asked = match read {
-            Ok(Ok(bytes)) => api::kill_switch_asked(&bytes),
-            Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
-            Err(_) => Err(Answer::error(408, "the body did not come in time")),
-        };
+        let asked = Shared::body(body).await.and_then(|bytes| api::kill_switch_asked(&bytes));
         let asked = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
@@ -346,6 +348,15 @@ impl Shared {
         };
         let is_done = tokio::time::timeout(HALT_PATIENCE, done).await.is_ok();
         api::kill_switch_answered(asked, is_done)
+    }
+
+    /// A request's body, or the answer to one that does not come whole.
+    async fn body(body: Body) -> Result<Bytes, Answer> {
+        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
+            Err(_) => Err(Answer::error(408, "the body did not come in time")),
+        }
     }
 
     fn authorize(&self, door: Door, authorization: Option<&str>) -> Result<Arc<str>, Answer> {

@@ -327,6 +327,13 @@ pub const RETRY_NS: u64 = 1_000_000;
 pub const STOP_MARGIN_NS: u64 = 1_000_000_000;
 const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 
+/// Slots of connections, topics and the like that a shard looks at in a turn for an operator's question: some 10 us.
+pub const INSPECTED_PER_TURN: usize = 64;
+/// Connections or topics of one answer to operators, and of what a shard gives for it.
+pub const INSPECTED_ROWS_MAX: usize = 1_000;
+/// Connections of a shard whose sends are timed at a time, because an operator asked for it.
+pub const TRACED_CONNECTIONS_MAX: usize = 64;
+
 /// Clients of a shard that a stop sends away at once, before it spreads the rest: so few are no rush on the next server.
 pub const STOP_CLIENTS_AT_ONCE: usize = 64;
 

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::{self, Keyring};
 use crate::backend::Feed;
+use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
@@ -28,6 +29,7 @@ use crate::exit::{Exit, Failure};
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
+use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
@@ -101,6 +103,8 @@ struct Server {
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
+    /// Until the control thread has them.
+    inspector: Inspector,
     /// None where there is none.
     keys: Option<PathBuf>,
     /// None where operators are not answered.
@@ -163,9 +167,10 @@ impl Server {
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
+        let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins);
-        for (number, ((mesh, listeners), logins)) in ends.enumerate() {
+        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(inspects);
+        for (number, (((mesh, listeners), logins), inspect)) in ends.enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -177,6 +182,7 @@ impl Server {
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
+                inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
                 spin,
@@ -188,24 +194,9 @@ impl Server {
             };
             threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        let setup = VenueSetup {
-            home: HomeId(shards),
-            shards,
-            history: history(config),
-            deflation: deflation(config),
-            desk: config.orders.desk(),
-            mesh: venue_mesh,
-            pressure: Arc::clone(&shared.pressure),
-            board: Arc::clone(&shared.boards[cores.len()]),
-            switch: Arc::clone(&shared.switch),
-            overload: overload_marks(config),
-            feed,
-            links,
-            // Spinning beside a shard on its core would take the core from it.
-            spin: if available.len() > cores.len() { spin } else { Spin::ForNs(0) },
-            pulse: Arc::clone(&shared.pulses[cores.len()]),
-            stop: Arc::clone(&shared.stop),
-        };
+        // Spinning beside a shard on its core would take the core from it.
+        let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
+        let setup = venue_setup(config, &shared, shards, venue_mesh, venue_spin, (feed, links));
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let server = Server {
             addresses,
@@ -217,6 +208,7 @@ impl Server {
             shards: threads,
             venue,
             verifier,
+            inspector,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
             control: None,
         };
@@ -391,6 +383,33 @@ impl Shared {
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
         }
+    }
+}
+
+fn venue_setup(
+    config: &Config,
+    shared: &Shared,
+    shards: u8,
+    mesh: MeshEndpoint,
+    spin: Spin,
+    (feed, links): (Feed, LinksSetup),
+) -> VenueSetup {
+    VenueSetup {
+        home: HomeId(shards),
+        shards,
+        history: history(config),
+        deflation: deflation(config),
+        desk: config.orders.desk(),
+        mesh,
+        pressure: Arc::clone(&shared.pressure),
+        board: Arc::clone(&shared.boards[usize::from(shards)]),
+        switch: Arc::clone(&shared.switch),
+        overload: overload_marks(config),
+        feed,
+        links,
+        spin,
+        pulse: Arc::clone(&shared.pulses[usize::from(shards)]),
+        stop: Arc::clone(&shared.stop),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::hub::home::HomeCounters;
 use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
+use crate::inspect::InspectPort;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -33,8 +34,10 @@ use crate::telemetry::Board;
 use crate::turn_load::TurnLoad;
 use crate::verify::{Answer, LoginPort};
 
+use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
 
+mod inspecting;
 mod secure;
 mod telling;
 
@@ -65,6 +68,8 @@ pub struct ShardSetup {
     pub connections_max: u32,
     pub mesh: MeshEndpoint,
     pub logins: LoginPort,
+    /// What operators ask comes by it.
+    pub inspect: InspectPort,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
@@ -153,6 +158,7 @@ struct Shard {
     secure: Secure,
     mesh: MeshEndpoint,
     logins: LoginPort,
+    inspecting: Inspecting,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
@@ -236,6 +242,7 @@ impl Shard {
             ),
             mesh: setup.mesh,
             logins: setup.logins,
+            inspecting: Inspecting::new(setup.inspect),
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
@@ -291,6 +298,7 @@ impl Shard {
         let mut busy = self.take_events();
         busy |= self.take_batches();
         busy |= self.take_answers();
+        busy |= self.take_question();
         self.take_timers();
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
@@ -577,7 +585,7 @@ impl Shard {
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
         let idle_ns = now_ns.saturating_sub(self.worked_ns);
-        if self.round > 0 && !self.unbuffered {
+        if (self.round > 0 && !self.unbuffered) || self.inspecting.is_under_way() {
             return Wait::Poll;
         }
         match self.spin {

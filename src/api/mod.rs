@@ -7,6 +7,7 @@ pub mod access;
 mod alerts;
 mod answer;
 mod cache;
+pub mod connections;
 mod console;
 mod events;
 mod export;
@@ -18,6 +19,7 @@ mod openapi;
 mod performance;
 mod ready;
 mod status;
+pub mod topics;
 mod websocket;
 
 use std::sync::Arc;
@@ -63,6 +65,9 @@ pub enum Route {
     Performance,
     Cache,
     WebSocket,
+    Connections,
+    Topics,
+    Trace,
     OpenApi,
     Alerts,
     /// A stream, which does not end with an answer.
@@ -73,7 +78,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 19] = [
+pub const ROUTES: [(&str, Method, Route); 22] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -88,6 +93,9 @@ pub const ROUTES: [(&str, Method, Route); 19] = [
     ("/performance/metrics", Method::Get, Route::Performance),
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
+    ("/api/connections", Method::Get, Route::Connections),
+    ("/api/connections/trace", Method::Post, Route::Trace),
+    ("/api/topics", Method::Get, Route::Topics),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
     ("/api/alerts", Method::Get, Route::Alerts),
     ("/api/events", Method::Get, Route::Events),
@@ -142,7 +150,9 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Events => Answer::text(200, "text/event-stream", event(view)),
         Route::Console(file) => console::answer(file),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch => Answer::error(500, "the kill switch is answered by what came of it"),
+        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace => {
+            Answer::error(500, "this endpoint is answered by what other threads say")
+        }
     }
 }
 
@@ -158,6 +168,16 @@ impl View<'_> {
         let stances = self.snapshot.samples("tickring_overload_stance");
         (stances.iter().filter(|sample| sample.value >= stance).count(), stances.len())
     }
+}
+
+/// The numbers of those shards that did not answer in time.
+fn silent(shards: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    shards.filter(|(_, has_answered)| !has_answered).map(|(shard, _)| shard).collect()
+}
+
+/// A shard that alone could answer has not done so in time.
+fn shard_is_silent() -> Answer {
+    Answer::error(504, "the shard has not answered in time")
 }
 
 /// A share in percent, with two digits after the point; `whole` of nothing is all of it.

@@ -14,6 +14,8 @@ use crate::telemetry::{
     Board, MeshReading, ProcessReading, RingCounters, ShardReading, ThreadReading, Totals,
 };
 
+mod inspecting;
+
 /// A shard with 10 requests of which 1 failed, 3 resumes of which 1 missed something, and this stance.
 fn board(number: usize, overload_stance: u64) -> Arc<Board> {
     let board = Board::of_shard(number);

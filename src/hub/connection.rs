@@ -176,6 +176,7 @@ impl Hub {
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
             self.drop_batches(conn);
+            self.trace(conn, false);
             self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }

@@ -147,7 +147,9 @@ impl Hub {
             return;
         }
         for stale in &self.topics.topics[at as usize].stale {
-            if self.topics.subscriptions[stale.subscription as usize].listed {
+            let entry = &mut self.topics.subscriptions[stale.subscription as usize];
+            if entry.listed {
+                entry.conflated = entry.conflated.saturating_add(1);
                 self.counters.events_conflated_total += 1;
             } else {
                 self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
@@ -205,6 +207,7 @@ impl Hub {
         }
         self.counters.deliveries_total += delivered;
         let told = Position { epoch: topic.epoch, seq: topic.seq };
+        self.topics.topics[at as usize].deliveries_total += delivered;
         while let Some(subscription) = self.outrun.pop() {
             // It has this event; the next one finds it stale.
             self.topics.make_stale(subscription);
@@ -303,7 +306,8 @@ impl Hub {
             Some(subscription) => {
                 if self.is_joining(subscription, ticket) {
                     let lane = self.topics.topic(topic).lane();
-                    self.deliver_to_one(conn, lane, frame);
+                    let delivered = self.deliver_to_one(conn, lane, frame);
+                    self.topics.topic(topic).deliveries_total += u64::from(delivered);
                 }
             }
             None => {
@@ -321,12 +325,13 @@ impl Hub {
         }
     }
 
-    fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) {
+    /// Whether it was queued.
+    fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) -> bool {
         if self.session(conn).is_none_or(|session| !session.is_open())
             || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
         {
             // Gone, or about to be closed: the log is not filled for it.
-            return;
+            return false;
         }
         let logged = self.log_frame(frame);
         self.egress.log.retain(logged.segment, 1);
@@ -337,10 +342,12 @@ impl Hub {
                 if queued_bytes > self.config.queued_bytes_max {
                     self.overflowed.push((conn, Closing::QueueFull));
                 }
+                true
             }
             Err(super::frame_queue::QueuesFull) => {
                 self.egress.log.release(logged.segment, 1);
                 self.overflowed.push((conn, Closing::LogFull));
+                false
             }
         }
     }

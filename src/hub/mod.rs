@@ -31,6 +31,7 @@ pub mod home;
 mod http_api;
 pub mod incident;
 mod inflating;
+pub mod inspect;
 pub mod listener;
 mod log;
 mod login;
@@ -86,6 +87,7 @@ use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use inflating::Inflating;
+use inspect::Traced;
 use login::PendingLogin;
 use orders::PendingAsk;
 use outbox::Outbox;
@@ -326,6 +328,8 @@ pub struct Hub {
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
+    /// Connections whose sends are timed.
+    traced: Vec<Traced>,
     /// What waits for the costliest slow consumer, as of the last look at a raised level.
     costliest_bytes: u64,
     /// When the shard is to say again what weighs on it.
@@ -383,6 +387,7 @@ impl Hub {
             leaving: Vec::new(),
             sweep_due_ns: now.mono_ns,
             overload,
+            traced: Vec::new(),
             costliest_bytes: 0,
             pressure_due_ns: now.mono_ns,
             unfinished_bytes: 0,

@@ -63,7 +63,8 @@ impl Doors {
 impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source(config)) {
+        let source = self.source(config);
+        match doors.open(source) {
             Ok(control) => self.control = control,
             Err(error) => {
                 let failure =
@@ -77,7 +78,8 @@ impl Server {
     }
 
     /// What operators are told comes from here.
-    fn source(&self, config: &Config) -> Source {
+    fn source(&mut self, config: &Config) -> Source {
+        let inspector = std::mem::take(&mut self.inspector);
         let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
         let turn_ms_max = match config.overload.turn_ms_max {
             0 => config::Overload::default().turn_ms_max,
@@ -95,6 +97,7 @@ impl Server {
             switch: Arc::clone(switch),
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
+            inspector,
         }
     }
 }

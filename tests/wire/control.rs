@@ -12,6 +12,8 @@ use crate::bytes;
 use crate::client::{Client, End};
 use crate::server::{Server, temporary_file, tickring};
 
+mod inspecting;
+
 const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 
 /// An answer.

@@ -6,6 +6,7 @@ mod control;
 mod deflate;
 mod hostile;
 mod http_api;
+mod inspect;
 mod intervals;
 mod links;
 mod login;
