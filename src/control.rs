@@ -31,6 +31,7 @@ use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
+use crate::histograms::Histograms;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::switch::HaltSwitch;
@@ -65,6 +66,7 @@ pub struct ControlSetup {
 #[derive(Debug)]
 pub struct Source {
     pub boards: Vec<Arc<Board>>,
+    pub histograms: Arc<Histograms>,
     pub lifecycle: Arc<Lifecycle>,
     pub admission: Arc<Admission>,
     pub connections_max: u32,
@@ -228,10 +230,14 @@ impl Shared {
                 | Route::Logs
                 | Route::Metrics
                 | Route::Export
+                | Route::Histograms
                 | Route::Performance
                 | Route::Cache
                 | Route::WebSocket => {
                     let accept = field(header::ACCEPT).unwrap_or_default();
+                    if matches!(route, Route::Histograms | Route::Metrics) {
+                        self.source.histograms.gather_for_operators().await;
+                    }
                     self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })
                 }
             }
@@ -248,8 +254,11 @@ impl Shared {
         let process = if is_probe { ProcessReading::default() } else { self.process() };
         let boards = if is_probe { &[] } else { source.boards.as_slice() };
         let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
+        let histograms =
+            matches!(route, Route::Histograms | Route::Metrics).then(|| source.histograms.collection());
         let view = View {
             snapshot: &Snapshot::take(boards, &process),
+            histograms: histograms.as_deref(),
             rates: &self.rates.load(),
             links: &source.switch.links(),
             phase: source.lifecycle.phase(),

@@ -4,6 +4,7 @@
 
 mod hubs;
 mod listeners;
+mod measuring;
 mod operators;
 mod service;
 mod sources;
@@ -25,6 +26,7 @@ use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
@@ -43,6 +45,7 @@ use crate::stop::Stop;
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
+use crate::telemetry::latency::Recorder;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
@@ -117,6 +120,7 @@ struct Shared {
     boards: Vec<Arc<Board>>,
     /// In the same order.
     pulses: Vec<Arc<Pulse>>,
+    histograms: Arc<Histograms>,
     /// From a signal to the end.
     drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
@@ -156,7 +160,8 @@ impl Server {
         let shards = shard_count(cores)?;
         let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
+        let (shared, mut recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let venue_recorder = recorders.pop().expect("invariant: one more than there are shards");
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
@@ -164,8 +169,8 @@ impl Server {
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins);
-        for (number, ((mesh, listeners), logins)) in ends.enumerate() {
+        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(recorders);
+        for (number, (((mesh, listeners), logins), recorder)) in ends.enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -179,6 +184,7 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
+                recorder,
                 spin,
                 neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -197,6 +203,7 @@ impl Server {
             mesh: venue_mesh,
             pressure: Arc::clone(&shared.pressure),
             board: Arc::clone(&shared.boards[cores.len()]),
+            recorder: venue_recorder,
             switch: Arc::clone(&shared.switch),
             overload: overload_marks(config),
             feed,
@@ -378,19 +385,30 @@ fn os(error: std::io::Error) -> Failure {
 }
 
 impl Shared {
-    fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
+    /// Of threads with these doorbells, the last of which is the venue; and what each of them records with.
+    fn new(
+        config: &Config,
+        doorbells: &[Doorbell],
+        keyring: &Arc<Keyring>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> (Shared, Vec<Recorder>) {
+        let shards = doorbells.len() - 1;
         let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
-        Shared {
+        let boards: Vec<Arc<Board>> = boards.collect();
+        let (recorders, histograms) = measuring::recorders(&boards, doorbells);
+        let shared = Shared {
             lifecycle,
             stop: Arc::new(Stop::default()),
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
-            boards: boards.collect(),
+            boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
+            histograms,
             drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
-        }
+        };
+        (shared, recorders)
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod cache;
 mod export;
 mod health;
+mod histograms;
 mod kill_switch;
 mod logs;
 mod metrics;
@@ -19,6 +20,7 @@ mod websocket;
 
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
+use crate::telemetry::latency::Collection;
 use crate::telemetry::{Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
@@ -52,6 +54,7 @@ pub enum Route {
     Logs,
     Metrics,
     Export,
+    Histograms,
     Performance,
     Cache,
     WebSocket,
@@ -61,7 +64,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 14] = [
+pub const ROUTES: [(&str, Method, Route); 15] = [
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -70,6 +73,7 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
     ("/api/logs", Method::Get, Route::Logs),
     ("/metrics", Method::Get, Route::Metrics),
     ("/api/metrics", Method::Get, Route::Export),
+    ("/api/histograms", Method::Get, Route::Histograms),
     ("/performance/metrics", Method::Get, Route::Performance),
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
@@ -82,6 +86,8 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
 #[derive(Debug)]
 pub struct View<'a> {
     pub snapshot: &'a Snapshot<'a>,
+    /// Where they were asked for.
+    pub histograms: Option<&'a Collection>,
     pub rates: &'a Rates,
     pub links: &'a [LinkStatus],
     pub phase: Phase,
@@ -115,6 +121,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Logs => logs::answer(question, view),
         Route::Metrics => metrics::answer(question, view),
         Route::Export => export::answer(question, view),
+        Route::Histograms => histograms::answer(question, view),
         Route::Performance => performance::answer(view),
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),

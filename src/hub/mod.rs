@@ -35,6 +35,7 @@ pub mod listener;
 mod log;
 mod login;
 pub mod market;
+pub mod marks;
 mod memory;
 mod orders;
 mod outbox;
@@ -87,6 +88,7 @@ use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use inflating::Inflating;
 use login::PendingLogin;
+use marks::{Marks, Told};
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
@@ -335,6 +337,7 @@ pub struct Hub {
     now: Now,
     counters: HubCounters,
     incidents: IncidentCounts,
+    marks: Marks,
 }
 
 impl Hub {
@@ -389,6 +392,7 @@ impl Hub {
             now,
             counters: HubCounters::default(),
             incidents: IncidentCounts::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -401,6 +405,28 @@ impl Hub {
     #[must_use]
     pub fn deliveries_total(&self) -> u64 {
         self.counters.deliveries_total
+    }
+
+    /// Messages of clients that were looked at.
+    #[must_use]
+    pub fn messages_total(&self) -> u64 {
+        self.counters.messages_received_total
+    }
+
+    /// What has been finished, for whoever measures how long it took.
+    pub fn marks(&mut self) -> &mut Marks {
+        &mut self.marks
+    }
+
+    /// Events that went into queues since this was last asked.
+    pub fn take_told(&mut self) -> Told {
+        self.marks.take_told()
+    }
+
+    /// Whether frames of events wait in some queue; those of a send under way do not.
+    #[must_use]
+    pub fn has_frames_waiting(&self) -> bool {
+        self.egress.log.reference_count() > 0
     }
 
     /// Why connections were refused or closed from here, and how often.
