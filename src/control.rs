@@ -33,6 +33,7 @@ use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
+use crate::histograms::Histograms;
 use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
@@ -70,6 +71,7 @@ pub struct ControlSetup {
 #[derive(Debug)]
 pub struct Source {
     pub boards: Vec<Arc<Board>>,
+    pub histograms: Arc<Histograms>,
     pub lifecycle: Arc<Lifecycle>,
     pub admission: Arc<Admission>,
     pub connections_max: u32,
@@ -261,12 +263,16 @@ impl Shared {
                 | Route::Logs
                 | Route::Metrics
                 | Route::Export
+                | Route::Histograms
                 | Route::Performance
                 | Route::Cache
                 | Route::WebSocket
                 | Route::Alerts
                 | Route::Console(_) => {
                     let accept = field(header::ACCEPT).unwrap_or_default();
+                    if matches!(route, Route::Histograms | Route::Metrics) {
+                        self.source.histograms.gather_for_operators().await;
+                    }
                     self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })
                 }
             }
@@ -281,14 +287,19 @@ impl Shared {
         let process = if is_fixed { ProcessReading::default() } else { self.process() };
         let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
         let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
+        let histograms =
+            matches!(route, Route::Histograms | Route::Metrics).then(|| self.source.histograms.collection());
         let snapshot = Snapshot::take(boards, &process);
-        api::answer(route, question, &self.view(&snapshot, &self.looked.load(), lines))
+        let looked = self.looked.load();
+        let view = View { histograms: histograms.as_deref(), ..self.view(&snapshot, &looked, lines) };
+        api::answer(route, question, &view)
     }
 
     fn view<'a>(&self, snapshot: &'a Snapshot<'a>, looked: &'a Looked, lines: usize) -> View<'a> {
         let (now, source) = (clock::now(), &self.source);
         View {
             snapshot,
+            histograms: None,
             rates: &looked.rates,
             looks: &looked.looks,
             alerts: &looked.alerts,

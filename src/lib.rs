@@ -72,6 +72,8 @@ pub mod venue;
 #[cfg(feature = "runtime")]
 pub mod control;
 #[cfg(feature = "runtime")]
+pub mod histograms;
+#[cfg(feature = "runtime")]
 pub mod log_tail;
 
 #[cfg(feature = "runtime")]

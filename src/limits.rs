@@ -21,6 +21,14 @@ pub const MARKET_NEWS_MAX: usize = 256;
 
 /// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
 pub const BOARD_TICK_NS: u64 = 100_000_000;
+/// Moments that one list of what a turn has finished holds; the latencies of what is beyond are told too long.
+pub const TALLY_MOMENTS_MAX: usize = 256;
+/// The longest latency that is told as it is; longer ones count as this one.
+pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// How long whoever asks for histograms waits for a thread to hand over its own; then that thread is told as missing.
+pub const HISTOGRAMS_WAIT_NS: u64 = 250_000_000;
+/// How old histograms may be that operators are told over HTTP: they are gathered no more often.
+pub const HISTOGRAMS_AGE_NS: u64 = 100_000_000;
 
 /// Streams of events that operators read at a time: a page of the console is one. Each costs a connection and some kilobytes a second.
 pub const EVENT_STREAMS_MAX: usize = 32;

@@ -4,6 +4,7 @@
 
 mod hubs;
 mod listeners;
+mod measuring;
 mod operators;
 mod service;
 mod sources;
@@ -26,6 +27,7 @@ use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
@@ -45,6 +47,7 @@ use crate::stop::Stop;
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
+use crate::telemetry::latency::Recorder;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
@@ -121,6 +124,7 @@ struct Shared {
     boards: Vec<Arc<Board>>,
     /// In the same order.
     pulses: Vec<Arc<Pulse>>,
+    histograms: Arc<Histograms>,
     /// From a signal to the end.
     drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
@@ -160,7 +164,8 @@ impl Server {
         let shards = shard_count(cores)?;
         let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
         let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let shared = Shared::new(config, cores.len(), &keyring, lifecycle);
+        let (shared, mut recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let venue_recorder = recorders.pop().expect("invariant: one more than there are shards");
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
@@ -169,8 +174,8 @@ impl Server {
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(inspects);
-        for (number, (((mesh, listeners), logins), inspect)) in ends.enumerate() {
+        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(inspects).zip(recorders);
+        for (number, ((((mesh, listeners), logins), inspect), recorder)) in ends.enumerate() {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -185,6 +190,7 @@ impl Server {
                 inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
+                recorder,
                 spin,
                 neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
@@ -196,7 +202,7 @@ impl Server {
         }
         // Spinning beside a shard on its core would take the core from it.
         let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
-        let setup = venue_setup(config, &shared, shards, venue_mesh, venue_spin, (feed, links));
+        let setup = venue_setup(config, &shared, shards, (venue_mesh, venue_recorder), venue_spin, (feed, links));
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let server = Server {
             addresses,
@@ -370,19 +376,30 @@ fn os(error: std::io::Error) -> Failure {
 }
 
 impl Shared {
-    fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
+    /// Of threads with these doorbells, the last of which is the venue; and what each of them records with.
+    fn new(
+        config: &Config,
+        doorbells: &[Doorbell],
+        keyring: &Arc<Keyring>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> (Shared, Vec<Recorder>) {
+        let shards = doorbells.len() - 1;
         let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
-        Shared {
+        let boards: Vec<Arc<Board>> = boards.collect();
+        let (recorders, histograms) = measuring::recorders(&boards, doorbells);
+        let shared = Shared {
             lifecycle,
             stop: Arc::new(Stop::default()),
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
-            boards: boards.collect(),
+            boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
+            histograms,
             drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
-        }
+        };
+        (shared, recorders)
     }
 }
 
@@ -390,7 +407,7 @@ fn venue_setup(
     config: &Config,
     shared: &Shared,
     shards: u8,
-    mesh: MeshEndpoint,
+    (mesh, recorder): (MeshEndpoint, Recorder),
     spin: Spin,
     (feed, links): (Feed, LinksSetup),
 ) -> VenueSetup {
@@ -403,6 +420,7 @@ fn venue_setup(
         mesh,
         pressure: Arc::clone(&shared.pressure),
         board: Arc::clone(&shared.boards[usize::from(shards)]),
+        recorder,
         switch: Arc::clone(&shared.switch),
         overload: overload_marks(config),
         feed,

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use rustls::ServerConfig;
 
 use crate::admission::Admission;
-use crate::carry::{Carry, MeshEndpoint};
+use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
@@ -31,15 +31,18 @@ use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
+use crate::telemetry::latency::{Recorder, Stage};
 use crate::turn_load::TurnLoad;
 use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
+use self::timing::Timing;
 
 mod inspecting;
 mod secure;
 mod telling;
+mod timing;
 
 /// A turn's share of received bytes and of the work that they make, weighed in such bytes.
 const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
@@ -74,6 +77,7 @@ pub struct ShardSetup {
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
+    pub recorder: Recorder,
     pub spin: Spin,
     /// A home whose thread is on this core too.
     pub neighbour: Option<HomeId>,
@@ -143,6 +147,7 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         }
         let away_ns = shard.give_way();
         shard.turn(wait, away_ns);
+        shard.timing.recorder.hand_over();
         shard.pulse.beat();
         if shard.has_stopped() {
             return Ok(shard.report());
@@ -162,6 +167,7 @@ struct Shard {
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
+    timing: Timing,
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
@@ -246,6 +252,7 @@ impl Shard {
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
+            timing: Timing::new(setup.recorder),
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
@@ -295,7 +302,9 @@ impl Shard {
         let begun_ns = if waited == Wait::Poll { ended_ns } else { reaped_ns };
         self.turns_total += 1;
         self.take_pressure();
+        let messages_before = self.hub.messages_total();
         let mut busy = self.take_events();
+        self.note_decoded(reaped_ns, messages_before);
         busy |= self.take_batches();
         busy |= self.take_answers();
         busy |= self.take_question();
@@ -313,6 +322,7 @@ impl Shard {
             self.busy_turns_total += 1;
             self.busy_ns_total += work_ns;
             self.worked_ns = self.now.mono_ns;
+            self.note_turn(work_ns);
         }
         let totals =
             Totals { deliveries: self.hub.deliveries_total(), sends: self.ring.counters().sends_total };
@@ -401,18 +411,19 @@ impl Shard {
 
     /// What other homes have said, up to a bound; whether there was anything.
     fn take_batches(&mut self) -> bool {
-        let mut any = false;
-        let mut taken_bytes = 0;
+        let (mut taken_ns, mut taken_bytes) = (None, 0);
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
-            let Some((from, _, batch)) = self.mesh.receive() else { break };
-            any = true;
+            let Some((from, _, Parcel { batch, stamps })) = self.mesh.receive() else { break };
+            let taken_ns = *taken_ns.get_or_insert_with(|| clock::now().mono_ns);
+            self.timing.recorder.record(Stage::Mesh, taken_ns.saturating_sub(stamps.sealed_ns));
             self.hub.handle_batch(home(from), &batch, self.now);
+            self.timing.told(stamps.stamped_ns, self.hub.take_told());
             taken_bytes += batch.bytes.len();
             if taken_bytes >= limits::BATCH_BYTES_PER_TURN {
                 break;
             }
         }
-        any
+        taken_ns.is_some()
     }
 
     /// What the authority has judged, up to a bound on verdicts and on the work of the requests that waited for them, which
@@ -505,6 +516,7 @@ impl Shard {
     /// Ends the hub's turn and carries what it has said to the others.
     fn say(&mut self) {
         self.hub.seal(self.now);
+        self.timing.told(self.now.mono_ns, self.hub.take_told());
         self.act();
         for peer in self.hub.lagging().iter() {
             if self.mesh.data_free(peer.index()) > limits::MESH_DATA_BATCHES_MAX / 2 {
@@ -514,9 +526,11 @@ impl Shard {
         if self.carry.is_waiting() {
             self.carry.retry(&mut self.mesh);
         }
+        let (stamped_ns, mut sealed_ns) = (self.now.mono_ns, None);
         while let Some(outgoing) = self.hub.poll_mesh() {
+            let sealed_ns = *sealed_ns.get_or_insert_with(|| clock::now().mono_ns);
             self.is_neighbour_asked |= self.neighbour.is_some_and(|home| outgoing.to.contains(home));
-            self.carry.push(&mut self.mesh, &outgoing);
+            self.carry.push(&mut self.mesh, &outgoing, Stamps { stamped_ns, sealed_ns });
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
                 self.hub.handle_lag(peer);
@@ -534,11 +548,15 @@ impl Shard {
         if self.round == 0 && self.pace.may_flush(now_ns) {
             self.round = self.hub.data_count();
             if self.round > 0 {
+                self.timing.begin_round();
                 self.pace.flushed(now_ns);
             }
         }
         let served = self.transmit(Urgency::Any, self.round.min(limits::DATA_SENDS_PER_TURN));
         self.round = (self.round - served).min(self.hub.data_count());
+        if self.round == 0 {
+            self.timing.end_round();
+        }
         any |= served > 0;
         // What ended in between.
         any | self.flush_secure()

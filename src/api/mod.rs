@@ -12,6 +12,7 @@ mod console;
 mod events;
 mod export;
 mod health;
+mod histograms;
 mod kill_switch;
 mod logs;
 mod metrics;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
 use crate::telemetry::alerts::Alerts;
+use crate::telemetry::latency::Collection;
 use crate::telemetry::{Looks, Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
@@ -62,6 +64,7 @@ pub enum Route {
     Logs,
     Metrics,
     Export,
+    Histograms,
     Performance,
     Cache,
     WebSocket,
@@ -78,7 +81,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 22] = [
+pub const ROUTES: [(&str, Method, Route); 23] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -90,6 +93,7 @@ pub const ROUTES: [(&str, Method, Route); 22] = [
     ("/api/logs", Method::Get, Route::Logs),
     ("/metrics", Method::Get, Route::Metrics),
     ("/api/metrics", Method::Get, Route::Export),
+    ("/api/histograms", Method::Get, Route::Histograms),
     ("/performance/metrics", Method::Get, Route::Performance),
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
@@ -107,6 +111,8 @@ pub const ROUTES: [(&str, Method, Route); 22] = [
 #[derive(Debug)]
 pub struct View<'a> {
     pub snapshot: &'a Snapshot<'a>,
+    /// Where they were asked for.
+    pub histograms: Option<&'a Collection>,
     pub rates: &'a Rates,
     pub looks: &'a Looks,
     pub alerts: &'a Alerts,
@@ -142,6 +148,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Logs => logs::answer(question, view),
         Route::Metrics => metrics::answer(question, view),
         Route::Export => export::answer(question, view),
+        Route::Histograms => histograms::answer(question, view),
         Route::Performance => performance::answer(view),
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),

@@ -10,6 +10,7 @@ use crate::auth::{Credential, Key, Keyring, Patterns, Reach, Scopes, Secret};
 use crate::hub::home::HomeCounters;
 use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkIdentity, LinkKind};
+use crate::telemetry::latency::{Stage, exchange};
 use crate::telemetry::{
     Board, MeshReading, ProcessReading, RingCounters, ShardReading, ThreadReading, Totals,
 };
@@ -95,8 +96,16 @@ impl World {
             target: "tickring".into(),
             message: format!("line {number}").into(),
         };
+        let (mut recorder, taker) = exchange(&Stage::ALL);
+        recorder.record(Stage::Turn, 1_000);
+        let mut histograms =
+            Collection::new([("shard-0".to_owned(), &Stage::ALL[..], taker)], Now::default());
+        histograms.ask();
+        recorder.hand_over();
+        histograms.take(Now::default());
         let view = View {
             snapshot: &snapshot,
+            histograms: Some(&histograms),
             rates: &rates,
             looks: &looks,
             alerts: &self.alerts,
@@ -250,6 +259,22 @@ fn the_document_has_every_route_and_no_other() {
     assert_eq!(documented, served);
 }
 
+#[test]
+fn histograms_are_told_in_three_forms() {
+    let world = World::new([0, 0]);
+    let told = world.value(Route::Histograms, "format=json").1;
+    let of_all = told["stages"].as_array().unwrap().iter().filter(|row| row["thread"] == "all");
+    assert_eq!(of_all.map(|row| row["count"].as_u64().unwrap()).sum::<u64>(), 1, "{told}");
+    let csv = world.ask(Route::Histograms, "format=csv");
+    assert_eq!(csv.body.content_type, "text/csv; charset=utf-8; header=present");
+    assert!(csv.body.text.contains("\r\nturn,shard-0,1,1000,1000,"), "{csv:?}");
+    let log = world.ask(Route::Histograms, "format=hlog").body.text;
+    assert!(log.contains("\nTag=turn.shard-0,0.000,3.000,0.001,HISTF"), "{log}");
+    assert_eq!(world.ask(Route::Histograms, "format=xml").status, 400);
+    let metrics = world.ask(Route::Metrics, "").body.text;
+    assert!(metrics.contains("tickring_latency_seconds_count{stage=\"turn\"} 1\n"), "{metrics}");
+}
+
 /// The required properties of a schema of the document are there.
 fn check_schema(schema: &Value, value: &Value, at: &str) {
     for name in schema["required"].as_array().into_iter().flatten() {
@@ -269,6 +294,7 @@ fn answers_are_as_the_document_says() {
     of(Route::Health, "Health");
     of(Route::Status, "Status");
     of(Route::Logs, "Logs");
+    of(Route::Histograms, "Histograms");
     of(Route::Export, "Metrics");
     of(Route::Performance, "Performance");
     of(Route::Cache, "Cache");

@@ -238,6 +238,8 @@ impl Hub {
                 self.mark_closing(conn, false);
             }
             Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes }))) => {
+                let opened_ns = self.session(conn).map(|session| session.opened_ns);
+                opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;

@@ -13,6 +13,7 @@ use super::egress::DataLane;
 use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
+use super::marks::Classes;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
 /// The records behind a frame's, of which the first may be the same event compressed.
@@ -170,7 +171,7 @@ impl Hub {
         };
         let conflate_bytes = self.overload.stance().conflate_bytes();
         let topic = &self.topics.topics[at as usize];
-        let (lane, mut delivered) = (topic.lane(), 0);
+        let (lane, mut delivered, mut classes) = (topic.lane(), 0, Classes::default());
         for follower in &topic.followers {
             let logged = by_encoding[follower.encoding.index()];
             let mut pushed = self.egress.push_frame(follower.slot, lane, logged);
@@ -184,6 +185,7 @@ impl Hub {
             let overflow = match pushed {
                 Ok(queued_bytes) => {
                     delivered += 1;
+                    classes.add(follower.class);
                     match follower.class {
                         DeliveryClass::Latest if queued_bytes > conflate_bytes => {
                             self.outrun.push(follower.subscription);
@@ -206,6 +208,7 @@ impl Hub {
             self.overflowed.push((conn, overflow));
         }
         self.counters.deliveries_total += delivered;
+        self.marks.tell(lane, classes);
         let told = Position { epoch: topic.epoch, seq: topic.seq };
         self.topics.topics[at as usize].deliveries_total += delivered;
         while let Some(subscription) = self.outrun.pop() {

@@ -36,6 +36,7 @@ pub mod listener;
 mod log;
 mod login;
 pub mod market;
+pub mod marks;
 mod memory;
 mod orders;
 mod outbox;
@@ -89,6 +90,7 @@ use home::{Home, HomeCounters};
 use inflating::Inflating;
 use inspect::Traced;
 use login::PendingLogin;
+use marks::{Marks, Told};
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
@@ -339,6 +341,7 @@ pub struct Hub {
     now: Now,
     counters: HubCounters,
     incidents: IncidentCounts,
+    marks: Marks,
 }
 
 impl Hub {
@@ -394,6 +397,7 @@ impl Hub {
             now,
             counters: HubCounters::default(),
             incidents: IncidentCounts::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -406,6 +410,28 @@ impl Hub {
     #[must_use]
     pub fn deliveries_total(&self) -> u64 {
         self.counters.deliveries_total
+    }
+
+    /// Messages of clients that were looked at.
+    #[must_use]
+    pub fn messages_total(&self) -> u64 {
+        self.counters.messages_received_total
+    }
+
+    /// What has been finished, for whoever measures how long it took.
+    pub fn marks(&mut self) -> &mut Marks {
+        &mut self.marks
+    }
+
+    /// Events that went into queues since this was last asked.
+    pub fn take_told(&mut self) -> Told {
+        self.marks.take_told()
+    }
+
+    /// Whether frames of events wait in some queue; those of a send under way do not.
+    #[must_use]
+    pub fn has_frames_waiting(&self) -> bool {
+        self.egress.log.reference_count() > 0
     }
 
     /// Why connections were refused or closed from here, and how often.

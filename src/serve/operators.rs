@@ -80,13 +80,14 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self, config: &Config) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
+        let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, .. } = &self.shared;
         let turn_ms_max = match config.overload.turn_ms_max {
             0 => config::Overload::default().turn_ms_max,
             ms => ms,
         };
         Source {
             boards: boards.clone(),
+            histograms: Arc::clone(histograms),
             lifecycle: Arc::clone(lifecycle),
             admission: Arc::clone(admission),
             connections_max: config.limits.connections_max,

@@ -9,6 +9,7 @@ pub mod alerts;
 mod board;
 mod csv;
 mod json;
+pub mod latency;
 mod page;
 mod prometheus;
 mod rates;
@@ -26,7 +27,7 @@ pub use rates::{Rates, Totals};
 pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
 pub use table::{
-    INCIDENTS, Kind, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
+    INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     ThreadReading, VENUE, VenueReading,
 };
 pub use window::{Looks, Window};

@@ -18,6 +18,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Counts by size, from 0 at the start.
+    Histogram,
 }
 
 /// One metric, or one of several of a name that differ by a label.
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         }
     }
 }
@@ -134,6 +137,15 @@ pub struct ProcessReading {
 fn count_in(links: &[LinkStatus], state: LinkState) -> u64 {
     links.iter().filter(|link| link.state == state).count() as u64
 }
+
+/// How long each stage takes, all threads together since the start; a label of its own is `stage`.
+pub const LATENCY: Metric = Metric {
+    name: "tickring_latency_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "How long things take, by stage; docs/operations.md says where each begins and ends.",
+    source: "latency",
+};
 
 macro_rules! metrics {
     ($(#[$doc:meta])* $table:ident, $tell:ident($reading:ident: $Reading:ty) {

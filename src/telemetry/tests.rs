@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::latency::{Histograms, Stage};
 use super::*;
 use crate::desk::DeskCounters;
 use crate::hub::home::HomeCounters;
@@ -13,7 +14,7 @@ use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkIdentity, LinkKind, LinkState, LinkStatus};
 
 fn tables() -> impl Iterator<Item = &'static Metric> {
-    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain(PROCESS)
+    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain([&LATENCY]).chain(PROCESS)
 }
 
 fn thread_reading<'a>(topics: &'a HomeCounters, ring: &'a RingCounters) -> ThreadReading<'a> {
@@ -119,7 +120,8 @@ fn a_snapshot_adds_up_what_threads_told() {
     let incidents = snapshot.samples("tickring_incidents_total");
     assert_eq!(incidents.len(), 2 * crate::hub::Incident::COUNT);
     assert_eq!(snapshot.families().len(), {
-        let mut names: Vec<&str> = tables().map(|metric| metric.name).collect();
+        let of_boards = tables().filter(|metric| metric.kind != Kind::Histogram);
+        let mut names: Vec<&str> = of_boards.map(|metric| metric.name).collect();
         names.dedup();
         names.len()
     });
@@ -128,7 +130,13 @@ fn a_snapshot_adds_up_what_threads_told() {
 #[test]
 fn prometheus_reads_families_with_help_type_and_labels() {
     let boards = boards();
-    let text = exposition(&Snapshot::take(&boards, &process()), Form::Text);
+    let mut latency = Histograms::of(&Stage::ALL);
+    latency.record(Stage::Turn, 40_000, 3);
+    let text = exposition(&Snapshot::take(&boards, &process()), Some(&latency), Form::Text);
+    let turn = "tickring_latency_seconds_bucket{stage=\"turn\",le=";
+    assert!(text.contains(&format!("{turn}\"0.00001\"}} 0\n{turn}\"0.00005\"}} 3\n")), "{text}");
+    assert!(text.contains(&format!("{turn}\"1\"}} 3\n{turn}\"+Inf\"}} 3\n")), "{text}");
+    assert!(text.contains("tickring_latency_seconds_count{stage=\"turn\"} 3\n"), "{text}");
     let requests = "# HELP tickring_requests_total Requests of clients.\n# TYPE tickring_requests_total counter\n\
                     tickring_requests_total{thread=\"shard-0\"} 7\ntickring_requests_total{thread=\"shard-1\"} 8\n";
     assert!(text.contains(requests), "{text}");
@@ -142,7 +150,7 @@ fn prometheus_reads_families_with_help_type_and_labels() {
 #[test]
 fn open_metrics_names_counters_without_their_ending_and_has_an_end() {
     let boards = boards();
-    let text = exposition(&Snapshot::take(&boards, &process()), Form::OpenMetrics);
+    let text = exposition(&Snapshot::take(&boards, &process()), None, Form::OpenMetrics);
     assert!(
         text.contains("# TYPE tickring_requests counter\ntickring_requests_total{thread=\"shard-0\"} 7\n"),
         "{text}"

@@ -18,8 +18,8 @@ const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
     fields: Vec<(String, String)>,
     body: Vec<u8>,
@@ -49,11 +49,11 @@ impl Answer {
         self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.field("content-type"), "application/json", "{self:?}");
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -72,11 +72,11 @@ fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
     Answer::read(stream)
 }
 
-fn get(server: &Server, path: &str) -> Answer {
+pub(crate) fn get(server: &Server, path: &str) -> Answer {
     ask(server.control.unwrap(), &format!("GET {path}"), "", "")
 }
 
-fn start(toml: &str) -> Server {
+pub(crate) fn start(toml: &str) -> Server {
     Server::start_with(toml, "0", &["--control", "127.0.0.1:0"])
 }
 

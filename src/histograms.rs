@@ -1,0 +1,65 @@
+//! Who asks threads for their histograms: wakes those that sleep, and waits for the answers no longer than a moment.
+//!
+//! Home: shared by the main and the control thread. Invariant: no thread that has clients takes the lock, or waits for who does.
+
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use crate::clock;
+use crate::doorbell::Doorbell;
+use crate::limits;
+use crate::telemetry::latency::{Collection, Gathered};
+
+/// How often it is looked whether threads have answered.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Histograms {
+    collection: Mutex<Collection>,
+    /// Of all threads that measure.
+    doorbells: Vec<Doorbell>,
+}
+
+impl Histograms {
+    #[must_use]
+    pub fn new(collection: Collection, doorbells: Vec<Doorbell>) -> Histograms {
+        Histograms { collection: Mutex::new(collection), doorbells }
+    }
+
+    /// What was gathered last.
+    pub fn collection(&self) -> MutexGuard<'_, Collection> {
+        self.collection.lock().expect("invariant: who panics takes the process down")
+    }
+
+    /// Has every thread hand over what it has recorded, and waits for it; who does not turn is then told as missing.
+    pub fn gather(&self) {
+        self.ask();
+        let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
+        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// The same for who must not block; nothing is asked for where what is known is new enough for operators.
+    pub async fn gather_for_operators(&self) {
+        if self.collection().is_newer_than(limits::HISTOGRAMS_AGE_NS, clock::now()) {
+            return;
+        }
+        self.ask();
+        let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
+        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn ask(&self) {
+        self.collection().ask();
+        self.doorbells.iter().for_each(Doorbell::ring);
+    }
+
+    fn take(&self) -> Gathered {
+        self.collection().take(clock::now())
+    }
+}
