@@ -39,6 +39,7 @@ use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
+use crate::telemetry::latency::Recent;
 use crate::telemetry::{Board, Looks, ProcessReading, Rates, Snapshot, Totals};
 
 pub use lifecycle::Lifecycle;
@@ -112,6 +113,7 @@ struct Looked {
     rates: Rates,
     looks: Looks,
     alerts: Alerts,
+    latency: Vec<Recent>,
 }
 
 impl Control {
@@ -184,12 +186,14 @@ async fn look(shared: Arc<Shared>, mut readers: Readers) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        shared.source.histograms.gather_for_operators().await;
         let process = shared.process();
         let snapshot = Snapshot::take(&shared.source.boards, &process);
         let now = clock::now();
         let mut looked = Looked::clone(&shared.looked.load());
+        looked.latency = shared.source.histograms.collection().take_recent();
         if let Some(window) = looked.looks.window(&snapshot, now.mono_ns, alerts::WINDOW_S) {
-            looked.alerts.note(&snapshot, window, now);
+            looked.alerts.note(&snapshot, window, &looked.latency, now);
         }
         looked.rates.note(Totals::of(&snapshot, now.mono_ns));
         readers.tell(|| api::event(&shared.view(&snapshot, &looked, 0)));
@@ -303,6 +307,7 @@ impl Shared {
             rates: &looked.rates,
             looks: &looked.looks,
             alerts: &looked.alerts,
+            latency: &looked.latency,
             links: source.switch.links(),
             phase: source.lifecycle.phase(),
             now,

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::telemetry::Window;
+use crate::telemetry::latency::Recent;
 
 use super::{Phase, View, alerts, rounded};
 
@@ -38,6 +39,7 @@ pub fn event(view: &View<'_>) -> String {
         "memory_budget_bytes": snapshot.total("tickring_memory_budget_bytes"),
         "resident_bytes": snapshot.total("process_resident_memory_bytes"),
         "rates": window.map(rates),
+        "stages": stages(view),
         "shards": threads(view, window),
         "links": links(view),
         "incidents": incidents(view, window),
@@ -64,6 +66,23 @@ fn rates(window: Window<'_>) -> Value {
         "transmitted_bytes": per_s("tickring_transmitted_bytes_total"),
         "cpu": per_s("process_cpu_seconds_total"),
     })
+}
+
+/// How long each stage took in the last second, all threads together.
+fn stages(view: &View<'_>) -> Vec<Value> {
+    let stage = |recent: &Recent| {
+        json!({
+            "stage": recent.stage.label(),
+            "count": recent.count,
+            "p50_ns": recent.p50_ns,
+            "p90_ns": recent.p90_ns,
+            "p95_ns": recent.p95_ns,
+            "p99_ns": recent.p99_ns,
+            "p999_ns": recent.p999_ns,
+            "max_ns": recent.max_ns,
+        })
+    };
+    view.latency.iter().map(stage).collect()
 }
 
 /// Each shard, side by side.

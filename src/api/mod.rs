@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
 use crate::telemetry::alerts::Alerts;
-use crate::telemetry::latency::Collection;
+use crate::telemetry::latency::{Collection, Recent};
 use crate::telemetry::{Looks, Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
@@ -116,6 +116,8 @@ pub struct View<'a> {
     pub rates: &'a Rates,
     pub looks: &'a Looks,
     pub alerts: &'a Alerts,
+    /// Of the last second.
+    pub latency: &'a [Recent],
     pub links: Arc<Box<[LinkStatus]>>,
     pub phase: Phase,
     pub now: Now,

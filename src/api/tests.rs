@@ -109,6 +109,7 @@ impl World {
             rates: &rates,
             looks: &looks,
             alerts: &self.alerts,
+            latency: &[],
             links: Arc::new(self.links.clone().into_boxed_slice()),
             phase: self.phase,
             now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },

@@ -22,7 +22,11 @@ async function open(browser, url) {
   const page = await browser.newPage();
   page.on("console", (said) => { if (["error", "warn"].includes(said.type())) complaints.push(`console: ${said.text()} ${said.location()?.url ?? ""}`); });
   page.on("pageerror", (error) => complaints.push(`script: ${error.message}`));
-  page.on("requestfailed", (request) => complaints.push(`load: ${request.url()} ${request.failure()?.errorText}`));
+  page.on("requestfailed", (request) => {
+    // What the page itself breaks off by being loaded anew is no fault.
+    const why = request.failure()?.errorText;
+    if (why !== "net::ERR_ABORTED") complaints.push(`load: ${request.url()} ${why}`);
+  });
   page.on("response", (response) => { if (response.status() >= 400) complaints.push(`status ${response.status()}: ${response.url()}`); });
   await page.evaluateOnNewDocument(() => {
     window.breaches = [];

@@ -36,7 +36,7 @@ function svg(name, attributes = {}, ...children) {
 function scaled(number, base, units) {
   let at = 0;
   while (Math.abs(number) >= base && at < units.length - 1) { number /= base; at += 1; }
-  const digits = at === 0 && Number.isInteger(number) ? 0 : Math.abs(number) < 10 ? 2 : Math.abs(number) < 100 ? 1 : 0;
+  const digits = at === 0 && Number.isInteger(number) ? 0 : at === 0 && Math.abs(number) < 10 ? 1 : Math.abs(number) < 10 ? 2 : Math.abs(number) < 100 ? 1 : 0;
   return number.toFixed(digits) + units[at];
 }
 const none = (number) => number === null || number === undefined || Number.isNaN(number);
@@ -62,17 +62,18 @@ function measured(number, unit) {
 
 // Charts: lines over the last five minutes, the axis and the newest values on the right.
 
-/** Steps of an axis from 0 to at least `max`. */
-function niceTicks(max) {
-  const rough = Math.max(max, 1e-9) / 3;
+/** Steps of an axis from 0 to at least `max`, round in units of `base`. */
+function niceTicks(max, base) {
+  const unit = base ** Math.max(0, Math.floor(Math.log(max) / Math.log(base)));
+  const rough = max / unit / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) * power;
+  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) * power * unit;
   return Array.from({ length: Math.ceil(max / step - 1e-9) + 1 }, (_, nth) => nth * step);
 }
 
 class Chart {
-  constructor(place, series, { format, log = false, least = 1 }) {
-    Object.assign(this, { place, series, format, log, least, at: null });
+  constructor(place, series, { format, log = false, least = 1, base = 1000 }) {
+    Object.assign(this, { series, format, log, least, base, at: null });
     this.legend = el("div", { class: "legend" });
     this.figure = svg("svg", { role: "img", tabindex: "0" });
     place.replaceChildren(this.legend, this.figure);
@@ -94,7 +95,7 @@ class Chart {
   /** The event nearest to a place. */
   point(x) {
     if (points.length === 0) return;
-    const wanted = newest() - (1 - x / this.width) * HISTORY * 1000;
+    const wanted = newest() - (1 - x / this.width) * shownMs();
     let nearest = 0;
     points.forEach((point, nth) => { if (Math.abs(point.t - wanted) < Math.abs(points[nearest].t - wanted)) nearest = nth; });
     this.choose(nearest);
@@ -105,16 +106,17 @@ class Chart {
     if (box.width === 0) return;
     const axis = 62, foot = 16, height = box.height - foot;
     this.width = box.width - axis;
-    const x = (t) => this.width - (newest() - t) / (HISTORY * 1000) * this.width;
+    const x = (t) => this.width - (newest() - t) / shownMs() * this.width;
     const [y, ticks] = this.scale(height);
     const parts = ticks.flatMap((tick) => [
       svg("line", { class: "gridline", x1: 0, x2: this.width, y1: y(tick), y2: y(tick) }),
       svg("text", { class: "axis", x: this.width + 8, y: y(tick) + 4 }, this.format(tick)),
     ]);
-    for (let minute = 0; minute <= 5; minute += 1) {
-      const at = this.width - minute / 5 * this.width;
-      const anchor = minute === 0 ? "end" : minute === 5 ? "start" : "middle";
-      parts.push(svg("text", { class: "axis", x: at, y: box.height - 3, "text-anchor": anchor }, minute === 0 ? "now" : `−${minute} min`));
+    const stepMs = shownMs() / (box.width < 420 ? 2 : 4);
+    for (let agoMs = 0; agoMs <= shownMs(); agoMs += stepMs) {
+      const anchor = agoMs === 0 ? "end" : agoMs === shownMs() ? "start" : "middle";
+      parts.push(svg("text", { class: "axis", x: this.width - agoMs / shownMs() * this.width, y: box.height - 3, "text-anchor": anchor },
+        agoMs === 0 ? "now" : `−${span(agoMs / 1000)}`));
     }
     for (const mark of restarts.filter((t) => x(t) >= 0)) {
       parts.push(svg("line", { class: "mark", x1: x(mark), x2: x(mark), y1: 0, y2: height }, svg("title", {}, "restarted")));
@@ -133,7 +135,7 @@ class Chart {
   scale(height) {
     const values = points.flatMap((point) => this.series.map((series) => series.of(point))).filter((value) => !none(value));
     if (!this.log) {
-      const ticks = niceTicks(Math.max(this.least, ...values));
+      const ticks = niceTicks(Math.max(this.least, ...values), this.base);
       const top = ticks[ticks.length - 1];
       return [(value) => height - value / top * (height - 10), ticks];
     }
@@ -219,8 +221,13 @@ let logTotal = null, logLines = [];
 let topicsBefore = new Map();
 
 const newest = () => points.length > 0 ? points[points.length - 1].t : Date.now();
+/** How far back is drawn: a minute at first, then as much as there is, up to all that is kept. */
+function shownMs() {
+  const known = points.length > 0 ? newest() - points[0].t : 0;
+  return [60_000, 120_000].find((ms) => known <= ms) ?? HISTORY * 1000;
+}
 const rate = (name) => (point) => point.event.rates?.[name];
-const stage = (name) => (point) => point.event.stages?.find((of) => of.stage === name)?.p99_ns;
+const stage = (name) => (point) => point.event.stages.find((of) => of.stage === name && of.count > 0)?.p99_ns;
 
 const TILES = [
   ["Connections", (of) => of.event.connections, count, (event) => `of ${count(event.connections_max)} places`],
@@ -289,8 +296,6 @@ function drawTable(id, columns, rows, empty) {
 const number = (format, of) => (row) => format(of(row));
 
 function drawStages({ stages }) {
-  byId("latency").hidden = stages === undefined;
-  if (stages === undefined) return;
   const names = Object.keys(STAGES);
   const name = (row) => el("span", { title: STAGES[row.stage] }, el("span", { class: `swatch c${names.indexOf(row.stage)}` }), row.stage.replace("_", " "));
   const at = (key) => number(time, (row) => row.count > 0 ? row[key] : null);
@@ -449,7 +454,7 @@ function begin() {
     new Chart(byId("chart-connections"), [line("open", (point) => point.event.connections, 0, true)], { format: count, least: 4 }),
     new Chart(byId("chart-deliveries"), [line("delivered", rate("deliveries"), 1, true), line("conflated", rate("conflated"), 3)], { format: count, least: 10 }),
     new Chart(byId("chart-messages"), [line("received", rate("messages_received"), 2, true), line("requests", rate("requests"), 0), line("failed", rate("requests_failed"), 6)], { format: count, least: 10 }),
-    new Chart(byId("chart-bytes"), [line("out", rate("transmitted_bytes"), 5, true), line("in", rate("received_bytes"), 4)], { format: bytes, least: 1024 }),
+    new Chart(byId("chart-bytes"), [line("out", rate("transmitted_bytes"), 5, true), line("in", rate("received_bytes"), 4)], { format: bytes, least: 1024, base: 1024 }),
     new Chart(byId("chart-latency"), ["request", "publish_lossless", "publish_latest", "order", "turn", "mesh"].map((name) => line(`${name.replace("_", " ")} p99`, stage(name), Object.keys(STAGES).indexOf(name))), { format: time, log: true }),
   ];
   new ResizeObserver(() => charts.forEach((chart) => chart.draw())).observe(byId("main"));

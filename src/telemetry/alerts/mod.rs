@@ -9,6 +9,7 @@ mod table;
 
 use crate::model::time::Now;
 
+use super::latency::Recent;
 use super::{Snapshot, Window};
 
 pub use page::page;
@@ -104,6 +105,8 @@ pub struct Measured<'a> {
     pub snapshot: &'a Snapshot<'a>,
     /// The last [`WINDOW_S`].
     pub window: Window<'a>,
+    /// Of the last second.
+    pub latency: &'a [Recent],
     /// Requests a second, as usual.
     pub usual_requests_per_s: f64,
 }
@@ -128,15 +131,15 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Takes note of how things are now; `window` is the last [`WINDOW_S`].
-    pub fn note(&mut self, snapshot: &Snapshot<'_>, window: Window<'_>, now: Now) {
+    /// Takes note of how things are now; `window` is the last [`WINDOW_S`], `latency` the last second.
+    pub fn note(&mut self, snapshot: &Snapshot<'_>, window: Window<'_>, latency: &[Recent], now: Now) {
         let requests_per_s = window.per_s("tickring_requests_total");
         let elapsed_s = now.mono_ns.saturating_sub(self.looked_ns) as f64 / 1e9;
         let weight = if self.looked_ns == 0 { 0.0 } else { (elapsed_s / USUAL_S).min(1.0) };
         self.usual_requests_per_s += (requests_per_s - self.usual_requests_per_s) * weight;
         self.looked_ns = now.mono_ns;
         let usual_requests_per_s = self.usual_requests_per_s;
-        self.judge(&Measured { snapshot, window, usual_requests_per_s }, now);
+        self.judge(&Measured { snapshot, window, latency, usual_requests_per_s }, now);
     }
 
     /// Those whose condition holds, in the order of the table.

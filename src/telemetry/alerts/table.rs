@@ -1,6 +1,8 @@
 //! The table of alerts. PURE. Thresholds that a comment does not explain are those that operators of earlier gateways have.
 
-use super::{Rule, Severity, Side, Unit};
+use crate::telemetry::latency::{Recent, Stage};
+
+use super::{Measured, Rule, Severity, Side, Unit};
 
 /// Reasons for which a client is closed that does not read fast enough.
 const SLOW_REASONS: [(&str, &str); 6] = [
@@ -154,6 +156,32 @@ pub const RULES: &[Rule] = &[
         summary: "A shard's turns are long: everybody on it waits as long, and a thread that stands is ended by the watchdog.",
         cure: "Look for steal and for other load on its core, then for one client with very long answers.",
         measure: |of| Some(of.snapshot.largest("tickring_turn_mean_seconds") as f64 / 1e9),
+    },
+    Rule {
+        name: "TickringLatencyP99High",
+        severity: Severity::Warning,
+        side: Side::Above,
+        threshold: 0.2,
+        unit: Unit::Seconds,
+        for_s: 60,
+        expr: "histogram_quantile(0.99, sum by (instance, stage, le) (rate(tickring_latency_seconds_bucket{stage=~\"request|publish_lossless|publish_latest|order\"}[1m])))",
+        unless: None,
+        summary: "One in a hundred replies, events or orders takes more than 200 ms.",
+        cure: "The console's stages say where: turns that are long, a venue that is slow, or a host that is short of cores.",
+        measure: |of| slowest(of, |stage| stage.p99_ns),
+    },
+    Rule {
+        name: "TickringLatencyP95High",
+        severity: Severity::Warning,
+        side: Side::Above,
+        threshold: 0.1,
+        unit: Unit::Seconds,
+        for_s: 60,
+        expr: "histogram_quantile(0.95, sum by (instance, stage, le) (rate(tickring_latency_seconds_bucket{stage=~\"request|publish_lossless|publish_latest|order\"}[1m])))",
+        unless: None,
+        summary: "One in twenty replies, events or orders takes more than 100 ms.",
+        cure: "As for TickringLatencyP99High.",
+        measure: |of| slowest(of, |stage| stage.p95_ns),
     },
     Rule {
         name: "TickringErrorsHigh",
@@ -316,6 +344,15 @@ pub const RULES: &[Rule] = &[
         },
     },
 ];
+
+/// Of what clients wait for, the stage that takes longest.
+fn slowest(of: &Measured<'_>, percentile: fn(&Recent) -> u64) -> Option<f64> {
+    let felt = |recent: &&Recent| match recent.stage {
+        Stage::Request | Stage::Order | Stage::PublishLossless | Stage::PublishLatest => recent.count > 0,
+        Stage::Decode | Stage::Turn | Stage::Mesh | Stage::Upgrade => false,
+    };
+    of.latency.iter().filter(felt).map(|recent| percentile(recent) as f64 / 1e9).reduce(f64::max)
+}
 
 fn share(part: u64, whole: u64) -> Option<f64> {
     ratio(part as f64, whole as f64)

@@ -6,7 +6,7 @@
 
 use crate::model::time::Now;
 
-use super::{Histograms, Stage, Taker};
+use super::{Histograms, Recent, Stage, Taker};
 
 /// One thread's part.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Collection {
     threads: Vec<Thread>,
     /// Of all threads since the start.
     total: Histograms,
+    /// Of all threads since that was last asked for.
+    recent: Histograms,
     interval_begun: Now,
     gathered_ns: Option<u64>,
 }
@@ -48,6 +50,7 @@ impl Collection {
         Collection {
             threads: takers.into_iter().map(thread).collect(),
             total: Histograms::of(&Stage::ALL),
+            recent: Histograms::of(&Stage::ALL),
             interval_begun: now,
             gathered_ns: None,
         }
@@ -62,10 +65,11 @@ impl Collection {
     pub fn take(&mut self, now: Now) -> Gathered {
         let mut all = Gathered::All;
         for Thread { taker, interval, is_missing, .. } in &mut self.threads {
-            let total = &mut self.total;
+            let (total, recent) = (&mut self.total, &mut self.recent);
             let has_answered = taker.take(|full| {
                 interval.add(full);
                 total.add(full);
+                recent.add(full);
             });
             *is_missing = !has_answered;
             if !has_answered {
@@ -112,6 +116,13 @@ impl Collection {
     #[must_use]
     pub fn total(&self) -> &Histograms {
         &self.total
+    }
+
+    /// What came in since this was last asked, all threads together.
+    pub fn take_recent(&mut self) -> Vec<Recent> {
+        let recent = self.recent.each().map(|(stage, of)| Recent::of(stage, of)).collect();
+        self.recent.clear();
+        recent
     }
 
     /// Threads that did not answer the last time that all were asked: what they recorded is told when they turn again.

@@ -16,7 +16,7 @@ use crate::limits;
 pub use collection::{Collection, Gathered};
 pub use exchange::{Recorder, Taker, exchange};
 pub use interval_log::{Entry, LogFault, interval_log, read as read_interval_log};
-pub use report::{BUCKETS_NS, Buckets, Row, buckets, csv, json, percentile};
+pub use report::{BUCKETS_NS, Buckets, Recent, Row, buckets, csv, json, percentile};
 
 #[cfg(test)]
 mod tests;

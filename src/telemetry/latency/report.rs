@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Collection, Histograms, Stage};
 
 /// The upper ends of Prometheus' buckets.
-pub const BUCKETS_NS: [u64; 12] = [
+pub const BUCKETS_NS: [u64; 15] = [
     10_000,
     50_000,
     100_000,
@@ -16,8 +16,11 @@ pub const BUCKETS_NS: [u64; 12] = [
     2_500_000,
     5_000_000,
     10_000_000,
+    25_000_000,
     50_000_000,
     100_000_000,
+    200_000_000,
+    500_000_000,
     1_000_000_000,
 ];
 
@@ -63,6 +66,29 @@ impl<'a> Row<'a> {
     )]
     fn mean(&self) -> u64 {
         self.mean_ns.round() as u64
+    }
+}
+
+/// One stage in the last moments, all threads together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recent {
+    pub stage: Stage,
+    pub count: u64,
+    pub p50_ns: u64,
+    pub p90_ns: u64,
+    pub p95_ns: u64,
+    pub p99_ns: u64,
+    pub p999_ns: u64,
+    pub max_ns: u64,
+}
+
+impl Recent {
+    #[must_use]
+    pub fn of(stage: Stage, histogram: &Histogram<u64>) -> Recent {
+        let at = |percent| percentile(histogram, percent);
+        let (p50_ns, p90_ns, p95_ns) = (at(50.0), at(90.0), at(95.0));
+        let (p99_ns, p999_ns, max_ns) = (at(99.0), at(99.9), at(100.0));
+        Recent { stage, count: histogram.len(), p50_ns, p90_ns, p95_ns, p99_ns, p999_ns, max_ns }
     }
 }
 
