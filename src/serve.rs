@@ -202,7 +202,8 @@ impl Server {
         }
         // Spinning beside a shard on its core would take the core from it.
         let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
-        let setup = venue_setup(config, &shared, shards, (venue_mesh, venue_recorder), venue_spin, (feed, links));
+        let setup =
+            venue_setup(config, &shared, shards, (venue_mesh, venue_recorder), venue_spin, (feed, links));
         let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
         let server = Server {
             addresses,

@@ -98,11 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
     }
 
     /// The same, or an error where it has been waited for too long.
-    fn bounded<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn bounded<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.deadline = None;
             return polled;

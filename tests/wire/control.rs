@@ -12,6 +12,7 @@ use crate::bytes;
 use crate::client::{Client, End};
 use crate::server::{Server, temporary_file, tickring};
 
+mod console;
 mod inspecting;
 
 const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
@@ -158,7 +159,7 @@ fn what_is_not_there_is_told_as_json() {
         assert_eq!((answer.status, &answer.json()["status"]), (status, &json!(status)), "{line}");
         answer
     };
-    check("GET /", 404);
+    check("GET /index.html", 404);
     check("GET /api/nothing", 404);
     check("POST /nothing", 404);
     assert_eq!(check("POST /metrics", 405).field("allow"), "GET,HEAD");

@@ -214,9 +214,8 @@ pub const RULES: &[Rule] = &[
         summary: "Clients that do not read fast enough are closed.",
         cure: "/api/connections?sort=queued shows who is next; conflated topics spare them.",
         measure: |of| {
-            let by_reason = SLOW_REASONS
-                .iter()
-                .map(|reason| of.window.per_s_of("tickring_incidents_total", &[*reason]));
+            let by_reason =
+                SLOW_REASONS.iter().map(|reason| of.window.per_s_of("tickring_incidents_total", &[*reason]));
             Some(by_reason.fold(0.0, f64::max))
         },
     },
@@ -276,10 +275,7 @@ pub const RULES: &[Rule] = &[
         summary: "Few places for connections are left.",
         cure: "Raise limits.connections_max and shards.connections_max, or find who holds so many.",
         measure: |of| {
-            share(
-                of.snapshot.total("tickring_connections"),
-                of.snapshot.total("tickring_connections_max"),
-            )
+            share(of.snapshot.total("tickring_connections"), of.snapshot.total("tickring_connections_max"))
         },
     },
     Rule {
@@ -337,7 +333,7 @@ pub const RULES: &[Rule] = &[
         // Most gateways never have so many, and none has them at night: it fires only where the last hour had.
         unless: Some("sum by (instance) (rate(tickring_requests_total[1h])) < 1000"),
         summary: "Requests have fallen below 1,000 a second, which is not usual here.",
-        cure: "Are clients connected, and can they reach the gateway?",
+        cure: "See whether clients are connected, and can reach the gateway.",
         measure: |of| {
             let is_usual = of.usual_requests_per_s >= 1000.0;
             is_usual.then(|| of.window.per_s("tickring_requests_total"))
