@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::control::{get, start};
+use crate::gap::Stopped;
 use crate::orders::{far_below, limit, trader};
 use crate::server::Server;
 
@@ -76,7 +77,7 @@ fn what_takes_the_newest_value_is_measured_by_itself() {
 
 #[test]
 fn threads_that_sleep_hand_over_what_they_have() {
-    let server = Server::start_with("[paper]\nevents_per_s = 0\n", "0,1", &["--control", "127.0.0.1:0"]);
+    let server = Server::start_with("[feed.paper]\nevents_per_s = 1\n", "0,1", &["--control", "127.0.0.1:0"]);
     let mut before = 0;
     for _ in 0..5 {
         let answer = get(&server, "/api/histograms").json();
@@ -86,5 +87,24 @@ fn threads_that_sleep_hand_over_what_they_have() {
         assert!(turns >= before);
         before = turns;
     }
+    server.stop().assert_clean();
+}
+
+#[test]
+fn a_thread_that_stands_still_is_told_as_missing_and_counts_when_it_goes_on() {
+    let server = start("");
+    let mut client = Client::connect(server.address);
+    client.request("public/test", &json!({}));
+    await_count(&server, "request", 1);
+    let missing = || get(&server, "/api/histograms").json()["missing_threads"].clone();
+    let stopped = Stopped::thread(&server, "shard-0");
+    assert_eq!(missing(), json!(["shard-0"]));
+    // The others are told, again and again.
+    assert_eq!(missing(), json!(["shard-0"]));
+    assert_eq!(stage(&server, "request", "all")["count"], 1);
+    drop(stopped);
+    client.request("public/test", &json!({}));
+    await_count(&server, "request", 2);
+    assert_eq!(missing(), json!([]));
     server.stop().assert_clean();
 }

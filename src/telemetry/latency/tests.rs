@@ -82,6 +82,25 @@ fn a_thread_that_does_not_turn_is_missing_and_counts_when_it_does() {
 }
 
 #[test]
+fn a_thread_that_ends_leaves_what_it_has_whether_or_not_it_was_asked() {
+    for is_asked in [false, true] {
+        let (mut recorders, mut collection) = gateway();
+        recorders[0].record(Stage::Turn, 1_000);
+        gather(&mut recorders, &mut collection);
+        recorders[0].record(Stage::Turn, 1_000);
+        if is_asked {
+            collection.ask();
+            // The venue ends with its answer given, the shard with its own to give.
+            recorders[1].hand_over();
+        }
+        recorders[1].record(Stage::Turn, 1_000);
+        recorders.into_iter().for_each(Recorder::finish);
+        assert_eq!(collection.take(NOW), Gathered::All);
+        assert_eq!(count(&collection, Stage::Turn), 3);
+    }
+}
+
+#[test]
 fn values_beyond_the_bounds_count_as_the_nearest_within() {
     let mut histograms = Histograms::of(&Stage::ALL);
     histograms.record(Stage::Turn, 0, 1);
