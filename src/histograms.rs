@@ -2,6 +2,8 @@
 //!
 //! Home: shared by the main and the control thread. Invariant: no thread that has clients takes the lock, or waits for who does.
 
+pub mod file;
+
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -37,7 +39,7 @@ impl Histograms {
     pub fn gather(&self) {
         self.ask();
         let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
-        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+        while self.is_awaited(by_ns) {
             thread::sleep(LOOK);
         }
     }
@@ -49,7 +51,7 @@ impl Histograms {
         }
         self.ask();
         let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
-        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+        while self.is_awaited(by_ns) {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -59,7 +61,20 @@ impl Histograms {
         self.doorbells.iter().for_each(Doorbell::ring);
     }
 
-    fn take(&self) -> Gathered {
-        self.collection().take(clock::now())
+    /// Takes what threads have handed over by now.
+    pub fn take(&self) {
+        self.collection().take(clock::now());
+    }
+
+    /// Takes what has come in; whether there is more to wait for, and time left to.
+    fn is_awaited(&self, by_ns: u64) -> bool {
+        let now = clock::now();
+        let mut collection = self.collection();
+        let gathered = collection.take(now);
+        let is_late = now.mono_ns >= by_ns;
+        if is_late {
+            collection.give_up();
+        }
+        gathered == Gathered::Awaited && !is_late
     }
 }

@@ -50,6 +50,7 @@ use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
+use self::measuring::Measuring;
 use self::operators::Doors;
 use self::service::{Asked, Service, Watched};
 
@@ -101,6 +102,7 @@ struct Server {
     /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
     watched: Watched,
+    measuring: Measuring,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
@@ -219,6 +221,7 @@ impl Server {
             link_addresses,
             tls,
             watched: Watched::new(shared.pulses.clone(), doorbells.clone()),
+            measuring: Measuring::new(&config.service, &shared.histograms, &shared.boards),
             shared,
             doorbells,
             shards: threads,
@@ -260,12 +263,15 @@ impl Server {
                 return Ended::Broken;
             }
             self.watched.look(service, |_| false);
+            self.measuring.look();
             match asked {
                 Some(Asked::Reload) => {
                     service.tell_reloading();
                     self.reload();
                     service.tell_ready(&self.status());
                 }
+                Some(Asked::Histograms) => self.measuring.write(),
+                Some(Asked::NewInterval) => self.measuring.begin_interval(),
                 Some(Asked::Stop(signal)) => {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
@@ -324,9 +330,13 @@ impl Server {
             watched.look(service, |at| {
                 shards.get(at).map_or_else(|| venue.is_finished(), PinnedThread::is_finished)
             });
-            if let Some(Asked::Stop(signal)) = service.next_signal(service::LOOK_AT_STOP_MS) {
-                log::warn!("a second signal, {signal}: ending at once");
-                service::end_by(signal);
+            match service.next_signal(service::LOOK_AT_STOP_MS) {
+                Some(Asked::Stop(signal)) => {
+                    log::warn!("a second signal, {signal}: ending at once");
+                    service::end_by(signal);
+                }
+                // They are written once the threads have ended.
+                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval) | None => {}
             }
         }
         if !self.are_finished() {
@@ -370,6 +380,7 @@ impl Server {
             Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
+        self.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
         if let Some(control) = self.control {

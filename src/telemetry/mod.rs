@@ -14,6 +14,7 @@ mod prometheus;
 mod rates;
 mod ring;
 mod snapshot;
+mod summary;
 mod table;
 
 pub use board::Board;
@@ -24,6 +25,7 @@ pub use prometheus::{Form, exposition};
 pub use rates::{Rates, Totals};
 pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
+pub use summary::Summary;
 pub use table::{
     INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     ThreadReading, VENUE, VenueReading,

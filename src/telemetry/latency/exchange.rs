@@ -78,6 +78,11 @@ impl Taker {
             full.clear();
             self.spare = Some(full);
         }
-        self.spare.is_some()
+        !self.is_awaited()
+    }
+
+    /// Whether the thread has an answer to give.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.spare.is_none()
     }
 }
