@@ -21,6 +21,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::{self, Keyring};
 use crate::backend::Feed;
+use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits};
 use crate::control::{Control, Lifecycle};
@@ -102,7 +103,6 @@ struct Server {
     /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
     watched: Watched,
-    measuring: Measuring,
     shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
     venue: PinnedThread<Result<VenueReport, VenueError>>,
     verifier: Verifier,
@@ -123,6 +123,7 @@ struct Shared {
     /// In the same order.
     pulses: Vec<Arc<Pulse>>,
     histograms: Arc<Histograms>,
+    measuring: Measuring,
     /// From a signal to the end.
     drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
@@ -160,19 +161,18 @@ impl Server {
         let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
-        let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let (shared, mut recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
-        let venue_recorder = recorders.pop().expect("invariant: one more than there are shards");
+        let (endpoints, doorbells) = mesh_of(cores.len() + 1)?;
+        let (shared, recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
+        let (venue_mesh, recorder) = ends.pop().expect("invariant: one more than there are shards");
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
-        let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(recorders);
-        for (number, (((mesh, listeners), logins), recorder)) in ends.enumerate() {
+        let ends = ends.into_iter().zip(listeners).zip(logins).enumerate();
+        for (number, (((mesh, recorder), listeners), logins)) in ends {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -205,7 +205,7 @@ impl Server {
             mesh: venue_mesh,
             pressure: Arc::clone(&shared.pressure),
             board: Arc::clone(&shared.boards[cores.len()]),
-            recorder: venue_recorder,
+            recorder,
             switch: Arc::clone(&shared.switch),
             overload: overload_marks(config),
             feed,
@@ -215,22 +215,20 @@ impl Server {
             pulse: Arc::clone(&shared.pulses[cores.len()]),
             stop: Arc::clone(&shared.stop),
         };
-        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
-        let server = Server {
+        Server {
             addresses,
             link_addresses,
             tls,
             watched: Watched::new(shared.pulses.clone(), doorbells.clone()),
-            measuring: Measuring::new(&config.service, &shared.histograms, &shared.boards),
             shared,
             doorbells,
             shards: threads,
-            venue,
+            venue: start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?,
             verifier,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
             control: None,
-        };
-        server.await_ready(&is_ready)
+        }
+        .await_ready(&is_ready)
     }
 
     /// Waits until every shard and the venue turn.
@@ -263,15 +261,15 @@ impl Server {
                 return Ended::Broken;
             }
             self.watched.look(service, |_| false);
-            self.measuring.look();
+            self.shared.measuring.look();
             match asked {
                 Some(Asked::Reload) => {
                     service.tell_reloading();
                     self.reload();
                     service.tell_ready(&self.status());
                 }
-                Some(Asked::Histograms) => self.measuring.write(),
-                Some(Asked::NewInterval) => self.measuring.begin_interval(),
+                Some(Asked::Histograms) => self.shared.measuring.write(),
+                Some(Asked::NewInterval) => self.shared.measuring.begin_interval(),
                 Some(Asked::Stop(signal)) => {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
@@ -380,7 +378,7 @@ impl Server {
             Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
-        self.measuring.write_last();
+        self.shared.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
         if let Some(control) = self.control {
@@ -412,6 +410,7 @@ impl Shared {
             stop: Arc::new(Stop::default()),
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
+            measuring: Measuring::new(&config.service, &histograms, &boards),
             boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
             histograms,
@@ -421,6 +420,13 @@ impl Shared {
         };
         (shared, recorders)
     }
+}
+
+/// How so many threads reach each other, and what wakes each.
+fn mesh_of(threads: usize) -> Result<(Vec<MeshEndpoint>, Vec<Doorbell>), Failure> {
+    let endpoints = mesh::full(threads, MESH_CAPACITY).map_err(os)?;
+    let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
+    Ok((endpoints, doorbells))
 }
 
 fn start_shard(

@@ -169,7 +169,7 @@ fn a_signal_writes_the_interval_another_begins_a_new_one_and_the_stop_writes_the
     let mut client = Client::connect(server.address);
     requests(&mut client, 7);
     let first = dump(&mut server);
-    assert_eq!(folder.files(), [first.clone()]);
+    assert_eq!(folder.files(), std::slice::from_ref(&first));
     assert_eq!((recorded(&first, "request.all"), recorded(&first, "upgrade.all")), (7, 1));
     let of_threads = recorded(&first, "request.shard-0") + recorded(&first, "request.shard-1");
     assert_eq!(of_threads, 7);
