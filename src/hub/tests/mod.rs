@@ -9,6 +9,7 @@ mod http_api;
 mod intervals;
 mod links;
 mod login;
+mod marks;
 mod mesh;
 mod orders;
 mod overload;
