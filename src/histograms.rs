@@ -2,6 +2,10 @@
 //!
 //! Home: shared by the main and the control thread. Invariant: no thread that has clients takes the lock, or waits for who does.
 
+#![expect(clippy::disallowed_types, reason = "two threads share it that have no clients to keep waiting")]
+
+pub mod file;
+
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -34,10 +38,11 @@ impl Histograms {
     }
 
     /// Has every thread hand over what it has recorded, and waits for it; who does not turn is then told as missing.
+    #[expect(clippy::disallowed_methods, reason = "the main thread has no shard to stall")]
     pub fn gather(&self) {
         self.ask();
         let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
-        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+        while self.is_awaited(by_ns) {
             thread::sleep(LOOK);
         }
     }
@@ -49,7 +54,7 @@ impl Histograms {
         }
         self.ask();
         let by_ns = clock::now().mono_ns + limits::HISTOGRAMS_WAIT_NS;
-        while self.take() == Gathered::Awaited && clock::now().mono_ns < by_ns {
+        while self.is_awaited(by_ns) {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -59,7 +64,20 @@ impl Histograms {
         self.doorbells.iter().for_each(Doorbell::ring);
     }
 
-    fn take(&self) -> Gathered {
-        self.collection().take(clock::now())
+    /// Takes what threads have handed over by now.
+    pub fn take(&self) {
+        self.collection().take(clock::now());
+    }
+
+    /// Takes what has come in; whether there is more to wait for, and time left to.
+    fn is_awaited(&self, by_ns: u64) -> bool {
+        let now = clock::now();
+        let mut collection = self.collection();
+        let gathered = collection.take(now);
+        let is_late = now.mono_ns >= by_ns;
+        if is_late {
+            collection.give_up();
+        }
+        gathered == Gathered::Awaited && !is_late
     }
 }

@@ -27,6 +27,8 @@ pub const TALLY_MOMENTS_MAX: usize = 256;
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// How long whoever asks for histograms waits for a thread to hand over its own; then that thread is told as missing.
 pub const HISTOGRAMS_WAIT_NS: u64 = 250_000_000;
+/// Files of histograms that are kept: beyond it the oldest is removed.
+pub const HISTOGRAM_FILES_MAX: usize = 32;
 /// How old histograms may be that operators are told over HTTP: they are gathered no more often.
 pub const HISTOGRAMS_AGE_NS: u64 = 100_000_000;
 

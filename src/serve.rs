@@ -52,6 +52,7 @@ use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
+use self::measuring::Measuring;
 use self::operators::Doors;
 use self::service::{Asked, Service, Watched};
 
@@ -125,6 +126,7 @@ struct Shared {
     /// In the same order.
     pulses: Vec<Arc<Pulse>>,
     histograms: Arc<Histograms>,
+    measuring: Measuring,
     /// From a signal to the end.
     drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
@@ -162,20 +164,19 @@ impl Server {
         let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
-        let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-        let (shared, mut recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
-        let venue_recorder = recorders.pop().expect("invariant: one more than there are shards");
+        let (endpoints, doorbells) = mesh_of(cores.len() + 1)?;
+        let (shared, recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
+        let (venue_mesh, recorder) = ends.pop().expect("invariant: one more than there are shards");
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
-        let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins).zip(inspects).zip(recorders);
-        for (number, ((((mesh, listeners), logins), inspect), recorder)) in ends.enumerate() {
+        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
+        for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -202,10 +203,8 @@ impl Server {
         }
         // Spinning beside a shard on its core would take the core from it.
         let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
-        let setup =
-            venue_setup(config, &shared, shards, (venue_mesh, venue_recorder), venue_spin, (feed, links));
-        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
-        let server = Server {
+        let setup = venue_setup(config, &shared, shards, (venue_mesh, recorder), venue_spin, (feed, links));
+        Server {
             addresses,
             link_addresses,
             tls,
@@ -213,13 +212,13 @@ impl Server {
             shared,
             doorbells,
             shards: threads,
-            venue,
+            venue: start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?,
             verifier,
             inspector,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
             control: None,
-        };
-        server.await_ready(&is_ready)
+        }
+        .await_ready(&is_ready)
     }
 
     /// Waits until every shard and the venue turn.
@@ -252,12 +251,15 @@ impl Server {
                 return Ended::Broken;
             }
             self.watched.look(service, |_| false);
+            self.shared.measuring.look();
             match asked {
                 Some(Asked::Reload) => {
                     service.tell_reloading();
                     self.reload();
                     service.tell_ready(&self.status());
                 }
+                Some(Asked::Histograms) => self.shared.measuring.write(),
+                Some(Asked::NewInterval) => self.shared.measuring.begin_interval(),
                 Some(Asked::Stop(signal)) => {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
@@ -316,9 +318,13 @@ impl Server {
             watched.look(service, |at| {
                 shards.get(at).map_or_else(|| venue.is_finished(), PinnedThread::is_finished)
             });
-            if let Some(Asked::Stop(signal)) = service.next_signal(service::LOOK_AT_STOP_MS) {
-                log::warn!("a second signal, {signal}: ending at once");
-                service::end_by(signal);
+            match service.next_signal(service::LOOK_AT_STOP_MS) {
+                Some(Asked::Stop(signal)) => {
+                    log::warn!("a second signal, {signal}: ending at once");
+                    service::end_by(signal);
+                }
+                // They are written once the threads have ended.
+                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval) | None => {}
             }
         }
         if !self.are_finished() {
@@ -362,6 +368,7 @@ impl Server {
             Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
+        self.shared.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
         if let Some(control) = self.control {
@@ -393,6 +400,7 @@ impl Shared {
             stop: Arc::new(Stop::default()),
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
+            measuring: Measuring::new(&config.service, &histograms, &boards),
             boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
             histograms,
@@ -430,6 +438,13 @@ fn venue_setup(
         pulse: Arc::clone(&shared.pulses[usize::from(shards)]),
         stop: Arc::clone(&shared.stop),
     }
+}
+
+/// How so many threads reach each other, and what wakes each.
+fn mesh_of(threads: usize) -> Result<(Vec<MeshEndpoint>, Vec<Doorbell>), Failure> {
+    let endpoints = mesh::full(threads, MESH_CAPACITY).map_err(os)?;
+    let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
+    Ok((endpoints, doorbells))
 }
 
 fn start_shard(

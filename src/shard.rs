@@ -150,7 +150,9 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
         shard.timing.recorder.hand_over();
         shard.pulse.beat();
         if shard.has_stopped() {
-            return Ok(shard.report());
+            let report = shard.report();
+            shard.timing.recorder.finish();
+            return Ok(report);
         }
         wait = shard.next_wait();
     }

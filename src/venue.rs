@@ -118,7 +118,9 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
             venue.take_leave()?;
-            return Ok(venue.report());
+            let report = venue.report();
+            venue.recorder.finish();
+            return Ok(report);
         }
         wait = venue.next_wait();
     }

@@ -168,7 +168,8 @@ impl Hub {
     /// The connection is gone.
     pub fn handle_closed(&mut self, conn: ConnId, now: Now) {
         self.now = now;
-        if self.session(conn).is_some() {
+        if let Some(opened_ns) = self.session(conn).map(|session| session.opened_ns) {
+            self.counters.connections_closed_ns_total += now.mono_ns.saturating_sub(opened_ns);
             self.depart(conn, Departure::Disconnected);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);

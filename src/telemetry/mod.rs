@@ -15,6 +15,7 @@ mod prometheus;
 mod rates;
 mod ring;
 mod snapshot;
+mod summary;
 mod table;
 mod window;
 
@@ -26,6 +27,7 @@ pub use prometheus::{Form, exposition};
 pub use rates::{Rates, Totals};
 pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
+pub use summary::Summary;
 pub use table::{
     INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     ThreadReading, VENUE, VenueReading,

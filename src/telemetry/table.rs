@@ -233,6 +233,7 @@ metrics! {
         Gauge "tickring_shard_connections_peak" "The most that there were at a time, each shard by itself." = shard.connections_peak;
         Counter "tickring_connections_opened_total" "Connections accepted, refused ones too." = shard.hub.connections_opened_total;
         Counter "tickring_connections_closed_total" "Connections that have ended." = shard.hub.connections_closed_total;
+        Counter "tickring_connection_duration_seconds_total" "Time from accept to end of connections that have ended; by their number, the mean." = shard.hub.connections_closed_ns_total;
         Counter "tickring_messages_received_total" "Messages of clients." = shard.hub.messages_received_total;
         Counter "tickring_received_bytes_total" "Bytes that clients sent." = shard.hub.bytes_received_total;
         Counter "tickring_inflated_bytes_total" "Bytes that clients' compressed messages made." = shard.hub.inflated_bytes_total;

@@ -207,3 +207,43 @@ fn rates_are_over_the_looks_that_are_kept() {
     assert_eq!((added.requests, seconds), (31 * 31 - 20 * 20, 11.0));
     assert_eq!(Rates::default().since_oldest(&newest), (Totals::default(), 0.0));
 }
+
+#[test]
+fn a_summary_tells_what_was_since_the_last() {
+    let boards = boards();
+    let mut latency = Histograms::of(&Stage::ALL);
+    let mut summary = Summary::begin(0);
+    latency.record(Stage::Turn, 5_000_000, 1);
+    let process = process();
+    let snapshot = Snapshot::take(&boards, &process);
+    let first = summary.line(&snapshot, &latency, 10_000_000_000);
+    assert!(first.starts_with("8 connections, 0 opened and 0 closed in 10 s; 0 messages/s"), "{first}");
+    assert!(first.ends_with("turns p50 5.00 ms p99 5.00 ms; publish none"), "{first}");
+    latency.record(Stage::Turn, 1_000, 1);
+    latency.record(Stage::PublishLossless, 2_000, 1);
+    latency.record(Stage::PublishLatest, 4_000, 1);
+    let hub = HubCounters {
+        connections_opened_total: 50,
+        connections_closed_total: 20,
+        messages_received_total: 700,
+        deliveries_total: 9_000,
+        ..HubCounters::default()
+    };
+    let (topics, ring) = (HomeCounters::default(), RingCounters::default());
+    let shard = ShardReading {
+        hub: &hub,
+        incidents: &IncidentCounts::default(),
+        connections: 30,
+        connections_peak: 0,
+        busy_turns_total: 0,
+        busy_ns_total: 0,
+        turn_ns_max: 0,
+        turn_ns_mean: 0,
+        costliest_bytes: 0,
+    };
+    boards[0].tell_shard(&thread_reading(&topics, &ring), &shard);
+    let second = summary.line(&Snapshot::take(&boards, &process), &latency, 30_000_000_000);
+    let expected = "34 connections, 50 opened and 20 closed in 20 s; 35 messages/s, 450 deliveries/s; \
+                    turns p50 1.00 us p99 1.00 us; publish p50 2.00 us p99 4.00 us";
+    assert_eq!(second, expected);
+}

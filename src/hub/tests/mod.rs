@@ -10,6 +10,7 @@ mod inspect;
 mod intervals;
 mod links;
 mod login;
+mod marks;
 mod mesh;
 mod orders;
 mod overload;

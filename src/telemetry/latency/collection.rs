@@ -71,8 +71,9 @@ impl Collection {
                 total.add(full);
                 recent.add(full);
             });
-            *is_missing = !has_answered;
-            if !has_answered {
+            if has_answered {
+                *is_missing = false;
+            } else {
                 all = Gathered::Awaited;
             }
         }
@@ -80,6 +81,13 @@ impl Collection {
             self.gathered_ns = Some(now.mono_ns);
         }
         all
+    }
+
+    /// Waits no longer: who has not answered is missing until he does.
+    pub fn give_up(&mut self) {
+        for Thread { taker, is_missing, .. } in &mut self.threads {
+            *is_missing = taker.is_awaited();
+        }
     }
 
     /// Whether all had answered within this time.
@@ -125,7 +133,7 @@ impl Collection {
         recent
     }
 
-    /// Threads that did not answer the last time that all were asked: what they recorded is told when they turn again.
+    /// Threads that did not answer in time when they were asked: what they recorded is told once they turn again.
     pub fn missing(&self) -> impl Iterator<Item = &str> {
         self.threads.iter().filter(|thread| thread.is_missing).map(|thread| thread.name.as_str())
     }

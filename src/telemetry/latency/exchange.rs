@@ -1,8 +1,8 @@
 //! How a thread's histograms change hands: who asks gives an empty box, the thread gives the full one for it at its next turn.
 //! PURE. Home: one end with the thread that records, the other with who asks.
 //!
-//! Invariants: there are two boxes; each queue has room for one, so nothing is ever refused, waited for, copied or dropped by the
-//! thread that records.
+//! Invariants: there are two boxes, and the queue of full ones has room for both, so nothing is ever refused, waited for, copied or
+//! dropped by the thread that records.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -29,7 +29,7 @@ pub struct Taker {
 #[must_use]
 pub fn exchange(stages: &'static [Stage]) -> (Recorder, Taker) {
     let (give, empty) = RingBuffer::new(1);
-    let (full, take) = RingBuffer::new(1);
+    let (full, take) = RingBuffer::new(2);
     let histograms = || Box::new(Histograms::of(stages));
     let recorder = Recorder { interval: histograms(), empty, full };
     (recorder, Taker { spare: Some(histograms()), empty: give, full: take })
@@ -51,8 +51,14 @@ impl Recorder {
         if let Ok(empty) = self.empty.pop() {
             let full = std::mem::replace(&mut self.interval, empty);
             let pushed = self.full.push(full);
-            assert!(pushed.is_ok(), "the box that was taken for it has left the queue");
+            assert!(pushed.is_ok(), "there are no more boxes than the queue has room for");
         }
+    }
+
+    /// Hands over what is left, asked or not: the thread ends.
+    pub fn finish(mut self) {
+        let pushed = self.full.push(self.interval);
+        assert!(pushed.is_ok(), "there are no more boxes than the queue has room for");
     }
 }
 
@@ -67,11 +73,16 @@ impl Taker {
 
     /// What the thread has handed over since it was asked is added to `sums`; whether it has nothing to answer any more.
     pub fn take(&mut self, mut sums: impl FnMut(&Histograms)) -> bool {
-        if let Ok(mut full) = self.full.pop() {
+        while let Ok(mut full) = self.full.pop() {
             sums(&full);
             full.clear();
             self.spare = Some(full);
         }
-        self.spare.is_some()
+        !self.is_awaited()
+    }
+
+    /// Whether the thread has an answer to give.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.spare.is_none()
     }
 }

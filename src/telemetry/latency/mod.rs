@@ -16,7 +16,7 @@ use crate::limits;
 pub use collection::{Collection, Gathered};
 pub use exchange::{Recorder, Taker, exchange};
 pub use interval_log::{Entry, LogFault, interval_log, read as read_interval_log};
-pub use report::{BUCKETS_NS, Buckets, Recent, Row, buckets, csv, json, percentile};
+pub use report::{BUCKETS_NS, Buckets, Recent, Row, buckets, csv, in_unit, json, percentile};
 
 #[cfg(test)]
 mod tests;
@@ -110,6 +110,26 @@ impl Histograms {
 
     pub fn each(&self) -> impl Iterator<Item = (Stage, &Histogram<u64>)> {
         self.stages.iter().copied().zip(&self.of_stages)
+    }
+
+    /// What has been added since these were as they are in `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Histograms) -> Histograms {
+        let mut since = self.clone();
+        for ((_, earlier), of) in earlier.each().zip(&mut since.of_stages) {
+            of.subtract(earlier).expect("invariant: counts only grow, within the same bounds");
+        }
+        since
+    }
+
+    /// Some stages together.
+    #[must_use]
+    pub fn merged(&self, stages: &[Stage]) -> Histogram<u64> {
+        let mut all = empty();
+        for (_, of) in self.each().filter(|(stage, _)| stages.contains(stage)) {
+            all.add(of).expect("invariant: all histograms have the same bounds");
+        }
+        all
     }
 
     /// Of one stage; none where it is not measured here.

@@ -99,6 +99,23 @@ pub fn percentile(histogram: &Histogram<u64>, percentile: f64) -> u64 {
     histogram.value_at_percentile(percentile).min(histogram.max())
 }
 
+/// A time for people: three digits and a unit.
+#[must_use]
+pub fn in_unit(ns: u64) -> String {
+    let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
+    let ns = ns as f64;
+    let (unit, of) = units.into_iter().rev().find(|(_, of)| ns >= *of).unwrap_or(units[0]);
+    let value = ns / of;
+    let decimals = if unit == "ns" || value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
 /// The interval under way, each stage once for each thread that measures it and once for all together.
 #[must_use]
 pub fn json(collection: &Collection) -> Value {

@@ -69,7 +69,8 @@ fn a_thread_that_does_not_turn_is_missing_and_counts_when_it_does() {
     recorders[1].record(Stage::Turn, 1_000);
     collection.ask();
     recorders[1].hand_over();
-    assert_eq!(collection.take(NOW), Gathered::Awaited);
+    assert_eq!((collection.take(NOW), collection.missing().count()), (Gathered::Awaited, 0));
+    collection.give_up();
     assert_eq!(collection.missing().collect::<Vec<_>>(), ["shard-0"]);
     assert!(!collection.is_newer_than(u64::MAX, NOW));
     // Asked again, it has one answer to give still.
@@ -79,6 +80,25 @@ fn a_thread_that_does_not_turn_is_missing_and_counts_when_it_does() {
     assert_eq!(collection.take(NOW), Gathered::All);
     assert_eq!((collection.missing().count(), count(&collection, Stage::Turn)), (0, 2));
     assert!(collection.is_newer_than(1, NOW) && !collection.is_newer_than(1, NOW.plus_ns(1)));
+}
+
+#[test]
+fn a_thread_that_ends_leaves_what_it_has_whether_or_not_it_was_asked() {
+    for is_asked in [false, true] {
+        let (mut recorders, mut collection) = gateway();
+        recorders[0].record(Stage::Turn, 1_000);
+        gather(&mut recorders, &mut collection);
+        recorders[0].record(Stage::Turn, 1_000);
+        if is_asked {
+            collection.ask();
+            // The venue ends with its answer given, the shard with its own to give.
+            recorders[1].hand_over();
+        }
+        recorders[1].record(Stage::Turn, 1_000);
+        recorders.into_iter().for_each(Recorder::finish);
+        assert_eq!(collection.take(NOW), Gathered::All);
+        assert_eq!(count(&collection, Stage::Turn), 3);
+    }
 }
 
 #[test]
@@ -172,4 +192,16 @@ fn buckets_count_upwards_and_sum_up() {
     assert_eq!((turn.count, turn.up_to[0], turn.up_to[1], turn.up_to[11]), (6, 2, 5, 5));
     assert!(turn.sum_ns.abs_diff(5_000_140_000) < 5_000_000, "{}", turn.sum_ns);
     assert_eq!(all.len(), Stage::ALL.len());
+}
+
+#[test]
+fn times_have_three_digits_and_a_unit() {
+    let check = |ns: u64, expected: &str| assert_eq!(in_unit(ns), expected, "{ns}");
+    check(0, "0 ns");
+    check(999, "999 ns");
+    check(1_000, "1.00 us");
+    check(12_345, "12.3 us");
+    check(123_456, "123 us");
+    check(9_999_999, "10.0 ms");
+    check(60_000_000_000, "60.0 s");
 }
