@@ -12,8 +12,8 @@ mod process;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
+use crate::hub::{self, RateLimits};
 use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
@@ -42,7 +43,7 @@ pub use lifecycle::Lifecycle;
 
 /// How often totals are looked at, for rates.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of a request's body.
+/// Bytes of a request's body, but for what is to be published.
 const BODY_BYTES_MAX: usize = 4096;
 /// How long a request may take to come in whole, behind its head.
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -80,6 +81,10 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
+    /// Whether anybody may publish, how long a message, and how fast one client.
+    pub may_publish: bool,
+    pub message_bytes_max: usize,
+    pub publish_rates: RateLimits,
 }
 
 /// The main thread's end.
@@ -96,6 +101,8 @@ struct Shared {
     source: Source,
     rates: ArcSwap<Rates>,
     drain: fn(),
+    /// Of this thread alone, so that nobody waits for it.
+    rates_of_publishing: Mutex<Option<Box<hub::Rates>>>,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
 }
@@ -137,8 +144,10 @@ impl Control {
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
+    let publishing = hub::Rates::of(source.publish_rates, clock::now().mono_ns);
     let shared = Arc::new(Shared {
         source,
+        rates_of_publishing: Mutex::new(publishing),
         rates: ArcSwap::from_pointee(Rates::default()),
         drain,
         requests_total: AtomicU64::new(0),
@@ -224,6 +233,7 @@ impl Shared {
             match route {
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
+                Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
                 Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
                 Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
@@ -285,7 +295,7 @@ impl Shared {
             Ok(client_id) => client_id,
             Err(refusal) => return refusal,
         };
-        let asked = Shared::body(body).await.and_then(|bytes| api::kill_switch_asked(&bytes));
+        let asked = Shared::body(body, BODY_BYTES_MAX).await.and_then(|bytes| api::kill_switch_asked(&bytes));
         let asked = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
@@ -304,8 +314,8 @@ impl Shared {
     }
 
     /// A request's body, or the answer to one that does not come whole.
-    async fn body(body: Body) -> Result<Bytes, Answer> {
-        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await {
+    async fn body(body: Body, bytes_max: usize) -> Result<Bytes, Answer> {
+        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, bytes_max)).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
             Err(_) => Err(Answer::error(408, "the body did not come in time")),

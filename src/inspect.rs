@@ -13,8 +13,10 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::doorbell::Doorbell;
+use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{ConnectionOrder, ConnectionsWalk, TopicOrder, TopicsWalk, TraceOutcome};
-use crate::model::ids::ConnId;
+use crate::model::channel::TopicName;
+use crate::model::ids::{ConnId, Position};
 
 /// How long an answer is waited for, the end of an earlier question included.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,6 +39,11 @@ pub enum Question {
         conn: ConnId,
         is_on: bool,
     },
+    /// To publish this to a topic whose home it is.
+    Publish {
+        name: TopicName,
+        data: Box<[u8]>,
+    },
 }
 
 /// What it says.
@@ -45,6 +52,7 @@ pub enum Reply {
     Connections(ConnectionsWalk),
     Topics(TopicsWalk),
     Traced(TraceOutcome),
+    Published(Result<Position, PublishRefusal>),
 }
 
 /// A shard's end.

@@ -14,6 +14,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod performance;
+pub mod publish;
 mod ready;
 mod status;
 pub mod topics;
@@ -60,13 +61,14 @@ pub enum Route {
     Connections,
     Topics,
     Trace,
+    Publish,
     OpenApi,
     Drain,
     KillSwitch,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 17] = [
+pub const ROUTES: [(&str, Method, Route); 18] = [
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -82,6 +84,7 @@ pub const ROUTES: [(&str, Method, Route); 17] = [
     ("/api/connections/trace", Method::Post, Route::Trace),
     ("/api/topics", Method::Get, Route::Topics),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
+    ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
 ];
@@ -128,7 +131,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace => {
+        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace | Route::Publish => {
             Answer::error(500, "this endpoint is answered by what other threads say")
         }
     }

@@ -79,7 +79,7 @@ pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
-pub use rates::RateLimits;
+pub use rates::{RateLimits, Rates};
 
 use batch::{Batch, Outgoing};
 use batch_reply::PendingBatch;
@@ -325,6 +325,8 @@ pub struct Hub {
     stopping: bool,
     /// Those that are then to be sent away.
     leaving: Vec<ConnId>,
+    /// The slot from which on it is still to be said, to those who listen to it, that the server is about to go.
+    untold: usize,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
@@ -385,6 +387,7 @@ impl Hub {
             scratch: Vec::new(),
             stopping: false,
             leaving: Vec::new(),
+            untold: 0,
             sweep_due_ns: now.mono_ns,
             overload,
             traced: Vec::new(),

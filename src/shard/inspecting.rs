@@ -47,6 +47,10 @@ impl Shard {
                     let outcome = self.hub.trace(conn, is_on);
                     self.inspecting.port.answer(Reply::Traced(outcome));
                 }
+                Question::Publish { name, data } => {
+                    let outcome = self.hub.handle_publish(name, &data, self.now);
+                    self.inspecting.port.answer(Reply::Published(outcome));
+                }
             }
             return true;
         };
