@@ -81,6 +81,8 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
+    /// Whether `/debug` is answered.
+    pub may_debug: bool,
     /// Whether anybody may publish, how long a message, and how fast one client.
     pub may_publish: bool,
     pub message_bytes_max: usize,
@@ -236,6 +238,7 @@ impl Shared {
                 Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
                 Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
+                Route::Shards => self.shards().await,
                 Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
                 Route::Healthz
                 | Route::OpenApi

@@ -12,6 +12,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::api::shards::ShardState;
 use crate::doorbell::Doorbell;
 use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{ConnectionOrder, ConnectionsWalk, TopicOrder, TopicsWalk, TraceOutcome};
@@ -39,6 +40,8 @@ pub enum Question {
         conn: ConnId,
         is_on: bool,
     },
+    /// What it is about.
+    State,
     /// To publish this to a topic whose home it is.
     Publish {
         name: TopicName,
@@ -52,6 +55,7 @@ pub enum Reply {
     Connections(ConnectionsWalk),
     Topics(TopicsWalk),
     Traced(TraceOutcome),
+    State(Box<ShardState>),
     Published(Result<Position, PublishRefusal>),
 }
 

@@ -16,6 +16,7 @@ mod openapi;
 mod performance;
 pub mod publish;
 mod ready;
+pub mod shards;
 mod status;
 pub mod topics;
 mod websocket;
@@ -60,6 +61,7 @@ pub enum Route {
     WebSocket,
     Connections,
     Topics,
+    Shards,
     Trace,
     Publish,
     OpenApi,
@@ -68,7 +70,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 18] = [
+pub const ROUTES: [(&str, Method, Route); 19] = [
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -83,6 +85,7 @@ pub const ROUTES: [(&str, Method, Route); 18] = [
     ("/api/connections", Method::Get, Route::Connections),
     ("/api/connections/trace", Method::Post, Route::Trace),
     ("/api/topics", Method::Get, Route::Topics),
+    ("/debug/shards", Method::Get, Route::Shards),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
     ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
@@ -131,9 +134,12 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace | Route::Publish => {
-            Answer::error(500, "this endpoint is answered by what other threads say")
-        }
+        Route::KillSwitch
+        | Route::Connections
+        | Route::Topics
+        | Route::Shards
+        | Route::Trace
+        | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }
 }
 

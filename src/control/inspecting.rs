@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use axum::body::Body;
 
-use crate::api::{Answer, connections, publish, topics};
+use crate::api::{Answer, connections, publish, shards, topics};
 use crate::clock;
 use crate::inspect::{Question, Reply};
 use crate::limits;
@@ -27,7 +27,7 @@ impl Shared {
             Some(Reply::Connections(walk)) => {
                 connections::Told { shard, is_cut: walk.is_cut(), rows: Some(walk.into_rows()) }
             }
-            Some(Reply::Topics(_) | Reply::Traced(_) | Reply::Published(_)) | None => {
+            Some(Reply::Topics(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
                 connections::Told { shard, is_cut: false, rows: None }
             }
         });
@@ -46,9 +46,26 @@ impl Shared {
         let questions = (0..inspector.shards()).map(|shard| (shard, question.clone()));
         let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
             Some(Reply::Topics(walk)) => (shard, Some(walk.into_rows())),
-            Some(Reply::Connections(_) | Reply::Traced(_) | Reply::Published(_)) | None => (shard, None),
+            Some(Reply::Connections(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                (shard, None)
+            }
         });
         topics::answer(asked, told.collect())
+    }
+
+    /// `GET /debug/shards`.
+    pub(super) async fn shards(&self) -> Answer {
+        if !self.source.may_debug {
+            return shards::turned_off();
+        }
+        let inspector = &self.source.inspector;
+        let questions = (0..inspector.shards()).map(|shard| (shard, Question::State));
+        let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
+            Some(Reply::State(state)) => (shard, Some(state)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::Published(_))
+            | None => (shard, None),
+        });
+        shards::answer(&told.collect::<Vec<_>>())
     }
 
     /// `POST /api/connections/trace`.
@@ -75,7 +92,7 @@ impl Shared {
         let question = Question::Trace { conn, is_on: asked.traced };
         match self.source.inspector.ask(asked.shard, question).await {
             Some(Reply::Traced(outcome)) => asked.answered(Some(outcome)),
-            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Published(_)) | None => {
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::State(_) | Reply::Published(_)) | None => {
                 asked.answered(None)
             }
         }
@@ -106,7 +123,7 @@ impl Shared {
         let question = Question::Publish { name, data: payload.into() };
         match self.source.inspector.ask(shard, question).await {
             Some(Reply::Published(outcome)) => publish::answered(&name, Some(outcome)),
-            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_)) | None => {
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::State(_)) | None => {
                 publish::answered(&name, None)
             }
         }

@@ -184,7 +184,7 @@ impl Default for HubConfig {
 }
 
 /// What a hub holds at one moment; all of it is 0 when nobody is connected and every topic has been forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Occupancy {
     pub sessions: usize,
     pub pattern_sessions: usize,

@@ -100,6 +100,7 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
+            may_debug: config.control.debug,
             may_publish: hub.publishing != Publishing::Nobody,
             message_bytes_max: config.limits.message_bytes_max,
             publish_rates: hub.rates,

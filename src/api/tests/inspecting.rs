@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::connections::{Asked, Order, Place, Told, TraceAsked};
+use crate::api::shards::{self, ShardState};
 use crate::api::{publish, topics};
 use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{
@@ -235,4 +236,19 @@ fn what_came_of_publishing_is_told_by_its_status() {
     }
     assert_eq!(publish::answered(&name, None).status, 504);
     assert_eq!((publish::too_fast().status, publish::turned_off().status), (429, 403));
+}
+
+#[test]
+fn shards_say_what_they_are_about_under_their_numbers() {
+    let state = ShardState { turns_total: 7, stance: "guarded", ..ShardState::default() };
+    let told = body(&shards::answer(&[(0, None), (1, Some(Box::new(state)))]));
+    assert_eq!((&told["silent"], &told["shards"][0]["shard"]), (&json!([0]), &json!(1)));
+    assert_eq!(
+        (&told["shards"][0]["turns_total"], &told["shards"][0]["stance"]),
+        (&json!(7), &json!("guarded"))
+    );
+    assert_eq!(told["shards"][0]["holds"]["sessions"], 0);
+    assert_eq!(shards::turned_off().status, 403);
+    let document = World::new([0, 0]).value(Route::OpenApi, "").1;
+    check_schema(&document["components"]["schemas"]["Shards"], &told, "Shards");
 }

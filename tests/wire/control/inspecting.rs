@@ -177,3 +177,29 @@ fn what_an_operator_publishes_reaches_who_listens_on_any_shard() {
     assert_eq!(refused.status, 403, "{refused:?}");
     server.stop().assert_clean();
 }
+
+#[test]
+fn each_shard_says_what_it_is_about_where_that_is_turned_on() {
+    let server = start("");
+    assert_eq!(get(&server, "/debug/shards").status, 403);
+    server.stop().assert_clean();
+    let server = Server::start_with("[control]\ndebug = true\n", "0,1", &["--control", "127.0.0.1:0"]);
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.address)).collect();
+    let told = get(&server, "/debug/shards").json();
+    assert_eq!(told["silent"], json!([]));
+    let shards = told["shards"].as_array().unwrap();
+    assert_eq!(shards.iter().map(|state| state["shard"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    let sum = |pointer: &str| -> u64 {
+        shards.iter().map(|state| state.pointer(pointer).unwrap().as_u64().unwrap()).sum()
+    };
+    let clients_total = CLIENTS as u64;
+    assert_eq!((sum("/connections"), sum("/holds/sessions")), (clients_total, clients_total));
+    for state in shards {
+        assert_eq!((&state["stance"], &state["is_stopping"]), (&json!("normal"), &json!(false)));
+        // Two shards and the venue.
+        assert_eq!(state["mesh_free"].as_array().unwrap().len(), 3, "{state}");
+        assert!(state["turns_total"].as_u64().unwrap() > 0);
+    }
+    drop(clients);
+    server.stop().assert_clean();
+}
