@@ -12,8 +12,8 @@ mod process;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
@@ -250,6 +250,8 @@ impl Shared {
                 | Route::Export
                 | Route::Performance
                 | Route::Cache
+                | Route::Profile
+                | Route::Heap
                 | Route::WebSocket => {
                     let accept = field(header::ACCEPT).unwrap_or_default();
                     self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })

@@ -14,6 +14,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod performance;
+mod profiles;
 pub mod publish;
 mod ready;
 pub mod shards;
@@ -62,6 +63,8 @@ pub enum Route {
     Connections,
     Topics,
     Shards,
+    Profile,
+    Heap,
     Trace,
     Publish,
     OpenApi,
@@ -70,7 +73,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 19] = [
+pub const ROUTES: [(&str, Method, Route); 21] = [
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -86,6 +89,8 @@ pub const ROUTES: [(&str, Method, Route); 19] = [
     ("/api/connections/trace", Method::Post, Route::Trace),
     ("/api/topics", Method::Get, Route::Topics),
     ("/debug/shards", Method::Get, Route::Shards),
+    ("/debug/pprof/profile", Method::Get, Route::Profile),
+    ("/debug/pprof/heap", Method::Get, Route::Heap),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
     ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
@@ -133,6 +138,8 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
+        Route::Profile => profiles::profile(),
+        Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch
         | Route::Connections

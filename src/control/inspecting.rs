@@ -1,7 +1,5 @@
 //! Endpoints that ask shards. Home: the control thread.
 
-use std::sync::PoisonError;
-
 use axum::body::Body;
 
 use crate::api::{Answer, connections, publish, shards, topics};
@@ -114,7 +112,7 @@ impl Shared {
             Ok(read) => read,
             Err(refusal) => return refusal,
         };
-        if !self.admits(bytes.len()) {
+        if !self.admits(bytes.len()).await {
             return publish::too_fast();
         }
         let shards = self.source.inspector.shards();
@@ -130,8 +128,8 @@ impl Shared {
     }
 
     /// Whether operators, taken together, publish no faster than one client may.
-    fn admits(&self, bytes: usize) -> bool {
-        let mut rates = self.rates_of_publishing.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn admits(&self, bytes: usize) -> bool {
+        let mut rates = self.rates_of_publishing.lock().await;
         let now_ns = clock::now().mono_ns;
         rates.as_mut().is_none_or(|rates| rates.count(1, bytes as u64, now_ns).is_ok())
     }
