@@ -25,7 +25,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
@@ -34,6 +34,7 @@ use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
+use crate::hub::{self, RateLimits};
 use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
@@ -47,7 +48,7 @@ use streams::{Readers, Streams};
 
 /// How often totals are looked at, for rates and alerts, and readers of events told.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of a request's body.
+/// Bytes of a request's body, but for what is to be published.
 const BODY_BYTES_MAX: usize = 4096;
 /// How long a request may take to come in whole, behind its head.
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -86,6 +87,12 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
+    /// Whether `/debug` is answered.
+    pub may_debug: bool,
+    /// Whether anybody may publish, how long a message, and how fast one client.
+    pub may_publish: bool,
+    pub message_bytes_max: usize,
+    pub publish_rates: RateLimits,
 }
 
 /// The main thread's end.
@@ -103,6 +110,8 @@ struct Shared {
     looked: ArcSwap<Looked>,
     streams: Streams,
     drain: fn(),
+    /// Of this thread alone, so that nobody waits for it.
+    rates_of_publishing: Mutex<Option<Box<hub::Rates>>>,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
 }
@@ -153,9 +162,11 @@ impl Control {
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
+    let publishing = hub::Rates::of(source.publish_rates, clock::now().mono_ns);
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         source,
+        rates_of_publishing: Mutex::new(publishing),
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
         drain,
@@ -256,8 +267,10 @@ impl Shared {
                 },
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
+                Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
                 Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
+                Route::Shards => self.shards().await,
                 Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
                 Route::Healthz
                 | Route::OpenApi
@@ -270,6 +283,8 @@ impl Shared {
                 | Route::Histograms
                 | Route::Performance
                 | Route::Cache
+                | Route::Profile
+                | Route::Heap
                 | Route::WebSocket
                 | Route::Alerts
                 | Route::Console(_) => {
@@ -348,7 +363,7 @@ impl Shared {
             Ok(client_id) => client_id,
             Err(refusal) => return refusal,
         };
-        let asked = Shared::body(body).await.and_then(|bytes| api::kill_switch_asked(&bytes));
+        let asked = Shared::body(body, BODY_BYTES_MAX).await.and_then(|bytes| api::kill_switch_asked(&bytes));
         let asked = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
@@ -367,8 +382,8 @@ impl Shared {
     }
 
     /// A request's body, or the answer to one that does not come whole.
-    async fn body(body: Body) -> Result<Bytes, Answer> {
-        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await {
+    async fn body(body: Body, bytes_max: usize) -> Result<Bytes, Answer> {
+        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, bytes_max)).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
             Err(_) => Err(Answer::error(408, "the body did not come in time")),

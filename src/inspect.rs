@@ -12,9 +12,12 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use crate::api::shards::ShardState;
 use crate::doorbell::Doorbell;
+use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{ConnectionOrder, ConnectionsWalk, TopicOrder, TopicsWalk, TraceOutcome};
-use crate::model::ids::ConnId;
+use crate::model::channel::TopicName;
+use crate::model::ids::{ConnId, Position};
 
 /// How long an answer is waited for, the end of an earlier question included.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,6 +40,13 @@ pub enum Question {
         conn: ConnId,
         is_on: bool,
     },
+    /// What it is about.
+    State,
+    /// To publish this to a topic whose home it is.
+    Publish {
+        name: TopicName,
+        data: Box<[u8]>,
+    },
 }
 
 /// What it says.
@@ -45,6 +55,8 @@ pub enum Reply {
     Connections(ConnectionsWalk),
     Topics(TopicsWalk),
     Traced(TraceOutcome),
+    State(Box<ShardState>),
+    Published(Result<Position, PublishRefusal>),
 }
 
 /// A shard's end.

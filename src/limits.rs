@@ -347,6 +347,9 @@ pub const TRACED_CONNECTIONS_MAX: usize = 64;
 /// Clients of a shard that a stop sends away at once, before it spreads the rest: so few are no rush on the next server.
 pub const STOP_CLIENTS_AT_ONCE: usize = 64;
 
+/// Slots of a shard that a turn goes through at a stop to tell who listens to `platform_state`: each a send of some 3 us at most.
+pub const STOP_NOTICES_PER_TURN: usize = 256;
+
 /// Connections beyond `shards.connections_max` that a shard holds at a time in order to tell them that they are refused.
 /// While so many are being told, which takes a flood, others wait in the backlog.
 pub const REFUSALS_PER_SHARD_MAX: u32 = 256;

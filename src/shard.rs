@@ -507,6 +507,9 @@ impl Shard {
             let clients = self.hub.begin_shutdown(self.now);
             self.leaving = Leaving { begun_ns: self.now.mono_ns, clients, told: 0 };
         }
+        if self.hub.has_untold() {
+            self.hub.tell_platform(limits::STOP_NOTICES_PER_TURN, self.now);
+        }
         if self.leaving.told < self.leaving.clients {
             let count = self.leaving.due(self.farewell.spread_ns, self.now.mono_ns);
             self.hub.shut_down(count, self.now);
@@ -605,7 +608,7 @@ impl Shard {
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
         let idle_ns = now_ns.saturating_sub(self.worked_ns);
-        if (self.round > 0 && !self.unbuffered) || self.inspecting.is_under_way() {
+        if (self.round > 0 && !self.unbuffered) || self.inspecting.is_under_way() || self.hub.has_untold() {
             return Wait::Poll;
         }
         match self.spin {

@@ -18,7 +18,10 @@ mod logs;
 mod metrics;
 mod openapi;
 mod performance;
+mod profiles;
+pub mod publish;
 mod ready;
+pub mod shards;
 mod status;
 pub mod topics;
 mod websocket;
@@ -70,7 +73,11 @@ pub enum Route {
     WebSocket,
     Connections,
     Topics,
+    Shards,
+    Profile,
+    Heap,
     Trace,
+    Publish,
     OpenApi,
     Alerts,
     /// A stream, which does not end with an answer.
@@ -81,7 +88,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 23] = [
+pub const ROUTES: [(&str, Method, Route); 27] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -100,9 +107,13 @@ pub const ROUTES: [(&str, Method, Route); 23] = [
     ("/api/connections", Method::Get, Route::Connections),
     ("/api/connections/trace", Method::Post, Route::Trace),
     ("/api/topics", Method::Get, Route::Topics),
+    ("/debug/shards", Method::Get, Route::Shards),
+    ("/debug/pprof/profile", Method::Get, Route::Profile),
+    ("/debug/pprof/heap", Method::Get, Route::Heap),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
     ("/api/alerts", Method::Get, Route::Alerts),
     ("/api/events", Method::Get, Route::Events),
+    ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
 ];
@@ -158,10 +169,15 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Alerts => alerts::answer(view),
         Route::Events => Answer::text(200, "text/event-stream", event(view)),
         Route::Console(file) => console::answer(file),
+        Route::Profile => profiles::profile(),
+        Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch | Route::Connections | Route::Topics | Route::Trace => {
-            Answer::error(500, "this endpoint is answered by what other threads say")
-        }
+        Route::KillSwitch
+        | Route::Connections
+        | Route::Topics
+        | Route::Shards
+        | Route::Trace
+        | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use axum::body::Body;
 
-use crate::api::{Answer, connections, topics};
+use crate::api::{Answer, connections, publish, shards, topics};
+use crate::clock;
 use crate::inspect::{Question, Reply};
 use crate::limits;
 
-use super::{Door, Shared};
+use super::{BODY_BYTES_MAX, Door, Shared};
 
 impl Shared {
     /// `GET /api/connections`.
@@ -24,7 +25,7 @@ impl Shared {
             Some(Reply::Connections(walk)) => {
                 connections::Told { shard, is_cut: walk.is_cut(), rows: Some(walk.into_rows()) }
             }
-            Some(Reply::Topics(_) | Reply::Traced(_)) | None => {
+            Some(Reply::Topics(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
                 connections::Told { shard, is_cut: false, rows: None }
             }
         });
@@ -43,9 +44,26 @@ impl Shared {
         let questions = (0..inspector.shards()).map(|shard| (shard, question.clone()));
         let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
             Some(Reply::Topics(walk)) => (shard, Some(walk.into_rows())),
-            Some(Reply::Connections(_) | Reply::Traced(_)) | None => (shard, None),
+            Some(Reply::Connections(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                (shard, None)
+            }
         });
         topics::answer(asked, told.collect())
+    }
+
+    /// `GET /debug/shards`.
+    pub(super) async fn shards(&self) -> Answer {
+        if !self.source.may_debug {
+            return shards::turned_off();
+        }
+        let inspector = &self.source.inspector;
+        let questions = (0..inspector.shards()).map(|shard| (shard, Question::State));
+        let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
+            Some(Reply::State(state)) => (shard, Some(state)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::Published(_))
+            | None => (shard, None),
+        });
+        shards::answer(&told.collect::<Vec<_>>())
     }
 
     /// `POST /api/connections/trace`.
@@ -54,7 +72,8 @@ impl Shared {
             Ok(client_id) => client_id,
             Err(refusal) => return refusal,
         };
-        let read = Shared::body(body).await.and_then(|bytes| connections::TraceAsked::read(&bytes));
+        let read =
+            Shared::body(body, BODY_BYTES_MAX).await.and_then(|bytes| connections::TraceAsked::read(&bytes));
         let (asked, conn) = match read {
             Ok(read) => read,
             Err(refusal) => return refusal,
@@ -71,7 +90,47 @@ impl Shared {
         let question = Question::Trace { conn, is_on: asked.traced };
         match self.source.inspector.ask(asked.shard, question).await {
             Some(Reply::Traced(outcome)) => asked.answered(Some(outcome)),
-            Some(Reply::Connections(_) | Reply::Topics(_)) | None => asked.answered(None),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                asked.answered(None)
+            }
         }
+    }
+
+    /// `POST /api/publish`.
+    pub(super) async fn publish(&self, door: Door, authorization: Option<&str>, body: Body) -> Answer {
+        if let Err(refusal) = self.authorize(door, authorization) {
+            return refusal;
+        }
+        if !self.source.may_publish {
+            return publish::turned_off();
+        }
+        let bytes = match Shared::body(body, self.source.message_bytes_max).await {
+            Ok(bytes) => bytes,
+            Err(refusal) => return refusal,
+        };
+        let (name, payload) = match publish::read(&bytes) {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        if !self.admits(bytes.len()).await {
+            return publish::too_fast();
+        }
+        let shards = self.source.inspector.shards();
+        // As the hub finds a topic's home.
+        let shard = usize::try_from(name.hash() % shards as u64).unwrap_or_default();
+        let question = Question::Publish { name, data: payload.into() };
+        match self.source.inspector.ask(shard, question).await {
+            Some(Reply::Published(outcome)) => publish::answered(&name, Some(outcome)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::State(_)) | None => {
+                publish::answered(&name, None)
+            }
+        }
+    }
+
+    /// Whether operators, taken together, publish no faster than one client may.
+    async fn admits(&self, bytes: usize) -> bool {
+        let mut rates = self.rates_of_publishing.lock().await;
+        let now_ns = clock::now().mono_ns;
+        rates.as_mut().is_none_or(|rates| rates.count(1, bytes as u64, now_ns).is_ok())
     }
 }

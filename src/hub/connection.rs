@@ -450,6 +450,7 @@ impl Hub {
             // HTTP has no word for it: the end of the connection says it.
             return self.end(conn, End::OfStream);
         }
+        self.tell_going(conn);
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));

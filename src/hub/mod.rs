@@ -80,7 +80,7 @@ pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
-pub use rates::RateLimits;
+pub use rates::{RateLimits, Rates};
 
 use batch::{Batch, Outgoing};
 use batch_reply::PendingBatch;
@@ -186,7 +186,7 @@ impl Default for HubConfig {
 }
 
 /// What a hub holds at one moment; all of it is 0 when nobody is connected and every topic has been forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Occupancy {
     pub sessions: usize,
     pub pattern_sessions: usize,
@@ -327,6 +327,8 @@ pub struct Hub {
     stopping: bool,
     /// Those that are then to be sent away.
     leaving: Vec<ConnId>,
+    /// The slot from which on it is still to be said, to those who listen to it, that the server is about to go.
+    untold: usize,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
@@ -388,6 +390,7 @@ impl Hub {
             scratch: Vec::new(),
             stopping: false,
             leaving: Vec::new(),
+            untold: 0,
             sweep_due_ns: now.mono_ns,
             overload,
             traced: Vec::new(),

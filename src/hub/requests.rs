@@ -172,6 +172,7 @@ impl Hub {
             Method::Unsubscribe { channels } => self.unsubscribe(&reply_to, &channels),
             Method::UnsubscribeAll => {
                 self.unsubscribe_all(reply_to.conn);
+                self.hear_platform(reply_to.conn, false);
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
             Method::SetHeartbeat { interval_s } => {

@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 use crate::config::{self, Config};
 use crate::control::{Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
+use crate::hub::Publishing;
 use crate::limits;
 use crate::rt;
 
-use super::{Server, Shared};
+use super::{Server, Shared, hubs};
 
 /// Sockets for operators.
 #[derive(Debug, Default)]
@@ -80,6 +81,7 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self, config: &Config) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
+        let hub = hubs::hub_config(config, &self.shared.keyring.load());
         let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, .. } = &self.shared;
         let turn_ms_max = match config.overload.turn_ms_max {
             0 => config::Overload::default().turn_ms_max,
@@ -99,6 +101,10 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
+            may_debug: config.control.debug,
+            may_publish: hub.publishing != Publishing::Nobody,
+            message_bytes_max: config.limits.message_bytes_max,
+            publish_rates: hub.rates,
         }
     }
 }

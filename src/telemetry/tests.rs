@@ -240,6 +240,7 @@ fn a_summary_tells_what_was_since_the_last() {
         turn_ns_max: 0,
         turn_ns_mean: 0,
         costliest_bytes: 0,
+        deepest_frames: 0,
     };
     boards[0].tell_shard(&thread_reading(&topics, &ring), &shard);
     let second = summary.line(&Snapshot::take(&boards, &process), &latency, 30_000_000_000);

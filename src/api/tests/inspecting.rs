@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::api::connections::{Asked, Order, Place, Told, TraceAsked};
-use crate::api::topics;
+use crate::api::shards::{self, ShardState};
+use crate::api::{publish, topics};
+use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{
     ConnectionOrder, ConnectionRow, ConnectionState, SendTimes, TopicOrder, TopicRow, TraceOutcome,
 };
 use crate::model::channel::{TopicKey, TopicName};
-use crate::model::ids::{ConnId, Seq};
+use crate::model::ids::{ConnId, Epoch, Position, Seq};
 
 fn connection(slot: u32, queued_bytes: u64) -> ConnectionRow {
     ConnectionRow {
@@ -186,4 +188,76 @@ fn lists_are_as_the_document_says() {
         body(&topics::answer(topics::Asked::read("").unwrap(), vec![(0, Some(vec![topic("a", 1, 1, 1)]))]));
     check_schema(&schemas["Topics"], &topics, "Topics");
     check_schema(&schemas["Topic"], &topics["topics"][0], "Topic");
+}
+
+#[test]
+fn what_is_published_is_checked_as_a_clients_is_and_stays_as_it_was_written() {
+    let (name, payload) = publish::read(br#" {"payload": {"a" : [1,2]} , "topic":"topic.a/b"} "#).unwrap();
+    assert_eq!((name.as_str(), payload), ("a/b", &br#"{"a" : [1,2]}"#[..]));
+    let deep = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        publish::read(format!(r#"{{"topic":"topic.a","payload":{open}{close}}}"#).as_bytes()).is_ok()
+    };
+    let max = crate::dialect::json_rpc::JSON_DEPTH_MAX - 2;
+    assert_eq!((deep(max), deep(max + 1)), (true, false));
+    let long = format!(r#"{{"topic":"topic.{}","payload":1}}"#, "x".repeat(64));
+    for odd in [
+        "",
+        "[]",
+        "{}",
+        r#"{"topic":"topic.a"}"#,
+        r#"{"topic":"a","payload":1}"#,
+        r#"{"topic":"topic.","payload":1}"#,
+        r#"{"topic":"topic.a b","payload":1}"#,
+        r#"{"topic":"user.a","payload":1}"#,
+        r#"{"topic":1,"payload":1}"#,
+        r#"{"topic":"topic.a","payload":}"#,
+        r#"{"topic":"topic.a","payload":"\ud800"}"#,
+        r#"{"topic":"topic.a","payload":1} 2"#,
+        r#"{"topic":"topic.a","payload":1,"payload":2}"#,
+        &long,
+    ] {
+        assert_eq!(publish::read(odd.as_bytes()).unwrap_err().status, 400, "{odd}");
+    }
+    assert_eq!(publish::read(b"{\"topic\":\"topic.a\",\"payload\":\"\xff\"}").unwrap_err().status, 400);
+}
+
+#[test]
+fn what_came_of_publishing_is_told_by_its_status() {
+    let name = TopicName::parse(b"a").unwrap();
+    let place = Position { epoch: Epoch(7), seq: Seq(3) };
+    let told = publish::answered(&name, Some(Ok(place)));
+    assert_eq!(body(&told), json!({"topic": "topic.a", "epoch": 7, "seq": 3}));
+    let document = World::new([0, 0]).value(Route::OpenApi, "").1;
+    check_schema(&document["components"]["schemas"]["Published"], &body(&told), "Published");
+    let refused = |refusal| publish::answered(&name, Some(Err(refusal)));
+    for refusal in [PublishRefusal::TooManyTopics, PublishRefusal::Overloaded] {
+        assert_eq!((refused(refusal).status, refused(refusal).retry_after_s), (503, Some(1)));
+    }
+    assert_eq!(publish::answered(&name, None).status, 504);
+    assert_eq!((publish::too_fast().status, publish::turned_off().status), (429, 403));
+}
+
+#[test]
+fn shards_say_what_they_are_about_under_their_numbers() {
+    let state = ShardState { turns_total: 7, stance: "guarded", ..ShardState::default() };
+    let told = body(&shards::answer(&[(0, None), (1, Some(Box::new(state)))]));
+    assert_eq!((&told["silent"], &told["shards"][0]["shard"]), (&json!([0]), &json!(1)));
+    assert_eq!(
+        (&told["shards"][0]["turns_total"], &told["shards"][0]["stance"]),
+        (&json!(7), &json!("guarded"))
+    );
+    assert_eq!(told["shards"][0]["holds"]["sessions"], 0);
+    assert_eq!(shards::turned_off().status, 403);
+    let document = World::new([0, 0]).value(Route::OpenApi, "").1;
+    check_schema(&document["components"]["schemas"]["Shards"], &told, "Shards");
+}
+
+#[test]
+fn profiles_are_refused_with_what_there_is_instead() {
+    for (route, instead) in [(Route::Profile, "perf record"), (Route::Heap, "/debug/shards")] {
+        let (status, told) = World::new([0, 0]).value(route, "seconds=5");
+        assert_eq!(status, 501);
+        assert!(told["error"].as_str().unwrap().contains(instead), "{told}");
+    }
 }

@@ -128,3 +128,78 @@ fn the_sends_of_a_connection_are_timed_when_a_key_that_may_asks() {
     drop(client);
     server.stop().assert_clean();
 }
+
+#[test]
+fn what_an_operator_publishes_reaches_who_listens_on_any_shard() {
+    let limits = "[limits]\nmessages_per_s_max = 20\nmessage_bytes_max = 1024\nframe_bytes_max = 1024\n";
+    let server = Server::start_with(limits, "0,1", &["--control", "127.0.0.1:0"]);
+    let address = server.control.unwrap();
+    let publish = |authorization: &str, body: &str| ask(address, "POST /api/publish", authorization, body);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.address)).collect();
+    let mut publisher = Client::connect(server.address);
+    // Names enough that both shards are home to some.
+    let topics = ["a", "b", "c", "d"];
+    for client in &mut clients {
+        topics.iter().for_each(|topic| client.subscribe(&format!("topic.{topic}")));
+    }
+    assert_eq!(publish("", r#"{"topic":"topic.a","payload":1}"#).status, 401);
+    for topic in topics {
+        let answer = publish(DEMO, &format!(r#"{{"topic":"topic.{topic}","payload":{{"x" : 1.50}}}}"#));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let (told, by_client) = (answer.json(), publisher.publish(topic, &json!(2)));
+        for client in &mut clients {
+            let text = client.text();
+            assert!(text.contains(r#""data":{"x" : 1.50}"#), "byte for byte: {text}");
+            let note: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(note["params"]["channel"], told["topic"]);
+            assert_eq!((&note["params"]["epoch"], &note["params"]["seq"]), (&told["epoch"], &told["seq"]));
+            // One stream, whoever publishes.
+            let after = client.note();
+            assert_eq!((&after["data"], &after["seq"]), (&json!(2), &json!(by_client.1)));
+            assert_eq!(by_client, (told["epoch"].as_u64().unwrap(), told["seq"].as_u64().unwrap() + 1));
+        }
+    }
+    assert_eq!(publish(DEMO, r#"{"topic":"a","payload":1}"#).status, 400);
+    assert_eq!(
+        publish(DEMO, &format!(r#"{{"topic":"topic.a","payload":"{}"}}"#, "x".repeat(1024))).status,
+        413
+    );
+    crate::until("it is too fast", || {
+        let answer = publish(DEMO, r#"{"topic":"topic.elsewhere","payload":1}"#);
+        assert!(answer.status == 200 || answer.field("retry-after") == "1", "{answer:?}");
+        answer.status == 429
+    });
+    drop((clients, publisher));
+    server.stop().assert_clean();
+    let server = start("[topics]\npublish = false\n");
+    let refused =
+        ask(server.control.unwrap(), "POST /api/publish", DEMO, r#"{"topic":"topic.a","payload":1}"#);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    server.stop().assert_clean();
+}
+
+#[test]
+fn each_shard_says_what_it_is_about_where_that_is_turned_on() {
+    let server = start("");
+    assert_eq!(get(&server, "/debug/shards").status, 403);
+    server.stop().assert_clean();
+    let server = Server::start_with("[control]\ndebug = true\n", "0,1", &["--control", "127.0.0.1:0"]);
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.address)).collect();
+    let told = get(&server, "/debug/shards").json();
+    assert_eq!(told["silent"], json!([]));
+    let shards = told["shards"].as_array().unwrap();
+    assert_eq!(shards.iter().map(|state| state["shard"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    let sum = |pointer: &str| -> u64 {
+        shards.iter().map(|state| state.pointer(pointer).unwrap().as_u64().unwrap()).sum()
+    };
+    let clients_total = CLIENTS as u64;
+    assert_eq!((sum("/connections"), sum("/holds/sessions")), (clients_total, clients_total));
+    for state in shards {
+        assert_eq!((&state["stance"], &state["is_stopping"]), (&json!("normal"), &json!(false)));
+        // Two shards and the venue.
+        assert_eq!(state["mesh_free"].as_array().unwrap().len(), 3, "{state}");
+        assert!(state["turns_total"].as_u64().unwrap() > 0);
+    }
+    drop(clients);
+    server.stop().assert_clean();
+}
