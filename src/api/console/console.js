@@ -323,7 +323,7 @@ function drawTopics(topics) {
     const before = topicsBefore.get(row.topic);
     return before === undefined ? null : Math.max(0, row.deliveries_total - before.total) / Math.max(1, (now - before.at) / 1000);
   };
-  drawTable("topics", [["topic", (row) => row.topic, "long"], ["followers", number(count, (row) => row.subscribers), "n"], ["deliveries/s", number(count, perS), "n"],
+  drawTable("topics", [["topic", (row) => row.topic, "long"], ["followers", number(count, (row) => row.subscribers), "n"], ["a second", number(count, perS), "n"],
     ["in all", number(count, (row) => row.deliveries_total), "n wide"]], topics, "Nobody follows a topic.");
   topicsBefore = new Map(topics.map((row) => [row.topic, { total: row.deliveries_total, at: now }]));
 }
