@@ -14,13 +14,18 @@ use crate::telemetry::latency::{Entry, in_unit, percentile, read_interval_log};
 use super::ignore_closed;
 
 const LEARN: &str = "\
-A running server writes such a file when it is sent SIGUSR1 (kill -USR1 PID; the log says where), and when it stops; GET
-/api/histograms?format=hlog answers the same. A tag is a stage and a thread, `all` being all threads together:
-  decode            received → decoded and looked at         publish_lossless  event stamped → with every subscriber's socket
-  request           received → reply handed to the kernel    publish_latest    the same, where newer values replace older ones
-  order             received → venue → reply                 mesh              sealed by a thread → taken by another
-  turn              work of a turn that did something        upgrade           accepted → upgraded
-Drawn, each line goes from the smallest value to the largest on one logarithmic scale for all:
+A running server writes such a file when it is sent SIGUSR1 (the log says where), and when it
+stops; GET /api/histograms?format=hlog answers the same. A tag is a stage and a thread, `all` is all
+threads together:
+  decode             received → decoded and looked at
+  request            received → reply handed to the kernel
+  order              an order received → the venue → its reply
+  publish_lossless   event stamped → with every subscriber's socket
+  publish_latest     the same, for those who take newer values for older ones
+  turn               the work of a turn that did something
+  mesh               a batch sealed by one thread → taken by another
+  upgrade            accepted → upgraded
+In a terminal each line is drawn from its smallest value to its largest, on one logarithmic scale:
   █ up to p50   ▓ up to p90   ▒ up to p99   ░ up to the largest
 
 Examples:
@@ -112,10 +117,13 @@ fn table(tags: &BTreeMap<String, Histogram<u64>>, look: Look) -> String {
         "{:width$} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "tag", "count", "min", "p50", "p90", "p99", "p99.9", "max"
     );
-    let room = look.columns.saturating_sub(head.chars().count() + 2).min(DRAWN_COLUMNS_MAX);
+    let beside = look.columns.saturating_sub(head.chars().count() + 2).min(DRAWN_COLUMNS_MAX);
+    let below = look.columns.saturating_sub(2).min(DRAWN_COLUMNS_MAX);
+    // Where a line is too short for both, each is drawn below its numbers.
+    let (room, before) = if beside >= DRAWN_COLUMNS_MIN { (beside, "  ") } else { (below, "\n  ") };
     let scale = (room >= DRAWN_COLUMNS_MIN).then(|| Scale::of(tags.values(), room)).flatten();
     let mut out = match &scale {
-        Some(scale) => format!("{head}  {}\n", scale.title()),
+        Some(scale) => format!("{head}{before}{}\n", scale.title()),
         None => format!("{head}\n"),
     };
     for (tag, histogram) in tags {
@@ -131,7 +139,7 @@ fn table(tags: &BTreeMap<String, Histogram<u64>>, look: Look) -> String {
             of(100.0),
         ));
         if let Some(scale) = &scale {
-            out.push_str("  ");
+            out.push_str(before);
             out.push_str(&scale.draw(histogram, look.is_coloured));
         }
         out.push('\n');
@@ -213,7 +221,7 @@ mod tests {
     fn a_pipe_gets_a_plain_table() {
         let expected = "\
 tag              count      min      p50      p90      p99    p99.9      max
-request.all       1000  1.00 us   500 us   900 us   991 us   999 us  1.00 ms
+request.all       1000  1.00 us   500 us   900 us   990 us  1.00 ms  1.00 ms
 turn.all             1   1.00 s   1.00 s   1.00 s   1.00 s   1.00 s   1.00 s
 ";
         assert_eq!(table(&tags(), Look { columns: 0, is_coloured: false }), expected);
@@ -224,12 +232,17 @@ turn.all             1   1.00 s   1.00 s   1.00 s   1.00 s   1.00 s   1.00 s
         let drawn = |columns, is_coloured| table(&tags(), Look { columns, is_coloured });
         let plain = drawn(100, false);
         let lines: Vec<&str> = plain.lines().collect();
-        assert!(lines[0].ends_with("  1.00 us      1.00 s"), "{plain}");
-        assert!(lines[1].ends_with("  ████████▓▒"), "{plain}");
-        assert!(lines[2].ends_with("                     █"), "{plain}");
+        assert!(lines[0].ends_with("  1.00 us         1.00 s"), "{plain}");
+        assert!(lines[1].ends_with("  ██████████▓░"), "{plain}");
+        assert!(lines[2].ends_with("                       █"), "{plain}");
         assert!(lines.iter().all(|line| line.chars().count() <= 100), "{plain}");
-        assert!(drawn(100, true).contains("\x1b[32m████████\x1b[0m"));
-        assert!(!drawn(80, true).contains('█'), "there is no room");
+        assert!(drawn(100, true).contains("\x1b[32m██████████\x1b[0m"));
+        let narrow = drawn(60, false);
+        let lines: Vec<&str> = narrow.lines().collect();
+        assert_eq!(lines.len(), 6, "{narrow}");
+        assert!(lines[1].starts_with("  1.00 us   ") && lines[3].starts_with("  ████"), "{narrow}");
+        assert!(lines[3].chars().count() <= 60 && !lines[2].contains('█'), "{narrow}");
+        assert!(!drawn(10, true).contains('█'), "there is no room");
     }
 
     #[test]

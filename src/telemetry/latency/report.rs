@@ -104,7 +104,8 @@ pub fn percentile(histogram: &Histogram<u64>, percentile: f64) -> u64 {
 pub fn in_unit(ns: u64) -> String {
     let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9)];
     let ns = ns as f64;
-    let (unit, of) = units.into_iter().rev().find(|(_, of)| ns >= *of).unwrap_or(units[0]);
+    // What rounds to a thousand of a unit is one of the next.
+    let (unit, of) = units.into_iter().rev().find(|(_, of)| ns >= *of * 0.9995).unwrap_or(units[0]);
     let value = ns / of;
     let decimals = if unit == "ns" || value >= 99.95 {
         0

@@ -203,5 +203,7 @@ fn times_have_three_digits_and_a_unit() {
     check(12_345, "12.3 us");
     check(123_456, "123 us");
     check(9_999_999, "10.0 ms");
+    check(999_499_000, "999 ms");
+    check(999_800_000, "1.00 s");
     check(60_000_000_000, "60.0 s");
 }
