@@ -14,6 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::serve;
 use crate::tls::Fingerprint;
 
+mod histogram;
 mod keys;
 mod paper_venue;
 mod watch;
@@ -32,11 +33,12 @@ Examples:
   tickring check --config /etc/tickring.toml   read the file, say what is wrong or odd
   tickring keys add --file keys.toml --account desk --days 90
                                                a key for a client to log in by; prints its secret once
+  tickring histogram FILE                      percentiles of a file that kill -USR1 has made the server write
   tickring paper-venue --listen 127.0.0.1:9004 --key s3cret
                                                a venue to try a venue link with (docs/venue-link.md)
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
-RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` from colouring.";
+RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` and `histogram` from colouring.";
 
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TICKRING_COMMIT"), ", features: runtime)");
@@ -62,6 +64,8 @@ enum Command {
     Watch(Watch),
     /// Read a configuration file and say what is wrong or odd with it
     Check(Check),
+    /// Print and draw the latencies of a file that a server has written (SIGUSR1)
+    Histogram(histogram::Flags),
     /// Add, list and revoke the keys by which clients log in
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -146,6 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Watch(flags)) => watch::run(&flags),
         Some(Command::Check(flags)) => check(&flags),
+        Some(Command::Histogram(flags)) => histogram::run(&flags),
         Some(Command::Keys(command)) => keys::run(command),
         Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
     }

@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 use crate::config::{self, Config};
 use crate::control::{Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
+use crate::hub::Publishing;
 use crate::limits;
 use crate::rt;
 
-use super::{Server, Shared};
+use super::{Server, Shared, hubs};
 
 /// Sockets for operators.
 #[derive(Debug, Default)]
@@ -63,7 +64,8 @@ impl Doors {
 impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source(config)) {
+        let source = self.source(config);
+        match doors.open(source) {
             Ok(control) => self.control = control,
             Err(error) => {
                 let failure =
@@ -77,14 +79,17 @@ impl Server {
     }
 
     /// What operators are told comes from here.
-    fn source(&self, config: &Config) -> Source {
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
+    fn source(&mut self, config: &Config) -> Source {
+        let inspector = std::mem::take(&mut self.inspector);
+        let hub = hubs::hub_config(config, &self.shared.keyring.load());
+        let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, .. } = &self.shared;
         let turn_ms_max = match config.overload.turn_ms_max {
             0 => config::Overload::default().turn_ms_max,
             ms => ms,
         };
         Source {
             boards: boards.clone(),
+            histograms: Arc::clone(histograms),
             lifecycle: Arc::clone(lifecycle),
             admission: Arc::clone(admission),
             connections_max: config.limits.connections_max,
@@ -95,6 +100,11 @@ impl Server {
             switch: Arc::clone(switch),
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
+            inspector,
+            may_debug: config.control.debug,
+            may_publish: hub.publishing != Publishing::Nobody,
+            message_bytes_max: config.limits.message_bytes_max,
+            publish_rates: hub.rates,
         }
     }
 }
