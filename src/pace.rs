@@ -49,6 +49,12 @@ impl Pace {
         }
     }
 
+    /// Waits at most so long from the next look at the load on; 0 never paces.
+    pub fn set_wait_max(&mut self, wait_ns_max: u64) {
+        self.wait_ns_max = wait_ns_max;
+        self.wait_ns = self.wait_ns.min(wait_ns_max);
+    }
+
     /// A turn that did something took this long, the kernel's part of it included.
     pub fn worked(&mut self, work_ns: u64) {
         self.worked_ns += work_ns;

@@ -139,8 +139,16 @@ impl Home {
 
     /// Compresses so from now on.
     pub fn set_deflation(&mut self, deflation: Deflation) {
+        let is_other = deflation.level != self.deflation.level;
         self.deflation = deflation;
-        self.deflater = Deflater::new(deflation.level);
+        if is_other {
+            self.deflater = Deflater::new(deflation.level);
+        }
+    }
+
+    /// Keeps so much of each topic from its next event on.
+    pub fn set_limits(&mut self, limits: HistoryLimits) {
+        self.limits = limits;
     }
 
     /// The topic of a key, made if need be; `None` when there is no room for another.
