@@ -176,12 +176,7 @@ impl Admission {
     }
 
     /// Counts one more connection of an address.
-    fn count(
-        &self,
-        address: IpAddr,
-        per_address_max: u32,
-        settle: impl Fn(),
-    ) -> Result<Counted, Refused> {
+    fn count(&self, address: IpAddr, per_address_max: u32, settle: impl Fn()) -> Result<Counted, Refused> {
         let (bucket, tag) = self.place(address);
         let words = &self.buckets[bucket as usize].0;
         let counted = loop {

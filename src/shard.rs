@@ -19,7 +19,7 @@ use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::overload::Pressure;
-use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
+use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::limits;
 use crate::model::ids::HomeId;
@@ -28,14 +28,17 @@ use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::slot::Slot;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::turn_load::TurnLoad;
 use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
+pub use self::settings::ShardSettings;
 
 mod secure;
+mod settings;
 mod telling;
 
 /// A turn's share of received bytes and of the work that they make, weighed in such bytes.
@@ -53,7 +56,9 @@ pub enum Spin {
 pub struct ShardSetup {
     pub home: HomeId,
     pub shards: u8,
-    pub hub: HubConfig,
+    pub settings: ShardSettings,
+    /// Others, when they are read again.
+    pub newer_settings: Arc<Slot<ShardSettings>>,
     pub ring: RingConfig,
     /// One for each of the hub's policies, in their order.
     pub listeners: Vec<Listener>,
@@ -69,11 +74,8 @@ pub struct ShardSetup {
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
-    pub spin: Spin,
     /// A home whose thread is on this core too.
     pub neighbour: Option<HomeId>,
-    pub pace_ns_max: u64,
-    pub farewell: Farewell,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -159,6 +161,7 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    newer_settings: Arc<Slot<ShardSettings>>,
     neighbour: Option<HomeId>,
     /// Something was said to the neighbour, who has not run since.
     is_neighbour_asked: bool,
@@ -224,7 +227,8 @@ impl Shard {
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
-        let mut hub = Hub::new(setup.home, setup.shards, setup.hub, now);
+        let ShardSettings { hub, spin, pace_ns_max, farewell } = setup.settings;
+        let mut hub = Hub::new(setup.home, setup.shards, hub, now);
         hub.make_ready();
         Ok(Shard {
             home: setup.home,
@@ -240,8 +244,9 @@ impl Shard {
             pressure: setup.pressure,
             board: setup.board,
             turn_load: TurnLoad::default(),
-            pace: Pace::new(setup.pace_ns_max),
-            spin: setup.spin,
+            pace: Pace::new(pace_ns_max),
+            spin,
+            newer_settings: setup.newer_settings,
             neighbour: setup.neighbour,
             is_neighbour_asked: false,
             serving: Some(setup.stop.enter()),
@@ -257,7 +262,7 @@ impl Shard {
             round: 0,
             unbuffered: false,
             stop_by_ns: None,
-            farewell: setup.farewell,
+            farewell,
             leaving: Leaving::default(),
             pulse: setup.pulse,
             turns_total: 0,
@@ -287,6 +292,7 @@ impl Shard {
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
         let begun_ns = if waited == Wait::Poll { ended_ns } else { reaped_ns };
         self.turns_total += 1;
+        self.take_settings();
         self.take_pressure();
         let mut busy = self.take_events();
         busy |= self.take_batches();

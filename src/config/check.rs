@@ -96,6 +96,14 @@ impl Config {
                 hint: "the first word of a channel's name".to_owned(),
             });
         }
+        if let Some(odd) = self.log.odd_part() {
+            return Err(RangeFault {
+                key: Cow::Borrowed("log.filter"),
+                nth: 0,
+                what: format!("has \"{odd}\", expected levels: off, error, warn, info, debug, trace"),
+                hint: "\"info\", or with a module's own: \"info,tickring::hub=debug\"".to_owned(),
+            });
+        }
         self.check_marks()?;
         self.check_credits()?;
         let mut cores = self.shards.cores.clone();

@@ -1,12 +1,12 @@
 //! The `[service]` table: how the process lives and ends. Home: the main thread.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::Range;
 use crate::limits;
 
 /// What happens at a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// From the signal to the process's end, at most.

@@ -18,7 +18,11 @@ impl Hub {
     /// # Panics
     /// It has other listeners: those are of the start.
     pub fn handle_config(&mut self, config: HubConfig, now: Now) {
-        assert_eq!(config.listeners.len(), self.config.listeners.len(), "invariant: listeners are of the start");
+        assert_eq!(
+            config.listeners.len(),
+            self.config.listeners.len(),
+            "invariant: listeners are of the start"
+        );
         self.now = now;
         self.home.set_limits(config.history);
         self.home.set_deflation(config.deflation);

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::config::{self, Config};
-use crate::control::{Control, ControlSetup, Source};
+use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::rt;
@@ -62,8 +62,8 @@ impl Doors {
 
 impl Server {
     /// Answers operators from now on, and is ready.
-    pub(super) fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source(config)) {
+    pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
+        match doors.open(self.source()) {
             Ok(control) => self.control = control,
             Err(error) => {
                 let failure =
@@ -77,25 +77,32 @@ impl Server {
     }
 
     /// What operators are told comes from here.
-    fn source(&self, config: &Config) -> Source {
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, .. } = &self.shared;
-        let turn_ms_max = match config.overload.turn_ms_max {
-            0 => config::Overload::default().turn_ms_max,
-            ms => ms,
-        };
+    fn source(&self) -> Source {
+        let Shared { lifecycle, pressure, admission, boards, switch, keyring, bounds, .. } = &self.shared;
         Source {
             boards: boards.clone(),
             lifecycle: Arc::clone(lifecycle),
             admission: Arc::clone(admission),
-            connections_max: config.limits.connections_max,
+            bounds: Arc::clone(bounds),
             pressure: Arc::clone(pressure),
-            memory_bytes_max: config.limits.memory_bytes_max,
-            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
             history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
             switch: Arc::clone(switch),
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
         }
+    }
+}
+
+/// What is told beside what it bounds.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    let turn_ms_max = match config.overload.turn_ms_max {
+        0 => config::Overload::default().turn_ms_max,
+        ms => ms,
+    };
+    Bounds {
+        connections_max: config.limits.connections_max,
+        memory_bytes_max: config.limits.memory_bytes_max,
+        turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
     }
 }
 
