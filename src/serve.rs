@@ -47,7 +47,7 @@ use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
-use self::operators::Doors;
+use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
 
@@ -111,6 +111,8 @@ struct Server {
     slots: Slots,
     /// None where operators are not answered.
     control: Option<Control>,
+    /// Taken away with the server.
+    socket_file: Option<SocketFile>,
 }
 
 /// What threads share.
@@ -221,6 +223,7 @@ impl Server {
             verifier,
             slots,
             control: None,
+            socket_file: None,
         };
         server.await_ready(&is_ready)
     }
@@ -342,6 +345,7 @@ impl Server {
         if let Some(control) = self.control {
             control.stop();
         }
+        drop(self.socket_file);
         failure
     }
 }

@@ -1,13 +1,16 @@
 //! Operators' HTTP: its sockets, bound before the first thread starts, and its thread. Home: the main thread.
 
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
 
 use crate::config::{self, Config};
@@ -22,7 +25,26 @@ use super::{Server, Shared};
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     tcp: Option<TcpListener>,
-    unix: Option<UnixListener>,
+    unix: Option<(UnixListener, SocketFile)>,
+}
+
+/// The name of a Unix socket that is listened on; it is gone when nobody does any more.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Of the file that was made here.
+    device_and_inode: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Another server may have put its own there.
+        if identity(&self.path) == Some(self.device_and_inode)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("control.socket: {} stays: {error}", self.path.display());
+        }
+    }
 }
 
 /// Whom a Unix socket lets in: its owner and group.
@@ -34,7 +56,8 @@ impl Doors {
     pub(super) fn bind(config: &Config) -> Result<Doors, Failure> {
         let address = &config.control.address;
         let taken = |what: String| {
-            let hint = "name another one, or none: control.address = \"\", or --control off";
+            let hint = "another server may have it: stop that one (ss -ltnp), or name another, --control 127.0.0.1:0 \
+                        say, or none, --control off";
             Failure::new(Exit::Unavailable, what, hint)
         };
         let tcp = address.map(|address| {
@@ -50,13 +73,14 @@ impl Doors {
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(self, source: Source) -> std::io::Result<Option<Control>> {
+    fn open(self, source: Source) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
         let Doors { tcp, unix } = self;
+        let (unix, file) = unix.unzip();
         if tcp.is_none() && unix.is_none() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
-        Control::start(setup).map(Some)
+        Control::start(setup).map(|control| (Some(control), file))
     }
 }
 
@@ -64,7 +88,7 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         match doors.open(self.source()) {
-            Ok(control) => self.control = control,
+            Ok((control, file)) => (self.control, self.socket_file) = (control, file),
             Err(error) => {
                 let failure =
                     Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
@@ -107,14 +131,37 @@ pub(super) fn bounds(config: &Config) -> Bounds {
 }
 
 /// The socket that a process before has left is replaced, one that somebody listens on is not.
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err() {
+fn bind_unix(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
+    if let Some(found) = identity(path)
+        && is_deserted(path)?
+        // Nobody has put another there meanwhile.
+        && identity(path) == Some(found)
+    {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    let device_and_inode = identity(path).ok_or(std::io::ErrorKind::NotFound)?;
+    let file = SocketFile { path: path.to_owned(), device_and_inode };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(listener)
+    Ok((listener, file))
+}
+
+/// Of a socket's file; none where there is none, or another kind of file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    found.file_type().is_socket().then(|| (found.dev(), found.ino()))
+}
+
+/// Whether nobody listens on a socket. Somebody whose backlog is full does.
+fn is_deserted(path: &Path) -> std::io::Result<bool> {
+    let asking = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let address = UnixAddr::new(path)?;
+    Ok(connect(asking.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED))
 }
 
 /// The main thread hears it as it hears whoever stops the process; once, since a second signal would end the process at once.

@@ -130,6 +130,7 @@ impl Server {
         self.slots.venue.put(venue_settings(&config, self.slots.may_venue_spin));
         self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);
+        log::debug!("{} threads are handed newer settings", self.doorbells.len());
         self.config = config;
     }
 }
