@@ -28,6 +28,7 @@ mod reload;
 mod service;
 mod sources;
 mod text;
+mod unwise;
 mod venue;
 
 pub use auth::Auth;
@@ -40,6 +41,7 @@ pub use overload::Overload;
 pub use reload::{Merged, merge};
 pub use service::Service;
 pub use sources::{Effective, Overrides, Sources};
+pub use unwise::Host;
 pub use venue::{Venue, VenueKind, Venues};
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

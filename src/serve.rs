@@ -80,7 +80,6 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let doors = Doors::bind(&config)?;
     let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
-    warn_of_a_shared_core(spin(server.config.shards.busy_poll), &cores, &available);
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
     announce(&cores, &server);
@@ -450,16 +449,6 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
             format!("this host cannot run it: {fault}"),
             "mend that and start again",
         )),
-    }
-}
-
-fn warn_of_a_shared_core(spin: Spin, cores: &[usize], available: &[usize]) {
-    if spin == Spin::Always && available.len() <= cores.len() {
-        log::warn!(
-            "busy polling on every core: the feed shares core {:?} with a shard that never sleeps; leave one out of \
-             shards.cores",
-            available.last()
-        );
     }
 }
 

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{BusyPoll, Effective, Overrides, Sources, Speed};
+use crate::config::{BusyPoll, Effective, Host, Overrides, Sources, Speed};
 use crate::exit::{Exit, Failure};
 use crate::log_tail;
 use crate::serve;
 use crate::tls::Fingerprint;
 
+mod host;
 mod keys;
 mod paper_venue;
 mod watch;
@@ -167,7 +168,9 @@ fn serve(flags: Serve) -> Result<(), Failure> {
     let sources = flags.sources();
     let Effective { config, .. } = sources.read()?;
     log_tail::set_filter(&config.log.filter);
-    for warning in config.warnings() {
+    // Of descriptors the probe tells, which raises their limit first.
+    let host = Host { descriptors_max: None, ..host::here() };
+    for warning in config.warnings().into_iter().chain(config.warnings_on(&host)) {
         log::warn!("{} {}", warning.key, warning.what);
     }
     serve::run(config, sources)
@@ -199,7 +202,8 @@ fn check(flags: Serve) -> Result<(), Failure> {
     let file = flags.config.as_ref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
     let effective = flags.sources().read()?;
     let mut lines = String::new();
-    for warning in effective.config.warnings() {
+    let config = &effective.config;
+    for warning in config.warnings().into_iter().chain(config.warnings_on(&host::here())) {
         let place = effective.origin_of(warning.key).unwrap_or_else(|| file.clone());
         lines.push_str(&format!("{place}: warning: {} {}\n", warning.key, warning.what));
     }

@@ -246,7 +246,7 @@ fn variable(path: &str) -> String {
 fn nearest(name: &str, named: impl Fn(&Key) -> String) -> Option<String> {
     let bare = |text: &str| text.strip_prefix(PREFIX).unwrap_or(text).to_ascii_lowercase();
     let name = bare(name);
-    let all = KEYS.iter().map(|key| named(key)).map(|known| (distance(&name, &bare(&known)), known));
+    let all = KEYS.iter().map(named).map(|known| (distance(&name, &bare(&known)), known));
     all.min().filter(|(far, _)| *far <= name.len() / 3).map(|(_, known)| known)
 }
 

@@ -13,24 +13,25 @@ impl Effective {
     /// As TOML, with a comment behind each value.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let mut out = String::new();
-        for (section, places) in self.sections() {
-            if !out.is_empty() {
-                out.push('\n');
+        let values = flatten(&self.config);
+        let (mut out, mut table): (String, Option<(String, &Key)>) = (String::new(), None);
+        for (heading, key, place) in self.places() {
+            let Some(value) = values.get(&place) else { continue };
+            // The next listener's tables have the headings of the last one's, and begin with the same keys.
+            if table.as_ref().is_none_or(|(last, first)| *last != heading || first.path == key.path) {
+                let gap = if table.is_none() { "" } else { "\n" };
+                let _ = writeln!(out, "{gap}{heading}");
+                table = Some((heading, key));
             }
-            out.push_str(&section);
-            out.push('\n');
-            for (key, place, value) in places {
-                let name = key.path.rsplit('.').next().unwrap_or(key.path);
-                let origin = self.told(&place).unwrap_or_else(|| "default".to_owned());
-                let (value, note) = match key.form {
-                    Form::Secret => (format!("\"${{{}}}\"", variable_of(&place)), ", not shown"),
-                    Form::Text | Form::Plain | Form::Texts | Form::Numbers => (shown(&value), ""),
-                };
-                // A comment ends with its line; what a flag has said may have more.
-                let origin = origin.replace(char::is_control, " ");
-                let _ = writeln!(out, "{name} = {value}  # {origin}{note}");
-            }
+            let name = key.path.rsplit('.').next().unwrap_or(key.path);
+            let origin = self.told(&place).unwrap_or_else(|| "default".to_owned());
+            let (value, note) = match key.form {
+                Form::Secret => (format!("\"${{{}}}\"", variable_of(&place)), ", not shown"),
+                Form::Text | Form::Plain | Form::Texts | Form::Numbers => (shown(value), ""),
+            };
+            // A comment ends with its line; what a flag has said may have more.
+            let origin = origin.replace(char::is_control, " ");
+            let _ = writeln!(out, "{name} = {value}  # {origin}{note}");
         }
         out
     }
@@ -47,23 +48,6 @@ impl Effective {
         };
         let all: serde_json::Map<String, serde_json::Value> = values.iter().map(told).collect();
         format!("{:#}\n", serde_json::Value::Object(all))
-    }
-
-    /// Tables by their headings, in the order of `tickring.toml`.
-    fn sections(&self) -> Vec<(String, Vec<(&'static Key, Place, Value)>)> {
-        let values = flatten(&self.config);
-        let mut sections: Vec<(String, Vec<(&'static Key, Place, Value)>)> = Vec::new();
-        for (heading, key, place) in self.places() {
-            let Some(value) = values.get(&place).cloned() else { continue };
-            // The next listener's first table begins anew, by another heading than the last one's.
-            match sections.last_mut() {
-                Some((last, places)) if *last == heading && places[0].0.path != key.path => {
-                    places.push((key, place, value));
-                }
-                Some(_) | None => sections.push((heading, vec![(key, place, value)])),
-            }
-        }
-        sections
     }
 
     /// Every key that there may be, in its table.
