@@ -293,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_operations_lists_what_needs_a_restart() {
+        let page = include_str!("../../docs/operations.md");
+        let (_, listed) = page.split_once("These need a restart.").unwrap();
+        let (listed, _) = listed.split_once("all of `venue.*`.").unwrap();
+        // Behind the example of a line of the log.
+        let (_, listed) = listed.split_once(":\n").unwrap();
+        let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        let is_venue = |key: &&Key| key.path.starts_with("venue.");
+        let restart = KEYS.iter().filter(|key| key.reload == Reload::Restart);
+        let (venue, others): (Vec<&Key>, Vec<&Key>) = restart.partition(is_venue);
+        assert_eq!(listed, others.iter().map(|key| key.path).collect::<Vec<_>>());
+        assert_eq!(venue.len(), KEYS.iter().filter(is_venue).count());
+    }
+
+    #[test]
     fn every_key_has_a_variable_of_its_own() {
         let names: BTreeSet<String> = KEYS.iter().map(|key| variable(key.path)).collect();
         assert_eq!(names.len(), KEYS.len());
