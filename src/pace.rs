@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn another_longest_wait_holds_for_the_wait_under_way() {
+        let mut pace = Pace::new(2_000_000);
+        pace.wait_ns = 2_000_000;
+        pace.set_wait_max(500_000);
+        assert_eq!(pace.due_ns(), 500_000);
+        pace.set_wait_max(0);
+        assert!(pace.may_flush(0));
+    }
+
+    #[test]
     fn replies_do_not_count_as_shared_sends() {
         assert_eq!(wait_after(1000, 0), wait_after(1000, 1));
     }

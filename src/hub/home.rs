@@ -481,6 +481,26 @@ mod tests {
     }
 
     #[test]
+    fn a_narrower_history_holds_from_the_next_event_on() {
+        let narrow = HistoryLimits { frames_max: 3, bytes_max: 10_000, replayed_bytes_per_turn: 0 };
+        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 100, ..narrow });
+        let mut out = Batch::default();
+        let frame = out.push_bytes(&[7; 100]);
+        let name = TopicName::parse(b"t").unwrap();
+        let slot = home.intern(TopicKey::Client(name), NOW).unwrap();
+        let mut publish = |home: &mut Home| {
+            home.publish(slot, Seq(0), frame, &mut out, NOW);
+            home.history_bytes()
+        };
+        assert_eq!((0..10).map(|_| publish(&mut home)).last(), Some(1_000));
+        home.set_limits(narrow);
+        assert_eq!(home.history_bytes(), 1_000);
+        assert_eq!(publish(&mut home), 300);
+        home.set_limits(HistoryLimits { frames_max: 0, ..narrow });
+        assert_eq!(publish(&mut home), 0);
+    }
+
+    #[test]
     fn histories_do_not_grow_at_a_raised_stance_and_are_shortened_when_nobody_can_be_closed() {
         let mut home = Home::new(
             HomeId(0),

@@ -58,6 +58,10 @@ fn serves_by_files_and_exchanges_the_certificate_while_connections_go_on() {
     assert_eq!(tls.certificate().fingerprint(), before);
     tls.reload(&settings).unwrap();
     assert_ne!(tls.certificate().fingerprint(), before);
+    let elsewhere = Folder::new("elsewhere");
+    let other = elsewhere.pair();
+    tls.reload(&other).unwrap();
+    assert_eq!(tls.certificate().fingerprint(), Tls::new(&other).unwrap().certificate().fingerprint());
     old.writer().write_all(b"on").unwrap();
     server.receive(&mut said(&mut old)).unwrap();
     assert_eq!(server.plain, b"on");
