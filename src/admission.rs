@@ -28,6 +28,7 @@
 
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU32 as PlainU32;
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -40,8 +41,6 @@ const BUCKET_WORDS: usize = if cfg!(loom) { 2 } else { 16 };
 /// Words for each connection there may be: room for as many addresses, with most of every bucket to spare.
 const WORDS_PER_CONNECTION: usize = 4;
 
-const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
-
 /// Bits of a word that count; the others tell the address.
 const COUNT_BITS: u32 = 16;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
@@ -51,9 +50,9 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 pub struct Admission {
     total: Total,
     /// Not of the model's atomics: they order nothing.
-    connections_max: std::sync::atomic::AtomicU32,
+    connections_max: PlainU32,
     /// 0: no limit.
-    per_address_max: std::sync::atomic::AtomicU32,
+    per_address_max: PlainU32,
     /// A power of two of them; none where there was no limit per address at the start.
     buckets: Box<[Bucket]>,
     seed: (u64, u64),
@@ -124,8 +123,8 @@ impl Admission {
     /// Has other limits hold for who comes from now on; nobody who is in is sent away. `has_room_for` said that they can.
     pub fn set_limits(&self, connections_max: u32, per_address_max: u32) {
         assert!(self.has_room_for(connections_max, per_address_max), "the table is large enough");
-        self.connections_max.store(connections_max, RELAXED);
-        self.per_address_max.store(per_address_max, RELAXED);
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.per_address_max.store(per_address_max, Ordering::Relaxed);
     }
 
     /// Admits one connection. An address that is not known (`None`) counts in all only. IPv6 addresses count by /64, those
@@ -159,8 +158,8 @@ impl Admission {
     /// `settle` stands between counting and adding up.
     fn claim_settled_by(&self, address: Option<IpAddr>, settle: impl Fn()) -> Result<Claim, Refused> {
         // Looked at first, so that a process that is full of connections is not kept busy by who is refused.
-        let connections_max = self.connections_max.load(RELAXED);
-        let per_address_max = self.per_address_max.load(RELAXED);
+        let connections_max = self.connections_max.load(Ordering::Relaxed);
+        let per_address_max = self.per_address_max.load(Ordering::Relaxed);
         if self.connections() >= connections_max {
             return Err(Refused::Total);
         }

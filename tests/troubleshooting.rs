@@ -1,6 +1,8 @@
 //! docs/troubleshooting.md speaks of what there is: each metric, line of the log, reason and key that it names stands in the
 //! source.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
