@@ -4,7 +4,8 @@
 //! locks, and no allocation after `new`.
 //!
 //! Invariants:
-//! - Neither limit is ever exceeded by the claims that are held and counted.
+//! - Neither limit is ever exceeded by the claims that are held and counted, but by those that were granted before it was
+//!   lowered.
 //! - A claim is counted in one word from when it is granted until it is released, and nobody else's release touches its
 //!   part. A word that counts something keeps its address.
 //!
@@ -27,6 +28,7 @@
 
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU32 as PlainU32;
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -47,10 +49,11 @@ const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 #[derive(Debug)]
 pub struct Admission {
     total: Total,
-    connections_max: u32,
-    /// 0: no limit, and no buckets.
-    per_address_max: u32,
-    /// A power of two of them.
+    /// Not of the model's atomics: they order nothing.
+    connections_max: PlainU32,
+    /// 0: no limit.
+    per_address_max: PlainU32,
+    /// A power of two of them; none where there was no limit per address at the start.
     buckets: Box<[Bucket]>,
     seed: (u64, u64),
     untracked_total: AtomicU64,
@@ -102,12 +105,26 @@ impl Admission {
         let buckets = if per_address_max == 0 { 0 } else { words.div_ceil(BUCKET_WORDS).next_power_of_two() };
         Admission {
             total: Total(AtomicU32::new(0)),
-            connections_max,
-            per_address_max,
+            connections_max: connections_max.into(),
+            per_address_max: per_address_max.into(),
             buckets: (0..buckets).map(|_| Bucket(std::array::from_fn(|_| AtomicU64::new(0)))).collect(),
             seed,
             untracked_total: AtomicU64::new(0),
         }
+    }
+
+    /// Whether such limits can hold: addresses are told apart in a table that was made for the limits of the start.
+    #[must_use]
+    pub fn has_room_for(&self, connections_max: u32, per_address_max: u32) -> bool {
+        let words = self.buckets.len() * BUCKET_WORDS;
+        per_address_max == 0 || connections_max as usize * WORDS_PER_CONNECTION <= words
+    }
+
+    /// Has other limits hold for who comes from now on; nobody who is in is sent away. `has_room_for` said that they can.
+    pub fn set_limits(&self, connections_max: u32, per_address_max: u32) {
+        assert!(self.has_room_for(connections_max, per_address_max), "the table is large enough");
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+        self.per_address_max.store(per_address_max, Ordering::Relaxed);
     }
 
     /// Admits one connection. An address that is not known (`None`) counts in all only. IPv6 addresses count by /64, those
@@ -141,14 +158,16 @@ impl Admission {
     /// `settle` stands between counting and adding up.
     fn claim_settled_by(&self, address: Option<IpAddr>, settle: impl Fn()) -> Result<Claim, Refused> {
         // Looked at first, so that a process that is full of connections is not kept busy by who is refused.
-        if self.connections() >= self.connections_max {
+        let connections_max = self.connections_max.load(Ordering::Relaxed);
+        let per_address_max = self.per_address_max.load(Ordering::Relaxed);
+        if self.connections() >= connections_max {
             return Err(Refused::Total);
         }
         let counted = match address {
-            Some(address) if self.per_address_max > 0 => self.count(address, settle)?,
+            Some(address) if per_address_max > 0 => self.count(address, per_address_max, settle)?,
             Some(_) | None => Counted::InAll,
         };
-        let one_more = |held: u32| (held < self.connections_max).then_some(held + 1);
+        let one_more = |held: u32| (held < connections_max).then_some(held + 1);
         match self.total.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Claim { counted }),
             Err(_) => {
@@ -159,12 +178,12 @@ impl Admission {
     }
 
     /// Counts one more connection of an address.
-    fn count(&self, address: IpAddr, settle: impl Fn()) -> Result<Counted, Refused> {
+    fn count(&self, address: IpAddr, per_address_max: u32, settle: impl Fn()) -> Result<Counted, Refused> {
         let (bucket, tag) = self.place(address);
         let words = &self.buckets[bucket as usize].0;
         let counted = loop {
             let seen = Seen::new(words, tag);
-            if seen.connections >= u64::from(self.per_address_max) {
+            if seen.connections >= u64::from(per_address_max) {
                 return Err(Refused::PerAddress);
             }
             let Some((word, was)) = seen.room else {
@@ -178,7 +197,7 @@ impl Admission {
             }
         };
         settle();
-        if Seen::new(words, tag).connections > u64::from(self.per_address_max) {
+        if Seen::new(words, tag).connections > u64::from(per_address_max) {
             self.uncount(counted);
             return Err(Refused::PerAddress);
         }
@@ -306,6 +325,31 @@ mod tests {
         admission.release(second);
         admission.release(fourth);
         check_empty(&admission);
+    }
+
+    #[test]
+    fn other_limits_hold_for_who_comes_next_and_send_nobody_away() {
+        let admission = Admission::new(4, 4, SEED);
+        let claims: Vec<Claim> = (1..=3).map(|_| admission.claim(v4(1)).unwrap()).collect();
+        admission.set_limits(2, 1);
+        assert_eq!(admission.claim(v4(2)), Err(Refused::Total));
+        admission.set_limits(4, 3);
+        assert_eq!(admission.claim(v4(1)), Err(Refused::PerAddress));
+        admission.set_limits(4, 0);
+        let uncounted = admission.claim(v4(1)).unwrap();
+        admission.release(uncounted);
+        claims.into_iter().for_each(|claim| admission.release(claim));
+        check_empty(&admission);
+    }
+
+    #[test]
+    fn limits_that_the_table_is_too_small_for_are_refused() {
+        let admission = Admission::new(100, 4, SEED);
+        // Its buckets are a power of two: 32 of 16 words, four words for each connection.
+        assert!(admission.has_room_for(128, 50) && !admission.has_room_for(129, 50));
+        assert!(admission.has_room_for(1_000_000, 0));
+        let without = Admission::new(100, 0, SEED);
+        assert!(without.has_room_for(1_000_000, 0) && !without.has_room_for(100, 1));
     }
 
     #[test]

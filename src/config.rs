@@ -1,45 +1,56 @@
-//! Configuration: TOML with `${ENV}`, then flags → `Config`. Every key with its unit, default, cost and danger is
-//! in `tickring.toml` at the root, which is the defaults (a test compares them).
+//! Configuration: TOML with `${ENV}`, then `TICKRING_*`, then flags → `Config` (`sources.rs`). Every key with its unit, default,
+//! cost and danger is in `tickring.toml` at the root, which is the defaults (a test compares them); what each is written as, and
+//! whether it may change while the server runs, in `keys.rs`.
 //!
 //! Home: the main thread, before any other exists. A `Config` that exists is within its ranges (`check.rs`).
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::hub::{ChannelKind, Deflation};
-use crate::tls;
 
 mod auth;
 mod check;
 mod control;
+mod keys;
 mod limits;
 mod listen;
+mod log;
 mod orders;
 mod overload;
+mod print;
+mod reload;
 mod service;
+mod sources;
 mod text;
+mod unwise;
 mod venue;
 
 pub use auth::Auth;
 pub use control::Control;
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
+pub use log::Log;
 pub use orders::Orders;
 pub use overload::Overload;
+pub use reload::{Merged, merge};
 pub use service::Service;
+pub use sources::{Effective, Overrides, Sources};
+pub use unwise::Host;
 pub use venue::{Venue, VenueKind, Venues};
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// At least one.
     pub listen: Vec<Listen>,
     pub control: Control,
+    pub log: Log,
     pub shards: Shards,
     pub limits: Limits,
     pub auth: Auth,
@@ -53,7 +64,7 @@ pub struct Config {
     pub deflate: Deflate,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shards {
     /// The cores that run a shard each. Empty: see `Shards::cores_of`.
@@ -72,14 +83,14 @@ pub enum BusyPoll {
     Always,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flush {
     /// What a busy shard may wait at most so that messages share a send.
     pub pace_max_us: u32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Feed {
     pub kind: FeedKind,
@@ -87,7 +98,7 @@ pub struct Feed {
     pub replay: Replay,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedKind {
     #[default]
@@ -97,7 +108,7 @@ pub enum FeedKind {
     None,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Paper {
     /// The same seed makes the same market.
@@ -107,7 +118,7 @@ pub struct Paper {
     pub events_per_s: u32,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
     /// Empty where nothing is replayed.
@@ -127,7 +138,7 @@ pub enum Speed {
     Max,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Topics {
     /// Whether everybody may publish to `topic.*`, or only who has logged in by a key that may.
@@ -143,6 +154,7 @@ impl Default for Config {
         Config {
             listen: vec![Listen::default()],
             control: Control::default(),
+            log: Log::default(),
             shards: Shards::default(),
             limits: Limits::default(),
             auth: Auth::default(),
@@ -189,7 +201,7 @@ impl Default for Topics {
 }
 
 /// How messages are compressed for those who agreed to it (`listen.deflate`).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deflate {
     /// zlib's, 1 to 9.
@@ -208,25 +220,6 @@ impl Default for Deflate {
     }
 }
 
-/// What the command line says over the file. Absent means: as the file or the default has it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overrides {
-    /// Of the first listener.
-    pub listen: Option<SocketAddr>,
-    /// Where operators are answered; `Some(None)` nowhere by TCP.
-    pub control: Option<Option<SocketAddr>>,
-    /// On every listener.
-    pub echo: Option<bool>,
-    /// On every listener that has no certificate.
-    pub tls_dev: Option<bool>,
-    pub cores: Option<Vec<usize>>,
-    pub busy_poll: Option<BusyPoll>,
-    /// Also makes `replay` the feed.
-    pub replay: Option<PathBuf>,
-    pub speed: Option<Speed>,
-    pub repeat: Option<bool>,
-}
-
 /// Legal, but probably not what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -235,63 +228,16 @@ pub struct Warning {
 }
 
 impl Config {
-    /// Reads a file, puts in the process's environment, and checks every range.
+    /// Reads a configuration from text alone. `file` is what errors call it.
     ///
     /// # Errors
-    /// One line with file, line, key, what is expected, and a hint.
-    pub fn load(path: &Path) -> Result<Config, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::NoInput, format!("{}: {error}", path.display()), "name a readable TOML file")
-        })?;
-        Config::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok())
-    }
-
-    /// Like `load`, from text. `file` is what errors call it.
-    ///
-    /// # Errors
-    /// As `load`.
+    /// As [`Sources::read`].
     pub fn parse(
         text: &str,
         file: &str,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, Failure> {
-        let text = text::substitute(text, variable).map_err(|error| substitution_failure(file, &error))?;
-        let config: Config = toml::from_str(&text).map_err(|error| toml_failure(file, &text, &error))?;
-        config.check().map_err(|fault| {
-            let line = text::line_of(&text, &fault.key, fault.nth)
-                .map_or_else(String::new, |line| format!(":{line}"));
-            Failure::new(Exit::Config, format!("{file}{line}: {}: {}", fault.key, fault.what), fault.hint)
-        })?;
-        Ok(config)
-    }
-
-    /// The same with what the command line says.
-    ///
-    /// # Errors
-    /// A flag's value is out of range.
-    pub fn with(mut self, flags: Overrides) -> Result<Config, Failure> {
-        if let Some(file) = flags.replay {
-            self.feed.kind = FeedKind::Replay;
-            self.feed.replay.file = file;
-        }
-        if let (Some(address), Some(first)) = (flags.listen, self.listen.first_mut()) {
-            first.address = address;
-        }
-        self.control.address = flags.control.unwrap_or(self.control.address);
-        for listen in &mut self.listen {
-            listen.echo = flags.echo.unwrap_or(listen.echo);
-            if flags.tls_dev == Some(true) && listen.tls.is_none() {
-                listen.tls = Some(tls::Settings { development: true, ..tls::Settings::default() });
-            }
-        }
-        self.shards.cores = flags.cores.unwrap_or(self.shards.cores);
-        self.shards.busy_poll = flags.busy_poll.unwrap_or(self.shards.busy_poll);
-        self.feed.replay.speed = flags.speed.unwrap_or(self.feed.replay.speed);
-        self.feed.replay.repeat = flags.repeat.unwrap_or(self.feed.replay.repeat);
-        self.check().map_err(|fault| {
-            Failure::new(Exit::Usage, format!("{}: {}", fault.key, fault.what), fault.hint)
-        })?;
-        Ok(self)
+        Sources::default().read_text(text, file, variable).map(|effective| effective.config)
     }
 }
 
@@ -317,27 +263,36 @@ impl Shards {
     }
 }
 
-fn substitution_failure(file: &str, error: &text::SubstitutionError) -> Failure {
-    let text::SubstitutionError { line, variable, fault } = error;
-    let (what, hint) = match fault {
-        text::Fault::Unset => ("is not set", "set it, or write a default as ${NAME:-default}"),
-        text::Fault::Unclosed => ("has no closing brace on its line", "write ${NAME}"),
-        text::Fault::BadName => ("is not a variable's name", "write ${NAME} or ${NAME:-default}"),
-        text::Fault::LineBreak => ("has a line break in its value", "values are one line each"),
-    };
-    Failure::new(Exit::Config, format!("{file}:{line}: ${{{variable}}} {what}"), hint)
+impl BusyPoll {
+    /// As TOML has it.
+    fn value(self) -> toml::Value {
+        match self {
+            BusyPoll::ForUs(us) => toml::Value::Integer(us.into()),
+            BusyPoll::Always => toml::Value::String("always".to_owned()),
+        }
+    }
 }
 
-fn toml_failure(file: &str, text: &str, error: &toml::de::Error) -> Failure {
-    let line = error.span().map(|span| text::line_at(text, span.start));
-    let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
-    let key =
-        line.and_then(|line| text::key_on(text, line)).map_or_else(String::new, |key| format!("{key}: "));
-    Failure::new(
-        Exit::Config,
-        format!("{place}: {key}{}", error.message()),
-        "tickring.toml explains every key",
-    )
+impl Serialize for BusyPoll {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl Speed {
+    /// As TOML has it.
+    fn value(self) -> toml::Value {
+        match self {
+            Speed::Factor(factor) => toml::Value::Float(factor),
+            Speed::Max => toml::Value::String("max".to_owned()),
+        }
+    }
+}
+
+impl Serialize for Speed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
 }
 
 impl<'de> Deserialize<'de> for BusyPoll {
@@ -402,6 +357,7 @@ impl std::str::FromStr for Speed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls;
 
     fn parse(text: &str) -> Result<Config, Failure> {
         Config::parse(text, "f.toml", &|name| (name == "PORT").then(|| "9100".to_owned()))
@@ -434,8 +390,10 @@ mod tests {
             let above = lines[..index].iter().rev().take_while(|line| line.starts_with('#')).count();
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
-        // One line for each field of the structs above.
-        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), 83);
+        // One line for each key, but for those of tables that are not there by default.
+        let is_absent = |path: &str| path.starts_with("listen.tls.") || path.starts_with("venue.");
+        let keys = keys::KEYS.iter().filter(|key| !is_absent(key.path)).count();
+        assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), keys);
     }
 
     #[test]
@@ -531,29 +489,6 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_wins_over_the_file() {
-        let flags = Overrides {
-            listen: Some("127.0.0.1:0".parse().unwrap()),
-            replay: Some("x.csv".into()),
-            speed: Some(Speed::Max),
-            ..Overrides::default()
-        };
-        let config = Config::default().with(flags).unwrap();
-        assert_eq!(config.listen[0].address.port(), 0);
-        assert_eq!(config.feed.kind, FeedKind::Replay);
-        assert_eq!(config.feed.replay.speed, Speed::Max);
-        for control in [None, Some("127.0.0.1:0".parse().unwrap())] {
-            let flags = Overrides { control: Some(control), ..Overrides::default() };
-            assert_eq!(Config::default().with(flags).unwrap().control.address, control);
-        }
-        let flags = Overrides { tls_dev: Some(true), ..Overrides::default() };
-        let config = Config::default().with(flags).unwrap();
-        assert!(config.listen[0].tls.as_ref().unwrap().development);
-        let flags = Overrides { cores: Some(vec![1, 1]), ..Overrides::default() };
-        assert_eq!(Config::default().with(flags).unwrap_err().exit, Exit::Usage);
-    }
-
-    #[test]
     fn leaves_the_first_of_four_cores_to_housekeeping() {
         let shards = Shards::default();
         assert_eq!(shards.cores_of(&[0, 1]).unwrap(), [0, 1]);
@@ -565,6 +500,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_no_input() {
-        assert_eq!(Config::load(Path::new("/nonexistent/t.toml")).unwrap_err().exit, Exit::NoInput);
+        let sources = Sources { file: Some("/nonexistent/t.toml".into()), ..Sources::default() };
+        assert_eq!(sources.read().unwrap_err().exit, Exit::NoInput);
     }
 }

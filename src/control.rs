@@ -76,10 +76,9 @@ pub struct Source {
     pub histograms: Arc<Histograms>,
     pub lifecycle: Arc<Lifecycle>,
     pub admission: Arc<Admission>,
-    pub connections_max: u32,
+    /// The newest.
+    pub bounds: Arc<ArcSwap<Bounds>>,
     pub pressure: Arc<PressureBoard>,
-    pub memory_bytes_max: u64,
-    pub turn_ns_max: u64,
     pub history_bytes_max: u64,
     pub switch: Arc<HaltSwitch>,
     /// The venue's.
@@ -93,6 +92,14 @@ pub struct Source {
     pub may_publish: bool,
     pub message_bytes_max: usize,
     pub publish_rates: RateLimits,
+}
+
+/// What of the configuration is told beside what it bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub connections_max: u32,
+    pub memory_bytes_max: u64,
+    pub turn_ns_max: u64,
 }
 
 /// The main thread's end.
@@ -327,7 +334,7 @@ impl Shared {
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
-            turn_ns_max: source.turn_ns_max,
+            turn_ns_max: source.bounds.load().turn_ns_max,
             history_bytes_max: source.history_bytes_max,
             lines: log_tail::tail().last(lines),
         }
@@ -432,15 +439,16 @@ impl Shared {
         let now_ns = clock::now().mono_ns;
         let source = &self.source;
         let usage = process::usage();
+        let bounds = source.bounds.load();
         ProcessReading {
             is_ready: source.lifecycle.phase() == api::Phase::Serving,
             start_unix_ns: source.lifecycle.begun_unix_ns(),
             startup_ns: source.lifecycle.startup_ns(),
             drain_ns: source.lifecycle.drain_ns(now_ns),
             connections: source.admission.connections().into(),
-            connections_max: source.connections_max.into(),
+            connections_max: bounds.connections_max.into(),
             memory_held_bytes: source.pressure.total().memory_bytes,
-            memory_budget_bytes: source.memory_bytes_max,
+            memory_budget_bytes: bounds.memory_bytes_max,
             cpu_ns: usage.cpu_ns,
             resident_bytes: usage.resident_bytes,
             virtual_bytes: usage.virtual_bytes,

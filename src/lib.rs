@@ -57,6 +57,8 @@ pub mod pulse;
 #[cfg(feature = "runtime")]
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
+pub mod slot;
+#[cfg(feature = "runtime")]
 pub mod verify;
 
 #[cfg(feature = "runtime")]

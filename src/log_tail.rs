@@ -28,14 +28,28 @@ pub struct LogTail {
 
 /// Writes where the other one does, and into the tail.
 #[derive(Debug)]
-struct Tee(env_logger::Logger);
+struct Tee;
 
-/// Logs by `logger` from now on, and keeps the last lines.
-pub fn init(logger: env_logger::Logger) {
-    let level = logger.filter();
-    if log::set_boxed_logger(Box::new(Tee(logger))).is_ok() {
-        log::set_max_level(level);
-    }
+/// The logger that says what is logged, and writes it.
+static LOGGER: ArcSwapOption<env_logger::Logger> = ArcSwapOption::const_empty();
+
+/// Logs by `RUST_LOG` from now on, and keeps the last lines.
+pub fn init() {
+    let filter = std::env::var(env_logger::DEFAULT_FILTER_ENV).unwrap_or_default();
+    set_filter(if filter.is_empty() { "info" } else { &filter });
+    // Who has set another one before keeps it.
+    let _ = log::set_boxed_logger(Box::new(Tee));
+}
+
+/// Logs from now on what a filter says that is written as `RUST_LOG` is.
+pub fn set_filter(filter: &str) {
+    let logger = env_logger::Builder::new().parse_filters(filter).parse_write_style(&style()).build();
+    log::set_max_level(logger.filter());
+    LOGGER.store(Some(Arc::new(logger)));
+}
+
+fn style() -> String {
+    std::env::var(env_logger::DEFAULT_WRITE_STYLE_ENV).unwrap_or_default()
 }
 
 /// The lines of this process.
@@ -91,18 +105,22 @@ impl LogTail {
 
 impl Log for Tee {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+        LOGGER.load().as_ref().is_some_and(|logger| logger.enabled(metadata))
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.0.matches(record) {
+        if let Some(logger) = LOGGER.load().as_ref()
+            && logger.matches(record)
+        {
             tail().push(record);
-            self.0.log(record);
+            logger.log(record);
         }
     }
 
     fn flush(&self) {
-        self.0.flush();
+        if let Some(logger) = LOGGER.load().as_ref() {
+            logger.flush();
+        }
     }
 }
 

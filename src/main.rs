@@ -7,9 +7,7 @@ use tickring::exit::Exit;
 use tickring::log_tail;
 
 fn main() -> ExitCode {
-    log_tail::init(
-        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).build(),
-    );
+    log_tail::init();
     match tickring::cli::run(std::env::args_os()) {
         Ok(()) => ExitCode::from(Exit::Ok.code()),
         Err(failure) => {

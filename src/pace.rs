@@ -49,6 +49,12 @@ impl Pace {
         }
     }
 
+    /// Waits at most so long from the next look at the load on; 0 never paces.
+    pub fn set_wait_max(&mut self, wait_ns_max: u64) {
+        self.wait_ns_max = wait_ns_max;
+        self.wait_ns = self.wait_ns.min(wait_ns_max);
+    }
+
     /// A turn that did something took this long, the kernel's part of it included.
     pub fn worked(&mut self, work_ns: u64) {
         self.worked_ns += work_ns;
@@ -125,6 +131,16 @@ mod tests {
     fn a_pace_that_has_brought_the_load_down_is_kept() {
         assert_eq!(wait_after(300, 10), 2_000_000);
         assert_eq!(wait_after(40, 10), 0);
+    }
+
+    #[test]
+    fn another_longest_wait_holds_for_the_wait_under_way() {
+        let mut pace = Pace::new(2_000_000);
+        pace.wait_ns = 2_000_000;
+        pace.set_wait_max(500_000);
+        assert_eq!(pace.due_ns(), 500_000);
+        pace.set_wait_max(0);
+        assert!(pace.may_flush(0));
     }
 
     #[test]

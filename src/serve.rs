@@ -6,13 +6,13 @@ mod hubs;
 mod listeners;
 mod measuring;
 mod operators;
+mod reload;
 mod service;
 mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -23,8 +23,8 @@ use crate::auth::{self, Keyring};
 use crate::backend::Feed;
 use crate::carry::MeshEndpoint;
 use crate::clock;
-use crate::config::{BusyPoll, Config, Limits};
-use crate::control::{Control, Lifecycle};
+use crate::config::{BusyPoll, Config, Limits, Sources};
+use crate::control::{Bounds, Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::histograms::Histograms;
@@ -35,7 +35,6 @@ use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
-use crate::model::ids::HomeId;
 use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::pulse::Pulse;
@@ -53,40 +52,42 @@ use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
 use self::measuring::Measuring;
-use self::operators::Doors;
+use self::operators::{Doors, SocketFile};
+use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
 
 const MESH_CAPACITY: Capacity =
     Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
 
-/// Serves by `config` until the process is told to stop.
+/// Serves by `config`, which was read from `sources`, until the process is told to stop.
 ///
 /// # Errors
 /// What keeps it from serving, with the exit code.
-pub fn run(config: &Config) -> Result<(), Failure> {
+pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     // Before anything is opened that could have their numbers.
     let sockets = systemd::inherited()?;
     let lifecycle = Arc::new(Lifecycle::begin());
     // Before signals are blocked: a file that can't be read yet must not keep the process from being told to end.
-    let feed = sources::open_feed(config)?;
-    let tls = listeners_tls(config)?;
-    let keyring = Arc::new(keyring(config)?);
+    let feed = sources::open_feed(&config)?;
+    let tls = listeners_tls(&config)?;
+    let keyring = Arc::new(keyring(&config)?);
     // Before any thread starts, so that all of them inherit it.
-    let service = Service::start(config.auth.has_file() || tls.iter().flatten().any(Tls::has_files))?;
+    let has_files = config.auth.has_file() || tls.iter().flatten().any(Tls::has_files);
+    let service = Service::start(sources.file.is_some() || has_files)?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
     let available: Vec<usize> = rt::cpus().into_iter().map(|cpu| cpu.0).collect();
     let cores = config.shards.cores_of(&available)?;
-    let ring = ring_config(config);
+    let ring = ring_config(&config);
     check_host(&ring)?;
-    let links = sources::open_links(config)?;
-    let doors = Doors::bind(config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle };
-    let mut server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
-    warn_of_the_demo_key(config);
+    let links = sources::open_links(&config)?;
+    let doors = Doors::bind(&config)?;
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources };
+    let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
+    warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
-    announce(config, &cores, &server);
+    announce(&cores, &server);
     match server.wait(&service) {
         Ended::Told => server.drain(&service).map_or(Ok(()), Err),
         Ended::Broken => Err(server.stop_broken()),
@@ -94,6 +95,10 @@ pub fn run(config: &Config) -> Result<(), Failure> {
 }
 
 struct Server {
+    /// By which it serves now.
+    config: Config,
+    /// Where that is from, to be read again.
+    sources: Sources,
     /// In the order of the configuration.
     addresses: Vec<SocketAddr>,
     /// Where venues are waited for.
@@ -108,10 +113,12 @@ struct Server {
     verifier: Verifier,
     /// Until the control thread has them.
     inspector: Inspector,
-    /// None where there is none.
-    keys: Option<PathBuf>,
+    /// For newer settings.
+    slots: Slots,
     /// None where operators are not answered.
     control: Option<Control>,
+    /// Taken away with the server.
+    socket_file: Option<SocketFile>,
 }
 
 /// What a shard did, and the venue in its thread, or why they ended.
@@ -136,11 +143,10 @@ struct Shared {
     pulses: Vec<Arc<Pulse>>,
     histograms: Arc<Histograms>,
     measuring: Measuring,
-    /// From a signal to the end.
-    drain_timeout_ns: u64,
     switch: Arc<HaltSwitch>,
     /// The newest, for the control thread.
     keyring: Arc<ArcSwap<Keyring>>,
+    bounds: Arc<ArcSwap<Bounds>>,
 }
 
 /// What was read before the first thread starts.
@@ -152,6 +158,7 @@ struct Opened {
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
+    sources: Sources,
 }
 
 /// Why the server stops.
@@ -164,29 +171,27 @@ enum Ended {
 
 impl Server {
     fn start(
-        config: &Config,
+        config: Config,
         cores: &[usize],
         available: &[usize],
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
+        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
-        let (shared, recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
         let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
         let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
+        let slots = Slots::new(cores.len(), beside.is_none());
         let (ready, is_ready) = mpsc::channel();
-        let spin = spin(config.shards.busy_poll);
-        let listeners = listeners::listen(config, cores.len(), sockets)?;
+        let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
-        let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
-        // A shard spins for both.
-        let venue_spin = if beside.is_none() { spin } else { Spin::ForNs(0) };
-        let mut venue = Some(venue_setup(config, &shared, shards, venue_end, venue_spin, (feed, links)));
+        let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
+        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links)));
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
@@ -194,7 +199,8 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                hub: hubs::hub_config(config, &keyring),
+                settings: reload::shard_settings(&config, &keyring),
+                newer_settings: Arc::clone(&slots.shards[number]),
                 ring,
                 listeners,
                 tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
@@ -206,9 +212,6 @@ impl Server {
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
                 recorder,
-                spin,
-                pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
-                farewell: farewell(config),
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
@@ -225,6 +228,8 @@ impl Server {
         // The threads have the others: when the last of them has failed, the wait ends.
         drop(ready);
         Server {
+            config,
+            sources,
             addresses,
             link_addresses,
             tls,
@@ -235,8 +240,9 @@ impl Server {
             venue,
             verifier,
             inspector,
-            keys: config.auth.has_file().then(|| config.auth.keys.clone()),
+            slots,
             control: None,
+            socket_file: None,
         }
         .await_ready(&is_ready)
     }
@@ -294,34 +300,6 @@ impl Server {
         format!("serving {} by {} shards", self.urls().join(" and "), self.shards.len())
     }
 
-    /// Reads keys and certificates again. Connections go on; handshakes from now on show what was read, and who logged in by a
-    /// key that is gone is closed.
-    fn reload(&self) {
-        if let Some(path) = &self.keys {
-            if keys::is_credential(path) {
-                log::warn!(
-                    "{}: systemd copied it when the service started; to have a newer one read, restart the service",
-                    path.display()
-                );
-            }
-            match keys::load(path) {
-                Ok(keyring) => {
-                    log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
-                    self.shared.keyring.store(Arc::new(keyring.clone()));
-                    self.verifier.replace(keyring);
-                }
-                Err(failure) => log::error!("the keys stay as they were: {failure}"),
-            }
-        }
-        for (address, tls) in self.addresses.iter().zip(&self.tls) {
-            let Some(tls) = tls.as_ref().filter(|tls| tls.has_files()) else { continue };
-            match tls.reload() {
-                Ok(()) => log::info!("{address}: certificate {} is shown from now on", tls.fingerprint()),
-                Err(failure) => log::error!("{address}: the certificate stays as it was: {failure}"),
-            }
-        }
-    }
-
     /// Stops since a thread has ended by itself; why it did.
     fn stop_broken(self) -> Failure {
         self.tell_to_stop();
@@ -332,7 +310,7 @@ impl Server {
     fn drain(mut self, service: &Service) -> Option<Failure> {
         service.tell_stopping(self.shared.admission.connections());
         self.tell_to_stop();
-        let by_ns = clock::now().mono_ns + self.shared.drain_timeout_ns;
+        let by_ns = clock::now().mono_ns + u64::from(self.config.service.drain_timeout_s) * 1_000_000_000;
         while !self.are_finished() && clock::now().mono_ns < by_ns {
             let ended: Vec<bool> = (0..=self.shards.len()).map(|place| self.has_ended(place)).collect();
             self.watched.look(service, |place| ended[place]);
@@ -405,6 +383,7 @@ impl Server {
         if let Some(control) = self.control {
             control.stop();
         }
+        drop(self.socket_file);
         failure
     }
 }
@@ -435,7 +414,7 @@ impl Shared {
             boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
             histograms,
-            drain_timeout_ns: u64::from(config.service.drain_timeout_s) * 1_000_000_000,
+            bounds: Arc::new(ArcSwap::from_pointee(operators::bounds(config))),
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
         };
@@ -446,27 +425,24 @@ impl Shared {
 fn venue_setup(
     config: &Config,
     shared: &Shared,
-    shards: u8,
+    slots: &Slots,
     (mesh, recorder): (MeshEndpoint, Recorder),
-    spin: Spin,
     (feed, links): (Feed, LinksSetup),
 ) -> VenueSetup {
-    let place = usize::from(shards);
+    let place = slots.shards.len();
+    let home = shard::home(place);
     VenueSetup {
-        home: HomeId(shards),
-        shards,
-        history: history(config),
-        deflation: deflation(config),
-        desk: config.orders.desk(),
+        home,
+        shards: home.0,
+        settings: reload::venue_settings(config, slots.may_venue_spin),
+        newer_settings: Arc::clone(&slots.venue),
         mesh,
         pressure: Arc::clone(&shared.pressure),
         board: Arc::clone(&shared.boards[place]),
         recorder,
         switch: Arc::clone(&shared.switch),
-        overload: overload_marks(config),
         feed,
         links,
-        spin,
         pulse: Arc::clone(&shared.pulses[place]),
         stop: Arc::clone(&shared.stop),
     }
@@ -690,8 +666,8 @@ fn deflation(config: &Config) -> Deflation {
 }
 
 /// What is served and one line to try. On stdout, since scripts read the address there.
-fn announce(config: &Config, cores: &[usize], server: &Server) {
-    let feed = sources::describe(config, &server.link_addresses);
+fn announce(cores: &[usize], server: &Server) {
+    let feed = sources::describe(&server.config, &server.link_addresses);
     let mut out = std::io::stdout().lock();
     let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
     let url = urls.join(" and ");

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::overload::Pressure;
-use crate::hub::{Arrival, Effect, Ending, Hub, HubConfig, HubCounters, IncidentCounts, Urgency};
+use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::inspect::InspectPort;
 use crate::limits;
@@ -29,6 +29,7 @@ use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
+use crate::slot::Slot;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
@@ -38,11 +39,13 @@ use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
+pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
 mod inspecting;
 mod resident;
 mod secure;
+mod settings;
 mod telling;
 mod timing;
 
@@ -61,7 +64,9 @@ pub enum Spin {
 pub struct ShardSetup {
     pub home: HomeId,
     pub shards: u8,
-    pub hub: HubConfig,
+    pub settings: ShardSettings,
+    /// Others, when they are read again.
+    pub newer_settings: Arc<Slot<ShardSettings>>,
     pub ring: RingConfig,
     /// One for each of the hub's policies, in their order.
     pub listeners: Vec<Listener>,
@@ -80,9 +85,6 @@ pub struct ShardSetup {
     /// This shard's own.
     pub board: Arc<Board>,
     pub recorder: Recorder,
-    pub spin: Spin,
-    pub pace_ns_max: u64,
-    pub farewell: Farewell,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -179,6 +181,7 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    newer_settings: Arc<Slot<ShardSettings>>,
     resident: Option<Resident>,
     /// Why it ended before the shard.
     venue_failure: Option<VenueError>,
@@ -244,7 +247,8 @@ impl Shard {
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
-        let mut hub = Hub::new(setup.home, setup.shards, setup.hub, now);
+        let ShardSettings { hub, spin, pace_ns_max, farewell } = setup.settings;
+        let mut hub = Hub::new(setup.home, setup.shards, hub, now);
         hub.make_ready();
         Ok(Shard {
             home: setup.home,
@@ -262,8 +266,9 @@ impl Shard {
             board: setup.board,
             timing: Timing::new(setup.recorder),
             turn_load: TurnLoad::default(),
-            pace: Pace::new(setup.pace_ns_max),
-            spin: setup.spin,
+            pace: Pace::new(pace_ns_max),
+            spin,
+            newer_settings: setup.newer_settings,
             resident,
             venue_failure: None,
             serving: Some(setup.stop.enter()),
@@ -279,7 +284,7 @@ impl Shard {
             round: 0,
             unbuffered: false,
             stop_by_ns: None,
-            farewell: setup.farewell,
+            farewell,
             leaving: Leaving::default(),
             pulse: setup.pulse,
             turns_total: 0,
@@ -298,6 +303,7 @@ impl Shard {
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
         let begun_ns = if waited == Wait::Poll { ended_ns } else { reaped_ns };
         self.turns_total += 1;
+        self.take_settings();
         self.take_pressure();
         let messages_before = self.hub.messages_total();
         let mut busy = self.take_events();

@@ -11,6 +11,7 @@
 mod link_log;
 mod links;
 mod resident;
+mod settings;
 mod telling;
 
 use std::fmt;
@@ -20,13 +21,11 @@ use crate::backend::Feed;
 use crate::backend::replay::FeedError;
 use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
-use crate::desk::{DeskConfig, DeskCounters};
-use crate::hub::Deflation;
+use crate::desk::DeskCounters;
 use crate::hub::batch::Batch;
-use crate::hub::history::HistoryLimits;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
-use crate::hub::overload::{Overload, OverloadMarks, Pressure, Stance};
+use crate::hub::overload::{Overload, Pressure, Stance};
 use crate::limits;
 use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
@@ -35,6 +34,7 @@ use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
+use crate::slot::Slot;
 use crate::stop::Stop;
 use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
@@ -43,15 +43,16 @@ use crate::telemetry::latency::{Recorder, Stage};
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
 pub(crate) use self::resident::Resident;
+pub use self::settings::VenueSettings;
 
 /// What the venue is made from.
 #[derive(Debug)]
 pub struct VenueSetup {
     pub home: HomeId,
     pub shards: u8,
-    pub history: HistoryLimits,
-    pub deflation: Deflation,
-    pub desk: DeskConfig,
+    pub settings: VenueSettings,
+    /// Others, when they are read again.
+    pub newer_settings: Arc<Slot<VenueSettings>>,
     pub mesh: MeshEndpoint,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
@@ -60,10 +61,8 @@ pub struct VenueSetup {
     pub recorder: Recorder,
     /// The operator's kill switch.
     pub switch: Arc<HaltSwitch>,
-    pub overload: OverloadMarks,
     pub feed: Feed,
     pub links: LinksSetup,
-    pub spin: Spin,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -155,6 +154,7 @@ struct Venue {
     overload: Overload,
     pressure_due_ns: u64,
     spin: Spin,
+    newer_settings: Arc<Slot<VenueSettings>>,
     stop: Arc<Stop>,
     now: Now,
     /// A shard's batch of which a turn did so many records and no more.
@@ -171,10 +171,11 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let mut market = MarketHome::new(setup.home, setup.shards, setup.history, now);
-        market.set_deflation(setup.deflation);
+        let VenueSettings { history, deflation, desk, overload, spin } = setup.settings;
+        let mut market = MarketHome::new(setup.home, setup.shards, history, now);
+        market.set_deflation(deflation);
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
-        market.set_desk(setup.desk, trading, now);
+        market.set_desk(desk, trading, now);
         market.make_ready();
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
@@ -195,9 +196,10 @@ impl Venue {
             is_busy: false,
             board_due_ns: now.mono_ns,
             switch: setup.switch,
-            overload: Overload::new(setup.overload),
+            overload: Overload::new(overload),
             pressure_due_ns: now.mono_ns,
-            spin: setup.spin,
+            spin,
+            newer_settings: setup.newer_settings,
             stop: setup.stop,
             now,
             begun: None,
@@ -212,6 +214,7 @@ impl Venue {
     fn turn(&mut self) -> Result<(), VenueError> {
         self.now = clock::now();
         self.turns_total += 1;
+        self.take_settings();
         self.take_events();
         self.take_switch();
         self.take_pressure();

@@ -27,6 +27,7 @@ use crate::hub::batch::Ticket;
 use crate::limits;
 use crate::model::time::Now;
 use crate::sessions_file::SessionsFile;
+use crate::slot::Slot;
 
 /// Questions of one shard that are answered before the next shard's.
 const QUESTIONS_PER_ROUND: usize = 64;
@@ -72,6 +73,7 @@ pub struct Verifier {
 struct Shared {
     /// A keyring that the thread has not taken yet: the newest.
     keyring: ArcSwapOption<Keyring>,
+    settings: Slot<Settings>,
     stop: AtomicBool,
 }
 
@@ -134,6 +136,12 @@ impl Verifier {
         self.thread.thread().unpark();
     }
 
+    /// Has other lifetimes and limits hold for log-ins from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.shared.settings.put(settings);
+        self.thread.thread().unpark();
+    }
+
     /// Ends the thread, once no shard is left.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -180,6 +188,9 @@ impl LoginPort {
 fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared, mut kept: Option<Kept>) {
     loop {
         let mut any = false;
+        if let Some(settings) = shared.settings.take() {
+            authority.set_settings(*settings);
+        }
         if let Some(keyring) = shared.keyring.swap(None) {
             any = true;
             authority.replace(Arc::clone(&keyring));

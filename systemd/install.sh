@@ -65,6 +65,7 @@ declare -A goes=(
     [$prefix/lib/tmpfiles.d/tickring.conf]=$here/tmpfiles.conf
     [$docs/tickring.toml]=$project/tickring.toml
     [$docs/operations.md]=$project/docs/operations.md
+    [$docs/troubleshooting.md]=$project/docs/troubleshooting.md
 )
 
 # run WHAT...: says it, and does it unless this is a dry run.

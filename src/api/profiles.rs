@@ -1,4 +1,4 @@
-//! `GET /debug/pprof/profile` and `/debug/pprof/heap`: why there are none, and what there is instead (decision 0014). PURE.
+//! `GET /debug/pprof/profile` and `/debug/pprof/heap`: why there are none, and what there is instead (decision 0016). PURE.
 
 use super::Answer;
 

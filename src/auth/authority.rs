@@ -304,6 +304,13 @@ impl Authority {
         self.grants.keep_those_of(&self.keyring);
     }
 
+    /// Has other lifetimes and limits hold for log-ins from now on. The window of signatures stays: one that was forgotten by a
+    /// shorter window would be taken again by a longer one.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = Settings { signature_window_ms: self.settings.signature_window_ms, ..settings };
+        self.failures.set_max(settings.failures_per_minute_max);
+    }
+
     /// A log-in is over.
     pub fn forget(&mut self, grant: GrantId) {
         self.grants.remove(grant);

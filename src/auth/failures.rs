@@ -48,6 +48,10 @@ impl Failures {
         Failures { of_addresses: empty(), of_networks: empty(), per_minute_max }
     }
 
+    pub(super) fn set_max(&mut self, per_minute_max: u32) {
+        self.per_minute_max = per_minute_max;
+    }
+
     /// Whether an address, or its network, has failed so often that nothing of it is looked at.
     pub(super) fn is_full(&mut self, address: u64, now_ns: u64) -> bool {
         let per_minute_max = self.per_minute_max;

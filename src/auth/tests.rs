@@ -252,6 +252,23 @@ fn a_refresh_token_that_comes_again_ends_its_session_for_both_who_have_it() {
 }
 
 #[test]
+fn other_settings_hold_for_log_ins_from_then_on() {
+    let mut world = World::new();
+    let (_, before) = world.granted(by_secret("hmac", "s3cret"), "session:before");
+    let settings =
+        Settings { access_s: 5, failures_per_minute_max: 1, signature_window_ms: 1, ..Settings::default() };
+    world.authority.set_settings(settings);
+    let (_, after) = world.granted(by_secret("hmac", "s3cret"), "session:after");
+    assert_eq!((before.expires_in_s, after.expires_in_s), (900, 5));
+    assert_eq!(world.refused(by_secret("hmac", "guess")), Some(Refusal::Credentials));
+    assert_eq!(world.refused(by_secret("hmac", "s3cret")), Some(Refusal::TooManyFailures));
+    world.origin.address = 2;
+    let signature = signed(START_MS - 30_000, "n", "");
+    assert_eq!(world.refused(signature.clone()), None, "the window is that of the start");
+    assert!(world.refused(signature).is_some(), "else this could be taken twice");
+}
+
+#[test]
 fn who_does_not_know_a_sessions_family_cannot_end_it() {
     let mut world = World::new();
     let (_, tokens) = world.granted(by_secret("hmac", "s3cret"), "session:desk");

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{BusyPoll, Config, Overrides, Speed};
+use crate::config::{BusyPoll, Effective, Host, Overrides, Sources, Speed};
 use crate::exit::{Exit, Failure};
+use crate::log_tail;
 use crate::serve;
 use crate::tls::Fingerprint;
 
 mod histogram;
+mod host;
 mod keys;
 mod paper_venue;
 mod watch;
@@ -31,6 +33,8 @@ Examples:
   tickring watch book.BTC-PERPETUAL.raw trades.BTC-PERPETUAL.raw --raw | jq .params.data
                                                JSON as received, one message a line
   tickring check --config /etc/tickring.toml   read the file, say what is wrong or odd
+  tickring config --config /etc/tickring.toml --set limits.connections_max=100
+                                               what would hold, and where each value is from
   tickring keys add --file keys.toml --account desk --days 90
                                                a key for a client to log in by; prints its secret once
   tickring histogram FILE                      percentiles of a file that kill -USR1 has made the server write
@@ -38,6 +42,7 @@ Examples:
                                                a venue to try a venue link with (docs/venue-link.md)
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
+TICKRING_LIMITS_CONNECTIONS_MAX=100 and the like set any key; the file comes before them, flags after.
 RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` and `histogram` from colouring.";
 
 const VERSION: &str =
@@ -62,8 +67,10 @@ enum Command {
     Serve(Serve),
     /// Subscribe to channels and print their updates
     Watch(Watch),
-    /// Read a configuration file and say what is wrong or odd with it
-    Check(Check),
+    /// Read the configuration as `serve` would, and say what is wrong or odd with it
+    Check(Serve),
+    /// Print the configuration by which `serve` would serve, each value with where it is from
+    Config(Print),
     /// Print and draw the latencies of a file that a server has written (SIGUSR1)
     Histogram(histogram::Flags),
     /// Add, list and revoke the keys by which clients log in
@@ -73,7 +80,7 @@ enum Command {
     PaperVenue(paper_venue::Flags),
 }
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Clone, Default)]
 struct Serve {
     /// Configuration file (TOML); without it, the defaults that tickring.toml documents
     #[arg(long, value_name = "FILE")]
@@ -105,6 +112,9 @@ struct Serve {
     /// Never park: the lowest latency, and a whole core for each shard
     #[arg(long)]
     busy_poll: bool,
+    /// Any key of tickring.toml, e.g. limits.connections_max=100; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -127,10 +137,12 @@ struct Watch {
 }
 
 #[derive(Args, Debug)]
-struct Check {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+struct Print {
+    #[command(flatten)]
+    serve: Serve,
+    /// As JSON: by key, its value and where that is from
+    #[arg(long)]
+    json: bool,
 }
 
 /// Does what the arguments ask for; the first is the program's name.
@@ -149,7 +161,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         None => serve(arguments.serve),
         Some(Command::Serve(flags)) => serve(flags),
         Some(Command::Watch(flags)) => watch::run(&flags),
-        Some(Command::Check(flags)) => check(&flags),
+        Some(Command::Check(flags)) => check(flags),
+        Some(Command::Config(flags)) => print(flags),
         Some(Command::Histogram(flags)) => histogram::run(&flags),
         Some(Command::Keys(command)) => keys::run(command),
         Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
@@ -157,18 +170,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
 }
 
 fn serve(flags: Serve) -> Result<(), Failure> {
-    let file = match &flags.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    let config = file.with(flags.overrides())?;
-    for warning in config.warnings() {
+    let sources = flags.sources();
+    let Effective { config, .. } = sources.read()?;
+    log_tail::set_filter(&config.log.filter);
+    // Of descriptors the probe tells, which raises their limit first.
+    let host = Host { descriptors_max: None, ..host::here() };
+    for warning in config.warnings().into_iter().chain(config.warnings_on(&host)) {
         log::warn!("{} {}", warning.key, warning.what);
     }
-    serve::run(&config)
+    serve::run(config, sources)
 }
 
 impl Serve {
+    /// With this process's environment.
+    fn sources(mut self) -> Sources {
+        let (file, set) = (self.config.take(), std::mem::take(&mut self.set));
+        Sources::of_process(file, set, self.overrides())
+    }
+
     fn overrides(self) -> Overrides {
         Overrides {
             listen: self.listen,
@@ -184,14 +203,25 @@ impl Serve {
     }
 }
 
-fn check(flags: &Check) -> Result<(), Failure> {
-    let config = Config::load(&flags.config)?;
-    let file = flags.config.display();
+fn check(flags: Serve) -> Result<(), Failure> {
+    let file = flags.config.as_ref().map_or_else(|| "defaults".to_owned(), |file| file.display().to_string());
+    let effective = flags.sources().read()?;
     let mut lines = String::new();
-    for warning in config.warnings() {
-        lines.push_str(&format!("{file}: warning: {} {}\n", warning.key, warning.what));
+    let config = &effective.config;
+    for warning in config.warnings().into_iter().chain(config.warnings_on(&host::here())) {
+        let place = effective.origin_of(warning.key).unwrap_or_else(|| file.clone());
+        lines.push_str(&format!("{place}: warning: {} {}\n", warning.key, warning.what));
     }
     lines.push_str(&format!("{file}: ok\n"));
+    write(&lines)
+}
+
+fn print(flags: Print) -> Result<(), Failure> {
+    let effective = flags.serve.sources().read()?;
+    write(&if flags.json { effective.to_json() } else { effective.to_toml() })
+}
+
+fn write(lines: &str) -> Result<(), Failure> {
     std::io::stdout().write_all(lines.as_bytes()).or_else(ignore_closed)
 }
 

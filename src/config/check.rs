@@ -1,10 +1,10 @@
-//! What a configuration may say: ranges, and warnings for what is legal but odd. PURE.
+//! What a configuration may say: ranges, and what goes with what. PURE.
 
 use std::borrow::Cow;
 
 use super::orders::WHOLE_UNITS_MAX;
 use super::venue;
-use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed};
 use crate::auth::is_pattern;
 use crate::backend::paper;
 use crate::hub::ChannelKind;
@@ -69,8 +69,6 @@ const GIB: u64 = 1 << 30;
 const CONNECTIONS_MAX: u64 = 10_000_000;
 /// A head that comes in pieces is held, and read again with each of them.
 const HEAD_BYTES_MAX: u64 = 65_536;
-/// A small send buffer, of which a connection that does not read keeps one.
-const SEND_BUFFER_BYTES: u64 = 4096;
 
 impl Config {
     /// Whether every value is in its range; the first that is not.
@@ -94,6 +92,14 @@ impl Config {
                 nth: 0,
                 what: format!("has \"{odd}\", expected ticker, quote, book, trades or topic"),
                 hint: "the first word of a channel's name".to_owned(),
+            });
+        }
+        if let Some(odd) = self.log.odd_part() {
+            return Err(RangeFault {
+                key: Cow::Borrowed("log.filter"),
+                nth: 0,
+                what: format!("has \"{odd}\", expected levels: off, error, warn, info, debug, trace"),
+                hint: "\"info\", or with a module's own: \"info,tickring::hub=debug\"".to_owned(),
             });
         }
         self.check_marks()?;
@@ -281,111 +287,6 @@ impl Config {
             range!(self.deflate.message_bytes_min, 0 => MESSAGE_BYTES_MAX, "bytes", "by default 128"),
         ]
     }
-
-    /// What is legal, but probably not meant.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
-        let limits = &self.limits;
-        let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
-        let idle_ms = limits.idle_timeout_ms;
-        let one_shard_bytes = (limits::LOG_SEGMENTS_MAX * limits::LOG_SEGMENT_BYTES) as u64
-            + u64::from(self.shards.connections_max) * SEND_BUFFER_BYTES;
-        let odd = [
-            (
-                "topics.publish",
-                self.topics.publish && any(&|listen| !listen.address.ip().is_loopback()),
-                "anybody who reaches the listener may publish to topic.*",
-            ),
-            (
-                "control.address",
-                self.control.address.is_some_and(|address| !address.ip().is_loopback()),
-                "shows metrics and log lines, unencrypted, to whoever reaches it",
-            ),
-            (
-                "limits.frame_bytes_max",
-                limits.frame_bytes_max > limits.message_bytes_max,
-                "is more than limits.message_bytes_max, which applies first",
-            ),
-            (
-                "limits.queued_bytes_max",
-                limits.queued_bytes_max < 4 * limits.message_bytes_max,
-                "is less than four messages: an ordinary burst makes a slow consumer",
-            ),
-            (
-                "limits.bytes_per_s_max",
-                limits.bytes_per_s_max != 0 && (limits.bytes_per_s_max as usize) < limits.message_bytes_max,
-                "is less than limits.message_bytes_max: a message of that size that comes at once is too fast",
-            ),
-            (
-                "limits.message_timeout_ms",
-                limits.message_timeout_ms == 0,
-                "lets a client hold limits.message_bytes_max of memory for as long as it answers pings",
-            ),
-            (
-                "limits.memory_bytes_max",
-                limits.memory_bytes_max < one_shard_bytes,
-                "is less than one shard's log and buffers can take: few slow readers make an overload",
-            ),
-            (
-                "limits.idle_timeout_ms",
-                idle_ms != 0
-                    && any(&|listen| listen.ping_interval_ms == 0 || idle_ms <= listen.ping_interval_ms),
-                "closes clients that only listen: no ping makes them answer in that time",
-            ),
-            (
-                "listen.ping_interval_ms",
-                idle_ms == 0 && any(&|listen| listen.ping_interval_ms == 0),
-                "with no pings and no idle timeout a dead peer is never found",
-            ),
-            (
-                "flush.pace_max_us",
-                self.flush.pace_max_us > 10_000,
-                "delays every message by up to that under load",
-            ),
-            (
-                "feed.replay.file",
-                self.feed.kind != FeedKind::Replay && !self.feed.replay.file.as_os_str().is_empty(),
-                "is set, but feed.kind is not \"replay\": nothing is replayed",
-            ),
-        ];
-        odd.into_iter()
-            .chain(self.odd_listeners())
-            .filter(|(_, is_odd, _)| *is_odd)
-            .map(|(key, _, what)| Warning { key, what: what.to_owned() })
-            .chain(venue::warnings(&self.venue))
-            .collect()
-    }
-
-    fn odd_listeners(&self) -> [(&'static str, bool, &'static str); 4] {
-        let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
-        [
-            (
-                "listen.ping_timeout_ms",
-                any(&|listen| {
-                    listen.ping_interval_ms != 0 && listen.ping_timeout_ms > listen.ping_interval_ms
-                }),
-                "is longer than listen.ping_interval_ms: one pong answers several pings",
-            ),
-            (
-                "listen.origins",
-                any(&|listen| listen.origins.iter().any(|origin| origin == "*")),
-                "any web page that a user of this network opens may connect",
-            ),
-            (
-                "listen.echo",
-                any(&|listen| listen.echo && !listen.address.ip().is_loopback()),
-                "serves /echo, which is for conformance suites, to whoever reaches the listener",
-            ),
-            (
-                "listen.tls.development",
-                any(&|listen| {
-                    !listen.address.ip().is_loopback()
-                        && listen.tls.as_ref().is_some_and(|tls| tls.development)
-                }),
-                "shows others a certificate that nobody can check",
-            ),
-        ]
-    }
 }
 
 impl Limits {
@@ -471,34 +372,6 @@ fn paper_range(value: u32, max: u32, unit: &'static str) -> Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn warned(change: fn(&mut Config)) -> Vec<&'static str> {
-        let mut config = Config::default();
-        change(&mut config);
-        config.check().unwrap();
-        config.warnings().into_iter().map(|warning| warning.key).collect()
-    }
-
-    #[test]
-    fn the_defaults_are_in_range_and_not_odd() {
-        assert_eq!(warned(|_| ()), [""; 0]);
-        // Where nothing is counted, nothing costs too much.
-        assert_eq!(warned(|c| (c.orders.credits_per_s, c.orders.place_credits) = (0, 9_999)), [""; 0]);
-    }
-
-    #[test]
-    fn warns_of_what_is_legal_but_odd() {
-        assert_eq!(warned(|c| c.listen[0].address = "0.0.0.0:9001".parse().unwrap()), ["topics.publish"]);
-        assert_eq!(warned(|c| c.control.address = Some("0.0.0.0:1".parse().unwrap())), ["control.address"]);
-        assert_eq!(warned(|c| c.limits.memory_bytes_max = 100 << 20), ["limits.memory_bytes_max"]);
-        assert_eq!(warned(|c| c.limits.message_bytes_max = 1 << 20), ["limits.queued_bytes_max"]);
-        assert_eq!(warned(|c| c.limits.bytes_per_s_max = 1000), ["limits.bytes_per_s_max"]);
-        assert_eq!(warned(|c| c.limits.message_timeout_ms = 0), ["limits.message_timeout_ms"]);
-        assert_eq!(warned(|c| c.listen[0].ping_interval_ms = 0), ["limits.idle_timeout_ms"]);
-        assert_eq!(warned(|c| c.listen[0].ping_timeout_ms = 60_000), ["listen.ping_timeout_ms"]);
-        assert_eq!(warned(|c| c.flush.pace_max_us = 50_000), ["flush.pace_max_us"]);
-        assert_eq!(warned(|c| c.feed.replay.file = "a".into()), ["feed.replay.file"]);
-    }
 
     #[test]
     fn refuses_what_cannot_work() {

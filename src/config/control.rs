@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::{self, Deserializer};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
 
 /// Where operators' HTTP is.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
     /// None where there is none.
-    #[serde(deserialize_with = "address")]
+    #[serde(deserialize_with = "address", serialize_with = "text")]
     pub address: Option<SocketAddr>,
     /// A Unix socket; empty where there is none.
     pub socket: PathBuf,
@@ -44,4 +45,12 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAd
     }
     let expected = &"an address with its port, or \"\" for none";
     text.parse().map(Some).map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&text), expected))
+}
+
+#[expect(clippy::ref_option, reason = "serde passes it so")]
+fn text<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str(""),
+    }
 }

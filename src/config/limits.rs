@@ -1,9 +1,9 @@
 //! The `[limits]` table: what one client, and all of them, may ask of the gateway. Home: the main thread.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Each ends or refuses a connection, or a request, with a code of its own: `docs/limits.md`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Of the whole process.

@@ -1,12 +1,12 @@
 //! The `[orders]` table: what an account may do, and what is checked before a venue sees an order. Home: the main thread.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desk::DeskConfig;
 use crate::model::decimal::{Amount, UNIT};
 
 /// Limits of each account. Amounts and money in whole units.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Orders {
     /// Orders that are open or under way.

@@ -1,9 +1,9 @@
 //! The `[overload]` table: when the gateway takes on less. Home: the main thread.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Marks in percent of `limits.memory_bytes_max`, and of turns in milliseconds.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overload {
     /// Past it nobody new is let in.

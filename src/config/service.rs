@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::Range;
 use crate::limits;
@@ -11,7 +11,7 @@ use crate::limits;
 const INTERVAL_S_MAX: u64 = 864_000;
 
 /// What happens at a stop, and what is told meanwhile.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Service {
     /// From the signal to the process's end, at most.

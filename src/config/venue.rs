@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Warning;
 use super::check::{Range, RangeFault};
@@ -20,7 +20,7 @@ const HOUR_MS: u64 = 3_600_000;
 pub type Venues = BTreeMap<String, Venue>;
 
 /// One venue. See `docs/venue-link.md`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Venue {
     pub kind: VenueKind,
@@ -42,7 +42,7 @@ pub struct Venue {
     pub retry_delay_ms: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VenueKind {
     /// Anything that speaks the venue link.

@@ -139,6 +139,12 @@ impl Desk {
         }
     }
 
+    /// Judges by this from the next request on; what an account began with stays.
+    pub fn set_config(&mut self, config: DeskConfig) {
+        let DeskConfig { opening_balance, cancel_on_disconnect, .. } = self.config;
+        self.config = DeskConfig { opening_balance, cancel_on_disconnect, ..config };
+    }
+
     /// The next request for a venue, which counts as sent from here on. One whose time was over before is answered as timed
     /// out instead.
     pub fn poll_request(&mut self, now: Now) -> Option<VenueRequest> {

@@ -139,8 +139,16 @@ impl Home {
 
     /// Compresses so from now on.
     pub fn set_deflation(&mut self, deflation: Deflation) {
+        let is_other = deflation.level != self.deflation.level;
         self.deflation = deflation;
-        self.deflater = Deflater::new(deflation.level);
+        if is_other {
+            self.deflater = Deflater::new(deflation.level);
+        }
+    }
+
+    /// Keeps so much of each topic from its next event on.
+    pub fn set_limits(&mut self, limits: HistoryLimits) {
+        self.limits = limits;
     }
 
     /// The topic of a key, made if need be; `None` when there is no room for another.
@@ -470,6 +478,26 @@ mod tests {
         let later = NOW.plus_ns(limits::TOPIC_LINGER_NS);
         home.sweep(later, |_| {});
         assert_eq!((home.topic_count(), home.history_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_narrower_history_holds_from_the_next_event_on() {
+        let narrow = HistoryLimits { frames_max: 3, bytes_max: 10_000, replayed_bytes_per_turn: 0 };
+        let mut home = Home::new(HomeId(0), HistoryLimits { frames_max: 100, ..narrow });
+        let mut out = Batch::default();
+        let frame = out.push_bytes(&[7; 100]);
+        let name = TopicName::parse(b"t").unwrap();
+        let slot = home.intern(TopicKey::Client(name), NOW).unwrap();
+        let mut publish = |home: &mut Home| {
+            home.publish(slot, Seq(0), frame, &mut out, NOW);
+            home.history_bytes()
+        };
+        assert_eq!((0..10).map(|_| publish(&mut home)).last(), Some(1_000));
+        home.set_limits(narrow);
+        assert_eq!(home.history_bytes(), 1_000);
+        assert_eq!(publish(&mut home), 300);
+        home.set_limits(HistoryLimits { frames_max: 0, ..narrow });
+        assert_eq!(publish(&mut home), 0);
     }
 
     #[test]

@@ -127,6 +127,16 @@ impl MarketHome {
         self.home.set_deflation(deflation);
     }
 
+    /// Keeps so much of each topic from its next event on.
+    pub fn set_history(&mut self, history: HistoryLimits) {
+        self.home.set_limits(history);
+    }
+
+    /// Judges by this from the next request on.
+    pub fn set_desk_config(&mut self, config: DeskConfig) {
+        self.desk.set_config(config);
+    }
+
     /// Takes the memory that busy turns need now rather than then.
     pub fn make_ready(&mut self) {
         self.outbox.make_ready();

@@ -45,6 +45,7 @@ mod permissions;
 pub mod private;
 mod publish;
 mod rates;
+mod reconfigure;
 mod requests;
 mod session;
 mod settling;

@@ -121,6 +121,11 @@ impl Overload {
         }
     }
 
+    /// Has other marks hold; the stance follows at the next look.
+    pub const fn set_marks(&mut self, marks: OverloadMarks) {
+        self.marks = marks;
+    }
+
     #[must_use]
     pub const fn stance(&self) -> Stance {
         self.stance

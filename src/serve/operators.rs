@@ -1,17 +1,20 @@
 //! Operators' HTTP: its sockets, bound before the first thread starts, and its thread. Home: the main thread.
 
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
 
 use crate::config::{self, Config};
-use crate::control::{Control, ControlSetup, Source};
+use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::hub::Publishing;
 use crate::limits;
@@ -23,7 +26,26 @@ use super::{Server, Shared, hubs};
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     tcp: Option<TcpListener>,
-    unix: Option<UnixListener>,
+    unix: Option<(UnixListener, SocketFile)>,
+}
+
+/// The name of a Unix socket that is listened on; it is gone when nobody does any more.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Of the file that was made here.
+    device_and_inode: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Another server may have put its own there.
+        if identity(&self.path) == Some(self.device_and_inode)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            log::warn!("control.socket: {} stays: {error}", self.path.display());
+        }
+    }
 }
 
 /// Whom a Unix socket lets in: its owner and group.
@@ -35,7 +57,8 @@ impl Doors {
     pub(super) fn bind(config: &Config) -> Result<Doors, Failure> {
         let address = &config.control.address;
         let taken = |what: String| {
-            let hint = "name another one, or none: control.address = \"\", or --control off";
+            let hint = "another server may have it: stop that one (ss -ltnp), or name another, --control 127.0.0.1:0 \
+                        say, or none, --control off";
             Failure::new(Exit::Unavailable, what, hint)
         };
         let tcp = address.map(|address| {
@@ -51,22 +74,23 @@ impl Doors {
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(self, source: Source) -> std::io::Result<Option<Control>> {
+    fn open(self, source: Source) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
         let Doors { tcp, unix } = self;
+        let (unix, file) = unix.unzip();
         if tcp.is_none() && unix.is_none() {
-            return Ok(None);
+            return Ok((None, None));
         }
         let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
-        Control::start(setup).map(Some)
+        Control::start(setup).map(|control| (Some(control), file))
     }
 }
 
 impl Server {
     /// Answers operators from now on, and is ready.
-    pub(super) fn open(mut self, config: &Config, doors: Doors) -> Result<Server, Failure> {
-        let source = self.source(config);
+    pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
+        let source = self.source();
         match doors.open(source) {
-            Ok(control) => self.control = control,
+            Ok((control, file)) => (self.control, self.socket_file) = (control, file),
             Err(error) => {
                 let failure =
                     Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
@@ -79,45 +103,76 @@ impl Server {
     }
 
     /// What operators are told comes from here.
-    fn source(&mut self, config: &Config) -> Source {
+    fn source(&mut self) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
-        let hub = hubs::hub_config(config, &self.shared.keyring.load());
-        let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, .. } = &self.shared;
-        let turn_ms_max = match config.overload.turn_ms_max {
-            0 => config::Overload::default().turn_ms_max,
-            ms => ms,
-        };
+        let hub = hubs::hub_config(&self.config, &self.shared.keyring.load());
+        let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
+            &self.shared;
         Source {
             boards: boards.clone(),
             histograms: Arc::clone(histograms),
             lifecycle: Arc::clone(lifecycle),
             admission: Arc::clone(admission),
-            connections_max: config.limits.connections_max,
+            bounds: Arc::clone(bounds),
             pressure: Arc::clone(pressure),
-            memory_bytes_max: config.limits.memory_bytes_max,
-            turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
             history_bytes_max: (boards.len() * limits::HISTORY_BYTES_PER_HOME_MAX) as u64,
             switch: Arc::clone(switch),
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
-            may_debug: config.control.debug,
+            may_debug: self.config.control.debug,
             may_publish: hub.publishing != Publishing::Nobody,
-            message_bytes_max: config.limits.message_bytes_max,
+            message_bytes_max: self.config.limits.message_bytes_max,
             publish_rates: hub.rates,
         }
     }
 }
 
+/// What is told beside what it bounds.
+pub(super) fn bounds(config: &Config) -> Bounds {
+    let turn_ms_max = match config.overload.turn_ms_max {
+        0 => config::Overload::default().turn_ms_max,
+        ms => ms,
+    };
+    Bounds {
+        connections_max: config.limits.connections_max,
+        memory_bytes_max: config.limits.memory_bytes_max,
+        turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+    }
+}
+
 /// The socket that a process before has left is replaced, one that somebody listens on is not.
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err() {
+fn bind_unix(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
+    if let Some(found) = identity(path)
+        && is_deserted(path)?
+        // Nobody has put another there meanwhile.
+        && identity(path) == Some(found)
+    {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    let device_and_inode = identity(path).ok_or(std::io::ErrorKind::NotFound)?;
+    let file = SocketFile { path: path.to_owned(), device_and_inode };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(listener)
+    Ok((listener, file))
+}
+
+/// Of a socket's file; none where there is none, or another kind of file.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    found.file_type().is_socket().then(|| (found.dev(), found.ino()))
+}
+
+/// Whether nobody listens on a socket. Somebody whose backlog is full does.
+fn is_deserted(path: &Path) -> std::io::Result<bool> {
+    let asking = socket(
+        AddressFamily::Unix,
+        SockType::Stream,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let address = UnixAddr::new(path)?;
+    Ok(connect(asking.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED))
 }
 
 /// The main thread hears it as it hears whoever stops the process; once, since a second signal would end the process at once.

@@ -81,7 +81,7 @@ impl Service {
     pub(super) fn tell_reloading(&self) {
         let now_us = clock::system_monotonic_us();
         self.notifier
-            .tell(&format!("RELOADING=1\nMONOTONIC_USEC={now_us}\nSTATUS=reading keys and certificates"));
+            .tell(&format!("RELOADING=1\nMONOTONIC_USEC={now_us}\nSTATUS=reading the configuration again"));
     }
 
     pub(super) fn tell_stopping(&self, connections: u32) {

@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::certificate::{self, Certificate, Fingerprint};
 use super::sessions::{self, SessionCache, TICKET_LIFETIME_S_MAX};
@@ -28,7 +28,7 @@ const SESSIONS_MAX: u32 = 1_000_000;
 const SESSION_LIFETIME_S_MIN: u32 = 2;
 
 /// TLS of one listener.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Whether to make a certificate at the start, in place of the two files.
@@ -49,7 +49,7 @@ pub struct Settings {
     pub tickets: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Version {
     #[serde(rename = "1.2")]
     Tls12,
@@ -58,7 +58,7 @@ pub enum Version {
 }
 
 /// A record protection: its suite of TLS 1.3, and those of TLS 1.2 that exchange keys by ECDHE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Suite {
     #[serde(rename = "aes-128-gcm")]
     Aes128Gcm,
@@ -69,7 +69,7 @@ pub enum Suite {
 }
 
 /// A group in which keys are agreed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Curve {
     #[serde(rename = "x25519")]
     X25519,
@@ -213,12 +213,9 @@ pub struct Tls {
 }
 
 /// Where the certificate comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Source {
-    Files {
-        certificate: PathBuf,
-        key: PathBuf,
-    },
+    Files,
     /// Made at the start, gone at the end.
     Development,
 }
@@ -235,19 +232,20 @@ impl Tls {
             return Tls::with(settings, provider, Certificate::new(certified), Source::Development);
         }
         let certified = certificate::load(&settings.certificate, &settings.key, &provider)?;
-        let (certificate, key) = (settings.certificate.clone(), settings.key.clone());
-        Tls::with(settings, provider, Certificate::new(certified), Source::Files { certificate, key })
+        Tls::with(settings, provider, Certificate::new(certified), Source::Files)
     }
 
-    /// Reads the files again: handshakes from now on show what is in them. On an error the old certificate stays.
+    /// Reads certificate and key again, by the files that these settings name: handshakes from now on show what is in them. On an
+    /// error the old certificate stays. The rest of the settings is that of the start.
     ///
     /// # Errors
     /// As [`Tls::new`].
-    pub fn reload(&self) -> Result<(), Failure> {
-        match &self.source {
+    pub fn reload(&self, settings: &Settings) -> Result<(), Failure> {
+        match self.source {
             Source::Development => Ok(()),
-            Source::Files { certificate, key } => {
-                let certified = certificate::load(certificate, key, self.server.crypto_provider())?;
+            Source::Files => {
+                let provider = self.server.crypto_provider();
+                let certified = certificate::load(&settings.certificate, &settings.key, provider)?;
                 self.certificate.exchange(certified);
                 Ok(())
             }
@@ -257,7 +255,7 @@ impl Tls {
     /// Whether [`Tls::reload`] has files to read.
     #[must_use]
     pub fn has_files(&self) -> bool {
-        matches!(self.source, Source::Files { .. })
+        matches!(self.source, Source::Files)
     }
 
     /// What a [`super::Stream`] is made from.

@@ -101,6 +101,14 @@ enum Content {
 const _: () = assert!(size_of::<Receiver>() <= 48, "an idle connection's share of memory");
 
 impl Receiver {
+    /// Has other limits hold, from the next message on: one that is under way has been admitted by those before, which then
+    /// stay.
+    pub fn set_limits(&mut self, limits: ReceiveLimits) {
+        if self.partial.is_none() {
+            self.limits = limits;
+        }
+    }
+
     /// A receiver for the bytes that follow the handshake.
     pub fn new(limits: ReceiveLimits) -> Self {
         let ReceiveLimits { frame_bytes_max, message_bytes_max, fragments_max } = limits;

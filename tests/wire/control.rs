@@ -398,8 +398,36 @@ fn a_unix_socket_serves_and_replaces_one_that_nobody_listens_on() {
     assert_eq!(ended.code, Some(69), "{:?}", ended.log);
     assert!(ended.log.iter().any(|line| line.contains("control.socket")), "{:?}", ended.log);
     std::fs::remove_file(second).unwrap();
+    assert!(path.exists(), "nor when it ends");
     server.stop().assert_clean();
+    assert!(!path.exists(), "who ends takes it away");
+}
+
+#[test]
+fn a_unix_socket_that_another_has_put_there_meanwhile_is_left_to_it() {
+    let path: PathBuf = temporary_file("sock", b"");
+    std::fs::remove_file(&path).unwrap();
+    let toml = format!("[control]\naddress = \"\"\nsocket = {:?}\n", path.display().to_string());
+    let server = Server::start(&toml, "0");
+    std::fs::remove_file(&path).unwrap();
+    let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    server.stop().assert_clean();
+    assert!(UnixStream::connect(&path).is_ok());
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_replaced_by_one() {
+    let path: PathBuf = temporary_file("sock", b"precious");
+    let toml = format!("[control]\naddress = \"\"\nsocket = {:?}\n", path.display().to_string());
+    let config = temporary_file("toml", toml.as_bytes());
+    let mut command = tickring();
+    let ended =
+        crate::server::run(command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config));
+    assert_eq!(ended.code, Some(69), "{:?}", ended.log);
+    assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(config).unwrap();
 }
 
 #[test]

@@ -31,6 +31,16 @@ pub(crate) struct Server {
     pub(crate) control: Option<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
+    config: Option<Removed>,
+}
+
+/// A file that is gone with its server.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// A command that has ended.
@@ -57,10 +67,16 @@ impl Server {
         if !flags.contains(&"--control") && !toml.contains("[control]") {
             command.args(["--control", "off"]);
         }
-        let server = Server::launch(command);
-        // It has been read.
-        fs::remove_file(config).unwrap();
+        let mut server = Server::launch(command);
+        // It may be read again.
+        server.config = Some(Removed(config));
         server
+    }
+
+    /// Writes its configuration anew, for SIGHUP.
+    pub(crate) fn write_config(&self, toml: &str) {
+        let Removed(path) = self.config.as_ref().expect("it was started with a file");
+        fs::write(path, toml).unwrap();
     }
 
     /// Runs a command that serves, until it says where.
@@ -78,7 +94,8 @@ impl Server {
         let (addresses, venue_addresses) = (addresses_in(&announced), venue_addresses_in(&announced));
         let control = control_address_in(&announced);
         println!("ready after {} ms", began.elapsed().as_millis());
-        Server { child, address: addresses[0], addresses, venue_addresses, control, lines, log: Vec::new() }
+        let log = Vec::new();
+        Server { child, address: addresses[0], addresses, venue_addresses, control, lines, log, config: None }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -106,6 +123,11 @@ impl Server {
             }
         }
         false
+    }
+
+    /// What of the log was read by now.
+    pub(crate) fn log(&self) -> String {
+        self.log.join("\n")
     }
 
     /// The line of the log that was read last.

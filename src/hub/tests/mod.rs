@@ -16,6 +16,7 @@ mod mesh;
 mod orders;
 mod overload;
 mod private;
+mod reconfigure;
 mod resume;
 mod sending;
 mod settling;

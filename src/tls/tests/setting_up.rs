@@ -49,14 +49,19 @@ fn check_failure(settings: &Settings, exit: Exit, expected: &str) {
 #[test]
 fn serves_by_files_and_exchanges_the_certificate_while_connections_go_on() {
     let folder = Folder::new("exchange");
-    let tls = Tls::new(&folder.pair()).unwrap();
+    let settings = folder.pair();
+    let tls = Tls::new(&settings).unwrap();
     let old_config = Arc::new(trusting(&tls, &VERSIONS));
     let (mut old, mut server) = connected(&tls, &old_config);
     let before = tls.certificate().fingerprint();
     folder.pair();
     assert_eq!(tls.certificate().fingerprint(), before);
-    tls.reload().unwrap();
+    tls.reload(&settings).unwrap();
     assert_ne!(tls.certificate().fingerprint(), before);
+    let elsewhere = Folder::new("elsewhere");
+    let other = elsewhere.pair();
+    tls.reload(&other).unwrap();
+    assert_eq!(tls.certificate().fingerprint(), Tls::new(&other).unwrap().certificate().fingerprint());
     old.writer().write_all(b"on").unwrap();
     server.receive(&mut said(&mut old)).unwrap();
     assert_eq!(server.plain, b"on");
@@ -74,12 +79,13 @@ fn serves_by_files_and_exchanges_the_certificate_while_connections_go_on() {
 #[test]
 fn a_bad_file_leaves_the_old_certificate() {
     let folder = Folder::new("bad");
-    let tls = Tls::new(&folder.pair()).unwrap();
+    let settings = folder.pair();
+    let tls = Tls::new(&settings).unwrap();
     let before = tls.certificate().fingerprint();
     folder.write("certificate", "rubbish");
-    assert!(tls.reload().is_err());
+    assert!(tls.reload(&settings).is_err());
     std::fs::remove_file(folder.0.join("key")).unwrap();
-    assert_eq!(tls.reload().unwrap_err().exit, Exit::Config);
+    assert_eq!(tls.reload(&settings).unwrap_err().exit, Exit::Config);
     assert_eq!(tls.certificate().fingerprint(), before);
     connected(&tls, &Arc::new(trusting(&tls, &VERSIONS)));
 }

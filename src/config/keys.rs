@@ -1,0 +1,349 @@
+//! The table of keys: what each is written as, whether it can change while the server runs, whether it is secret. Every field of
+//! `Config` stands here once (a test compares them). PURE.
+//!
+//! A key's name in the environment is `TICKRING_` and its path in capitals, with `_` for each dot: `TICKRING_LIMITS_CONNECTIONS_MAX`.
+//! What has a number or a name in its path has that between: `TICKRING_LISTEN_1_ADDRESS` is of the second listener (without a
+//! number: of the first), `TICKRING_VENUE__fx__KEY` of `[venue.fx]`.
+
+/// What is before every key in the environment.
+pub(super) const PREFIX: &str = "TICKRING_";
+
+/// Variables with that beginning that are no keys: for the build, tests and other commands.
+const OTHERS: [&str; 9] =
+    ["COMMIT", "DATA", "ORDER_OPS", "REQUIRE", "SEED", "SEEDS", "TEST_UNSET", "VENUE_KEY", "WRITE_DOCS"];
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// `*` stands for a venue's name; `listen` is an array of tables, whose index is left out.
+    pub path: &'static str,
+    pub form: Form,
+    pub reload: Reload,
+}
+
+/// How a value is written outside of TOML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is.
+    Text,
+    /// Text that is shown to nobody.
+    Secret,
+    /// A number, `true`, `false`, or a word in place of a number.
+    Plain,
+    /// With commas between them.
+    Texts,
+    Numbers,
+}
+
+/// Whether a key's new value can be applied while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reload {
+    Live,
+    Restart,
+}
+
+const fn live(path: &'static str, form: Form) -> Key {
+    Key { path, form, reload: Reload::Live }
+}
+
+const fn restart(path: &'static str, form: Form) -> Key {
+    Key { path, form, reload: Reload::Restart }
+}
+
+use Form::{Numbers, Plain, Secret, Text, Texts};
+
+/// All keys, in the order of `tickring.toml`.
+pub(super) const KEYS: &[Key] = &[
+    // A listener's socket and its options are of the start.
+    restart("listen.address", Text),
+    restart("listen.backlog", Plain),
+    live("listen.origins", Texts),
+    live("listen.hosts", Texts),
+    live("listen.echo", Plain),
+    live("listen.ping_interval_ms", Plain),
+    live("listen.ping_timeout_ms", Plain),
+    restart("listen.unacknowledged_ms_max", Plain),
+    live("listen.deflate.enabled", Plain),
+    live("listen.deflate.client_window_bits_max", Plain),
+    live("listen.deflate.client_context_takeover", Plain),
+    restart("listen.tls.development", Plain),
+    live("listen.tls.certificate", Text),
+    live("listen.tls.key", Text),
+    restart("listen.tls.versions", Texts),
+    restart("listen.tls.suites", Texts),
+    restart("listen.tls.curves", Texts),
+    restart("listen.tls.sessions_max", Plain),
+    restart("listen.tls.session_lifetime_s", Plain),
+    restart("listen.tls.tickets", Plain),
+    restart("control.address", Text),
+    restart("control.socket", Text),
+    restart("control.debug", Plain),
+    live("log.filter", Text),
+    restart("shards.cores", Numbers),
+    // Tables and the ring are made this large.
+    restart("shards.connections_max", Plain),
+    live("shards.busy_poll_us", Plain),
+    live("limits.connections_max", Plain),
+    live("limits.connections_per_address_max", Plain),
+    live("limits.head_bytes_max", Plain),
+    live("limits.headers_max", Plain),
+    live("limits.handshake_timeout_ms", Plain),
+    live("limits.message_bytes_max", Plain),
+    live("limits.frame_bytes_max", Plain),
+    live("limits.fragments_max", Plain),
+    live("limits.message_timeout_ms", Plain),
+    live("limits.messages_per_s_max", Plain),
+    live("limits.bytes_per_s_max", Plain),
+    live("limits.requests_pending_max", Plain),
+    live("limits.subscriptions_max", Plain),
+    live("limits.queued_bytes_max", Plain),
+    live("limits.write_timeout_ms", Plain),
+    live("limits.idle_timeout_ms", Plain),
+    live("limits.close_timeout_ms", Plain),
+    live("limits.memory_bytes_max", Plain),
+    live("auth.keys", Text),
+    restart("auth.sessions", Text),
+    live("auth.demo_key", Plain),
+    live("auth.public_subscribe", Texts),
+    live("auth.logins_per_minute_max", Plain),
+    live("auth.failures_per_minute_max", Plain),
+    // A signature forgotten by a shorter window would be taken twice by a longer one.
+    restart("auth.signature_window_ms", Plain),
+    live("auth.connection_lifetime_s", Plain),
+    live("auth.token_lifetime_s", Plain),
+    live("auth.refresh_lifetime_s", Plain),
+    live("orders.open_max", Plain),
+    live("orders.remembered_max", Plain),
+    live("orders.credits_max", Plain),
+    live("orders.credits_per_s", Plain),
+    live("orders.place_credits", Plain),
+    live("orders.cancel_credits", Plain),
+    live("orders.query_credits", Plain),
+    live("orders.amount_max", Plain),
+    live("orders.notional_max", Plain),
+    live("orders.position_max", Plain),
+    live("orders.price_band_bp", Plain),
+    live("orders.duplicate_window_ms", Plain),
+    // An account has it from its first order on, and balances are counted from the other.
+    restart("orders.cancel_on_disconnect", Plain),
+    restart("orders.opening_balance", Plain),
+    live("overload.guard_percent", Plain),
+    live("overload.guard_leave_percent", Plain),
+    live("overload.shed_percent", Plain),
+    live("overload.shed_leave_percent", Plain),
+    live("overload.turn_ms_max", Plain),
+    live("overload.dwell_ms", Plain),
+    live("flush.pace_max_us", Plain),
+    live("service.drain_timeout_s", Plain),
+    live("service.drain_spread_ms", Plain),
+    restart("service.state_dir", Text),
+    restart("service.histogram_interval_s", Plain),
+    restart("service.summary_interval_s", Plain),
+    // Instruments, and who has them, are told to clients as they are listed; another market is another start.
+    restart("feed.kind", Text),
+    restart("feed.paper.seed", Plain),
+    restart("feed.paper.instruments", Plain),
+    restart("feed.paper.events_per_s", Plain),
+    restart("feed.replay.file", Text),
+    restart("feed.replay.speed", Plain),
+    restart("feed.replay.loop", Plain),
+    // Links, their sockets and the instruments reserved for them are of the start.
+    restart("venue.*.kind", Text),
+    restart("venue.*.listen", Text),
+    restart("venue.*.connect", Texts),
+    restart("venue.*.key", Secret),
+    restart("venue.*.instruments", Texts),
+    restart("venue.*.heartbeat_ms", Plain),
+    restart("venue.*.max_connections", Plain),
+    restart("venue.*.max_retries", Plain),
+    restart("venue.*.retry_delay_ms", Plain),
+    live("topics.publish", Plain),
+    live("topics.history_bytes_max", Plain),
+    live("topics.history_events_max", Plain),
+    live("deflate.level", Plain),
+    live("deflate.message_bytes_min", Plain),
+    live("deflate.topics", Texts),
+];
+
+/// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(pub String);
+
+impl Place {
+    /// The place of a path of the table in the `nth` listener, which counts for those of listeners only. Venues' names are in
+    /// such paths already.
+    pub(super) fn nth(path: &str, nth: usize) -> Place {
+        match path.strip_prefix("listen.") {
+            Some(rest) => Place(format!("listen.{nth}.{rest}")),
+            None => Place(path.to_owned()),
+        }
+    }
+
+    /// As people write it: without the number of the first listener.
+    pub(super) fn shown(&self) -> String {
+        self.0.replacen("listen.0.", "listen.", 1)
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    /// What the table says of it.
+    pub(super) fn key(&self) -> Option<&'static Key> {
+        let mut path: Vec<&str> = self.segments().collect();
+        match path.first() {
+            Some(&"listen") if path.len() > 1 => drop(path.remove(1)),
+            Some(&"venue") if path.len() == 3 => path[1] = "*",
+            Some(_) | None => {}
+        }
+        let path = path.join(".");
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// What a name on the command line means: a path, in which the first listener's number may be left out.
+    ///
+    /// # Errors
+    /// There is no such key; the nearest one, if there is one near.
+    pub(super) fn of_path(name: &str) -> Result<Place, Option<String>> {
+        let after = name.strip_prefix("listen.");
+        let numbered = after.and_then(|rest| rest.split('.').next()).is_some_and(is_number);
+        let place = if numbered { Place(name.to_owned()) } else { Place::nth(name, 0) };
+        if place.key().is_some() { Ok(place) } else { Err(nearest(name, |key| key.path.to_owned())) }
+    }
+
+    /// What a variable's name means, behind the prefix; none for one that is no key of ours and is not meant to be.
+    ///
+    /// # Errors
+    /// As [`Place::of_path`].
+    pub(super) fn of_variable(name: &str) -> Result<Option<Place>, Option<String>> {
+        if OTHERS.contains(&name) {
+            return Ok(None);
+        }
+        let unknown = || nearest(name, |key| format!("{PREFIX}{}", variable(key.path)));
+        let of_venue = name.strip_prefix("VENUE__").and_then(|rest| rest.rsplit_once("__"));
+        if let Some((venue, key)) = of_venue {
+            let place = Place(format!("venue.{venue}.{}", key.to_ascii_lowercase()));
+            return if place.key().is_some() { Ok(Some(place)) } else { Err(unknown()) };
+        }
+        let numbered = name.strip_prefix("LISTEN_").and_then(|rest| rest.split_once('_'));
+        let (name, nth) = match numbered.filter(|(number, _)| is_number(number)) {
+            Some((number, rest)) => (format!("LISTEN_{rest}"), number.parse().unwrap_or(usize::MAX)),
+            None => (name.to_owned(), 0),
+        };
+        let key = KEYS.iter().find(|key| variable(key.path) == name);
+        key.map(|key| Some(Place::nth(key.path, nth))).ok_or_else(unknown)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn variable(path: &str) -> String {
+    match path.strip_prefix("venue.*.") {
+        Some(key) => format!("VENUE__NAME__{}", key.to_ascii_uppercase()),
+        None => path.replace('.', "_").to_ascii_uppercase(),
+    }
+}
+
+/// The key whose name is least far from this one, if it is near.
+fn nearest(name: &str, named: impl Fn(&Key) -> String) -> Option<String> {
+    let bare = |text: &str| text.strip_prefix(PREFIX).unwrap_or(text).to_ascii_lowercase();
+    let name = bare(name);
+    let all = KEYS.iter().map(named).map(|known| (distance(&name, &bare(&known)), known));
+    all.min().filter(|(far, _)| *far <= name.len() / 3).map(|(_, known)| known)
+}
+
+/// How many letters have to be put in, taken out or changed (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], above + 1);
+        for (at, other) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[at + 1];
+            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::sources::flatten;
+    use crate::config::{Config, Venue};
+    use crate::tls;
+
+    /// A configuration in which no table is left out.
+    fn full() -> Config {
+        let mut config = Config::default();
+        config.listen[0].tls = Some(tls::Settings::default());
+        let venue = Venue { listen: Venue::default().listens(), ..Venue::default() };
+        config.venue.insert("fx".to_owned(), venue);
+        config
+    }
+
+    #[test]
+    fn every_field_of_the_configuration_stands_in_the_table_once() {
+        let values = flatten(&full());
+        let fields: BTreeSet<&str> = values.keys().map(|place| place.key().expect(&place.0).path).collect();
+        let table: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
+        assert_eq!(fields, table);
+        assert_eq!(KEYS.len(), table.len(), "no key stands twice");
+    }
+
+    #[test]
+    fn the_page_of_operations_lists_what_needs_a_restart() {
+        let page = include_str!("../../docs/operations.md");
+        let (_, listed) = page.split_once("These need a restart.").unwrap();
+        let (listed, _) = listed.split_once("all of `venue.*`.").unwrap();
+        // Behind the example of a line of the log.
+        let (_, listed) = listed.split_once(":\n").unwrap();
+        let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        let is_venue = |key: &&Key| key.path.starts_with("venue.");
+        let restart = KEYS.iter().filter(|key| key.reload == Reload::Restart);
+        let (venue, others): (Vec<&Key>, Vec<&Key>) = restart.partition(is_venue);
+        assert_eq!(listed, others.iter().map(|key| key.path).collect::<Vec<_>>());
+        assert_eq!(venue.len(), KEYS.iter().filter(is_venue).count());
+    }
+
+    #[test]
+    fn every_key_has_a_variable_of_its_own() {
+        let names: BTreeSet<String> = KEYS.iter().map(|key| variable(key.path)).collect();
+        assert_eq!(names.len(), KEYS.len());
+        for key in KEYS.iter().filter(|key| !key.path.starts_with("venue.")) {
+            let place = Place::of_variable(&variable(key.path)).unwrap().unwrap();
+            assert_eq!(place.key().unwrap().path, key.path);
+        }
+        for other in OTHERS {
+            assert!(!names.contains(other));
+        }
+    }
+
+    #[test]
+    fn variables_and_paths_name_listeners_and_venues() {
+        let of_variable = |name: &str| Place::of_variable(name).unwrap().unwrap().0;
+        assert_eq!(of_variable("LISTEN_ADDRESS"), "listen.0.address");
+        assert_eq!(of_variable("LISTEN_1_TLS_KEY"), "listen.1.tls.key");
+        assert_eq!(of_variable("VENUE__fx-1__KEY"), "venue.fx-1.key");
+        assert_eq!(of_variable("FEED_REPLAY_LOOP"), "feed.replay.loop");
+        assert_eq!(Place::of_variable("REQUIRE"), Ok(None));
+        assert_eq!(Place::of_path("listen.backlog").unwrap().0, "listen.0.backlog");
+        assert_eq!(Place::of_path("listen.2.backlog").unwrap().shown(), "listen.2.backlog");
+        assert_eq!(Place::of_path("venue.fx.key").unwrap().shown(), "venue.fx.key");
+    }
+
+    #[test]
+    fn an_unknown_name_has_the_nearest_one_suggested() {
+        let suggested = |name: &str| Place::of_variable(name).unwrap_err();
+        assert_eq!(suggested("LIMITS_CONECTIONS_MAX").as_deref(), Some("TICKRING_LIMITS_CONNECTIONS_MAX"));
+        assert_eq!(suggested("QQQQQQ"), None);
+        let of_path = Place::of_path("limits.connection_max").unwrap_err();
+        assert_eq!(of_path.as_deref(), Some("limits.connections_max"));
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,63 @@
+//! The `[log]` table: what is logged. Home: the main thread.
+
+use serde::{Deserialize, Serialize};
+
+/// What goes to stderr and to `/api/logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// As `RUST_LOG` has it: a level, and levels of modules.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { filter: "info".to_owned() }
+    }
+}
+
+impl Log {
+    /// The first part of the filter that is none.
+    pub(super) fn odd_part(&self) -> Option<&str> {
+        let is_level = |text: &str| text.parse::<log::LevelFilter>().is_ok();
+        let is_module = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
+        };
+        // A regular expression behind a slash is what env_logger has besides.
+        let levels = self.filter.split('/').next().unwrap_or_default();
+        levels.split(',').map(str::trim).filter(|part| !part.is_empty()).find(|part| {
+            match part.split_once('=') {
+                Some((module, level)) => !is_module(module.trim()) || !is_level(level.trim()),
+                // A module alone is all of it; a word that is hardly one is a level misspelt.
+                None => !is_level(part) && !part.starts_with("tickring"),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_and_levels_of_modules_are_a_filter_and_a_misspelt_one_is_not() {
+        let odd = |filter: &str| Log { filter: filter.to_owned() }.odd_part().map(str::to_owned);
+        for good in [
+            "",
+            "info",
+            "WARN",
+            "off",
+            "info,tickring::hub=debug",
+            "tickring::shard",
+            "warn,tickring=trace/client",
+        ] {
+            assert_eq!(odd(good), None, "{good}");
+        }
+        for (bad, part) in
+            [("verbose", "verbose"), ("info,tickring=loud", "tickring=loud"), ("=info", "=info")]
+        {
+            assert_eq!(odd(bad).as_deref(), Some(part));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What of a configuration that was read again holds at once, and what waits for a restart. PURE.
+//!
+//! Invariants: what is merged is within its ranges as a whole; of every key that differs it is said which of the two became of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::Config;
+use super::keys::{Form, Place, Reload};
+use super::print::shown;
+use super::sources::{flatten, insert};
+use crate::exit::{Exit, Failure};
+
+/// The outcome.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    pub config: Config,
+    /// Keys that hold from now on, each with its value before and its new one.
+    pub changed: Vec<String>,
+    /// Keys that need a restart, each with what stays until then.
+    pub refused: Vec<String>,
+}
+
+/// Of what is wanted, what can hold while the server runs; `keep` names keys that can't although their kind can.
+///
+/// # Errors
+/// What stays and what is new contradict each other.
+pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merged, Failure> {
+    let mut refused = Vec::new();
+    keep_listeners(running, &mut wanted, &mut refused);
+    keep_venues(running, &mut wanted, &mut refused);
+    let (before, after) = (flatten(running), flatten(&wanted));
+    let mut changed = Vec::new();
+    let mut kept: BTreeMap<&Place, &Value> = BTreeMap::new();
+    for (place, new) in &after {
+        // What is only here, or only there, is of a listener or a venue, and was kept above.
+        let Some(old) = before.get(place).filter(|old| *old != new) else { continue };
+        let key = place.key();
+        let is_live = key.is_some_and(|key| key.reload == Reload::Live && !keep.contains(&key.path));
+        let text = |value| {
+            if key.is_some_and(|key| key.form == Form::Secret) { "***".to_owned() } else { shown(value) }
+        };
+        if is_live {
+            changed.push(format!("{} {} → {}", place.shown(), text(old), text(new)));
+        } else {
+            kept.insert(place, old);
+            refused.push(format!("{} needs a restart: stays {}", place.shown(), text(old)));
+        }
+    }
+    let mut table =
+        Table::try_from(&wanted).expect("invariant: every field of a configuration is a value of TOML");
+    for (place, old) in kept {
+        assert!(insert(&mut table, place, old.clone(), 0), "invariant: the place is there");
+    }
+    let config = Config::deserialize(table)
+        .map_err(|error| Failure::new(Exit::Config, error.message(), "restart the server"))?;
+    config.check().map_err(|fault| {
+        let what = format!("{}: {}, beside what needs a restart", fault.key, fault.what);
+        Failure::new(Exit::Config, what, "restart the server")
+    })?;
+    Ok(Merged { config, changed, refused })
+}
+
+/// Listeners are told from each other by their addresses, and are of the start, as is whether one speaks TLS.
+fn keep_listeners(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
+    let addresses = |config: &Config| -> Vec<String> {
+        config.listen.iter().map(|listen| listen.address.to_string()).collect()
+    };
+    let (before, after) = (addresses(running), addresses(wanted));
+    if before != after {
+        refused.push(format!("[[listen]] needs a restart: stays at {}", before.join(", ")));
+        wanted.listen.clone_from(&running.listen);
+    }
+    for (nth, (was, is)) in running.listen.iter().zip(&mut wanted.listen).enumerate() {
+        if was.tls.is_some() != is.tls.is_some() {
+            let stays = if was.tls.is_some() { "there" } else { "absent" };
+            let place = Place(format!("listen.{nth}.tls"));
+            refused.push(format!("[{}] needs a restart: stays {stays}", place.shown()));
+            is.tls.clone_from(&was.tls);
+        }
+    }
+}
+
+/// Links are of the start.
+fn keep_venues(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
+    for name in running.venue.keys().filter(|name| !wanted.venue.contains_key(*name)) {
+        refused.push(format!("[venue.{name}] needs a restart: stays there"));
+    }
+    for name in wanted.venue.keys().filter(|name| !running.venue.contains_key(*name)) {
+        refused.push(format!("[venue.{name}] needs a restart: stays absent"));
+    }
+    wanted.venue.retain(|name, _| running.venue.contains_key(name));
+    for (name, venue) in &running.venue {
+        wanted.venue.entry(name.clone()).or_insert_with(|| venue.clone());
+    }
+    // Where it is waited for by default is said by no key.
+    for (name, venue) in &running.venue {
+        if let Some(wanted) = wanted.venue.get_mut(name)
+            && (venue.listen.is_some() != wanted.listen.is_some())
+        {
+            refused.push(format!("venue.{name}.listen needs a restart: stays as it is"));
+            wanted.listen = venue.listen;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(text, "f.toml", &|_| None).unwrap()
+    }
+
+    fn check(before: &str, after: &str, changed: &[&str], refused: &[&str]) -> Config {
+        let merged = merge(&config(before), config(after), &[]).unwrap();
+        assert_eq!(merged.changed, changed);
+        assert_eq!(merged.refused, refused);
+        merged.config
+    }
+
+    #[test]
+    fn nothing_that_is_as_before_is_told() {
+        let text = "[[listen]]\n[listen.tls]\ndevelopment = true\n[venue.fx]\nkey = \"k\"\n";
+        assert_eq!(check(text, text, &[], &[]), config(text));
+    }
+
+    #[test]
+    fn what_can_change_changes_and_the_rest_is_named_and_stays() {
+        let merged = check(
+            "[limits]\nconnections_max = 5\n[shards]\nconnections_max = 7\n",
+            "[limits]\nconnections_max = 6\n[shards]\nconnections_max = 8\nbusy_poll_us = \"always\"\n[feed]\nkind = \"none\"\n",
+            &["limits.connections_max 5 → 6", "shards.busy_poll_us 50 → \"always\""],
+            &[
+                "feed.kind needs a restart: stays \"paper\"",
+                "shards.connections_max needs a restart: stays 7",
+            ],
+        );
+        assert_eq!((merged.limits.connections_max, merged.shards.connections_max), (6, 7));
+    }
+
+    #[test]
+    fn a_key_that_cannot_change_this_time_stays() {
+        let (running, wanted) =
+            (Config::default(), config("[limits]\nconnections_max = 6\nheaders_max = 9\n"));
+        let merged = merge(&running, wanted, &["limits.connections_max"]).unwrap();
+        assert_eq!(merged.refused, ["limits.connections_max needs a restart: stays 50000"]);
+        assert_eq!((merged.config.limits.connections_max, merged.config.limits.headers_max), (50_000, 9));
+    }
+
+    #[test]
+    fn listeners_are_told_by_their_addresses() {
+        let two = "[[listen]]\naddress = \"127.0.0.1:1\"\norigins = [\"*\"]\n[[listen]]\naddress = \"127.0.0.1:2\"\n";
+        let swapped = "[[listen]]\naddress = \"127.0.0.1:2\"\n[[listen]]\naddress = \"127.0.0.1:1\"\norigins = [\"*\"]\n";
+        let refused = ["[[listen]] needs a restart: stays at 127.0.0.1:1, 127.0.0.1:2"];
+        for other in [swapped, "", "[[listen]]\naddress = \"127.0.0.1:1\"\n"] {
+            assert_eq!(check(two, other, &[], &refused).listen, config(two).listen);
+        }
+        let echo = two.replace(":2\"\n", ":2\"\necho = true\nbacklog = 9\n");
+        let merged = check(
+            two,
+            &echo,
+            &["listen.1.echo false → true"],
+            &["listen.1.backlog needs a restart: stays 4096"],
+        );
+        assert!(merged.listen[1].echo && !merged.listen[0].echo);
+        let tls = "[[listen]]\n[listen.tls]\ndevelopment = true\n";
+        check("", tls, &[], &["[listen.tls] needs a restart: stays absent"]);
+        check(tls, "", &[], &["[listen.tls] needs a restart: stays there"]);
+    }
+
+    #[test]
+    fn venues_stay_and_their_keys_are_shown_to_nobody() {
+        let (a, b) = ("[venue.a]\nkey = \"old secret\"\n", "[venue.b]\nkey = \"k\"\n");
+        let refused = ["[venue.a] needs a restart: stays there", "[venue.b] needs a restart: stays absent"];
+        assert_eq!(check(a, b, &[], &refused).venue, config(a).venue);
+        check(a, &a.replace("old", "new"), &[], &["venue.a.key needs a restart: stays ***"]);
+        let listens = format!("{a}listen = \"127.0.0.1:7\"\n");
+        check(a, &listens, &[], &["venue.a.listen needs a restart: stays as it is"]);
+    }
+
+    #[test]
+    fn what_stays_and_what_is_new_have_to_fit() {
+        let running = config("[[listen]]\n[listen.tls]\ndevelopment = true\n");
+        let wanted = config("[[listen]]\n[listen.tls]\ncertificate = \"c\"\nkey = \"k\"\n");
+        let failure = merge(&running, wanted, &[]).unwrap_err().to_string();
+        assert!(failure.starts_with("listen.tls.development: is true, but a certificate"), "{failure}");
+    }
+}

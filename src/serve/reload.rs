@@ -1,0 +1,157 @@
+//! SIGHUP: what of configuration, keys and certificates can change while the server runs. Home: the main thread.
+//!
+//! What is read is judged as a whole before anything is applied: a configuration that is no good changes nothing. Each thread then
+//! takes all that concerns it at the start of a turn. What cannot change is named, and stays.
+
+use std::sync::Arc;
+
+use crate::auth::Keyring;
+use crate::config::{Config, Merged, merge};
+use crate::doorbell::Doorbell;
+use crate::exit::Failure;
+use crate::keys;
+use crate::log_tail;
+use crate::shard::{ShardSettings, Spin};
+use crate::slot::Slot;
+use crate::venue::VenueSettings;
+
+use super::{Server, hubs, operators};
+
+/// Where threads find newer settings.
+pub(super) struct Slots {
+    pub(super) shards: Vec<Arc<Slot<ShardSettings>>>,
+    pub(super) venue: Arc<Slot<VenueSettings>>,
+    /// It has a core without a shard: beside one it would take the core from it.
+    pub(super) may_venue_spin: bool,
+}
+
+impl Slots {
+    pub(super) fn new(shards: usize, may_venue_spin: bool) -> Slots {
+        Slots { shards: (0..shards).map(|_| Arc::default()).collect(), venue: Arc::default(), may_venue_spin }
+    }
+}
+
+impl Server {
+    /// Reads everything again. Connections go on; handshakes from now on show what was read, and who logged in by a key that is
+    /// gone is closed.
+    pub(super) fn reload(&mut self) {
+        let mut wanted = match self.read() {
+            Ok(wanted) => wanted,
+            Err(failure) => {
+                log::error!("the configuration stays as it was, and all else: {failure}");
+                return;
+            }
+        };
+        let keyring = self.read_keys(&mut wanted);
+        if let Some(keyring) = keyring {
+            self.shared.keyring.store(Arc::new(keyring.clone()));
+            self.verifier.replace(keyring);
+        }
+        for refused in &wanted.refused {
+            log::warn!("{refused}");
+        }
+        if wanted.changed.is_empty() {
+            log::info!("the configuration is as it was");
+        } else {
+            self.apply(wanted.config);
+            log::info!("from now on: {}", wanted.changed.join(", "));
+        }
+        self.reload_certificates();
+    }
+
+    /// What is to hold of the configuration as it is now.
+    fn read(&self) -> Result<Merged, Failure> {
+        if self.sources.file.is_none() {
+            return merge(&self.config, self.config.clone(), &[]);
+        }
+        let wanted = self.sources.read()?.config;
+        let before = self.config.warnings();
+        for warning in wanted.warnings().iter().filter(|warning| !before.contains(warning)) {
+            log::warn!("{} {}", warning.key, warning.what);
+        }
+        let limits = &wanted.limits;
+        let has_room =
+            self.shared.admission.has_room_for(limits.connections_max, limits.connections_per_address_max);
+        // The table that tells addresses apart is of the start.
+        let keep: &[&str] =
+            if has_room { &[] } else { &["limits.connections_max", "limits.connections_per_address_max"] };
+        merge(&self.config, wanted, keep)
+    }
+
+    /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
+    fn read_keys(&self, wanted: &mut Merged) -> Option<Keyring> {
+        let (before, after) = (&self.config.auth, &wanted.config.auth);
+        if !after.has_file() {
+            let is_other = before.has_file() || before.demo_key != after.demo_key;
+            return is_other.then(|| keys::without_file(after.demo_key));
+        }
+        let path = &after.keys;
+        if keys::is_credential(path) {
+            log::warn!(
+                "{}: systemd copied it when the service started; to have a newer one read, restart the service",
+                path.display()
+            );
+        }
+        match keys::load(path) {
+            Ok(keyring) => {
+                log::info!("{}: {} keys hold from now on", path.display(), keyring.credentials().len());
+                Some(keyring)
+            }
+            Err(failure) => {
+                log::error!("the keys stay as they were: {failure}");
+                wanted.config.auth.keys.clone_from(&before.keys);
+                wanted.changed.retain(|changed| !changed.starts_with("auth.keys "));
+                None
+            }
+        }
+    }
+
+    fn reload_certificates(&self) {
+        for ((address, tls), listen) in self.addresses.iter().zip(&self.tls).zip(&self.config.listen) {
+            let Some(tls) = tls.as_ref().filter(|tls| tls.has_files()) else { continue };
+            let Some(settings) = &listen.tls else { continue };
+            match tls.reload(settings) {
+                Ok(()) => log::info!("{address}: certificate {} is shown from now on", tls.fingerprint()),
+                Err(failure) => log::error!("{address}: the certificate stays as it was: {failure}"),
+            }
+        }
+    }
+
+    /// Has every thread go by a configuration.
+    fn apply(&mut self, config: Config) {
+        let limits = &config.limits;
+        self.shared.admission.set_limits(limits.connections_max, limits.connections_per_address_max);
+        self.shared.bounds.store(Arc::new(operators::bounds(&config)));
+        self.verifier.set_settings(super::auth_settings(&config));
+        let keyring = self.shared.keyring.load_full();
+        for slot in &self.slots.shards {
+            slot.put(shard_settings(&config, &keyring));
+        }
+        self.slots.venue.put(venue_settings(&config, self.slots.may_venue_spin));
+        self.doorbells.iter().for_each(Doorbell::ring);
+        log_tail::set_filter(&config.log.filter);
+        log::debug!("{} threads are handed newer settings", self.doorbells.len());
+        self.config = config;
+    }
+}
+
+/// What a shard goes by.
+pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>) -> ShardSettings {
+    ShardSettings {
+        hub: hubs::hub_config(config, keyring),
+        spin: super::spin(config.shards.busy_poll),
+        pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
+        farewell: super::farewell(config),
+    }
+}
+
+/// What the venue's thread goes by.
+pub(super) fn venue_settings(config: &Config, may_spin: bool) -> VenueSettings {
+    VenueSettings {
+        history: super::history(config),
+        deflation: super::deflation(config),
+        desk: config.orders.desk(),
+        overload: super::overload_marks(config),
+        spin: if may_spin { super::spin(config.shards.busy_poll) } else { Spin::ForNs(0) },
+    }
+}

@@ -1,0 +1,26 @@
+//! What of a shard can be set again while it runs. Home: its shard, at the start of a turn.
+
+use crate::hub::HubConfig;
+
+use super::{Farewell, Shard, Spin};
+
+/// What the configuration sets of a shard, and may set again.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    pub hub: HubConfig,
+    pub spin: Spin,
+    pub pace_ns_max: u64,
+    pub farewell: Farewell,
+}
+
+impl Shard {
+    /// Goes by newer settings from this turn on, if there are any.
+    pub(super) fn take_settings(&mut self) {
+        let Some(newer) = self.newer_settings.take() else { return };
+        let ShardSettings { hub, spin, pace_ns_max, farewell } = ShardSettings::clone(&newer);
+        self.hub.handle_config(hub, self.now);
+        self.pace.set_wait_max(pace_ns_max);
+        (self.spin, self.farewell) = (spin, farewell);
+        self.act();
+    }
+}

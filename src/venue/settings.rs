@@ -1,0 +1,32 @@
+//! What of the venue's thread can be set again while it runs. Home: that thread, at the start of a turn.
+
+use crate::desk::DeskConfig;
+use crate::hub::Deflation;
+use crate::hub::history::HistoryLimits;
+use crate::hub::overload::OverloadMarks;
+use crate::shard::Spin;
+
+use super::Venue;
+
+/// What the configuration sets of the venue, and may set again.
+#[derive(Clone, Debug)]
+pub struct VenueSettings {
+    pub history: HistoryLimits,
+    pub deflation: Deflation,
+    pub desk: DeskConfig,
+    pub overload: OverloadMarks,
+    pub spin: Spin,
+}
+
+impl Venue {
+    /// Goes by newer settings from this turn on, if there are any.
+    pub(super) fn take_settings(&mut self) {
+        let Some(newer) = self.newer_settings.take() else { return };
+        let VenueSettings { history, deflation, desk, overload, spin } = VenueSettings::clone(&newer);
+        self.market.set_history(history);
+        self.market.set_deflation(deflation);
+        self.market.set_desk_config(desk);
+        self.overload.set_marks(overload);
+        self.spin = spin;
+    }
+}
