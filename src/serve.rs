@@ -84,7 +84,6 @@ pub fn run(config: &Config) -> Result<(), Failure> {
     let doors = Doors::bind(config)?;
     let opened = Opened { sockets, feed, links, tls, keyring, lifecycle };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(config, doors)?;
-    warn_of_a_shared_core(spin(config.shards.busy_poll), &cores, &available);
     warn_of_the_demo_key(config);
     service.tell_ready(&server.status());
     announce(config, &cores, &server);
@@ -104,8 +103,8 @@ struct Server {
     /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
     watched: Watched,
-    shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
-    venue: PinnedThread<Result<VenueReport, VenueError>>,
+    shards: Vec<PinnedThread<ShardEnd>>,
+    venue: VenueThread,
     verifier: Verifier,
     /// Until the control thread has them.
     inspector: Inspector,
@@ -113,6 +112,16 @@ struct Server {
     keys: Option<PathBuf>,
     /// None where operators are not answered.
     control: Option<Control>,
+}
+
+/// What a shard did, and the venue in its thread, or why they ended.
+type ShardEnd = Result<(ShardReport, Option<VenueReport>), ShardError>;
+
+/// Where the venue turns.
+enum VenueThread {
+    Own(PinnedThread<Result<VenueReport, VenueError>>),
+    /// In the thread of this shard, whose core it shares (decision 0014).
+    Beside(usize),
 }
 
 /// What threads share.
@@ -164,15 +173,20 @@ impl Server {
         let Opened { sockets, feed, links, tls, keyring, lifecycle } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let (endpoints, doorbells) = mesh_of(cores.len() + 1)?;
+        let beside = venue_beside(cores, available);
+        let doorbells = doorbells(cores.len(), beside).map_err(os)?;
         let (shared, recorders) = Shared::new(config, &doorbells, &keyring, lifecycle);
+        let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
         let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
-        let (venue_mesh, recorder) = ends.pop().expect("invariant: one more than there are shards");
+        let venue_end = ends.pop().expect("invariant: one more than there are shards");
         let (ready, is_ready) = mpsc::channel();
         let spin = spin(config.shards.busy_poll);
         let listeners = listeners::listen(config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(config, &keyring, &doorbells[..cores.len()])?;
+        // A shard spins for both.
+        let venue_spin = if beside.is_none() { spin } else { Spin::ForNs(0) };
+        let mut venue = Some(venue_setup(config, &shared, shards, venue_end, venue_spin, (feed, links)));
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
@@ -193,17 +207,23 @@ impl Server {
                 board: Arc::clone(&shared.boards[number]),
                 recorder,
                 spin,
-                neighbour: venue_beside(cores[number], cores, available),
                 pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
                 farewell: farewell(config),
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
-            threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
+            let venue = if beside == Some(number) { venue.take() } else { None };
+            threads.push(start_shard(number, setup, venue, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        // Spinning beside a shard on its core would take the core from it.
-        let venue_spin = if available.len() > cores.len() { spin } else { Spin::ForNs(0) };
-        let setup = venue_setup(config, &shared, shards, (venue_mesh, recorder), venue_spin, (feed, links));
+        let venue = match (venue, beside) {
+            (Some(setup), _) => {
+                let cpu = Cpu(venue_core(cores, available));
+                VenueThread::Own(start_venue(setup, cpu, ready.clone()).map_err(os)?)
+            }
+            (None, beside) => VenueThread::Beside(beside.expect("invariant: a shard has taken it")),
+        };
+        // The threads have the others: when the last of them has failed, the wait ends.
+        drop(ready);
         Server {
             addresses,
             link_addresses,
@@ -212,7 +232,7 @@ impl Server {
             shared,
             doorbells,
             shards: threads,
-            venue: start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?,
+            venue,
             verifier,
             inspector,
             keys: config.auth.has_file().then(|| config.auth.keys.clone()),
@@ -223,7 +243,7 @@ impl Server {
 
     /// Waits until every shard and the venue turn.
     fn await_ready(self, is_ready: &mpsc::Receiver<()>) -> Result<Server, Failure> {
-        for _ in 0..=self.shards.len() {
+        for _ in 0..self.shards.len() + usize::from(matches!(self.venue, VenueThread::Own(_))) {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
             if is_ready.recv().is_err() || self.is_broken() {
                 return Err(self.stop_broken());
@@ -240,7 +260,7 @@ impl Server {
     }
 
     fn is_broken(&self) -> bool {
-        self.venue.is_finished() || self.shards.iter().any(PinnedThread::is_finished)
+        (0..=self.shards.len()).any(|place| self.has_ended(place))
     }
 
     /// Waits until it is told to stop, or a thread ends by itself.
@@ -314,10 +334,8 @@ impl Server {
         self.tell_to_stop();
         let by_ns = clock::now().mono_ns + self.shared.drain_timeout_ns;
         while !self.are_finished() && clock::now().mono_ns < by_ns {
-            let Server { watched, shards, venue, .. } = &mut self;
-            watched.look(service, |at| {
-                shards.get(at).map_or_else(|| venue.is_finished(), PinnedThread::is_finished)
-            });
+            let ended: Vec<bool> = (0..=self.shards.len()).map(|place| self.has_ended(place)).collect();
+            self.watched.look(service, |place| ended[place]);
             match service.next_signal(service::LOOK_AT_STOP_MS) {
                 Some(Asked::Stop(signal)) => {
                     log::warn!("a second signal, {signal}: ending at once");
@@ -346,27 +364,40 @@ impl Server {
     }
 
     fn are_finished(&self) -> bool {
-        self.venue.is_finished() && self.shards.iter().all(PinnedThread::is_finished)
+        (0..=self.shards.len()).all(|place| self.has_ended(place))
+    }
+
+    /// Whether the thread of this place has ended: the shards' places, then the venue's.
+    fn has_ended(&self, place: usize) -> bool {
+        match (self.shards.get(place), &self.venue) {
+            (Some(shard), _) => shard.is_finished(),
+            (None, VenueThread::Own(venue)) => venue.is_finished(),
+            (None, VenueThread::Beside(shard)) => self.shards[*shard].is_finished(),
+        }
     }
 
     /// Waits for every thread, and tells what they did; what failed first.
     fn join(self) -> Option<Failure> {
         let mut failure = None;
         for thread in self.shards {
-            match thread.join() {
-                Ok(Ok(report)) => log::info!("{report:?}"),
-                Ok(Err(error)) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
-                Err(error) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
-            }
+            let failed = match thread.join() {
+                Ok(Ok((report, venue))) => {
+                    log::info!("{report:?}");
+                    venue.iter().for_each(|report| log::info!("{report:?}"));
+                    continue;
+                }
+                Ok(Err(ShardError::Venue(error))) => venue_failure(&error),
+                Ok(Err(error)) => software(format!("a shard ended: {error}")),
+                Err(error) => software(format!("a shard ended: {error}")),
+            };
+            failure = failure.or(Some(failed));
         }
-        match self.venue.join() {
-            Ok(Ok(report)) => log::info!("{report:?}"),
-            Ok(Err(VenueError::Feed(error))) => {
-                failure =
-                    failure.or(Some(Failure::new(Exit::Data, error.to_string(), "check the recording")));
+        if let VenueThread::Own(venue) = self.venue {
+            match venue.join() {
+                Ok(Ok(report)) => log::info!("{report:?}"),
+                Ok(Err(error)) => failure = failure.or(Some(venue_failure(&error))),
+                Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
-            Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
-            Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
         self.shared.measuring.write_last();
         self.verifier.stop();
@@ -420,6 +451,7 @@ fn venue_setup(
     spin: Spin,
     (feed, links): (Feed, LinksSetup),
 ) -> VenueSetup {
+    let place = usize::from(shards);
     VenueSetup {
         home: HomeId(shards),
         shards,
@@ -428,33 +460,34 @@ fn venue_setup(
         desk: config.orders.desk(),
         mesh,
         pressure: Arc::clone(&shared.pressure),
-        board: Arc::clone(&shared.boards[usize::from(shards)]),
+        board: Arc::clone(&shared.boards[place]),
         recorder,
         switch: Arc::clone(&shared.switch),
         overload: overload_marks(config),
         feed,
         links,
         spin,
-        pulse: Arc::clone(&shared.pulses[usize::from(shards)]),
+        pulse: Arc::clone(&shared.pulses[place]),
         stop: Arc::clone(&shared.stop),
     }
 }
 
-/// How so many threads reach each other, and what wakes each.
-fn mesh_of(threads: usize) -> Result<(Vec<MeshEndpoint>, Vec<Doorbell>), Failure> {
-    let endpoints = mesh::full(threads, MESH_CAPACITY).map_err(os)?;
-    let doorbells = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
-    Ok((endpoints, doorbells))
+/// What wakes each place of the mesh: one for each thread.
+fn doorbells(shards: usize, beside: Option<usize>) -> std::io::Result<Vec<Doorbell>> {
+    let mut doorbells = (0..shards).map(|_| Doorbell::new()).collect::<std::io::Result<Vec<Doorbell>>>()?;
+    doorbells.push(beside.map_or_else(Doorbell::new, |shard| Ok(doorbells[shard].clone()))?);
+    Ok(doorbells)
 }
 
 fn start_shard(
     number: usize,
     setup: ShardSetup,
+    venue: Option<VenueSetup>,
     cpu: Cpu,
     ready: mpsc::Sender<()>,
-) -> std::io::Result<PinnedThread<Result<ShardReport, ShardError>>> {
+) -> std::io::Result<PinnedThread<ShardEnd>> {
     let start = move || {
-        shard::run(setup, move || {
+        shard::run(setup, venue, move || {
             let _ = ready.send(());
         })
     };
@@ -472,6 +505,13 @@ fn start_venue(
         })
     };
     rt::spawn_pinned("venue", cpu, start)
+}
+
+fn venue_failure(error: &VenueError) -> Failure {
+    match error {
+        VenueError::Feed(error) => Failure::new(Exit::Data, error.to_string(), "check the recording"),
+        VenueError::Ring(_) | VenueError::Turn(_) => software(format!("the venue ended: {error}")),
+    }
 }
 
 fn software(what: String) -> Failure {
@@ -502,9 +542,10 @@ fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
 }
 
-/// The venue's home, where its thread is on this core.
-fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<HomeId> {
-    (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
+/// The shard whose core the venue would share, and in whose thread it therefore lives (decision 0014).
+fn venue_beside(cores: &[usize], available: &[usize]) -> Option<usize> {
+    let shared = venue_core(cores, available);
+    cores.iter().position(|core| *core == shared)
 }
 
 /// Looks whether the kernel has all that is used, and says what is missing.
@@ -525,16 +566,6 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
             format!("this host cannot run it: {fault}"),
             "mend that and start again",
         )),
-    }
-}
-
-fn warn_of_a_shared_core(spin: Spin, cores: &[usize], available: &[usize]) {
-    if spin == Spin::Always && available.len() <= cores.len() {
-        log::warn!(
-            "busy polling on every core: the feed shares core {:?} with a shard that never sleeps; leave one out of \
-             shards.cores",
-            available.last()
-        );
     }
 }
 

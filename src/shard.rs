@@ -33,6 +33,7 @@ use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
 use crate::turn_load::TurnLoad;
+use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
@@ -40,6 +41,7 @@ use self::secure::{Secure, Sent};
 use self::timing::Timing;
 
 mod inspecting;
+mod resident;
 mod secure;
 mod telling;
 mod timing;
@@ -79,8 +81,6 @@ pub struct ShardSetup {
     pub board: Arc<Board>,
     pub recorder: Recorder,
     pub spin: Spin,
-    /// A home whose thread is on this core too.
-    pub neighbour: Option<HomeId>,
     pub pace_ns_max: u64,
     pub farewell: Farewell,
     /// Of this thread.
@@ -117,6 +117,8 @@ pub struct ShardReport {
 pub enum ShardError {
     Ring(RingError),
     Turn(std::io::Error),
+    /// The venue that lived in its thread ended.
+    Venue(VenueError),
 }
 
 impl fmt::Display for ShardError {
@@ -124,18 +126,25 @@ impl fmt::Display for ShardError {
         match self {
             ShardError::Ring(error) => write!(f, "no net ring: {error}"),
             ShardError::Turn(error) => write!(f, "the net ring failed: {error}"),
+            ShardError::Venue(error) => write!(f, "the venue ended: {error}"),
         }
     }
 }
 
 impl std::error::Error for ShardError {}
 
-/// Runs a shard until it is told to stop; `ready` is called once it accepts.
+/// Runs a shard until it is told to stop, and in its thread the venue, where it shares the shard's core; `ready` is called once it
+/// accepts.
 ///
 /// # Errors
-/// The ring could not be made, or cannot go on.
-pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport, ShardError> {
-    let mut shard = Shard::new(setup).map_err(ShardError::Ring)?;
+/// The ring could not be made, or cannot go on, or the venue can't: then the shard's clients have been sent away first.
+pub async fn run(
+    setup: ShardSetup,
+    venue: Option<VenueSetup>,
+    ready: impl FnOnce(),
+) -> Result<(ShardReport, Option<VenueReport>), ShardError> {
+    let resident = venue.map(Resident::new).transpose().map_err(ShardError::Venue)?;
+    let mut shard = Shard::new(setup, resident).map_err(ShardError::Ring)?;
     ready();
     // What it took to get ready is no turn.
     shard.now = clock::now();
@@ -143,16 +152,13 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
     loop {
         shard.ring.turn(wait, shard.now.mono_ns).map_err(ShardError::Turn)?;
         if wait != Wait::Poll {
-            shard.mesh.wake();
+            shard.wake();
         }
-        let away_ns = shard.give_way();
-        shard.turn(wait, away_ns);
+        shard.turn(wait);
         shard.timing.recorder.hand_over();
-        shard.pulse.beat();
+        shard.beat();
         if shard.has_stopped() {
-            let report = shard.report();
-            shard.timing.recorder.finish();
-            return Ok(report);
+            return shard.end();
         }
         wait = shard.next_wait();
     }
@@ -173,9 +179,9 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
-    neighbour: Option<HomeId>,
-    /// Something was said to the neighbour, who has not run since.
-    is_neighbour_asked: bool,
+    resident: Option<Resident>,
+    /// Why it ended before the shard.
+    venue_failure: Option<VenueError>,
     stop: Arc<Stop>,
     /// Until its last client has gone at a stop.
     serving: Option<Serving>,
@@ -232,7 +238,7 @@ impl Leaving {
 }
 
 impl Shard {
-    fn new(setup: ShardSetup) -> Result<Shard, RingError> {
+    fn new(setup: ShardSetup, resident: Option<Resident>) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
         for listener in setup.listeners {
@@ -258,8 +264,8 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(setup.pace_ns_max),
             spin: setup.spin,
-            neighbour: setup.neighbour,
-            is_neighbour_asked: false,
+            resident,
+            venue_failure: None,
             serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
@@ -284,20 +290,9 @@ impl Shard {
         })
     }
 
-    /// Lets the neighbour's thread do what it was asked for, which this one would only poll for meanwhile; returns how long
-    /// that took.
-    fn give_way(&mut self) -> u64 {
-        if !std::mem::take(&mut self.is_neighbour_asked) {
-            return 0;
-        }
-        let before_ns = clock::now().mono_ns;
-        std::thread::yield_now();
-        clock::now().mono_ns - before_ns
-    }
-
-    /// One turn after such a wait, of which so much was not this shard's time.
-    fn turn(&mut self, waited: Wait, away_ns: u64) {
-        let ended_ns = self.now.mono_ns + away_ns;
+    /// One turn after such a wait.
+    fn turn(&mut self, waited: Wait) {
+        let ended_ns = self.now.mono_ns;
         self.now = clock::now();
         let reaped_ns = self.now.mono_ns;
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
@@ -314,6 +309,7 @@ impl Shard {
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
+        busy |= self.turn_resident();
         busy |= self.flush(reaped_ns);
         if busy {
             self.now = clock::now();
@@ -382,7 +378,7 @@ impl Shard {
                     self.guests.leave(conn);
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
-                Event::Doorbell => {}
+                Event::Doorbell => self.rouse_resident(),
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: a shard accepts only, it asks for no connection")
                 }
@@ -534,7 +530,6 @@ impl Shard {
         let (stamped_ns, mut sealed_ns) = (self.now.mono_ns, None);
         while let Some(outgoing) = self.hub.poll_mesh() {
             let sealed_ns = *sealed_ns.get_or_insert_with(|| clock::now().mono_ns);
-            self.is_neighbour_asked |= self.neighbour.is_some_and(|home| outgoing.to.contains(home));
             self.carry.push(&mut self.mesh, &outgoing, Stamps { stamped_ns, sealed_ns });
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
@@ -549,7 +544,8 @@ impl Shard {
     /// data goes on over as many turns as it takes, so that no reply waits for a thousand sends of it.
     fn flush(&mut self, now_ns: u64) -> bool {
         let mut any = self.flush_secure();
-        any |= self.transmit(Urgency::Reply, usize::MAX) > 0;
+        let replies = self.transmit(Urgency::Reply, usize::MAX);
+        any |= replies > 0;
         if self.round == 0 && self.pace.may_flush(now_ns) {
             self.round = self.hub.data_count();
             if self.round > 0 {
@@ -557,7 +553,8 @@ impl Shard {
                 self.pace.flushed(now_ns);
             }
         }
-        let served = self.transmit(Urgency::Any, self.round.min(limits::DATA_SENDS_PER_TURN));
+        let share = if replies > 0 { limits::DATA_SENDS_BESIDE_REPLIES } else { limits::DATA_SENDS_PER_TURN };
+        let served = self.transmit(Urgency::Any, self.round.min(share));
         self.round = (self.round - served).min(self.hub.data_count());
         if self.round == 0 {
             self.timing.end_round();
@@ -623,6 +620,10 @@ impl Shard {
         if !self.mesh.may_sleep() {
             return Wait::Poll;
         }
+        let Some(venue_ns) = self.prepare_resident() else {
+            self.mesh.wake();
+            return Wait::Poll;
+        };
         self.parks_total += 1;
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
@@ -634,6 +635,7 @@ impl Shard {
             (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
+            venue_ns,
         ];
         (self.timers_due_ns, self.pressure_due_ns) = (now_ns, now_ns);
         match deadlines.into_iter().flatten().min() {
