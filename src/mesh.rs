@@ -42,10 +42,15 @@ pub struct Full<T>(pub T);
 /// # Errors
 /// The process is out of descriptors: each endpoint takes one eventfd.
 pub fn full<T: Send>(peers: usize, capacity: Capacity) -> io::Result<Vec<Endpoint<T>>> {
-    let mut endpoints = Vec::with_capacity(peers);
-    for home in 0..peers {
-        endpoints.push(Endpoint::alone(home, peers)?);
-    }
+    let doorbells: io::Result<Vec<Doorbell>> = (0..peers).map(|_| Doorbell::new()).collect();
+    Ok(between(doorbells?, capacity))
+}
+
+/// The same between places that are woken by these, in their order. Places whose thread is the same share a doorbell.
+pub fn between<T: Send>(doorbells: Vec<Doorbell>, capacity: Capacity) -> Vec<Endpoint<T>> {
+    let peers = doorbells.len();
+    let mut endpoints: Vec<Endpoint<T>> =
+        doorbells.into_iter().enumerate().map(|(home, bell)| Endpoint::alone(home, peers, bell)).collect();
     for from in 0..peers {
         for to in 0..peers {
             if from == to {
@@ -60,7 +65,7 @@ pub fn full<T: Send>(peers: usize, capacity: Capacity) -> io::Result<Vec<Endpoin
             endpoints[to].inbound.push(Inbound { from, lane: Lane::Command, queue: commands_in });
         }
     }
-    Ok(endpoints)
+    endpoints
 }
 
 /// One thread's end of the mesh.
@@ -96,17 +101,17 @@ struct Inbound<T> {
 }
 
 impl<T: Send> Endpoint<T> {
-    fn alone(home: usize, peers: usize) -> io::Result<Endpoint<T>> {
-        Ok(Endpoint {
+    fn alone(home: usize, peers: usize, doorbell: Doorbell) -> Endpoint<T> {
+        Endpoint {
             home,
-            doorbell: Doorbell::new()?,
+            doorbell,
             sleeper: Arc::default(),
             peers: (0..peers).map(|_| None).collect(),
             inbound: Vec::with_capacity(2 * peers),
             next: 0,
             unannounced: 0,
             counters: Arc::new(Counters::new(peers)),
-        })
+        }
     }
 
     /// This thread's index in the mesh.
@@ -181,6 +186,11 @@ impl<T: Send> Endpoint<T> {
         None
     }
 
+    /// Whether a peer has sent something that was not received yet.
+    pub fn has_received(&self) -> bool {
+        self.inbound.iter().any(|inbound| !inbound.queue.is_empty())
+    }
+
     /// After a turn's pushes: wakes those peers among the receivers that sleep. Free where nothing was pushed.
     pub fn ring_doorbells(&mut self) {
         if self.unannounced == 0 {
@@ -206,11 +216,16 @@ impl<T: Send> Endpoint<T> {
     /// Second step: whether every queue is still empty. If not, the thread counts as awake again.
     pub fn may_sleep(&self) -> bool {
         assert!(self.sleeper.is_sleeping(), "prepare_sleep comes before the recheck");
-        let empty = self.inbound.iter().all(|inbound| inbound.queue.is_empty());
+        let empty = !self.has_received();
         if !empty {
             self.wake();
         }
         empty
+    }
+
+    /// Wakes every peer, asleep or not.
+    pub fn ring_everybody(&self) {
+        self.peers.iter().flatten().for_each(|peer| peer.doorbell.ring());
     }
 
     /// Last step, however the thread woke: peers need not ring any more.

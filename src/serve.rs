@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::{self, Keyring};
 use crate::backend::Feed;
+use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
 use crate::control::{Bounds, Control, Lifecycle};
@@ -103,8 +104,8 @@ struct Server {
     /// The shards', then the venue's.
     doorbells: Vec<Doorbell>,
     watched: Watched,
-    shards: Vec<PinnedThread<Result<ShardReport, ShardError>>>,
-    venue: PinnedThread<Result<VenueReport, VenueError>>,
+    shards: Vec<PinnedThread<ShardEnd>>,
+    venue: VenueThread,
     verifier: Verifier,
     /// For newer settings.
     slots: Slots,
@@ -112,6 +113,16 @@ struct Server {
     control: Option<Control>,
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
+}
+
+/// What a shard did, and the venue in its thread, or why they ended.
+type ShardEnd = Result<(ShardReport, Option<VenueReport>), ShardError>;
+
+/// Where the venue turns.
+enum VenueThread {
+    Own(PinnedThread<Result<VenueReport, VenueError>>),
+    /// In the thread of this shard, whose core it shares (decision 0014).
+    Beside(usize),
 }
 
 /// What threads share.
@@ -161,15 +172,18 @@ impl Server {
         let Opened { sockets, feed, links, tls, keyring, lifecycle, sources } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
-        let mut endpoints = mesh::full(cores.len() + 1, MESH_CAPACITY).map_err(os)?;
-        let doorbells: Vec<Doorbell> = endpoints.iter().map(|endpoint| endpoint.doorbell().clone()).collect();
+        let beside = venue_beside(cores, available);
+        let doorbells = doorbells(cores.len(), beside).map_err(os)?;
+        let mut endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
         let shared = Shared::new(&config, cores.len(), &keyring, lifecycle);
-        let slots = Slots::new(cores.len(), available.len() > cores.len());
+        // A shard spins for both.
+        let slots = Slots::new(cores.len(), beside.is_none());
         let (ready, is_ready) = mpsc::channel();
         let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
+        let mut venue = Some(venue_setup(&config, shards, &shared, &slots, venue_mesh, (feed, links)));
         let mut threads = Vec::new();
         let ends = endpoints.into_iter().zip(listeners).zip(logins);
         for (number, ((mesh, listeners), logins)) in ends.enumerate() {
@@ -187,27 +201,21 @@ impl Server {
                 logins,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
-                neighbour: venue_beside(cores[number], cores, available),
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
-            threads.push(start_shard(number, setup, Cpu(cores[number]), ready.clone()).map_err(os)?);
+            let venue = if beside == Some(number) { venue.take() } else { None };
+            threads.push(start_shard(number, setup, venue, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        let setup = VenueSetup {
-            home: HomeId(shards),
-            shards,
-            settings: reload::venue_settings(&config, slots.may_venue_spin),
-            newer_settings: Arc::clone(&slots.venue),
-            mesh: venue_mesh,
-            pressure: Arc::clone(&shared.pressure),
-            board: Arc::clone(&shared.boards[cores.len()]),
-            switch: Arc::clone(&shared.switch),
-            feed,
-            links,
-            pulse: Arc::clone(&shared.pulses[cores.len()]),
-            stop: Arc::clone(&shared.stop),
+        let venue = match (venue, beside) {
+            (Some(setup), _) => {
+                let cpu = Cpu(venue_core(cores, available));
+                VenueThread::Own(start_venue(setup, cpu, ready.clone()).map_err(os)?)
+            }
+            (None, beside) => VenueThread::Beside(beside.expect("invariant: a shard has taken it")),
         };
-        let venue = start_venue(setup, Cpu(venue_core(cores, available)), ready).map_err(os)?;
+        // The threads have the others: when the last of them has failed, the wait ends.
+        drop(ready);
         let server = Server {
             config,
             sources,
@@ -229,7 +237,7 @@ impl Server {
 
     /// Waits until every shard and the venue turn.
     fn await_ready(self, is_ready: &mpsc::Receiver<()>) -> Result<Server, Failure> {
-        for _ in 0..=self.shards.len() {
+        for _ in 0..self.shards.len() + usize::from(matches!(self.venue, VenueThread::Own(_))) {
             // A thread that failed has dropped its sender; the last to do so ends the wait.
             if is_ready.recv().is_err() || self.is_broken() {
                 return Err(self.stop_broken());
@@ -246,7 +254,7 @@ impl Server {
     }
 
     fn is_broken(&self) -> bool {
-        self.venue.is_finished() || self.shards.iter().any(PinnedThread::is_finished)
+        (0..=self.shards.len()).any(|place| self.has_ended(place))
     }
 
     /// Waits until it is told to stop, or a thread ends by itself.
@@ -289,10 +297,8 @@ impl Server {
         self.tell_to_stop();
         let by_ns = clock::now().mono_ns + u64::from(self.config.service.drain_timeout_s) * 1_000_000_000;
         while !self.are_finished() && clock::now().mono_ns < by_ns {
-            let Server { watched, shards, venue, .. } = &mut self;
-            watched.look(service, |at| {
-                shards.get(at).map_or_else(|| venue.is_finished(), PinnedThread::is_finished)
-            });
+            let ended: Vec<bool> = (0..=self.shards.len()).map(|place| self.has_ended(place)).collect();
+            self.watched.look(service, |place| ended[place]);
             if let Some(Asked::Stop(signal)) = service.next_signal(service::LOOK_AT_STOP_MS) {
                 log::warn!("a second signal, {signal}: ending at once");
                 service::end_by(signal);
@@ -317,27 +323,40 @@ impl Server {
     }
 
     fn are_finished(&self) -> bool {
-        self.venue.is_finished() && self.shards.iter().all(PinnedThread::is_finished)
+        (0..=self.shards.len()).all(|place| self.has_ended(place))
+    }
+
+    /// Whether the thread of this place has ended: the shards' places, then the venue's.
+    fn has_ended(&self, place: usize) -> bool {
+        match (self.shards.get(place), &self.venue) {
+            (Some(shard), _) => shard.is_finished(),
+            (None, VenueThread::Own(venue)) => venue.is_finished(),
+            (None, VenueThread::Beside(shard)) => self.shards[*shard].is_finished(),
+        }
     }
 
     /// Waits for every thread, and tells what they did; what failed first.
     fn join(self) -> Option<Failure> {
         let mut failure = None;
         for thread in self.shards {
-            match thread.join() {
-                Ok(Ok(report)) => log::info!("{report:?}"),
-                Ok(Err(error)) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
-                Err(error) => failure = failure.or(Some(software(format!("a shard ended: {error}")))),
-            }
+            let failed = match thread.join() {
+                Ok(Ok((report, venue))) => {
+                    log::info!("{report:?}");
+                    venue.iter().for_each(|report| log::info!("{report:?}"));
+                    continue;
+                }
+                Ok(Err(ShardError::Venue(error))) => venue_failure(&error),
+                Ok(Err(error)) => software(format!("a shard ended: {error}")),
+                Err(error) => software(format!("a shard ended: {error}")),
+            };
+            failure = failure.or(Some(failed));
         }
-        match self.venue.join() {
-            Ok(Ok(report)) => log::info!("{report:?}"),
-            Ok(Err(VenueError::Feed(error))) => {
-                failure =
-                    failure.or(Some(Failure::new(Exit::Data, error.to_string(), "check the recording")));
+        if let VenueThread::Own(venue) = self.venue {
+            match venue.join() {
+                Ok(Ok(report)) => log::info!("{report:?}"),
+                Ok(Err(error)) => failure = failure.or(Some(venue_failure(&error))),
+                Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
-            Ok(Err(error)) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
-            Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
         }
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
@@ -371,14 +390,47 @@ impl Shared {
     }
 }
 
+fn venue_setup(
+    config: &Config,
+    shards: u8,
+    shared: &Shared,
+    slots: &Slots,
+    mesh: MeshEndpoint,
+    (feed, links): (Feed, LinksSetup),
+) -> VenueSetup {
+    let place = usize::from(shards);
+    VenueSetup {
+        home: HomeId(shards),
+        shards,
+        settings: reload::venue_settings(config, slots.may_venue_spin),
+        newer_settings: Arc::clone(&slots.venue),
+        mesh,
+        pressure: Arc::clone(&shared.pressure),
+        board: Arc::clone(&shared.boards[place]),
+        switch: Arc::clone(&shared.switch),
+        feed,
+        links,
+        pulse: Arc::clone(&shared.pulses[place]),
+        stop: Arc::clone(&shared.stop),
+    }
+}
+
+/// What wakes each place of the mesh: one for each thread.
+fn doorbells(shards: usize, beside: Option<usize>) -> std::io::Result<Vec<Doorbell>> {
+    let mut doorbells = (0..shards).map(|_| Doorbell::new()).collect::<std::io::Result<Vec<Doorbell>>>()?;
+    doorbells.push(beside.map_or_else(Doorbell::new, |shard| Ok(doorbells[shard].clone()))?);
+    Ok(doorbells)
+}
+
 fn start_shard(
     number: usize,
     setup: ShardSetup,
+    venue: Option<VenueSetup>,
     cpu: Cpu,
     ready: mpsc::Sender<()>,
-) -> std::io::Result<PinnedThread<Result<ShardReport, ShardError>>> {
+) -> std::io::Result<PinnedThread<ShardEnd>> {
     let start = move || {
-        shard::run(setup, move || {
+        shard::run(setup, venue, move || {
             let _ = ready.send(());
         })
     };
@@ -396,6 +448,13 @@ fn start_venue(
         })
     };
     rt::spawn_pinned("venue", cpu, start)
+}
+
+fn venue_failure(error: &VenueError) -> Failure {
+    match error {
+        VenueError::Feed(error) => Failure::new(Exit::Data, error.to_string(), "check the recording"),
+        VenueError::Ring(_) | VenueError::Turn(_) => software(format!("the venue ended: {error}")),
+    }
 }
 
 fn software(what: String) -> Failure {
@@ -426,9 +485,10 @@ fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
 }
 
-/// The venue's home, where its thread is on this core.
-fn venue_beside(core: usize, cores: &[usize], available: &[usize]) -> Option<HomeId> {
-    (core == venue_core(cores, available)).then(|| shard::home(cores.len()))
+/// The shard whose core the venue would share, and in whose thread it therefore lives (decision 0014).
+fn venue_beside(cores: &[usize], available: &[usize]) -> Option<usize> {
+    let shared = venue_core(cores, available);
+    cores.iter().position(|core| *core == shared)
 }
 
 /// Looks whether the kernel has all that is used, and says what is missing.

@@ -32,11 +32,13 @@ use crate::slot::Slot;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::turn_load::TurnLoad;
+use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 
+mod resident;
 mod secure;
 mod settings;
 mod telling;
@@ -74,8 +76,6 @@ pub struct ShardSetup {
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
-    /// A home whose thread is on this core too.
-    pub neighbour: Option<HomeId>,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -110,6 +110,8 @@ pub struct ShardReport {
 pub enum ShardError {
     Ring(RingError),
     Turn(std::io::Error),
+    /// The venue that lived in its thread ended.
+    Venue(VenueError),
 }
 
 impl fmt::Display for ShardError {
@@ -117,18 +119,25 @@ impl fmt::Display for ShardError {
         match self {
             ShardError::Ring(error) => write!(f, "no net ring: {error}"),
             ShardError::Turn(error) => write!(f, "the net ring failed: {error}"),
+            ShardError::Venue(error) => write!(f, "the venue ended: {error}"),
         }
     }
 }
 
 impl std::error::Error for ShardError {}
 
-/// Runs a shard until it is told to stop; `ready` is called once it accepts.
+/// Runs a shard until it is told to stop, and in its thread the venue, where it shares the shard's core; `ready` is called once it
+/// accepts.
 ///
 /// # Errors
-/// The ring could not be made, or cannot go on.
-pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport, ShardError> {
-    let mut shard = Shard::new(setup).map_err(ShardError::Ring)?;
+/// The ring could not be made, or cannot go on, or the venue can't: then the shard's clients have been sent away first.
+pub async fn run(
+    setup: ShardSetup,
+    venue: Option<VenueSetup>,
+    ready: impl FnOnce(),
+) -> Result<(ShardReport, Option<VenueReport>), ShardError> {
+    let resident = venue.map(Resident::new).transpose().map_err(ShardError::Venue)?;
+    let mut shard = Shard::new(setup, resident).map_err(ShardError::Ring)?;
     ready();
     // What it took to get ready is no turn.
     shard.now = clock::now();
@@ -136,13 +145,12 @@ pub async fn run(setup: ShardSetup, ready: impl FnOnce()) -> Result<ShardReport,
     loop {
         shard.ring.turn(wait, shard.now.mono_ns).map_err(ShardError::Turn)?;
         if wait != Wait::Poll {
-            shard.mesh.wake();
+            shard.wake();
         }
-        let away_ns = shard.give_way();
-        shard.turn(wait, away_ns);
-        shard.pulse.beat();
+        shard.turn(wait);
+        shard.beat();
         if shard.has_stopped() {
-            return Ok(shard.report());
+            return shard.end();
         }
         wait = shard.next_wait();
     }
@@ -162,9 +170,9 @@ struct Shard {
     pace: Pace,
     spin: Spin,
     newer_settings: Arc<Slot<ShardSettings>>,
-    neighbour: Option<HomeId>,
-    /// Something was said to the neighbour, who has not run since.
-    is_neighbour_asked: bool,
+    resident: Option<Resident>,
+    /// Why it ended before the shard.
+    venue_failure: Option<VenueError>,
     stop: Arc<Stop>,
     /// Until its last client has gone at a stop.
     serving: Option<Serving>,
@@ -221,7 +229,7 @@ impl Leaving {
 }
 
 impl Shard {
-    fn new(setup: ShardSetup) -> Result<Shard, RingError> {
+    fn new(setup: ShardSetup, resident: Option<Resident>) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
         for listener in setup.listeners {
@@ -247,8 +255,8 @@ impl Shard {
             pace: Pace::new(pace_ns_max),
             spin,
             newer_settings: setup.newer_settings,
-            neighbour: setup.neighbour,
-            is_neighbour_asked: false,
+            resident,
+            venue_failure: None,
             serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),
@@ -273,20 +281,9 @@ impl Shard {
         })
     }
 
-    /// Lets the neighbour's thread do what it was asked for, which this one would only poll for meanwhile; returns how long
-    /// that took.
-    fn give_way(&mut self) -> u64 {
-        if !std::mem::take(&mut self.is_neighbour_asked) {
-            return 0;
-        }
-        let before_ns = clock::now().mono_ns;
-        std::thread::yield_now();
-        clock::now().mono_ns - before_ns
-    }
-
-    /// One turn after such a wait, of which so much was not this shard's time.
-    fn turn(&mut self, waited: Wait, away_ns: u64) {
-        let ended_ns = self.now.mono_ns + away_ns;
+    /// One turn after such a wait.
+    fn turn(&mut self, waited: Wait) {
+        let ended_ns = self.now.mono_ns;
         self.now = clock::now();
         let reaped_ns = self.now.mono_ns;
         // What a submission makes the kernel do at once is this shard's work; waiting is not.
@@ -301,6 +298,7 @@ impl Shard {
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
+        busy |= self.turn_resident();
         busy |= self.flush(reaped_ns);
         if busy {
             self.now = clock::now();
@@ -368,7 +366,7 @@ impl Shard {
                     self.guests.leave(conn);
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
-                Event::Doorbell => {}
+                Event::Doorbell => self.rouse_resident(),
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: a shard accepts only, it asks for no connection")
                 }
@@ -513,7 +511,6 @@ impl Shard {
             self.carry.retry(&mut self.mesh);
         }
         while let Some(outgoing) = self.hub.poll_mesh() {
-            self.is_neighbour_asked |= self.neighbour.is_some_and(|home| outgoing.to.contains(home));
             self.carry.push(&mut self.mesh, &outgoing);
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
@@ -528,14 +525,16 @@ impl Shard {
     /// data goes on over as many turns as it takes, so that no reply waits for a thousand sends of it.
     fn flush(&mut self, now_ns: u64) -> bool {
         let mut any = self.flush_secure();
-        any |= self.transmit(Urgency::Reply, usize::MAX) > 0;
+        let replies = self.transmit(Urgency::Reply, usize::MAX);
+        any |= replies > 0;
         if self.round == 0 && self.pace.may_flush(now_ns) {
             self.round = self.hub.data_count();
             if self.round > 0 {
                 self.pace.flushed(now_ns);
             }
         }
-        let served = self.transmit(Urgency::Any, self.round.min(limits::DATA_SENDS_PER_TURN));
+        let share = if replies > 0 { limits::DATA_SENDS_BESIDE_REPLIES } else { limits::DATA_SENDS_PER_TURN };
+        let served = self.transmit(Urgency::Any, self.round.min(share));
         self.round = (self.round - served).min(self.hub.data_count());
         any |= served > 0;
         // What ended in between.
@@ -598,6 +597,10 @@ impl Shard {
         if !self.mesh.may_sleep() {
             return Wait::Poll;
         }
+        let Some(venue_ns) = self.prepare_resident() else {
+            self.mesh.wake();
+            return Wait::Poll;
+        };
         self.parks_total += 1;
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
@@ -609,6 +612,7 @@ impl Shard {
             (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
+            venue_ns,
         ];
         (self.timers_due_ns, self.pressure_due_ns) = (now_ns, now_ns);
         match deadlines.into_iter().flatten().min() {

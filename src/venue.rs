@@ -4,11 +4,13 @@
 //! the feed has due → apply and encode → carry the batch, and send over links. Idle, it parks in its ring until a link, the feed,
 //! an interval or a shard has something.
 //!
-//! Home: one thread. Invariant: a turn's batch is bounded in events, and the feed is asked for no more while a shard's
-//! queue is half full, so a recording played at full speed is as fast as the shards are.
+//! Home: a thread of its own (`run`), or that of the shard whose core it shares (`resident.rs`). Invariant: a turn's batch is
+//! bounded in events, and the feed is asked for no more while a shard's queue is half full, so a recording played at full speed
+//! is as fast as the shards are.
 
 mod link_log;
 mod links;
+mod resident;
 mod settings;
 mod telling;
 
@@ -30,7 +32,7 @@ use crate::model::market::FeedBuffer;
 use crate::model::time::Now;
 use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
-use crate::ring::{Ring, RingError, Wait};
+use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::slot::Slot;
 use crate::stop::Stop;
@@ -39,6 +41,7 @@ use crate::telemetry::Board;
 
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
+pub(crate) use self::resident::Resident;
 pub use self::settings::VenueSettings;
 
 /// What the venue is made from.
@@ -62,6 +65,12 @@ pub struct VenueSetup {
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
     pub stop: Arc<Stop>,
+}
+
+impl VenueSetup {
+    fn ring_config(&self) -> RingConfig {
+        links::ring_config(self.links.links.len())
+    }
 }
 
 /// What the venue did, told at its end.
@@ -98,7 +107,8 @@ impl std::error::Error for VenueError {}
 /// The ring cannot go on, or the feed has something that it should not have.
 pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport, VenueError> {
     let pulse = Arc::clone(&setup.pulse);
-    let mut venue = Venue::new(setup).map_err(VenueError::Ring)?;
+    let ring = Ring::new(&setup.ring_config(), setup.mesh.doorbell().clone()).map_err(VenueError::Ring)?;
+    let mut venue = Venue::new(setup, ring).map_err(VenueError::Ring)?;
     let mut ready = Some(ready);
     let mut wait = Wait::Poll;
     loop {
@@ -151,7 +161,7 @@ struct Venue {
 }
 
 impl Venue {
-    fn new(setup: VenueSetup) -> Result<Venue, RingError> {
+    fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
         let VenueSettings { history, deflation, desk, overload, spin } = setup.settings;
         let mut market = MarketHome::new(setup.home, setup.shards, history, now);
@@ -162,8 +172,6 @@ impl Venue {
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
         }
-        let config = links::ring_config(setup.links.links.len());
-        let mut ring = Ring::new(&config, setup.mesh.doorbell().clone())?;
         let links = Links::new(setup.links, &mut ring, &mut market, now)?;
         Ok(Venue {
             market,
@@ -413,7 +421,23 @@ impl Venue {
         }
     }
 
+    /// How long the next turn may wait for something to happen.
     fn next_wait(&mut self) -> Wait {
+        let due = self.due();
+        if due == Wait::Poll {
+            return due;
+        }
+        self.mesh.prepare_sleep();
+        if !self.mesh.may_sleep() {
+            return Wait::Poll;
+        }
+        self.parks_total += 1;
+        self.tell_board();
+        due
+    }
+
+    /// When the next turn is due whether or not somebody says something.
+    fn due(&self) -> Wait {
         let now_ns = self.now.mono_ns;
         if self.begun.is_some() || self.is_owing || self.market.has_requests() {
             return Wait::Poll;
@@ -437,15 +461,10 @@ impl Venue {
             (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
         let deadlines = [feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
-        if deadline.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
-            return Wait::Poll;
+        match deadline {
+            Some(deadline_ns) if deadline_ns <= now_ns => Wait::Poll,
+            Some(deadline_ns) => Wait::Until(deadline_ns),
+            None => Wait::Forever,
         }
-        self.mesh.prepare_sleep();
-        if !self.mesh.may_sleep() {
-            return Wait::Poll;
-        }
-        self.parks_total += 1;
-        self.tell_board();
-        deadline.map_or(Wait::Forever, Wait::Until)
     }
 }

@@ -130,6 +130,8 @@ pub enum RingError {
     Files { connections_max: u32, errno: Errno },
     /// The ring of provided buffers could not be registered.
     ReceiveBuffers(Errno),
+    /// The doorbell that it rings could not be registered.
+    Doorbell(Errno),
     /// More listeners than a ring takes.
     Listeners,
 }
@@ -143,6 +145,7 @@ impl fmt::Display for RingError {
                 write!(f, "a table of {connections_max} direct descriptors: {}", errno.desc())
             }
             RingError::ReceiveBuffers(errno) => write!(f, "a ring of provided buffers: {}", errno.desc()),
+            RingError::Doorbell(errno) => write!(f, "an eventfd to signal completions by: {}", errno.desc()),
             RingError::Listeners => {
                 write!(f, "a ring takes at most {} listeners", super::accept::LISTENERS_MAX)
             }

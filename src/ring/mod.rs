@@ -103,6 +103,24 @@ impl Ring {
     /// # Errors
     /// A size out of range, or the step the kernel refused.
     pub fn new(config: &RingConfig, doorbell: Doorbell) -> Result<Ring, RingError> {
+        let mut ring = Ring::unwatched(config, doorbell)?;
+        ring.watch_doorbell();
+        Ok(ring)
+    }
+
+    /// Makes a further ring for a thread that waits in another one. When it has work, and whether or not it is waited in itself, it
+    /// rings `doorbell`, which wakes the other.
+    ///
+    /// # Errors
+    /// As [`Ring::new`].
+    pub fn beside(config: &RingConfig, doorbell: Doorbell) -> Result<Ring, RingError> {
+        let ring = Ring::unwatched(config, doorbell)?;
+        let registered = ring.queue.uring().submitter().register_eventfd(ring.doorbell.as_raw_fd());
+        registered.map_err(|error| RingError::Doorbell(errno_of(&error)))?;
+        Ok(ring)
+    }
+
+    fn unwatched(config: &RingConfig, doorbell: Doorbell) -> Result<Ring, RingError> {
         config.check()?;
         let uring = setup(config)?;
         let connections_max = config.connections_max.min(descriptors_max());
@@ -137,7 +155,6 @@ impl Ring {
             thread: PhantomData,
         };
         ring.send_buffers.make_ready(config.send_small_ready, config.send_large_ready);
-        ring.watch_doorbell();
         Ok(ring)
     }
 
@@ -329,6 +346,19 @@ impl Ring {
         self.doorbell.clone()
     }
 
+    /// Whether a turn would find something: looked at in memory alone.
+    #[must_use]
+    pub fn has_work(&mut self) -> bool {
+        self.queue.has_completions() || !self.received.is_empty() || self.queue.has_deferred()
+    }
+
+    /// When it has something to do by itself: an accept to try again, a connect to give up.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<u64> {
+        let accepts = self.acceptors.iter().filter_map(Acceptor::deadline_ns);
+        accepts.chain(self.connector.deadline_ns()).min()
+    }
+
     /// Connections held, those that are closing included.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -364,8 +394,7 @@ impl Ring {
             Wait::Until(deadline_ns) => deadline_ns,
             Wait::Forever => u64::MAX,
         };
-        let own = self.acceptors.iter().filter_map(Acceptor::deadline_ns).chain(self.connector.deadline_ns());
-        let until = own.fold(until, u64::min);
+        let until = self.deadline_ns().map_or(until, |own| own.min(until));
         match until.saturating_sub(self.now_ns) {
             0 => Patience::None,
             _ if until == u64::MAX => Patience::Unbounded,

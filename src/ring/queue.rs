@@ -71,6 +71,12 @@ impl Queue {
         !self.uring.completion().is_empty()
     }
 
+    /// Whether the kernel has work of this ring deferred, or completions that it could not post: an enter gets them.
+    pub(super) fn has_deferred(&mut self) -> bool {
+        let submission = self.uring.submission();
+        submission.taskrun() || submission.cq_overflow()
+    }
+
     /// Submits what waits, and lets the kernel run its deferred work if there is some. Without patience and with
     /// nothing to do for the kernel this makes no system call.
     ///

@@ -15,15 +15,21 @@ use super::queue::Completion;
 use super::*;
 
 fn ring(connections_max: u32, submissions_max: u32) -> (Ring, SocketAddr) {
-    let config = RingConfig {
+    listening(Ring::new(&small(connections_max, submissions_max), Doorbell::new().unwrap()).unwrap())
+}
+
+fn small(connections_max: u32, submissions_max: u32) -> RingConfig {
+    RingConfig {
         connections_max,
         submissions_max,
         receive_buffers: 8,
         send_small_buffers: 8,
         send_large_buffers: 1,
         ..RingConfig::default()
-    };
-    let mut ring = Ring::new(&config, Doorbell::new().unwrap()).unwrap();
+    }
+}
+
+fn listening(mut ring: Ring) -> (Ring, SocketAddr) {
     let listener =
         Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &ListenerOptions::default()).unwrap();
     let address = listener.address();
@@ -259,4 +265,39 @@ fn what_was_received_of_a_connection_that_is_closed_meanwhile_is_dropped_and_its
         assert_eq!(ring.next_event(), None);
     }
     assert_eq!(ring.counters().receives_starved_total, 0);
+}
+
+#[test]
+fn a_ring_beside_another_wakes_it_each_time_it_has_work() {
+    let (mut waited_in, _) = ring(16, 16);
+    let (mut beside, address) = listening(Ring::beside(&small(16, 16), waited_in.doorbell()).unwrap());
+    let (mut stream, conn) = connect(&mut beside, address);
+    for round in 0..5 {
+        beside.turn(Wait::Poll, 0).unwrap();
+        assert!(!beside.has_work(), "{round}");
+        let writer = std::thread::spawn(move || {
+            stream.write_all(b"work").unwrap();
+            stream
+        });
+        // What is there is deferred until the ring is entered, and nobody enters it meanwhile.
+        while !beside.has_work() {
+            waited_in.turn(Wait::Forever, 0).unwrap();
+            while waited_in.next_event().is_some() {}
+        }
+        stream = writer.join().unwrap();
+        until(&mut beside, |event| event == Event::Received { conn, bytes: &mut b"work".to_owned() });
+    }
+}
+
+#[test]
+fn work_that_a_ring_beside_another_got_before_ends_the_wait_at_once() {
+    let (mut waited_in, _) = ring(16, 16);
+    let (mut beside, address) = listening(Ring::beside(&small(16, 16), waited_in.doorbell()).unwrap());
+    beside.turn(Wait::Poll, 0).unwrap();
+    let _stream = TcpStream::connect(address).unwrap();
+    while !beside.has_work() {
+        std::thread::yield_now();
+    }
+    waited_in.turn(Wait::Forever, 0).unwrap();
+    assert!(beside.has_work());
 }

@@ -139,9 +139,15 @@ fn the_watchdog_is_fed_by_threads_that_park_and_by_threads_that_poll() {
 
 #[test]
 fn a_thread_that_does_not_turn_keeps_the_watchdog_hungry() {
-    for (thread, told) in [("shard-0", "shard 0"), ("shard-1", "shard 1"), ("venue", "the venue")] {
+    // Where shards have all cores, the venue lives in the last one's thread.
+    let cases = [
+        ("0,1", "shard-0", "shard 0"),
+        ("0,1", "shard-1", "shard 1, the venue"),
+        ("0", "venue", "the venue"),
+    ];
+    for (cores, thread, told) in cases {
         let manager = Manager::new();
-        let mut server = manager.serve("0,1", &[]);
+        let mut server = manager.serve(cores, &[]);
         assert!(manager.hear_news().starts_with("READY=1\n"));
         manager.hear_watchdog();
         // A tracer stops this thread and no other.
