@@ -1,7 +1,7 @@
 //! What a configuration may say, but hardly means: by itself, and on the host that it is for. PURE.
 
 use super::venue;
-use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed, Warning};
+use super::{Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::limits;
 
 /// A small send buffer, of which a connection that does not read keeps one.
@@ -49,13 +49,6 @@ impl Config {
         let budget_bytes = self.limits.memory_bytes_max + PROCESS_BYTES;
         let mut odd = Vec::new();
         let mut say = |key: &'static str, what: String| odd.push(Warning { key, what });
-        if self.shards.busy_poll == BusyPoll::Always && cores.len() as u64 <= shards {
-            say(
-                "shards.busy_poll_us",
-                "polls on every core: the venue shares one with a shard that never sleeps; leave one out of shards.cores"
-                    .to_owned(),
-            );
-        }
         if let Some(bytes) = memory_bytes.filter(|bytes| *bytes < budget_bytes) {
             say(
                 "limits.memory_bytes_max",
@@ -336,14 +329,12 @@ mod tests {
         assert_eq!(keys(Config::default().warnings_on(&host)), [""; 0]);
         let small = Host { memory_bytes: Some(1_500_000_000), descriptors_max: Some(1024), ..host.clone() };
         assert_eq!(keys(fits.warnings_on(&small)), ["limits.memory_bytes_max", "shards.connections_max"]);
-        let mut polling = fits;
-        polling.shards.busy_poll = BusyPoll::Always;
-        assert_eq!(keys(polling.warnings_on(&host)), ["shards.busy_poll_us"]);
-        polling.shards.cores = vec![1];
+        let mut narrow = fits;
+        narrow.shards.cores = vec![1];
         assert_eq!(
-            keys(polling.warnings_on(&host)),
+            keys(narrow.warnings_on(&host)),
             ["limits.connections_max"],
-            "the venue has core 0, one shard has too few places"
+            "one shard has too few places"
         );
     }
 }

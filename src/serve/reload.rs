@@ -21,7 +21,7 @@ use super::{Server, hubs, operators};
 pub(super) struct Slots {
     pub(super) shards: Vec<Arc<Slot<ShardSettings>>>,
     pub(super) venue: Arc<Slot<VenueSettings>>,
-    /// It has a core without a shard: beside one it would take the core from it.
+    /// It has a thread of its own: a shard in whose thread it lives spins for both.
     pub(super) may_venue_spin: bool,
 }
 
