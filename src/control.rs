@@ -86,11 +86,7 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
-    /// Whether `/debug` is answered.
-    pub may_debug: bool,
-    /// Whether anybody may publish, how long a message, and how fast one client.
-    pub may_publish: bool,
-    pub message_bytes_max: usize,
+    /// How fast one client may publish.
     pub publish_rates: RateLimits,
 }
 
@@ -100,6 +96,11 @@ pub struct Bounds {
     pub connections_max: u32,
     pub memory_bytes_max: u64,
     pub turn_ns_max: u64,
+    /// Whether `/debug` is answered.
+    pub may_debug: bool,
+    /// Whether anybody may publish, and how long a message.
+    pub may_publish: bool,
+    pub message_bytes_max: usize,
 }
 
 /// The main thread's end.

@@ -186,6 +186,7 @@ impl Server {
         let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
         let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
+        // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
         let (ready, is_ready) = mpsc::channel();
         let listeners = listeners::listen(&config, cores.len(), sockets)?;

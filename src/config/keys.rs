@@ -77,7 +77,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("listen.tls.tickets", Plain),
     restart("control.address", Text),
     restart("control.socket", Text),
-    restart("control.debug", Plain),
+    live("control.debug", Plain),
     live("log.filter", Text),
     restart("shards.cores", Numbers),
     // Tables and the ring are made this large.

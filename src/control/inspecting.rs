@@ -53,7 +53,7 @@ impl Shared {
 
     /// `GET /debug/shards`.
     pub(super) async fn shards(&self) -> Answer {
-        if !self.source.may_debug {
+        if !self.source.bounds.load().may_debug {
             return shards::turned_off();
         }
         let inspector = &self.source.inspector;
@@ -101,10 +101,10 @@ impl Shared {
         if let Err(refusal) = self.authorize(door, authorization) {
             return refusal;
         }
-        if !self.source.may_publish {
+        if !self.source.bounds.load().may_publish {
             return publish::turned_off();
         }
-        let bytes = match Shared::body(body, self.source.message_bytes_max).await {
+        let bytes = match Shared::body(body, self.source.bounds.load().message_bytes_max).await {
             Ok(bytes) => bytes,
             Err(refusal) => return refusal,
         };

@@ -16,7 +16,6 @@ use nix::unistd::Pid;
 use crate::config::{self, Config};
 use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
-use crate::hub::Publishing;
 use crate::limits;
 use crate::rt;
 
@@ -120,9 +119,6 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
-            may_debug: self.config.control.debug,
-            may_publish: hub.publishing != Publishing::Nobody,
-            message_bytes_max: self.config.limits.message_bytes_max,
             publish_rates: hub.rates,
         }
     }
@@ -138,6 +134,9 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         connections_max: config.limits.connections_max,
         memory_bytes_max: config.limits.memory_bytes_max,
         turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+        may_debug: config.control.debug,
+        may_publish: config.topics.publish || config.auth.has_file(),
+        message_bytes_max: config.limits.message_bytes_max,
     }
 }
 
