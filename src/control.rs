@@ -5,8 +5,10 @@
 //! says is decided in `api`, which is PURE; this file carries.
 
 mod door;
+mod inspecting;
 mod lifecycle;
 mod process;
+mod streams;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,12 +20,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
@@ -31,16 +33,22 @@ use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
+use crate::histograms::Histograms;
+use crate::hub::{self, RateLimits};
+use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::switch::HaltSwitch;
-use crate::telemetry::{Board, ProcessReading, Rates, Snapshot, Totals};
+use crate::telemetry::alerts::{self, Alerts};
+use crate::telemetry::latency::Recent;
+use crate::telemetry::{Board, Looks, ProcessReading, Rates, Snapshot, Totals};
 
 pub use lifecycle::Lifecycle;
+use streams::{Readers, Streams};
 
-/// How often totals are looked at, for rates.
+/// How often totals are looked at, for rates and alerts, and readers of events told.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of a request's body.
+/// Bytes of a request's body, but for what is to be published.
 const BODY_BYTES_MAX: usize = 4096;
 /// How long a request may take to come in whole, behind its head.
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -65,6 +73,7 @@ pub struct ControlSetup {
 #[derive(Debug)]
 pub struct Source {
     pub boards: Vec<Arc<Board>>,
+    pub histograms: Arc<Histograms>,
     pub lifecycle: Arc<Lifecycle>,
     pub admission: Arc<Admission>,
     /// The newest.
@@ -75,6 +84,10 @@ pub struct Source {
     /// The venue's.
     pub doorbell: Doorbell,
     pub keyring: Arc<ArcSwap<Keyring>>,
+    /// The shards'.
+    pub inspector: Inspector,
+    /// How fast one client may publish.
+    pub publish_rates: RateLimits,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -83,6 +96,11 @@ pub struct Bounds {
     pub connections_max: u32,
     pub memory_bytes_max: u64,
     pub turn_ns_max: u64,
+    /// Whether `/debug` is answered.
+    pub may_debug: bool,
+    /// Whether anybody may publish, and how long a message.
+    pub may_publish: bool,
+    pub message_bytes_max: usize,
 }
 
 /// The main thread's end.
@@ -97,10 +115,22 @@ pub struct Control {
 /// What the handlers share.
 struct Shared {
     source: Source,
-    rates: ArcSwap<Rates>,
+    looked: ArcSwap<Looked>,
+    streams: Streams,
     drain: fn(),
+    /// Of this thread alone, so that nobody waits for it.
+    rates_of_publishing: Mutex<Option<Box<hub::Rates>>>,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
+}
+
+/// What of the past is known.
+#[derive(Clone, Debug, Default)]
+struct Looked {
+    rates: Rates,
+    looks: Looks,
+    alerts: Alerts,
+    latency: Vec<Recent>,
 }
 
 impl Control {
@@ -140,14 +170,18 @@ impl Control {
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
+    let publishing = hub::Rates::of(source.publish_rates, clock::now().mono_ns);
+    let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         source,
-        rates: ArcSwap::from_pointee(Rates::default()),
+        rates_of_publishing: Mutex::new(publishing),
+        looked: ArcSwap::from_pointee(Looked::default()),
+        streams,
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
     });
-    tokio::spawn(look(Arc::clone(&shared)));
+    tokio::spawn(look(Arc::clone(&shared), readers));
     if let Some(listener) = tcp {
         listener.set_nonblocking(true)?;
         let is_local = listener.local_addr()?.ip().is_loopback();
@@ -165,16 +199,26 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     Ok(())
 }
 
-/// Notes the totals once a second.
-async fn look(shared: Arc<Shared>) {
+/// Looks once a second, and tells those who read events.
+async fn look(shared: Arc<Shared>, mut readers: Readers) {
     let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        shared.source.histograms.gather_for_operators().await;
         let process = shared.process();
         let snapshot = Snapshot::take(&shared.source.boards, &process);
-        let mut rates = Rates::clone(&shared.rates.load());
-        rates.note(Totals::of(&snapshot, clock::now().mono_ns));
-        shared.rates.store(Arc::new(rates));
+        let now = clock::now();
+        let mut looked = Looked::clone(&shared.looked.load());
+        looked.latency = shared.source.histograms.collection().take_recent();
+        if let Some(window) = looked.looks.window(&snapshot, now.mono_ns, alerts::WINDOW_S) {
+            looked.alerts.note(&snapshot, window, &looked.latency, now);
+        }
+        looked.rates.note(Totals::of(&snapshot, now.mono_ns));
+        readers.tell(|| api::event(&shared.view(&snapshot, &looked, 0)));
+        // Behind what is told, which is about what was added since.
+        looked.looks.note(&snapshot, now.mono_ns);
+        shared.looked.store(Arc::new(looked));
     }
 }
 
@@ -225,8 +269,17 @@ impl Shared {
         } else {
             let authorization = field(header::AUTHORIZATION);
             match route {
+                Route::Events => match self.events() {
+                    Some(response) => return response,
+                    None => Answer::busy("every place for a stream of events is taken"),
+                },
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
+                Route::Publish => self.publish(door, authorization, body).await,
+                Route::Trace => self.trace(door, authorization, body).await,
+                Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
+                Route::Shards => self.shards().await,
+                Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
                 Route::Healthz
                 | Route::OpenApi
                 | Route::Health
@@ -235,10 +288,18 @@ impl Shared {
                 | Route::Logs
                 | Route::Metrics
                 | Route::Export
+                | Route::Histograms
                 | Route::Performance
                 | Route::Cache
-                | Route::WebSocket => {
+                | Route::Profile
+                | Route::Heap
+                | Route::WebSocket
+                | Route::Alerts
+                | Route::Console(_) => {
                     let accept = field(header::ACCEPT).unwrap_or_default();
+                    if matches!(route, Route::Histograms | Route::Metrics) {
+                        self.source.histograms.gather_for_operators().await;
+                    }
                     self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })
                 }
             }
@@ -248,25 +309,50 @@ impl Shared {
 
     /// An endpoint that changes nothing.
     fn tell(&self, route: Route, question: Question<'_>) -> Answer {
-        let now = clock::now();
-        let source = &self.source;
         // Who only asks whether the process lives costs no more than that.
-        let is_probe = route == Route::Healthz;
-        let process = if is_probe { ProcessReading::default() } else { self.process() };
-        let boards = if is_probe { &[] } else { source.boards.as_slice() };
+        let is_fixed = matches!(route, Route::Healthz | Route::Console(_));
+        let process = if is_fixed { ProcessReading::default() } else { self.process() };
+        let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
         let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
-        let view = View {
-            snapshot: &Snapshot::take(boards, &process),
-            rates: &self.rates.load(),
-            links: &source.switch.links(),
+        let histograms =
+            matches!(route, Route::Histograms | Route::Metrics).then(|| self.source.histograms.collection());
+        let snapshot = Snapshot::take(boards, &process);
+        let looked = self.looked.load();
+        let view = View { histograms: histograms.as_deref(), ..self.view(&snapshot, &looked, lines) };
+        api::answer(route, question, &view)
+    }
+
+    fn view<'a>(&self, snapshot: &'a Snapshot<'a>, looked: &'a Looked, lines: usize) -> View<'a> {
+        let (now, source) = (clock::now(), &self.source);
+        View {
+            snapshot,
+            histograms: None,
+            rates: &looked.rates,
+            looks: &looked.looks,
+            alerts: &looked.alerts,
+            latency: &looked.latency,
+            links: source.switch.links(),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
             turn_ns_max: source.bounds.load().turn_ns_max,
             history_bytes_max: source.history_bytes_max,
             lines: log_tail::tail().last(lines),
+        }
+    }
+
+    /// A stream of events, which begins with how things are now.
+    fn events(&self) -> Option<Response> {
+        let first = || {
+            let process = self.process();
+            let snapshot = Snapshot::take(&self.source.boards, &process);
+            api::event(&self.view(&snapshot, &self.looked.load(), 0))
         };
-        api::answer(route, question, &view)
+        let stream = self.streams.open(first)?;
+        self.requests_total.fetch_add(1, Ordering::Relaxed);
+        let mut response = Response::new(Body::new(stream));
+        head(response.headers_mut(), "text/event-stream");
+        Some(response)
     }
 
     fn drain(&self, door: Door, authorization: Option<&str>) -> Answer {
@@ -285,12 +371,7 @@ impl Shared {
             Ok(client_id) => client_id,
             Err(refusal) => return refusal,
         };
-        let read = tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, BODY_BYTES_MAX)).await;
-        let asked = match read {
-            Ok(Ok(bytes)) => api::kill_switch_asked(&bytes),
-            Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
-            Err(_) => Err(Answer::error(408, "the body did not come in time")),
-        };
+        let asked = Shared::body(body, BODY_BYTES_MAX).await.and_then(|bytes| api::kill_switch_asked(&bytes));
         let asked = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
@@ -306,6 +387,15 @@ impl Shared {
         };
         let is_done = tokio::time::timeout(HALT_PATIENCE, done).await.is_ok();
         api::kill_switch_answered(asked, is_done)
+    }
+
+    /// A request's body, or the answer to one that does not come whole.
+    async fn body(body: Body, bytes_max: usize) -> Result<Bytes, Answer> {
+        match tokio::time::timeout(BODY_TIME_MAX, axum::body::to_bytes(body, bytes_max)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(_)) => Err(Answer::error(413, "the body is too long, or was cut")),
+            Err(_) => Err(Answer::error(408, "the body did not come in time")),
+        }
     }
 
     fn authorize(&self, door: Door, authorization: Option<&str>) -> Result<Arc<str>, Answer> {
@@ -331,10 +421,8 @@ impl Shared {
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.body.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        head(headers, answer.body.content_type);
         headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if is_packed {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -371,5 +459,18 @@ impl Shared {
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// What every answer says of itself.
+fn head(headers: &mut HeaderMap, content_type: &'static str) {
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, api::CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }

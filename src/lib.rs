@@ -47,6 +47,8 @@ pub mod carry;
 pub mod guests;
 #[cfg(feature = "runtime")]
 pub mod incident_log;
+#[cfg(feature = "runtime")]
+pub mod inspect;
 pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
@@ -71,6 +73,8 @@ pub mod venue;
 
 #[cfg(feature = "runtime")]
 pub mod control;
+#[cfg(feature = "runtime")]
+pub mod histograms;
 #[cfg(feature = "runtime")]
 pub mod log_tail;
 

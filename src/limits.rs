@@ -21,6 +21,21 @@ pub const MARKET_NEWS_MAX: usize = 256;
 
 /// How often a thread tells its board what it counts, at most; before it sleeps it does in any case.
 pub const BOARD_TICK_NS: u64 = 100_000_000;
+/// Moments that one list of what a turn has finished holds; the latencies of what is beyond are told too long.
+pub const TALLY_MOMENTS_MAX: usize = 256;
+/// The longest latency that is told as it is; longer ones count as this one.
+pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// How long whoever asks for histograms waits for a thread to hand over its own; then that thread is told as missing.
+pub const HISTOGRAMS_WAIT_NS: u64 = 250_000_000;
+/// Files of histograms that are kept: beyond it the oldest is removed.
+pub const HISTOGRAM_FILES_MAX: usize = 32;
+/// How old histograms may be that operators are told over HTTP: they are gathered no more often.
+pub const HISTOGRAMS_AGE_NS: u64 = 100_000_000;
+
+/// Streams of events that operators read at a time: a page of the console is one. Each costs a connection and some kilobytes a second.
+pub const EVENT_STREAMS_MAX: usize = 32;
+/// Events that wait for one such reader, beyond what its socket holds.
+pub const EVENTS_UNREAD_MAX: usize = 4;
 
 /// Shards are told how links are at most once in this time.
 pub const LINK_STATUS_NS: u64 = 1_000_000_000;
@@ -325,8 +340,18 @@ pub const RETRY_NS: u64 = 1_000_000;
 pub const STOP_MARGIN_NS: u64 = 1_000_000_000;
 const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 
+/// Slots of connections, topics and the like that a shard looks at in a turn for an operator's question: some 10 us.
+pub const INSPECTED_PER_TURN: usize = 64;
+/// Connections or topics of one answer to operators, and of what a shard gives for it.
+pub const INSPECTED_ROWS_MAX: usize = 1_000;
+/// Connections of a shard whose sends are timed at a time, because an operator asked for it.
+pub const TRACED_CONNECTIONS_MAX: usize = 64;
+
 /// Clients of a shard that a stop sends away at once, before it spreads the rest: so few are no rush on the next server.
 pub const STOP_CLIENTS_AT_ONCE: usize = 64;
+
+/// Slots of a shard that a turn goes through at a stop to tell who listens to `platform_state`: each a send of some 3 us at most.
+pub const STOP_NOTICES_PER_TURN: usize = 256;
 
 /// Connections beyond `shards.connections_max` that a shard holds at a time in order to tell them that they are refused.
 /// While so many are being told, which takes a flood, others wait in the backlog.

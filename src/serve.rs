@@ -4,6 +4,7 @@
 
 mod hubs;
 mod listeners;
+mod measuring;
 mod operators;
 mod reload;
 mod service;
@@ -26,9 +27,11 @@ use crate::config::{BusyPoll, Config, Limits, Sources};
 use crate::control::{Bounds, Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
+use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::mesh::{self, Capacity};
@@ -44,10 +47,12 @@ use crate::stop::Stop;
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
+use crate::telemetry::latency::Recorder;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
+use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
@@ -107,6 +112,8 @@ struct Server {
     shards: Vec<PinnedThread<ShardEnd>>,
     venue: VenueThread,
     verifier: Verifier,
+    /// Until the control thread has them.
+    inspector: Inspector,
     /// For newer settings.
     slots: Slots,
     /// None where operators are not answered.
@@ -135,6 +142,8 @@ struct Shared {
     boards: Vec<Arc<Board>>,
     /// In the same order.
     pulses: Vec<Arc<Pulse>>,
+    histograms: Arc<Histograms>,
+    measuring: Measuring,
     switch: Arc<HaltSwitch>,
     /// The newest, for the control thread.
     keyring: Arc<ArcSwap<Keyring>>,
@@ -174,19 +183,21 @@ impl Server {
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
-        let mut endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
-        let shared = Shared::new(&config, cores.len(), &keyring, lifecycle);
+        let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
+        let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
+        let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
+        let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
         let (ready, is_ready) = mpsc::channel();
-        let venue_mesh = endpoints.pop().expect("invariant: one more than there are shards");
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
-        let mut venue = Some(venue_setup(&config, shards, &shared, &slots, venue_mesh, (feed, links)));
+        let mut venue = Some(venue_setup(&config, &shared, &slots, shards, venue_end, (feed, links)));
+        let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
-        let ends = endpoints.into_iter().zip(listeners).zip(logins);
-        for (number, ((mesh, listeners), logins)) in ends.enumerate() {
+        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
+        for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -199,8 +210,10 @@ impl Server {
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
+                inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
+                recorder,
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
             };
@@ -216,7 +229,7 @@ impl Server {
         };
         // The threads have the others: when the last of them has failed, the wait ends.
         drop(ready);
-        let server = Server {
+        Server {
             config,
             sources,
             addresses,
@@ -229,10 +242,11 @@ impl Server {
             venue,
             verifier,
             slots,
+            inspector,
             control: None,
             socket_file: None,
-        };
-        server.await_ready(&is_ready)
+        }
+        .await_ready(&is_ready)
     }
 
     /// Waits until every shard and the venue turn.
@@ -265,12 +279,15 @@ impl Server {
                 return Ended::Broken;
             }
             self.watched.look(service, |_| false);
+            self.shared.measuring.look();
             match asked {
                 Some(Asked::Reload) => {
                     service.tell_reloading();
                     self.reload();
                     service.tell_ready(&self.status());
                 }
+                Some(Asked::Histograms) => self.shared.measuring.write(),
+                Some(Asked::NewInterval) => self.shared.measuring.begin_interval(),
                 Some(Asked::Stop(signal)) => {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
@@ -299,9 +316,13 @@ impl Server {
         while !self.are_finished() && clock::now().mono_ns < by_ns {
             let ended: Vec<bool> = (0..=self.shards.len()).map(|place| self.has_ended(place)).collect();
             self.watched.look(service, |place| ended[place]);
-            if let Some(Asked::Stop(signal)) = service.next_signal(service::LOOK_AT_STOP_MS) {
-                log::warn!("a second signal, {signal}: ending at once");
-                service::end_by(signal);
+            match service.next_signal(service::LOOK_AT_STOP_MS) {
+                Some(Asked::Stop(signal)) => {
+                    log::warn!("a second signal, {signal}: ending at once");
+                    service::end_by(signal);
+                }
+                // They are written once the threads have ended.
+                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval) | None => {}
             }
         }
         if !self.are_finished() {
@@ -358,6 +379,7 @@ impl Server {
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
         }
+        self.shared.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
         if let Some(control) = self.control {
@@ -374,28 +396,40 @@ fn os(error: std::io::Error) -> Failure {
 }
 
 impl Shared {
-    fn new(config: &Config, shards: usize, keyring: &Arc<Keyring>, lifecycle: Arc<Lifecycle>) -> Shared {
+    /// Of threads with these doorbells, the last of which is the venue; and what each of them records with.
+    fn new(
+        config: &Config,
+        doorbells: &[Doorbell],
+        keyring: &Arc<Keyring>,
+        lifecycle: Arc<Lifecycle>,
+    ) -> (Shared, Vec<Recorder>) {
+        let shards = doorbells.len() - 1;
         let boards = (0..shards).map(Board::of_shard).chain([Board::of_venue()]).map(Arc::new);
-        Shared {
+        let boards: Vec<Arc<Board>> = boards.collect();
+        let (recorders, histograms) = measuring::recorders(&boards, doorbells);
+        let shared = Shared {
             lifecycle,
             stop: Arc::new(Stop::default()),
             pressure: Arc::new(PressureBoard::new(shards + 1)),
             admission: Arc::new(admission(&config.limits)),
-            boards: boards.collect(),
+            measuring: Measuring::new(&config.service, &histograms, &boards),
+            boards,
             pulses: (0..=shards).map(|_| Arc::default()).collect(),
             bounds: Arc::new(ArcSwap::from_pointee(operators::bounds(config))),
+            histograms,
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
-        }
+        };
+        (shared, recorders)
     }
 }
 
 fn venue_setup(
     config: &Config,
-    shards: u8,
     shared: &Shared,
     slots: &Slots,
-    mesh: MeshEndpoint,
+    shards: u8,
+    (mesh, recorder): (MeshEndpoint, Recorder),
     (feed, links): (Feed, LinksSetup),
 ) -> VenueSetup {
     let place = usize::from(shards);
@@ -407,6 +441,7 @@ fn venue_setup(
         mesh,
         pressure: Arc::clone(&shared.pressure),
         board: Arc::clone(&shared.boards[place]),
+        recorder,
         switch: Arc::clone(&shared.switch),
         feed,
         links,

@@ -14,13 +14,14 @@ use nix::errno::Errno;
 use rustls::ServerConfig;
 
 use crate::admission::Admission;
-use crate::carry::{Carry, MeshEndpoint};
+use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
+use crate::inspect::InspectPort;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -31,17 +32,22 @@ use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingErro
 use crate::slot::Slot;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
+use crate::telemetry::latency::{Recorder, Stage};
 use crate::turn_load::TurnLoad;
 use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
+use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
+use self::timing::Timing;
 
+mod inspecting;
 mod resident;
 mod secure;
 mod settings;
 mod telling;
+mod timing;
 
 /// A turn's share of received bytes and of the work that they make, weighed in such bytes.
 const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
@@ -72,10 +78,13 @@ pub struct ShardSetup {
     pub connections_max: u32,
     pub mesh: MeshEndpoint,
     pub logins: LoginPort,
+    /// What operators ask comes by it.
+    pub inspect: InspectPort,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
+    pub recorder: Recorder,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -148,6 +157,7 @@ pub async fn run(
             shard.wake();
         }
         shard.turn(wait);
+        shard.timing.recorder.hand_over();
         shard.beat();
         if shard.has_stopped() {
             return shard.end();
@@ -163,9 +173,11 @@ struct Shard {
     secure: Secure,
     mesh: MeshEndpoint,
     logins: LoginPort,
+    inspecting: Inspecting,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
+    timing: Timing,
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
@@ -248,9 +260,11 @@ impl Shard {
             ),
             mesh: setup.mesh,
             logins: setup.logins,
+            inspecting: Inspecting::new(setup.inspect),
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
+            timing: Timing::new(setup.recorder),
             turn_load: TurnLoad::default(),
             pace: Pace::new(pace_ns_max),
             spin,
@@ -291,9 +305,12 @@ impl Shard {
         self.turns_total += 1;
         self.take_settings();
         self.take_pressure();
+        let messages_before = self.hub.messages_total();
         let mut busy = self.take_events();
+        self.note_decoded(reaped_ns, messages_before);
         busy |= self.take_batches();
         busy |= self.take_answers();
+        busy |= self.take_question();
         self.take_timers();
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
@@ -309,6 +326,7 @@ impl Shard {
             self.busy_turns_total += 1;
             self.busy_ns_total += work_ns;
             self.worked_ns = self.now.mono_ns;
+            self.note_turn(work_ns);
         }
         let totals =
             Totals { deliveries: self.hub.deliveries_total(), sends: self.ring.counters().sends_total };
@@ -397,18 +415,19 @@ impl Shard {
 
     /// What other homes have said, up to a bound; whether there was anything.
     fn take_batches(&mut self) -> bool {
-        let mut any = false;
-        let mut taken_bytes = 0;
+        let (mut taken_ns, mut taken_bytes) = (None, 0);
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
-            let Some((from, _, batch)) = self.mesh.receive() else { break };
-            any = true;
+            let Some((from, _, Parcel { batch, stamps })) = self.mesh.receive() else { break };
+            let taken_ns = *taken_ns.get_or_insert_with(|| clock::now().mono_ns);
+            self.timing.recorder.record(Stage::Mesh, taken_ns.saturating_sub(stamps.sealed_ns));
             self.hub.handle_batch(home(from), &batch, self.now);
+            self.timing.told(stamps.stamped_ns, self.hub.take_told());
             taken_bytes += batch.bytes.len();
             if taken_bytes >= limits::BATCH_BYTES_PER_TURN {
                 break;
             }
         }
-        any
+        taken_ns.is_some()
     }
 
     /// What the authority has judged, up to a bound on verdicts and on the work of the requests that waited for them, which
@@ -490,6 +509,9 @@ impl Shard {
             let clients = self.hub.begin_shutdown(self.now);
             self.leaving = Leaving { begun_ns: self.now.mono_ns, clients, told: 0 };
         }
+        if self.hub.has_untold() {
+            self.hub.tell_platform(limits::STOP_NOTICES_PER_TURN, self.now);
+        }
         if self.leaving.told < self.leaving.clients {
             let count = self.leaving.due(self.farewell.spread_ns, self.now.mono_ns);
             self.hub.shut_down(count, self.now);
@@ -501,6 +523,7 @@ impl Shard {
     /// Ends the hub's turn and carries what it has said to the others.
     fn say(&mut self) {
         self.hub.seal(self.now);
+        self.timing.told(self.now.mono_ns, self.hub.take_told());
         self.act();
         for peer in self.hub.lagging().iter() {
             if self.mesh.data_free(peer.index()) > limits::MESH_DATA_BATCHES_MAX / 2 {
@@ -510,8 +533,10 @@ impl Shard {
         if self.carry.is_waiting() {
             self.carry.retry(&mut self.mesh);
         }
+        let (stamped_ns, mut sealed_ns) = (self.now.mono_ns, None);
         while let Some(outgoing) = self.hub.poll_mesh() {
-            self.carry.push(&mut self.mesh, &outgoing);
+            let sealed_ns = *sealed_ns.get_or_insert_with(|| clock::now().mono_ns);
+            self.carry.push(&mut self.mesh, &outgoing, Stamps { stamped_ns, sealed_ns });
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(peer) = self.carry.poll_lag() {
                 self.hub.handle_lag(peer);
@@ -530,12 +555,16 @@ impl Shard {
         if self.round == 0 && self.pace.may_flush(now_ns) {
             self.round = self.hub.data_count();
             if self.round > 0 {
+                self.timing.begin_round();
                 self.pace.flushed(now_ns);
             }
         }
         let share = if replies > 0 { limits::DATA_SENDS_BESIDE_REPLIES } else { limits::DATA_SENDS_PER_TURN };
         let served = self.transmit(Urgency::Any, self.round.min(share));
         self.round = (self.round - served).min(self.hub.data_count());
+        if self.round == 0 {
+            self.timing.end_round();
+        }
         any |= served > 0;
         // What ended in between.
         any | self.flush_secure()
@@ -582,7 +611,7 @@ impl Shard {
     fn next_wait(&mut self) -> Wait {
         let now_ns = self.now.mono_ns;
         let idle_ns = now_ns.saturating_sub(self.worked_ns);
-        if self.round > 0 && !self.unbuffered {
+        if (self.round > 0 && !self.unbuffered) || self.inspecting.is_under_way() || self.hub.has_untold() {
             return Wait::Poll;
         }
         match self.spin {

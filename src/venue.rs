@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::backend::Feed;
 use crate::backend::replay::FeedError;
-use crate::carry::{Carry, MeshEndpoint};
+use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
 use crate::desk::DeskCounters;
 use crate::hub::batch::Batch;
@@ -38,6 +38,7 @@ use crate::slot::Slot;
 use crate::stop::Stop;
 use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
+use crate::telemetry::latency::{Recorder, Stage};
 
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
@@ -57,6 +58,7 @@ pub struct VenueSetup {
     pub pressure: Arc<PressureBoard>,
     /// The venue's own.
     pub board: Arc<Board>,
+    pub recorder: Recorder,
     /// The operator's kill switch.
     pub switch: Arc<HaltSwitch>,
     pub feed: Feed,
@@ -117,6 +119,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
             venue.mesh.wake();
         }
         venue.turn()?;
+        venue.note_turn();
         pulse.beat();
         if let Some(ready) = ready.take() {
             ready();
@@ -124,7 +127,9 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
             venue.take_leave()?;
-            return Ok(venue.report());
+            let report = venue.report();
+            venue.recorder.finish();
+            return Ok(report);
         }
         wait = venue.next_wait();
     }
@@ -141,6 +146,9 @@ struct Venue {
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
+    recorder: Recorder,
+    /// The turn under way has done something.
+    is_busy: bool,
     board_due_ns: u64,
     switch: Arc<HaltSwitch>,
     overload: Overload,
@@ -184,6 +192,8 @@ impl Venue {
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
+            recorder: setup.recorder,
+            is_busy: false,
             board_due_ns: now.mono_ns,
             switch: setup.switch,
             overload: Overload::new(overload),
@@ -231,6 +241,7 @@ impl Venue {
                 self.ring.next_completion()
             };
             let Some(event) = event else { break };
+            self.is_busy = true;
             taken_bytes += self.links.handle_event(event, &mut self.market, self.now);
         }
         self.is_owing = taken_bytes >= limits::LINK_BYTES_PER_TURN;
@@ -283,13 +294,13 @@ impl Venue {
     fn take_batches(&mut self) {
         self.hear_rest();
         self.execute();
+        let mut taken_ns = None;
         for _ in 0..limits::BATCHES_PER_TURN_MAX {
             if self.market.has_done_enough() {
                 break;
             }
-            let begun = self.begun.take();
-            let next = begun.or_else(|| self.mesh.receive().map(|(from, _, batch)| (home(from), batch, 0)));
-            let Some((from, batch, mut done)) = next else { break };
+            let Some((from, batch, mut done)) = self.next_batch(&mut taken_ns) else { break };
+            self.is_busy = true;
             while done < batch.records.len() && !self.market.has_done_enough() {
                 self.market.handle_record(from, &batch, &batch.records[done], self.now);
                 // Before the next one, so that what is asked is judged by what came of all that was asked before.
@@ -300,6 +311,25 @@ impl Venue {
                 self.begun = Some((from, batch, done));
             }
         }
+    }
+
+    /// The batch that a turn has begun, or the next that a shard has sent.
+    fn next_batch(&mut self, taken_ns: &mut Option<u64>) -> Option<(HomeId, Arc<Batch>, usize)> {
+        if let Some(begun) = self.begun.take() {
+            return Some(begun);
+        }
+        let (from, _, Parcel { batch, stamps }) = self.mesh.receive()?;
+        let taken_ns = *taken_ns.get_or_insert_with(|| clock::now().mono_ns);
+        self.recorder.record(Stage::Mesh, taken_ns.saturating_sub(stamps.sealed_ns));
+        Some((home(from), batch, 0))
+    }
+
+    /// How long the turn took, if it did something.
+    fn note_turn(&mut self) {
+        if std::mem::take(&mut self.is_busy) {
+            self.recorder.record(Stage::Turn, clock::now().mono_ns - self.now.mono_ns);
+        }
+        self.recorder.hand_over();
     }
 
     /// What the feed has done already is known before anything is decided by it.
@@ -333,8 +363,9 @@ impl Venue {
     /// What shards said before they left: whose connections are gone, and what is to be cancelled for that.
     fn take_last_batches(&mut self) {
         let mut begun = self.begun.take();
-        while let Some((from, batch, done)) =
-            begun.take().or_else(|| self.mesh.receive().map(|(from, _, batch)| (home(from), batch, 0)))
+        while let Some((from, batch, done)) = begun
+            .take()
+            .or_else(|| self.mesh.receive().map(|(from, _, parcel)| (home(from), parcel.batch, 0)))
         {
             for record in &batch.records[done..] {
                 self.market.handle_record(from, &batch, record, self.now);
@@ -374,6 +405,7 @@ impl Venue {
         self.feed
             .poll(self.now, &mut self.buffer, limits::FEED_EVENTS_PER_TURN_MAX)
             .map_err(VenueError::Feed)?;
+        self.is_busy |= !self.buffer.events.is_empty();
         self.market.handle_feed(SourceId::FEED, &self.buffer, self.now);
         if self.feed.is_finished() && !self.finished_told {
             self.finished_told = true;
@@ -403,8 +435,11 @@ impl Venue {
         if self.carry.is_waiting() {
             self.carry.retry(&mut self.mesh);
         }
+        let (stamped_ns, mut sealed_ns) = (self.now.mono_ns, None);
         while let Some(outgoing) = self.market.poll_mesh() {
-            self.carry.push(&mut self.mesh, &outgoing);
+            self.is_busy = true;
+            let sealed_ns = *sealed_ns.get_or_insert_with(|| clock::now().mono_ns);
+            self.carry.push(&mut self.mesh, &outgoing, Stamps { stamped_ns, sealed_ns });
             // Told before the next batch: that one must not get through behind one that did not.
             while let Some(shard) = self.carry.poll_lag() {
                 self.market.handle_lag(shard);

@@ -526,6 +526,7 @@ fn telling_a_board_allocates_nothing() {
             turn_ns_max: 0,
             turn_ns_mean: 0,
             costliest_bytes: 0,
+            deepest_frames: 0,
         };
         shard.tell_shard(&thread, &reading);
         let reading = VenueReading {
@@ -537,4 +538,29 @@ fn telling_a_board_allocates_nothing() {
         };
         venue.tell_venue(&ThreadReading { topics: &HomeCounters::default(), ..thread }, &reading);
     });
+}
+
+#[test]
+fn a_turn_that_is_measured_allocates_nothing() {
+    use tickring::telemetry::latency::{Histograms, Stage, exchange};
+
+    let mut world = World::new();
+    let (mut recorder, mut taker) = exchange(&Stage::ALL);
+    let mut sum = Histograms::of(&Stage::ALL);
+    assert_allocates_nothing(|turn| {
+        let marks = world.hub.marks();
+        marks.replies.add(turn, 1);
+        marks.replies.add(turn / 2, 3);
+        for (since_ns, count) in marks.replies.drain() {
+            recorder.record_all(Stage::Request, 2 * turn - since_ns, count);
+        }
+        recorder.record(Stage::Turn, turn * 1_000);
+        if turn % 100 == 0 {
+            taker.ask();
+        }
+        recorder.hand_over();
+        taker.take(|full| sum.add(full));
+    });
+    let asked = sum.stage(Stage::Request).unwrap().len();
+    assert_eq!(asked, 4 * (WARM_UP + COUNTED - 99));
 }

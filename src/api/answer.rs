@@ -43,6 +43,12 @@ impl Answer {
         Answer::json(status, &json!({"error": what, "status": status}))
     }
 
+    /// What is asked for has so many places, and they are taken.
+    #[must_use]
+    pub fn busy(what: &str) -> Answer {
+        Answer { retry_after_s: Some(1), ..Answer::error(503, what) }
+    }
+
     /// It is begun, and this connection will not see its end.
     #[must_use]
     pub fn accepted() -> Answer {

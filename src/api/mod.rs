@@ -4,24 +4,39 @@
 //! is; `openapi.json` documents each, which a test holds.
 
 pub mod access;
+mod alerts;
 mod answer;
 mod cache;
+pub mod connections;
+mod console;
+mod events;
 mod export;
 mod health;
+mod histograms;
 mod kill_switch;
 mod logs;
 mod metrics;
 mod openapi;
 mod performance;
+mod profiles;
+pub mod publish;
 mod ready;
+pub mod shards;
 mod status;
+pub mod topics;
 mod websocket;
+
+use std::sync::Arc;
 
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
-use crate::telemetry::{Rates, Snapshot};
+use crate::telemetry::alerts::Alerts;
+use crate::telemetry::latency::{Collection, Recent};
+use crate::telemetry::{Looks, Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
+pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
+pub use events::event;
 pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
 pub use logs::{LINES_MAX, Line, limit as log_limit};
 
@@ -52,16 +67,31 @@ pub enum Route {
     Logs,
     Metrics,
     Export,
+    Histograms,
     Performance,
     Cache,
     WebSocket,
+    Connections,
+    Topics,
+    Shards,
+    Profile,
+    Heap,
+    Trace,
+    Publish,
     OpenApi,
+    Alerts,
+    /// A stream, which does not end with an answer.
+    Events,
+    Console(ConsoleFile),
     Drain,
     KillSwitch,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 14] = [
+pub const ROUTES: [(&str, Method, Route); 27] = [
+    ("/", Method::Get, Route::Console(ConsoleFile::Page)),
+    ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
+    ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
     ("/health", Method::Get, Route::Health),
     ("/api/health", Method::Get, Route::Health),
     ("/healthz", Method::Get, Route::Healthz),
@@ -70,10 +100,20 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
     ("/api/logs", Method::Get, Route::Logs),
     ("/metrics", Method::Get, Route::Metrics),
     ("/api/metrics", Method::Get, Route::Export),
+    ("/api/histograms", Method::Get, Route::Histograms),
     ("/performance/metrics", Method::Get, Route::Performance),
     ("/performance/cache", Method::Get, Route::Cache),
     ("/websocket/ws/status", Method::Get, Route::WebSocket),
+    ("/api/connections", Method::Get, Route::Connections),
+    ("/api/connections/trace", Method::Post, Route::Trace),
+    ("/api/topics", Method::Get, Route::Topics),
+    ("/debug/shards", Method::Get, Route::Shards),
+    ("/debug/pprof/profile", Method::Get, Route::Profile),
+    ("/debug/pprof/heap", Method::Get, Route::Heap),
     ("/api/openapi.json", Method::Get, Route::OpenApi),
+    ("/api/alerts", Method::Get, Route::Alerts),
+    ("/api/events", Method::Get, Route::Events),
+    ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
 ];
@@ -82,8 +122,14 @@ pub const ROUTES: [(&str, Method, Route); 14] = [
 #[derive(Debug)]
 pub struct View<'a> {
     pub snapshot: &'a Snapshot<'a>,
+    /// Where they were asked for.
+    pub histograms: Option<&'a Collection>,
     pub rates: &'a Rates,
-    pub links: &'a [LinkStatus],
+    pub looks: &'a Looks,
+    pub alerts: &'a Alerts,
+    /// Of the last second.
+    pub latency: &'a [Recent],
+    pub links: Arc<Box<[LinkStatus]>>,
     pub phase: Phase,
     pub now: Now,
     /// Since the start.
@@ -115,12 +161,23 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Logs => logs::answer(question, view),
         Route::Metrics => metrics::answer(question, view),
         Route::Export => export::answer(question, view),
+        Route::Histograms => histograms::answer(question, view),
         Route::Performance => performance::answer(view),
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
+        Route::Alerts => alerts::answer(view),
+        Route::Events => Answer::text(200, "text/event-stream", event(view)),
+        Route::Console(file) => console::answer(file),
+        Route::Profile => profiles::profile(),
+        Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
-        Route::KillSwitch => Answer::error(500, "the kill switch is answered by what came of it"),
+        Route::KillSwitch
+        | Route::Connections
+        | Route::Topics
+        | Route::Shards
+        | Route::Trace
+        | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }
 }
 
@@ -136,6 +193,16 @@ impl View<'_> {
         let stances = self.snapshot.samples("tickring_overload_stance");
         (stances.iter().filter(|sample| sample.value >= stance).count(), stances.len())
     }
+}
+
+/// The numbers of those shards that did not answer in time.
+fn silent(shards: impl Iterator<Item = (usize, bool)>) -> Vec<usize> {
+    shards.filter(|(_, has_answered)| !has_answered).map(|(shard, _)| shard).collect()
+}
+
+/// A shard that alone could answer has not done so in time.
+fn shard_is_silent() -> Answer {
+    Answer::error(504, "the shard has not answered in time")
 }
 
 /// A share in percent, with two digits after the point; `whole` of nothing is all of it.

@@ -10,9 +10,12 @@ use crate::auth::{Credential, Key, Keyring, Patterns, Reach, Scopes, Secret};
 use crate::hub::home::HomeCounters;
 use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkIdentity, LinkKind};
+use crate::telemetry::latency::{Stage, exchange};
 use crate::telemetry::{
     Board, MeshReading, ProcessReading, RingCounters, ShardReading, ThreadReading, Totals,
 };
+
+mod inspecting;
 
 /// A shard with 10 requests of which 1 failed, 3 resumes of which 1 missed something, and this stance.
 fn board(number: usize, overload_stance: u64) -> Arc<Board> {
@@ -49,9 +52,15 @@ fn board(number: usize, overload_stance: u64) -> Arc<Board> {
             turn_ns_max: 0,
             turn_ns_mean: 5_000_000,
             costliest_bytes: 0,
+            deepest_frames: 0,
         },
     );
     Arc::new(board)
+}
+
+/// Of the same shards, before they had done anything.
+fn empty_boards() -> [Arc<Board>; 2] {
+    [Arc::new(Board::of_shard(0)), Arc::new(Board::of_shard(1))]
 }
 
 fn link(state: LinkState) -> LinkStatus {
@@ -63,12 +72,13 @@ struct World {
     boards: Vec<Arc<Board>>,
     links: Vec<LinkStatus>,
     phase: Phase,
+    alerts: Alerts,
 }
 
 impl World {
     fn new(stances: [u64; 2]) -> World {
         let boards = stances.iter().enumerate().map(|(number, stance)| board(number, *stance)).collect();
-        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving }
+        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving, alerts: Alerts::default() }
     }
 
     fn ask(&self, route: Route, query: &str) -> Answer {
@@ -77,6 +87,8 @@ impl World {
         let snapshot = Snapshot::take(&self.boards, &process);
         let mut rates = Rates::default();
         rates.note(Totals { mono_ns: 1_000_000_000, ..Totals::default() });
+        let mut looks = Looks::default();
+        looks.note(&Snapshot::take(&empty_boards(), &ProcessReading::default()), 1_000_000_000);
         let line = |number| Line {
             number,
             unix_ms: 5,
@@ -84,10 +96,30 @@ impl World {
             target: "tickring".into(),
             message: format!("line {number}").into(),
         };
+        let (mut recorder, taker) = exchange(&Stage::ALL);
+        recorder.record(Stage::Turn, 1_000);
+        let mut histograms =
+            Collection::new([("shard-0".to_owned(), &Stage::ALL[..], taker)], Now::default());
+        histograms.ask();
+        recorder.hand_over();
+        histograms.take(Now::default());
         let view = View {
             snapshot: &snapshot,
+            histograms: Some(&histograms),
             rates: &rates,
-            links: &self.links,
+            looks: &looks,
+            alerts: &self.alerts,
+            latency: &[Recent {
+                stage: Stage::Request,
+                count: 5,
+                p50_ns: 1,
+                p90_ns: 2,
+                p95_ns: 3,
+                p99_ns: 4,
+                p999_ns: 5,
+                max_ns: 6,
+            }],
+            links: Arc::new(self.links.clone().into_boxed_slice()),
             phase: self.phase,
             now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },
             uptime_ns: 12_500_000_000,
@@ -204,6 +236,65 @@ fn logs_are_the_last_lines_as_many_as_asked_for() {
 }
 
 #[test]
+fn an_event_is_one_line_that_says_how_everything_is() {
+    let text = World::new([0, 2]).ask(Route::Events, "").body.text;
+    let data = text.strip_prefix("retry: 1000\ndata: ").and_then(|rest| rest.strip_suffix("\n\n")).unwrap();
+    assert!(!data.contains('\n'));
+    let event: Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&event["state"], &event["uptime_seconds"]), (&json!("serving"), &json!(12)));
+    // 20 requests in two seconds, of which one in ten failed.
+    assert_eq!(
+        (&event["rates"]["requests"], &event["rates"]["requests_failed"]),
+        (&json!(10.0), &json!(1.0))
+    );
+    assert_eq!(event["stages"][0]["p99_ns"], 4);
+    let shard = &event["shards"][1];
+    assert_eq!((&shard["thread"], &shard["overload_stance"]), (&json!("shard-1"), &json!(2)));
+    assert_eq!((&shard["connections"], &shard["busy_share"]), (&json!(4), &json!(0.125)));
+    assert_eq!((&event["links"][0]["name"], &event["links"][0]["state"]), (&json!("fx.2"), &json!("up")));
+    assert_eq!((&event["alerts"], &event["incidents"]), (&json!([]), &json!({})));
+}
+
+#[test]
+fn alerts_are_told_with_their_rules() {
+    let mut world = World::new([2, 0]);
+    assert_eq!(world.value(Route::Alerts, "").1["alerts"], json!([]));
+    let snapshot =
+        Snapshot::take(&world.boards, &ProcessReading { is_ready: true, ..ProcessReading::default() });
+    let (mut looks, now) = (Looks::default(), Now { mono_ns: 2_000_000_000, unix_ns: 5_000_000 });
+    looks.note(&snapshot, 1_000_000_000);
+    let window = looks.window(&snapshot, now.mono_ns, 10).unwrap();
+    world.alerts.note(&snapshot, window, &[], now);
+    let later = Now { mono_ns: now.mono_ns + 15_000_000_000, ..now };
+    world.alerts.note(&snapshot, window, &[], later);
+    let (status, body) = world.value(Route::Alerts, "");
+    assert_eq!((status, &body["firing"]), (200, &json!(1)), "{body}");
+    let alert = &body["alerts"][0];
+    assert_eq!((&alert["name"], &alert["state"]), (&json!("TickringOverloaded"), &json!("firing")));
+    assert_eq!((&alert["value"], &alert["since_unix_ms"]), (&json!(2.0), &json!(5)));
+}
+
+#[test]
+fn the_console_asks_nobody_but_this_server() {
+    let world = World::new([0, 0]);
+    let of = |file| world.ask(Route::Console(file), "").body;
+    let page = of(ConsoleFile::Page);
+    assert_eq!(page.content_type, "text/html; charset=utf-8");
+    for file in [page, of(ConsoleFile::Style), of(ConsoleFile::Script)] {
+        let outside = file.text.replace("http://www.w3.org/2000/svg", "");
+        assert!(!outside.contains("http://") && !outside.contains("https://"), "{}", file.content_type);
+        // What its policy forbids.
+        for inline in ["<style", " style=", " onclick=", "innerHTML", "eval(", "@import"] {
+            assert!(!file.text.contains(inline), "{}: {inline}", file.content_type);
+        }
+    }
+    for word in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(CONTENT_SECURITY_POLICY.contains(word));
+    }
+    assert!(!CONTENT_SECURITY_POLICY.contains("unsafe"));
+}
+
+#[test]
 fn metrics_come_in_each_form() {
     let world = World::new([0, 0]);
     assert!(world.ask(Route::Metrics, "").body.text.starts_with("# HELP "));
@@ -237,6 +328,22 @@ fn the_document_has_every_route_and_no_other() {
     assert_eq!(documented, served);
 }
 
+#[test]
+fn histograms_are_told_in_three_forms() {
+    let world = World::new([0, 0]);
+    let told = world.value(Route::Histograms, "format=json").1;
+    let of_all = told["stages"].as_array().unwrap().iter().filter(|row| row["thread"] == "all");
+    assert_eq!(of_all.map(|row| row["count"].as_u64().unwrap()).sum::<u64>(), 1, "{told}");
+    let csv = world.ask(Route::Histograms, "format=csv");
+    assert_eq!(csv.body.content_type, "text/csv; charset=utf-8; header=present");
+    assert!(csv.body.text.contains("\r\nturn,shard-0,1,1000,1000,"), "{csv:?}");
+    let log = world.ask(Route::Histograms, "format=hlog").body.text;
+    assert!(log.contains("\nTag=turn.shard-0,0.000,3.000,0.001,HISTF"), "{log}");
+    assert_eq!(world.ask(Route::Histograms, "format=xml").status, 400);
+    let metrics = world.ask(Route::Metrics, "").body.text;
+    assert!(metrics.contains("tickring_latency_seconds_count{stage=\"turn\"} 1\n"), "{metrics}");
+}
+
 /// The required properties of a schema of the document are there.
 fn check_schema(schema: &Value, value: &Value, at: &str) {
     for name in schema["required"].as_array().into_iter().flatten() {
@@ -256,10 +363,15 @@ fn answers_are_as_the_document_says() {
     of(Route::Health, "Health");
     of(Route::Status, "Status");
     of(Route::Logs, "Logs");
+    of(Route::Histograms, "Histograms");
     of(Route::Export, "Metrics");
     of(Route::Performance, "Performance");
     of(Route::Cache, "Cache");
     of(Route::WebSocket, "WebSocket");
+    of(Route::Alerts, "Alerts");
+    let text = world.ask(Route::Events, "").body.text;
+    let event = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
+    check_schema(&document["components"]["schemas"]["Event"], &event, "Event");
 }
 
 #[test]

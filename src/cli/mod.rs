@@ -15,6 +15,7 @@ use crate::log_tail;
 use crate::serve;
 use crate::tls::Fingerprint;
 
+mod histogram;
 mod host;
 mod keys;
 mod paper_venue;
@@ -36,12 +37,13 @@ Examples:
                                                what would hold, and where each value is from
   tickring keys add --file keys.toml --account desk --days 90
                                                a key for a client to log in by; prints its secret once
+  tickring histogram FILE                      percentiles of a file that kill -USR1 has made the server write
   tickring paper-venue --listen 127.0.0.1:9004 --key s3cret
                                                a venue to try a venue link with (docs/venue-link.md)
 
 Exit codes (sysexits.h): 0 done, 64 usage, 65 bad input, 66 no such file, 69 unreachable, 70 bug, 71 kernel, 78 config.
 TICKRING_LIMITS_CONNECTIONS_MAX=100 and the like set any key; the file comes before them, flags after.
-RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` from colouring.";
+RUST_LOG sets what is logged (error, warn, info, debug), NO_COLOR keeps `watch` and `histogram` from colouring.";
 
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TICKRING_COMMIT"), ", features: runtime)");
@@ -69,6 +71,8 @@ enum Command {
     Check(Serve),
     /// Print the configuration by which `serve` would serve, each value with where it is from
     Config(Print),
+    /// Print and draw the latencies of a file that a server has written (SIGUSR1)
+    Histogram(histogram::Flags),
     /// Add, list and revoke the keys by which clients log in
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -159,6 +163,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Watch(flags)) => watch::run(&flags),
         Some(Command::Check(flags)) => check(flags),
         Some(Command::Config(flags)) => print(flags),
+        Some(Command::Histogram(flags)) => histogram::run(&flags),
         Some(Command::Keys(command)) => keys::run(command),
         Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
     }

@@ -16,11 +16,17 @@ pub struct Control {
     pub address: Option<SocketAddr>,
     /// A Unix socket; empty where there is none.
     pub socket: PathBuf,
+    /// Whether `/debug` is answered.
+    pub debug: bool,
 }
 
 impl Default for Control {
     fn default() -> Control {
-        Control { address: Some(SocketAddr::from(([127, 0, 0, 1], 9002))), socket: PathBuf::new() }
+        Control {
+            address: Some(SocketAddr::from(([127, 0, 0, 1], 9002))),
+            socket: PathBuf::new(),
+            debug: false,
+        }
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("listen.tls.tickets", Plain),
     restart("control.address", Text),
     restart("control.socket", Text),
+    live("control.debug", Plain),
     live("log.filter", Text),
     restart("shards.cores", Numbers),
     // Tables and the ring are made this large.
@@ -135,6 +136,9 @@ pub(super) const KEYS: &[Key] = &[
     live("flush.pace_max_us", Plain),
     live("service.drain_timeout_s", Plain),
     live("service.drain_spread_ms", Plain),
+    restart("service.state_dir", Text),
+    restart("service.histogram_interval_s", Plain),
+    restart("service.summary_interval_s", Plain),
     // Instruments, and who has them, are told to clients as they are listed; another market is another start.
     restart("feed.kind", Text),
     restart("feed.paper.seed", Plain),

@@ -21,13 +21,24 @@ pub(super) struct PendingBatch {
     text: Vec<u8>,
     reply: BatchReply,
     outstanding: usize,
+    received_ns: u64,
+    /// Requests that are answered, one by one, within the reply.
+    answers: u64,
 }
 
 impl Hub {
     /// A batch of so many requests has come; each of them ends its share by [`Hub::reply_in_batch`].
     pub(super) fn open_batch(&mut self, conn: ConnId, requests: usize) -> Ticket {
         let (text, reply) = (Vec::new(), BatchReply::default());
-        let batch = self.batches.issue(PendingBatch { conn, text, reply, outstanding: requests });
+        let received_ns = self.now.mono_ns;
+        let batch = self.batches.issue(PendingBatch {
+            conn,
+            text,
+            reply,
+            outstanding: requests,
+            received_ns,
+            answers: 0,
+        });
         // What a subscribe among them announces waits for the reply, which may wait for another shard.
         self.egress.hold(conn);
         if let Some(session) = self.session(conn) {
@@ -47,6 +58,7 @@ impl Hub {
         let Some(pending) = self.batches.peek_mut(batch) else { return };
         let (before_bytes, held_before_bytes) = (pending.text.len(), pending.text.capacity());
         if let Some(id) = reply_to.id {
+            pending.answers += 1;
             pending.reply.open_entry(&mut pending.text);
             write(&mut pending.text, id, stamps);
         }
@@ -75,7 +87,9 @@ impl Hub {
 
     /// Sends the reply of a batch that is whole.
     fn end_batch(&mut self, batch: Ticket) {
-        let Some(PendingBatch { conn, mut text, reply, .. }) = self.take_batch(batch) else { return };
+        let Some(pending) = self.take_batch(batch) else { return };
+        let PendingBatch { conn, mut text, reply, received_ns, answers, .. } = pending;
+        self.marks.replies.add(received_ns, answers);
         if let Some(session) = self.session(conn) {
             session.batches.retain(|known| *known != batch);
         }

@@ -168,7 +168,8 @@ impl Hub {
     /// The connection is gone.
     pub fn handle_closed(&mut self, conn: ConnId, now: Now) {
         self.now = now;
-        if self.session(conn).is_some() {
+        if let Some(opened_ns) = self.session(conn).map(|session| session.opened_ns) {
+            self.counters.connections_closed_ns_total += now.mono_ns.saturating_sub(opened_ns);
             self.depart(conn, Departure::Disconnected);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
@@ -176,6 +177,7 @@ impl Hub {
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
             self.drop_batches(conn);
+            self.trace(conn, false);
             self.sessions[conn.slot as usize] = None;
             self.counters.connections_closed_total += 1;
         }
@@ -237,6 +239,8 @@ impl Hub {
                 self.mark_closing(conn, false);
             }
             Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes }))) => {
+                let opened_ns = self.session(conn).map(|session| session.opened_ns);
+                opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;
@@ -446,6 +450,7 @@ impl Hub {
             // HTTP has no word for it: the end of the connection says it.
             return self.end(conn, End::OfStream);
         }
+        self.tell_going(conn);
         self.unsubscribe_all(conn);
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));

@@ -19,6 +19,8 @@ macro_rules! counters {
 counters! {
     connections_opened_total,
     connections_closed_total,
+    /// How long those had been open, from their accept, in nanoseconds.
+    connections_closed_ns_total,
     messages_received_total,
     bytes_received_total,
     /// Bytes that compressed messages made.

@@ -61,6 +61,10 @@ pub(super) struct Lanes {
     queued_bytes: u32,
     /// Bytes that may wait beyond the limit, since a resume asked for them; until the queue has run dry.
     allowed_bytes: u32,
+    /// Messages that were queued for it, and values that were sent.
+    pub(super) deliveries_total: u64,
+    /// Events that a newer value took the place of, but for those of the values that are listed now.
+    pub(super) conflated_total: u64,
     /// Subscriptions with a value to send: head and tail of a list through the subscriptions.
     pub(super) values_head: Option<u32>,
     pub(super) values_tail: Option<u32>,
@@ -136,6 +140,8 @@ pub(super) struct Egress {
     spare_control: Vec<Box<Control>>,
     /// Of both kinds of spares.
     spare_bytes: usize,
+    /// The most frames that waited in one queue since that was last asked for.
+    deepest_frames: u32,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -239,6 +245,8 @@ impl Egress {
             DataLane::Market => &mut lanes.queue,
         };
         self.pool.push(queue, frame)?;
+        self.deepest_frames = self.deepest_frames.max(queue.count());
+        lanes.deliveries_total += 1;
         lanes.queued_bytes += frame.len;
         let (queued_bytes, counted) =
             (lanes.queued_bytes, lanes.queued_bytes.saturating_sub(lanes.allowed_bytes));
@@ -380,6 +388,7 @@ impl Egress {
         let entry = &mut subscriptions[subscription as usize];
         assert!(entry.listed, "only a listed subscription is unlisted");
         entry.listed = false;
+        lanes.conflated_total += u64::from(std::mem::take(&mut entry.conflated));
         let (previous, next) = (entry.previous_listed.take(), entry.next_listed.take());
         match previous {
             Some(previous) => subscriptions[previous as usize].next_listed = next,

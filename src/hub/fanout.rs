@@ -13,6 +13,7 @@ use super::egress::DataLane;
 use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
+use super::marks::Classes;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
 /// The records behind a frame's, of which the first may be the same event compressed.
@@ -147,7 +148,9 @@ impl Hub {
             return;
         }
         for stale in &self.topics.topics[at as usize].stale {
-            if self.topics.subscriptions[stale.subscription as usize].listed {
+            let entry = &mut self.topics.subscriptions[stale.subscription as usize];
+            if entry.listed {
+                entry.conflated = entry.conflated.saturating_add(1);
                 self.counters.events_conflated_total += 1;
             } else {
                 self.egress.list_value(&mut self.topics.subscriptions, stale.slot, stale.subscription);
@@ -168,7 +171,7 @@ impl Hub {
         };
         let conflate_bytes = self.overload.stance().conflate_bytes();
         let topic = &self.topics.topics[at as usize];
-        let (lane, mut delivered) = (topic.lane(), 0);
+        let (lane, mut delivered, mut classes) = (topic.lane(), 0, Classes::default());
         for follower in &topic.followers {
             let logged = by_encoding[follower.encoding.index()];
             let mut pushed = self.egress.push_frame(follower.slot, lane, logged);
@@ -182,6 +185,7 @@ impl Hub {
             let overflow = match pushed {
                 Ok(queued_bytes) => {
                     delivered += 1;
+                    classes.add(follower.class);
                     match follower.class {
                         DeliveryClass::Latest if queued_bytes > conflate_bytes => {
                             self.outrun.push(follower.subscription);
@@ -204,7 +208,9 @@ impl Hub {
             self.overflowed.push((conn, overflow));
         }
         self.counters.deliveries_total += delivered;
+        self.marks.tell(lane, classes);
         let told = Position { epoch: topic.epoch, seq: topic.seq };
+        self.topics.topics[at as usize].deliveries_total += delivered;
         while let Some(subscription) = self.outrun.pop() {
             // It has this event; the next one finds it stale.
             self.topics.make_stale(subscription);
@@ -303,7 +309,8 @@ impl Hub {
             Some(subscription) => {
                 if self.is_joining(subscription, ticket) {
                     let lane = self.topics.topic(topic).lane();
-                    self.deliver_to_one(conn, lane, frame);
+                    let delivered = self.deliver_to_one(conn, lane, frame);
+                    self.topics.topic(topic).deliveries_total += u64::from(delivered);
                 }
             }
             None => {
@@ -321,12 +328,13 @@ impl Hub {
         }
     }
 
-    fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) {
+    /// Whether it was queued.
+    fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) -> bool {
         if self.session(conn).is_none_or(|session| !session.is_open())
             || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
         {
             // Gone, or about to be closed: the log is not filled for it.
-            return;
+            return false;
         }
         let logged = self.log_frame(frame);
         self.egress.log.retain(logged.segment, 1);
@@ -337,10 +345,12 @@ impl Hub {
                 if queued_bytes > self.config.queued_bytes_max {
                     self.overflowed.push((conn, Closing::QueueFull));
                 }
+                true
             }
             Err(super::frame_queue::QueuesFull) => {
                 self.egress.log.release(logged.segment, 1);
                 self.overflowed.push((conn, Closing::LogFull));
+                false
             }
         }
     }

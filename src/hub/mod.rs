@@ -31,10 +31,12 @@ pub mod home;
 mod http_api;
 pub mod incident;
 mod inflating;
+pub mod inspect;
 pub mod listener;
 mod log;
 mod login;
 pub mod market;
+pub mod marks;
 mod memory;
 mod orders;
 mod outbox;
@@ -79,7 +81,7 @@ pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
-pub use rates::RateLimits;
+pub use rates::{RateLimits, Rates};
 
 use batch::{Batch, Outgoing};
 use batch_reply::PendingBatch;
@@ -87,7 +89,9 @@ use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use inflating::Inflating;
+use inspect::Traced;
 use login::PendingLogin;
+use marks::{Marks, Told};
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
@@ -183,7 +187,7 @@ impl Default for HubConfig {
 }
 
 /// What a hub holds at one moment; all of it is 0 when nobody is connected and every topic has been forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Occupancy {
     pub sessions: usize,
     pub pattern_sessions: usize,
@@ -324,9 +328,13 @@ pub struct Hub {
     stopping: bool,
     /// Those that are then to be sent away.
     leaving: Vec<ConnId>,
+    /// The slot from which on it is still to be said, to those who listen to it, that the server is about to go.
+    untold: usize,
     /// When topics that nobody listens to are looked for next.
     sweep_due_ns: u64,
     overload: Overload,
+    /// Connections whose sends are timed.
+    traced: Vec<Traced>,
     /// What waits for the costliest slow consumer, as of the last look at a raised level.
     costliest_bytes: u64,
     /// When the shard is to say again what weighs on it.
@@ -336,6 +344,7 @@ pub struct Hub {
     now: Now,
     counters: HubCounters,
     incidents: IncidentCounts,
+    marks: Marks,
 }
 
 impl Hub {
@@ -382,14 +391,17 @@ impl Hub {
             scratch: Vec::new(),
             stopping: false,
             leaving: Vec::new(),
+            untold: 0,
             sweep_due_ns: now.mono_ns,
             overload,
+            traced: Vec::new(),
             costliest_bytes: 0,
             pressure_due_ns: now.mono_ns,
             unfinished_bytes: 0,
             now,
             counters: HubCounters::default(),
             incidents: IncidentCounts::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -402,6 +414,28 @@ impl Hub {
     #[must_use]
     pub fn deliveries_total(&self) -> u64 {
         self.counters.deliveries_total
+    }
+
+    /// Messages of clients that were looked at.
+    #[must_use]
+    pub fn messages_total(&self) -> u64 {
+        self.counters.messages_received_total
+    }
+
+    /// What has been finished, for whoever measures how long it took.
+    pub fn marks(&mut self) -> &mut Marks {
+        &mut self.marks
+    }
+
+    /// Events that went into queues since this was last asked.
+    pub fn take_told(&mut self) -> Told {
+        self.marks.take_told()
+    }
+
+    /// Whether frames of events wait in some queue; those of a send under way do not.
+    #[must_use]
+    pub fn has_frames_waiting(&self) -> bool {
+        self.egress.log.reference_count() > 0
     }
 
     /// Why connections were refused or closed from here, and how often.

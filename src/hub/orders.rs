@@ -75,6 +75,7 @@ impl Hub {
     pub(super) fn on_answered(&mut self, ticket: Ticket, outcome: Result<&[u8], OrderRefusal>) {
         let Some(PendingAsk { reply_to }) = self.asks.redeem(ticket) else { return };
         let reply_to = reply_to.get();
+        self.marks.orders.add(reply_to.received_ns(), 1);
         if let Some(session) = self.session(reply_to.conn) {
             session.requests_pending -= 1;
         }

@@ -3,7 +3,9 @@
 
 use crate::auth::Scope;
 use crate::dialect::json_rpc::Failure;
-use crate::model::channel::{Instruments, MarketChannel, PrivateChannel, PrivateView, TopicKey};
+use crate::model::channel::{
+    Instruments, MarketChannel, PLATFORM_STATE, PrivateChannel, PrivateView, TopicKey,
+};
 use crate::model::ids::ConnId;
 use crate::model::order::{AccountId, Filter};
 
@@ -86,6 +88,9 @@ impl Hub {
         let patterns: Vec<MarketChannel> = session.patterns.iter().map(|pattern| pattern.channel).collect();
         let subscriptions = session.subscriptions.clone();
         self.work.permitted(names, listed);
+        if self.check_subscribe(conn, PLATFORM_STATE).is_err() {
+            self.hear_platform(conn, false);
+        }
         for channel in patterns {
             let mut name = Vec::new();
             channel.write_every(&mut name);

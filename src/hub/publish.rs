@@ -6,6 +6,7 @@ use crate::dialect::json_rpc::{self, Failure};
 use crate::limits;
 use crate::model::channel::{TopicKey, TopicName};
 use crate::model::ids::{HomeId, Position, Seq, TopicId};
+use crate::model::time::Now;
 
 use super::Hub;
 use super::batch::{PublishRefusal, Record, Ticket};
@@ -54,6 +55,22 @@ impl Hub {
         let batch = self.outbox.command(home);
         let data = batch.push_bytes(data);
         batch.records.push(Record::Publish { ticket, name, topic: known, data });
+    }
+
+    /// An operator publishes to a topic of this home.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn handle_publish(
+        &mut self,
+        name: TopicName,
+        data: &[u8],
+        now: Now,
+    ) -> Result<Position, PublishRefusal> {
+        self.now = now;
+        let (_, position) = self.sequence(name, None, data)?;
+        self.counters.messages_published_total += 1;
+        Ok(position)
     }
 
     /// Another shard's client publishes to a topic of this home.

@@ -18,14 +18,15 @@ pub struct RateLimits {
 
 /// What one client has sent of late.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub struct Rates {
     messages: Bucket,
     bytes: Bucket,
 }
 
 impl Rates {
     /// None where nothing is limited.
-    pub(super) fn of(limits: RateLimits, now_ns: u64) -> Option<Box<Rates>> {
+    #[must_use]
+    pub fn of(limits: RateLimits, now_ns: u64) -> Option<Box<Rates>> {
         let RateLimits { messages_per_s_max, bytes_per_s_max } = limits;
         let bucket = |per_s_max: u32| Bucket { per_s_max: per_s_max.into(), level: 0, drained_ns: now_ns };
         let rates = Rates { messages: bucket(messages_per_s_max), bytes: bucket(bytes_per_s_max) };
@@ -36,7 +37,7 @@ impl Rates {
     ///
     /// # Errors
     /// The rate that is exceeded by it.
-    pub(super) fn count(&mut self, messages: u64, bytes: u64, now_ns: u64) -> Result<(), Closing> {
+    pub fn count(&mut self, messages: u64, bytes: u64, now_ns: u64) -> Result<(), Closing> {
         if !self.messages.admits(messages, now_ns) {
             return Err(Closing::MessageRate);
         }

@@ -44,6 +44,11 @@ impl ReplyTo<'_> {
         self.batch.is_some()
     }
 
+    /// When the request came, on the monotonic clock.
+    pub(super) fn received_ns(&self) -> u64 {
+        self.received.mono_ns
+    }
+
     pub(super) fn keep(self) -> KeptReplyTo {
         let id = self.id.map(|id| {
             let text = id.as_str().as_bytes();
@@ -167,6 +172,7 @@ impl Hub {
             Method::Unsubscribe { channels } => self.unsubscribe(&reply_to, &channels),
             Method::UnsubscribeAll => {
                 self.unsubscribe_all(reply_to.conn);
+                self.hear_platform(reply_to.conn, false);
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
             Method::SetHeartbeat { interval_s } => {
@@ -294,6 +300,7 @@ impl Hub {
             return self.reply_in_batch(reply_to, batch, stamps, write);
         }
         let Some(id) = reply_to.id else { return };
+        self.marks.replies.add(reply_to.received_ns(), 1);
         let mut frame = std::mem::take(&mut self.scratch);
         if is_caller {
             frame.clear();

@@ -124,6 +124,10 @@ pub(super) struct Session {
     pub(super) reading_paused: bool,
     /// Why it ends has been reported.
     pub(super) is_faulted: bool,
+    /// How long its sends take is noted: see `inspect.rs`.
+    pub(super) is_traced: bool,
+    /// It is to be told when the server is about to go, and has not been.
+    pub(super) hears_platform: bool,
     /// Batches that are not answered, and the bytes of their replies so far.
     pub(super) batches: Vec<Ticket>,
     pub(super) batched_bytes: usize,
@@ -170,6 +174,8 @@ impl Session {
             joins_pending: 0,
             reading_paused: false,
             is_faulted: false,
+            is_traced: false,
+            hears_platform: false,
             batches: Vec::new(),
             batched_bytes: 0,
             noted_bytes: 0,

@@ -54,6 +54,11 @@ impl Hub {
         self.costliest_bytes
     }
 
+    /// The most frames that waited for one connection since this was last asked.
+    pub fn take_deepest_frames(&mut self) -> u64 {
+        self.egress.take_deepest_frames().into()
+    }
+
     /// When [`Hub::handle_pressure`] is due although nothing else is: while the stance is raised, and while something is
     /// held that may have to go because others need the room.
     pub(super) fn pressure_due_ns(&self) -> Option<u64> {

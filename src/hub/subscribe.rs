@@ -71,6 +71,7 @@ struct Asked {
     channels: Vec<String>,
     wanted: Vec<Wanted>,
     patterns: Vec<Pattern>,
+    platform_state: bool,
     /// What is wanted already, and whether by a `*`.
     keys: HashSet<(TopicKey, bool), BuildHasherDefault<FixedHasher>>,
     /// Subscriptions that the connection does not have yet.
@@ -109,6 +110,9 @@ impl Hub {
             Err(failure) => return self.reply_error(&reply_to, failure),
         };
         self.add_patterns(conn, request.patterns);
+        if request.platform_state {
+            self.hear_platform(conn, true);
+        }
         self.make_subscriptions(reply_to, request.channels, request.wanted, params.class);
     }
 
@@ -121,11 +125,15 @@ impl Hub {
             let Some(channel) = Channel::parse(text, params.checksum) else { continue };
             match channel {
                 Channel::Private(_) => {}
-                Channel::Topic(_) | Channel::Instrument { .. } | Channel::Every { .. } => {
+                Channel::Topic(_)
+                | Channel::Instrument { .. }
+                | Channel::Every { .. }
+                | Channel::PlatformState => {
                     self.check_subscribe(conn, text)?;
                 }
             }
             match channel {
+                Channel::PlatformState => asked.platform_state = true,
                 Channel::Private(channel) => {
                     let account = self.check_subscribe_private(conn)?;
                     let Some(view) = self.view_of(channel) else { continue };

@@ -88,6 +88,8 @@ pub(super) struct Topic {
     pub(super) joins: u32,
     /// Subscriptions in all.
     pub(super) subscriptions: u32,
+    /// Messages that were queued for subscribers here, and values that were sent to them.
+    pub(super) deliveries_total: u64,
     /// Of those, how many want each encoding.
     encodings: [u32; Encoding::COUNT],
     /// Followers that want compressed frames.
@@ -206,6 +208,8 @@ pub(super) struct Subscription {
     pub(super) told: Option<Position>,
     /// In the connection's list of values to send.
     pub(super) listed: bool,
+    /// Events that were conflated while it is in that list.
+    pub(super) conflated: u32,
     pub(super) next_listed: Option<u32>,
     pub(super) previous_listed: Option<u32>,
     /// The question to the topic's home that it waits for or last waited for.
@@ -260,6 +264,7 @@ impl Topics {
             stale: Vec::new(),
             joins: 0,
             subscriptions: 0,
+            deliveries_total: 0,
             encodings: [0; Encoding::COUNT],
             deflated_followers: 0,
             told_windows: Windows::default(),
@@ -372,6 +377,7 @@ impl Topics {
             state: SubscriptionState::Joining,
             told: None,
             listed: false,
+            conflated: 0,
             next_listed: None,
             previous_listed: None,
             join: None,

@@ -72,11 +72,15 @@ impl Hub {
         self.now = now;
         let ping_waits = self.egress.ping_waits(conn);
         let Some(session) = self.session(conn) else { return };
-        session.write_begun_ns = None;
+        let begun_ns = session.write_begun_ns.take();
+        let is_traced = session.is_traced;
         if session.ping == Ping::Queued && !ping_waits {
             // From here on the peer has it, and not before: ahead of it in a send may be the rest of a long frame.
             session.ping = Ping::Sent { at_ns: now.mono_ns };
             self.arm_deadline(conn);
+        }
+        if is_traced && let Some(begun_ns) = begun_ns {
+            self.note_sent(conn, now.mono_ns.saturating_sub(begun_ns));
         }
         self.egress.end_write(conn.slot);
         let drained = self.egress.is_drained(conn.slot);
@@ -109,6 +113,8 @@ impl Hub {
             }
             written += count;
             self.counters.deliveries_total += 1;
+            self.topics.topic(topic).deliveries_total += 1;
+            self.egress.lanes(slot).deliveries_total += 1;
             self.egress.unlist(&mut self.topics.subscriptions, slot, subscription);
             self.topics.follow(subscription);
             if self.egress.has_started(slot) {

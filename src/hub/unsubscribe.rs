@@ -32,6 +32,7 @@ impl Hub {
                         })
                     }
                     Some(Channel::Every { channel }) => self.end_pattern(conn, channel),
+                    Some(Channel::PlatformState) => self.hear_platform(conn, false),
                 };
             }
             if known {

@@ -2,7 +2,7 @@
 //!
 //! `ticker.{i}.{interval}`, `quote.{i}`, `book.{i}.{interval}`, `book.{i}.{group}.{depth}.{interval}`,
 //! `trades.{i}.{interval}` with an instrument or `*` for `{i}`; `topic.{name}` for what clients publish; and an account's own
-//! `user.{orders|trades|changes}.{i}.raw` and `user.{orders|trades|changes}.{kind}.{currency}.raw`, where `any` stands for all.
+//! `user.{orders|trades|changes}.{i}.raw` and `user.{orders|trades|changes}.{kind}.{currency}.raw`, where `any` stands for all; and `platform_state`.
 
 use std::fmt;
 
@@ -342,7 +342,12 @@ pub enum Channel {
     Topic(TopicName),
     /// What happens to the orders of the account that asks.
     Private(PrivateChannel),
+    /// Whether the server is about to go: no topic, but a word to each connection.
+    PlatformState,
 }
+
+/// The channel [`Channel::PlatformState`].
+pub const PLATFORM_STATE: &str = "platform_state";
 
 /// A stream with a sequence of its own: what a channel means once its instrument is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -363,6 +368,9 @@ impl Channel {
     /// Parses a channel; `checksum` is what a `book` channel is to carry. `None` for anything that is not a channel.
     #[must_use]
     pub fn parse(text: &str, checksum: Checksum) -> Option<Channel> {
+        if text == PLATFORM_STATE {
+            return Some(Channel::PlatformState);
+        }
         let (kind, rest) = text.split_once('.')?;
         if kind == "topic" {
             return TopicName::parse(rest.as_bytes()).map(Channel::Topic);

@@ -19,7 +19,7 @@ use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::rt;
 
-use super::{Server, Shared};
+use super::{Server, Shared, hubs};
 
 /// Sockets for operators.
 #[derive(Debug, Default)]
@@ -87,7 +87,8 @@ impl Doors {
 impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
-        match doors.open(self.source()) {
+        let source = self.source();
+        match doors.open(source) {
             Ok((control, file)) => (self.control, self.socket_file) = (control, file),
             Err(error) => {
                 let failure =
@@ -101,10 +102,14 @@ impl Server {
     }
 
     /// What operators are told comes from here.
-    fn source(&self) -> Source {
-        let Shared { lifecycle, pressure, admission, boards, switch, keyring, bounds, .. } = &self.shared;
+    fn source(&mut self) -> Source {
+        let inspector = std::mem::take(&mut self.inspector);
+        let hub = hubs::hub_config(&self.config, &self.shared.keyring.load());
+        let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
+            &self.shared;
         Source {
             boards: boards.clone(),
+            histograms: Arc::clone(histograms),
             lifecycle: Arc::clone(lifecycle),
             admission: Arc::clone(admission),
             bounds: Arc::clone(bounds),
@@ -113,6 +118,8 @@ impl Server {
             switch: Arc::clone(switch),
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
+            inspector,
+            publish_rates: hub.rates,
         }
     }
 }
@@ -127,6 +134,9 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         connections_max: config.limits.connections_max,
         memory_bytes_max: config.limits.memory_bytes_max,
         turn_ns_max: u64::from(turn_ms_max) * 1_000_000,
+        may_debug: config.control.debug,
+        may_publish: config.topics.publish || config.auth.has_file(),
+        message_bytes_max: config.limits.message_bytes_max,
     }
 }
 

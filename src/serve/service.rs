@@ -28,6 +28,10 @@ pub(super) struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Reload,
+    /// To write histograms to a file.
+    Histograms,
+    /// To have them begin anew.
+    NewInterval,
     Stop(Signal),
 }
 
@@ -38,6 +42,8 @@ impl Service {
     pub(super) fn start(can_reload: bool) -> Result<Service, Failure> {
         let notifier = Notifier::from_env();
         let mut set = stop_signals();
+        set.add(Signal::SIGUSR1);
+        set.add(Signal::SIGUSR2);
         if can_reload || notifier.is_heard() {
             set.add(Signal::SIGHUP);
         }
@@ -57,6 +63,8 @@ impl Service {
         }
         match self.signals.read_signal() {
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => Some(Asked::Reload),
+            Ok(Some(signal)) if signal.ssi_signo == Signal::SIGUSR1 as u32 => Some(Asked::Histograms),
+            Ok(Some(signal)) if signal.ssi_signo == Signal::SIGUSR2 as u32 => Some(Asked::NewInterval),
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGINT as u32 => {
                 Some(Asked::Stop(Signal::SIGINT))
             }

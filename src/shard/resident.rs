@@ -63,11 +63,16 @@ impl Shard {
         }
     }
 
+    /// Hands over what was measured; all else that it has is gone when this returns, so that nobody waits for it.
+    fn leave(self) {
+        self.timing.recorder.finish();
+    }
+
     /// The end of the thread: the shard's, then the venue's, which waits for other shards' clients.
     pub(super) fn end(mut self) -> Result<(ShardReport, Option<VenueReport>), ShardError> {
         let report = self.report();
         let (resident, failure) = (self.resident.take(), self.venue_failure.take());
-        drop(self);
+        self.leave();
         match (resident, failure) {
             (_, Some(error)) => Err(ShardError::Venue(error)),
             (Some(resident), None) => {

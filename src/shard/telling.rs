@@ -10,6 +10,7 @@ impl Shard {
     pub(super) fn tell_board(&mut self) {
         self.board_due_ns = self.now.mono_ns + limits::BOARD_TICK_NS;
         let Shard { hub, ring, secure, mesh, .. } = self;
+        let deepest_frames = hub.take_deepest_frames();
         let topics = hub.home_counters();
         let thread = ThreadReading {
             topics: &topics,
@@ -35,6 +36,7 @@ impl Shard {
                 turn_ns_max: self.turn_ns_max,
                 turn_ns_mean,
                 costliest_bytes: hub.costliest_bytes(),
+                deepest_frames,
             },
         );
     }

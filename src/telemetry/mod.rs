@@ -5,15 +5,19 @@
 //! writer, and its reader never makes it wait: single values are right, values of one moment may be a turn apart. What is in no
 //! table is not told; docs/metrics.md is the tables, which a test holds.
 
+pub mod alerts;
 mod board;
 mod csv;
 mod json;
+pub mod latency;
 mod page;
 mod prometheus;
 mod rates;
 mod ring;
 mod snapshot;
+mod summary;
 mod table;
+mod window;
 
 pub use board::Board;
 pub use csv::csv;
@@ -23,10 +27,12 @@ pub use prometheus::{Form, exposition};
 pub use rates::{Rates, Totals};
 pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
+pub use summary::Summary;
 pub use table::{
-    INCIDENTS, Kind, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
+    INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     ThreadReading, VENUE, VenueReading,
 };
+pub use window::{Looks, Window};
 
 #[cfg(test)]
 mod tests;

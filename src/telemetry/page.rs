@@ -1,6 +1,6 @@
 //! docs/metrics.md, as the tables have it. PURE.
 
-use super::table::{INCIDENTS, Kind, Metric, PROCESS, SHARD, SHARED, VENUE};
+use super::table::{INCIDENTS, Kind, LATENCY, Metric, PROCESS, SHARD, SHARED, VENUE};
 
 const HEAD: &str = "\
 # Metrics
@@ -17,12 +17,13 @@ what is read is at most that old. Times are in seconds.
 #[must_use]
 pub fn page() -> String {
     let mut out = HEAD.to_owned();
-    let incidents = [INCIDENTS];
+    let (incidents, latency) = ([INCIDENTS], [LATENCY]);
     for (title, own, metrics) in [
         ("Threads: shards and venue", &["thread"][..], SHARED),
         ("Shards", &["thread"], SHARD),
         ("Incidents", &["thread", "reason"], &incidents[..]),
         ("Venue", &["thread"], VENUE),
+        ("Latency", &["stage"], &latency[..]),
         ("Process", &[], PROCESS),
     ] {
         out.push_str(&format!(
@@ -48,6 +49,7 @@ fn row(metric: &Metric, own: &[&str]) -> String {
     let kind = match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
     };
     let help = if help.is_empty() { "as above" } else { help };
     format!("| `{name}` | {kind} | {} | {help} | `{source}` |\n", labels.join(", "))

@@ -1,6 +1,7 @@
 //! Metrics as Prometheus reads them: its text format 0.0.4, and OpenMetrics 1.0. PURE.
 
-use super::table::{Kind, Metric};
+use super::latency::{BUCKETS_NS, Buckets, Histograms, buckets};
+use super::table::{Kind, LATENCY, Metric};
 use super::{Sample, Snapshot};
 
 /// Which of the two.
@@ -37,30 +38,49 @@ impl Form {
     }
 }
 
-/// All metrics as text.
+/// All metrics as text, and latencies where they are known.
 #[must_use]
-pub fn exposition(snapshot: &Snapshot<'_>, form: Form) -> String {
+pub fn exposition(snapshot: &Snapshot<'_>, latency: Option<&Histograms>, form: Form) -> String {
     let mut out = String::with_capacity(64 * 1024);
     for family in snapshot.families() {
-        let Metric { name, kind, help, .. } = family.metric;
-        // OpenMetrics names a counter without the ending of its samples.
-        let title = match (form, kind) {
-            (Form::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
-            (Form::Text, _) | (Form::OpenMetrics, Kind::Gauge) => name,
-        };
-        push(&mut out, &["# HELP ", title, " ", help, "\n# TYPE ", title, " ", kind.as_str(), "\n"]);
-        let unit = family.metric.unit();
-        if form == Form::OpenMetrics && !unit.is_empty() {
-            push(&mut out, &["# UNIT ", title, " ", unit, "\n"]);
-        }
+        write_head(&mut out, family.metric, form);
         for sample in &family.samples {
             write_sample(&mut out, family.metric, sample);
         }
+    }
+    if let Some(latency) = latency {
+        write_head(&mut out, &LATENCY, form);
+        buckets(latency).iter().for_each(|stage| write_histogram(&mut out, stage));
     }
     if form == Form::OpenMetrics {
         out.push_str("# EOF\n");
     }
     out
+}
+
+fn write_head(out: &mut String, metric: &Metric, form: Form) {
+    let Metric { name, kind, help, .. } = metric;
+    // OpenMetrics names a counter without the ending of its samples.
+    let title = match (form, kind) {
+        (Form::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
+        (Form::Text, _) | (Form::OpenMetrics, Kind::Gauge | Kind::Histogram) => name,
+    };
+    push(out, &["# HELP ", title, " ", help, "\n# TYPE ", title, " ", kind.as_str(), "\n"]);
+    let unit = metric.unit();
+    if form == Form::OpenMetrics && !unit.is_empty() {
+        push(out, &["# UNIT ", title, " ", unit, "\n"]);
+    }
+}
+
+/// One stage: what took no longer than the end of each bucket, then all.
+fn write_histogram(out: &mut String, of: &Buckets) {
+    let (name, stage, count) = (LATENCY.name, of.stage.label(), of.count.to_string());
+    let ends = BUCKETS_NS.iter().map(|end_ns| number(&LATENCY, *end_ns)).chain(["+Inf".to_owned()]);
+    for (end, up_to) in ends.zip(of.up_to.iter().chain([&of.count])) {
+        push(out, &[name, "_bucket{stage=\"", stage, "\",le=\"", &end, "\"} ", &up_to.to_string(), "\n"]);
+    }
+    push(out, &[name, "_sum{stage=\"", stage, "\"} ", &number(&LATENCY, of.sum_ns), "\n"]);
+    push(out, &[name, "_count{stage=\"", stage, "\"} ", &count, "\n"]);
 }
 
 fn write_sample(out: &mut String, metric: &Metric, sample: &Sample<'_>) {

@@ -18,6 +18,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// Counts by size, from 0 at the start.
+    Histogram,
 }
 
 /// One metric, or one of several of a name that differ by a label.
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         }
     }
 }
@@ -95,6 +98,8 @@ pub struct ShardReading<'a> {
     pub turn_ns_max: u64,
     pub turn_ns_mean: u64,
     pub costliest_bytes: u64,
+    /// Since it was last told.
+    pub deepest_frames: u64,
 }
 
 /// What the venue tells besides.
@@ -132,6 +137,15 @@ pub struct ProcessReading {
 fn count_in(links: &[LinkStatus], state: LinkState) -> u64 {
     links.iter().filter(|link| link.state == state).count() as u64
 }
+
+/// How long each stage takes, all threads together since the start; a label of its own is `stage`.
+pub const LATENCY: Metric = Metric {
+    name: "tickring_latency_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "How long things take, by stage; docs/operations.md says where each begins and ends.",
+    source: "latency",
+};
 
 macro_rules! metrics {
     ($(#[$doc:meta])* $table:ident, $tell:ident($reading:ident: $Reading:ty) {
@@ -219,6 +233,7 @@ metrics! {
         Gauge "tickring_shard_connections_peak" "The most that there were at a time, each shard by itself." = shard.connections_peak;
         Counter "tickring_connections_opened_total" "Connections accepted, refused ones too." = shard.hub.connections_opened_total;
         Counter "tickring_connections_closed_total" "Connections that have ended." = shard.hub.connections_closed_total;
+        Counter "tickring_connection_duration_seconds_total" "Time from accept to end of connections that have ended; by their number, the mean." = shard.hub.connections_closed_ns_total;
         Counter "tickring_messages_received_total" "Messages of clients." = shard.hub.messages_received_total;
         Counter "tickring_received_bytes_total" "Bytes that clients sent." = shard.hub.bytes_received_total;
         Counter "tickring_inflated_bytes_total" "Bytes that clients' compressed messages made." = shard.hub.inflated_bytes_total;
@@ -239,6 +254,7 @@ metrics! {
         Gauge "tickring_overload_stance" "0 normal, 1 guarded (no newcomers), 2 shedding (slow consumers are closed)." = shard.hub.overload_stance;
         Counter "tickring_probes_answered_total" "Answers to /ready and /healthz on the clients' listeners." = shard.hub.probes_answered_total;
         Gauge "tickring_queue_costliest_bytes" "Unsent bytes of the costliest slow consumer, while the shard is overloaded." = shard.costliest_bytes;
+        Gauge "tickring_queue_deepest_frames" "The most frames that waited for one connection, in the last tenth of a second." = shard.deepest_frames;
         Counter "tickring_busy_turns_total" "Turns that did something." = shard.busy_turns_total;
         Counter "tickring_busy_seconds_total" "Time that those took: work, whatever polling adds." = shard.busy_ns_total;
         Gauge "tickring_turn_mean_seconds" "Length of turns as who waits for one feels it, over about a second." = shard.turn_ns_mean;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::latency::{Histograms, Stage};
 use super::*;
 use crate::desk::DeskCounters;
 use crate::hub::home::HomeCounters;
@@ -13,7 +14,7 @@ use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkIdentity, LinkKind, LinkState, LinkStatus};
 
 fn tables() -> impl Iterator<Item = &'static Metric> {
-    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain(PROCESS)
+    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain([&LATENCY]).chain(PROCESS)
 }
 
 fn thread_reading<'a>(topics: &'a HomeCounters, ring: &'a RingCounters) -> ThreadReading<'a> {
@@ -45,6 +46,7 @@ fn boards() -> Vec<Arc<Board>> {
             turn_ns_max: 2_000,
             turn_ns_mean: 0,
             costliest_bytes: 0,
+            deepest_frames: 0,
         };
         board.tell_shard(&thread_reading(&topics, &ring), &shard);
     }
@@ -118,7 +120,8 @@ fn a_snapshot_adds_up_what_threads_told() {
     let incidents = snapshot.samples("tickring_incidents_total");
     assert_eq!(incidents.len(), 2 * crate::hub::Incident::COUNT);
     assert_eq!(snapshot.families().len(), {
-        let mut names: Vec<&str> = tables().map(|metric| metric.name).collect();
+        let of_boards = tables().filter(|metric| metric.kind != Kind::Histogram);
+        let mut names: Vec<&str> = of_boards.map(|metric| metric.name).collect();
         names.dedup();
         names.len()
     });
@@ -127,7 +130,13 @@ fn a_snapshot_adds_up_what_threads_told() {
 #[test]
 fn prometheus_reads_families_with_help_type_and_labels() {
     let boards = boards();
-    let text = exposition(&Snapshot::take(&boards, &process()), Form::Text);
+    let mut latency = Histograms::of(&Stage::ALL);
+    latency.record(Stage::Turn, 40_000, 3);
+    let text = exposition(&Snapshot::take(&boards, &process()), Some(&latency), Form::Text);
+    let turn = "tickring_latency_seconds_bucket{stage=\"turn\",le=";
+    assert!(text.contains(&format!("{turn}\"0.00001\"}} 0\n{turn}\"0.00005\"}} 3\n")), "{text}");
+    assert!(text.contains(&format!("{turn}\"1\"}} 3\n{turn}\"+Inf\"}} 3\n")), "{text}");
+    assert!(text.contains("tickring_latency_seconds_count{stage=\"turn\"} 3\n"), "{text}");
     let requests = "# HELP tickring_requests_total Requests of clients.\n# TYPE tickring_requests_total counter\n\
                     tickring_requests_total{thread=\"shard-0\"} 7\ntickring_requests_total{thread=\"shard-1\"} 8\n";
     assert!(text.contains(requests), "{text}");
@@ -141,7 +150,7 @@ fn prometheus_reads_families_with_help_type_and_labels() {
 #[test]
 fn open_metrics_names_counters_without_their_ending_and_has_an_end() {
     let boards = boards();
-    let text = exposition(&Snapshot::take(&boards, &process()), Form::OpenMetrics);
+    let text = exposition(&Snapshot::take(&boards, &process()), None, Form::OpenMetrics);
     assert!(
         text.contains("# TYPE tickring_requests counter\ntickring_requests_total{thread=\"shard-0\"} 7\n"),
         "{text}"
@@ -197,4 +206,45 @@ fn rates_are_over_the_looks_that_are_kept() {
     let (added, seconds) = rates.since_oldest(&newest);
     assert_eq!((added.requests, seconds), (31 * 31 - 20 * 20, 11.0));
     assert_eq!(Rates::default().since_oldest(&newest), (Totals::default(), 0.0));
+}
+
+#[test]
+fn a_summary_tells_what_was_since_the_last() {
+    let boards = boards();
+    let mut latency = Histograms::of(&Stage::ALL);
+    let mut summary = Summary::begin(0);
+    latency.record(Stage::Turn, 5_000_000, 1);
+    let process = process();
+    let snapshot = Snapshot::take(&boards, &process);
+    let first = summary.line(&snapshot, &latency, 10_000_000_000);
+    assert!(first.starts_with("8 connections, 0 opened and 0 closed in 10 s; 0 messages/s"), "{first}");
+    assert!(first.ends_with("turns p50 5.00 ms p99 5.00 ms; publish none"), "{first}");
+    latency.record(Stage::Turn, 1_000, 1);
+    latency.record(Stage::PublishLossless, 2_000, 1);
+    latency.record(Stage::PublishLatest, 4_000, 1);
+    let hub = HubCounters {
+        connections_opened_total: 50,
+        connections_closed_total: 20,
+        messages_received_total: 700,
+        deliveries_total: 9_000,
+        ..HubCounters::default()
+    };
+    let (topics, ring) = (HomeCounters::default(), RingCounters::default());
+    let shard = ShardReading {
+        hub: &hub,
+        incidents: &IncidentCounts::default(),
+        connections: 30,
+        connections_peak: 0,
+        busy_turns_total: 0,
+        busy_ns_total: 0,
+        turn_ns_max: 0,
+        turn_ns_mean: 0,
+        costliest_bytes: 0,
+        deepest_frames: 0,
+    };
+    boards[0].tell_shard(&thread_reading(&topics, &ring), &shard);
+    let second = summary.line(&Snapshot::take(&boards, &process), &latency, 30_000_000_000);
+    let expected = "34 connections, 50 opened and 20 closed in 20 s; 35 messages/s, 450 deliveries/s; \
+                    turns p50 1.00 us p99 1.00 us; publish p50 2.00 us p99 4.00 us";
+    assert_eq!(second, expected);
 }

@@ -64,6 +64,7 @@ impl Resident {
         let venue = &mut self.venue;
         venue.ring.turn(Wait::Poll, venue.now.mono_ns).map_err(VenueError::Turn)?;
         venue.turn()?;
+        venue.note_turn();
         // What it sends over links goes now: its next turn may be far.
         venue.ring.turn(Wait::Poll, venue.now.mono_ns).map_err(VenueError::Turn)?;
         self.due = match (venue.due(), venue.ring.deadline_ns()) {
@@ -116,6 +117,8 @@ impl Resident {
         }
         venue.take_last_batches();
         venue.take_leave()?;
-        Ok(venue.report())
+        let report = venue.report();
+        self.venue.recorder.finish();
+        Ok(report)
     }
 }

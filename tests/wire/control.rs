@@ -12,12 +12,15 @@ use crate::bytes;
 use crate::client::{Client, End};
 use crate::server::{Server, temporary_file, tickring};
 
+mod console;
+mod inspecting;
+
 const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
     fields: Vec<(String, String)>,
     body: Vec<u8>,
@@ -47,11 +50,11 @@ impl Answer {
         self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.field("content-type"), "application/json", "{self:?}");
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -70,11 +73,11 @@ fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
     Answer::read(stream)
 }
 
-fn get(server: &Server, path: &str) -> Answer {
+pub(crate) fn get(server: &Server, path: &str) -> Answer {
     ask(server.control.unwrap(), &format!("GET {path}"), "", "")
 }
 
-fn start(toml: &str) -> Server {
+pub(crate) fn start(toml: &str) -> Server {
     Server::start_with(toml, "0", &["--control", "127.0.0.1:0"])
 }
 
@@ -156,7 +159,7 @@ fn what_is_not_there_is_told_as_json() {
         assert_eq!((answer.status, &answer.json()["status"]), (status, &json!(status)), "{line}");
         answer
     };
-    check("GET /", 404);
+    check("GET /index.html", 404);
     check("GET /api/nothing", 404);
     check("POST /nothing", 404);
     assert_eq!(check("POST /metrics", 405).field("allow"), "GET,HEAD");
@@ -212,7 +215,7 @@ fn the_numbers_are_those_of_the_clients() {
 fn check_sample(line: &str, families: &mut Vec<String>) {
     if let Some(title) = line.strip_prefix("# TYPE ") {
         let (name, kind) = title.split_once(' ').unwrap();
-        assert!(["counter", "gauge"].contains(&kind), "{line}");
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
         assert!(!families.iter().any(|known| known == name), "{name} stands in two places");
         families.push(name.to_owned());
         return;
@@ -223,7 +226,9 @@ fn check_sample(line: &str, families: &mut Vec<String>) {
     let (series, value) = line.rsplit_once(' ').unwrap();
     assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
     let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-    assert_eq!(families.last().map(String::as_str), Some(name), "{line}: not below its type");
+    let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|ending| name.strip_suffix(ending));
+    let is_below = [Some(name), of_histogram].contains(&families.last().map(String::as_str));
+    assert!(is_below, "{line}: not below its type");
     let labels = labels.strip_suffix('}').unwrap();
     for label in labels.split(',').filter(|label| !label.is_empty()) {
         let (name, value) = label.split_once("=\"").unwrap();

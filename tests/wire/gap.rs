@@ -22,10 +22,10 @@ const TOPICS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const MESSAGES: u64 = 1100;
 
 /// One thread of a server, which stands still until this goes, while the others run.
-struct Stopped(Pid);
+pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    fn thread(server: &Server, name: &str) -> Stopped {
+    pub(crate) fn thread(server: &Server, name: &str) -> Stopped {
         let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap().map(Result::unwrap);
         let is_it =
             |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;

@@ -23,6 +23,7 @@ mod echo;
 mod errors;
 mod frames;
 mod gap;
+mod histograms;
 mod http_api;
 mod limits_of_descriptors;
 mod listeners;

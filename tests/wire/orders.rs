@@ -17,7 +17,7 @@ const INSTRUMENT: &str = "BTC-PERPETUAL";
 /// The demo key may trade, on loopback.
 const DEMO: (&str, &str) = ("demo", "demo-secret");
 
-fn trader(address: SocketAddr) -> Client {
+pub(crate) fn trader(address: SocketAddr) -> Client {
     let mut client = Client::connect(address);
     let params = json!({"grant_type": "client_credentials", "client_id": DEMO.0, "client_secret": DEMO.1});
     client.call("public/auth", &params);
@@ -25,7 +25,7 @@ fn trader(address: SocketAddr) -> Client {
 }
 
 /// A price that far below the market, in ticks of whole money, at which nothing trades.
-fn far_below(client: &mut Client, percent: i64) -> i64 {
+pub(crate) fn far_below(client: &mut Client, percent: i64) -> i64 {
     let ticker = client.call("public/ticker", &json!({"instrument_name": INSTRUMENT}));
     let best = ticker["best_bid_price"].as_f64().unwrap();
     #[expect(clippy::cast_possible_truncation, reason = "a price of some ten thousand")]
@@ -33,7 +33,7 @@ fn far_below(client: &mut Client, percent: i64) -> i64 {
     best * (100 - percent) / 100
 }
 
-fn limit(price: i64, more: &Value) -> Value {
+pub(crate) fn limit(price: i64, more: &Value) -> Value {
     let mut order = json!({"instrument_name": INSTRUMENT, "amount": 10, "type": "limit", "price": price});
     for (name, value) in more.as_object().unwrap() {
         order[name] = value.clone();

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::bytes;
 use crate::client::{Client, End};
@@ -49,6 +50,32 @@ fn clients_are_sent_away_one_after_the_other_and_served_until_then() {
     assert!(TcpStream::connect(server.address).is_err());
     server.signal(Signal::SIGTERM);
     server.wait();
+}
+
+#[test]
+fn who_listens_is_told_before_it_is_closed() {
+    // Each is closed within the hour, but told at once.
+    let server = Server::start(SLOW, "0,1");
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.address)).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("platform_state"));
+    server.signal(Signal::SIGTERM);
+    for client in &mut clients {
+        let note = client.note();
+        assert_eq!(note["channel"], "platform_state");
+        assert_eq!(note["data"], json!({"maintenance": true}));
+    }
+    server.signal(Signal::SIGTERM);
+    server.wait();
+
+    let server = Server::start("", "0");
+    let mut client = Client::connect(server.address);
+    client.subscribe("platform_state");
+    server.signal(Signal::SIGTERM);
+    let mut told = Vec::new();
+    let end = client.read_to_end(|text| told.push(text.to_owned()));
+    assert!(matches!(end, End::Close { code: 1001, .. }), "{end:?}");
+    assert!(told.len() == 1 && told[0].contains(r#""data":{"maintenance":true}"#), "{told:?}");
+    server.wait().assert_clean();
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) mod number;
 mod order_calls;
 mod orders;
 mod params;
+mod posted;
 mod reference;
 pub(crate) mod scan;
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub use methods::{
 };
 pub use notify::{
     Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
-    write_topic,
+    write_maintenance, write_topic,
 };
 pub use order_calls::{HALT_EVERYBODY_TOPIC, OrderCall};
 pub use orders::{
@@ -52,4 +53,5 @@ pub use orders::{
     write_fill, write_open_position, write_open_positions, write_order, write_orders, write_placed,
     write_user_trades,
 };
+pub use posted::{Posted, posted};
 pub use reference::{write_currencies, write_instrument, write_instruments, write_status, write_venues};

@@ -2,6 +2,7 @@
 //! each event once for all subscribers; so the bytes hold nothing of any one connection.
 
 use super::text::{push, push_unsigned};
+use crate::model::channel::PLATFORM_STATE;
 use crate::model::ids::{Epoch, Seq};
 
 /// Starts a notification; the event's data comes next. `channel` is in the channel's own spelling, which has no
@@ -47,6 +48,13 @@ fn write_stamp(out: &mut Vec<u8>, unix_ns: u64) {
 /// The data of a topic: one JSON value byte for byte as its publisher wrote it. `decode` has validated it.
 pub fn write_topic(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(json);
+}
+
+/// A whole notification of `platform_state`: the server is about to go. It has no place, being no event of a stream.
+pub fn write_maintenance(out: &mut Vec<u8>, unix_ns: u64) {
+    open_notification(out, PLATFORM_STATE.as_bytes());
+    push(out, "{\"maintenance\":true}");
+    write_stamp(out, unix_ns);
 }
 
 /// What a heartbeat asks of the client.

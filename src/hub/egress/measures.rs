@@ -4,7 +4,26 @@ use super::super::control_frame::CONTROL_FRAME_BYTES_MAX;
 use super::{Egress, Lanes, WaitingBytes};
 use crate::model::ids::ConnId;
 
+impl WaitingBytes {
+    /// Of all lanes.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        (self.begun + self.pongs + self.replies + self.queued) as u64
+    }
+}
+
 impl Egress {
+    /// Messages that were queued for a connection, and events that were conflated but for those of values that are listed.
+    pub(in crate::hub) fn totals(&self, slot: u32) -> (u64, u64) {
+        let lanes = &self.lanes[slot as usize];
+        (lanes.deliveries_total, lanes.conflated_total)
+    }
+
+    /// The first subscription of a connection with a value to send.
+    pub(in crate::hub) fn first_listed(&self, slot: u32) -> Option<u32> {
+        self.lanes[slot as usize].values_head
+    }
+
     /// Bytes that wait, values not counted: how large a buffer serves.
     pub(in crate::hub) fn pending_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
@@ -13,6 +32,11 @@ impl Egress {
         let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
         started + control + self.reply_bytes(slot) + data
+    }
+
+    /// The most frames that waited in one queue since this was last asked.
+    pub(in crate::hub) fn take_deepest_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.deepest_frames)
     }
 
     /// Bytes that wait, by lane; nothing for a connection that is gone.

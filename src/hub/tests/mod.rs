@@ -4,11 +4,14 @@
 mod batches;
 mod control;
 mod deflate;
+mod farewell;
 mod hostile;
 mod http_api;
+mod inspect;
 mod intervals;
 mod links;
 mod login;
+mod marks;
 mod mesh;
 mod orders;
 mod overload;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{amount, price, symbol, update};
 use crate::dialect::json_rpc::*;
 use crate::model::book::Side;
+use crate::model::channel::Channel;
 use crate::model::decimal::UNIT;
 use crate::model::ids::{InstrumentId, Seq};
 use crate::model::instrument::{Instrument, InstrumentKind};
@@ -186,6 +187,27 @@ fn the_documented_venues_are_answered_as_documented() {
     for word in kinds.into_iter().chain(states.map(LinkState::as_str)) {
         assert!(table.contains(&format!("`{word}`")), "{word} is not documented");
     }
+}
+
+#[test]
+fn the_documented_platform_state_is_subscribed_to_and_told_as_documented() {
+    let (_, section) = PAGE.split_once("\n**Platform state.**").unwrap();
+    let lines: Vec<&str> = section.lines().skip_while(|line| !line.starts_with("> ")).take(3).collect();
+    let line = |at: usize| lines[at].get(2..).unwrap();
+    let Incoming::Single(parsed) = decode(line(0).as_bytes()) else { panic!("{}", line(0)) };
+    let Ok(Method::Subscribe(params)) = parsed.call else { panic!("{:?}", parsed.call) };
+    assert_eq!(params.channels, ["platform_state"]);
+    let channel = Channel::parse(&params.channels[0], params.checksum);
+    assert_eq!(channel, Some(Channel::PlatformState));
+    let mut written = Vec::new();
+    open_result(&mut written, parsed.id.unwrap());
+    write_channels(&mut written, params.channels.iter().map(|channel| &**channel));
+    let (in_unix_ns, out_unix_ns) = (NOW_NS, NOW_NS + 12_000);
+    close_reply(&mut written, Stamps { in_unix_ns, out_unix_ns, precision: Precision::Microseconds });
+    assert_eq!(line(1), String::from_utf8(written).unwrap());
+    let mut written = Vec::new();
+    write_maintenance(&mut written, NOW_NS);
+    assert_eq!(line(2), String::from_utf8(written).unwrap());
 }
 
 #[test]

@@ -1,0 +1,136 @@
+//! Endpoints that ask shards. Home: the control thread.
+
+use axum::body::Body;
+
+use crate::api::{Answer, connections, publish, shards, topics};
+use crate::clock;
+use crate::inspect::{Question, Reply};
+use crate::limits;
+
+use super::{BODY_BYTES_MAX, Door, Shared};
+
+impl Shared {
+    /// `GET /api/connections`.
+    pub(super) async fn connections(&self, query: &str) -> Answer {
+        let inspector = &self.source.inspector;
+        let asked = match connections::Asked::read(query, inspector.shards()) {
+            Ok(asked) => asked,
+            Err(refusal) => return refusal,
+        };
+        let questions = (0..inspector.shards()).filter_map(|shard| {
+            let order = asked.of_shard(shard)?;
+            Some((shard, Question::Connections { order, limit: asked.limit }))
+        });
+        let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
+            Some(Reply::Connections(walk)) => {
+                connections::Told { shard, is_cut: walk.is_cut(), rows: Some(walk.into_rows()) }
+            }
+            Some(Reply::Topics(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                connections::Told { shard, is_cut: false, rows: None }
+            }
+        });
+        connections::answer(asked, told.collect())
+    }
+
+    /// `GET /api/topics`.
+    pub(super) async fn topics(&self, query: &str) -> Answer {
+        let asked = match topics::Asked::read(query) {
+            Ok(asked) => asked,
+            Err(refusal) => return refusal,
+        };
+        let inspector = &self.source.inspector;
+        // Not only as many as are asked for: what is the largest of all need not be that on each shard.
+        let question = Question::Topics { order: asked.order, limit: limits::INSPECTED_ROWS_MAX };
+        let questions = (0..inspector.shards()).map(|shard| (shard, question.clone()));
+        let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
+            Some(Reply::Topics(walk)) => (shard, Some(walk.into_rows())),
+            Some(Reply::Connections(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                (shard, None)
+            }
+        });
+        topics::answer(asked, told.collect())
+    }
+
+    /// `GET /debug/shards`.
+    pub(super) async fn shards(&self) -> Answer {
+        if !self.source.bounds.load().may_debug {
+            return shards::turned_off();
+        }
+        let inspector = &self.source.inspector;
+        let questions = (0..inspector.shards()).map(|shard| (shard, Question::State));
+        let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
+            Some(Reply::State(state)) => (shard, Some(state)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::Published(_))
+            | None => (shard, None),
+        });
+        shards::answer(&told.collect::<Vec<_>>())
+    }
+
+    /// `POST /api/connections/trace`.
+    pub(super) async fn trace(&self, door: Door, authorization: Option<&str>, body: Body) -> Answer {
+        let client_id = match self.authorize(door, authorization) {
+            Ok(client_id) => client_id,
+            Err(refusal) => return refusal,
+        };
+        let read =
+            Shared::body(body, BODY_BYTES_MAX).await.and_then(|bytes| connections::TraceAsked::read(&bytes));
+        let (asked, conn) = match read {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        if asked.shard >= self.source.inspector.shards() {
+            return Answer::error(400, "shard is the number of one, from 0 on");
+        }
+        log::info!(
+            "{client_id} has the sends of client {} of shard {} timed: {}",
+            asked.id,
+            asked.shard,
+            asked.traced
+        );
+        let question = Question::Trace { conn, is_on: asked.traced };
+        match self.source.inspector.ask(asked.shard, question).await {
+            Some(Reply::Traced(outcome)) => asked.answered(Some(outcome)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::State(_) | Reply::Published(_)) | None => {
+                asked.answered(None)
+            }
+        }
+    }
+
+    /// `POST /api/publish`.
+    pub(super) async fn publish(&self, door: Door, authorization: Option<&str>, body: Body) -> Answer {
+        if let Err(refusal) = self.authorize(door, authorization) {
+            return refusal;
+        }
+        if !self.source.bounds.load().may_publish {
+            return publish::turned_off();
+        }
+        let bytes = match Shared::body(body, self.source.bounds.load().message_bytes_max).await {
+            Ok(bytes) => bytes,
+            Err(refusal) => return refusal,
+        };
+        let (name, payload) = match publish::read(&bytes) {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        if !self.admits(bytes.len()).await {
+            return publish::too_fast();
+        }
+        let shards = self.source.inspector.shards();
+        // As the hub finds a topic's home.
+        let shard = usize::try_from(name.hash() % shards as u64).unwrap_or_default();
+        let question = Question::Publish { name, data: payload.into() };
+        match self.source.inspector.ask(shard, question).await {
+            Some(Reply::Published(outcome)) => publish::answered(&name, Some(outcome)),
+            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::State(_)) | None => {
+                publish::answered(&name, None)
+            }
+        }
+    }
+
+    /// Whether operators, taken together, publish no faster than one client may.
+    async fn admits(&self, bytes: usize) -> bool {
+        let mut rates = self.rates_of_publishing.lock().await;
+        let now_ns = clock::now().mono_ns;
+        rates.as_mut().is_none_or(|rates| rates.count(1, bytes as u64, now_ns).is_ok())
+    }
+}

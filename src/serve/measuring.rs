@@ -1,0 +1,139 @@
+//! Who measures what, and what is told of it without being asked over HTTP: files of histograms, and a line that sums up.
+//! Home: the main thread.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::config;
+use crate::doorbell::Doorbell;
+use crate::histograms::{Histograms, file};
+use crate::telemetry::latency::{Collection, Recorder, Stage, exchange, interval_log};
+use crate::telemetry::{Board, ProcessReading, Snapshot, Summary};
+
+/// For each thread in the order of its board and its doorbell: the shards, then the venue.
+pub(super) fn recorders(boards: &[Arc<Board>], doorbells: &[Doorbell]) -> (Vec<Recorder>, Arc<Histograms>) {
+    let mut recorders = Vec::with_capacity(boards.len());
+    let mut takers = Vec::with_capacity(boards.len());
+    for (at, board) in boards.iter().enumerate() {
+        let is_venue = at + 1 == boards.len();
+        let stages: &'static [Stage] = if is_venue { &Stage::OF_VENUE } else { &Stage::ALL };
+        let (recorder, taker) = exchange(stages);
+        recorders.push(recorder);
+        takers.push((board.thread().to_owned(), stages, taker));
+    }
+    let collection = Collection::new(takers, clock::now());
+    (recorders, Arc::new(Histograms::new(collection, doorbells.to_vec())))
+}
+
+/// What the main thread tells, and when.
+pub(super) struct Measuring {
+    histograms: Arc<Histograms>,
+    boards: Vec<Arc<Board>>,
+    /// Where files go, if that was said.
+    folder: Option<PathBuf>,
+    files: Option<Timer>,
+    summaries: Option<(Timer, Summary)>,
+}
+
+/// Comes due again and again.
+struct Timer {
+    interval_ns: u64,
+    due_ns: u64,
+}
+
+impl Timer {
+    /// None for 0.
+    fn every(seconds: u32, now_ns: u64) -> Option<Timer> {
+        let interval_ns = u64::from(seconds) * 1_000_000_000;
+        (interval_ns > 0).then_some(Timer { interval_ns, due_ns: now_ns + interval_ns })
+    }
+
+    fn is_due(&mut self, now_ns: u64) -> bool {
+        let is_due = now_ns >= self.due_ns;
+        if is_due {
+            self.due_ns = now_ns + self.interval_ns;
+        }
+        is_due
+    }
+}
+
+impl Measuring {
+    pub(super) fn new(
+        service: &config::Service,
+        histograms: &Arc<Histograms>,
+        boards: &[Arc<Board>],
+    ) -> Measuring {
+        let now_ns = clock::now().mono_ns;
+        let summaries = Timer::every(service.summary_interval_s, now_ns);
+        Measuring {
+            histograms: Arc::clone(histograms),
+            boards: boards.to_vec(),
+            folder: service.named_state_dir(variable),
+            files: Timer::every(service.histogram_interval_s, now_ns),
+            summaries: summaries.map(|timer| (timer, Summary::begin(now_ns))),
+        }
+    }
+
+    /// Does what is due by now.
+    pub(super) fn look(&mut self) {
+        let now_ns = clock::now().mono_ns;
+        if self.files.as_mut().is_some_and(|files| files.is_due(now_ns)) {
+            self.write();
+            self.histograms.collection().begin_interval(clock::now());
+        }
+        if let Some((timer, summary)) = &mut self.summaries
+            && timer.is_due(now_ns)
+        {
+            self.histograms.gather();
+            let process = ProcessReading::default();
+            let snapshot = Snapshot::take(&self.boards, &process);
+            let line = summary.line(&snapshot, self.histograms.collection().total(), clock::now().mono_ns);
+            log::info!("{line}");
+        }
+    }
+
+    /// Asks all threads, and writes what they have recorded in this interval.
+    pub(super) fn write(&self) {
+        self.histograms.gather();
+        let usual = || config::Service::usual_state_dir(variable);
+        self.write_to(self.folder.clone().unwrap_or_else(usual));
+    }
+
+    /// Writes what threads that have ended have left, if it was said where to.
+    pub(super) fn write_last(&self) {
+        self.histograms.take();
+        if let Some(folder) = &self.folder {
+            self.write_to(folder.clone());
+        }
+    }
+
+    /// What is recorded from now on is of a new interval.
+    pub(super) fn begin_interval(&self) {
+        self.histograms.gather();
+        self.histograms.collection().begin_interval(clock::now());
+        log::info!("histograms begin a new interval");
+    }
+
+    fn write_to(&self, folder: PathBuf) {
+        let now = clock::now();
+        // The lock is not held while the file is written: the control thread answers meanwhile.
+        let (log, missing, begun) = {
+            let collection = self.histograms.collection();
+            let missing = collection.missing().collect::<Vec<_>>().join(", ");
+            (interval_log(&collection, now), missing, collection.interval_begun())
+        };
+        let seconds = now.mono_ns.saturating_sub(begun.mono_ns).div_ceil(1_000_000_000);
+        match file::write(&folder, now.unix_ns, &log) {
+            Ok(path) => log::info!("{}: histograms of the last {seconds} s", path.display()),
+            Err(error) => log::error!("{}: histograms cannot be written: {error}", folder.display()),
+        }
+        if !missing.is_empty() {
+            log::warn!("histograms are without what {missing} has recorded since it turned last");
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
