@@ -86,8 +86,6 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
-    /// How fast one client may publish.
-    pub publish_rates: RateLimits,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -101,6 +99,8 @@ pub struct Bounds {
     /// Whether anybody may publish, and how long a message.
     pub may_publish: bool,
     pub message_bytes_max: usize,
+    /// How fast all operators together: as one client.
+    pub publish_rates: RateLimits,
 }
 
 /// The main thread's end.
@@ -119,7 +119,7 @@ struct Shared {
     streams: Streams,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
-    rates_of_publishing: Mutex<Option<Box<hub::Rates>>>,
+    rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
     requests_total: AtomicU64,
     failures_total: AtomicU64,
 }
@@ -170,11 +170,10 @@ impl Control {
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
-    let publishing = hub::Rates::of(source.publish_rates, clock::now().mono_ns);
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         source,
-        rates_of_publishing: Mutex::new(publishing),
+        rates_of_publishing: Mutex::default(),
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
         drain,

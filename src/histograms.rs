@@ -76,7 +76,7 @@ impl Histograms {
         let gathered = collection.take(now);
         let is_late = now.mono_ns >= by_ns;
         if is_late {
-            collection.give_up();
+            collection.give_up(now);
         }
         gathered == Gathered::Awaited && !is_late
     }

@@ -277,6 +277,10 @@ impl Server {
             if self.is_broken() {
                 return Ended::Broken;
             }
+            // A venue in a shard's thread has failed: clients are being sent away, and what failed is told at the end.
+            if self.shared.stop.is_told() {
+                return Ended::Told;
+            }
             self.watched.look(service, |_| false);
             self.shared.measuring.look();
             match asked {

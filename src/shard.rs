@@ -183,8 +183,6 @@ struct Shard {
     spin: Spin,
     newer_settings: Arc<Slot<ShardSettings>>,
     resident: Option<Resident>,
-    /// Why it ended before the shard.
-    venue_failure: Option<VenueError>,
     stop: Arc<Stop>,
     /// Until its last client has gone at a stop.
     serving: Option<Serving>,
@@ -270,7 +268,6 @@ impl Shard {
             spin,
             newer_settings: setup.newer_settings,
             resident,
-            venue_failure: None,
             serving: Some(setup.stop.enter()),
             stop: setup.stop,
             guests: Guests::new(setup.admission, setup.connections_max),

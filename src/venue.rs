@@ -1,7 +1,7 @@
 //! The venue's thread: feeds and links to venues → the market's home → every shard.
 //!
-//! A turn: take what links have received, and what shards ask for, orders above all → have the venues execute them → take what
-//! the feed has due → apply and encode → carry the batch, and send over links. Idle, it parks in its ring until a link, the feed,
+//! A turn: take what links have received, and what the feed has due → take what shards ask for, orders above all, and have the
+//! venues execute it → apply and encode → carry the batch, and send over links. Idle, it parks in its ring until a link, the feed,
 //! an interval or a shard has something.
 //!
 //! Home: a thread of its own (`run`), or that of the shard whose core it shares (`resident.rs`). Invariant: a turn's batch is
@@ -221,8 +221,9 @@ impl Venue {
         if self.now.mono_ns >= self.board_due_ns {
             self.tell_board();
         }
-        self.take_batches();
+        // The feed first: what is executed then has a time that is not before the order's.
         self.take_feed()?;
+        self.take_batches();
         self.market.handle_timeout(self.now);
         self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.execute();

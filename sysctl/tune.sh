@@ -38,6 +38,7 @@ while (($# > 0)); do
             printf -v "${1#--}" '%s' "$2"
             shift
             ;;
+        -h | --help) usage; exit 0 ;;
         *) fail "what is $1? tune.sh help says what there is" ;;
     esac
     shift

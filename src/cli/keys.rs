@@ -104,7 +104,10 @@ fn add(add: Add) -> Result<(), Failure> {
         file.key.push(entry);
         Ok(())
     })?;
-    log::info!("SIGHUP has a server read {} again", add.file.display());
+    log::info!(
+        "SIGHUP has a server read {} again; where systemd hands it over as a credential, a restart does",
+        add.file.display()
+    );
     let mut lines = format!("client_id {client_id}\nclient_secret {secret}\n");
     if add.bearer {
         lines.push_str(&format!("bearer {client_id}.{secret}\n"));

@@ -177,7 +177,8 @@ impl Sources {
             };
             let place = Place::of_path(name.trim()).map_err(|near| {
                 let hint = near.map_or_else(|| HINT.to_owned(), |near| format!("did you mean {near}?"));
-                Failure::new(Exit::Usage, format!("{origin}: no such key"), hint)
+                // Without the value: it may be a secret whose key is misspelt.
+                Failure::new(Exit::Usage, format!("--set {}: no such key", name.trim()), hint)
             })?;
             // A secret would stand in the error.
             let is_secret = place.key().is_some_and(|key| key.form == Form::Secret);

@@ -81,15 +81,15 @@ impl Shared {
         if asked.shard >= self.source.inspector.shards() {
             return Answer::error(400, "shard is the number of one, from 0 on");
         }
-        log::info!(
-            "{client_id} has the sends of client {} of shard {} timed: {}",
-            asked.id,
-            asked.shard,
-            asked.traced
-        );
         let question = Question::Trace { conn, is_on: asked.traced };
         match self.source.inspector.ask(asked.shard, question).await {
-            Some(Reply::Traced(outcome)) => asked.answered(Some(outcome)),
+            Some(Reply::Traced(outcome)) => {
+                let (id, shard, traced) = (&asked.id, asked.shard, asked.traced);
+                log::info!(
+                    "{client_id} asks to have the sends of client {id} of shard {shard} timed, {traced}: {outcome:?}"
+                );
+                asked.answered(Some(outcome))
+            }
             Some(Reply::Connections(_) | Reply::Topics(_) | Reply::State(_) | Reply::Published(_)) | None => {
                 asked.answered(None)
             }
@@ -98,9 +98,10 @@ impl Shared {
 
     /// `POST /api/publish`.
     pub(super) async fn publish(&self, door: Door, authorization: Option<&str>, body: Body) -> Answer {
-        if let Err(refusal) = self.authorize(door, authorization) {
-            return refusal;
-        }
+        let client_id = match self.authorize(door, authorization) {
+            Ok(client_id) => client_id,
+            Err(refusal) => return refusal,
+        };
         if !self.source.bounds.load().may_publish {
             return publish::turned_off();
         }
@@ -120,7 +121,10 @@ impl Shared {
         let shard = usize::try_from(name.hash() % shards as u64).unwrap_or_default();
         let question = Question::Publish { name, data: payload.into() };
         match self.source.inspector.ask(shard, question).await {
-            Some(Reply::Published(outcome)) => publish::answered(&name, Some(outcome)),
+            Some(Reply::Published(outcome)) => {
+                log::debug!("{client_id} publishes to {name:?} by POST /api/publish");
+                publish::answered(&name, Some(outcome))
+            }
             Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::State(_)) | None => {
                 publish::answered(&name, None)
             }
@@ -129,8 +133,12 @@ impl Shared {
 
     /// Whether operators, taken together, publish no faster than one client may.
     async fn admits(&self, bytes: usize) -> bool {
-        let mut rates = self.rates_of_publishing.lock().await;
         let now_ns = clock::now().mono_ns;
-        rates.as_mut().is_none_or(|rates| rates.count(1, bytes as u64, now_ns).is_ok())
+        let limits = self.source.bounds.load().publish_rates;
+        let mut counted = self.rates_of_publishing.lock().await;
+        if counted.0 != limits {
+            *counted = (limits, crate::hub::Rates::of(limits, now_ns));
+        }
+        counted.1.as_mut().is_none_or(|rates| rates.count(1, bytes as u64, now_ns).is_ok())
     }
 }

@@ -59,6 +59,12 @@ impl Hub {
         self.egress.take_deepest_frames().into()
     }
 
+    /// The same, and it goes on.
+    #[must_use]
+    pub fn deepest_frames(&self) -> u64 {
+        self.egress.deepest_frames().into()
+    }
+
     /// When [`Hub::handle_pressure`] is due although nothing else is: while the stance is raised, and while something is
     /// held that may have to go because others need the room.
     pub(super) fn pressure_due_ns(&self) -> Option<u64> {

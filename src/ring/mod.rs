@@ -346,10 +346,13 @@ impl Ring {
         self.doorbell.clone()
     }
 
-    /// Whether a turn would find something: looked at in memory alone.
+    /// Whether a turn would find something, or submit something: looked at in memory alone.
     #[must_use]
     pub fn has_work(&mut self) -> bool {
-        self.queue.has_completions() || !self.received.is_empty() || self.queue.has_deferred()
+        self.queue.has_completions()
+            || !self.received.is_empty()
+            || self.queue.has_deferred()
+            || self.queue.has_unsubmitted()
     }
 
     /// When it has something to do by itself: an accept to try again, a connect to give up.

@@ -77,6 +77,11 @@ impl Queue {
         submission.taskrun() || submission.cq_overflow()
     }
 
+    /// Whether something waits to be submitted.
+    pub(super) fn has_unsubmitted(&mut self) -> bool {
+        !self.overflow.is_empty() || !self.uring.submission().is_empty()
+    }
+
     /// Submits what waits, and lets the kernel run its deferred work if there is some. Without patience and with
     /// nothing to do for the kernel this makes no system call.
     ///

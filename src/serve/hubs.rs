@@ -23,10 +23,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
             message_bytes_max: bytes(limits.message_bytes_max),
             fragments_max: limits.fragments_max,
         },
-        rates: RateLimits {
-            messages_per_s_max: limits.messages_per_s_max,
-            bytes_per_s_max: limits.bytes_per_s_max,
-        },
+        rates: rates(config),
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
         requests_pending_max: limits.requests_pending_max,
@@ -75,4 +72,10 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
             },
         }),
     }
+}
+
+/// What one client may send in a second.
+pub(super) fn rates(config: &Config) -> RateLimits {
+    let limits = &config.limits;
+    RateLimits { messages_per_s_max: limits.messages_per_s_max, bytes_per_s_max: limits.bytes_per_s_max }
 }

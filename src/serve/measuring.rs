@@ -58,6 +58,13 @@ impl Timer {
     }
 }
 
+/// What becomes of an interval that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    BeginInterval,
+}
+
 impl Measuring {
     pub(super) fn new(
         service: &config::Service,
@@ -79,8 +86,7 @@ impl Measuring {
     pub(super) fn look(&mut self) {
         let now_ns = clock::now().mono_ns;
         if self.files.as_mut().is_some_and(|files| files.is_due(now_ns)) {
-            self.write();
-            self.histograms.collection().begin_interval(clock::now());
+            self.gather_and_write(Then::BeginInterval);
         }
         if let Some((timer, summary)) = &mut self.summaries
             && timer.is_due(now_ns)
@@ -95,16 +101,20 @@ impl Measuring {
 
     /// Asks all threads, and writes what they have recorded in this interval.
     pub(super) fn write(&self) {
+        self.gather_and_write(Then::GoOn);
+    }
+
+    fn gather_and_write(&self, then: Then) {
         self.histograms.gather();
         let usual = || config::Service::usual_state_dir(variable);
-        self.write_to(self.folder.clone().unwrap_or_else(usual));
+        self.write_to(self.folder.clone().unwrap_or_else(usual), then);
     }
 
     /// Writes what threads that have ended have left, if it was said where to.
     pub(super) fn write_last(&self) {
         self.histograms.take();
         if let Some(folder) = &self.folder {
-            self.write_to(folder.clone());
+            self.write_to(folder.clone(), Then::GoOn);
         }
     }
 
@@ -115,18 +125,26 @@ impl Measuring {
         log::info!("histograms begin a new interval");
     }
 
-    fn write_to(&self, folder: PathBuf) {
+    fn write_to(&self, folder: PathBuf, then: Then) {
         let now = clock::now();
         // The lock is not held while the file is written: the control thread answers meanwhile.
         let (log, missing, begun) = {
-            let collection = self.histograms.collection();
+            let mut collection = self.histograms.collection();
             let missing = collection.missing().collect::<Vec<_>>().join(", ");
-            (interval_log(&collection, now), missing, collection.interval_begun())
+            let (log, begun) = (interval_log(&collection, now), collection.interval_begun());
+            // Under the same lock, so that what comes in meanwhile is of the one or the other.
+            if then == Then::BeginInterval {
+                collection.begin_interval(now);
+            }
+            (log, missing, begun)
         };
         let seconds = now.mono_ns.saturating_sub(begun.mono_ns).div_ceil(1_000_000_000);
         match file::write(&folder, now.unix_ns, &log) {
             Ok(path) => log::info!("{}: histograms of the last {seconds} s", path.display()),
-            Err(error) => log::error!("{}: histograms cannot be written: {error}", folder.display()),
+            Err(error) => log::error!(
+                "{}: histograms cannot be written: {error}: have service.state_dir name a folder that the server's user may write",
+                folder.display()
+            ),
         }
         if !missing.is_empty() {
             log::warn!("histograms are without what {missing} has recorded since it turned last");

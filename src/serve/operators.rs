@@ -104,7 +104,6 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
-        let hub = hubs::hub_config(&self.config, &self.shared.keyring.load());
         let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
             &self.shared;
         Source {
@@ -119,7 +118,6 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
-            publish_rates: hub.rates,
         }
     }
 }
@@ -137,6 +135,7 @@ pub(super) fn bounds(config: &Config) -> Bounds {
         may_debug: config.control.debug,
         may_publish: config.topics.publish || config.auth.has_file(),
         message_bytes_max: config.limits.message_bytes_max,
+        publish_rates: hubs::rates(config),
     }
 }
 

@@ -100,7 +100,12 @@ impl Server {
             Err(failure) => {
                 log::error!("the keys stay as they were: {failure}");
                 wanted.config.auth.keys.clone_from(&before.keys);
-                wanted.changed.retain(|changed| !changed.starts_with("auth.keys "));
+                // Whether the demo key holds is a matter of the keys that hold.
+                wanted.config.auth.demo_key = before.demo_key;
+                let stays = |changed: &str| {
+                    changed.starts_with("auth.keys ") || changed.starts_with("auth.demo_key ")
+                };
+                wanted.changed.retain(|changed| !stays(changed));
                 None
             }
         }

@@ -5,7 +5,7 @@
 
 use crate::clock;
 use crate::ring::Wait;
-use crate::venue::VenueReport;
+use crate::venue::{Resident, VenueReport};
 
 use super::{Shard, ShardError, ShardReport};
 
@@ -16,13 +16,7 @@ impl Shard {
         if !resident.has_work(self.now) {
             return false;
         }
-        if let Err(error) = resident.turn() {
-            // Its clients are told as at any stop, and the process then ends.
-            resident.tell_to_stop();
-            self.resident = None;
-            self.venue_failure = Some(error);
-            return true;
-        }
+        resident.turn();
         // What the venue took is on the answers' stamps.
         self.now = clock::now();
         self.take_batches();
@@ -71,14 +65,9 @@ impl Shard {
     /// The end of the thread: the shard's, then the venue's, which waits for other shards' clients.
     pub(super) fn end(mut self) -> Result<(ShardReport, Option<VenueReport>), ShardError> {
         let report = self.report();
-        let (resident, failure) = (self.resident.take(), self.venue_failure.take());
+        let resident = self.resident.take();
         self.leave();
-        match (resident, failure) {
-            (_, Some(error)) => Err(ShardError::Venue(error)),
-            (Some(resident), None) => {
-                resident.finish().map(|venue| (report, Some(venue))).map_err(ShardError::Venue)
-            }
-            (None, None) => Ok((report, None)),
-        }
+        let venue = resident.map(Resident::finish).transpose().map_err(ShardError::Venue)?;
+        Ok((report, venue))
     }
 }

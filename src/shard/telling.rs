@@ -8,9 +8,13 @@ use super::Shard;
 impl Shard {
     /// Copies all counters to where operators read them.
     pub(super) fn tell_board(&mut self) {
-        self.board_due_ns = self.now.mono_ns + limits::BOARD_TICK_NS;
+        let is_due = self.now.mono_ns >= self.board_due_ns;
+        if is_due {
+            self.board_due_ns = self.now.mono_ns + limits::BOARD_TICK_NS;
+        }
         let Shard { hub, ring, secure, mesh, .. } = self;
-        let deepest_frames = hub.take_deepest_frames();
+        // A shard that parks often begins it anew no more often than others.
+        let deepest_frames = if is_due { hub.take_deepest_frames() } else { hub.deepest_frames() };
         let topics = hub.home_counters();
         let thread = ThreadReading {
             topics: &topics,

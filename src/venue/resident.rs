@@ -21,6 +21,8 @@ pub(crate) struct Resident {
     /// When it is to turn though nobody says anything.
     due: Wait,
     pulse: Arc<Pulse>,
+    /// Why it does nothing any more; its thread lives on until the shard's clients are gone.
+    failure: Option<VenueError>,
 }
 
 impl Resident {
@@ -33,13 +35,16 @@ impl Resident {
         let ring =
             Ring::beside(&setup.ring_config(), setup.mesh.doorbell().clone()).map_err(VenueError::Ring)?;
         let venue = Venue::new(setup, ring).map_err(VenueError::Ring)?;
-        let mut resident = Resident { venue, due: Wait::Poll, pulse };
-        resident.turn()?;
+        let mut resident = Resident { venue, due: Wait::Poll, pulse, failure: None };
+        resident.try_turn()?;
         Ok(resident)
     }
 
     /// Whether a turn would do something by now.
     pub(crate) fn has_work(&mut self, now: Now) -> bool {
+        if self.failure.is_some() {
+            return false;
+        }
         let is_due = match self.due {
             Wait::Poll => true,
             Wait::Until(deadline_ns) => deadline_ns <= now.mono_ns,
@@ -58,9 +63,16 @@ impl Resident {
         self.pulse.beat();
     }
 
-    /// # Errors
-    /// Those of [`super::run`].
-    pub(crate) fn turn(&mut self) -> Result<(), VenueError> {
+    /// If it cannot go on, all threads stop, and [`Resident::finish`] says why.
+    pub(crate) fn turn(&mut self) {
+        if let Err(error) = self.try_turn() {
+            self.failure = Some(error);
+            self.venue.stop.tell();
+            self.venue.mesh.ring_everybody();
+        }
+    }
+
+    fn try_turn(&mut self) -> Result<(), VenueError> {
         let venue = &mut self.venue;
         venue.ring.turn(Wait::Poll, venue.now.mono_ns).map_err(VenueError::Turn)?;
         venue.turn()?;
@@ -77,6 +89,9 @@ impl Resident {
 
     /// Before its thread parks: until when it may, if it may.
     pub(crate) fn prepare_sleep(&mut self, now: Now) -> Option<Wait> {
+        if self.failure.is_some() {
+            return Some(Wait::Forever);
+        }
         let venue = &mut self.venue;
         venue.mesh.prepare_sleep();
         if !venue.mesh.may_sleep() {
@@ -97,17 +112,14 @@ impl Resident {
         self.venue.mesh.wake();
     }
 
-    /// Has all threads stop: this one cannot go on.
-    pub(crate) fn tell_to_stop(&self) {
-        self.venue.stop.tell();
-        self.venue.mesh.ring_everybody();
-    }
-
     /// Ends it, once its shard has ended and nobody has clients any more.
     ///
     /// # Errors
     /// Those of [`super::run`].
     pub(crate) fn finish(mut self) -> Result<VenueReport, VenueError> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
         let venue = &mut self.venue;
         while !venue.stop.is_deserted() {
             venue.turn()?;

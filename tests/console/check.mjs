@@ -134,6 +134,8 @@ async function isForPhones(page) {
 /** The server dies and comes back at the same address. */
 async function survives(page, first, clients) {
   const control = first.http.replace("http://", "");
+  // The page began anew when it ceased to be a phone's.
+  await until(page, () => document.body.dataset.link === "live");
   await quiet(page, "before the restart");
   await first.kill();
   await Promise.all(clients.map((client) => client.stop()));

@@ -145,8 +145,15 @@ fn a_subscriber_of_the_latest_ends_with_the_book_by_way_of_snapshots() {
     check_replay("max", "0", "latest");
 }
 
-/// Serves a recording that can't be played to its end; its one line of complaint.
+/// Serves a recording that can't be played to its end, by a venue with a thread of its own and by one in a shard's; its one line of
+/// complaint.
 fn check_refused(path: &Path) -> String {
+    let [alone, beside] = ["0", "0,1"].map(|cores| complaint_on(cores, path));
+    assert_eq!(alone, beside);
+    alone
+}
+
+fn complaint_on(cores: &str, path: &Path) -> String {
     let Ended { code, log } = run(tickring()
         .args([
             "serve",
@@ -155,7 +162,7 @@ fn check_refused(path: &Path) -> String {
             "--listen",
             "127.0.0.1:0",
             "--cores",
-            "0",
+            cores,
             "--speed",
             "max",
             "--replay",

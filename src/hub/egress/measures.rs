@@ -39,6 +39,10 @@ impl Egress {
         std::mem::take(&mut self.deepest_frames)
     }
 
+    pub(in crate::hub) fn deepest_frames(&self) -> u32 {
+        self.deepest_frames
+    }
+
     /// Bytes that wait, by lane; nothing for a connection that is gone.
     pub(in crate::hub) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
         let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);

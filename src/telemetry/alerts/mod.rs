@@ -1,7 +1,7 @@
 //! Alerts: what an operator is to be told without asking, from one table. PURE.
 //!
 //! Home: whoever answers operators looks once a second. Invariants: `monitoring/alerts.yml` is written from the same table
-//! ([`page`]), so that the console and Prometheus speak of the same conditions; an alert fires when its condition has held at every
+//! ([`page()`]), so that the console and Prometheus speak of the same conditions; an alert fires when its condition has held at every
 //! look for as long as the table says.
 
 mod page;

@@ -83,8 +83,9 @@ impl Collection {
         all
     }
 
-    /// Waits no longer: who has not answered is missing until he does.
-    pub fn give_up(&mut self) {
+    /// Waits no longer: who has not answered is missing until he does. What is known is as new as it gets.
+    pub fn give_up(&mut self, now: Now) {
+        self.gathered_ns = Some(now.mono_ns);
         for Thread { taker, is_missing, .. } in &mut self.threads {
             *is_missing = taker.is_awaited();
         }

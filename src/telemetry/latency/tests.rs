@@ -70,9 +70,13 @@ fn a_thread_that_does_not_turn_is_missing_and_counts_when_it_does() {
     collection.ask();
     recorders[1].hand_over();
     assert_eq!((collection.take(NOW), collection.missing().count()), (Gathered::Awaited, 0));
-    collection.give_up();
-    assert_eq!(collection.missing().collect::<Vec<_>>(), ["shard-0"]);
     assert!(!collection.is_newer_than(u64::MAX, NOW));
+    collection.give_up(NOW);
+    assert_eq!(collection.missing().collect::<Vec<_>>(), ["shard-0"]);
+    assert!(
+        collection.is_newer_than(1, NOW),
+        "who stands still does not have everybody rung at each question"
+    );
     // Asked again, it has one answer to give still.
     collection.ask();
     recorders.iter_mut().for_each(Recorder::hand_over);
