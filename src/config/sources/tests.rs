@@ -137,7 +137,7 @@ fn what_is_wrong_is_told_with_the_variable_or_the_flag_that_says_it() {
             "limits.headers_max",
             "--set limits.headers_max: has no =: write it as --set limits.connections_max=100",
         ),
-        ("limits.header_max=9", "--set limits.header_max=9: no such key: did you mean limits.headers_max?"),
+        ("limits.header_max=9", "--set limits.header_max: no such key: did you mean limits.headers_max?"),
         (
             "limits.headers_max=1",
             "--set limits.headers_max=1: limits.headers_max: is 1, expected 8 to 128 header fields: by default 64",
