@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What operators wait for, measured: the start, a scrape, the log and the stop of a gateway that holds many idle clients.
+"""What operators wait for, measured: the start, a scrape and the stop of a gateway that holds many idle clients.
 
 usage: loadtest/operators.py PATH_OF_TICKRING [--connections 10000] [--starts 10]
 
@@ -35,11 +35,11 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, options.connections + 1000)), hard))
     tell("start to readiness, as the server says", [startup_ms(options.binary) for _ in range(options.starts)])
-    server = Server(options.binary, ["--set", "log.filter=debug", "--set", "service.drain_spread_ms=1000"])
+    server = Server(options.binary, ["--set", "service.drain_spread_ms=1000"])
     clients = [connect(server.clients, number) for number in range(options.connections)]
     print(f"{len(clients)} connections are open")
     ask = http.client.HTTPConnection(*server.control)
-    for path in ["/metrics", "/api/metrics", "/api/status", "/api/logs?limit=1000", "/api/connections?limit=1000"]:
+    for path in ["/metrics", "/api/metrics", "/api/status", "/api/connections?limit=1000"]:
         tell(f"GET {path}", [timed(ask, path) for _ in range(50)])
     drain(server, clients)
 
