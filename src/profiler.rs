@@ -169,7 +169,8 @@ impl Gathered {
     fn note(&mut self, thread: usize, sample: &Sample<'_>, code: &mut Code) {
         let mut frames = Vec::with_capacity(limits::PROFILE_FRAMES_MAX);
         // A return address is behind its call, which may be its function's end; the first is no return address.
-        let calls = sample.kernel().enumerate().map(|(at, address)| address - u64::from(at > 0));
+        let calls =
+            sample.kernel().enumerate().map(|(at, address)| address.saturating_sub(u64::from(at > 0)));
         frames.extend(calls.take(limits::PROFILE_FRAMES_MAX));
         let is_whole =
             sample.registers.is_some_and(|registers| code.unwind(registers, sample.stack, &mut frames));

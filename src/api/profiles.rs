@@ -100,8 +100,8 @@ pub fn refused(refusal: &Refusal) -> Answer {
         Refusal::Kernel(why) => Answer::error(
             503,
             &format!(
-                "the kernel refuses perf_event_open ({why}): see sysctl kernel.perf_event_paranoid, the unit's \
-                 SystemCallFilter (systemd/with-profiles.conf), the container's seccomp profile; or perf record from outside"
+                "the kernel refuses perf_event_open ({why}): see sysctl kernel.perf_event_paranoid, SystemCallFilter of the unit or \
+                 seccomp of the container (docs/operations.md); or take it from outside by perf record -g -p PID"
             ),
         ),
         Refusal::Failed(why) => Answer::error(500, why),

@@ -14,7 +14,7 @@ use crate::telemetry::profile::Thread;
 use crate::telemetry::profile::record;
 
 /// A ring has room for one sample at least.
-const RING_BYTES_MIN: usize = 32 << 10;
+const RING_BYTES_MIN: usize = 64 << 10;
 
 pub(super) struct Counters {
     /// With which of the threads each samples.
@@ -41,8 +41,11 @@ impl Counters {
                 Err(Fault::Sampler(error)) if has_kernel && is_refusal(&error) => has_kernel = false,
                 // Rings are locked memory, of which there may be little.
                 Err(Fault::Ring(_)) if ring_bytes > RING_BYTES_MIN => ring_bytes /= 2,
-                Err(Fault::Sampler(error) | Fault::Ring(error)) => {
+                Err(Fault::Sampler(error) | Fault::Ring(error)) if is_lasting(&error) => {
                     return Err(Refusal::Kernel(error.to_string()));
+                }
+                Err(Fault::Sampler(error) | Fault::Ring(error)) => {
+                    return Err(Refusal::Failed(format!("no sampler for each thread: {error}")));
                 }
             }
         }
@@ -70,7 +73,7 @@ impl Counters {
             match counter {
                 Ok(counter) => samplers.push((number, counter.sampled(ring_bytes).map_err(Fault::Ring)?)),
                 // The thread has ended meanwhile.
-                Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+                Err(error) if errno(&error) == Some(Errno::ESRCH) => {}
                 Err(error) => return Err(Fault::Sampler(error)),
             }
         }
@@ -119,6 +122,19 @@ enum Fault {
     Ring(io::Error),
 }
 
+/// For want of a right.
 fn is_refusal(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(number) if number == Errno::EACCES as i32 || number == Errno::EPERM as i32)
+    matches!(errno(error), Some(Errno::EACCES | Errno::EPERM))
+}
+
+/// Settings decide it, or the kernel was built without samplers.
+fn is_lasting(error: &io::Error) -> bool {
+    matches!(
+        errno(error),
+        Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS | Errno::ENOENT | Errno::EOPNOTSUPP)
+    )
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw)
 }

@@ -1,10 +1,12 @@
 //! Names for addresses: functions of ours with those that were inlined, of libraries, and of the kernel. Home: the profile's thread.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 
-use addr2line::Loader;
+use addr2line::gimli::Reader;
+use addr2line::{FunctionName, Loader};
 
 use crate::telemetry::profile::kernel_names::KernelNames;
 use crate::telemetry::profile::{Frame, Frames, KernelPart, Origin, Profile, Stack};
@@ -30,7 +32,7 @@ pub(super) fn named(gathered: Gathered, code: &Code, hz: u32) -> Profile {
         .into_iter()
         .map(|address| {
             let named = match code.part(address) {
-                Some((number, part)) => files.frames(number, part, address - part.bias),
+                Some((number, part)) => files.frames(number, part, address.wrapping_sub(part.bias)),
                 None if address >= KERNEL_FROM => vec![kernel_frame(kernel.as_ref(), address)],
                 None => vec![plain("[unknown]", Origin::Library)],
             };
@@ -97,23 +99,40 @@ fn inlined(loader: &Loader, address: u64) -> Vec<Frame> {
     let mut frames = Vec::new();
     let Ok(mut found) = loader.find_frames(address) else { return frames };
     while let Ok(Some(frame)) = found.next() {
-        let name = frame
-            .function
-            .as_ref()
-            .and_then(|function| function.demangle().ok().map(|name| name.into_owned()));
         let place =
             frame.location.and_then(|location| Some((location.file?.to_owned(), location.line.unwrap_or(0))));
         // A place alone, where there is no function, tells less than a symbol.
-        let Some(name) = name else { continue };
-        let origin = origin(&name);
+        let Some(name) = frame.function.as_ref().and_then(name) else { continue };
+        let origin = match &place {
+            Some((file, _)) if !name.contains("::") => origin_of_file(file),
+            Some(_) | None => origin(&name),
+        };
         frames.push(Frame { name, place, origin });
     }
     frames
 }
 
+/// As it is in the source, without what generic parameters stand for: that alone would fill a line.
+fn name<R: Reader>(function: &FunctionName<R>) -> Option<String> {
+    let raw = function.raw_name().ok()?;
+    if raw.starts_with("_R") || raw.starts_with("_ZN") {
+        return function.demangle().ok().map(Cow::into_owned);
+    }
+    let end = raw.find('<').filter(|end| *end > 0).unwrap_or(raw.len());
+    Some(raw[..end].to_owned())
+}
+
 fn origin(name: &str) -> Origin {
     let path = name.trim_start_matches(['<', '&', '[', '(']);
     if path.starts_with("tickring::") { Origin::Gateway } else { Origin::Library }
+}
+
+/// Of a function whose name is without its path: crates and the standard library are built elsewhere.
+fn origin_of_file(file: &str) -> Origin {
+    let is_elsewhere = ["/registry/src/", "/rustc/", "/rustlib/", "/rust/deps/", "/vendor/"]
+        .iter()
+        .any(|part| file.contains(part));
+    if is_elsewhere { Origin::Library } else { Origin::Gateway }
 }
 
 fn kernel_frame(names: Option<&KernelNames<'_>>, address: u64) -> Frame {
