@@ -15,13 +15,13 @@ const ROUNDING = 1e-4;
 function zoom(to) {
   for (const frame of frames) {
     const holds = frame.x <= to.x + ROUNDING && frame.x + frame.width >= to.x + to.width - ROUNDING;
-    const isBelow = holds && frame.y > to.y;
+    const isAround = holds && frame.y < to.y;
     const isInside = frame.x >= to.x - ROUNDING && frame.x + frame.width <= to.x + to.width + ROUNDING;
-    const isShown = isBelow || (isInside && frame.y <= to.y);
+    const isShown = isAround || (isInside && frame.y >= to.y);
     frame.element.classList.toggle("hidden", !isShown);
-    frame.element.classList.toggle("above", isBelow);
-    frame.element.setAttribute("x", (isBelow ? 0 : ((frame.x - to.x) / to.width) * 100) + "%");
-    frame.element.setAttribute("width", (isBelow ? 100 : (frame.width / to.width) * 100) + "%");
+    frame.element.classList.toggle("around", isAround);
+    frame.element.setAttribute("x", (isAround ? 0 : ((frame.x - to.x) / to.width) * 100) + "%");
+    frame.element.setAttribute("width", (isAround ? 100 : (frame.width / to.width) * 100) + "%");
   }
   unzoom.classList.toggle("hidden", to.width > 100 - ROUNDING);
 }
@@ -50,9 +50,9 @@ for (const frame of frames) {
   frame.element.addEventListener("click", () => zoom(frame));
   frame.element.addEventListener("mouseover", () => { details.textContent = frame.title; });
 }
-unzoom.addEventListener("click", () => zoom({ x: 0, width: 100, y: Infinity }));
+unzoom.addEventListener("click", () => zoom({ x: 0, width: 100, y: -Infinity }));
 document.getElementById("search").addEventListener("click", () => {
   const text = prompt("Part of a name; nothing to end the search:", "");
   if (text !== null) search(text);
 });
-root.addEventListener("keydown", (event) => { if (event.key === "Escape") zoom({ x: 0, width: 100, y: Infinity }); });
+root.addEventListener("keydown", (event) => { if (event.key === "Escape") zoom({ x: 0, width: 100, y: -Infinity }); });

@@ -1,4 +1,4 @@
-//! A flame graph: an image that needs nothing else, threads at its foot, what they called above. PURE.
+//! A flame graph: an image that needs nothing else, threads at its top, what they called below. PURE.
 //!
 //! Widths are samples. What is too narrow to be seen is left out, so that the image is bounded. Names come from the program's own
 //! symbols and from what threads are called, and are escaped all the same.
@@ -49,8 +49,7 @@ pub fn flame_graph(profile: &Profile) -> String {
          <text id=\"details\" x=\"110\" y=\"36\"></text>",
         summary(profile)
     );
-    let mut drawing =
-        Drawing { image, total: root.samples.max(1), samples_min, foot: HEAD + (rows.max(1) - 1) * ROW };
+    let mut drawing = Drawing { image, total: root.samples.max(1), samples_min };
     drawing.draw(&root, 0, 0);
     let mut image = drawing.image;
     let _ = writeln!(image, "<script><![CDATA[{SCRIPT}]]></script></svg>");
@@ -95,18 +94,16 @@ struct Drawing {
     image: String,
     total: u64,
     samples_min: f64,
-    /// Of the lowest row.
-    foot: usize,
 }
 
 impl Drawing {
-    /// Draws it `row` rows above the foot, behind `before` samples.
+    /// Draws it `row` rows below the first, behind `before` samples.
     fn draw(&mut self, node: &Node<'_>, row: usize, before: u64) {
         if !node.is_drawn(self.samples_min) {
             return;
         }
         let percent = |samples: u64| samples as f64 / self.total as f64 * 100.0;
-        let (x, width, y) = (percent(before), percent(node.samples), self.foot - row * ROW);
+        let (x, width, y) = (percent(before), percent(node.samples), HEAD + row * ROW);
         let origin = match node.origin {
             Origin::Gateway => "gateway",
             Origin::Library => "library",
