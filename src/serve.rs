@@ -34,6 +34,7 @@ use crate::hub::{ChannelKind, ChannelKinds, Deflation};
 use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
+use crate::log_file::LogFile;
 use crate::mesh::{self, Capacity};
 use crate::pressure::PressureBoard;
 use crate::probe;
@@ -73,7 +74,10 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let keyring = Arc::new(keyring(&config)?);
     // Before any thread starts, so that all of them inherit it.
     let has_files = config.auth.has_file() || tls.iter().flatten().any(Tls::has_files);
+    let has_files = has_files || config.log.file_path().is_some();
     let service = Service::start(sources.file.is_some() || has_files)?;
+    let mut log_file = LogFile::default();
+    log_file.open(config.log.file_path(), rt::give_way)?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
@@ -83,7 +87,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = sources::open_links(&config)?;
     let doors = Doors::bind(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources };
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -119,6 +123,7 @@ struct Server {
     control: Option<Control>,
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
+    log_file: LogFile,
 }
 
 /// What a shard did, and the venue in its thread, or why they ended.
@@ -159,6 +164,7 @@ struct Opened {
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
     sources: Sources,
+    log_file: LogFile,
 }
 
 /// Why the server stops.
@@ -177,7 +183,7 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources } = opened;
+        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file } = opened;
         let link_addresses = links.listeners.iter().map(Listener::address).collect();
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
@@ -244,6 +250,7 @@ impl Server {
             slots,
             control: None,
             socket_file: None,
+            log_file,
         }
         .await_ready(&is_ready)
     }
@@ -389,6 +396,7 @@ impl Server {
             control.stop();
         }
         drop(self.socket_file);
+        self.log_file.finish();
         failure
     }
 }

@@ -125,7 +125,7 @@ impl World {
             uptime_ns: 12_500_000_000,
             turn_ns_max: 50_000_000,
             history_bytes_max: 100,
-            lines: (1..=3).map(line).collect(),
+            lines: Lines::Memory((1..=3).map(line).collect()),
         };
         answer(route, Question { query, accept: "" }, &view)
     }

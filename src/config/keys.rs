@@ -79,6 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("control.socket", Text),
     live("control.debug", Plain),
     live("log.filter", Text),
+    live("log.file", Text),
     restart("shards.cores", Numbers),
     // Tables and the ring are made this large.
     restart("shards.connections_max", Plain),

@@ -1,4 +1,6 @@
-//! The `[log]` table: what is logged. Home: the main thread.
+//! The `[log]` table: what is logged, and into which file besides. Home: the main thread.
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +10,23 @@ use serde::{Deserialize, Serialize};
 pub struct Log {
     /// As `RUST_LOG` has it: a level, and levels of modules.
     pub filter: String,
+    /// A file besides; empty for none.
+    pub file: PathBuf,
 }
 
 impl Default for Log {
     fn default() -> Log {
-        Log { filter: "info".to_owned() }
+        Log { filter: "info".to_owned(), file: PathBuf::new() }
     }
 }
 
 impl Log {
+    /// The file, if there is to be one.
+    #[must_use]
+    pub fn file_path(&self) -> Option<&Path> {
+        (!self.file.as_os_str().is_empty()).then_some(self.file.as_path())
+    }
+
     /// The first part of the filter that is none.
     pub(super) fn odd_part(&self) -> Option<&str> {
         let is_level = |text: &str| text.parse::<log::LevelFilter>().is_ok();
@@ -42,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_level_and_levels_of_modules_are_a_filter_and_a_misspelt_one_is_not() {
-        let odd = |filter: &str| Log { filter: filter.to_owned() }.odd_part().map(str::to_owned);
+        let odd =
+            |filter: &str| Log { filter: filter.to_owned(), ..Log::default() }.odd_part().map(str::to_owned);
         for good in [
             "",
             "info",

@@ -82,7 +82,7 @@ pub(crate) fn start(toml: &str) -> Server {
 }
 
 /// The sum of a metric over all its labels.
-fn metric(server: &Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
     let answer = get(server, "/metrics");
     let of_name = |line: &&str| line.starts_with(name) && [b'{', b' '].contains(&line.as_bytes()[name.len()]);
     let samples: Vec<&str> = answer.text().lines().filter(of_name).collect();
