@@ -15,7 +15,7 @@ use crate::server::{Server, temporary_file, tickring};
 mod console;
 mod inspecting;
 
-const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
+pub(crate) const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 
 /// An answer.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ fn request(line: &str, fields: &str, body: &str) -> String {
     )
 }
 
-fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
+pub(crate) fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
     let mut stream = bytes::connect(address);
     stream.write_all(request(line, fields, body).as_bytes()).unwrap();
     Answer::read(stream)
