@@ -190,7 +190,7 @@ mod tests {
         let (of_operators, asked) = (Arc::clone(&is_over), Arc::clone(&histograms));
         let asking = thread::spawn(move || {
             while !of_operators.load(Ordering::Relaxed) {
-                asked.collection().ask();
+                asked.collection().ask(clock::now());
                 asked.take();
             }
         });
