@@ -10,6 +10,7 @@ mod reload;
 mod service;
 mod sources;
 
+use std::fmt::{Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -302,6 +303,10 @@ impl Server {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
                 }
+                Some(Asked::Drain) => {
+                    log::info!("stopping as POST /api/drain asked");
+                    return Ended::Told;
+                }
                 None => {}
             }
         }
@@ -332,7 +337,7 @@ impl Server {
                     service::end_by(signal);
                 }
                 // They are written once the threads have ended.
-                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval) | None => {}
+                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval | Asked::Drain) | None => {}
             }
         }
         if !self.are_finished() {
@@ -372,8 +377,8 @@ impl Server {
         for thread in self.shards {
             let failed = match thread.join() {
                 Ok(Ok((report, venue))) => {
-                    log::info!("{report:?}");
-                    venue.iter().for_each(|report| log::info!("{report:?}"));
+                    tell(&report);
+                    venue.iter().for_each(|report| tell(report));
                     continue;
                 }
                 Ok(Err(ShardError::Venue(error))) => venue_failure(&error),
@@ -384,7 +389,7 @@ impl Server {
         }
         if let VenueThread::Own(venue) = self.venue {
             match venue.join() {
-                Ok(Ok(report)) => log::info!("{report:?}"),
+                Ok(Ok(report)) => tell(&report),
                 Ok(Err(error)) => failure = failure.or(Some(venue_failure(&error))),
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
@@ -399,6 +404,12 @@ impl Server {
         self.log_file.finish();
         failure
     }
+}
+
+/// What a thread did: in a line, and all of it for who looks closer (`RUST_LOG=info,tickring::report=debug`).
+fn tell(report: &(impl Display + Debug)) {
+    log::info!("{report}");
+    log::debug!(target: "tickring::report", "{report:?}");
 }
 
 /// What the kernel has refused.

@@ -293,6 +293,8 @@ fn readiness_ends_when_the_stop_begins() {
     let health = get(&server, "/health");
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
     assert_eq!(metric(&server, "tickring_ready"), 0.0);
+    // Nor does an operator end at once what ends already, as a second signal does.
+    assert_eq!(ask(server.control.unwrap(), "POST /api/drain", DEMO, "").status, 202);
     let End::Close { code, .. } = client.read_to_end(|_| ()) else { panic!("no close frame") };
     assert_eq!(code, 1001);
     server.wait().assert_clean();
@@ -325,7 +327,10 @@ fn only_a_key_that_may_drains_the_server() {
     assert_eq!((accepted.status, &accepted.json()["status"]), (202, &json!("draining")));
     let ended = server.wait();
     ended.assert_clean();
-    assert!(ended.log.iter().any(|line| line.contains("demo begins the stop")), "{:#?}", ended.log);
+    for told in ["demo begins the stop", "stopping as POST /api/drain asked"] {
+        assert!(ended.log.iter().any(|line| line.contains(told)), "{:#?}", ended.log);
+    }
+    assert!(!ended.log.iter().any(|line| line.contains("SIGTERM")), "{:#?}", ended.log);
 }
 
 #[test]

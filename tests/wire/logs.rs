@@ -75,6 +75,13 @@ fn the_file_has_every_line_that_stderr_has_to_the_last() {
     assert_eq!(ended.code, Some(0));
     let lines: Vec<String> = log.text().lines().map(str::to_owned).collect();
     assert_eq!(said(&lines), said(&ended.log));
+    let told = |what: &str| ended.log.iter().any(|line| line.contains(what));
+    assert!(told("INFO  tickring::serve] shard-0 has ended: 0 connections, 0 messages"), "{:#?}", ended.log);
+    assert!(
+        told("DEBUG tickring::report] ShardReport {") && told("the venue has ended: "),
+        "{:#?}",
+        ended.log
+    );
     // The next one goes on in it.
     let server = serve(tickring(), &log);
     crate::until("it goes on", || log.text().matches("client_id \"demo\"").count() == 2);
