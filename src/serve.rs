@@ -5,6 +5,7 @@
 mod hubs;
 mod listeners;
 mod measuring;
+pub mod opening;
 mod operators;
 mod reload;
 mod service;
