@@ -379,7 +379,7 @@ impl Server {
             let failed = match thread.join() {
                 Ok(Ok((report, venue))) => {
                     tell(&report);
-                    venue.iter().for_each(|report| tell(report));
+                    venue.iter().for_each(tell);
                     continue;
                 }
                 Ok(Err(ShardError::Venue(error))) => venue_failure(&error),
