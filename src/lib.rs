@@ -78,6 +78,8 @@ pub mod control;
 #[cfg(feature = "runtime")]
 pub mod histograms;
 #[cfg(feature = "runtime")]
+pub mod log_file;
+#[cfg(feature = "runtime")]
 pub mod log_tail;
 
 #[cfg(feature = "runtime")]

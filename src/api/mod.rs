@@ -38,7 +38,7 @@ pub use answer::{Answer, Body, accepts_gzip, gzip};
 pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
 pub use events::event;
 pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
-pub use logs::{LINES_MAX, Line, limit as log_limit};
+pub use logs::{FileEnd, LINES_MAX, Line, Lines, limit as log_limit};
 
 /// How far the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +138,7 @@ pub struct View<'a> {
     pub turn_ns_max: u64,
     /// Bytes that histories may hold.
     pub history_bytes_max: u64,
-    /// Newest last.
-    pub lines: Vec<Line>,
+    pub lines: Lines,
 }
 
 /// What of a request an answer depends on.
