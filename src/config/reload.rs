@@ -30,12 +30,12 @@ pub struct Merged {
 pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merged, Failure> {
     let mut refused = Vec::new();
     keep_listeners(running, &mut wanted, &mut refused);
-    keep_venues(running, &mut wanted, &mut refused);
     let (before, after) = (flatten(running), flatten(&wanted));
     let mut changed = Vec::new();
+    tell_venues(running, &wanted, &mut changed);
     let mut kept: BTreeMap<&Place, &Value> = BTreeMap::new();
     for (place, new) in &after {
-        // What is only here, or only there, is of a listener or a venue, and was kept above.
+        // What is only here, or only there, is of a listener, and was kept above, or of a venue, and was told.
         let Some(old) = before.get(place).filter(|old| *old != new) else { continue };
         let key = place.key();
         let is_live = key.is_some_and(|key| key.reload == Reload::Live && !keep.contains(&key.path));
@@ -83,26 +83,20 @@ fn keep_listeners(running: &Config, wanted: &mut Config, refused: &mut Vec<Strin
     }
 }
 
-/// Links are of the start.
-fn keep_venues(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
-    for name in running.venue.keys().filter(|name| !wanted.venue.contains_key(*name)) {
-        refused.push(format!("[venue.{name}] needs a restart: stays there"));
+/// Venues that come and go. Where one is waited for by default is said by no key.
+fn tell_venues(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
+    for (name, venue) in &running.venue {
+        match wanted.venue.get(name) {
+            None => changed.push(format!("[venue.{name}] there → absent")),
+            Some(wanted) => match (venue.listen, wanted.listen) {
+                (Some(address), None) => changed.push(format!("venue.{name}.listen \"{address}\" → absent")),
+                (None, Some(address)) => changed.push(format!("venue.{name}.listen absent → \"{address}\"")),
+                (Some(_), Some(_)) | (None, None) => {}
+            },
+        }
     }
     for name in wanted.venue.keys().filter(|name| !running.venue.contains_key(*name)) {
-        refused.push(format!("[venue.{name}] needs a restart: stays absent"));
-    }
-    wanted.venue.retain(|name, _| running.venue.contains_key(name));
-    for (name, venue) in &running.venue {
-        wanted.venue.entry(name.clone()).or_insert_with(|| venue.clone());
-    }
-    // Where it is waited for by default is said by no key.
-    for (name, venue) in &running.venue {
-        if let Some(wanted) = wanted.venue.get_mut(name)
-            && (venue.listen.is_some() != wanted.listen.is_some())
-        {
-            refused.push(format!("venue.{name}.listen needs a restart: stays as it is"));
-            wanted.listen = venue.listen;
-        }
+        changed.push(format!("[venue.{name}] absent → there"));
     }
 }
 
@@ -172,13 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn venues_stay_and_their_keys_are_shown_to_nobody() {
+    fn venues_come_go_and_change_and_their_keys_are_shown_to_nobody() {
         let (a, b) = ("[venue.a]\nkey = \"old secret\"\n", "[venue.b]\nkey = \"k\"\n");
-        let refused = ["[venue.a] needs a restart: stays there", "[venue.b] needs a restart: stays absent"];
-        assert_eq!(check(a, b, &[], &refused).venue, config(a).venue);
-        check(a, &a.replace("old", "new"), &[], &["venue.a.key needs a restart: stays ***"]);
+        let changed = ["[venue.a] there → absent", "[venue.b] absent → there"];
+        assert_eq!(check(a, b, &changed, &[]).venue, config(b).venue);
+        check(a, &a.replace("old", "new"), &["venue.a.key *** → ***"], &[]);
         let listens = format!("{a}listen = \"127.0.0.1:7\"\n");
-        check(a, &listens, &[], &["venue.a.listen needs a restart: stays as it is"]);
+        let merged = check(a, &listens, &["venue.a.listen absent → \"127.0.0.1:7\""], &[]);
+        assert_eq!(merged.venue, config(&listens).venue);
+        check(&listens, a, &["venue.a.listen \"127.0.0.1:7\" → absent"], &[]);
     }
 
     #[test]

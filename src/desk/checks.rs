@@ -94,10 +94,11 @@ impl Desk {
             return Err(OrderRefusal::Halted);
         }
         let state = market.get(instrument.index()).ok_or(OrderRefusal::VenueUnavailable)?;
-        if !self.is_linked(instrument) {
-            return Err(OrderRefusal::VenueUnavailable);
-        }
         match state.state {
+            MarketState::Delisted => Err(OrderRefusal::Delisted),
+            MarketState::Open | MarketState::Closed if !self.is_linked(instrument) => {
+                Err(OrderRefusal::VenueUnavailable)
+            }
             MarketState::Open => Ok(state),
             MarketState::Closed => Err(OrderRefusal::BookClosed),
         }

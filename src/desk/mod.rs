@@ -2,8 +2,8 @@
 //! link goes. PURE. Home: the venue's thread, for all venues.
 //!
 //! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_trade`, `handle_link_up`, `handle_link_down`,
-//! `handle_reconciled`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out: `poll_request`
-//! for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
+//! `handle_reconciled`, `handle_delisted`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out:
+//! `poll_request` for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
 //! `handle_ask`, then while there is a request: the venue's reports and fills in the order in which they happened, `settle`.
 //! `market` is indexed by `InstrumentId` and the same all through a settlement.
 //!
@@ -18,6 +18,7 @@ mod checks;
 mod config;
 mod connections;
 mod counters;
+mod delisting;
 mod halting;
 mod holdings;
 mod links;
@@ -44,6 +45,7 @@ pub use self::output::{JsonRange, Output};
 
 use self::accounts::{Accounts, KeptFill};
 use self::connections::Connections;
+use self::delisting::Delisting;
 use self::halting::Halting;
 use self::orders::{Orders, Pending, Slot, Step};
 use self::reducing::Beyond;
@@ -80,6 +82,8 @@ pub struct Desk {
     /// The kill switch of all, and what is still to be cancelled since it was thrown.
     is_halted: bool,
     halting: Option<Halting>,
+    /// What is still to be cancelled since its instrument was delisted.
+    delisting: Delisting,
     open_count: u32,
     closed_count: u32,
     fills_count: u32,
@@ -121,6 +125,7 @@ impl Desk {
             retries: Retries::default(),
             is_halted: false,
             halting: None,
+            delisting: Delisting::default(),
             open_count: 0,
             closed_count: 0,
             fills_count: 0,
@@ -181,19 +186,20 @@ impl Desk {
     /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        if self.halting.is_some() {
+        if self.halting.is_some() || self.delisting.is_due() {
             return Some(0);
         }
         let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
         [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Goes on with the kill switch, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
+    /// Goes on with the kill switch and with delistings, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
     /// go, and by one account's orders more.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
         let mut left = limits::DESK_ORDERS_PER_TIMEOUT;
         left -= self.halt_on(left);
+        left -= self.delist_on(left);
         left -= self.cancel_again(left, now);
         while left > 0
             && let Some((deadline_ns, account)) = self.deadlines.first().copied()

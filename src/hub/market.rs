@@ -395,20 +395,21 @@ impl MarketHome {
     fn apply(&mut self, source: SourceId, event: &FeedEvent, levels: &[LevelUpdate], now: Now) -> bool {
         self.counters.feed_events_total += 1;
         let resolve = |instrument: &FeedInstrument| self.sources.resolve(source, *instrument);
+        let told = |instrument: &FeedInstrument| self.sources.resolve_told(source, *instrument);
         match event {
             FeedEvent::Listed { definition } => self.list(source, definition, now),
             FeedEvent::Levels { instrument, levels: range, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.apply_updates(id, range.of(levels), *timestamp_ns, now);
                 }
             }
             FeedEvent::Cleared { instrument, levels: range, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.replace_book(id, range.of(levels), *timestamp_ns, now);
                 }
             }
             FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.apply_quote(id, *bid, *ask, *timestamp_ns, now);
                 }
             }

@@ -149,7 +149,7 @@ impl Hub {
                     self.want(conn, &mut asked, TopicKey::Client(name), false, resume.find(text))?;
                 }
                 Channel::Instrument { instrument, channel } => {
-                    let Some(instrument) = self.cache.find(&instrument) else { continue };
+                    let Some(instrument) = self.cache.find_listed(&instrument) else { continue };
                     let key = TopicKey::Market { instrument, channel };
                     self.want(conn, &mut asked, key, false, resume.find(text))?;
                 }
@@ -162,6 +162,9 @@ impl Hub {
                     self.work.looked_at(instruments);
                     for number in 0..instruments {
                         let instrument = InstrumentId(super::topics::narrow(number));
+                        if !self.cache.is_listed(instrument) {
+                            continue;
+                        }
                         let mut place = None;
                         if !resume.places.is_empty() {
                             name.clear();

@@ -26,10 +26,14 @@ impl Hub {
                         key.is_some_and(|key| self.end_named(conn, &key))
                     }
                     Some(Channel::Instrument { instrument, channel }) => {
-                        let instrument = self.cache.find(&instrument);
-                        instrument.is_some_and(|instrument| {
-                            self.end_named(conn, &TopicKey::Market { instrument, channel })
-                        })
+                        // Those of that name before, too: who had subscribed to one still has.
+                        let mut known = false;
+                        let mut next = self.cache.find(&instrument);
+                        while let Some(instrument) = next {
+                            known |= self.end_named(conn, &TopicKey::Market { instrument, channel });
+                            next = self.cache.earlier(instrument);
+                        }
+                        known
                     }
                     Some(Channel::Every { channel }) => self.end_pattern(conn, channel),
                     Some(Channel::PlatformState) => self.hear_platform(conn, false),

@@ -1,11 +1,13 @@
 //! SIGHUP: what of configuration, keys and certificates can change while the server runs. Home: the main thread.
 //!
 //! What is read is judged as a whole before anything is applied: a configuration that is no good changes nothing. Each thread then
-//! takes all that concerns it at the start of a turn. What cannot change is named, and stays.
+//! takes all that concerns it at the start of a turn. What cannot change is named, and stays. Sockets at which venues are to be waited
+//! for are bound before anything is applied, and closed again where something else is no good.
 
 use std::sync::Arc;
 
 use crate::auth::Keyring;
+use crate::backend::FeedSettings;
 use crate::config::{Config, Merged, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
@@ -13,9 +15,10 @@ use crate::keys;
 use crate::log_tail;
 use crate::shard::{ShardSettings, Spin};
 use crate::slot::Slot;
-use crate::venue::VenueSettings;
+use crate::venue::{LinksSetup, VenueSettings};
 
-use super::{Server, hubs, operators};
+use super::links::VenueLinks;
+use super::{Server, hubs, operators, sources};
 
 /// Where threads find newer settings.
 pub(super) struct Slots {
@@ -31,12 +34,19 @@ impl Slots {
     }
 }
 
+/// What was read for the venue's thread, and is good.
+struct Planned {
+    feed: FeedSettings,
+    /// `None` where they are as they were.
+    links: Option<(VenueLinks, LinksSetup)>,
+}
+
 impl Server {
     /// Reads everything again. Connections go on; handshakes from now on show what was read, and who logged in by a key that is
     /// gone is closed.
     pub(super) fn reload(&mut self) {
-        let mut wanted = match self.read() {
-            Ok(wanted) => wanted,
+        let (mut wanted, planned) = match self.read().and_then(|wanted| Ok((self.plan(&wanted)?, wanted))) {
+            Ok((planned, wanted)) => (wanted, planned),
             Err(failure) => {
                 log::error!("the configuration stays as it was, and all else: {failure}");
                 return;
@@ -53,7 +63,7 @@ impl Server {
         if wanted.changed.is_empty() {
             log::info!("the configuration is as it was");
         } else {
-            self.apply(wanted.config);
+            self.apply(wanted.config, planned);
             log::info!("from now on: {}", wanted.changed.join(", "));
         }
         self.reload_certificates();
@@ -76,6 +86,14 @@ impl Server {
         let keep: &[&str] =
             if has_room { &[] } else { &["limits.connections_max", "limits.connections_per_address_max"] };
         merge(&self.config, wanted, keep)
+    }
+
+    /// What it makes of the feed and of links.
+    fn plan(&self, wanted: &Merged) -> Result<Planned, Failure> {
+        let feed = sources::feed_settings(&wanted.config)?;
+        let other = wanted.config.venue != self.config.venue;
+        let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
+        Ok(Planned { feed, links })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
@@ -123,7 +141,7 @@ impl Server {
     }
 
     /// Has every thread go by a configuration.
-    fn apply(&mut self, config: Config) {
+    fn apply(&mut self, config: Config, planned: Planned) {
         let limits = &config.limits;
         self.shared.admission.set_limits(limits.connections_max, limits.connections_per_address_max);
         self.shared.bounds.store(Arc::new(operators::bounds(&config)));
@@ -132,7 +150,12 @@ impl Server {
         for slot in &self.slots.shards {
             slot.put(shard_settings(&config, &keyring));
         }
-        self.slots.venue.put(venue_settings(&config, self.slots.may_venue_spin));
+        if let Some((links, setup)) = planned.links {
+            self.links = links;
+            // Where the thread has ended, the server is about to.
+            let _ = self.newer_links.send(setup);
+        }
+        self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
         self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);
         log::debug!("{} threads are handed newer settings", self.doorbells.len());
@@ -151,12 +174,13 @@ pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>) -> ShardSe
 }
 
 /// What the venue's thread goes by.
-pub(super) fn venue_settings(config: &Config, may_spin: bool) -> VenueSettings {
+pub(super) fn venue_settings(config: &Config, feed: FeedSettings, may_spin: bool) -> VenueSettings {
     VenueSettings {
         history: super::history(config),
         deflation: super::deflation(config),
         desk: config.orders.desk(),
         overload: super::overload_marks(config),
         spin: if may_spin { super::spin(config.shards.busy_poll) } else { Spin::ForNs(0) },
+        feed,
     }
 }

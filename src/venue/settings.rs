@@ -1,5 +1,6 @@
 //! What of the venue's thread can be set again while it runs. Home: that thread, at the start of a turn.
 
+use crate::backend::FeedSettings;
 use crate::desk::DeskConfig;
 use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
@@ -16,17 +17,23 @@ pub struct VenueSettings {
     pub desk: DeskConfig,
     pub overload: OverloadMarks,
     pub spin: Spin,
+    pub feed: FeedSettings,
 }
 
 impl Venue {
     /// Goes by newer settings from this turn on, if there are any.
     pub(super) fn take_settings(&mut self) {
         let Some(newer) = self.newer_settings.take() else { return };
-        let VenueSettings { history, deflation, desk, overload, spin } = VenueSettings::clone(&newer);
+        let VenueSettings { history, deflation, desk, overload, spin, feed } = VenueSettings::clone(&newer);
         self.market.set_history(history);
         self.market.set_deflation(deflation);
         self.market.set_desk_config(desk);
         self.overload.set_marks(overload);
         self.spin = spin;
+        self.feed.set(&feed, self.now);
+        // All that came until now, oldest first; the last of them has the links that there are to be.
+        while let Ok(links) = self.newer_links.try_recv() {
+            self.links.change(links, &mut self.ring, &mut self.market, self.now);
+        }
     }
 }

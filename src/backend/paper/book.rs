@@ -285,6 +285,14 @@ impl OrderBook {
         self.clients.get(&order).copied()
     }
 
+    /// Clients' resting orders, in the order of their numbers.
+    #[must_use]
+    pub fn client_orders(&self) -> Vec<OrderId> {
+        let mut orders: Vec<OrderId> = self.clients.keys().copied().collect();
+        orders.sort_unstable();
+        orders
+    }
+
     /// Resting orders.
     #[must_use]
     pub fn order_count(&self) -> u32 {

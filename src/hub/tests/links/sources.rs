@@ -67,7 +67,7 @@ fn a_reserved_name_is_listed_by_its_own_links_only() {
     let (second, stranger) = (SourceId(2), SourceId(3));
     let mut world = World::new(1);
     for source in [FX, second] {
-        world.market.reserve(symbol("EURUSD"), source);
+        world.market.reserve(&[symbol("EURUSD")], source);
     }
     let mut feed = FeedBuffer::default();
     feed.events.push(FeedEvent::Listed { definition: Box::new(definition("EURUSD")) });
