@@ -151,6 +151,9 @@ impl Server {
             slot.put(shard_settings(&config, &keyring));
         }
         if let Some((links, setup)) = planned.links {
+            for (_, listener) in &setup.listeners {
+                log::info!("venues are waited for on {} too", listener.address());
+            }
             self.links = links;
             // Where the thread has ended, the server is about to.
             let _ = self.newer_links.send(setup);

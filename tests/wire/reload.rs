@@ -11,7 +11,7 @@ use crate::client::{Client, End};
 use crate::server::{Server, temporary_file, tickring};
 
 /// Has the server read this.
-fn reload(server: &mut Server, toml: &str, told: &str) -> String {
+pub(crate) fn reload(server: &mut Server, toml: &str, told: &str) -> String {
     server.write_config(toml);
     server.signal(Signal::SIGHUP);
     server.wait_for_log(told)
@@ -104,8 +104,8 @@ fn the_level_of_the_log_follows() {
 fn what_cannot_change_is_named_and_stays() {
     let mut server = Server::start("[shards]\nconnections_max = 5\n", "0");
     let changed = "[shards]\nconnections_max = 6\n[feed]\nkind = \"none\"\n[limits]\nheaders_max = 10\n\
-        [[listen]]\nbacklog = 10\n[venue.fx]\nkey = \"k\"\n";
-    reload(&mut server, changed, "[venue.fx] needs a restart: stays absent");
+        [[listen]]\nbacklog = 10\n[feed.paper]\nseed = 2\n";
+    reload(&mut server, changed, "feed.paper.seed needs a restart: stays 1");
     for told in [
         "feed.kind needs a restart: stays \"paper\"",
         "listen.backlog needs a restart: stays 4096",
