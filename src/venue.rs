@@ -176,11 +176,12 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let VenueSettings { history, deflation, desk, overload, spin, feed: _ } = setup.settings;
+        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed: _ } = setup.settings;
         let mut market = MarketHome::new(setup.home, setup.shards, history, now);
         market.set_deflation(deflation);
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(desk, trading, now);
+        market.set_instrument_limits(instruments);
         market.make_ready();
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);

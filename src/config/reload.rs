@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
 use super::keys::{Form, Place, Reload};
 use super::print::shown;
 use super::sources::{flatten, insert};
+use super::{Config, Instrument};
 use crate::exit::{Exit, Failure};
 
 /// The outcome.
@@ -33,9 +33,10 @@ pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merg
     let (before, after) = (flatten(running), flatten(&wanted));
     let mut changed = Vec::new();
     tell_venues(running, &wanted, &mut changed);
+    tell_instruments(running, &wanted, &mut changed);
     let mut kept: BTreeMap<&Place, &Value> = BTreeMap::new();
     for (place, new) in &after {
-        // What is only here, or only there, is of a listener, and was kept above, or of a venue, and was told.
+        // What is only here, or only there, is of a listener, and was kept above, or of a venue or an instrument, and was told.
         let Some(old) = before.get(place).filter(|old| *old != new) else { continue };
         let key = place.key();
         let is_live = key.is_some_and(|key| key.reload == Reload::Live && !keep.contains(&key.path));
@@ -97,6 +98,32 @@ fn tell_venues(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
     }
     for name in wanted.venue.keys().filter(|name| !running.venue.contains_key(*name)) {
         changed.push(format!("[venue.{name}] absent → there"));
+    }
+}
+
+/// Tables of instruments that come and go, and keys of one that do.
+fn tell_instruments(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
+    let (before, after) = (&running.instrument, &wanted.instrument);
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        changed.push(format!("[instrument.{name}] there → absent"));
+    }
+    for (name, instrument) in after {
+        let Some(was) = before.get(name) else {
+            changed.push(format!("[instrument.{name}] absent → there"));
+            continue;
+        };
+        let numbers = |of: &Instrument| {
+            let Instrument { amount_max, notional_max, position_max, price_band_bp } = *of;
+            [amount_max, notional_max, position_max, price_band_bp.map(u64::from)]
+        };
+        let keys = ["amount_max", "notional_max", "position_max", "price_band_bp"];
+        for ((key, was), is) in keys.into_iter().zip(numbers(was)).zip(numbers(instrument)) {
+            match (was, is) {
+                (Some(was), None) => changed.push(format!("instrument.{name}.{key} {was} → absent")),
+                (None, Some(is)) => changed.push(format!("instrument.{name}.{key} absent → {is}")),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
     }
 }
 
@@ -175,6 +202,17 @@ mod tests {
         let merged = check(a, &listens, &["venue.a.listen absent → \"127.0.0.1:7\""], &[]);
         assert_eq!(merged.venue, config(&listens).venue);
         check(&listens, a, &["venue.a.listen \"127.0.0.1:7\" → absent"], &[]);
+    }
+
+    #[test]
+    fn limits_of_instruments_come_go_and_change() {
+        let (none, one) = ("[instrument.A]\n", "[instrument.A]\namount_max = 5\nprice_band_bp = 7\n");
+        assert_eq!(check("", one, &["[instrument.A] absent → there"], &[]), config(one));
+        check(one, "", &["[instrument.A] there → absent"], &[]);
+        let (amount, band) = ("instrument.A.amount_max", "instrument.A.price_band_bp");
+        check(none, one, &[&format!("{amount} absent → 5"), &format!("{band} absent → 7")], &[]);
+        check(one, none, &[&format!("{amount} 5 → absent"), &format!("{band} 7 → absent")], &[]);
+        check(one, &one.replace('5', "6"), &[&format!("{amount} 5 → 6")], &[]);
     }
 
     #[test]

@@ -38,12 +38,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use slab::Slab;
 
-pub use self::config::DeskConfig;
+pub use self::config::{DeskConfig, InstrumentLimits};
 pub use self::counters::DeskCounters;
 pub use self::links::InDoubt;
 pub use self::output::{JsonRange, Output};
 
 use self::accounts::{Accounts, KeptFill};
+use self::config::LimitsByName;
 use self::connections::Connections;
 use self::delisting::Delisting;
 use self::halting::Halting;
@@ -55,6 +56,7 @@ use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
 use crate::limits;
 use crate::model::ids::InstrumentId;
+use crate::model::instrument::Symbol;
 use crate::model::order::{AccountId, CancelReason, NewOrder, OrderId, OrderRefusal, VenueRequest};
 use crate::model::time::Now;
 
@@ -64,6 +66,8 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct Desk {
     config: DeskConfig,
+    /// Of instruments whose orders have limits of their own.
+    own_limits: LimitsByName,
     next_order: OrderId,
     accounts: Accounts,
     orders: Orders,
@@ -112,6 +116,7 @@ impl Desk {
     pub fn new(config: DeskConfig, first_order: OrderId) -> Desk {
         Desk {
             config,
+            own_limits: LimitsByName::default(),
             next_order: first_order,
             accounts: Accounts::default(),
             orders: Orders::default(),
@@ -148,6 +153,12 @@ impl Desk {
     pub fn set_config(&mut self, config: DeskConfig) {
         let DeskConfig { opening_balance, cancel_on_disconnect, .. } = self.config;
         self.config = DeskConfig { opening_balance, cancel_on_disconnect, ..config };
+    }
+
+    /// Judges orders in these instruments, whenever they are listed, by these limits from the next request on, and by no others that
+    /// were set before.
+    pub fn set_instrument_limits(&mut self, limits: impl IntoIterator<Item = (Symbol, InstrumentLimits)>) {
+        self.own_limits = limits.into_iter().collect();
     }
 
     /// The next request for a venue, which counts as sent from here on. One whose time was over before is answered as timed

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::auth::Keyring;
 use crate::backend::FeedSettings;
-use crate::config::{Config, Merged, merge};
+use crate::config::{Config, Merged, desk_limits, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
 use crate::keys;
@@ -182,6 +182,7 @@ pub(super) fn venue_settings(config: &Config, feed: FeedSettings, may_spin: bool
         history: super::history(config),
         deflation: super::deflation(config),
         desk: config.orders.desk(),
+        instruments: desk_limits(&config.instrument),
         overload: super::overload_marks(config),
         spin: if may_spin { super::spin(config.shards.busy_poll) } else { Spin::ForNs(0) },
         feed,

@@ -1,10 +1,11 @@
 //! What of the venue's thread can be set again while it runs. Home: that thread, at the start of a turn.
 
 use crate::backend::FeedSettings;
-use crate::desk::DeskConfig;
+use crate::desk::{DeskConfig, InstrumentLimits};
 use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::OverloadMarks;
+use crate::model::instrument::Symbol;
 use crate::shard::Spin;
 
 use super::Venue;
@@ -15,6 +16,7 @@ pub struct VenueSettings {
     pub history: HistoryLimits,
     pub deflation: Deflation,
     pub desk: DeskConfig,
+    pub instruments: Vec<(Symbol, InstrumentLimits)>,
     pub overload: OverloadMarks,
     pub spin: Spin,
     pub feed: FeedSettings,
@@ -24,10 +26,12 @@ impl Venue {
     /// Goes by newer settings from this turn on, if there are any.
     pub(super) fn take_settings(&mut self) {
         let Some(newer) = self.newer_settings.take() else { return };
-        let VenueSettings { history, deflation, desk, overload, spin, feed } = VenueSettings::clone(&newer);
+        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed } =
+            VenueSettings::clone(&newer);
         self.market.set_history(history);
         self.market.set_deflation(deflation);
         self.market.set_desk_config(desk);
+        self.market.set_instrument_limits(instruments);
         self.overload.set_marks(overload);
         self.spin = spin;
         self.feed.set(&feed, self.now);

@@ -112,7 +112,7 @@ fn instruments_come_and_go_on_every_shard_and_who_trades_others_notices_nothing(
         watcher.await_ticker(SOL, "open");
 
         reload(&mut server, &paper(2), "from now on: feed.paper.instruments 3 → 2");
-        let told = client.note()["data"][0].clone();
+        let told = client.note()["data"].clone();
         assert_eq!((&told["label"], &told["order_state"]), (&json!("goes"), &json!("cancelled")), "{told}");
         assert_eq!(told["cancel_reason"], "delisted");
         watcher.await_ticker(SOL, "closed");
