@@ -568,13 +568,20 @@ impl Hub {
         }
     }
 
+    fn has_all_subscriptions(&mut self, conn: ConnId) -> bool {
+        let max = self.config.subscriptions_max;
+        self.session(conn).is_some_and(|session| session.subscriptions.len() >= max)
+    }
+
     /// A new instrument: those with `*` subscriptions get its channels too, as far as their bound allows.
     pub(super) fn extend_patterns(&mut self, instrument: InstrumentId) {
         for conn in self.pattern_sessions.clone() {
             let patterns = self.session(conn).map_or_else(Vec::new, |session| session.patterns.clone());
             for Pattern { channel, class } in patterns {
-                let held = self.session(conn).map_or(0, |session| session.subscriptions.len());
-                if held >= self.config.subscriptions_max {
+                if self.has_all_subscriptions(conn) {
+                    self.end_delisted(conn);
+                }
+                if self.has_all_subscriptions(conn) {
                     continue;
                 }
                 let key = TopicKey::Market { instrument, channel };

@@ -79,6 +79,19 @@ impl Hub {
         true
     }
 
+    /// Ends what a connection has by a `*` alone of instruments that are traded no more.
+    pub(super) fn end_delisted(&mut self, conn: ConnId) {
+        let all = self.session(conn).map_or_else(Vec::new, |session| session.subscriptions.clone());
+        for subscription in all {
+            let entry = self.topics.subscription(subscription);
+            let (by_pattern, named, topic) = (entry.by_pattern, entry.named, entry.topic);
+            let TopicKey::Market { instrument, .. } = self.topics.topic(topic).key else { continue };
+            if by_pattern && !named && !self.cache.is_listed(instrument) {
+                self.end_subscription(conn, subscription);
+            }
+        }
+    }
+
     fn subscription_to(&self, conn: ConnId, key: &TopicKey) -> Option<u32> {
         self.topics.find_subscription(conn, self.topics.find(key)?)
     }

@@ -28,11 +28,11 @@ fn its_open_orders_of_all_accounts_are_cancelled_and_new_ones_refused_and_others
     floor.run();
     assert!(floor.answers[&under_way].is_ok(), "it was there before it was cancelled");
     assert_eq!(floor.venue.resting.iter().map(|resting| resting.order).collect::<Vec<_>>(), [Some(stays)]);
-    assert_eq!(floor.told(0), ["1 cancelled 0.0/1.0"]);
-    assert_eq!(floor.told(1), ["3 open 0.0/1.0", "2 cancelled 0.0/2.0", "3 cancelled 0.0/1.0"]);
     let reasons: Vec<_> =
         floor.events.iter().filter_map(|told| told.order["cancel_reason"].as_str()).collect();
     assert_eq!(reasons, ["delisted"; 3]);
+    assert_eq!(floor.told(0), ["1 cancelled 0.0/1.0"]);
+    assert_eq!(floor.told(1), ["3 open 0.0/1.0", "2 cancelled 0.0/2.0", "3 cancelled 0.0/1.0"]);
     assert_eq!(floor.desk.counters.cancels_on_delisting_total, 3);
     assert_eq!(floor.desk.poll_timeout(), None, "nothing is left to be done");
     assert_eq!(floor.ask(0, place(in_euros(buy(90, 1)))), Err(OrderRefusal::Delisted));

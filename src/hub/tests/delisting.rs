@@ -135,6 +135,27 @@ fn a_shard_that_hears_of_it_in_an_image_only_knows_it_as_gone() {
 }
 
 #[test]
+fn who_follows_every_instrument_has_room_for_those_that_come_after_others_went() {
+    let mut world = World::with(1, &HubConfig { subscriptions_max: 3, ..config() });
+    world.feed(list("A"));
+    let conn = world.connect(0, 0);
+    ask(
+        &mut world,
+        conn,
+        "public/subscribe",
+        &json!({"channels": ["ticker.*.raw", "book.A.raw", "topic.a"]}),
+    );
+    world.feed(delist(0));
+    world.feed(list("B"));
+    world.texts(0, conn);
+    world.feed(level_of(1, 7));
+    let told: Vec<String> = notes(&mut world, conn).into_iter().map(|(channel, _)| channel).collect();
+    assert_eq!(told, ["ticker.B.raw"]);
+    let ended = ask(&mut world, conn, "public/unsubscribe", &json!({"channels": ["book.A.raw", "topic.a"]}));
+    assert_eq!(ended["result"], json!(["book.A.raw", "topic.a"]), "what it named is its own to end");
+}
+
+#[test]
 fn numbers_are_bounded_and_a_name_that_finds_none_is_told() {
     let mut world = World::new(1);
     for number in 0..u32::try_from(limits::INSTRUMENTS_MAX).unwrap() {
