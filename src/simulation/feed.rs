@@ -12,8 +12,8 @@ use super::reference::{NaiveBook, NaiveInstrument, NaiveLevel, NaiveTrade};
 use super::world::World;
 
 const INSTRUMENTS_MAX: usize = 5;
-/// So many of them go, so that there is always something to tell.
-const DELISTED_MAX: usize = 2;
+/// The one that goes, once so many events were told of it: others are there to tell of.
+const DELISTED: (usize, u64) = (1, 40);
 const UNIT: i64 = 1_000_000_000;
 const TICK: i64 = UNIT / 4;
 
@@ -81,7 +81,7 @@ fn push_event(world: &mut World, feed: &mut FeedBuffer) {
     let timestamp_ns = world.now.unix_ns;
     // One instrument is fed by quotes.
     let quoted = at == 3;
-    if world.random.below(200) == 0 {
+    if (at, world.oracle.reference.instruments[at].events) == DELISTED {
         return delist(world, feed, at, instrument);
     }
     match world.random.below(100) {
@@ -110,12 +110,8 @@ fn push_event(world: &mut World, feed: &mut FeedBuffer) {
     }
 }
 
-/// The instrument is traded no more, unless too many are gone.
+/// The instrument is traded no more.
 fn delist(world: &mut World, feed: &mut FeedBuffer, at: usize, instrument: FeedInstrument) {
-    let instruments = &world.oracle.reference.instruments;
-    if instruments.iter().filter(|instrument| instrument.delisted).count() == DELISTED_MAX {
-        return;
-    }
     replace(world, at, NaiveBook::default());
     let gone = &mut world.oracle.reference.instruments[at];
     (gone.open, gone.delisted) = (false, true);

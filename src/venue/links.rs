@@ -118,6 +118,10 @@ enum Action {
     Close(ConnId, How),
 }
 
+/// Buffers for what is long: two for each of `limits::LINKS_MAX`.
+const LINK_BUFFERS: u32 = 32;
+const _: () = assert!(LINK_BUFFERS as usize == 2 * limits::LINKS_MAX);
+
 /// A ring that has room for as many links as there may be: they may come while it turns. What is not used is not touched.
 pub(super) fn ring_config() -> RingConfig {
     RingConfig {
@@ -128,7 +132,7 @@ pub(super) fn ring_config() -> RingConfig {
         receive_buffer_bytes: 16 * 1024,
         // A rejection each, or a command.
         send_small_buffers: limits::LINK_CONNECTIONS_MAX,
-        send_large_buffers: 2 * (limits::LINKS_MAX as u32),
+        send_large_buffers: LINK_BUFFERS,
         ..RingConfig::default()
     }
 }

@@ -166,6 +166,18 @@ fn start_venue(name: &str, key: &str, to: &str) -> PaperVenue {
     PaperVenue::start(&["--connect", to, "--name", name, "--key", key, "--retry-delay-ms", "5"])
 }
 
+/// What cannot be bound changes nothing; an address that is free by then.
+fn fail_to_bind(server: &mut Server) -> SocketAddr {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let holder = TcpListener::bind(taken).unwrap();
+    let broken = venue_b("new", SOL).replace("[venue.a]", "[limits]\nheaders_max = 9\n[venue.a]")
+        + &format!("[venue.c]\nkey = \"k\"\nlisten = \"{taken}\"\n");
+    let line = reload(server, &broken, "the configuration stays as it was, and all else: ");
+    assert!(line.contains(&format!("cannot listen on {taken}: bind: ")), "{line}");
+    drop(holder);
+    taken
+}
+
 #[test]
 fn links_come_go_and_change_and_the_others_are_not_touched() {
     let mut server = Server::start(&gateway(""), "0,1");
@@ -212,14 +224,7 @@ fn links_come_go_and_change_and_the_others_are_not_touched() {
     rest(&mut client, SOL, "of b's other");
     assert_eq!(names(&mut client), [BTC, SOL]);
 
-    // What cannot be bound changes nothing.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let holder = TcpListener::bind(taken).unwrap();
-    let broken = venue_b("new", SOL).replace("[venue.a]", "[limits]\nheaders_max = 9\n[venue.a]")
-        + &format!("[venue.c]\nkey = \"k\"\nlisten = \"{taken}\"\n");
-    let line = reload(&mut server, &broken, "the configuration stays as it was, and all else: ");
-    assert!(line.contains(&format!("cannot listen on {taken}: bind: ")), "{line}");
-    drop(holder);
+    let free = fail_to_bind(&mut server);
     assert_eq!(state_of(&mut client, "of b's other")["order_state"], "open");
 
     // It goes, and nobody is waited for there.
@@ -236,9 +241,9 @@ fn links_come_go_and_change_and_the_others_are_not_touched() {
     assert_eq!(b.stop(), Some(0));
 
     // It comes again, elsewhere, and is asked what became of the order.
-    let venue = PaperVenue::start(&["--listen", &taken.to_string(), "--name", "b", "--key", "new"]);
+    let venue = PaperVenue::start(&["--listen", &free.to_string(), "--name", "b", "--key", "new"]);
     let connects = gateway(&format!(
-        "[venue.b]\nkey = \"new\"\nconnect = [\"{taken}\"]\nretry_delay_ms = 10\ninstruments = [\"{SOL}\"]\n"
+        "[venue.b]\nkey = \"new\"\nconnect = [\"{free}\"]\nretry_delay_ms = 10\ninstruments = [\"{SOL}\"]\n"
     ));
     reload(&mut server, &connects, "from now on: [venue.b] absent → there");
     rest(&mut client, SOL, "again");

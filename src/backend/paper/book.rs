@@ -288,7 +288,8 @@ impl OrderBook {
     /// Clients' resting orders, in the order of their numbers.
     #[must_use]
     pub fn client_orders(&self) -> Vec<OrderId> {
-        let mut orders: Vec<OrderId> = self.clients.keys().copied().collect();
+        let owners = self.slots.iter().filter_map(|slot| slot.order?.owner);
+        let mut orders: Vec<OrderId> = owners.map(|owner| owner.order).collect();
         orders.sort_unstable();
         orders
     }
