@@ -168,8 +168,8 @@ fn start_venue(name: &str, key: &str, to: &str) -> PaperVenue {
 
 /// What cannot be bound changes nothing; an address that is free by then.
 fn fail_to_bind(server: &mut Server) -> SocketAddr {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let holder = TcpListener::bind(taken).unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
     let broken = venue_b("new", SOL).replace("[venue.a]", "[limits]\nheaders_max = 9\n[venue.a]")
         + &format!("[venue.c]\nkey = \"k\"\nlisten = \"{taken}\"\n");
     let line = reload(server, &broken, "the configuration stays as it was, and all else: ");

@@ -47,9 +47,9 @@ fn rest(paper: &mut Paper, order: u64, number: u32, now: Now) -> FeedEvent {
 }
 
 fn delisted(out: &FeedBuffer) -> Vec<u32> {
-    let number = |event: &FeedEvent| match event {
-        FeedEvent::State { instrument, state: MarketState::Delisted, .. } => Some(instrument.0),
-        _ => None,
+    let number = |event: &FeedEvent| {
+        let FeedEvent::State { instrument, state: MarketState::Delisted, .. } = event else { return None };
+        Some(instrument.0)
     };
     out.events.iter().filter_map(number).collect()
 }
@@ -81,11 +81,12 @@ fn the_last_instruments_go_with_their_orders_and_the_others_notice_nothing() {
     // The one that is left goes on.
     let out = poll(&mut paper, START.plus_ns(1_000_000_000));
     assert!(out.events.len() > 500);
-    let is_of_the_first = |event: &FeedEvent| match event {
-        FeedEvent::Levels { instrument, .. } | FeedEvent::Trade { instrument, .. } => instrument.0 == 0,
-        _ => false,
-    };
-    assert!(out.events.iter().all(is_of_the_first));
+    for event in &out.events {
+        let (FeedEvent::Levels { instrument, .. } | FeedEvent::Trade { instrument, .. }) = event else {
+            panic!("neither levels nor a trade: {event:?}")
+        };
+        assert_eq!(instrument.0, 0);
+    }
 }
 
 #[test]
@@ -96,14 +97,12 @@ fn one_that_comes_again_has_a_number_of_its_own_and_trades() {
     poll(&mut paper, START);
     paper.set_config(wanted(3));
     let out = poll(&mut paper, START);
-    let names: Vec<&str> = out
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            FeedEvent::Listed { definition } => Some(definition.name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let name = |event: &FeedEvent| {
+        let FeedEvent::Listed { definition } = event else { return None };
+        Some(definition.name)
+    };
+    let names: Vec<_> = out.events.iter().filter_map(name).collect();
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     assert_eq!(names, ["ETH-PERPETUAL", "SOL_USDC-PERPETUAL"]);
     for number in [2, 3] {
         let order = u64::from(number);
