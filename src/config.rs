@@ -17,6 +17,7 @@ use crate::hub::{ChannelKind, Deflation};
 mod auth;
 mod check;
 mod control;
+mod instrument;
 mod keys;
 mod limits;
 mod listen;
@@ -33,6 +34,7 @@ mod venue;
 
 pub use auth::Auth;
 pub use control::Control;
+pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use log::Log;
@@ -55,6 +57,7 @@ pub struct Config {
     pub limits: Limits,
     pub auth: Auth,
     pub orders: Orders,
+    pub instrument: Instruments,
     pub overload: Overload,
     pub flush: Flush,
     pub service: Service,
@@ -159,6 +162,7 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             orders: Orders::default(),
+            instrument: Instruments::new(),
             overload: Overload::default(),
             flush: Flush::default(),
             service: Service::default(),
@@ -391,19 +395,31 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each key, but for those of tables that are not there by default.
-        let is_absent = |path: &str| path.starts_with("listen.tls.") || path.starts_with("venue.");
+        let is_absent = |path: &str| path.starts_with("listen.tls.") || path.contains('*');
         let keys = keys::KEYS.iter().filter(|key| !is_absent(key.path)).count();
         assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), keys);
     }
 
     #[test]
-    fn the_documented_keys_of_tls_and_venues_are_their_defaults() {
+    fn the_documented_keys_of_tls_instruments_and_venues_are_their_defaults() {
         // They stand behind a `#` without a space.
         let text = include_str!("../tickring.toml");
         let keys = text.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')));
         let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
         let (of_tls, of_venues) = keys.split_at(keys.iter().position(|key| *key == "[venue.fx]").unwrap());
-        assert_eq!((of_tls.len(), of_venues.len()), (1 + 9, 1 + 9), "{keys:?}");
+        let at = of_tls.iter().position(|key| *key == "[instrument.BTC-PERPETUAL]").unwrap();
+        let (of_tls, of_instruments) = of_tls.split_at(at);
+        let lengths = (of_tls.len(), of_instruments.len(), of_venues.len());
+        assert_eq!(lengths, (1 + 9, 1 + 4, 1 + 9), "{keys:?}");
+        let config: Config = toml::from_str(&of_instruments.join("\n")).unwrap();
+        let orders = Orders::default();
+        let documented = Instrument {
+            amount_max: Some(orders.amount_max),
+            notional_max: Some(orders.notional_max),
+            position_max: Some(orders.position_max),
+            price_band_bp: Some(orders.price_band_bp),
+        };
+        assert_eq!(config.instrument["BTC-PERPETUAL"], documented);
         let config: Config = toml::from_str(&format!("[[listen]]\n{}\n", of_tls.join("\n"))).unwrap();
         assert_eq!(config.listen[0].tls, Some(tls::Settings::default()));
         let config: Config = toml::from_str(&of_venues.join("\n")).unwrap();

@@ -3,6 +3,7 @@
 //! served, wait for a signal, stop.
 
 mod hubs;
+mod links;
 mod listeners;
 mod measuring;
 pub mod opening;
@@ -54,6 +55,7 @@ use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::{LoginPort, Verifier};
 
+use self::links::VenueLinks;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
@@ -87,7 +89,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let cores = config.shards.cores_of(&available)?;
     let ring = ring_config(&config);
     check_host(&ring)?;
-    let links = sources::open_links(&config)?;
+    let links = VenueLinks::new().plan(&config.venue)?;
     let doors = Doors::bind(&config)?;
     let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
@@ -107,8 +109,9 @@ struct Server {
     sources: Sources,
     /// In the order of the configuration.
     addresses: Vec<SocketAddr>,
-    /// Where venues are waited for.
-    link_addresses: Vec<SocketAddr>,
+    links: VenueLinks,
+    /// For others.
+    newer_links: mpsc::Sender<LinksSetup>,
     tls: Vec<Option<Tls>>,
     shared: Shared,
     /// The shards', then the venue's.
@@ -161,7 +164,7 @@ struct Opened {
     /// What systemd has handed in.
     sockets: Vec<Inherited>,
     feed: Feed,
-    links: LinksSetup,
+    links: (VenueLinks, LinksSetup),
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
@@ -186,7 +189,7 @@ impl Server {
         opened: Opened,
     ) -> Result<Server, Failure> {
         let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file } = opened;
-        let link_addresses = links.listeners.iter().map(Listener::address).collect();
+        let ((links, links_setup), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
@@ -200,7 +203,7 @@ impl Server {
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
-        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links)));
+        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links_setup, newer))?);
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
@@ -240,7 +243,8 @@ impl Server {
             config,
             sources,
             addresses,
-            link_addresses,
+            links,
+            newer_links,
             tls,
             watched: Watched::new(shared.pulses.clone(), doorbells.clone()),
             shared,
@@ -452,15 +456,16 @@ fn venue_setup(
     shared: &Shared,
     slots: &Slots,
     (mesh, recorder): (MeshEndpoint, Recorder),
-    (feed, links): (Feed, LinksSetup),
-) -> VenueSetup {
+    (feed, links, newer_links): (Feed, LinksSetup, mpsc::Receiver<LinksSetup>),
+) -> Result<VenueSetup, Failure> {
     let place = slots.shards.len();
     let home = shard::home(place);
-    VenueSetup {
+    Ok(VenueSetup {
         home,
         shards: home.0,
-        settings: reload::venue_settings(config, slots.may_venue_spin),
+        settings: reload::venue_settings(config, sources::feed_settings(config)?, slots.may_venue_spin),
         newer_settings: Arc::clone(&slots.venue),
+        newer_links,
         mesh,
         pressure: Arc::clone(&shared.pressure),
         board: Arc::clone(&shared.boards[place]),
@@ -470,7 +475,7 @@ fn venue_setup(
         links,
         pulse: Arc::clone(&shared.pulses[place]),
         stop: Arc::clone(&shared.stop),
-    }
+    })
 }
 
 /// What wakes each place of the mesh: one for each thread.
@@ -692,7 +697,7 @@ fn deflation(config: &Config) -> Deflation {
 
 /// What is served and one line to try. On stdout, since scripts read the address there.
 fn announce(cores: &[usize], server: &Server) {
-    let feed = sources::describe(&server.config, &server.link_addresses);
+    let feed = sources::describe(&server.config, &server.links.addresses());
     let mut out = std::io::stdout().lock();
     let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
     let url = urls.join(" and ");

@@ -16,6 +16,7 @@ mod telling;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use crate::backend::Feed;
 use crate::backend::replay::FeedError;
@@ -53,6 +54,8 @@ pub struct VenueSetup {
     pub settings: VenueSettings,
     /// Others, when they are read again.
     pub newer_settings: Arc<Slot<VenueSettings>>,
+    /// Other links, before the settings that they come with.
+    pub newer_links: Receiver<LinksSetup>,
     pub mesh: MeshEndpoint,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
@@ -70,8 +73,8 @@ pub struct VenueSetup {
 }
 
 impl VenueSetup {
-    fn ring_config(&self) -> RingConfig {
-        links::ring_config(self.links.links.len())
+    fn ring_config() -> RingConfig {
+        links::ring_config()
     }
 }
 
@@ -126,7 +129,8 @@ impl std::error::Error for VenueError {}
 /// The ring cannot go on, or the feed has something that it should not have.
 pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport, VenueError> {
     let pulse = Arc::clone(&setup.pulse);
-    let ring = Ring::new(&setup.ring_config(), setup.mesh.doorbell().clone()).map_err(VenueError::Ring)?;
+    let ring =
+        Ring::new(&VenueSetup::ring_config(), setup.mesh.doorbell().clone()).map_err(VenueError::Ring)?;
     let mut venue = Venue::new(setup, ring).map_err(VenueError::Ring)?;
     let mut ready = Some(ready);
     let mut wait = Wait::Poll;
@@ -172,6 +176,7 @@ struct Venue {
     pressure_due_ns: u64,
     spin: Spin,
     newer_settings: Arc<Slot<VenueSettings>>,
+    newer_links: Receiver<LinksSetup>,
     stop: Arc<Stop>,
     now: Now,
     /// A shard's batch of which a turn did so many records and no more.
@@ -188,11 +193,12 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let VenueSettings { history, deflation, desk, overload, spin } = setup.settings;
+        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed: _ } = setup.settings;
         let mut market = MarketHome::new(setup.home, setup.shards, history, now);
         market.set_deflation(deflation);
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(desk, trading, now);
+        market.set_instrument_limits(instruments);
         market.make_ready();
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
@@ -217,6 +223,7 @@ impl Venue {
             pressure_due_ns: now.mono_ns,
             spin,
             newer_settings: setup.newer_settings,
+            newer_links: setup.newer_links,
             stop: setup.stop,
             now,
             begun: None,

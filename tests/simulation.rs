@@ -8,7 +8,7 @@ use tickring::simulation::{Size, run_orders};
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 37] = [
+const REACHED: [&str; 38] = [
     "aborted",
     "batch reply",
     "book change",
@@ -20,6 +20,7 @@ const REACHED: [&str; 37] = [
     "closed normally",
     "closed to make room",
     "closed while hostile",
+    "delisted",
     "events_conflated_total",
     "flap",
     "frames_skipped_total",

@@ -5,8 +5,8 @@ pub mod paper;
 pub mod replay;
 pub mod tcp;
 
-use self::paper::Paper;
-use self::replay::{FeedError, Replay, ReplayProgress};
+use self::paper::{Paper, PaperConfig};
+use self::replay::{AtEnd, FeedError, Replay, ReplayProgress, Speed};
 use crate::model::link::{LinkIdentity, LinkKind};
 use crate::model::market::{FeedBuffer, FeedEvent, FeedInstrument};
 use crate::model::order::{OrderRefusal, VenueReport, VenueRequest};
@@ -21,7 +21,24 @@ pub enum Feed {
     None,
 }
 
+/// What of a feed can be set while it runs; each takes what is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedSettings {
+    pub paper: PaperConfig,
+    pub speed: Speed,
+    pub at_end: AtEnd,
+}
+
 impl Feed {
+    /// Goes by these settings from now on. What it says of that comes with the next polls.
+    pub fn set(&mut self, settings: &FeedSettings, now: Now) {
+        match self {
+            Feed::Paper(paper) => paper.set_config(settings.paper),
+            Feed::Replay(replay) => replay.set_playing(settings.speed, settings.at_end, now),
+            Feed::None => {}
+        }
+    }
+
     /// Appends the events that are due at `now`, at most `events_max`; what did not fit comes with the next poll. The
     /// first events list the feed's instruments, others follow when they are first seen.
     ///

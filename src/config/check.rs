@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::orders::WHOLE_UNITS_MAX;
-use super::venue;
+use super::orders::{PRICE_BAND_BP_MAX, WHOLE_UNITS_MAX};
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed};
+use super::{instrument, venue};
 use crate::auth::is_pattern;
 use crate::backend::paper;
 use crate::hub::ChannelKind;
@@ -78,6 +78,7 @@ impl Config {
         }
         self.check_listeners()?;
         venue::check(&self.venue)?;
+        instrument::check(&self.instrument)?;
         if let Some(odd) = self.auth.public_subscribe.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(RangeFault {
                 key: Cow::Borrowed("auth.public_subscribe"),
@@ -280,7 +281,7 @@ impl Config {
             range!(self.orders.amount_max, 1 => WHOLE_UNITS_MAX, "units", "of one order, by default 1000000"),
             range!(self.orders.notional_max, 0 => WHOLE_UNITS_MAX, "units", "of one order, 0 sets no limit"),
             range!(self.orders.position_max, 1 => WHOLE_UNITS_MAX, "units", "by default 1000000000"),
-            range!(self.orders.price_band_bp, 0 => 10_000, "1/10000", "0 sets no limit"),
+            range!(self.orders.price_band_bp, 0 => PRICE_BAND_BP_MAX, "1/10000", "0 sets no limit"),
             range!(self.orders.duplicate_window_ms, 0 => 60_000, "ms", "0 looks for none"),
             range!(self.orders.opening_balance, 0 => WHOLE_UNITS_MAX, "units", "by default 1000000"),
             range!(self.deflate.level, 1 => 9, "", "1 is fast, 9 is small"),

@@ -3,7 +3,7 @@
 //!
 //! A key's name in the environment is `TICKRING_` and its path in capitals, with `_` for each dot: `TICKRING_LIMITS_CONNECTIONS_MAX`.
 //! What has a number or a name in its path has that between: `TICKRING_LISTEN_1_ADDRESS` is of the second listener (without a
-//! number: of the first), `TICKRING_VENUE__fx__KEY` of `[venue.fx]`.
+//! number: of the first), `TICKRING_VENUE__fx__KEY` of `[venue.fx]`; so with `[instrument.NAME]`.
 
 /// What is before every key in the environment.
 pub(super) const PREFIX: &str = "TICKRING_";
@@ -15,7 +15,7 @@ const OTHERS: [&str; 9] =
 /// One key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// `*` stands for a venue's name; `listen` is an array of tables, whose index is left out.
+    /// `*` stands for the name of a venue or an instrument; `listen` is an array of tables, whose index is left out.
     pub path: &'static str,
     pub form: Form,
     pub reload: Reload,
@@ -128,6 +128,10 @@ pub(super) const KEYS: &[Key] = &[
     // An account has it from its first order on, and balances are counted from the other.
     restart("orders.cancel_on_disconnect", Plain),
     restart("orders.opening_balance", Plain),
+    live("instrument.*.amount_max", Plain),
+    live("instrument.*.notional_max", Plain),
+    live("instrument.*.position_max", Plain),
+    live("instrument.*.price_band_bp", Plain),
     live("overload.guard_percent", Plain),
     live("overload.guard_leave_percent", Plain),
     live("overload.shed_percent", Plain),
@@ -140,24 +144,24 @@ pub(super) const KEYS: &[Key] = &[
     restart("service.state_dir", Text),
     restart("service.histogram_interval_s", Plain),
     restart("service.summary_interval_s", Plain),
-    // Instruments, and who has them, are told to clients as they are listed; another market is another start.
+    // Another market is another start.
     restart("feed.kind", Text),
     restart("feed.paper.seed", Plain),
-    restart("feed.paper.instruments", Plain),
-    restart("feed.paper.events_per_s", Plain),
+    live("feed.paper.instruments", Plain),
+    live("feed.paper.events_per_s", Plain),
     restart("feed.replay.file", Text),
-    restart("feed.replay.speed", Plain),
-    restart("feed.replay.loop", Plain),
-    // Links, their sockets and the instruments reserved for them are of the start.
-    restart("venue.*.kind", Text),
-    restart("venue.*.listen", Text),
-    restart("venue.*.connect", Texts),
-    restart("venue.*.key", Secret),
-    restart("venue.*.instruments", Texts),
-    restart("venue.*.heartbeat_ms", Plain),
-    restart("venue.*.max_connections", Plain),
-    restart("venue.*.max_retries", Plain),
-    restart("venue.*.retry_delay_ms", Plain),
+    live("feed.replay.speed", Plain),
+    live("feed.replay.loop", Plain),
+    // A link whose keys differ is made anew.
+    live("venue.*.kind", Text),
+    live("venue.*.listen", Text),
+    live("venue.*.connect", Texts),
+    live("venue.*.key", Secret),
+    live("venue.*.instruments", Texts),
+    live("venue.*.heartbeat_ms", Plain),
+    live("venue.*.max_connections", Plain),
+    live("venue.*.max_retries", Plain),
+    live("venue.*.retry_delay_ms", Plain),
     live("topics.publish", Plain),
     live("topics.history_bytes_max", Plain),
     live("topics.history_events_max", Plain),
@@ -194,7 +198,7 @@ impl Place {
         let mut path: Vec<&str> = self.segments().collect();
         match path.first() {
             Some(&"listen") if path.len() > 1 => drop(path.remove(1)),
-            Some(&"venue") if path.len() == 3 => path[1] = "*",
+            Some(&("venue" | "instrument")) if path.len() == 3 => path[1] = "*",
             Some(_) | None => {}
         }
         let path = path.join(".");
@@ -221,9 +225,12 @@ impl Place {
             return Ok(None);
         }
         let unknown = || nearest(name, |key| format!("{PREFIX}{}", variable(key.path)));
-        let of_venue = name.strip_prefix("VENUE__").and_then(|rest| rest.rsplit_once("__"));
-        if let Some((venue, key)) = of_venue {
-            let place = Place(format!("venue.{venue}.{}", key.to_ascii_lowercase()));
+        let named = [("VENUE__", "venue"), ("INSTRUMENT__", "instrument")];
+        let named = named.into_iter().find_map(|(prefix, table)| {
+            let (own, key) = name.strip_prefix(prefix)?.rsplit_once("__")?;
+            Some(Place(format!("{table}.{own}.{}", key.to_ascii_lowercase())))
+        });
+        if let Some(place) = named {
             return if place.key().is_some() { Ok(Some(place)) } else { Err(unknown()) };
         }
         let numbered = name.strip_prefix("LISTEN_").and_then(|rest| rest.split_once('_'));
@@ -241,8 +248,8 @@ fn is_number(text: &str) -> bool {
 }
 
 fn variable(path: &str) -> String {
-    match path.strip_prefix("venue.*.") {
-        Some(key) => format!("VENUE__NAME__{}", key.to_ascii_uppercase()),
+    match path.split_once(".*.") {
+        Some((table, key)) => format!("{table}__NAME__{key}").to_ascii_uppercase(),
         None => path.replace('.', "_").to_ascii_uppercase(),
     }
 }
@@ -288,7 +295,7 @@ mod tests {
 
     use super::*;
     use crate::config::sources::flatten;
-    use crate::config::{Config, Venue};
+    use crate::config::{Config, Instrument, Venue};
     use crate::tls;
 
     /// A configuration in which no table is left out.
@@ -297,6 +304,13 @@ mod tests {
         config.listen[0].tls = Some(tls::Settings::default());
         let venue = Venue { listen: Venue::default().listens(), ..Venue::default() };
         config.venue.insert("fx".to_owned(), venue);
+        let instrument = Instrument {
+            amount_max: Some(1),
+            notional_max: Some(1),
+            position_max: Some(1),
+            price_band_bp: Some(1),
+        };
+        config.instrument.insert("A".to_owned(), instrument);
         config
     }
 
@@ -313,22 +327,19 @@ mod tests {
     fn the_page_of_operations_lists_what_needs_a_restart() {
         let page = include_str!("../../docs/operations.md");
         let (_, listed) = page.split_once("These need a restart.").unwrap();
-        let (listed, _) = listed.split_once("all of `venue.*`.").unwrap();
+        let (listed, _) = listed.split_once(".\n").unwrap();
         // Behind the example of a line of the log.
         let (_, listed) = listed.split_once(":\n").unwrap();
         let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
-        let is_venue = |key: &&Key| key.path.starts_with("venue.");
         let restart = KEYS.iter().filter(|key| key.reload == Reload::Restart);
-        let (venue, others): (Vec<&Key>, Vec<&Key>) = restart.partition(is_venue);
-        assert_eq!(listed, others.iter().map(|key| key.path).collect::<Vec<_>>());
-        assert_eq!(venue.len(), KEYS.iter().filter(is_venue).count());
+        assert_eq!(listed, restart.map(|key| key.path).collect::<Vec<_>>());
     }
 
     #[test]
     fn every_key_has_a_variable_of_its_own() {
         let names: BTreeSet<String> = KEYS.iter().map(|key| variable(key.path)).collect();
         assert_eq!(names.len(), KEYS.len());
-        for key in KEYS.iter().filter(|key| !key.path.starts_with("venue.")) {
+        for key in KEYS.iter().filter(|key| !key.path.contains('*')) {
             let place = Place::of_variable(&variable(key.path)).unwrap().unwrap();
             assert_eq!(place.key().unwrap().path, key.path);
         }
@@ -343,6 +354,7 @@ mod tests {
         assert_eq!(of_variable("LISTEN_ADDRESS"), "listen.0.address");
         assert_eq!(of_variable("LISTEN_1_TLS_KEY"), "listen.1.tls.key");
         assert_eq!(of_variable("VENUE__fx-1__KEY"), "venue.fx-1.key");
+        assert_eq!(of_variable("INSTRUMENT__A-B__AMOUNT_MAX"), "instrument.A-B.amount_max");
         assert_eq!(of_variable("FEED_REPLAY_LOOP"), "feed.replay.loop");
         assert_eq!(Place::of_variable("REQUIRE"), Ok(None));
         assert_eq!(Place::of_path("listen.backlog").unwrap().0, "listen.0.backlog");

@@ -38,6 +38,16 @@ pub struct Orders {
 
 /// The most that amounts and money can be set to: what `Amount` counts.
 pub(super) const WHOLE_UNITS_MAX: u64 = i64::MAX.unsigned_abs() / UNIT.unsigned_abs();
+/// All of the price.
+pub(super) const PRICE_BAND_BP_MAX: u64 = 10_000;
+
+pub(super) fn amount(whole: u64) -> Amount {
+    Amount(i64::try_from(whole).map_or(i64::MAX, |whole| whole.saturating_mul(UNIT)))
+}
+
+pub(super) fn money(whole: u64) -> i128 {
+    i128::from(whole) * i128::from(UNIT)
+}
 
 impl Default for Orders {
     fn default() -> Orders {
@@ -64,9 +74,6 @@ impl Orders {
     /// What the desk is told. Values are within their ranges (`check.rs`).
     #[must_use]
     pub fn desk(&self) -> DeskConfig {
-        let amount =
-            |whole: u64| Amount(i64::try_from(whole).map_or(i64::MAX, |whole| whole.saturating_mul(UNIT)));
-        let money = |whole: u64| i128::from(whole) * i128::from(UNIT);
         DeskConfig {
             open_orders_per_account_max: self.open_max,
             closed_orders_per_account_max: self.remembered_max,

@@ -65,12 +65,17 @@ impl Effective {
                 all.push((heading, key, Place::nth(key.path, nth)));
             }
         }
-        let is_one_table = |key: &&Key| !key.path.starts_with("listen.") && !key.path.starts_with("venue.");
+        let is_one_table = |key: &&Key| !key.path.starts_with("listen.") && !key.path.contains('*');
         let plain = KEYS.iter().filter(is_one_table);
         all.extend(plain.map(|key| (format!("[{}]", table(key)), key, Place(key.path.to_owned()))));
-        for name in self.config.venue.keys() {
+        let instruments = self.config.instrument.keys().map(|name| ("instrument.", name));
+        let venues = self.config.venue.keys().map(|name| ("venue.", name));
+        for (table, name) in instruments.chain(venues) {
             let place = |key: &Key| Place(key.path.replacen('*', name, 1));
-            all.extend(of("venue.").map(|key| (format!("[venue.{name}]"), key, place(key))));
+            // A name may have characters that TOML wants in quotes.
+            let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let quoted = if name.bytes().all(is_bare) { name.clone() } else { format!("{name:?}") };
+            all.extend(of(table).map(|key| (format!("[{table}{quoted}]"), key, place(key))));
         }
         all
     }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::Config;
 use super::keys::{Form, Place, Reload};
 use super::print::shown;
 use super::sources::{flatten, insert};
+use super::{Config, Instrument};
 use crate::exit::{Exit, Failure};
 
 /// The outcome.
@@ -30,12 +30,13 @@ pub struct Merged {
 pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merged, Failure> {
     let mut refused = Vec::new();
     keep_listeners(running, &mut wanted, &mut refused);
-    keep_venues(running, &mut wanted, &mut refused);
     let (before, after) = (flatten(running), flatten(&wanted));
     let mut changed = Vec::new();
+    tell_venues(running, &wanted, &mut changed);
+    tell_instruments(running, &wanted, &mut changed);
     let mut kept: BTreeMap<&Place, &Value> = BTreeMap::new();
     for (place, new) in &after {
-        // What is only here, or only there, is of a listener or a venue, and was kept above.
+        // What is only here, or only there, is of a listener, and was kept above, or of a venue or an instrument, and was told.
         let Some(old) = before.get(place).filter(|old| *old != new) else { continue };
         let key = place.key();
         let is_live = key.is_some_and(|key| key.reload == Reload::Live && !keep.contains(&key.path));
@@ -83,25 +84,45 @@ fn keep_listeners(running: &Config, wanted: &mut Config, refused: &mut Vec<Strin
     }
 }
 
-/// Links are of the start.
-fn keep_venues(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
-    for name in running.venue.keys().filter(|name| !wanted.venue.contains_key(*name)) {
-        refused.push(format!("[venue.{name}] needs a restart: stays there"));
+/// Venues that come and go. Where one is waited for by default is said by no key.
+fn tell_venues(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
+    for (name, venue) in &running.venue {
+        match wanted.venue.get(name) {
+            None => changed.push(format!("[venue.{name}] there → absent")),
+            Some(wanted) => match (venue.listen, wanted.listen) {
+                (Some(address), None) => changed.push(format!("venue.{name}.listen \"{address}\" → absent")),
+                (None, Some(address)) => changed.push(format!("venue.{name}.listen absent → \"{address}\"")),
+                (Some(_), Some(_)) | (None, None) => {}
+            },
+        }
     }
     for name in wanted.venue.keys().filter(|name| !running.venue.contains_key(*name)) {
-        refused.push(format!("[venue.{name}] needs a restart: stays absent"));
+        changed.push(format!("[venue.{name}] absent → there"));
     }
-    wanted.venue.retain(|name, _| running.venue.contains_key(name));
-    for (name, venue) in &running.venue {
-        wanted.venue.entry(name.clone()).or_insert_with(|| venue.clone());
+}
+
+/// Tables of instruments that come and go, and keys of one that do.
+fn tell_instruments(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
+    let (before, after) = (&running.instrument, &wanted.instrument);
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        changed.push(format!("[instrument.{name}] there → absent"));
     }
-    // Where it is waited for by default is said by no key.
-    for (name, venue) in &running.venue {
-        if let Some(wanted) = wanted.venue.get_mut(name)
-            && (venue.listen.is_some() != wanted.listen.is_some())
-        {
-            refused.push(format!("venue.{name}.listen needs a restart: stays as it is"));
-            wanted.listen = venue.listen;
+    for (name, instrument) in after {
+        let Some(was) = before.get(name) else {
+            changed.push(format!("[instrument.{name}] absent → there"));
+            continue;
+        };
+        let numbers = |of: &Instrument| {
+            let Instrument { amount_max, notional_max, position_max, price_band_bp } = *of;
+            [amount_max, notional_max, position_max, price_band_bp.map(u64::from)]
+        };
+        let keys = ["amount_max", "notional_max", "position_max", "price_band_bp"];
+        for ((key, was), is) in keys.into_iter().zip(numbers(was)).zip(numbers(instrument)) {
+            match (was, is) {
+                (Some(was), None) => changed.push(format!("instrument.{name}.{key} {was} → absent")),
+                (None, Some(is)) => changed.push(format!("instrument.{name}.{key} absent → {is}")),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
         }
     }
 }
@@ -172,13 +193,26 @@ mod tests {
     }
 
     #[test]
-    fn venues_stay_and_their_keys_are_shown_to_nobody() {
+    fn venues_come_go_and_change_and_their_keys_are_shown_to_nobody() {
         let (a, b) = ("[venue.a]\nkey = \"old secret\"\n", "[venue.b]\nkey = \"k\"\n");
-        let refused = ["[venue.a] needs a restart: stays there", "[venue.b] needs a restart: stays absent"];
-        assert_eq!(check(a, b, &[], &refused).venue, config(a).venue);
-        check(a, &a.replace("old", "new"), &[], &["venue.a.key needs a restart: stays ***"]);
+        let changed = ["[venue.a] there → absent", "[venue.b] absent → there"];
+        assert_eq!(check(a, b, &changed, &[]).venue, config(b).venue);
+        check(a, &a.replace("old", "new"), &["venue.a.key *** → ***"], &[]);
         let listens = format!("{a}listen = \"127.0.0.1:7\"\n");
-        check(a, &listens, &[], &["venue.a.listen needs a restart: stays as it is"]);
+        let merged = check(a, &listens, &["venue.a.listen absent → \"127.0.0.1:7\""], &[]);
+        assert_eq!(merged.venue, config(&listens).venue);
+        check(&listens, a, &["venue.a.listen \"127.0.0.1:7\" → absent"], &[]);
+    }
+
+    #[test]
+    fn limits_of_instruments_come_go_and_change() {
+        let (none, one) = ("[instrument.A]\n", "[instrument.A]\namount_max = 5\nprice_band_bp = 7\n");
+        assert_eq!(check("", one, &["[instrument.A] absent → there"], &[]), config(one));
+        check(one, "", &["[instrument.A] there → absent"], &[]);
+        let (amount, band) = ("instrument.A.amount_max", "instrument.A.price_band_bp");
+        check(none, one, &[&format!("{amount} absent → 5"), &format!("{band} absent → 7")], &[]);
+        check(one, none, &[&format!("{amount} 5 → absent"), &format!("{band} 7 → absent")], &[]);
+        check(one, &one.replace('5', "6"), &[&format!("{amount} 5 → 6")], &[]);
     }
 
     #[test]

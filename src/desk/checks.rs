@@ -94,10 +94,11 @@ impl Desk {
             return Err(OrderRefusal::Halted);
         }
         let state = market.get(instrument.index()).ok_or(OrderRefusal::VenueUnavailable)?;
-        if !self.is_linked(instrument) {
-            return Err(OrderRefusal::VenueUnavailable);
-        }
         match state.state {
+            MarketState::Delisted => Err(OrderRefusal::Delisted),
+            MarketState::Open | MarketState::Closed if !self.is_linked(instrument) => {
+                Err(OrderRefusal::VenueUnavailable)
+            }
             MarketState::Open => Ok(state),
             MarketState::Closed => Err(OrderRefusal::BookClosed),
         }
@@ -115,9 +116,10 @@ impl Desk {
         if price.is_some_and(|price| price.0 <= 0 || price.0 % tick != 0) {
             return Err(OrderRefusal::PriceTick);
         }
-        let band_bp = i128::from(self.config.price_band_bp);
+        let limits = self.limits_of(state);
+        let band_bp = i128::from(limits.price_band_bp);
         let Some(price) = price.or_else(|| expected_price(direction, state)) else {
-            let is_limited = band_bp > 0 || self.config.order_notional_max > 0;
+            let is_limited = band_bp > 0 || limits.order_notional_max > 0;
             return if is_limited { Err(OrderRefusal::NoReferencePrice) } else { Ok(()) };
         };
         let reference = reference_price(state).map_or(0, |reference| i128::from(reference.0));
@@ -132,6 +134,17 @@ impl Desk {
         }
     }
 
+    fn limits_of(&self, state: &InstrumentState) -> OrderLimits {
+        let own = if self.own_limits.is_empty() { None } else { self.own_limits.get(&state.definition.name) };
+        let (own, all) = (own.copied().unwrap_or_default(), &self.config);
+        OrderLimits {
+            order_amount_max: own.order_amount_max.unwrap_or(all.order_amount_max),
+            order_notional_max: own.order_notional_max.unwrap_or(all.order_notional_max),
+            position_max: own.position_max.unwrap_or(all.position_max),
+            price_band_bp: own.price_band_bp.unwrap_or(all.price_band_bp),
+        }
+    }
+
     /// The largest order, by amount and by value, and the largest position that open orders could make; `own` is what
     /// counts of the order already.
     fn check_size(
@@ -143,24 +156,32 @@ impl Desk {
         own: i64,
         state: &InstrumentState,
     ) -> Result<(), OrderRefusal> {
-        let config = &self.config;
-        if open > config.order_amount_max {
+        let limits = self.limits_of(state);
+        if open > limits.order_amount_max {
             return Err(OrderRefusal::AmountTooLarge);
         }
         // Where nothing sets a limit, nothing may be known of a price.
         let price = price.or_else(|| expected_price(direction, state)).unwrap_or_default();
         let value = notional(price, open).abs();
-        if config.order_notional_max > 0 && value > config.order_notional_max || !is_countable(price, open) {
+        if limits.order_notional_max > 0 && value > limits.order_notional_max || !is_countable(price, open) {
             return Err(OrderRefusal::NotionalTooLarge);
         }
         let added = i128::from(open.0) - i128::from(own);
         // What works on one side is counted in 64 bits, whatever it would close.
         let is_counted = holding.working[side(direction)] + added <= i128::from(i64::MAX);
-        if holding.exposure(direction) + added > i128::from(config.position_max.0) || !is_counted {
+        if holding.exposure(direction) + added > i128::from(limits.position_max.0) || !is_counted {
             return Err(OrderRefusal::AmountTooLarge);
         }
         Ok(())
     }
+}
+
+/// What holds for orders in one instrument.
+struct OrderLimits {
+    order_amount_max: Amount,
+    order_notional_max: i128,
+    position_max: Amount,
+    price_band_bp: u32,
 }
 
 /// The last price, else what the book says, where anything is known.

@@ -1,7 +1,12 @@
 //! What a desk allows. PURE. Bounds of memory default to those of `limits.rs`; a limit of 0 is off where it says so.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+
 use crate::limits;
 use crate::model::decimal::{Amount, UNIT};
+use crate::model::hasher::FixedHasher;
+use crate::model::instrument::Symbol;
 
 /// See the file's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,18 @@ pub struct DeskConfig {
     /// What each account begins with in each currency, in units of 1e-9.
     pub opening_balance: i128,
 }
+
+/// What of it is other for orders in one instrument; `None` is as for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstrumentLimits {
+    pub order_amount_max: Option<Amount>,
+    pub order_notional_max: Option<i128>,
+    pub position_max: Option<Amount>,
+    pub price_band_bp: Option<u32>,
+}
+
+/// By the instrument's name.
+pub(super) type LimitsByName = HashMap<Symbol, InstrumentLimits, BuildHasherDefault<FixedHasher>>;
 
 impl DeskConfig {
     /// What of `all` an account may have while others use up the rest.

@@ -32,10 +32,11 @@ pub struct DeskCounters {
     pub forgotten_orders_total: u64,
     /// Fills that were forgotten to keep newer ones.
     pub forgotten_fills_total: u64,
-    /// Orders cancelled because a connection went, a timer ran out, the kill switch was thrown.
+    /// Orders cancelled because a connection went, a timer ran out, the kill switch was thrown, their instrument is traded no more.
     pub cancels_on_disconnect_total: u64,
     pub cancels_on_timeout_total: u64,
     pub cancels_on_halt_total: u64,
+    pub cancels_on_delisting_total: u64,
     /// Orders that were to be cancelled for one of these reasons, which their venue refused so often that no more is tried:
     /// they are open.
     pub cancels_given_up_total: u64,

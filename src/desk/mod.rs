@@ -2,8 +2,8 @@
 //! link goes. PURE. Home: the venue's thread, for all venues.
 //!
 //! What goes in: `handle_ask`, `handle_departure`, `handle_report`, `handle_trade`, `handle_link_up`, `handle_link_down`,
-//! `handle_reconciled`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out: `poll_request`
-//! for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
+//! `handle_reconciled`, `handle_delisted`, `handle_timeout`. Then `settle`, which makes answers and events of it. What comes out:
+//! `poll_request` for the venue, `poll_output` for clients, `poll_timeout`. A driver with a venue that answers at once does
 //! `handle_ask`, then while there is a request: the venue's reports and fills in the order in which they happened, `settle`.
 //! `market` is indexed by `InstrumentId` and the same all through a settlement.
 //!
@@ -18,6 +18,7 @@ mod checks;
 mod config;
 mod connections;
 mod counters;
+mod delisting;
 mod halting;
 mod holdings;
 mod links;
@@ -37,13 +38,15 @@ use std::collections::{BTreeSet, VecDeque};
 
 use slab::Slab;
 
-pub use self::config::DeskConfig;
+pub use self::config::{DeskConfig, InstrumentLimits};
 pub use self::counters::DeskCounters;
 pub use self::links::InDoubt;
 pub use self::output::{JsonRange, Output};
 
 use self::accounts::{Accounts, KeptFill};
+use self::config::LimitsByName;
 use self::connections::Connections;
+use self::delisting::Delisting;
 use self::halting::Halting;
 use self::orders::{Orders, Pending, Slot, Step};
 use self::reducing::Beyond;
@@ -53,6 +56,7 @@ use self::sweeps::{Sweep, Swept};
 use self::waiting::{Wait, Waiter};
 use crate::limits;
 use crate::model::ids::InstrumentId;
+use crate::model::instrument::Symbol;
 use crate::model::order::{AccountId, CancelReason, NewOrder, OrderId, OrderRefusal, VenueRequest};
 use crate::model::time::Now;
 
@@ -62,6 +66,8 @@ const NS_PER_MS: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct Desk {
     config: DeskConfig,
+    /// Of instruments whose orders have limits of their own.
+    own_limits: LimitsByName,
     next_order: OrderId,
     accounts: Accounts,
     orders: Orders,
@@ -80,6 +86,8 @@ pub struct Desk {
     /// The kill switch of all, and what is still to be cancelled since it was thrown.
     is_halted: bool,
     halting: Option<Halting>,
+    /// What is still to be cancelled since its instrument was delisted.
+    delisting: Delisting,
     open_count: u32,
     closed_count: u32,
     fills_count: u32,
@@ -108,6 +116,7 @@ impl Desk {
     pub fn new(config: DeskConfig, first_order: OrderId) -> Desk {
         Desk {
             config,
+            own_limits: LimitsByName::default(),
             next_order: first_order,
             accounts: Accounts::default(),
             orders: Orders::default(),
@@ -121,6 +130,7 @@ impl Desk {
             retries: Retries::default(),
             is_halted: false,
             halting: None,
+            delisting: Delisting::default(),
             open_count: 0,
             closed_count: 0,
             fills_count: 0,
@@ -143,6 +153,12 @@ impl Desk {
     pub fn set_config(&mut self, config: DeskConfig) {
         let DeskConfig { opening_balance, cancel_on_disconnect, .. } = self.config;
         self.config = DeskConfig { opening_balance, cancel_on_disconnect, ..config };
+    }
+
+    /// Judges orders in these instruments, whenever they are listed, by these limits from the next request on, and by no others that
+    /// were set before.
+    pub fn set_instrument_limits(&mut self, limits: impl IntoIterator<Item = (Symbol, InstrumentLimits)>) {
+        self.own_limits = limits.into_iter().collect();
     }
 
     /// The next request for a venue, which counts as sent from here on. One whose time was over before is answered as timed
@@ -181,19 +197,20 @@ impl Desk {
     /// When [`Desk::handle_timeout`] has something to do next, on the monotonic clock, in nanoseconds; 0 for at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        if self.halting.is_some() {
+        if self.halting.is_some() || self.delisting.is_due() {
             return Some(0);
         }
         let timer = self.deadlines.first().map(|(deadline_ns, _)| *deadline_ns);
         [timer, self.retries.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Goes on with the kill switch, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
+    /// Goes on with the kill switch and with delistings, asks again for cancels that were refused, runs dead-man timers out: as far as a turn should
     /// go, and by one account's orders more.
     pub fn handle_timeout(&mut self, now: Now) {
         self.begin();
         let mut left = limits::DESK_ORDERS_PER_TIMEOUT;
         left -= self.halt_on(left);
+        left -= self.delist_on(left);
         left -= self.cancel_again(left, now);
         while left > 0
             && let Some((deadline_ns, account)) = self.deadlines.first().copied()

@@ -270,7 +270,8 @@ impl Desk {
             | CancelReason::Immediate
             | CancelReason::SelfMatch
             | CancelReason::Killed
-            | CancelReason::Venue => why,
+            | CancelReason::Venue
+            | CancelReason::Delisted => why,
         };
         held.order.cancel_reason = Some(reason);
         held.order.updated_ns = now.unix_ns;

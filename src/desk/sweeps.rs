@@ -107,7 +107,8 @@ impl Desk {
                     CancelReason::UserRequest
                     | CancelReason::Immediate
                     | CancelReason::SelfMatch
-                    | CancelReason::Venue => {}
+                    | CancelReason::Venue
+                    | CancelReason::Delisted => {}
                 }
                 self.want_cancel(slot, reason, None);
             }

@@ -17,7 +17,10 @@ use crate::model::hasher::FixedHasher;
 #[derive(Debug, Default)]
 pub struct Cache {
     instruments: Vec<InstrumentState>,
+    /// The newest of each name.
     by_name: HashMap<Symbol, InstrumentId, BuildHasherDefault<FixedHasher>>,
+    /// The one of the same name before.
+    earlier: HashMap<InstrumentId, InstrumentId, BuildHasherDefault<FixedHasher>>,
     /// In which instruments are quoted, or which are quoted.
     currencies: HashSet<Symbol, BuildHasherDefault<FixedHasher>>,
     links: Arc<[LinkStatus]>,
@@ -48,7 +51,9 @@ impl Cache {
     /// The next instrument; a name that is listed again means the newer one from then on.
     pub fn list(&mut self, definition: &Arc<Instrument>) -> InstrumentId {
         let instrument = id(self.instruments.len());
-        self.by_name.insert(definition.name, instrument);
+        if let Some(earlier) = self.by_name.insert(definition.name, instrument) {
+            self.earlier.insert(instrument, earlier);
+        }
         self.currencies.extend([definition.base_currency, definition.quote_currency]);
         self.instruments.push(InstrumentState::new(Arc::clone(definition)));
         instrument
@@ -82,6 +87,23 @@ impl Cache {
 
     pub fn record_trade(&mut self, instrument: InstrumentId, trade: Trade) {
         self.instruments[instrument.index()].record_trade(trade);
+    }
+
+    /// What a name means to who subscribes: an instrument that is traded no more is none.
+    #[must_use]
+    pub fn find_listed(&self, name: &Symbol) -> Option<InstrumentId> {
+        self.find(name).filter(|id| self.is_listed(*id))
+    }
+
+    #[must_use]
+    pub fn is_listed(&self, instrument: InstrumentId) -> bool {
+        self.instruments[instrument.index()].state != MarketState::Delisted
+    }
+
+    /// The instrument of the same name that was listed before this one.
+    #[must_use]
+    pub fn earlier(&self, instrument: InstrumentId) -> Option<InstrumentId> {
+        self.earlier.get(&instrument).copied()
     }
 
     pub fn set_state(&mut self, instrument: InstrumentId, to: MarketState, timestamp_ns: u64) {

@@ -60,7 +60,8 @@ impl Hub {
                 }
                 Record::Links { links } => self.cache.set_links(links),
                 Record::Image { instrument, state } => {
-                    if let Some(listed) = self.cache.replace(*instrument, state) {
+                    let listed = self.cache.replace(*instrument, state);
+                    if let Some(listed) = listed.filter(|listed| self.cache.is_listed(*listed)) {
                         self.extend_patterns(listed);
                     }
                 }

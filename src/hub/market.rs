@@ -11,12 +11,13 @@ mod status;
 
 use std::sync::Arc;
 
-use crate::desk::{Desk, DeskConfig};
+use crate::desk::{Desk, DeskConfig, InstrumentLimits};
 use crate::limits;
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
 use crate::model::ids::{Epoch, HomeId, HomeSet, InstrumentId, SourceId};
+use crate::model::instrument::Symbol;
 use crate::model::link::LinkStatus;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
@@ -135,6 +136,11 @@ impl MarketHome {
     /// Judges by this from the next request on.
     pub fn set_desk_config(&mut self, config: DeskConfig) {
         self.desk.set_config(config);
+    }
+
+    /// Judges orders in these instruments by limits of their own from the next request on.
+    pub fn set_instrument_limits(&mut self, limits: Vec<(Symbol, InstrumentLimits)>) {
+        self.desk.set_instrument_limits(limits);
     }
 
     /// Takes the memory that busy turns need now rather than then.
@@ -395,20 +401,21 @@ impl MarketHome {
     fn apply(&mut self, source: SourceId, event: &FeedEvent, levels: &[LevelUpdate], now: Now) -> bool {
         self.counters.feed_events_total += 1;
         let resolve = |instrument: &FeedInstrument| self.sources.resolve(source, *instrument);
+        let told = |instrument: &FeedInstrument| self.sources.resolve_told(source, *instrument);
         match event {
             FeedEvent::Listed { definition } => self.list(source, definition, now),
             FeedEvent::Levels { instrument, levels: range, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.apply_updates(id, range.of(levels), *timestamp_ns, now);
                 }
             }
             FeedEvent::Cleared { instrument, levels: range, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.replace_book(id, range.of(levels), *timestamp_ns, now);
                 }
             }
             FeedEvent::Quote { instrument, bid, ask, timestamp_ns } => {
-                if let Some(id) = resolve(instrument) {
+                if let Some(id) = told(instrument) {
                     self.apply_quote(id, *bid, *ask, *timestamp_ns, now);
                 }
             }

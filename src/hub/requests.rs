@@ -5,6 +5,7 @@
 use crate::dialect::json_rpc::{self, Failure, Id, Incoming, LastTradesParams, Method, Parsed, Stamps};
 use crate::model::ids::{ConnId, InstrumentId};
 use crate::model::instrument::{InstrumentKind, Symbol};
+use crate::model::market::{InstrumentState, MarketState};
 use crate::model::time::Now;
 
 use super::Hub;
@@ -204,6 +205,7 @@ impl Hub {
         let mut currencies: Vec<Symbol> = self
             .cache
             .instruments()
+            .filter(|(_, state)| state.state != MarketState::Delisted)
             .flat_map(|(_, state)| [state.definition.base_currency, state.definition.quote_currency])
             .collect();
         currencies.sort_unstable();
@@ -234,7 +236,11 @@ impl Hub {
                 let expired =
                     definition.expiration_timestamp_ms.is_some_and(|expires_ms| expires_ms <= now_ms);
                 // A recording's instruments have expired by now and still trade in it.
-                let expired = expired && state.state == crate::model::market::MarketState::Closed;
+                let expired = match state.state {
+                    MarketState::Open => false,
+                    MarketState::Closed => expired,
+                    MarketState::Delisted => true,
+                };
                 currency.is_none_or(|currency| {
                     [definition.base_currency, definition.quote_currency]
                         .iter()
@@ -258,7 +264,7 @@ impl Hub {
         &mut self,
         reply_to: &ReplyTo<'_>,
         instrument_name: &str,
-        write: impl FnOnce(&mut Vec<u8>, InstrumentId, &crate::model::market::InstrumentState),
+        write: impl FnOnce(&mut Vec<u8>, InstrumentId, &InstrumentState),
     ) {
         let found = Symbol::parse(instrument_name.as_bytes()).ok().and_then(|name| self.cache.find(&name));
         let Some(id) = found else { return self.reply_error(reply_to, Failure::UNKNOWN_INSTRUMENT) };

@@ -149,7 +149,7 @@ impl Hub {
                     self.want(conn, &mut asked, TopicKey::Client(name), false, resume.find(text))?;
                 }
                 Channel::Instrument { instrument, channel } => {
-                    let Some(instrument) = self.cache.find(&instrument) else { continue };
+                    let Some(instrument) = self.cache.find_listed(&instrument) else { continue };
                     let key = TopicKey::Market { instrument, channel };
                     self.want(conn, &mut asked, key, false, resume.find(text))?;
                 }
@@ -162,6 +162,9 @@ impl Hub {
                     self.work.looked_at(instruments);
                     for number in 0..instruments {
                         let instrument = InstrumentId(super::topics::narrow(number));
+                        if !self.cache.is_listed(instrument) {
+                            continue;
+                        }
                         let mut place = None;
                         if !resume.places.is_empty() {
                             name.clear();
@@ -565,13 +568,20 @@ impl Hub {
         }
     }
 
+    fn has_all_subscriptions(&mut self, conn: ConnId) -> bool {
+        let max = self.config.subscriptions_max;
+        self.session(conn).is_some_and(|session| session.subscriptions.len() >= max)
+    }
+
     /// A new instrument: those with `*` subscriptions get its channels too, as far as their bound allows.
     pub(super) fn extend_patterns(&mut self, instrument: InstrumentId) {
         for conn in self.pattern_sessions.clone() {
             let patterns = self.session(conn).map_or_else(Vec::new, |session| session.patterns.clone());
             for Pattern { channel, class } in patterns {
-                let held = self.session(conn).map_or(0, |session| session.subscriptions.len());
-                if held >= self.config.subscriptions_max {
+                if self.has_all_subscriptions(conn) {
+                    self.end_delisted(conn);
+                }
+                if self.has_all_subscriptions(conn) {
                     continue;
                 }
                 let key = TopicKey::Market { instrument, channel };

@@ -26,10 +26,14 @@ impl Hub {
                         key.is_some_and(|key| self.end_named(conn, &key))
                     }
                     Some(Channel::Instrument { instrument, channel }) => {
-                        let instrument = self.cache.find(&instrument);
-                        instrument.is_some_and(|instrument| {
-                            self.end_named(conn, &TopicKey::Market { instrument, channel })
-                        })
+                        // Those of that name before, too: who had subscribed to one still has.
+                        let mut known = false;
+                        let mut next = self.cache.find(&instrument);
+                        while let Some(instrument) = next {
+                            known |= self.end_named(conn, &TopicKey::Market { instrument, channel });
+                            next = self.cache.earlier(instrument);
+                        }
+                        known
                     }
                     Some(Channel::Every { channel }) => self.end_pattern(conn, channel),
                     Some(Channel::PlatformState) => self.hear_platform(conn, false),
@@ -73,6 +77,19 @@ impl Hub {
             }
         }
         true
+    }
+
+    /// Ends what a connection has by a `*` alone of instruments that are traded no more.
+    pub(super) fn end_delisted(&mut self, conn: ConnId) {
+        let all = self.session(conn).map_or_else(Vec::new, |session| session.subscriptions.clone());
+        for subscription in all {
+            let entry = self.topics.subscription(subscription);
+            let (by_pattern, named, topic) = (entry.by_pattern, entry.named, entry.topic);
+            let TopicKey::Market { instrument, .. } = self.topics.topic(topic).key else { continue };
+            if by_pattern && !named && !self.cache.is_listed(instrument) {
+                self.end_subscription(conn, subscription);
+            }
+        }
     }
 
     fn subscription_to(&self, conn: ConnId, key: &TopicKey) -> Option<u32> {

@@ -43,14 +43,17 @@ impl Direction {
 pub enum MarketState {
     Open,
     Closed,
+    /// It trades no more, ever: another of its name would be another instrument.
+    Delisted,
 }
 
 impl MarketState {
+    /// As clients are told: of a book there are but these two.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             MarketState::Open => "open",
-            MarketState::Closed => "closed",
+            MarketState::Closed | MarketState::Delisted => "closed",
         }
     }
 }

@@ -138,6 +138,8 @@ pub enum CancelReason {
     Killed,
     /// The venue did it by itself.
     Venue,
+    /// Its instrument is traded no more.
+    Delisted,
 }
 
 /// Who gave liquidity in a fill and who took it (FIX `LastLiquidityInd`).
@@ -329,6 +331,8 @@ pub enum OrderRefusal {
     AlreadyClosed,
     /// The instrument does not trade.
     BookClosed,
+    /// The instrument trades no more, ever.
+    Delisted,
     /// No link of the instrument's venue is up, or the venue of a feed that takes no orders: not sent.
     VenueUnavailable,
     /// Not a multiple of the tick size, or not positive.

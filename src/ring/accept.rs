@@ -95,6 +95,15 @@ impl Acceptor {
         self.backing_off_until_ns = None;
     }
 
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether it was stopped and nothing of it is with the kernel any more.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.listener.is_none()
+    }
+
     /// Asks for no more connections. What the kernel accepted before it heard of it still comes.
     pub(super) const fn stop(&mut self) {
         self.stopped = true;

@@ -163,13 +163,28 @@ impl Ring {
     /// # Errors
     /// [`RingError::Listeners`] beyond [`LISTENERS_MAX`].
     pub fn listen(&mut self, listener: Listener) -> Result<ListenerId, RingError> {
-        let id = u8::try_from(self.acceptors.len()).map_err(|_| RingError::Listeners)?;
-        if usize::from(id) >= LISTENERS_MAX {
+        let open = self.acceptors.iter().filter(|acceptor| !acceptor.is_stopped()).count();
+        if open >= LISTENERS_MAX {
             return Err(RingError::Listeners);
         }
-        self.acceptors.push(Acceptor::new(listener, u32::from(id)));
+        // The place of one that is closed; one that is being closed has its own until the kernel has let go of it.
+        let closed = self.acceptors.iter().position(Acceptor::is_closed);
+        let place = closed.unwrap_or(self.acceptors.len());
+        let id = u8::try_from(place).map_err(|_| RingError::Listeners)?;
+        let acceptor = Acceptor::new(listener, u32::from(id));
+        match closed {
+            Some(place) => self.acceptors[place] = acceptor,
+            None => self.acceptors.push(acceptor),
+        }
         self.accept_due = true;
         Ok(ListenerId(id))
+    }
+
+    /// Stops accepting on one listener and closes it. What was accepted before the kernel heard of it still comes; then its number
+    /// may be another's.
+    pub fn stop_listening(&mut self, listener: ListenerId) {
+        self.acceptors[usize::from(listener.0)].stop();
+        self.accept_due = true;
     }
 
     /// Stops accepting on all listeners and closes them. What was accepted before the kernel heard of it still comes.

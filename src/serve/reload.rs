@@ -1,12 +1,14 @@
 //! SIGHUP: what of configuration, keys and certificates can change while the server runs. Home: the main thread.
 //!
 //! What is read is judged as a whole before anything is applied: a configuration that is no good changes nothing. Each thread then
-//! takes all that concerns it at the start of a turn. What cannot change is named, and stays.
+//! takes all that concerns it at the start of a turn. What cannot change is named, and stays. Sockets at which venues are to be waited
+//! for are bound before anything is applied, and closed again where something else is no good.
 
 use std::sync::Arc;
 
 use crate::auth::Keyring;
-use crate::config::{Config, Merged, merge};
+use crate::backend::FeedSettings;
+use crate::config::{Config, Merged, desk_limits, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
 use crate::keys;
@@ -14,9 +16,10 @@ use crate::log_tail;
 use crate::rt;
 use crate::shard::{ShardSettings, Spin};
 use crate::slot::Slot;
-use crate::venue::VenueSettings;
+use crate::venue::{LinksSetup, VenueSettings};
 
-use super::{Server, hubs, operators};
+use super::links::VenueLinks;
+use super::{Server, hubs, operators, sources};
 
 /// Where threads find newer settings.
 pub(super) struct Slots {
@@ -32,14 +35,21 @@ impl Slots {
     }
 }
 
+/// What was read for the venue's thread, and is good.
+struct Planned {
+    feed: FeedSettings,
+    /// `None` where they are as they were.
+    links: Option<(VenueLinks, LinksSetup)>,
+}
+
 impl Server {
     /// Reads everything again. Connections go on; handshakes from now on show what was read, and who logged in by a key that is
     /// gone is closed.
     pub(super) fn reload(&mut self) {
         // Whatever becomes of the rest: who has renamed it waits for it to be let go.
         self.reopen_log();
-        let mut wanted = match self.read() {
-            Ok(wanted) => wanted,
+        let (mut wanted, planned) = match self.read().and_then(|wanted| Ok((self.plan(&wanted)?, wanted))) {
+            Ok((planned, wanted)) => (wanted, planned),
             Err(failure) => {
                 log::error!("the configuration stays as it was, and all else: {failure}");
                 return;
@@ -57,7 +67,7 @@ impl Server {
         if wanted.changed.is_empty() {
             log::info!("the configuration is as it was");
         } else {
-            self.apply(wanted.config);
+            self.apply(wanted.config, planned);
             log::info!("from now on: {}", wanted.changed.join(", "));
         }
         self.reload_certificates();
@@ -99,6 +109,14 @@ impl Server {
         let keep: &[&str] =
             if has_room { &[] } else { &["limits.connections_max", "limits.connections_per_address_max"] };
         merge(&self.config, wanted, keep)
+    }
+
+    /// What it makes of the feed and of links.
+    fn plan(&self, wanted: &Merged) -> Result<Planned, Failure> {
+        let feed = sources::feed_settings(&wanted.config)?;
+        let other = wanted.config.venue != self.config.venue;
+        let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
+        Ok(Planned { feed, links })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
@@ -146,7 +164,7 @@ impl Server {
     }
 
     /// Has every thread go by a configuration.
-    fn apply(&mut self, config: Config) {
+    fn apply(&mut self, config: Config, planned: Planned) {
         let limits = &config.limits;
         self.shared.admission.set_limits(limits.connections_max, limits.connections_per_address_max);
         self.shared.bounds.store(Arc::new(operators::bounds(&config)));
@@ -155,7 +173,15 @@ impl Server {
         for slot in &self.slots.shards {
             slot.put(shard_settings(&config, &keyring));
         }
-        self.slots.venue.put(venue_settings(&config, self.slots.may_venue_spin));
+        if let Some((links, setup)) = planned.links {
+            for (_, listener) in &setup.listeners {
+                log::info!("venues are waited for on {} too", listener.address());
+            }
+            self.links = links;
+            // Where the thread has ended, the server is about to.
+            let _ = self.newer_links.send(setup);
+        }
+        self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
         self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);
         log::debug!("{} threads are handed newer settings", self.doorbells.len());
@@ -174,12 +200,14 @@ pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>) -> ShardSe
 }
 
 /// What the venue's thread goes by.
-pub(super) fn venue_settings(config: &Config, may_spin: bool) -> VenueSettings {
+pub(super) fn venue_settings(config: &Config, feed: FeedSettings, may_spin: bool) -> VenueSettings {
     VenueSettings {
         history: super::history(config),
         deflation: super::deflation(config),
         desk: config.orders.desk(),
+        instruments: desk_limits(&config.instrument),
         overload: super::overload_marks(config),
         spin: if may_spin { super::spin(config.shards.busy_poll) } else { Spin::ForNs(0) },
+        feed,
     }
 }

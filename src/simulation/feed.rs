@@ -12,6 +12,8 @@ use super::reference::{NaiveBook, NaiveInstrument, NaiveLevel, NaiveTrade};
 use super::world::World;
 
 const INSTRUMENTS_MAX: usize = 5;
+/// The one that goes, once so many events were told of it: others are there to tell of.
+const DELISTED: (usize, u64) = (1, 60);
 const UNIT: i64 = 1_000_000_000;
 const TICK: i64 = UNIT / 4;
 
@@ -60,6 +62,7 @@ pub(super) fn list(world: &mut World, feed: &mut FeedBuffer) {
         books: vec![NaiveBook::default().into()],
         trades: Vec::new(),
         open: true,
+        delisted: false,
         events: 0,
     });
 }
@@ -70,11 +73,17 @@ fn push_event(world: &mut World, feed: &mut FeedBuffer) {
         return list(world, feed);
     }
     let at = world.random.below(count);
+    if world.oracle.reference.instruments[at].delisted {
+        return;
+    }
     world.oracle.reference.instruments[at].events += 1;
     let instrument = FeedInstrument(u32::try_from(at).expect("few instruments"));
     let timestamp_ns = world.now.unix_ns;
     // One instrument is fed by quotes.
     let quoted = at == 3;
+    if (at, world.oracle.reference.instruments[at].events) == DELISTED {
+        return delist(world, feed, at, instrument);
+    }
     match world.random.below(100) {
         0..60 if quoted => push_quote(world, feed, at, instrument),
         0..60 => push_levels(world, feed, at, instrument),
@@ -99,6 +108,16 @@ fn push_event(world: &mut World, feed: &mut FeedBuffer) {
             });
         }
     }
+}
+
+/// The instrument is traded no more.
+fn delist(world: &mut World, feed: &mut FeedBuffer, at: usize, instrument: FeedInstrument) {
+    replace(world, at, NaiveBook::default());
+    let gone = &mut world.oracle.reference.instruments[at];
+    (gone.open, gone.delisted) = (false, true);
+    world.oracle.count("delisted");
+    let timestamp_ns = world.now.unix_ns;
+    feed.events.push(FeedEvent::State { instrument, state: MarketState::Delisted, timestamp_ns });
 }
 
 /// A price on either side of 100 and an amount that is not zero.

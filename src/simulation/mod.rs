@@ -128,6 +128,7 @@ fn judge_rest(world: &mut World) {
         for instrument in &world.oracle.reference.instruments {
             let name = crate::model::instrument::Symbol::parse(instrument.name.as_bytes()).expect("legal");
             let found = shard.hub.cache().find(&name).expect("every replica has every instrument");
+            assert_eq!(shard.hub.cache().is_listed(found), !instrument.delisted, "a replica's listings");
             let book = &shard.hub.cache().state(found).book;
             let bids: Vec<_> = book.bids().map(|level| (level.price.0, level.amount.0)).collect();
             let asks: Vec<_> = book.asks().map(|level| (level.price.0, level.amount.0)).collect();

@@ -309,6 +309,10 @@ impl Oracle {
             if entry.standing == Standing::Active && told_at_once {
                 for instrument in &self.reference.instruments {
                     let channel = pattern.replace('*', &instrument.name);
+                    // Who came after it was gone does not follow it.
+                    if instrument.delisted {
+                        continue;
+                    }
                     assert!(client.subscriptions.contains_key(&channel), "client {number}: no {channel}");
                 }
             }

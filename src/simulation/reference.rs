@@ -122,6 +122,8 @@ pub(super) struct NaiveInstrument {
     pub(super) books: Vec<Rc<NaiveBook>>,
     pub(super) trades: Vec<NaiveTrade>,
     pub(super) open: bool,
+    /// Nothing more is told of it.
+    pub(super) delisted: bool,
     /// Feed events in all: no channel can have more.
     pub(super) events: u64,
 }

@@ -163,7 +163,7 @@ fn open(mut random: Random, size: Size) -> World {
     let names = names_of_link(paper(seed), world.now);
     world.with_market(|market, now| {
         market.set_desk(config, Trading::Open, now);
-        names.iter().for_each(|name| market.reserve(*name, LINK));
+        market.reserve(&names, LINK);
     });
     world.venue = Some(Box::new(Venue {
         paper: Paper::new(paper(seed)),

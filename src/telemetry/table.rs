@@ -300,6 +300,7 @@ metrics! {
         Counter "tickring_cancels_total" {"reason": "disconnect"} "Orders cancelled by the desk itself, by reason." = venue.desk.cancels_on_disconnect_total;
         Counter "tickring_cancels_total" {"reason": "timeout"} "" = venue.desk.cancels_on_timeout_total;
         Counter "tickring_cancels_total" {"reason": "halt"} "" = venue.desk.cancels_on_halt_total;
+        Counter "tickring_cancels_total" {"reason": "delisting"} "" = venue.desk.cancels_on_delisting_total;
         Counter "tickring_cancels_given_up_total" "Orders that were to be cancelled and are open: the venue refused too often." = venue.desk.cancels_given_up_total;
     }
 }

@@ -3,9 +3,13 @@
 //! A turn: each event of the ring (`handle_event`), what is due (`handle_timeout`), requests (`handle_request`), then `flush`, which
 //! hands the ring what is to be sent, closed and connected.
 //!
+//! Which links there are may change (`changes.rs`).
+//!
 //! Invariants: a link has one connection at most; who names a link and has its key takes it over, who does not costs nobody
 //! anything. What a session has to tell is with the market before anything else is done to it. A connection has one send under
 //! way; what waits is bounded by its session.
+
+mod changes;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +24,7 @@ use crate::backend::tcp::wire::Cut;
 use crate::hub::market::{LinkNote, ListingRefusal, MarketHome, News, Routed};
 use crate::limits;
 use crate::model::ids::{ConnId, SourceId};
-use crate::model::link::{LinkIdentity, LinkKind};
+use crate::model::link::LinkKind;
 use crate::model::time::Now;
 use crate::ring::{Event, How, Listener, ListenerId, Ring, RingConfig, RingError, Transmit};
 
@@ -29,12 +33,14 @@ use super::link_log::LinkLog;
 /// Links, and where some of them are waited for.
 #[derive(Debug, Default)]
 pub struct LinksSetup {
-    pub listeners: Vec<Listener>,
+    /// New ones, each with a number of its own.
+    pub listeners: Vec<(u32, Listener)>,
+    /// All that there are to be.
     pub links: Vec<LinkSetup>,
 }
 
 /// One link.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LinkSetup {
     /// As it is called in the log, and by who connects: `fx`, or `fx.2`.
     pub name: Box<str>,
@@ -47,17 +53,18 @@ pub struct LinkSetup {
 /// How a link comes to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// The venue connects to this listener, by its place in [`LinksSetup::listeners`].
-    Listen(usize),
+    /// The venue connects to the listener of this number.
+    Listen(u32),
     Connect(ReachConfig),
 }
 
 /// See the file's head.
 #[derive(Debug)]
 pub(super) struct Links {
+    /// All that there ever were: each keeps its place, its source and what is known of its orders.
     links: Vec<Link>,
-    /// By the ring's number of them; the listeners' own places.
-    listeners: Vec<ListenerId>,
+    /// By their numbers; the ring's own.
+    listeners: Vec<(u32, ListenerId)>,
     /// Few: looked through from the start.
     conns: Vec<(ConnId, Owner)>,
     /// What the ring is to do, once it is free.
@@ -79,6 +86,10 @@ struct Link {
     /// Whether the attempt before failed too.
     is_failing: bool,
     welcomed_total: u64,
+    /// Counts attempts to connect.
+    attempt: u32,
+    /// The configuration has it no more.
+    is_removed: bool,
 }
 
 /// Whose a connection is.
@@ -107,32 +118,22 @@ enum Action {
     Close(ConnId, How),
 }
 
-/// A ring that has room for all links; without any, it only parks its thread and hears the doorbell.
-pub(super) fn ring_config(links: usize) -> RingConfig {
-    let usual = RingConfig { submissions_max: 64, ..RingConfig::default() };
-    if links == 0 {
-        return RingConfig {
-            connections_max: 1,
-            submissions_max: 16,
-            receive_buffers: 1,
-            receive_buffer_bytes: 64,
-            send_small_buffers: 1,
-            send_small_bytes: 128,
-            send_large_buffers: 1,
-            send_large_bytes: 128,
-            ..usual
-        };
-    }
-    let links = u32::try_from(links).expect("invariant: LINKS_MAX is small");
+/// Buffers for what is long: two for each of `limits::LINKS_MAX`.
+const LINK_BUFFERS: u32 = 32;
+const _: () = assert!(LINK_BUFFERS as usize == 2 * limits::LINKS_MAX);
+
+/// A ring that has room for as many links as there may be: they may come while it turns. What is not used is not touched.
+pub(super) fn ring_config() -> RingConfig {
     RingConfig {
+        submissions_max: 64,
         connections_max: limits::LINK_CONNECTIONS_MAX,
         receive_buffers: 64,
         receive_buffers_each_max: 16,
         receive_buffer_bytes: 16 * 1024,
         // A rejection each, or a command.
         send_small_buffers: limits::LINK_CONNECTIONS_MAX,
-        send_large_buffers: 2 * links,
-        ..usual
+        send_large_buffers: LINK_BUFFERS,
+        ..RingConfig::default()
     }
 }
 
@@ -147,38 +148,34 @@ impl Links {
         market: &mut MarketHome,
         now: Now,
     ) -> Result<Links, RingError> {
-        let listeners =
-            setup.listeners.into_iter().map(|listener| ring.listen(listener)).collect::<Result<_, _>>()?;
-        let mut links = Vec::with_capacity(setup.links.len());
-        for (nth, setup) in setup.links.into_iter().enumerate() {
-            let source = source_of(nth);
-            setup.session.instruments.iter().for_each(|name| market.reserve(*name, source));
-            let (venue, link) = (setup.venue.clone(), setup.name.clone());
-            market.add_link(source, LinkIdentity { kind: setup.kind, venue, link }, now);
-            links.push(Link {
-                source,
-                session: Session::new(setup.session.clone()),
-                reach: match &setup.way {
-                    Way::Listen(_) => None,
-                    Way::Connect(config) => Some(Reach::new(config.clone(), now)),
-                },
-                conn: None,
-                closing_by_ns: None,
-                is_failing: false,
-                welcomed_total: 0,
-                setup,
-            });
+        let mut links = Links {
+            links: Vec::new(),
+            listeners: Vec::new(),
+            conns: Vec::new(),
+            actions: VecDeque::new(),
+            log: LinkLog::new(20),
+            news: LinkLog::new(100),
+        };
+        for (number, listener) in setup.listeners {
+            links.listeners.push((number, ring.listen(listener)?));
         }
-        let (conns, actions) = (Vec::new(), VecDeque::new());
-        Ok(Links { links, listeners, conns, actions, log: LinkLog::new(20), news: LinkLog::new(100) })
+        setup.links.into_iter().for_each(|setup| links.add(setup, market, now));
+        Ok(links)
     }
 
     /// Takes an event of the ring; how many bytes of it were received.
     pub(super) fn handle_event(&mut self, event: Event<'_>, market: &mut MarketHome, now: Now) -> usize {
         match event {
             Event::Accepted { conn, listener, peer } => self.accept(conn, listener, peer, now),
-            Event::Connected { conn, tag } => self.connected(conn, tag as usize, market, now),
-            Event::ConnectFailed { tag, errno } => self.connect_failed(tag as usize, errno, market, now),
+            Event::Connected { conn, tag } => match self.of_attempt(tag) {
+                Some(nth) => self.connected(conn, nth, market, now),
+                None => self.actions.push_back(Action::Close(conn, How::Abort)),
+            },
+            Event::ConnectFailed { tag, errno } => {
+                if let Some(nth) = self.of_attempt(tag) {
+                    self.connect_failed(nth, errno, market, now);
+                }
+            }
             Event::Received { conn, bytes } => {
                 let count = bytes.len();
                 self.receive(conn, bytes, market, now);
@@ -220,7 +217,7 @@ impl Links {
             }
             if let Some(Step::Connect(address)) = link.reach.as_mut().map(|reach| reach.poll(now)) {
                 market.note_link(link.source, LinkNote::Connecting, now);
-                let tag = u32::try_from(nth).expect("invariant: LINKS_MAX is small");
+                let tag = link.next_attempt(nth);
                 if let Err(errno) = ring.connect(address, tag, limits::LINK_CONNECT_NS) {
                     self.connect_failed(nth, errno, market, now);
                 }
@@ -467,11 +464,23 @@ impl Owner {
 }
 
 impl Link {
-    fn is_at(&self, listeners: &[ListenerId], listener: ListenerId) -> bool {
+    fn is_at(&self, listeners: &[(u32, ListenerId)], listener: ListenerId) -> bool {
         match &self.setup.way {
-            Way::Listen(place) => listeners.get(*place) == Some(&listener),
+            Way::Listen(number) => !self.is_removed && listeners.contains(&(*number, listener)),
             Way::Connect(_) => false,
         }
+    }
+
+    /// What tells the attempt to connect that begins from the earlier ones of this link.
+    fn next_attempt(&mut self, nth: usize) -> u32 {
+        let nth = u32::try_from(nth).expect("invariant: SOURCES_MAX is small");
+        self.forget_attempt();
+        self.attempt << ATTEMPT_SHIFT | nth
+    }
+
+    /// What comes of the attempt that is under way is of no more interest.
+    fn forget_attempt(&mut self) {
+        self.attempt = (self.attempt + 1) % (u32::MAX >> ATTEMPT_SHIFT);
     }
 
     fn begin(&mut self, conn: ConnId, now: Now) {
@@ -492,6 +501,10 @@ impl Link {
         }
     }
 }
+
+/// Bits of a tag that say of which link an attempt is.
+const ATTEMPT_SHIFT: u32 = 8;
+const _: () = assert!(limits::SOURCES_MAX <= 1 << ATTEMPT_SHIFT);
 
 /// The source of the link at this place; the feed is the first.
 fn source_of(nth: usize) -> SourceId {

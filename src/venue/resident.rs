@@ -32,8 +32,8 @@ impl Resident {
     /// Those of [`super::run`].
     pub(crate) fn new(setup: VenueSetup) -> Result<Resident, VenueError> {
         let pulse = Arc::clone(&setup.pulse);
-        let ring =
-            Ring::beside(&setup.ring_config(), setup.mesh.doorbell().clone()).map_err(VenueError::Ring)?;
+        let ring = Ring::beside(&VenueSetup::ring_config(), setup.mesh.doorbell().clone())
+            .map_err(VenueError::Ring)?;
         let venue = Venue::new(setup, ring).map_err(VenueError::Ring)?;
         let mut resident = Resident { venue, due: Wait::Poll, pulse, failure: None };
         resident.try_turn()?;

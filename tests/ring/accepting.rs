@@ -204,3 +204,48 @@ fn listeners_are_told_apart_and_bounded() {
     let _stream = TcpStream::connect(addresses[5]).unwrap();
     driven.until(|event| matches!(event, Event::Accepted { listener, .. } if listener.0 == 5));
 }
+
+#[test]
+fn one_listener_is_stopped_for_itself_and_another_may_have_its_number() {
+    let mut ring = Ring::new(&small(), Doorbell::new().unwrap()).unwrap();
+    let mut addresses = Vec::new();
+    let mut listen = |ring: &mut Ring| {
+        let listener = Listener::bind(any_port(), &OPTIONS).unwrap();
+        let address = listener.address();
+        addresses.push(address);
+        (ring.listen(listener).unwrap(), address)
+    };
+    let (_, stays) = listen(&mut ring);
+    let (goes, gone) = listen(&mut ring);
+    for _ in 2..LISTENERS_MAX {
+        listen(&mut ring);
+    }
+    // The kernel has accepts of both.
+    ring.turn(Wait::Poll, 0).unwrap();
+    ring.stop_listening(goes);
+    let (further, address) = listen(&mut ring);
+    assert_eq!(usize::from(further.0), LISTENERS_MAX, "the number of one that is being stopped is its own");
+    loop {
+        ring.turn(Wait::Poll, 0).unwrap();
+        while ring.next_event().is_some() {}
+        match TcpStream::connect(gone) {
+            Ok(early) => drop(early),
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+    }
+    ring.stop_listening(further);
+    let (again, newest) = loop {
+        ring.turn(Wait::Poll, 0).unwrap();
+        while ring.next_event().is_some() {}
+        if TcpStream::connect(address).is_err() {
+            break listen(&mut ring);
+        }
+    };
+    assert_eq!(again, goes);
+    for (address, number) in [(stays, 0), (newest, again.0)] {
+        let mut driven = Driven { ring, address };
+        let _stream = TcpStream::connect(address).unwrap();
+        driven.until(|event| matches!(event, Event::Accepted { listener, .. } if listener.0 == number));
+        ring = driven.ring;
+    }
+}

@@ -36,6 +36,7 @@ mod orders;
 mod overload;
 mod paused;
 mod reload;
+mod reload_market;
 mod replay;
 mod resume;
 mod rounds;

@@ -12,7 +12,7 @@ use crate::control;
 use crate::server::{Server, temporary_file, tickring};
 
 /// Has the server read this.
-fn reload(server: &mut Server, toml: &str, told: &str) -> String {
+pub(crate) fn reload(server: &mut Server, toml: &str, told: &str) -> String {
     server.write_config(toml);
     server.signal(Signal::SIGHUP);
     server.wait_for_log(told)
@@ -105,10 +105,10 @@ fn the_level_of_the_log_follows() {
 fn what_cannot_change_is_named_and_stays() {
     let mut server = Server::start("[shards]\nconnections_max = 5\n", "0");
     let changed = "[shards]\nconnections_max = 6\n[feed]\nkind = \"none\"\n[limits]\nheaders_max = 10\n\
-        [[listen]]\nbacklog = 10\n[venue.fx]\nkey = \"k\"\n";
-    reload(&mut server, changed, "[venue.fx] needs a restart: stays absent");
+        [[listen]]\nbacklog = 10\n[feed.paper]\nseed = 2\n";
+    reload(&mut server, changed, "feed.kind needs a restart: stays \"paper\"");
     for told in [
-        "feed.kind needs a restart: stays \"paper\"",
+        "feed.paper.seed needs a restart: stays 1",
         "listen.backlog needs a restart: stays 4096",
         "shards.connections_max needs a restart: stays 5",
         "from now on: limits.headers_max 64 → 10",
@@ -208,6 +208,36 @@ fn how_fast_operators_may_publish_follows() {
     assert!(answers.contains(&429) && answers[0] == 200, "{answers:?}");
     reload(&mut server, &toml(1000), "limits.messages_per_s_max 1 → 1000");
     assert_eq!(publish(&server), 200, "what was too fast before is forgotten");
+    server.stop().assert_clean();
+}
+
+#[test]
+fn limits_of_orders_in_one_instrument_come_change_and_go() {
+    let mut server = Server::start("", "0,1");
+    let mut client = crate::venue::trader(server.address);
+    let order = |instrument: &str| json!({"instrument_name": instrument, "amount": 1000, "type": "market"});
+    let reason = |client: &mut Client, instrument: &str| {
+        client.request("private/buy", &order(instrument))["error"]["data"]["reason"].clone()
+    };
+    reload(&mut server, "[instrument.EUR_USD]\namount_max = 999\n", "[instrument.EUR_USD] absent → there");
+    crate::until("the desk has taken it", || {
+        reason(&mut client, "EUR_USD") == "above the largest order amount"
+    });
+    client.call("private/buy", &order("USD_JPY"));
+    let line =
+        reload(&mut server, "[instrument.EUR_USD]\namount_max = 0\n", "the configuration stays as it was");
+    assert!(line.contains(":2: instrument.EUR_USD.amount_max: is 0"), "{line}");
+    reload(
+        &mut server,
+        "[instrument.EUR_USD]\nnotional_max = 5\n",
+        "instrument.EUR_USD.notional_max absent → 5",
+    );
+    crate::until("the desk has taken it", || {
+        reason(&mut client, "EUR_USD") == "above the largest order value"
+    });
+    reload(&mut server, "", "[instrument.EUR_USD] there → absent");
+    crate::until("it is as for all", || reason(&mut client, "EUR_USD").is_null());
+    drop(client);
     server.stop().assert_clean();
 }
 

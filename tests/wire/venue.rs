@@ -28,13 +28,13 @@ fn waiting(more: &str) -> String {
 }
 
 /// `tickring paper-venue`, and the lines that it says.
-struct PaperVenue {
+pub(crate) struct PaperVenue {
     child: Killed,
     lines: Receiver<String>,
 }
 
 impl PaperVenue {
-    fn start(flags: &[&str]) -> PaperVenue {
+    pub(crate) fn start(flags: &[&str]) -> PaperVenue {
         let mut command = tickring();
         command.env("TICKRING_VENUE_KEY", "s3cret");
         command.args(["paper-venue", "--heartbeat-ms", "200", "--events-per-s", "200"]);
@@ -43,7 +43,7 @@ impl PaperVenue {
         PaperVenue { child, lines }
     }
 
-    fn wait_for(&self, part: &str) -> String {
+    pub(crate) fn wait_for(&self, part: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("never said: {part}"));
             if line.contains(part) {
@@ -52,18 +52,18 @@ impl PaperVenue {
         }
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         kill(Pid::from_raw(i32::try_from(self.child.0.id()).unwrap()), Signal::SIGTERM).unwrap();
         self.child.0.wait().unwrap().code()
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
     }
 }
 
-fn trader(address: SocketAddr) -> Client {
+pub(crate) fn trader(address: SocketAddr) -> Client {
     let mut client = Client::connect(address);
     let params =
         json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"});

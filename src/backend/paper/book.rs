@@ -285,6 +285,15 @@ impl OrderBook {
         self.clients.get(&order).copied()
     }
 
+    /// Clients' resting orders, in the order of their numbers.
+    #[must_use]
+    pub fn client_orders(&self) -> Vec<OrderId> {
+        let owners = self.slots.iter().filter_map(|slot| slot.order?.owner);
+        let mut orders: Vec<OrderId> = owners.map(|owner| owner.order).collect();
+        orders.sort_unstable();
+        orders
+    }
+
     /// Resting orders.
     #[must_use]
     pub fn order_count(&self) -> u32 {

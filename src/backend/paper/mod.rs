@@ -5,7 +5,8 @@
 //! market's moments, never on how often it is polled; every book is uncrossed at every moment; a moment's levels are
 //! told once, after its trades, and before the next moment's anything. A request is a moment of its own.
 //! Which instrument moves next, and how its fair value moves, is the same whatever clients do; how its traders respond
-//! depends on what they find in the book, and so does the time at which the next one moves.
+//! depends on what they find in the book, and so does the time at which the next one moves. Other settings hold from the next
+//! moment on, an instrument at a time; an instrument that came after one that went has a number of its own.
 
 pub mod book;
 pub mod catalogue;
@@ -21,7 +22,7 @@ use super::refusal;
 use crate::model::book::Side;
 use crate::model::ids::InstrumentId;
 use crate::model::instrument::Instrument;
-use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument};
+use crate::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, MarketState};
 use crate::model::order::{CancelReason, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest};
 use crate::model::time::Now;
 
@@ -72,6 +73,12 @@ pub struct Paper {
     definitions: Vec<Instrument>,
     underlyings: Vec<Underlying>,
     pits: Vec<Pit>,
+    /// Of each pit, ascending: instruments are numbered as they are listed.
+    numbers: Vec<FeedInstrument>,
+    /// Of the next instrument.
+    next_number: u32,
+    /// So many pits there are to be.
+    wanted: usize,
     /// The market's instruments, each as often as it is active.
     picks: Vec<u16>,
     /// The mean distance of two events.
@@ -94,14 +101,16 @@ impl Paper {
         let count = config.instruments.clamp(1, INSTRUMENTS_MAX);
         let listings = listings(count as usize);
         let underlyings = listings.iter().map(|listing| listing.underlying).max().map_or(0, |last| last + 1);
-        let rate = config.events_per_s.clamp(1, EVENTS_PER_S_MAX);
         Paper {
             rng: SplitMix64::new(config.seed),
             underlyings: vec![Underlying::new(); underlyings],
             pits: listings.iter().map(Pit::new).collect(),
+            numbers: (0..count).map(FeedInstrument).collect(),
+            next_number: count,
+            wanted: listings.len(),
             picks: picks(&listings),
             definitions: listings.into_iter().map(|listing| listing.definition).collect(),
-            gap_ns: 1_000_000_000 / u64::from(rate),
+            gap_ns: gap_ns(config.events_per_s),
             start: None,
             due_ns: 0,
             told_ns: 0,
@@ -112,7 +121,15 @@ impl Paper {
         }
     }
 
-    /// Appends what is due, at most `events_max` events; what did not fit comes with the next poll.
+    /// Has so many instruments and events from the next moments on; the seed is of the start. The last instruments go first, and
+    /// their clients' orders with them.
+    pub fn set_config(&mut self, config: PaperConfig) {
+        self.wanted = config.instruments.clamp(1, INSTRUMENTS_MAX) as usize;
+        self.gap_ns = gap_ns(config.events_per_s);
+    }
+
+    /// Appends what is due, at most `events_max` events and those of one instrument that comes or goes; what did not fit comes with the next
+    /// poll.
     pub fn poll(&mut self, now: Now, out: &mut FeedBuffer, events_max: usize) {
         self.let_go(now);
         let end = out.events.len().saturating_add(events_max);
@@ -121,6 +138,14 @@ impl Paper {
                 Stage::Listing(at) => self.list(at, out),
                 Stage::Opening(at) => self.open(at, out),
                 Stage::Telling(next) => self.tell(next, out),
+                Stage::Idle if self.pits.len() < self.wanted => {
+                    self.add(out);
+                    break;
+                }
+                Stage::Idle if self.pits.len() > self.wanted => {
+                    self.remove(out);
+                    break;
+                }
                 Stage::Idle if self.is_due(now) => self.step(),
                 Stage::Idle => break,
             }
@@ -138,11 +163,12 @@ impl Paper {
         out: &mut FeedBuffer,
     ) {
         self.tell_rest(out);
-        let at = instrument.0 as usize;
-        if at >= self.pits.len() {
-            out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::VenueUnavailable)));
+        let Some(at) = self.place_of(instrument) else {
+            let was_listed = instrument.0 < self.next_number;
+            let why = if was_listed { OrderRefusal::Delisted } else { OrderRefusal::VenueUnavailable };
+            out.events.push(FeedEvent::Report(refusal(request, why)));
             return;
-        }
+        };
         if self.stage != Stage::Idle {
             out.events.push(FeedEvent::Report(refusal(request, OrderRefusal::BookClosed)));
             return;
@@ -169,6 +195,7 @@ impl Paper {
     #[must_use]
     pub fn poll_timeout(&self) -> u64 {
         match (self.start, self.stage) {
+            (Some(_), Stage::Idle) if self.pits.len() != self.wanted => 0,
             (Some(start), Stage::Idle) => start.mono_ns + self.due_ns,
             (None, _) | (Some(_), Stage::Listing(_) | Stage::Opening(_) | Stage::Telling(_)) => 0,
         }
@@ -177,7 +204,7 @@ impl Paper {
     /// A client's order, if it rests.
     #[must_use]
     pub fn resting(&self, instrument: InstrumentId, order: OrderId) -> Option<Resting> {
-        let book = &self.pits.get(instrument.index())?.book;
+        let book = &self.pits[self.place_of(FeedInstrument(instrument.0))?].book;
         book.order(book.find(order)?)
     }
 
@@ -228,7 +255,7 @@ impl Paper {
         pit.open(&self.underlyings[pit.underlying], &mut self.rng, &mut self.outcome);
         let levels = out.push_levels(self.outcome.touched.drain(..));
         let timestamp_ns = self.timestamp_ns();
-        out.events.push(FeedEvent::Cleared { instrument: feed_instrument(at), levels, timestamp_ns });
+        out.events.push(FeedEvent::Cleared { instrument: self.numbers[at], levels, timestamp_ns });
         let next = at + 1;
         if next < self.pits.len() {
             self.stage = Stage::Opening(next);
@@ -236,6 +263,46 @@ impl Paper {
             self.stage = Stage::Idle;
             self.due_ns = self.gap_ns;
         }
+    }
+
+    /// Lists one instrument more, and opens it.
+    fn add(&mut self, out: &mut FeedBuffer) {
+        let at = self.pits.len();
+        let listings = listings(at + 1);
+        let listing = &listings[at];
+        self.underlyings.resize_with(self.underlyings.len().max(listing.underlying + 1), Underlying::new);
+        let mut pit = Pit::new(listing);
+        pit.open(&self.underlyings[pit.underlying], &mut self.rng, &mut self.outcome);
+        let instrument = FeedInstrument(self.next_number);
+        self.next_number += 1;
+        out.events.push(FeedEvent::Listed { definition: Box::new(listing.definition.clone()) });
+        let levels = out.push_levels(self.outcome.touched.drain(..));
+        self.outcome.clear();
+        let timestamp_ns = self.timestamp_ns();
+        out.events.push(FeedEvent::Cleared { instrument, levels, timestamp_ns });
+        self.pits.push(pit);
+        self.numbers.push(instrument);
+        self.definitions.push(listing.definition.clone());
+        self.picks = picks(&listings);
+    }
+
+    /// Takes the last instrument away, with the orders that rest in its book.
+    fn remove(&mut self, out: &mut FeedBuffer) {
+        const ONE: &str = "invariant: one instrument stays, by `wanted`";
+        let (pit, instrument) = (self.pits.pop().expect(ONE), self.numbers.pop().expect(ONE));
+        self.definitions.pop();
+        for order in pit.book.client_orders() {
+            let report = VenueReport::Cancelled { order, why: CancelReason::Delisted };
+            out.events.push(FeedEvent::Report(report));
+        }
+        let timestamp_ns = self.timestamp_ns();
+        out.events.push(FeedEvent::State { instrument, state: MarketState::Delisted, timestamp_ns });
+        self.picks = picks(&listings(self.pits.len()));
+    }
+
+    /// Where the instrument of this number is, if it still is.
+    fn place_of(&self, instrument: FeedInstrument) -> Option<usize> {
+        self.numbers.binary_search(&instrument).ok()
     }
 
     /// Lets one thing happen and schedules the next: so many gaps later as this one tells events of the traders, give or
@@ -248,7 +315,7 @@ impl Paper {
         let pit = &mut self.pits[at];
         let mut traders_rng = SplitMix64::new(self.rng.next());
         pit.step(&mut self.underlyings[pit.underlying], &mut traders_rng, &mut self.outcome);
-        self.told = feed_instrument(at);
+        self.told = self.numbers[at];
         self.told_ns = self.due_ns;
         // Clients' orders that traders meet take no time: else whoever rests a thousand of them would stop every market.
         let own = self.outcome.met.iter().filter(|met| is_simulated(met)).count();
@@ -304,8 +371,9 @@ fn is_simulated(met: &Met) -> bool {
     }
 }
 
-fn feed_instrument(at: usize) -> FeedInstrument {
-    FeedInstrument(u32::try_from(at).expect("invariant: at most INSTRUMENTS_MAX"))
+/// The mean distance of two events.
+fn gap_ns(events_per_s: u32) -> u64 {
+    1_000_000_000 / u64::from(events_per_s.clamp(1, EVENTS_PER_S_MAX))
 }
 
 fn picks(listings: &[Listing]) -> Vec<u16> {

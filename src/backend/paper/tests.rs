@@ -171,3 +171,4 @@ fn a_configuration_out_of_range_is_brought_inside() {
 }
 
 mod requests;
+mod settings;

@@ -69,6 +69,17 @@ impl Speed {
             }
         }
     }
+
+    /// How much recorded time passes in so long.
+    fn unscale(self, ns: u64) -> u64 {
+        match self {
+            Speed::Max => 0,
+            Speed::Thousandths(factor) => {
+                let recorded = u128::from(ns) * u128::from(factor) / 1_000;
+                u64::try_from(recorded).unwrap_or(u64::MAX)
+            }
+        }
+    }
 }
 
 /// What comes after the last record.
@@ -119,6 +130,8 @@ pub struct Replay {
     speed: Speed,
     at_end: AtEnd,
     origin: Option<Origin>,
+    /// When the newest moment was recorded.
+    recorded_ns: u64,
     stage: Stage,
     moment: FeedBuffer,
     /// Records of earlier repetitions.
@@ -148,12 +161,30 @@ impl Replay {
             speed,
             at_end,
             origin: None,
+            recorded_ns: 0,
             stage: Stage::Reading,
             moment: FeedBuffer::default(),
             records_before: 0,
             events: 0,
             repetitions: 0,
         })
+    }
+
+    /// Goes on at this speed from here on, and does this at the end, if that is still to come.
+    pub fn set_playing(&mut self, speed: Speed, at_end: AtEnd, now: Now) {
+        self.at_end = at_end;
+        let before = std::mem::replace(&mut self.speed, speed);
+        let Some(origin) = self.origin.as_mut().filter(|_| before != speed) else { return };
+        // What is told next waits for as much of recorded time as it did; from there on both clocks go on anew.
+        origin.mono_ns = now.mono_ns;
+        if let Stage::Telling { due_mono_ns, .. } = &mut self.stage
+            && *due_mono_ns > now.mono_ns
+        {
+            let left_ns = before.unscale(*due_mono_ns - now.mono_ns);
+            *due_mono_ns = now.mono_ns.saturating_add(speed.scale(left_ns));
+            origin.mono_ns = *due_mono_ns;
+        }
+        origin.recorded_ns = self.recorded_ns;
     }
 
     /// See [`super::Feed::poll`].
@@ -220,6 +251,7 @@ impl Replay {
         match self.decoder.read(&mut self.moment)? {
             Step::Quiet => {}
             Step::Moment { recorded_ns } => {
+                self.recorded_ns = recorded_ns;
                 let origin = *self.origin.get_or_insert(Origin { mono_ns: now.mono_ns, recorded_ns });
                 let after = self.speed.scale(recorded_ns.saturating_sub(origin.recorded_ns));
                 let due_mono_ns = origin.mono_ns.saturating_add(after);

@@ -398,6 +398,29 @@ fn recorded_time_passes_at_the_asked_speed() {
 }
 
 #[test]
+fn another_speed_holds_for_what_is_left_of_the_wait_and_from_there_on() {
+    let text = "20200101 000000000,1.1,1.2,0\n20200101 000001000,1.1,1.2,0\n20200101 000003000,1.1,1.2,0\n";
+    let fast = Speed::parse("10").unwrap();
+    for (speed, at_ms, dues) in
+        [(fast, 500, &[550, 750][..]), (Speed::Max, 500, &[500]), (Speed::ORIGINAL, 1, &[1_000, 3_000])]
+    {
+        let source = Memory { name: "eurusd.csv", bytes: text.into() };
+        let mut replay = Replay::open(Box::new(source), Speed::ORIGINAL, AtEnd::Repeat).unwrap();
+        let start = Now { mono_ns: 77_000_000, unix_ns: 1 };
+        let after = |ms: u64| start.plus_ns(ms * 1_000_000);
+        let mut out = FeedBuffer::default();
+        replay.poll(start, &mut out, 9).unwrap();
+        replay.set_playing(speed, AtEnd::Finish, after(at_ms));
+        for due_ms in dues {
+            assert_eq!(replay.poll_timeout(), Some(after(*due_ms).mono_ns), "{speed:?}");
+            replay.poll(after(*due_ms), &mut out, 9).unwrap();
+        }
+        assert!(replay.is_finished());
+        assert_eq!((out.events.len(), replay.progress().repetitions), (4, 0));
+    }
+}
+
+#[test]
 fn speeds_are_factors_or_max() {
     let check = |text: &str, expected| assert_eq!(Speed::parse(text), expected, "{text}");
     check("max", Some(Speed::Max));

@@ -26,7 +26,7 @@ use crate::model::book::LevelUpdate;
 use crate::model::decimal::{Amount, Price};
 use crate::model::hasher::FixedHasher;
 use crate::model::instrument::{Instrument, Symbol};
-use crate::model::market::{Direction, FeedEvent, FeedInstrument};
+use crate::model::market::{Direction, FeedEvent, FeedInstrument, MarketState};
 use crate::model::order::{
     Liquidity, OrderId, OrderRefusal, Parties, VenueReport, VenueRequest, is_countable,
 };
@@ -35,7 +35,7 @@ use crate::model::time::Now;
 const NS_PER_MS: u64 = 1_000_000;
 
 /// What a session is made from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// This run of the gateway: another one has another.
     pub gateway: Box<str>,
@@ -45,6 +45,12 @@ pub struct SessionConfig {
     pub heartbeat_ms: u32,
     /// The instruments that are taken of the venue's; empty for all.
     pub instruments: Vec<Symbol>,
+}
+
+impl SessionConfig {
+    fn takes(&self, name: &Symbol) -> bool {
+        self.instruments.is_empty() || self.instruments.contains(name)
+    }
 }
 
 /// What the link tells.
@@ -139,6 +145,8 @@ enum State {
 struct Listing {
     /// `None` of one that is not taken.
     feed: Option<FeedInstrument>,
+    /// It was taken, and is not any more: only what is left of its orders is spoken of.
+    is_delisted: bool,
     /// The last connection that listed it.
     connection: u64,
 }
@@ -158,6 +166,8 @@ pub struct Session {
     said: Said<Command>,
     heard: Heard,
     listings: HashMap<Symbol, Listing, BuildHasherDefault<FixedHasher>>,
+    /// Numbers that names had before they were delisted and taken again.
+    earlier: Vec<(Symbol, FeedInstrument)>,
     names: Vec<Symbol>,
     /// Of which orders are taken.
     live: Vec<FeedInstrument>,
@@ -183,6 +193,7 @@ impl Session {
             said: Said::new(),
             heard: Heard::new(),
             listings: HashMap::default(),
+            earlier: Vec::new(),
             names: Vec::new(),
             live: Vec::new(),
             orders: Held::default(),
@@ -256,6 +267,28 @@ impl Session {
     pub fn handle_stop(&mut self) {
         self.begin();
         self.cut(Cut::Stopped);
+    }
+
+    /// Goes by another configuration from the next connection on. What it takes no more of the venue is delisted at once.
+    ///
+    /// # Panics
+    /// While there is a connection: it was greeted by the configuration before.
+    pub fn set_config(&mut self, config: SessionConfig) {
+        assert!(!self.is_connected(), "invariant: a link is cut before it is made anew");
+        self.begin();
+        let mut gone: Vec<FeedInstrument> = Vec::new();
+        for (name, listing) in &mut self.listings {
+            if let Some(instrument) = listing.feed.filter(|_| !listing.is_delisted && !config.takes(name)) {
+                listing.is_delisted = true;
+                gone.push(instrument);
+            }
+        }
+        // Not in the order of the table.
+        gone.sort_unstable();
+        for instrument in gone {
+            self.feed(FeedEvent::State { instrument, state: MarketState::Delisted, timestamp_ns: 0 });
+        }
+        self.config = config;
     }
 
     /// Ends the connection over a book that has more levels than there may be.
@@ -496,26 +529,31 @@ impl Session {
         for definition in list {
             let name = definition.name;
             let (connection, count) = (self.connection, self.listings.len());
-            let feed = match self.listings.get_mut(&name) {
-                Some(listing) if listing.connection == connection => continue,
-                Some(listing) => {
-                    listing.connection = connection;
-                    listing.feed
-                }
-                None if count == limits::INSTRUMENTS_MAX => return Err(Cut::Instruments),
-                None => {
-                    let number = u32::try_from(self.names.len()).expect("invariant: INSTRUMENTS_MAX fits");
-                    let wanted = &self.config.instruments;
-                    let is_taken = wanted.is_empty() || wanted.contains(&name);
-                    let feed = is_taken.then_some(FeedInstrument(number));
-                    self.listings.insert(name, Listing { feed, connection });
-                    if is_taken {
-                        self.names.push(name);
-                        self.feed(FeedEvent::Listed { definition: Box::new(definition) });
-                    }
-                    feed
-                }
-            };
+            let known = self.listings.get(&name).copied();
+            if known.is_some_and(|listing| listing.connection == connection) {
+                continue;
+            }
+            if known.is_none() && count == limits::INSTRUMENTS_MAX {
+                return Err(Cut::Instruments);
+            }
+            let before = known.and_then(|listing| listing.feed);
+            let was_delisted = known.is_some_and(|listing| listing.is_delisted);
+            let is_new = self.config.takes(&name) && (before.is_none() || was_delisted);
+            if is_new && self.names.len() == limits::INSTRUMENTS_MAX {
+                return Err(Cut::Instruments);
+            }
+            let mut feed = before;
+            if is_new {
+                // Its orders of then may have to be cancelled yet.
+                self.earlier.extend(before.map(|number| (name, number)));
+                let number = u32::try_from(self.names.len()).expect("invariant: INSTRUMENTS_MAX fits");
+                feed = Some(FeedInstrument(number));
+                self.names.push(name);
+                self.feed(FeedEvent::Listed { definition: Box::new(definition) });
+            }
+            let listing = Listing { feed, is_delisted: was_delisted && !is_new, connection };
+            self.listings.insert(name, listing);
+            up.extend(self.earlier.iter().filter(|(of, _)| *of == name).map(|(_, number)| *number));
             up.extend(feed);
         }
         self.live.extend_from_slice(&up);

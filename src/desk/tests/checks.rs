@@ -383,3 +383,25 @@ fn orders_that_close_a_position_are_no_more_than_can_be_counted() {
     let working = floor.desk.accounts[AccountId(0)].holdings.of(BTC).working;
     assert_eq!(working, [i128::from(MANY * UNIT), 0]);
 }
+
+#[test]
+fn an_instrument_may_have_limits_of_its_own_from_the_next_request_on() {
+    let mut floor = Floor::with(DeskConfig { order_amount_max: Amount(5 * UNIT), ..config() });
+    let own = |order_amount_max, price_band_bp| {
+        let limits = InstrumentLimits { order_amount_max, price_band_bp, ..InstrumentLimits::default() };
+        [(symbol("EUR_USD"), limits)]
+    };
+    let in_euros = |amount| place(NewOrder { instrument: EUR, ..buy(90, amount) });
+    assert_eq!(floor.ask(0, in_euros(6)), Err(OrderRefusal::AmountTooLarge));
+    floor.desk.set_instrument_limits(own(Some(Amount(7 * UNIT)), None));
+    assert!(floor.ask(0, in_euros(7)).is_ok());
+    assert_eq!(floor.ask(0, in_euros(8)), Err(OrderRefusal::AmountTooLarge));
+    assert_eq!(floor.ask(0, place(buy(90, 6))), Err(OrderRefusal::AmountTooLarge), "not of others");
+    // The next ones replace them all: a band holds a market order to a price that nobody knows here.
+    floor.desk.set_instrument_limits(own(None, Some(100)));
+    assert_eq!(floor.ask(0, in_euros(7)), Err(OrderRefusal::AmountTooLarge));
+    let market = NewOrder { order_type: OrderType::Market, price: None, ..buy(90, 1) };
+    let refused = Err(OrderRefusal::NoReferencePrice);
+    assert_eq!(floor.ask(0, place(NewOrder { instrument: EUR, ..market })), refused);
+    assert_ne!(floor.ask(0, place(market)), refused);
+}

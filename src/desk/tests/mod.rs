@@ -4,6 +4,7 @@
 mod bounds;
 mod cancelling;
 mod checks;
+mod delisting;
 mod links;
 mod placing;
 mod positions;

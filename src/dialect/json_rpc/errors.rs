@@ -136,6 +136,9 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         OrderRefusal::OrderNotFound => Failure::ORDER_NOT_FOUND,
         OrderRefusal::AlreadyClosed => Failure::ALREADY_CLOSED,
         OrderRefusal::BookClosed => Failure::BOOK_CLOSED,
+        OrderRefusal::Delisted => {
+            Failure::BOOK_CLOSED.because("the instrument is delisted").at("instrument_name")
+        }
         OrderRefusal::VenueUnavailable => {
             Failure::UNAVAILABLE.because("not sent: the venue is not connected, or takes no orders")
         }

@@ -371,5 +371,6 @@ const fn reason_word(reason: CancelReason) -> &'static str {
         CancelReason::SelfMatch => "self_match",
         CancelReason::Killed => "halted",
         CancelReason::Venue => "venue",
+        CancelReason::Delisted => "delisted",
     }
 }

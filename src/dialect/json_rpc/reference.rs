@@ -83,7 +83,7 @@ pub fn write_instrument(out: &mut Vec<u8>, id: InstrumentId, instrument: &Instru
         out,
         match state {
             MarketState::Open => "true",
-            MarketState::Closed => "false",
+            MarketState::Closed | MarketState::Delisted => "false",
         },
     );
     push(out, ",\"base_currency\":");

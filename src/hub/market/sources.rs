@@ -1,7 +1,7 @@
 //! Who brings which instruments. PURE. Home: the venue's thread.
 //!
-//! Invariants: a name belongs to the source that listed it first, for ever; a name that is reserved, to one of those that it is
-//! reserved for. What another source says of it is dropped, though its number counts there. An instrument of a link trades
+//! Invariants: a name belongs to the source that listed it first, until that instrument is delisted; a name that is reserved, to
+//! one of those that it is reserved for. A number is one instrument's, for ever. What another source says of it is dropped, though its number counts there. An instrument of a link trades
 //! while its link is up and its venue has not said that it is closed.
 
 use std::collections::{HashMap, VecDeque};
@@ -60,7 +60,7 @@ struct Listed {
     source: SourceId,
     instrument: FeedInstrument,
     is_up: bool,
-    /// What its venue said last; holds across connections.
+    /// What its venue said last; holds across connections. That it is delisted holds for ever.
     word: MarketState,
 }
 
@@ -124,9 +124,20 @@ impl Sources {
         self.by_feed.get(source.index()).into_iter().flatten().copied().flatten().collect()
     }
 
+    /// The instrument that the source means by its number, if it is its own and its market is still told.
+    pub(super) fn resolve_told(&self, source: SourceId, instrument: FeedInstrument) -> Option<InstrumentId> {
+        self.resolve(source, instrument).filter(|id| self.listed[id.index()].word != MarketState::Delisted)
+    }
+
+    /// The name is anybody's from now on, and the instrument nobody's any more.
+    fn delist(&mut self, id: InstrumentId, name: &Symbol) {
+        self.listed[id.index()].word = MarketState::Delisted;
+        self.names.remove(name);
+    }
+
     /// How many of the source are served now.
     pub(super) fn count_served(&self, source: SourceId) -> u32 {
-        bounded(self.listed.iter().filter(|listed| listed.source == source && listed.is_up).count())
+        bounded(self.listed.iter().filter(|listed| listed.is_served_by(source)).count())
     }
 
     pub(super) fn route(&self, request: VenueRequest) -> Routed {
@@ -142,8 +153,11 @@ impl Sources {
 
     /// What the venue said; the instrument's state from here on.
     fn hear(&mut self, id: InstrumentId, word: MarketState) -> MarketState {
-        self.listed[id.index()].word = word;
-        self.listed[id.index()].state()
+        let listed = &mut self.listed[id.index()];
+        if listed.word != MarketState::Delisted {
+            listed.word = word;
+        }
+        listed.state()
     }
 
     pub(super) fn tell(&mut self, news: News) {
@@ -161,19 +175,35 @@ impl Sources {
 }
 
 impl Listed {
+    fn is_served_by(&self, source: SourceId) -> bool {
+        self.source == source && self.is_up && self.word != MarketState::Delisted
+    }
+
     const fn state(&self) -> MarketState {
-        if self.is_up { self.word } else { MarketState::Closed }
+        match self.word {
+            MarketState::Delisted => MarketState::Delisted,
+            MarketState::Open | MarketState::Closed if !self.is_up => MarketState::Closed,
+            word @ (MarketState::Open | MarketState::Closed) => word,
+        }
     }
 }
 
 impl MarketHome {
-    /// Nobody lists this name but those sources for which this was called.
+    /// Of these names, and from now on of these alone, nobody lists one but the sources for which it was in such a call. What is
+    /// listed already stays with who listed it.
     ///
     /// # Panics
     /// At `limits::SOURCES_MAX` sources: the configuration admits fewer.
-    pub fn reserve(&mut self, name: Symbol, source: SourceId) {
+    pub fn reserve(&mut self, names: &[Symbol], source: SourceId) {
         assert!(source.index() < limits::SOURCES_MAX, "invariant: sources are bounded: {source:?}");
-        *self.sources.reserved.entry(name).or_default() |= 1 << source.0;
+        let reserved = &mut self.sources.reserved;
+        reserved.retain(|_, sources| {
+            *sources &= !(1 << source.0);
+            *sources != 0
+        });
+        for name in names {
+            *reserved.entry(*name).or_default() |= 1 << source.0;
+        }
     }
 
     /// What is to be said in the log; at most `limits::MARKET_NEWS_MAX` wait for it.
@@ -203,8 +233,26 @@ impl MarketHome {
     }
 
     pub(super) fn hear_state(&mut self, id: InstrumentId, word: MarketState, timestamp_ns: u64, now: Now) {
+        if word == MarketState::Delisted {
+            return self.delist(id, timestamp_ns, now);
+        }
         let state = self.sources.hear(id, word);
         self.apply_state(id, state, timestamp_ns, now);
+    }
+
+    /// The instrument is traded no more: its book empties, its market closes for good, and what is open of it is cancelled. What
+    /// was told before is settled first.
+    fn delist(&mut self, id: InstrumentId, timestamp_ns: u64, now: Now) {
+        if self.instruments[id.index()].state == MarketState::Delisted {
+            return;
+        }
+        self.settle_desk(now);
+        let name = self.instruments[id.index()].definition.name;
+        self.sources.delist(id, &name);
+        self.replace_book(id, &[], timestamp_ns, now);
+        self.apply_state(id, MarketState::Delisted, timestamp_ns, now);
+        self.statuses.change(self.sources.source_of(id), Change::Listed, now);
+        self.handle_delisted(id, now);
     }
 }
 

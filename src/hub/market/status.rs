@@ -102,12 +102,20 @@ impl Statuses {
 }
 
 impl MarketHome {
-    /// Tells clients of a source from now on: the feed, which is up, or a link, which is not yet.
+    /// Tells clients of a source from now on, as if it were new: the feed, which is up, or a link, which is not yet.
     pub fn add_link(&mut self, source: SourceId, identity: LinkIdentity, now: Now) {
+        self.statuses.links.retain(|link| link.source != source);
         let state = if source == SourceId::FEED { LinkState::Up } else { LinkState::Connecting };
         let since_ms = now.unix_ns / 1_000_000;
         let status = LinkStatus { identity, state, since_ms, instruments: 0, last_reason: None };
-        self.statuses.links.push(Link { source, is_reconciled: false, status });
+        let place = self.statuses.links.partition_point(|link| link.source < source);
+        self.statuses.links.insert(place, Link { source, is_reconciled: false, status });
+        self.statuses.is_changed = true;
+    }
+
+    /// Tells clients of this source no more.
+    pub fn remove_link(&mut self, source: SourceId) {
+        self.statuses.links.retain(|link| link.source != source);
         self.statuses.is_changed = true;
     }
 

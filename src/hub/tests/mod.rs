@@ -4,6 +4,7 @@
 mod batches;
 mod control;
 mod deflate;
+mod delisting;
 mod farewell;
 mod hostile;
 mod http_api;

@@ -67,7 +67,7 @@ fn a_reserved_name_is_listed_by_its_own_links_only() {
     let (second, stranger) = (SourceId(2), SourceId(3));
     let mut world = World::new(1);
     for source in [FX, second] {
-        world.market.reserve(symbol("EURUSD"), source);
+        world.market.reserve(&[symbol("EURUSD")], source);
     }
     let mut feed = FeedBuffer::default();
     feed.events.push(FeedEvent::Listed { definition: Box::new(definition("EURUSD")) });
@@ -97,4 +97,83 @@ fn beyond_what_there_is_room_for_listings_are_counted_and_only_some_are_told() {
     let told = std::iter::from_fn(|| world.market.poll_news()).collect::<Vec<_>>();
     assert_eq!(told.len(), limits::MARKET_NEWS_MAX);
     assert!(matches!(told[0], News::Refused { why: ListingRefusal::Full, .. }));
+}
+
+/// The link is made anew and takes these.
+fn take_only(floor: &mut Floor, names: &[&str]) {
+    floor.links[0].cut();
+    floor.run();
+    let World { market, .. } = &mut floor.world;
+    let config = SessionConfig {
+        gateway: "gw1".into(),
+        venue: "fx".into(),
+        key: "secret".into(),
+        heartbeat_ms: HEARTBEAT_MS,
+        instruments: names.iter().map(|name| symbol(name)).collect(),
+    };
+    market.reserve(&config.instruments, FX);
+    floor.links[0].session.set_config(config);
+    floor.run();
+}
+
+#[test]
+fn what_a_link_takes_no_more_is_delisted_and_its_orders_are_cancelled_over_the_next_connection() {
+    let mut floor = Floor::new(vec![Link::new(FX, Form::Json, &["EURUSD", "GBPUSD"])]);
+    floor.connect();
+    floor.buy("a");
+    floor.run();
+    take_only(&mut floor, &["GBPUSD"]);
+    let refused = floor.buy("b");
+    floor.run();
+    let error = &floor.replies[&refused]["error"];
+    assert_eq!(
+        (&error["code"], &error["data"]["reason"]),
+        (&json!(10012), &json!("the instrument is delisted"))
+    );
+    assert_eq!(
+        floor.links[0].venue.orders.values().filter(|order| order.state == StatusState::Open).count(),
+        1
+    );
+    floor.connect();
+    let last = floor.events.last().unwrap()["orders"][0].clone();
+    assert_eq!((&last["order_state"], &last["cancel_reason"]), (&json!("cancelled"), &json!("delisted")));
+    assert!(floor.links[0].venue.orders.values().all(|order| order.state == StatusState::Cancelled));
+    let listed = floor.ask("public/get_instruments", &json!({"currency": "any"}));
+    let names: Vec<&str> = listed["result"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| of["instrument_name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["BTC-PERPETUAL", "GBPUSD"]);
+
+    // Taken again it is another, and is traded.
+    take_only(&mut floor, &[]);
+    floor.connect();
+    let order = floor.buy("c");
+    floor.run();
+    assert_eq!(
+        floor.replies[&order]["result"]["order"]["order_state"], "open",
+        "{:?}",
+        floor.replies[&order]
+    );
+    let one = floor.ask("public/get_instrument", &json!({"instrument_name": "EURUSD"}));
+    assert_eq!(one["result"]["instrument_id"], 3);
+}
+
+#[test]
+fn a_name_that_was_freed_may_be_another_s() {
+    let other = SourceId(2);
+    let mut floor = Floor::new(vec![
+        Link::new(FX, Form::Json, &["EURUSD", "GBPUSD"]),
+        Link::new(other, Form::Json, &["EURUSD"]),
+    ]);
+    floor.links[0].connect(floor.world.now);
+    floor.run();
+    take_only(&mut floor, &["GBPUSD"]);
+    floor.connect();
+    let order = floor.buy("a");
+    floor.run();
+    assert_eq!(floor.replies[&order]["result"]["order"]["order_state"], "open");
+    assert_eq!(floor.links[1].venue.executed.len(), 1);
 }
