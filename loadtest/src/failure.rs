@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Deadline(String),
     /// The run took place, but not under the conditions that its number claims.
     Unmet(String),
+    /// A file that is not what it ought to be: which, and why.
+    File(String),
 }
 
 impl fmt::Display for Failure {
@@ -27,6 +29,7 @@ impl fmt::Display for Failure {
             Failure::Protocol(what) => write!(f, "protocol: {what}"),
             Failure::Deadline(what) => write!(f, "deadline passed: {what}"),
             Failure::Unmet(what) => write!(f, "not reported: {what}"),
+            Failure::File(what) => f.write_str(what),
         }
     }
 }

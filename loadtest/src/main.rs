@@ -4,22 +4,29 @@
 mod account;
 mod client;
 mod clock;
+mod compare;
 mod ear;
 mod failure;
+mod figures;
 mod frame;
+mod grade;
 mod histogram;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine that puts them beside its runs comes next"))]
+mod host;
 mod limit;
 mod link;
-#[expect(dead_code, reason = "the model comes before those that fill and read it")]
 mod outcome;
 mod progress;
 mod report;
 mod ring;
+#[cfg(test)]
+mod samples;
 mod scenarios;
 mod schedule;
 mod secure;
 mod server;
 mod swarm;
+mod units;
 mod wire;
 
 use std::io::Write;
@@ -221,6 +228,10 @@ enum Load {
         #[command(subcommand)]
         arm: limit::LimitArm,
     },
+    /// Shows saved results again: a table, and the files asked for
+    Report(report::Saved),
+    /// Compares two files of saved runs; fails on a regression
+    Compare(compare::Compare),
     /// Holds connections for the connections load
     #[command(hide = true)]
     Hold { address: SocketAddr, count: usize, first_index: usize },
@@ -245,6 +256,28 @@ enum Outcome {
 }
 
 fn run(arguments: Arguments) -> Result<Outcome> {
+    match &arguments.command {
+        Load::Report(saved) => return Ok(outcome_of(report::run(saved)?)),
+        Load::Compare(files) => return Ok(outcome_of(compare::run(files)?)),
+        Load::Ping
+        | Load::Request { .. }
+        | Load::Fanout { .. }
+        | Load::Ingest { .. }
+        | Load::Orders { .. }
+        | Load::Link { .. }
+        | Load::Connections { .. }
+        | Load::Churn { .. }
+        | Load::Flood { .. }
+        | Load::Limit { .. }
+        | Load::Hold { .. } => measure(arguments),
+    }
+}
+
+fn outcome_of(is_met: bool) -> Outcome {
+    if is_met { Outcome::Reported } else { Outcome::Refused }
+}
+
+fn measure(arguments: Arguments) -> Result<Outcome> {
     let json = arguments.rig.json.clone();
     let rig = rig(arguments.rig)?;
     let measures = !matches!(arguments.command, Load::Limit { .. } | Load::Hold { .. });
@@ -292,6 +325,7 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             connections::hold(address, count, first_index)?;
             Vec::new()
         }
+        Load::Report(_) | Load::Compare(_) => panic!("invariant: `run` does these itself"),
     };
     report(&comparisons, &accounts, json.as_deref())
 }
@@ -346,8 +380,10 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Flood { .. }
         | Load::Link { .. }
         | Load::Limit { .. }
+        | Load::Report(_)
+        | Load::Compare(_)
         | Load::Hold { .. } => {
-            panic!("invariant: `run` does these itself")
+            panic!("invariant: `measure` does these itself")
         }
     })
 }
