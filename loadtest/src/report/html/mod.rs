@@ -19,6 +19,9 @@ use plot::{Axis, Line, Plot};
 /// Nothing may be fetched, sent or framed.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
+/// Ends the name of a run that says nothing about its server.
+const REFUSED: &str = " (refused)";
+
 pub(super) fn page(outcomes: &Outcomes) -> String {
     let sections = sections(&outcomes.runs);
     let names: Vec<&str> = sections.iter().map(|section| section.scenario).collect();
@@ -81,7 +84,7 @@ fn sections(runs: &[Outcome]) -> Vec<Section<'_>> {
         let total =
             runs.iter().filter(|other| other.server == run.server && other.scenario == run.scenario).count();
         let repetition = if total > 1 { format!(", run {} of {total}", same + 1) } else { String::new() };
-        let refused = if run.refused.is_empty() { "" } else { " (refused)" };
+        let refused = if run.refused.is_empty() { "" } else { REFUSED };
         let name = format!("{}{repetition}{refused}", run.server);
         shown.push(Shown { run, number: at + 1, name, colour: colour.unwrap_or(next) });
     }
@@ -139,14 +142,14 @@ fn nines(quantile: f64) -> f64 {
     -(1.0 - quantile).log10()
 }
 
-/// `99.9 %` of a quantile below 1.
+/// `99.9` of a quantile below 1.
 fn percentile(nines: f64) -> String {
     let share = 1.0 - 10.0_f64.powf(-nines);
     // As many digits as the distance from the whole needs, and one more.
     let places = (0..9_u8).find(|places| nines <= f64::from(*places) + 1.0).unwrap_or(9);
     let text = format!("{:.*}", usize::from(places), share * 100.0);
     let trimmed = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{trimmed} %")
+    trimmed.to_owned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::percentile;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 20.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 40.0;
 
@@ -20,6 +20,8 @@ const BOTTOM: f64 = 40.0;
 const COLOURS: usize = 8;
 /// Ticks of a linear axis, about.
 const TICKS: f64 = 5.0;
+/// Labels below the drawing, for which there is room.
+const LABELS_MAX: usize = 7;
 
 pub(super) struct Plot {
     pub(super) title: String,
@@ -53,7 +55,7 @@ pub(super) enum Axis {
 impl Axis {
     fn text(self, value: f64) -> String {
         match self {
-            Axis::Percentile => percentile(value),
+            Axis::Percentile => format!("{} %", percentile(value)),
             Axis::Time => format!("{} s", units::digits(value)),
             Axis::Duration => units::duration(value),
             Axis::Count => units::digits(value),
@@ -65,8 +67,9 @@ impl Axis {
     /// As at a tick: no digits that say nothing.
     fn tick(self, value: f64) -> String {
         let text = match self {
+            Axis::Percentile => return percentile(value),
             Axis::Cores => units::digits(value),
-            Axis::Percentile | Axis::Time | Axis::Duration | Axis::Count | Axis::Bytes => self.text(value),
+            Axis::Time | Axis::Duration | Axis::Count | Axis::Bytes => self.text(value),
         };
         let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
         let is_fraction = number.contains('.');
@@ -76,10 +79,10 @@ impl Axis {
 
     fn name(self) -> &'static str {
         match self {
-            Axis::Percentile => "percentile",
-            Axis::Time => "time",
-            Axis::Duration => "latency, logarithmic",
-            Axis::Count => "count",
+            Axis::Percentile => "by percentile",
+            Axis::Time => "over time",
+            Axis::Duration => "latency (logarithmic)",
+            Axis::Count => "number",
             Axis::Cores => "cores",
             Axis::Bytes => "bytes",
         }
@@ -235,11 +238,7 @@ impl Plot {
                 continue;
             }
             shown.push(line.colour);
-            let same = self.lines.iter().filter(|other| other.colour == line.colour).count();
-            let name = match line.name.split_once(", run ") {
-                Some((server, _)) if same > 1 => format!("{server}, {same} runs"),
-                _ => line.name.clone(),
-            };
+            let name = self.legend_name(line);
             write!(
                 page,
                 "<li><svg class=\"swatch\" viewBox=\"0 0 24 8\" aria-hidden=\"true\">\
@@ -250,6 +249,21 @@ impl Plot {
             .expect(WRITES);
         }
         page.push_str("</ul>\n");
+    }
+}
+
+impl Plot {
+    /// That of the line, or of all lines of its colour.
+    fn legend_name(&self, line: &Line) -> String {
+        let same: Vec<&Line> = self.lines.iter().filter(|other| other.colour == line.colour).collect();
+        let Some((server, _)) = line.name.rsplit_once(", run ").filter(|_| same.len() > 1) else {
+            return line.name.clone();
+        };
+        let refused = same.iter().filter(|other| other.name.ends_with(super::REFUSED)).count();
+        match refused {
+            0 => format!("{server}, {} runs", same.len()),
+            some => format!("{server}, {} runs, {some} refused", same.len()),
+        }
     }
 }
 
@@ -269,9 +283,12 @@ fn push_axes(page: &mut String, x: &Scale, y: &Scale) {
         )
         .expect(WRITES);
     }
-    for tick in x.ticks() {
+    let ticks = x.ticks();
+    let labelled_every = ticks.len().div_ceil(LABELS_MAX).max(1);
+    for (number, tick) in ticks.into_iter().enumerate() {
         let at = across(x.part(tick));
-        let text = x.axis.tick(tick);
+        let is_labelled = number.is_multiple_of(labelled_every);
+        let text = if is_labelled { x.axis.tick(tick) } else { String::new() };
         writeln!(
             page,
             "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\
@@ -283,11 +300,11 @@ fn push_axes(page: &mut String, x: &Scale, y: &Scale) {
     }
     writeln!(
         page,
-        "<text class=\"x name\" x=\"{:.1}\" y=\"{}\">{} / {}</text>\n</g>",
+        "<text class=\"x name\" x=\"{:.1}\" y=\"{}\">{} {}</text>\n</g>",
         f64::midpoint(LEFT, right),
         HEIGHT - 6.0,
-        x.axis.name(),
-        y.axis.name()
+        y.axis.name(),
+        x.axis.name()
     )
     .expect(WRITES);
 }
