@@ -244,7 +244,13 @@ fn main() -> ExitCode {
         Err(failure) => {
             // Nothing is left to do when stderr is closed as well.
             let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
-            ExitCode::FAILURE
+            match failure {
+                // A file that cannot be read is no regression.
+                Failure::File(_) => ExitCode::from(2),
+                Failure::Io(..) | Failure::Protocol(_) | Failure::Deadline(_) | Failure::Unmet(_) => {
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }
@@ -257,8 +263,8 @@ enum Outcome {
 
 fn run(arguments: Arguments) -> Result<Outcome> {
     match &arguments.command {
-        Load::Report(saved) => return Ok(outcome_of(report::run(saved)?)),
-        Load::Compare(files) => return Ok(outcome_of(compare::run(files)?)),
+        Load::Report(saved) => Ok(outcome_of(report::run(saved)?)),
+        Load::Compare(files) => Ok(outcome_of(compare::run(files)?)),
         Load::Ping
         | Load::Request { .. }
         | Load::Fanout { .. }

@@ -50,6 +50,7 @@ pub(crate) fn outcome() -> Outcome {
             steal_share: Some(0.0),
         },
         refused: Vec::new(),
+        notes: Vec::new(),
         graded: None,
     }
 }

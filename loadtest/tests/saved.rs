@@ -107,6 +107,13 @@ fn saved_runs_are_graded_again_and_written_in_every_form() {
         "{}",
         said(&below)
     );
+    let all = path("all/forms");
+    let written = loadtest(&["report", "--output", &all], &[&saved]);
+    assert_eq!(written.status.code(), Some(0), "{}", said(&written));
+    for name in ["results.json", "results.csv", "results.seconds.csv", "report.html"] {
+        assert!(Path::new(&all).join(name).exists(), "{name}");
+    }
+
     let ungraded = loadtest(&["report", "--min-grade", "F"], &[&saved]);
     assert_eq!(ungraded.status.code(), Some(1), "{}", said(&ungraded));
 }

@@ -291,7 +291,7 @@ impl Pair<'_> {
         for row in &self.rows {
             let (was, is) = ((row.metric.text)(row.before), (row.metric.text)(row.after));
             let change = match change_percent(row) {
-                Some(change) if change == 0.0 => "0 %".to_owned(),
+                Some(0.0) => "0 %".to_owned(),
                 Some(change) => format!("{change:+.1} %"),
                 None => "from 0".to_owned(),
             };

@@ -43,6 +43,7 @@ fn columns(outcomes: &Outcomes, run: &Outcome, at: usize) -> Vec<(String, String
     add("measured_ns", run.measured_ns.to_string());
     add("grade", run.graded.as_ref().map(|graded| graded.grade.to_string()).unwrap_or_default());
     add("refused", run.refused.join("; "));
+    add("notes", run.notes.join("; "));
     let counts = &run.counts;
     let numbers = [
         ("connections_wanted", counts.connections_wanted),
@@ -176,11 +177,12 @@ mod tests {
         run.server_version = None;
         run.generator.steal_share = None;
         run.refused = vec!["the \"core\" was stolen, often".to_owned(), "late".to_owned()];
+        run.notes.push("told".to_owned());
         run.counts.errors.insert("close 1013".to_owned(), 2);
         let text = runs(&samples::outcomes(vec![run]));
         let expected = concat!(
             "1,baseline,tickring,,ws://127.0.0.1:9001/ws,1795322218000,10000000000,,",
-            "\"the \"\"core\"\" was stolen, often; late\",",
+            "\"the \"\"core\"\" was stolen, often; late\",told,",
             "100,100,0,10000,10000,500,50000,50000,0,0,0,1000000,9000000,2,close 1013 x 2,",
             ",,,,,,,,,10000,100000,220000,200000,300000,400000,800000,1600000,2000000,",
             ",,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,1,0.125,4000,25000,,",

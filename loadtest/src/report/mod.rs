@@ -40,15 +40,18 @@ pub(crate) struct Saved {
 /// The files that results are written to.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Files {
+    /// Writes all forms into this folder: results.json, results.csv, results.seconds.csv and report.html
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
     /// Writes JSON, to be read again by `report` and `compare`
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     /// Writes one row a run as CSV, and one row a second beside it, as `NAME.seconds.csv`
     #[arg(long, value_name = "FILE")]
-    csv: Option<PathBuf>,
+    pub(crate) csv: Option<PathBuf>,
     /// Writes one HTML page with plots, which needs nothing else
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Whether what was asked for is met.
@@ -67,15 +70,22 @@ pub(crate) fn run(saved: &Saved) -> Result<bool> {
 /// Prints the table and writes the files asked for.
 pub(crate) fn show(outcomes: &Outcomes, files: &Files) -> Result<()> {
     print(&table::text(outcomes, style()))?;
-    if let Some(path) = &files.json {
-        json::write(path, outcomes)?;
+    if let Some(folder) = &files.output {
+        let told = |error: std::io::Error| Failure::File(format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(told)?;
     }
-    if let Some(path) = &files.csv {
-        write(path, &csv::runs(outcomes))?;
+    let paths = |single: &Option<PathBuf>, name: &str| -> Vec<PathBuf> {
+        files.output.iter().map(|folder| folder.join(name)).chain(single.clone()).collect()
+    };
+    for path in paths(&files.json, "results.json") {
+        json::write(&path, outcomes)?;
+    }
+    for path in paths(&files.csv, "results.csv") {
+        write(&path, &csv::runs(outcomes))?;
         write(&path.with_extension("seconds.csv"), &csv::seconds(outcomes))?;
     }
-    if let Some(path) = &files.html {
-        write(path, &html::page(outcomes))?;
+    for path in paths(&files.html, "report.html") {
+        write(&path, &html::page(outcomes))?;
     }
     Ok(())
 }

@@ -57,6 +57,9 @@ fn push_run(text: &mut String, run: &Outcome, style: Style) {
     for reason in &run.refused {
         writeln!(text, "  refused: {reason}").expect(WRITES);
     }
+    for note in &run.notes {
+        writeln!(text, "  note: {note}").expect(WRITES);
+    }
     push_counts(text, run);
     push_latencies(text, run);
     push_use(text, run);
@@ -282,6 +285,7 @@ loadtest 0.1.0 (0123456789ab) run --scenario baseline
         refused.server = "bun".to_owned();
         refused.refused.push("the generator's core was busy for 99 % of the time".to_owned());
         refused.server_use = None;
+        refused.notes.push("the server's core was not to be had".to_owned());
         let shown = text(&samples::outcomes(vec![graded(), refused]), Style::Plain);
         let overview = "
   scenario  server    of            p50      p99  us/message    memory  grade
@@ -291,6 +295,7 @@ loadtest 0.1.0 (0123456789ab) run --scenario baseline
         assert!(shown.ends_with(&format!("{overview}{FOOT}")), "{shown}");
         let run = shown.split("\nbaseline against bun").nth(1).expect("it is shown");
         assert!(run.contains("  refused: the generator's core was busy for 99 % of the time\n"), "{run}");
+        assert!(run.contains("  note: the server's core was not to be had\n"), "{run}");
         assert!(!run.contains("grades\n"), "{run}");
     }
 

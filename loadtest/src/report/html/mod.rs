@@ -101,7 +101,7 @@ fn push_section(page: &mut String, section: &Section<'_>, at: usize) {
     page.push_str("</div>\n");
     tables::push_latencies(page, section);
     for shown in &section.runs {
-        tables::push_run(page, shown);
+        tables::push_run(page, shown, section.runs.len() == 1);
     }
     page.push_str("</section>\n");
 }

@@ -117,7 +117,7 @@ pub(super) fn push_latencies(page: &mut String, section: &Section<'_>) {
     end_table(page);
 }
 
-pub(super) fn push_run(page: &mut String, shown: &Shown<'_>) {
+pub(super) fn push_run(page: &mut String, shown: &Shown<'_>, is_alone: bool) {
     let run = shown.run;
     let number = shown.number;
     let version = run.server_version.as_ref().map(|version| format!(" ({version})")).unwrap_or_default();
@@ -132,8 +132,16 @@ pub(super) fn push_run(page: &mut String, shown: &Shown<'_>) {
         units::date(run.started_unix_ms)
     )
     .expect(WRITES);
+    for note in &run.notes {
+        writeln!(page, "<p>Note: {}</p>", Text(note)).expect(WRITES);
+    }
     push_grades(page, run);
+    // One run shows all of it, many are to be found first.
+    let state = if is_alone { " open=\"open\"" } else { "" };
+    writeln!(page, "<details{state}><summary>Counts and resources</summary>").expect(WRITES);
     push_counts(page, run);
+    push_resources(page, run);
+    page.push_str("</details>\n");
     push_seconds(page, run);
     writeln!(
         page,
@@ -194,13 +202,18 @@ fn push_counts(page: &mut String, run: &Outcome) {
         ("Bytes sent", counts.bytes_sent),
         ("Bytes received", counts.bytes_received),
     ];
-    for (name, number) in numbers {
-        push_row(page, &[name, &units::count(number), &per_s(number)]);
+    for (at, (name, number)) in numbers.into_iter().enumerate() {
+        // Connections are a number, all else flows.
+        let rate = if at < 3 { String::new() } else { per_s(number) };
+        push_row(page, &[name, &units::count(number), &rate]);
     }
     for (kind, number) in &counts.errors {
         push_row(page, &[&format!("Errors: {kind}"), &units::count(*number), &per_s(*number)]);
     }
     end_table(page);
+}
+
+fn push_resources(page: &mut String, run: &Outcome) {
     begin_table(page, "Resources", &["What", "Value"]);
     if let Some(used) = &run.server_use {
         let cores = run.cpu_cores().map_or_else(|| "-".to_owned(), units::digits);

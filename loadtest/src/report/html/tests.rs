@@ -239,6 +239,7 @@ fn all_that_came_from_outside_stays_text() {
     hostile.server_version = Some("<!-- ".to_owned());
     hostile.counts.errors.insert("<i>&</i>".to_owned(), 1);
     hostile.refused.push("]]><u>".to_owned());
+    hostile.notes.push("<u>".to_owned());
     let tree = page_tree(&samples::outcomes(vec![hostile.clone(), run("b")]));
     assert_eq!(tree.all("script").len(), 1);
     assert!(["img", "b", "i", "u"].iter().all(|name| {
