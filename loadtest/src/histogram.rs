@@ -3,8 +3,13 @@
 
 use hdrhistogram::Histogram;
 
+use crate::outcome::Latency;
+
 /// The longest latency told apart, in nanoseconds: one minute, far beyond every deadline of a run.
 pub(crate) const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+/// The quantiles of a curve.
+const CURVE: [f64; 12] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999];
 
 /// Latencies of one run.
 #[derive(Debug, Clone)]
@@ -39,6 +44,24 @@ impl Latencies {
     /// Distinct values with their counts, to hand the histogram to another process.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value()))
+    }
+
+    /// The whole distribution.
+    pub(crate) fn latency(&self) -> Latency {
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        let curve = CURVE.iter().map(|quantile| (*quantile, at(*quantile))).collect();
+        Latency {
+            count: self.0.len(),
+            min_ns: self.0.min(),
+            mean_ns: self.0.mean(),
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p999_ns: at(0.999),
+            p9999_ns: at(0.9999),
+            max_ns: self.0.max(),
+            curve,
+        }
     }
 
     pub(crate) fn summary(&self) -> Summary {

@@ -12,6 +12,7 @@ mod limit;
 mod link;
 #[expect(dead_code, reason = "the model comes before those that fill and read it")]
 mod outcome;
+mod peers;
 mod progress;
 mod report;
 mod ring;
@@ -216,6 +217,8 @@ enum Load {
         #[arg(long, default_value_t = 20)]
         turn_ms_max: u64,
     },
+    /// tickring (--server) beside what a registry serves and a user would pick instead, in turns; from the repository's root
+    Peers(peers::PeersArguments),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -284,6 +287,12 @@ fn run(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
+        Load::Peers(arguments) => {
+            return Ok(match peers::run(&rig, &arguments, json.as_deref())? {
+                peers::Verdict::Done => Outcome::Reported,
+                peers::Verdict::Failed => Outcome::Refused,
+            });
+        }
         Load::Limit { arm } => {
             limit::run(&arm)?;
             Vec::new()
@@ -345,6 +354,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
+        | Load::Peers(_)
         | Load::Limit { .. }
         | Load::Hold { .. } => {
             panic!("invariant: `run` does these itself")
