@@ -293,11 +293,16 @@ impl LineUp {
     }
 
     fn add_ours(&mut self, rig: &Rig, places: &Places) -> Result<()> {
-        let Some(launch) = rig.server(&[]) else {
+        let config = places.scripts.join("tickring.toml").to_string_lossy().into_owned();
+        let has_own = rig.server_arguments.iter().any(|argument| argument.starts_with("--config"));
+        let own: Vec<&str> = if has_own { Vec::new() } else { vec!["--config", &config] };
+        let Some(mut launch) = rig.server(&own) else {
             let reason = "no --server was given".to_owned();
             self.absent.push(Absent { name: OURS.to_owned(), reason });
             return Ok(());
         };
+        // It tells of its beginning and end, which is of no use here.
+        launch.environment.push(("RUST_LOG".to_owned(), "error".to_owned()));
         let said = roster::version_of(Path::new(&launch.program));
         let version = said.map(|said| said.trim_start_matches(OURS).trim().to_owned());
         let dialect = places.dialect(OURS)?;
@@ -350,4 +355,24 @@ fn fault_of(turn: &Turn) -> Option<String> {
     }
     let is_nothing = counts.requests_sent + counts.published + counts.connections_opened == 0;
     is_nothing.then(|| "nothing happened".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_case_leaves_the_servers_in_and_the_other_way_round() {
+        let names = |only: &[&str]| {
+            let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+            Selection::new(&only, &case::all())
+        };
+        let case = names(&["idle"]);
+        assert!(case.has_case("idle") && !case.has_case("connect") && case.has_server("bun"));
+        let server = names(&["bun"]);
+        assert!(server.has_case("idle") && server.has_server("bun") && !server.has_server("ws"));
+        let nobody = LineUp { contenders: Vec::new(), absent: Vec::new() };
+        assert!(server.check(&nobody).unwrap_err().to_string().contains("bun"));
+        assert!(case.check(&nobody).is_ok());
+    }
 }

@@ -441,3 +441,6 @@ pub(crate) fn short_line(case: &Case, outcome: &crate::outcome::Outcome) -> Stri
     }
     line
 }
+
+#[cfg(test)]
+mod tests;
