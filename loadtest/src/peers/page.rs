@@ -167,9 +167,9 @@ fn one_case(record: &Record, case: &Case) -> String {
     let mut notes = String::new();
     for told in &record.contenders {
         let server = told.name.as_str();
-        if let Some((rate, is_held)) = record.rate(case, server) {
+        if record.rate(case, server).is_some() {
             let mut cells = vec![server.to_owned()];
-            cells.extend(has_rate.then(|| held(case, rate, is_held)));
+            cells.extend(has_rate.then(|| held(record, case, server)));
             let figure = |figure: &Figure| shown(record.spread(case, server, *figure), figure.unit());
             cells.extend(figures.iter().map(figure));
             text += &row(&cells);
@@ -192,10 +192,12 @@ fn one_case(record: &Record, case: &Case) -> String {
 }
 
 /// The rate, and what became of the case's own.
-fn held(case: &Case, rate: Option<u64>, is_held: bool) -> String {
+fn held(record: &Record, case: &Case, server: &str) -> String {
+    let Some((rate, is_held)) = record.rate(case, server) else { return String::new() };
     let shown = rate.map(|rate| format!("{}/s", grouped(rate))).unwrap_or_default();
     match (is_held, rate == case.work.rate_per_s()) {
         (true, true) => shown,
+        (true, false) if record.is_refused_above(case, server) => format!("{shown}; more was refused"),
         (true, false) => format!("{shown}; more was not held"),
         (false, _) => format!("{shown} not held"),
     }

@@ -232,6 +232,12 @@ impl Record {
         valid().filter(|turn| turn.rate_per_s == last.rate_per_s).collect()
     }
 
+    /// Whether a run at a higher rate than that of the figures gave no number, so that nobody knows whether it is held.
+    pub(crate) fn is_refused_above(&self, case: &Case, server: &str) -> bool {
+        let Some((rate, _)) = self.rate(case, server) else { return false };
+        self.turns(case, server).any(|turn| rate < turn.rate_per_s && turn.valid().is_none())
+    }
+
     pub(crate) fn spread(&self, case: &Case, server: &str, figure: Figure) -> Option<Spread> {
         let counted = self.counted(case, server);
         let outcomes = counted.iter().filter_map(|turn| turn.valid());

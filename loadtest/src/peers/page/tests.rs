@@ -141,6 +141,16 @@ fn servers_at_different_rates_are_not_compared_but_the_lower_rate_is_told() {
 }
 
 #[test]
+fn a_higher_rate_at_which_the_generator_was_the_limit_is_not_said_to_be_not_held() {
+    let mut record = record(&["tickring"]);
+    let mut late = outcome(Kind::Request, 900, 1_000, 100);
+    late.refused.push("the generator was 9 us late at p99".to_owned());
+    record.turns.push(Turn { is_held: false, ..turn("tickring", 0, 1_000, late) });
+    record.turns.push(turn("tickring", 0, 500, outcome(Kind::Request, 500, 1_000, 100)));
+    assert!(section(&render(&record), "echo").contains("| tickring | 500/s; more was refused |"));
+}
+
+#[test]
 fn a_refused_run_is_no_number_and_its_reason_is_named() {
     let mut record = record(&["tickring", "other", "third"]);
     let mut late = outcome(Kind::Request, 1_000, 1_000, 100);
