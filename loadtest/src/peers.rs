@@ -197,7 +197,7 @@ fn line(case: &Case, turn: &Turn) -> String {
         line += &format!(" {rate:>7}/s{}", if turn.is_held { "" } else { " not held" });
     }
     if let Some(outcome) = &turn.outcome {
-        line += &page::short_line(case, outcome);
+        line += &page::short_line(case, outcome, turn.is_held);
         for reason in &outcome.refused {
             line += &format!("  refused: {reason}");
         }

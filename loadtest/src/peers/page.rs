@@ -208,7 +208,8 @@ fn shape(case: &Case) -> String {
     match case.work {
         Work::Fanout { data_bytes, .. } => format!(" {data_bytes} bytes of data each"),
         Work::EchoClosed => " Closed loop: a latency is from the request's departure to its reply".to_owned(),
-        Work::Connect => " From the begin of each connect to the last answer before the load".to_owned(),
+        Work::Connect => " From the begin of each connect to the last answer before the load. Where the load was busy all the time, the server \
+                           was quicker than that".to_owned(),
         Work::Idle => " Memory per connection is the growth of the resident memory, which the kernel's sockets are no part of".to_owned(),
         Work::EchoOpen { .. } => String::new(),
     }
@@ -259,11 +260,10 @@ fn method(record: &Record) -> String {
          - Warm-up {}, then {} are measured. A server's CPU is that of all its threads in the measured time, over what it did in it.\n\
          - Open loop: requests and publishes leave at fixed times whatever the server does, and a latency counts from the intended \
          time, so that waiting is not omitted. HDR histograms of three digits.\n\
-         - A rate counts as held if 98 % of what was due in the measured time came within it. One that is not is halved for that \
-         server until it is; a server at another rate is in no comparison.\n\
+         - A rate counts as held if of what was due in the measured time no more than 2 %, or the last 50 ms', came after it. One \
+         that is not is halved for that server until it is; a server at another rate is in no comparison.\n\
          - A run is refused if the generator was late by more than a millisecond at its 99th percentile (or as it was told), if a \
-         server was not at saturation where that is measured, if connecting kept the generator busy all the time, or if over 5 % of \
-         the host's time was stolen.\n\
+         server was not at saturation where that is measured, or if over 5 % of the host's time was stolen.\n\
          - Each server speaks the simplest protocol of its own kind: the dialect files have the very bytes. tickring's requests and \
          notifications are JSON-RPC with time stamps and sequence numbers; those of the others bear nothing but the data.\n\
          - `limit` is no server: the raw loops of this program, which answer with canned bytes (io_uring for requests, a plain \
@@ -433,9 +433,9 @@ fn date(unix_s: u64) -> String {
 }
 
 /// A run's figures in one line of text.
-pub(crate) fn short_line(case: &Case, outcome: &crate::outcome::Outcome) -> String {
+pub(crate) fn short_line(case: &Case, outcome: &crate::outcome::Outcome, is_held: bool) -> String {
     let mut line = String::new();
-    for figure in Figure::of(case.work) {
+    for figure in Figure::of(case.work).iter().filter(|figure| is_held || **figure != Figure::Lost) {
         if let Some(measured) = figure.value(case.work, outcome) {
             write!(line, "  {} {}", figure.name(case.work), value(measured, figure.unit()))
                 .expect("invariant: writing to a String cannot fail");

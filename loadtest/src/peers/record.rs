@@ -78,6 +78,8 @@ pub(crate) enum Figure {
     /// Of what was expected, what never came.
     Lost,
     Opened,
+    /// Of the time that connecting took, when the load had something to do.
+    LoadBusy,
     /// The server's process, all threads, in cores.
     Cores,
     ResidentPeak,
@@ -104,7 +106,7 @@ impl Figure {
             Work::EchoOpen { .. } | Work::Fanout { .. } => {
                 &[CpuEach, Cores, P50, P99, P999, Lost, ResidentPeak]
             }
-            Work::Connect => &[Opened, P50, P99, P999, Max, CpuEach],
+            Work::Connect => &[Opened, P50, P99, P999, Max, CpuEach, LoadBusy],
             Work::Idle => &[Opened, ResidentEach, Cores, ResidentPeak],
         }
     }
@@ -119,6 +121,7 @@ impl Figure {
             Figure::Max => "max".to_owned(),
             Figure::Lost => "lost".to_owned(),
             Figure::Opened => "opened".to_owned(),
+            Figure::LoadBusy => "load busy".to_owned(),
             Figure::Cores => "cores used".to_owned(),
             Figure::ResidentPeak => "resident, peak".to_owned(),
             Figure::ResidentEach => "resident per connection".to_owned(),
@@ -130,7 +133,7 @@ impl Figure {
             Figure::Rate => Unit::PerSecond,
             Figure::CpuEach | Figure::P50 | Figure::P99 | Figure::P999 | Figure::Max => Unit::Nanoseconds,
             Figure::Lost => Unit::Count,
-            Figure::Opened => Unit::Percent,
+            Figure::Opened | Figure::LoadBusy => Unit::Percent,
             Figure::Cores => Unit::Cores,
             Figure::ResidentPeak | Figure::ResidentEach => Unit::Bytes,
         }
@@ -175,6 +178,7 @@ impl Figure {
             Figure::Opened => {
                 Some(100.0 * ratio(counts.connections_opened, counts.connections_wanted.max(1)))
             }
+            Figure::LoadBusy => Some(100.0 * outcome.generator.busy_share),
             Figure::Cores => Some(ratio(used?.cpu_ns, outcome.measured_ns.max(1))),
             Figure::ResidentPeak => Some(ratio(used?.resident_peak_bytes, 1)),
             Figure::ResidentEach => {
@@ -239,7 +243,11 @@ impl Record {
     }
 
     pub(crate) fn spread(&self, case: &Case, server: &str, figure: Figure) -> Option<Spread> {
-        let counted = self.counted(case, server);
+        let mut counted = self.counted(case, server);
+        if figure == Figure::Lost {
+            // What is under way at the end is waited for only where the rate was held.
+            counted.retain(|turn| turn.is_held);
+        }
         let outcomes = counted.iter().filter_map(|turn| turn.valid());
         Spread::of(&outcomes.filter_map(|outcome| figure.value(case.work, outcome)).collect::<Vec<_>>())
     }
