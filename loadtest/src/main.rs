@@ -4,18 +4,24 @@
 mod account;
 mod client;
 mod clock;
+mod command;
+mod dialect;
 mod ear;
+mod engine;
 mod failure;
+mod flaw;
 mod frame;
+mod grade;
 mod histogram;
+mod host;
 mod limit;
 mod link;
-#[expect(dead_code, reason = "the model comes before those that fill and read it")]
 mod outcome;
 mod peers;
 mod progress;
 mod report;
 mod ring;
+mod scenario;
 mod scenarios;
 mod schedule;
 mod secure;
@@ -28,10 +34,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
+use crate::command::list;
+use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
@@ -39,12 +48,19 @@ use crate::scenarios::{
 };
 
 #[derive(Debug, Parser)]
-#[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
+#[command(
+    name = "loadtest",
+    version,
+    about = "Measures a WebSocket server: by scenarios (run), or beside the raw loop that is its limit (all others)",
+    after_help = load::EXIT_CODES
+)]
 struct Arguments {
     #[command(flatten)]
     rig: RigArguments,
+    #[command(flatten, next_help_heading = "Without a command, as for `run`")]
+    run: RunArguments,
     #[command(subcommand)]
-    command: Load,
+    command: Option<Load>,
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +99,16 @@ struct RigArguments {
 
 #[derive(Debug, Subcommand)]
 enum Load {
+    /// Runs scenarios against a server of any dialect, graded
+    #[command(after_help = load::EXIT_CODES)]
+    Run(RunArguments),
+    /// Lists the scenarios that are built in, or prints one as a file to begin with
+    Scenarios { name: Option<String> },
+    /// Lists the dialects that are built in, or prints one as a file to begin with
+    Dialects { name: Option<String> },
+    /// One process of the generator
+    #[command(hide = true)]
+    Work,
     /// Round trip of one request at a time, both ends spinning
     Ping,
     /// CPU per message at saturation; latency at half and 80 % of the limit
@@ -230,15 +256,52 @@ enum Load {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(Outcome::Reported) => ExitCode::SUCCESS,
-        Ok(Outcome::Refused) => ExitCode::FAILURE,
-        Err(failure) => {
-            // Nothing is left to do when stderr is closed as well.
-            let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
-            ExitCode::FAILURE
+    let arguments = Arguments::parse();
+    let place = load::Place {
+        server: arguments.rig.server.clone(),
+        server_arguments: arguments.rig.server_arguments.clone(),
+        cpus_server: arguments.rig.cpu_server.clone(),
+        cpu_client: arguments.rig.cpu_client,
+    };
+    let is_empty = arguments.run.is_empty();
+    match &arguments.command {
+        None if is_empty && place.server.is_none() => {
+            usage(ErrorKind::MissingSubcommand, "a command, or --url URL")
         }
+        Some(_) if !is_empty => usage(ErrorKind::ArgumentConflict, "flags of `run` stand behind the command"),
+        None => coded(load::run(&arguments.run, &place)),
+        Some(Load::Run(run)) => coded(load::run(run, &place)),
+        Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
+        Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
+        Some(Load::Work) => coded(engine::work().map(|()| 0)),
+        Some(_) => match run(arguments) {
+            Ok(Outcome::Reported) => ExitCode::SUCCESS,
+            Ok(Outcome::Refused) => ExitCode::FAILURE,
+            Err(failure) => {
+                tell(&failure);
+                ExitCode::FAILURE
+            }
+        },
     }
+}
+
+fn usage(kind: ErrorKind, what: &str) -> ExitCode {
+    Arguments::command().error(kind, what).exit()
+}
+
+fn coded(ended: Result<u8>) -> ExitCode {
+    ended.map_or_else(
+        |failure| {
+            tell(&failure);
+            ExitCode::from(load::code_of(&failure))
+        },
+        ExitCode::from,
+    )
+}
+
+fn tell(failure: &Failure) {
+    // Nothing is left to do when stderr is closed as well.
+    let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
 }
 
 enum Outcome {
@@ -250,12 +313,13 @@ enum Outcome {
 fn run(arguments: Arguments) -> Result<Outcome> {
     let json = arguments.rig.json.clone();
     let rig = rig(arguments.rig)?;
-    let measures = !matches!(arguments.command, Load::Limit { .. } | Load::Hold { .. });
+    let command = arguments.command.expect("invariant: `main` takes what has no command");
+    let measures = !matches!(command, Load::Limit { .. } | Load::Hold { .. });
     if measures {
         server::pin(&[rig.cpu_client])?;
     }
     let mut accounts = Vec::new();
-    let comparisons = match arguments.command {
+    let comparisons = match command {
         Load::Churn { cycles, abrupt, in_flight, first_look } => {
             let shape = churn::Shape { cycles, abrupt_percent: abrupt, in_flight, first_look };
             accounts.push(churn::run(&rig, shape)?);
@@ -300,6 +364,9 @@ fn run(arguments: Arguments) -> Result<Outcome> {
         Load::Hold { address, count, first_index } => {
             connections::hold(address, count, first_index)?;
             Vec::new()
+        }
+        Load::Run(_) | Load::Scenarios { .. } | Load::Dialects { .. } | Load::Work => {
+            panic!("invariant: `main` does these itself")
         }
     };
     report(&comparisons, &accounts, json.as_deref())
@@ -351,7 +418,11 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
             vec![ingest::run(rig, &shape)?]
         }
         Load::Connections { count } => vec![connections::run(rig, count)?],
-        Load::Churn { .. }
+        Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Work
+        | Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
         | Load::Peers(_)

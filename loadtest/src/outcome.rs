@@ -60,6 +60,9 @@ pub(crate) struct Outcome {
     pub(crate) generator: GeneratorUse,
     /// Why this run says nothing about the server; such a run gets no grade.
     pub(crate) refused: Vec<String>,
+    /// What else is to be known of it, a sentence each.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     pub(crate) graded: Option<Graded>,
 }
 

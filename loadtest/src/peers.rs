@@ -4,14 +4,14 @@
 //! named with the reason; what a server does not hold is asked of it at half the rate.
 
 mod case;
-mod dialect;
+mod commit;
 mod gather;
-mod host;
 mod page;
 mod record;
 mod roster;
 mod runner;
 mod watch;
+mod words;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
+use crate::outcome::Tool;
 use crate::peers::case::Case;
 use crate::peers::record::{FORMAT, LIMIT, OURS, Record, Told, Turn};
 use crate::peers::roster::{Absent, Places};
@@ -115,8 +116,8 @@ fn measure_all(rig: &Rig, arguments: &PeersArguments) -> Result<Record> {
     selection.check(&line_up)?;
     let mut record = Record {
         format: FORMAT,
-        host: host::host(),
-        tool: host::tool(),
+        host: crate::host::host(),
+        tool: Tool { commit: commit::here(), ..crate::host::tool() },
         began_unix_s: clock::unix_ns() / SECOND_NS,
         took_s: 0,
         rounds,
@@ -305,10 +306,10 @@ impl LineUp {
         launch.environment.push(("RUST_LOG".to_owned(), "error".to_owned()));
         let said = roster::version_of(Path::new(&launch.program));
         let version = said.map(|said| said.trim_start_matches(OURS).trim().to_owned());
-        let dialect = places.dialect(OURS)?;
+        let words = places.words(OURS)?;
         self.add(
             "this project's server, one shard",
-            Contender { name: OURS.to_owned(), version, dialect, launch, fanout_launch: None },
+            Contender { name: OURS.to_owned(), version, words, launch, fanout_launch: None },
         );
         Ok(())
     }
@@ -317,7 +318,7 @@ impl LineUp {
         let contender = Contender {
             name: LIMIT.to_owned(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            dialect: places.dialect(LIMIT)?,
+            words: places.words(LIMIT)?,
             launch: rig.limit(&["echo".to_owned()])?,
             fanout_launch: Some(rig.limit(&["fanout".to_owned()])?),
         };

@@ -12,7 +12,7 @@ use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
-use crate::peers::dialect::{Dialect, Exchange};
+use crate::peers::words::{Step, Words};
 use crate::swarm::{Moved, Plug, Ready, Receiving, Swarm};
 use crate::wire;
 
@@ -62,8 +62,8 @@ impl Gathered {
 }
 
 /// Opens them.
-pub(crate) fn gather(server: SocketAddr, dialect: &Dialect, wanted: Wanted) -> Result<Gathered> {
-    let mut gathering = Gathering::new(server, dialect, wanted)?;
+pub(crate) fn gather(server: SocketAddr, words: &Words, wanted: Wanted) -> Result<Gathered> {
+    let mut gathering = Gathering::new(server, words, wanted)?;
     let deadline_ns = gathering.started_ns + DEADLINE_NS;
     let mut ready = Vec::new();
     while !gathering.is_done() {
@@ -86,10 +86,9 @@ pub(crate) fn gather(server: SocketAddr, dialect: &Dialect, wanted: Wanted) -> R
     Ok(gathering.end())
 }
 
-struct Gathering<'a> {
+struct Gathering {
     swarm: Swarm,
-    dialect: &'a Dialect,
-    steps: Vec<Exchange>,
+    steps: Vec<Step>,
     upgrade: String,
     wanted: Wanted,
     callers: Vec<Option<Caller>>,
@@ -116,13 +115,12 @@ enum Stage {
     Open,
 }
 
-impl<'a> Gathering<'a> {
-    fn new(server: SocketAddr, dialect: &'a Dialect, wanted: Wanted) -> Result<Gathering<'a>> {
+impl Gathering {
+    fn new(server: SocketAddr, words: &Words, wanted: Wanted) -> Result<Gathering> {
         Ok(Gathering {
             swarm: Swarm::new(server, NETWORK, EVENTS)?,
-            dialect,
-            steps: dialect.steps(wanted.are_subscribers),
-            upgrade: upgrade_request(server, dialect),
+            steps: words.steps(wanted.are_subscribers),
+            upgrade: words.upgrade(&server.to_string(), wire::KEY),
             wanted,
             callers: Vec::with_capacity(wanted.connections),
             under_way: 0,
@@ -246,13 +244,11 @@ impl<'a> Gathering<'a> {
     /// Says this step and those behind it that wait for nothing.
     fn begin_step(&self, caller: &mut Caller, first: usize) -> Result<()> {
         for step in first..self.steps.len() {
-            let exchange = &self.steps[step];
-            if !exchange.send.is_empty() {
-                let mut frame = Vec::new();
-                self.dialect.encode(&exchange.send, &mut frame);
-                say(caller, &frame)?;
+            let Step { frame, expect } = &self.steps[step];
+            if !frame.is_empty() {
+                say(caller, frame)?;
             }
-            if !exchange.expect.is_empty() {
+            if !expect.is_empty() {
                 caller.stage = Stage::Step(step);
                 return Ok(());
             }
@@ -276,15 +272,6 @@ fn say(caller: &mut Caller, bytes: &[u8]) -> Result<()> {
         Moved::End => Err(Failure::Protocol("closed before it was open".to_owned())),
         Moved::Broken(kind) => Err(Failure::Protocol(format!("before it was open: {kind}"))),
     }
-}
-
-fn upgrade_request(server: SocketAddr, dialect: &Dialect) -> String {
-    let subprotocol = match dialect.subprotocol.as_str() {
-        "" => String::new(),
-        name => format!("Sec-WebSocket-Protocol: {name}\r\n"),
-    };
-    let request = wire::upgrade_request(&server.to_string(), &subprotocol);
-    request.replacen(wire::PATH, &dialect.path, 1)
 }
 
 fn check_answer(head: &[u8]) -> Result<()> {
@@ -333,7 +320,7 @@ mod tests {
         let server = listener.local_addr().unwrap();
         let answering = std::thread::spawn(move || answer_one(&listener, first, second));
         let wanted = Wanted { connections: 1, at_once: 1, are_subscribers: false };
-        let gathered = gather(server, &Dialect::parse(NATS).unwrap(), wanted).unwrap();
+        let gathered = gather(server, &Words::parse(NATS).unwrap(), wanted).unwrap();
         drop(gathered.lines.first().map(|line| line.shutdown(std::net::Shutdown::Both)));
         if gathered.lines.is_empty() {
             drop(TcpStream::connect(server));

@@ -408,7 +408,7 @@ fn command(arguments: &[String]) -> String {
         Some((folder, name)) if folder.starts_with('/') => format!("…/{name}"),
         Some(_) | None => argument.clone(),
     };
-    arguments.iter().map(short).collect::<Vec<_>>().join(" ")
+    std::iter::once("loadtest".to_owned()).chain(arguments.iter().map(short)).collect::<Vec<_>>().join(" ")
 }
 
 /// The day of a time, in UTC.

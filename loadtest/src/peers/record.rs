@@ -100,7 +100,9 @@ pub(crate) enum Unit {
 impl Figure {
     /// Those that the work's table has.
     pub(crate) fn of(work: Work) -> &'static [Figure] {
-        use Figure::{Cores, CpuEach, Lost, Max, Opened, P50, P99, P999, Rate, ResidentEach, ResidentPeak};
+        use Figure::{
+            Cores, CpuEach, LoadBusy, Lost, Max, Opened, P50, P99, P999, Rate, ResidentEach, ResidentPeak,
+        };
         match work {
             Work::EchoClosed => &[Rate, CpuEach, P50, P99, P999, ResidentPeak],
             Work::EchoOpen { .. } | Work::Fanout { .. } => {

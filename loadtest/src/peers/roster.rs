@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Doing, Failure, Result};
-use crate::peers::dialect::Dialect;
 use crate::peers::runner::Contender;
+use crate::peers::words::Words;
 use crate::server::Launch;
 
 /// The file.
@@ -58,9 +58,9 @@ impl Places {
         Roster::parse(&text)
     }
 
-    pub(crate) fn dialect(&self, name: &str) -> Result<Dialect> {
+    pub(crate) fn words(&self, name: &str) -> Result<Words> {
         let path = self.dialects.join(format!("{name}.toml"));
-        Dialect::parse(&std::fs::read_to_string(path).doing("read a dialect file")?)
+        Words::parse(&std::fs::read_to_string(path).doing("read a dialect file")?)
     }
 
     fn fill(&self, peer: &Peer, text: &str) -> String {
@@ -90,7 +90,7 @@ impl Peer {
         Ok(Contender {
             name: self.name.clone(),
             version: Some(self.told_version(places).unwrap_or_else(|| self.pinned.clone())),
-            dialect: places.dialect(&self.dialect)?,
+            words: places.words(&self.dialect)?,
             launch: Launch {
                 program,
                 arguments: start.collect(),
@@ -153,7 +153,7 @@ mod tests {
         let roster = places().roster().unwrap();
         assert!(7 <= roster.peers.len());
         for peer in &roster.peers {
-            assert!(places().dialect(&peer.dialect).is_ok(), "{}", peer.name);
+            assert!(places().words(&peer.dialect).is_ok(), "{}", peer.name);
             let install = peer.install.concat().join(" ");
             let is_pinned = install.contains(&peer.pinned) || install.contains("--locked");
             assert!(is_pinned, "{} installs {install}", peer.name);

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::client::Clients;
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
+use crate::dialect::{Reader, Replies, Reply, Told};
 use crate::failure::{Failure, Result};
 use crate::histogram::Latencies;
 use crate::outcome::{Counts, GeneratorUse, Kind, Outcome};
 use crate::peers::case::{Case, Work};
-use crate::peers::dialect::{Dialect, Reader};
 use crate::peers::gather::{Wanted, gather};
 use crate::peers::watch::{Look, Seconds};
+use crate::peers::words::Words;
 use crate::scenarios::{SATURATED_SHARE_MIN, ratio};
 use crate::schedule::Schedule;
 use crate::secure::Line;
@@ -47,7 +48,7 @@ pub(crate) struct Terms {
 pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
-    pub(crate) dialect: Dialect,
+    pub(crate) words: Words,
     pub(crate) launch: Launch,
     /// Where fan-out has a program of its own.
     pub(crate) fanout_launch: Option<Launch>,
@@ -84,9 +85,18 @@ pub(crate) fn is_held(outcome: &Outcome, case: &Case) -> bool {
     late <= under_way || ratio(late, due.max(1)) <= HELD_LATE_SHARE_MAX
 }
 
+/// How many replies a message holds.
+fn count(replies: &Replies, message: &[u8]) -> usize {
+    match replies.read(message) {
+        Reply::None => 0,
+        Reply::To(_) => 1,
+        Reply::InOrder(count) => count,
+    }
+}
+
 struct Run<'a> {
     terms: Terms,
-    dialect: &'a Dialect,
+    words: &'a Words,
     case: &'a Case,
     server: &'a Server,
     resident_before_bytes: u64,
@@ -109,7 +119,7 @@ impl<'a> Run<'a> {
             scenario_toml: toml::to_string(case).map_err(|error| Failure::Unmet(error.to_string()))?,
             server: contender.name.clone(),
             server_version: contender.version.clone(),
-            url: format!("ws://{}{}", server.address, contender.dialect.path),
+            url: format!("ws://{}{}", server.address, contender.words.path()),
             started_unix_ms: clock::unix_ns() / MILLISECOND_NS,
             measured_ns: 0,
             counts: Counts::default(),
@@ -118,17 +128,18 @@ impl<'a> Run<'a> {
             server_use: None,
             generator,
             refused: Vec::new(),
+            notes: Vec::new(),
             graded: None,
         };
         let resident_before_bytes = server.resident_bytes()?;
-        Ok(Run { terms, dialect: &contender.dialect, case, server, resident_before_bytes, outcome })
+        Ok(Run { terms, words: &contender.words, case, server, resident_before_bytes, outcome })
     }
 
     /// All connections of the case, opened and said what comes before the load; they are the first slots.
     fn clients(&mut self, are_subscribers: bool) -> Result<Clients> {
         let connections = self.case.connections;
         let wanted = Wanted { connections, at_once: GATHERED_AT_ONCE, are_subscribers };
-        let gathered = gather(self.server.address, self.dialect, wanted)?;
+        let gathered = gather(self.server.address, self.words, wanted)?;
         self.outcome.counts.connections_wanted = connections as u64;
         self.outcome.counts.connections_opened = gathered.lines.len() as u64;
         let mut clients = Clients::new()?;
@@ -174,7 +185,8 @@ impl<'a> Run<'a> {
 
     fn echo_closed(&mut self) -> Result<()> {
         let mut clients = self.clients(false)?;
-        let frame = self.dialect.echo_frame();
+        let frame = self.words.echo_frame();
+        let replies_of = self.words.replies();
         let mut sent_ns = vec![clock::mono_ns(); self.case.connections];
         for slot in 0..self.case.connections {
             clients.outbox().send(slot, &frame)?;
@@ -184,7 +196,7 @@ impl<'a> Run<'a> {
         let mut turn_until = |until_ns: u64, clients: &mut Clients, is_measured: bool| -> Result<u64> {
             loop {
                 let now_ns = clients.turn(|outbox, slot, message| {
-                    if self.dialect.replies(message) == 0 {
+                    if count(&replies_of, message) == 0 {
                         return Ok(());
                     }
                     let received_ns = clock::mono_ns();
@@ -206,7 +218,7 @@ impl<'a> Run<'a> {
         self.end(&mut begun, clients.idle_ns(), after, after)?;
         self.outcome.counts.requests_sent = after - before;
         self.outcome.counts.replies_received = after - before;
-        self.outcome.latencies.insert(Kind::Request, latencies.latency());
+        self.outcome.latencies.extend(latencies.latency().map(|all| (Kind::Request, all)));
         let share = self.outcome.server_use.as_ref().map_or(0.0, |used| used.busiest_thread_share);
         if share < SATURATED_SHARE_MIN {
             self.refuse(format!("the server was not at saturation ({share:.2} of its core)"));
@@ -216,13 +228,13 @@ impl<'a> Run<'a> {
 
     fn echo_open(&mut self, rate_per_s: u64) -> Result<()> {
         let mut clients = self.clients(false)?;
-        let frame = self.dialect.echo_frame();
+        let frame = self.words.echo_frame();
         let connections = self.case.connections;
         let mut asked: Vec<VecDeque<u64>> = vec![VecDeque::new(); connections];
         let mut latencies = Latencies::new();
         let mut course = Course::new(self.terms, rate_per_s, 1);
         let measured_from_ns = course.measured_from_ns;
-        let dialect = self.dialect;
+        let replies_of = self.words.replies();
         while !course.is_over() {
             while let Some((index, intended_ns)) = course.due() {
                 let slot = usize::try_from(index % connections as u64).expect("invariant: below the slots");
@@ -232,7 +244,7 @@ impl<'a> Run<'a> {
             let (mut received, mut received_measured) = (0, 0);
             let now_ns = clients.turn(|_, slot, message| {
                 // Replies come in order on each connection, so the oldest intended time belongs to the next one.
-                for _ in 0..dialect.replies(message) {
+                for _ in 0..count(&replies_of, message) {
                     let received_ns = clock::mono_ns();
                     let intended_ns = asked[slot]
                         .pop_front()
@@ -251,23 +263,22 @@ impl<'a> Run<'a> {
         self.take_lag(&course.lag);
         self.outcome.counts.requests_sent = course.sent_measured;
         self.outcome.counts.replies_received = course.received_measured;
-        self.outcome.latencies.insert(Kind::Request, latencies.latency());
+        self.outcome.latencies.extend(latencies.latency().map(|all| (Kind::Request, all)));
         Ok(())
     }
 
     fn fanout(&mut self, rate_per_s: u64, data_bytes: usize) -> Result<()> {
         let mut clients = self.clients(true)?;
         let wanted = Wanted { connections: 1, at_once: 1, are_subscribers: false };
-        let publisher = gather(self.server.address, self.dialect, wanted)?.complete()?.remove(0);
+        let publisher = gather(self.server.address, self.words, wanted)?.complete()?.remove(0);
         let publisher = clients.add(Line::from(publisher));
         let subscribers = self.case.connections as u64;
-        let mut frame = Vec::new();
+        let mut frame = self.words.publish_frame(data_bytes);
         let mut course = Course::new(self.terms, rate_per_s, subscribers);
-        let mut tally = Tally::new(self.dialect.reader(), publisher, course.measured_from_ns);
+        let mut tally = Tally::new(self.words.reader(), publisher, course.measured_from_ns);
         while !course.is_over() {
             while let Some((index, intended_ns)) = course.due() {
-                self.dialect.publish_frame(intended_ns, index, data_bytes, &mut frame);
-                clients.outbox().send(publisher, &frame)?;
+                clients.outbox().send(publisher, frame.patched(index, intended_ns, 0, index))?;
             }
             let before = (tally.received, tally.received_measured);
             let now_ns = clients.turn(|_, slot, message| {
@@ -284,7 +295,7 @@ impl<'a> Run<'a> {
         counts.deliveries_received = course.received_measured;
         (counts.gaps, counts.duplicates, counts.reordered) = (tally.gaps, tally.duplicates, tally.reordered);
         counts.bytes_received = tally.bytes;
-        self.outcome.latencies.insert(Kind::Delivery, tally.latencies.latency());
+        self.outcome.latencies.extend(tally.latencies.latency().map(|all| (Kind::Delivery, all)));
         Ok(())
     }
 
@@ -292,13 +303,13 @@ impl<'a> Run<'a> {
         let connections = self.case.connections;
         let mut begun = self.begin(0, 0, 0)?;
         let wanted = Wanted { connections, at_once: connections, are_subscribers: false };
-        let gathered = gather(self.server.address, self.dialect, wanted)?;
+        let gathered = gather(self.server.address, self.words, wanted)?;
         let opened = gathered.lines.len() as u64;
         self.end(&mut begun, gathered.elapsed_ns - gathered.busy_ns, connections as u64, opened)?;
         self.outcome.generator.busy_share = ratio(gathered.busy_ns, gathered.elapsed_ns.max(1));
         self.outcome.counts.connections_wanted = connections as u64;
         self.outcome.counts.connections_opened = opened;
-        self.outcome.latencies.insert(Kind::Connect, gathered.latencies.latency());
+        self.outcome.latencies.extend(gathered.latencies.latency().map(|all| (Kind::Connect, all)));
         self.outcome.counts.errors = gathered.errors;
         Ok(())
     }
@@ -308,10 +319,10 @@ impl<'a> Run<'a> {
         let wanted = Wanted { connections, at_once: GATHERED_AT_ONCE, are_subscribers: false };
         // The first connection pays for what is allocated once; it is no part of the growth.
         let first =
-            gather(self.server.address, self.dialect, Wanted { connections: 1, ..wanted })?.complete()?;
+            gather(self.server.address, self.words, Wanted { connections: 1, ..wanted })?.complete()?;
         server::sleep_ns(SETTLE_NS);
         self.resident_before_bytes = self.server.resident_bytes()?;
-        let gathered = gather(self.server.address, self.dialect, wanted)?;
+        let gathered = gather(self.server.address, self.words, wanted)?;
         let latencies = gathered.latencies.latency();
         let (opened, errors) = (gathered.lines.len() as u64, gathered.errors.clone());
         server::sleep_ns(SETTLE_NS);
@@ -322,7 +333,7 @@ impl<'a> Run<'a> {
         self.outcome.counts.connections_wanted = connections as u64;
         self.outcome.counts.connections_opened = opened;
         self.outcome.counts.errors = errors;
-        self.outcome.latencies.insert(Kind::Connect, latencies);
+        self.outcome.latencies.extend(latencies.map(|all| (Kind::Connect, all)));
         drop((first, gathered));
         Ok(())
     }
@@ -448,7 +459,7 @@ impl Tally {
         let Tally { reader, expected, .. } = self;
         let expected = &mut expected[slot];
         let (mut count, mut measured) = (0, 0);
-        reader.read(message, |intended_ns, sequence| {
+        reader.deliveries(message, |Told { intended_ns, sequence, .. }| {
             if sequence + 1 == *expected {
                 self.duplicates += 1;
                 return;
@@ -499,6 +510,7 @@ mod tests {
                 steal_share: None,
             },
             refused: Vec::new(),
+            notes: Vec::new(),
             graded: None,
         }
     }
@@ -522,11 +534,10 @@ mod tests {
 
     #[test]
     fn gaps_repetitions_and_disorder_are_told_apart_and_the_publisher_s_replies_are_no_deliveries() {
-        let dialect = Dialect::parse(include_str!("../../dialects/bun.toml")).unwrap();
-        let mut tally = Tally::new(dialect.reader(), 1, 10);
+        let words = Words::parse(include_str!("../../dialects/bun.toml")).unwrap();
+        let mut tally = Tally::new(words.reader(), 1, 10);
         let mut take = |slot, at_ns, sequence| {
-            let mut frame = Vec::new();
-            dialect.publish_frame(at_ns, sequence, 100, &mut frame);
+            let mut frame = words.publish_frame(100).patched(0, at_ns, 0, sequence).to_vec();
             let header = crate::frame::decode(&frame).unwrap().unwrap();
             let payload = &mut frame[header.header_bytes..];
             crate::frame::apply_mask(payload, crate::frame::MASK);

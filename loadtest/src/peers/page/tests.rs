@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::histogram::Latencies;
 use crate::outcome::{Counts, GeneratorUse, Host, Kind, Outcome, Second, ServerUse, Tool};
@@ -25,7 +23,7 @@ fn outcome(kind: Kind, done: u64, cpu_each_ns: u64, p50_ns: u64) -> Outcome {
         started_unix_ms: 0,
         measured_ns: SECOND_NS,
         counts: Counts { requests_sent: done, replies_received: done, ..Counts::default() },
-        latencies: BTreeMap::from([(kind, latencies.latency())]),
+        latencies: latencies.latency().map(|all| (kind, all)).into_iter().collect(),
         seconds: vec![Second { sent: done, received: done, ..Second::default() }],
         server_use: Some(ServerUse {
             cpu_ns: done * cpu_each_ns,
@@ -43,6 +41,7 @@ fn outcome(kind: Kind, done: u64, cpu_each_ns: u64, p50_ns: u64) -> Outcome {
             steal_share: None,
         },
         refused: Vec::new(),
+        notes: Vec::new(),
         graded: None,
     }
 }
@@ -77,7 +76,7 @@ fn record(servers: &[&str]) -> Record {
         tool: Tool {
             version: "0.1.0".to_owned(),
             commit: Some("abc".to_owned()),
-            arguments: vec!["/home/me/loadtest".to_owned(), "peers".to_owned()],
+            arguments: vec!["peers".to_owned(), "--server".to_owned(), "/home/me/tickring".to_owned()],
         },
         began_unix_s: 1_795_305_600,
         took_s: 61,
@@ -195,7 +194,7 @@ fn a_record_reads_back_as_the_same_page() {
 fn the_page_names_its_day_its_commit_and_no_folder_of_the_machine() {
     let page = render(&record(&["tickring"]));
     assert!(page.contains("Measured on 2026-11-22 at commit `abc`"), "{page}");
-    assert!(page.contains("…/loadtest peers\n") && !page.contains("/home"), "{page}");
+    assert!(page.contains("\nloadtest peers --server …/tickring\n") && !page.contains("/home"), "{page}");
     assert!(page.contains("| centrifugo | not measured | on no registry |"), "{page}");
     assert_eq!((date(0), date(951_782_400)), ("1970-01-01".to_owned(), "2000-02-29".to_owned()));
     assert_eq!(date(1_735_689_599), "2024-12-31");
