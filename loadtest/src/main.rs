@@ -19,6 +19,7 @@ mod host;
 mod limit;
 mod link;
 mod outcome;
+mod peers;
 mod progress;
 mod report;
 mod ring;
@@ -247,6 +248,8 @@ enum Load {
         #[arg(long, default_value_t = 20)]
         turn_ms_max: u64,
     },
+    /// tickring (--server) beside what a registry serves and a user would pick instead, in turns; from the repository's root
+    Peers(peers::PeersArguments),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -375,6 +378,12 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
+        Load::Peers(arguments) => {
+            return Ok(match peers::run(&rig, &arguments, json.as_deref())? {
+                peers::Verdict::Done => Outcome::Reported,
+                peers::Verdict::Failed => Outcome::Refused,
+            });
+        }
         Load::Limit { arm } => {
             limit::run(&arm)?;
             Vec::new()
@@ -448,6 +457,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
+        | Load::Peers(_)
         | Load::Limit { .. }
         | Load::Report(_)
         | Load::Compare(_)

@@ -20,6 +20,14 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("tickring", include_str!("../../dialects/tickring.toml")),
     ("echo", include_str!("../../dialects/echo.toml")),
     ("broadcast", include_str!("../../dialects/broadcast.toml")),
+    ("bun", include_str!("../../dialects/bun.toml")),
+    ("uws", include_str!("../../dialects/uws.toml")),
+    ("ws", include_str!("../../dialects/ws.toml")),
+    ("websockets", include_str!("../../dialects/websockets.toml")),
+    ("nats", include_str!("../../dialects/nats.toml")),
+    ("tungstenite", include_str!("../../dialects/tungstenite.toml")),
+    ("fastwebsockets", include_str!("../../dialects/fastwebsockets.toml")),
+    ("limit", include_str!("../../dialects/limit.toml")),
 ];
 
 /// Names of those that are built in.
