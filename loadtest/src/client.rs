@@ -255,8 +255,8 @@ impl Clients {
                 let mut outbox = Outbox { ring: outbox.reborrow(), codecs, records };
                 take(&mut outbox, slot, &mut unfinished[slot], bytes, &mut handle)
             }
-            Event::Closed(slot) => Err(Failure::Protocol(format!("the server closed connection {slot}"))),
-            Event::Accepted(_) => unreachable!("a client does not listen"),
+            Event::Closed(slot, _) => Err(Failure::Protocol(format!("the server closed connection {slot}"))),
+            Event::Accepted(_) | Event::Connected(_) => unreachable!("it neither listens nor connects"),
         })?;
         if count == 0 {
             self.idle_ns += now_ns - self.turned_ns;

@@ -16,8 +16,12 @@ pub(crate) enum Failure {
     Protocol(String),
     /// A wait passed its deadline: what was waited for.
     Deadline(String),
+    /// There is no server to measure: what was tried, and what came of it.
+    Unreachable(String),
     /// The run took place, but not under the conditions that its number claims.
     Unmet(String),
+    /// A file that is not what it ought to be: which, and why.
+    File(String),
 }
 
 impl fmt::Display for Failure {
@@ -26,7 +30,9 @@ impl fmt::Display for Failure {
             Failure::Io(what, error) => write!(f, "{what}: {error}"),
             Failure::Protocol(what) => write!(f, "protocol: {what}"),
             Failure::Deadline(what) => write!(f, "deadline passed: {what}"),
+            Failure::Unreachable(what) => write!(f, "the server cannot be reached: {what}"),
             Failure::Unmet(what) => write!(f, "not reported: {what}"),
+            Failure::File(what) => f.write_str(what),
         }
     }
 }

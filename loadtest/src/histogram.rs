@@ -3,8 +3,13 @@
 
 use hdrhistogram::Histogram;
 
+use crate::outcome::Latency;
+
 /// The longest latency told apart, in nanoseconds: one minute, far beyond every deadline of a run.
 pub(crate) const LATENCY_NS_MAX: u64 = 60_000_000_000;
+
+/// Points of the percentile curve for each halving of the distance to 100 %.
+const CURVE_TICKS: u32 = 5;
 
 /// Latencies of one run.
 #[derive(Debug, Clone)]
@@ -34,6 +39,37 @@ impl Latencies {
     /// Counts `count` equal latencies, as a child process reports them.
     pub(crate) fn record_many(&mut self, latency_ns: u64, count: u64) {
         self.0.saturating_record_n(latency_ns, count);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    /// The distribution as an outcome has it; `None` where nothing was counted.
+    pub(crate) fn latency(&self) -> Option<Latency> {
+        if self.is_empty() {
+            return None;
+        }
+        let quantile = |quantile| self.0.value_at_quantile(quantile);
+        let steps = self.0.iter_quantiles(CURVE_TICKS);
+        let curve = steps.map(|step| (step.quantile_iterated_to(), step.value_iterated_to()));
+        Some(Latency {
+            count: self.0.len(),
+            min_ns: self.0.min(),
+            mean_ns: self.0.mean(),
+            p50_ns: quantile(0.5),
+            p90_ns: quantile(0.9),
+            p99_ns: quantile(0.99),
+            p999_ns: quantile(0.999),
+            p9999_ns: quantile(0.9999),
+            max_ns: self.0.max(),
+            curve: curve.filter(|(quantile, _)| *quantile < 1.0).collect(),
+        })
     }
 
     /// Distinct values with their counts, to hand the histogram to another process.

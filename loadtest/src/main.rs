@@ -4,20 +4,34 @@
 mod account;
 mod client;
 mod clock;
+mod command;
+mod compare;
+mod dialect;
 mod ear;
+mod engine;
 mod failure;
+mod figures;
+mod flaw;
 mod frame;
+mod grade;
 mod histogram;
+mod host;
 mod limit;
 mod link;
+mod outcome;
+mod peers;
 mod progress;
 mod report;
 mod ring;
+#[cfg(test)]
+mod samples;
+mod scenario;
 mod scenarios;
 mod schedule;
 mod secure;
 mod server;
 mod swarm;
+mod units;
 mod wire;
 
 use std::io::Write;
@@ -25,10 +39,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
+use crate::command::list;
+use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
@@ -36,12 +53,19 @@ use crate::scenarios::{
 };
 
 #[derive(Debug, Parser)]
-#[command(name = "loadtest", version, about = "Measures a server beside the raw loop that is its limit")]
+#[command(
+    name = "loadtest",
+    version,
+    about = "Measures a WebSocket server: by scenarios (run), or beside the raw loop that is its limit (all others)",
+    after_help = load::EXIT_CODES
+)]
 struct Arguments {
     #[command(flatten)]
     rig: RigArguments,
+    #[command(flatten, next_help_heading = "Without a command, as for `run`")]
+    run: RunArguments,
     #[command(subcommand)]
-    command: Load,
+    command: Option<Load>,
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +104,16 @@ struct RigArguments {
 
 #[derive(Debug, Subcommand)]
 enum Load {
+    /// Runs scenarios against a server of any dialect, graded
+    #[command(after_help = load::EXIT_CODES)]
+    Run(RunArguments),
+    /// Lists the scenarios that are built in, or prints one as a file to begin with
+    Scenarios { name: Option<String> },
+    /// Lists the dialects that are built in, or prints one as a file to begin with
+    Dialects { name: Option<String> },
+    /// One process of the generator
+    #[command(hide = true)]
+    Work,
     /// Round trip of one request at a time, both ends spinning
     Ping,
     /// CPU per message at saturation; latency at half and 80 % of the limit
@@ -214,26 +248,75 @@ enum Load {
         #[arg(long, default_value_t = 20)]
         turn_ms_max: u64,
     },
+    /// tickring (--server) beside what a registry serves and a user would pick instead, in turns; from the repository's root
+    Peers(peers::PeersArguments),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
         arm: limit::LimitArm,
     },
+    /// Shows saved results again: a table, and the files asked for
+    Report(report::Saved),
+    /// Compares two files of saved runs; fails on a regression
+    Compare(compare::Compare),
     /// Holds connections for the connections load
     #[command(hide = true)]
     Hold { address: SocketAddr, count: usize, first_index: usize },
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(Outcome::Reported) => ExitCode::SUCCESS,
-        Ok(Outcome::Refused) => ExitCode::FAILURE,
-        Err(failure) => {
-            // Nothing is left to do when stderr is closed as well.
-            let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
-            ExitCode::FAILURE
+    let arguments = Arguments::parse();
+    let place = load::Place {
+        server: arguments.rig.server.clone(),
+        server_arguments: arguments.rig.server_arguments.clone(),
+        cpus_server: arguments.rig.cpu_server.clone(),
+        cpu_client: arguments.rig.cpu_client,
+        json: arguments.rig.json.clone(),
+    };
+    let is_empty = arguments.run.is_empty();
+    match &arguments.command {
+        None if is_empty && place.server.is_none() => {
+            usage(ErrorKind::MissingSubcommand, "a command, or --url URL")
         }
+        Some(_) if !is_empty => usage(ErrorKind::ArgumentConflict, "flags of `run` stand behind the command"),
+        None => coded(load::run(&arguments.run, &place)),
+        Some(Load::Run(run)) => coded(load::run(run, &place)),
+        Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
+        Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
+        Some(Load::Work) => coded(engine::work().map(|()| 0)),
+        Some(_) => match run(arguments) {
+            Ok(Outcome::Reported) => ExitCode::SUCCESS,
+            Ok(Outcome::Refused) => ExitCode::FAILURE,
+            Err(failure) => {
+                tell(&failure);
+                // A file that cannot be read is no regression.
+                if matches!(failure, Failure::File(_)) {
+                    ExitCode::from(load::USAGE)
+                } else {
+                    ExitCode::FAILURE
+                }
+            }
+        },
     }
+}
+
+fn usage(kind: ErrorKind, what: &str) -> ExitCode {
+    Arguments::command().error(kind, what).exit()
+}
+
+fn coded(ended: Result<u8>) -> ExitCode {
+    ended.map_or_else(
+        |failure| {
+            tell(&failure);
+            ExitCode::from(load::code_of(&failure))
+        },
+        ExitCode::from,
+    )
+}
+
+fn tell(failure: &Failure) {
+    // Nothing is left to do when stderr is closed as well.
+    let _ = writeln!(std::io::stderr(), "loadtest: {failure}");
 }
 
 enum Outcome {
@@ -243,14 +326,27 @@ enum Outcome {
 }
 
 fn run(arguments: Arguments) -> Result<Outcome> {
+    match &arguments.command {
+        Some(Load::Report(saved)) => Ok(outcome_of(report::run(saved)?)),
+        Some(Load::Compare(files)) => Ok(outcome_of(compare::run(files)?)),
+        Some(_) | None => measure(arguments),
+    }
+}
+
+fn outcome_of(is_met: bool) -> Outcome {
+    if is_met { Outcome::Reported } else { Outcome::Refused }
+}
+
+fn measure(arguments: Arguments) -> Result<Outcome> {
     let json = arguments.rig.json.clone();
     let rig = rig(arguments.rig)?;
-    let measures = !matches!(arguments.command, Load::Limit { .. } | Load::Hold { .. });
+    let command = arguments.command.expect("invariant: `main` takes what has no command");
+    let measures = !matches!(command, Load::Limit { .. } | Load::Hold { .. });
     if measures {
         server::pin(&[rig.cpu_client])?;
     }
     let mut accounts = Vec::new();
-    let comparisons = match arguments.command {
+    let comparisons = match command {
         Load::Churn { cycles, abrupt, in_flight, first_look } => {
             let shape = churn::Shape { cycles, abrupt_percent: abrupt, in_flight, first_look };
             accounts.push(churn::run(&rig, shape)?);
@@ -282,6 +378,12 @@ fn run(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
+        Load::Peers(arguments) => {
+            return Ok(match peers::run(&rig, &arguments, json.as_deref())? {
+                peers::Verdict::Done => Outcome::Reported,
+                peers::Verdict::Failed => Outcome::Refused,
+            });
+        }
         Load::Limit { arm } => {
             limit::run(&arm)?;
             Vec::new()
@@ -289,6 +391,14 @@ fn run(arguments: Arguments) -> Result<Outcome> {
         Load::Hold { address, count, first_index } => {
             connections::hold(address, count, first_index)?;
             Vec::new()
+        }
+        Load::Report(_)
+        | Load::Compare(_)
+        | Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Work => {
+            panic!("invariant: `main` does these itself")
         }
     };
     report(&comparisons, &accounts, json.as_deref())
@@ -340,12 +450,19 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
             vec![ingest::run(rig, &shape)?]
         }
         Load::Connections { count } => vec![connections::run(rig, count)?],
-        Load::Churn { .. }
+        Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Work
+        | Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
+        | Load::Peers(_)
         | Load::Limit { .. }
+        | Load::Report(_)
+        | Load::Compare(_)
         | Load::Hold { .. } => {
-            panic!("invariant: `run` does these itself")
+            panic!("invariant: `measure` does these itself")
         }
     })
 }

@@ -1,20 +1,23 @@
-//! A bare io_uring loop over stream sockets: multishot accept and recv, provided buffers, one send in flight a
+//! A bare io_uring loop over stream sockets: connect, multishot accept and recv, provided buffers, one send in flight a
 //! socket. It carries the limit arm `echo` and the client side of the loads. Home: the thread that makes it.
-//! Invariants: the kernel's memory (provided buffers, the bytes of a send) is neither moved nor freed before its
-//! completion; a slot is never reused, so a late completion cannot meet another socket.
+//! Invariants: the kernel's memory (provided buffers, the bytes of a send, the address of a connect) is neither moved nor
+//! freed before its completion; a slot is used again only once it was closed by its owner and nothing of it is in flight,
+//! so a late completion cannot meet another socket.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+mod buffers;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
+use nix::sys::socket::{SockaddrLike, SockaddrStorage, setsockopt, sockopt};
 
 use crate::clock::SECOND_NS;
 use crate::failure::{Doing, Failure, Result};
+use crate::ring::buffers::{BUFFER_GROUP, Buffers};
 
 /// Submissions queued before they must be handed over; a full queue is submitted and filled again.
 const SUBMISSIONS: u32 = 4096;
@@ -23,11 +26,6 @@ const COMPLETIONS: u32 = 16_384;
 /// Completions handled in one turn; the rest waits in the queue, so that a flood of receipts does not make a
 /// generator late (at about 1 us each, a quarter of a millisecond).
 const COMPLETIONS_PER_TURN: usize = 256;
-/// Provided buffers, a power of two. When all are in use the receives end with ENOBUFS and are armed again.
-const BUFFERS: u16 = 1024;
-/// One provided buffer: holds a coalesced send of a few milliseconds.
-const BUFFER_BYTES: usize = 4096;
-const BUFFER_GROUP: u16 = 1;
 /// Bytes staged for one socket; beyond this the peer does not take what is offered and the run fails.
 pub(crate) const STAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Waits of 10 ms that a closing ring grants its last completions before it leaks their memory instead.
@@ -40,8 +38,27 @@ pub(crate) type Slot = usize;
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     Accepted(Slot),
+    Connected(Slot),
     Received(Slot, &'a [u8]),
-    Closed(Slot),
+    /// With the error's number: 0 where the peer ended it. The slot stays taken until [`Ring::close`].
+    Closed(Slot, i32),
+}
+
+/// How a socket is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Always,
+    /// Only what [`Ring::read_once`] asks for.
+    Asked,
+}
+
+/// How a socket is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By `close`: a FIN.
+    Orderly,
+    /// By a reset.
+    Reset,
 }
 
 /// How a turn waits when nothing is ready.
@@ -58,15 +75,45 @@ enum Operation {
     Accept = 1,
     Receive = 2,
     Send = 3,
+    Connect = 4,
+    Cancel = 5,
 }
 
 struct Line {
-    stream: TcpStream,
+    /// None once it was closed and nothing is in flight: the slot may be used again.
+    stream: Option<TcpStream>,
+    reading: Reading,
+    is_connected: bool,
+    is_receiving: bool,
+    in_flight: u32,
+    is_closing: bool,
     sending: Vec<u8>,
     sent_bytes: usize,
     staged: Vec<u8>,
     is_dirty: bool,
     is_open: bool,
+}
+
+impl Line {
+    fn over(stream: TcpStream, reading: Reading) -> Line {
+        Line {
+            stream: Some(stream),
+            reading,
+            is_connected: true,
+            is_receiving: false,
+            in_flight: 0,
+            is_closing: false,
+            sending: Vec::new(),
+            sent_bytes: 0,
+            staged: Vec::new(),
+            is_dirty: false,
+            is_open: true,
+        }
+    }
+
+    fn fd(&self) -> Fd {
+        Fd(self.stream.as_ref().expect("invariant: an operation has a socket").as_raw_fd())
+    }
 }
 
 /// Takes the bytes to send; they leave at the start of the next turn, one send for all of a socket's.
@@ -79,6 +126,11 @@ impl Outbox<'_> {
     /// The same, for a while.
     pub(crate) fn reborrow(&mut self) -> Outbox<'_> {
         Outbox { lines: self.lines, dirty: self.dirty }
+    }
+
+    /// Bytes of the socket that wait for the one send in flight.
+    pub(crate) fn staged_bytes(&self, slot: Slot) -> usize {
+        self.lines[slot].staged.len()
     }
 
     /// Stages `bytes` behind what already waits. A closed socket takes nothing and says nothing.
@@ -104,6 +156,9 @@ pub(crate) struct Ring {
     uring: IoUring,
     buffers: Buffers,
     lines: Vec<Line>,
+    free: Vec<Slot>,
+    /// Where connects go to; the kernel may read it as long as one is in flight.
+    peer: Option<Box<SockaddrStorage>>,
     dirty: Vec<Slot>,
     unarmed: Vec<Slot>,
     completions: VecDeque<cqueue::Entry>,
@@ -128,6 +183,8 @@ impl Ring {
             uring,
             buffers,
             lines: Vec::new(),
+            free: Vec::new(),
+            peer: None,
             dirty: Vec::new(),
             unarmed: Vec::new(),
             completions: VecDeque::new(),
@@ -144,17 +201,87 @@ impl Ring {
 
     /// Takes over a connected socket and receives from it.
     pub(crate) fn add(&mut self, stream: TcpStream) -> Slot {
-        let slot = self.lines.len();
-        self.lines.push(Line {
-            stream,
-            sending: Vec::new(),
-            sent_bytes: 0,
-            staged: Vec::new(),
-            is_dirty: false,
-            is_open: true,
-        });
+        let slot = self.slot_for(Line::over(stream, Reading::Always));
         self.unarmed.push(slot);
         slot
+    }
+
+    /// Where [`Ring::connect`] connects to; before the first of them.
+    pub(crate) fn aim(&mut self, peer: SocketAddr) {
+        assert!(self.peer.is_none(), "a connect in flight may still read the address");
+        self.peer = Some(Box::new(SockaddrStorage::from(peer)));
+    }
+
+    /// Begins to connect a socket; `Connected` or `Closed` tells how it went.
+    pub(crate) fn connect(&mut self, socket: TcpStream, reading: Reading) -> Result<Slot> {
+        let peer = self.peer.as_ref().expect("invariant: `aim` comes first");
+        let entry = opcode::Connect::new(Fd(socket.as_raw_fd()), peer.as_ptr(), peer.len()).build();
+        let slot = self.slot_for(Line { is_connected: false, ..Line::over(socket, reading) });
+        self.push(entry, Operation::Connect, slot)?;
+        Ok(slot)
+    }
+
+    /// Reads once, at most `bytes`; nothing happens where a read is under way.
+    pub(crate) fn read_once(&mut self, slot: Slot, bytes: u32) -> Result<()> {
+        let line = &mut self.lines[slot];
+        if !line.is_open || line.is_receiving {
+            return Ok(());
+        }
+        line.is_receiving = true;
+        let entry = opcode::Recv::new(line.fd(), std::ptr::null_mut(), bytes).buf_group(BUFFER_GROUP).build();
+        self.push(entry.flags(squeue::Flags::BUFFER_SELECT), Operation::Receive, slot)
+    }
+
+    /// Hands over what is staged, then gives the socket up. The send is cancelled only where the kernel does not take it at once.
+    pub(crate) fn flush_and_close(&mut self, slot: Slot, ending: Ending) -> Result<()> {
+        let line = &mut self.lines[slot];
+        if ending == Ending::Orderly && line.is_open && line.sending.is_empty() && !line.staged.is_empty() {
+            std::mem::swap(&mut line.sending, &mut line.staged);
+            line.sent_bytes = 0;
+            self.push_send(slot)?;
+        }
+        self.close(slot, ending)
+    }
+
+    /// Gives a socket up. What is staged is not sent; no event of the slot follows, and it may be another's soon.
+    pub(crate) fn close(&mut self, slot: Slot, ending: Ending) -> Result<()> {
+        let line = &mut self.lines[slot];
+        if line.is_closing {
+            return Ok(());
+        }
+        line.is_closing = true;
+        line.is_open = false;
+        if let (Ending::Reset, Some(stream)) = (ending, &line.stream) {
+            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            // A socket that refuses is closed the usual way.
+            let _ = setsockopt(stream, sockopt::Linger, &linger);
+        }
+        if 0 < line.in_flight {
+            let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(line.fd()).all()).build();
+            self.push(entry, Operation::Cancel, slot)?;
+        }
+        self.free_if_over(slot);
+        Ok(())
+    }
+
+    fn slot_for(&mut self, line: Line) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            self.lines[slot] = line;
+            return slot;
+        }
+        self.lines.push(line);
+        self.lines.len() - 1
+    }
+
+    /// Closes the socket of a slot that was given up, once nothing of it is in flight.
+    fn free_if_over(&mut self, slot: Slot) {
+        let line = &mut self.lines[slot];
+        // A dirty or unarmed slot is still named by a list of the next turn.
+        if line.is_closing && line.in_flight == 0 && !line.is_dirty && line.stream.take().is_some() {
+            line.sending = Vec::new();
+            line.staged = Vec::new();
+            self.free.push(slot);
+        }
     }
 
     pub(crate) fn outbox(&mut self) -> Outbox<'_> {
@@ -185,13 +312,16 @@ impl Ring {
         {
             let entry = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).build();
             self.is_accepting = true;
-            self.push(entry.user_data(user_data(Operation::Accept, 0)))?;
+            self.push(entry, Operation::Accept, 0)?;
         }
         while let Some(slot) = self.unarmed.pop() {
-            if self.lines[slot].is_open {
-                let fd = Fd(self.lines[slot].stream.as_raw_fd());
-                let entry = opcode::RecvMulti::new(fd, BUFFER_GROUP).build();
-                self.push(entry.user_data(user_data(Operation::Receive, slot)))?;
+            let line = &mut self.lines[slot];
+            // The slot may be another's by now: hence the flags.
+            let is_ready = line.is_open && line.is_connected && !line.is_receiving;
+            if is_ready && line.reading == Reading::Always {
+                line.is_receiving = true;
+                let entry = opcode::RecvMulti::new(line.fd(), BUFFER_GROUP).build();
+                self.push(entry, Operation::Receive, slot)?;
             }
         }
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -202,6 +332,8 @@ impl Ring {
                 std::mem::swap(&mut line.sending, &mut line.staged);
                 line.sent_bytes = 0;
                 self.push_send(slot)?;
+            } else {
+                self.free_if_over(slot);
             }
         }
         self.dirty = dirty;
@@ -212,21 +344,26 @@ impl Ring {
         let line = &self.lines[slot];
         let rest = &line.sending[line.sent_bytes..];
         let bytes = u32::try_from(rest.len()).expect("invariant: bounded by STAGED_BYTES_MAX");
-        let entry = opcode::Send::new(Fd(line.stream.as_raw_fd()), rest.as_ptr(), bytes)
+        let entry = opcode::Send::new(line.fd(), rest.as_ptr(), bytes)
             .flags(nix::libc::MSG_NOSIGNAL | nix::libc::MSG_WAITALL)
             .build();
-        self.push(entry.user_data(user_data(Operation::Send, slot)))
+        self.push(entry, Operation::Send, slot)
     }
 
-    fn push(&mut self, entry: squeue::Entry) -> Result<()> {
+    fn push(&mut self, entry: squeue::Entry, operation: Operation, slot: Slot) -> Result<()> {
         self.in_flight += 1;
+        if operation != Operation::Accept {
+            self.lines[slot].in_flight += 1;
+        }
+        let entry = entry.user_data(user_data(operation, slot));
         if self.uring.submission().is_full() {
             self.uring.submit().doing("io_uring_enter")?;
         }
-        // SAFETY: accept and receive name no memory of ours but the provided buffers, which live in `Buffers` until
-        // no operation is in flight. A send names `sending` of its line: that Vec is neither changed nor dropped
-        // before the completion (`complete_send` is the only place that does), and lines are never removed.
-        // Each fd is owned by its line or by `listener` and stays open as long as the ring.
+        // SAFETY: accept, cancel and receive name no memory of ours but the provided buffers, which live in `Buffers`
+        // until no operation is in flight. A send names `sending` of its line: that Vec is neither changed nor dropped
+        // before the completion (`complete_send`, and `free_if_over` when nothing is in flight, are the only places
+        // that do), and lines are never removed. A connect names `peer`, which is set once and boxed.
+        // Each fd is owned by its line, which keeps it until nothing of it is in flight, or by `listener`.
         let pushed = unsafe { self.uring.submission().push(&entry) };
         pushed.map_err(|_| Failure::Io("submission queue", io::ErrorKind::WouldBlock.into()))
     }
@@ -263,6 +400,24 @@ impl Ring {
             self.in_flight -= 1;
         }
         let (operation, slot) = operation_of(completion.user_data());
+        if is_last && operation != Operation::Accept {
+            self.lines[slot].in_flight -= 1;
+        }
+        let handled = self.complete_operation(operation, slot, completion, handle);
+        if operation != Operation::Accept {
+            self.free_if_over(slot);
+        }
+        handled
+    }
+
+    fn complete_operation(
+        &mut self,
+        operation: Operation,
+        slot: Slot,
+        completion: &cqueue::Entry,
+        handle: &mut impl FnMut(&mut Outbox<'_>, Event<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let is_last = !cqueue::more(completion.flags());
         match operation {
             Operation::Accept => {
                 self.is_accepting = !is_last;
@@ -277,7 +432,28 @@ impl Ring {
             }
             Operation::Receive => self.complete_receive(slot, completion, is_last, handle),
             Operation::Send => self.complete_send(slot, completion.result(), handle),
+            Operation::Connect => self.complete_connect(slot, completion.result(), handle),
+            // What it cancelled tells of itself.
+            Operation::Cancel => Ok(()),
         }
+    }
+
+    fn complete_connect(
+        &mut self,
+        slot: Slot,
+        result: i32,
+        handle: &mut impl FnMut(&mut Outbox<'_>, Event<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if !self.lines[slot].is_open {
+            return Ok(());
+        }
+        if result < 0 {
+            self.lines[slot].is_open = false;
+            return handle(&mut self.outbox(), Event::Closed(slot, -result));
+        }
+        self.lines[slot].is_connected = true;
+        self.unarmed.push(slot);
+        handle(&mut self.outbox(), Event::Connected(slot))
     }
 
     fn complete_receive(
@@ -291,10 +467,13 @@ impl Ring {
         let mut handled = Ok(());
         if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
             let bytes = usize::try_from(completion.result()).unwrap_or(0);
-            if 0 < bytes {
+            if 0 < bytes && !outbox.lines[slot].is_closing {
                 handled = handle(&mut outbox, Event::Received(slot, self.buffers.bytes(buffer, bytes)));
             }
             self.buffers.give_back(buffer);
+        }
+        if is_last {
+            self.lines[slot].is_receiving = false;
         }
         let has_ended = match completion.result() {
             0 => true,
@@ -303,7 +482,8 @@ impl Ring {
         };
         if has_ended && self.lines[slot].is_open {
             self.lines[slot].is_open = false;
-            handled = handled.and(handle(&mut self.outbox(), Event::Closed(slot)));
+            let errno = completion.result().saturating_neg();
+            handled = handled.and(handle(&mut self.outbox(), Event::Closed(slot, errno)));
         } else if is_last {
             self.unarmed.push(slot);
         }
@@ -320,10 +500,11 @@ impl Ring {
         let Ok(bytes) = usize::try_from(result) else {
             line.sending.clear();
             let was_open = std::mem::replace(&mut line.is_open, false);
-            return if was_open { handle(&mut self.outbox(), Event::Closed(slot)) } else { Ok(()) };
+            let errno = result.saturating_neg();
+            return if was_open { handle(&mut self.outbox(), Event::Closed(slot, errno)) } else { Ok(()) };
         };
         line.sent_bytes += bytes;
-        if line.sent_bytes < line.sending.len() {
+        if line.sent_bytes < line.sending.len() && !line.is_closing {
             return self.push_send(slot);
         }
         line.sending.clear();
@@ -337,9 +518,9 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        for line in &self.lines {
+        for stream in self.lines.iter().filter_map(|line| line.stream.as_ref()) {
             // Ends the receive and the send of the line; a socket that is closed already refuses, which is fine.
-            let _ = line.stream.shutdown(Shutdown::Both);
+            let _ = stream.shutdown(Shutdown::Both);
         }
         let timespec = Timespec::new().nsec(10_000_000);
         // The accept has no socket to shut down; it holds no memory, so the ring may close over it.
@@ -356,89 +537,7 @@ impl Drop for Ring {
             for line in self.lines.drain(..) {
                 std::mem::forget(line.sending);
             }
-        }
-    }
-}
-
-/// The provided-buffer ring and its memory.
-struct Buffers {
-    entries: *mut BufRingEntry,
-    memory: *mut u8,
-    tail: u16,
-    is_leaked: bool,
-}
-
-impl Buffers {
-    fn layouts() -> (Layout, Layout) {
-        let entries = usize::from(BUFFERS) * size_of::<BufRingEntry>();
-        let memory = usize::from(BUFFERS) * BUFFER_BYTES;
-        let layout = |bytes| Layout::from_size_align(bytes, 4096).expect("invariant: constant sizes");
-        (layout(entries), layout(memory))
-    }
-
-    fn register(uring: &IoUring) -> Result<Buffers> {
-        let (entries_layout, memory_layout) = Buffers::layouts();
-        // SAFETY: both layouts have a size above zero.
-        let (entries, memory) = unsafe { (alloc_zeroed(entries_layout), alloc_zeroed(memory_layout)) };
-        if entries.is_null() || memory.is_null() {
-            handle_alloc_error(memory_layout);
-        }
-        let entries = entries.cast::<BufRingEntry>();
-        let mut buffers = Buffers { entries, memory, tail: 0, is_leaked: false };
-        // SAFETY: `entries` is page-aligned memory for BUFFERS entries that lives until the ring has no operation
-        // in flight (`Ring::drop`), or is leaked.
-        unsafe { uring.submitter().register_buf_ring_with_flags(entries as u64, BUFFERS, BUFFER_GROUP, 0) }
-            .doing("register provided buffers")?;
-        for buffer in 0..BUFFERS {
-            buffers.give_back(buffer);
-        }
-        buffers.publish();
-        Ok(buffers)
-    }
-
-    fn bytes(&self, buffer: u16, bytes: usize) -> &[u8] {
-        assert!(buffer < BUFFERS && bytes <= BUFFER_BYTES, "the kernel names a buffer it was given");
-        // SAFETY: in range by the assert, initialised by `alloc_zeroed`, and the kernel does not write to it again
-        // before `give_back`, which needs `&mut self`.
-        unsafe { std::slice::from_raw_parts(self.memory.add(usize::from(buffer) * BUFFER_BYTES), bytes) }
-    }
-
-    fn give_back(&mut self, buffer: u16) {
-        assert!(buffer < BUFFERS, "the kernel names a buffer it was given");
-        let index = usize::from(self.tail & (BUFFERS - 1));
-        // SAFETY: `index` < BUFFERS, and the kernel does not read entries beyond the published tail. The setters
-        // leave the tail itself alone, which shares entry 0's reserved field.
-        let (entry, address) = unsafe {
-            (&mut *self.entries.add(index), self.memory.add(usize::from(buffer) * BUFFER_BYTES) as u64)
-        };
-        entry.set_addr(address);
-        entry.set_len(u32::try_from(BUFFER_BYTES).expect("invariant: a constant below 4 GiB"));
-        entry.set_bid(buffer);
-        self.tail = self.tail.wrapping_add(1);
-    }
-
-    fn publish(&mut self) {
-        // SAFETY: `entries` is the base of the registered ring; the tail is 2-aligned, and only this thread stores it.
-        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries).cast_mut()) };
-        tail.store(self.tail, Ordering::Release);
-    }
-
-    fn leak(&mut self) {
-        self.is_leaked = true;
-    }
-}
-
-impl Drop for Buffers {
-    fn drop(&mut self) {
-        if self.is_leaked {
-            return;
-        }
-        let (entries_layout, memory_layout) = Buffers::layouts();
-        // SAFETY: allocated with these layouts in `register`; the ring has no operation in flight that could select
-        // one of them (`Ring::drop` waited, else `is_leaked`), and the registration dies with the ring's descriptor.
-        unsafe {
-            dealloc(self.entries.cast(), entries_layout);
-            dealloc(self.memory, memory_layout);
+            std::mem::forget(self.peer.take());
         }
     }
 }
@@ -454,6 +553,8 @@ fn operation_of(user_data: u64) -> (Operation, Slot) {
         1 => (Operation::Accept, slot),
         2 => (Operation::Receive, slot),
         3 => (Operation::Send, slot),
+        4 => (Operation::Connect, slot),
+        5 => (Operation::Cancel, slot),
         other => unreachable!("operation {other} was never submitted"),
     }
 }

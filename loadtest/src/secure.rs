@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -52,17 +52,8 @@ impl Line {
         if security == Security::Plain {
             return Ok(Line::from(stream));
         }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Failure::Unmet(error.to_string()))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unchecked))
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").expect("invariant: it is a name");
-        let connection = ClientConnection::new(Arc::new(config), name);
-        let codec = connection.map_err(|error| Failure::Unmet(error.to_string()))?;
-        let mut line = Line { stream, codec: Some(Box::new(codec)) };
+        let codec = codec("localhost")?;
+        let mut line = Line { stream, codec: Some(codec) };
         line.shake_hands().doing("the TLS handshake")?;
         Ok(line)
     }
@@ -98,13 +89,34 @@ impl Write for Line {
     }
 }
 
-/// Puts `plain` into records and appends them to `records`.
-pub(crate) fn protect(codec: &mut ClientConnection, plain: &[u8], records: &mut Vec<u8>) -> Result<()> {
-    codec.writer().write_all(plain).doing("protect")?;
+/// The client's side of a connection to `name`, before its handshake.
+pub(crate) fn codec(name: &str) -> Result<Box<ClientConnection>> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let provider = || Arc::new(aws_lc_rs::default_provider());
+    let config = CONFIG.get_or_init(|| {
+        let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = versions.expect("invariant: the provider has the suites of both versions");
+        let verified = builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked));
+        Arc::new(verified.with_no_client_auth())
+    });
+    let unmet = |why: String| Failure::Unmet(format!("TLS to {name}: {why}"));
+    let server = ServerName::try_from(name.to_owned()).map_err(|error| unmet(error.to_string()))?;
+    let connection = ClientConnection::new(Arc::clone(config), server);
+    Ok(Box::new(connection.map_err(|error| unmet(error.to_string()))?))
+}
+
+/// Appends the records that the connection itself has to send, as in a handshake.
+pub(crate) fn flush(codec: &mut ClientConnection, records: &mut Vec<u8>) -> Result<()> {
     while codec.wants_write() {
         codec.write_tls(records).doing("protect")?;
     }
     Ok(())
+}
+
+/// Puts `plain` into records and appends them to `records`.
+pub(crate) fn protect(codec: &mut ClientConnection, plain: &[u8], records: &mut Vec<u8>) -> Result<()> {
+    codec.writer().write_all(plain).doing("protect")?;
+    flush(codec, records)
 }
 
 /// Takes received `records` and appends their plaintext to `plain`.

@@ -171,18 +171,7 @@ impl Server {
 
     /// CPU time of all its threads, from /proc/PID/task/TID/schedstat.
     pub(crate) fn cpu_clock(&self) -> Result<CpuClock> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).doing("read the server's threads")?;
-        let mut clock = CpuClock::default();
-        for task in tasks.map_while(std::io::Result::ok) {
-            let Some(tid) = task.file_name().to_str().and_then(|tid| tid.parse().ok()) else { continue };
-            // A thread may end between the listing and the reading; its time is then lost to both clocks.
-            if let Some(thread) =
-                fs::read_to_string(task.path().join("schedstat")).ok().and_then(|stat| parse_schedstat(&stat))
-            {
-                clock.0.insert(tid, thread);
-            }
-        }
-        Ok(clock)
+        CpuClock::of(self.pid())
     }
 
     /// Resident memory, from VmRSS of /proc/PID/status.
@@ -291,6 +280,22 @@ pub(crate) fn sleep_ns(sleep_ns: u64) {
 }
 
 impl CpuClock {
+    /// Of a process, from /proc/PID/task/TID/schedstat.
+    pub(crate) fn of(pid: u32) -> Result<CpuClock> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).doing("read the server's threads")?;
+        let mut clock = CpuClock::default();
+        for task in tasks.map_while(std::io::Result::ok) {
+            let Some(tid) = task.file_name().to_str().and_then(|tid| tid.parse().ok()) else { continue };
+            // A thread may end between the listing and the reading; its time is then lost to both clocks.
+            if let Some(thread) =
+                fs::read_to_string(task.path().join("schedstat")).ok().and_then(|stat| parse_schedstat(&stat))
+            {
+                clock.0.insert(tid, thread);
+            }
+        }
+        Ok(clock)
+    }
+
     /// What was used since `earlier`.
     pub(crate) fn since(&self, earlier: &CpuClock) -> CpuUse {
         let mut used = CpuUse { running_ns: 0, busiest_ns: 0 };
@@ -370,7 +375,7 @@ fn number_named(report: &str, name: &str) -> Option<u64> {
     values.next()?.parse().ok()
 }
 
-fn parse_kib(status: &str, key: &str) -> Option<u64> {
+pub(crate) fn parse_kib(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)

@@ -152,6 +152,11 @@ impl Plug {
         let _ = setsockopt(&self.stream, sockopt::Linger, &linger);
     }
 
+    /// The socket, for another way of reading it; the swarm tells of it no longer once it is dropped.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Ends it by `close` alone. The kernel makes a reset of it where something received was not read.
     pub(crate) fn close(self) {
         drop(self);

@@ -50,7 +50,7 @@ pub(crate) fn run(listener: TcpListener, idle: Idle, reply: &str) -> Result<()> 
             Event::Received(slot, bytes) => {
                 answer(outbox, slot, &mut peers[slot], bytes, request_bytes, &reply_frame)
             }
-            Event::Closed(_) => Ok(()),
+            Event::Connected(_) | Event::Closed(..) => Ok(()),
         })?;
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn run(listener: TcpListener, texts: &Texts) -> Result<()> {
                     Ok(())
                 }
             },
-            Event::Closed(_) => Ok(()),
+            Event::Connected(_) | Event::Closed(..) => Ok(()),
         })?;
     }
 }
