@@ -76,4 +76,13 @@ mod tests {
         let host = host();
         assert!(host.kernel != "unknown" && 0 < host.cores && 0 < host.memory_bytes, "{host:?}");
     }
+
+    #[test]
+    fn this_program_names_its_version_and_a_commit_where_there_is_one() {
+        let tool = tool();
+        assert_eq!(tool.version, "0.1.0");
+        let is_commit = |commit: &str| 12 <= commit.len() && commit.chars().all(|c| c.is_ascii_hexdigit());
+        assert!(tool.commit.as_deref().is_none_or(is_commit), "{tool:?}");
+        assert_eq!(tool.commit.is_some(), std::path::Path::new("../.git").exists());
+    }
 }

@@ -5,10 +5,12 @@ mod account;
 mod client;
 mod clock;
 mod command;
+mod compare;
 mod dialect;
 mod ear;
 mod engine;
 mod failure;
+mod figures;
 mod flaw;
 mod frame;
 mod grade;
@@ -21,12 +23,15 @@ mod peers;
 mod progress;
 mod report;
 mod ring;
+#[cfg(test)]
+mod samples;
 mod scenario;
 mod scenarios;
 mod schedule;
 mod secure;
 mod server;
 mod swarm;
+mod units;
 mod wire;
 
 use std::io::Write;
@@ -250,6 +255,10 @@ enum Load {
         #[command(subcommand)]
         arm: limit::LimitArm,
     },
+    /// Shows saved results again: a table, and the files asked for
+    Report(report::Saved),
+    /// Compares two files of saved runs; fails on a regression
+    Compare(compare::Compare),
     /// Holds connections for the connections load
     #[command(hide = true)]
     Hold { address: SocketAddr, count: usize, first_index: usize },
@@ -262,6 +271,7 @@ fn main() -> ExitCode {
         server_arguments: arguments.rig.server_arguments.clone(),
         cpus_server: arguments.rig.cpu_server.clone(),
         cpu_client: arguments.rig.cpu_client,
+        json: arguments.rig.json.clone(),
     };
     let is_empty = arguments.run.is_empty();
     match &arguments.command {
@@ -279,7 +289,12 @@ fn main() -> ExitCode {
             Ok(Outcome::Refused) => ExitCode::FAILURE,
             Err(failure) => {
                 tell(&failure);
-                ExitCode::FAILURE
+                // A file that cannot be read is no regression.
+                if matches!(failure, Failure::File(_)) {
+                    ExitCode::from(load::USAGE)
+                } else {
+                    ExitCode::FAILURE
+                }
             }
         },
     }
@@ -311,6 +326,18 @@ enum Outcome {
 }
 
 fn run(arguments: Arguments) -> Result<Outcome> {
+    match &arguments.command {
+        Some(Load::Report(saved)) => Ok(outcome_of(report::run(saved)?)),
+        Some(Load::Compare(files)) => Ok(outcome_of(compare::run(files)?)),
+        Some(_) | None => measure(arguments),
+    }
+}
+
+fn outcome_of(is_met: bool) -> Outcome {
+    if is_met { Outcome::Reported } else { Outcome::Refused }
+}
+
+fn measure(arguments: Arguments) -> Result<Outcome> {
     let json = arguments.rig.json.clone();
     let rig = rig(arguments.rig)?;
     let command = arguments.command.expect("invariant: `main` takes what has no command");
@@ -365,7 +392,12 @@ fn run(arguments: Arguments) -> Result<Outcome> {
             connections::hold(address, count, first_index)?;
             Vec::new()
         }
-        Load::Run(_) | Load::Scenarios { .. } | Load::Dialects { .. } | Load::Work => {
+        Load::Report(_)
+        | Load::Compare(_)
+        | Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Work => {
             panic!("invariant: `main` does these itself")
         }
     };
@@ -427,8 +459,10 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Link { .. }
         | Load::Peers(_)
         | Load::Limit { .. }
+        | Load::Report(_)
+        | Load::Compare(_)
         | Load::Hold { .. } => {
-            panic!("invariant: `run` does these itself")
+            panic!("invariant: `measure` does these itself")
         }
     })
 }

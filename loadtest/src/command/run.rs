@@ -13,11 +13,11 @@ use crate::dialect::{self, Dialect};
 use crate::engine;
 use crate::engine::live::Live;
 use crate::engine::plan::{self, Plan, Url};
-use crate::failure::{Doing, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::grade;
 use crate::host;
 use crate::outcome::{FORMAT, Grade, Outcome, Outcomes};
-use crate::report;
+use crate::report::{self, Files};
 use crate::scenario::{self, Changes, QUICK, QUICK_S, Scenario};
 use crate::secure::Security;
 use crate::server::{Launch, Server};
@@ -83,6 +83,8 @@ pub(crate) struct Place {
     pub(crate) server_arguments: Vec<String>,
     pub(crate) cpus_server: Vec<usize>,
     pub(crate) cpu_client: usize,
+    /// `--json`, which all commands have.
+    pub(crate) json: Option<PathBuf>,
 }
 
 impl RunArguments {
@@ -118,7 +120,7 @@ pub(crate) fn run(arguments: &RunArguments, place: &Place) -> Result<u8> {
         }
     }
     live.end();
-    let code = deliver(&outcomes, arguments)?;
+    let code = deliver(&outcomes, arguments, place.json.clone())?;
     failed.map_or(Ok(code), Err)
 }
 
@@ -254,35 +256,12 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| Failure::File(format!("{}: {error}", path.display())))
 }
 
-fn deliver(outcomes: &Outcomes, arguments: &RunArguments) -> Result<u8> {
-    report::print(&table(outcomes))?;
-    if let Some(folder) = &arguments.output {
-        std::fs::create_dir_all(folder).doing("make the output's folder")?;
-        let json =
-            serde_json::to_string_pretty(outcomes).map_err(|error| Failure::Protocol(error.to_string()))?;
-        std::fs::write(folder.join("results.json"), json).doing("write the results")?;
+/// Shows all, writes what was asked for; the exit code.
+fn deliver(outcomes: &Outcomes, arguments: &RunArguments, json: Option<PathBuf>) -> Result<u8> {
+    if outcomes.runs.is_empty() {
+        return Ok(0);
     }
-    let is_below = |run: &Outcome, least| run.graded.as_ref().is_none_or(|graded| least < graded.grade);
-    let is_any_below =
-        arguments.min_grade.is_some_and(|least| outcomes.runs.iter().any(|run| is_below(run, least)));
-    Ok(if is_any_below { BELOW_GRADE } else { 0 })
-}
-
-/// The least that is told of each run.
-fn table(outcomes: &Outcomes) -> String {
-    let mut text = String::new();
-    for run in &outcomes.runs {
-        text.push_str(&format!("\n{} ({} {})\n", run.scenario, run.server, run.url));
-        for (kind, latency) in &run.latencies {
-            text.push_str(&format!(
-                "  {kind:?}: {} counted, p50 {} ns, p99 {} ns, p99.9 {} ns, max {} ns\n",
-                latency.count, latency.p50_ns, latency.p99_ns, latency.p999_ns, latency.max_ns
-            ));
-        }
-        text.push_str(&format!("  {:?}\n  {:?}\n  {:?}\n", run.counts, run.generator, run.server_use));
-        for refused in run.refused.iter().chain(&run.notes) {
-            text.push_str(&format!("  {refused}\n"));
-        }
-    }
-    text
+    let files = Files { output: arguments.output.clone(), json, ..Files::default() };
+    report::show(outcomes, &files)?;
+    Ok(if report::meets(outcomes, arguments.min_grade)? { 0 } else { BELOW_GRADE })
 }

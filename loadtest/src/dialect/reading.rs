@@ -3,7 +3,7 @@
 
 use memchr::memmem::{self, Finder};
 
-use crate::dialect::frame_text::{STAMP_BASE, STREAM_BASE, request_number};
+use crate::dialect::frame_text::{STAMP_BASE, STREAM_BASE, STREAM_FIRST, request_number};
 use crate::dialect::{Dialect, Exchange};
 use crate::wire;
 
@@ -58,9 +58,11 @@ impl Reader {
             let stamp = wire::number(rest).and_then(|number| number.checked_sub(STAMP_BASE));
             let number =
                 self.sequence.find(rest).and_then(|at| rest.get(at + self.sequence.needle().len()..));
-            let number = number.and_then(wire::number).filter(|number| STREAM_BASE <= *number);
+            let number = number.and_then(wire::number);
             let (Some(intended_ns), Some(number)) = (stamp, number) else { continue };
-            let Ok(stream) = u32::try_from(number / STREAM_BASE - 1) else { continue };
+            let stream =
+                (number / STREAM_BASE).checked_sub(STREAM_FIRST).and_then(|stream| stream.try_into().ok());
+            let Some(stream) = stream else { continue };
             tell(Told { intended_ns, stream, sequence: number % STREAM_BASE });
             count += 1;
         }
@@ -134,14 +136,15 @@ mod tests {
 
     #[test]
     fn a_frame_may_hold_several_deliveries() {
-        let one = r#"MSG t {"at":1000000000000000007,"sq":0003000000000009,"pad":""}"#;
+        let one = r#"MSG t {"at":1000000000000000007,"sq":1002000000000009,"pad":""}"#;
         assert_eq!(told(one), [(7, 2, 9)]);
         assert_eq!(told(&one.repeat(3)), [(7, 2, 9); 3]);
     }
 
     #[test]
     fn keys_without_their_numbers_are_no_delivery() {
-        for message in ["", r#"{"at":"#, r#"{"at":5,"sq":1000000000001}"#, r#"{"at":1000000000000000007}"#] {
+        for message in ["", r#"{"at":"#, r#"{"at":5,"sq":999000000000001}"#, r#"{"at":1000000000000000007}"#]
+        {
             assert_eq!(told(message), [], "{message}");
         }
         assert_eq!(told(r#"{"at":1000000000000000007,"sq":17}"#), []);

@@ -1,9 +1,8 @@
 //! What is printed of a comparison: per case the median and spread of each arm over its runs, and the ratio per pair of runs;
-//! the same as JSON. PURE but for `print` and `write_json`.
+//! the same as JSON. PURE but for `write_json`.
 //! Invariant: a ratio is taken within a pair of neighbouring runs only, never between medians of different times.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::failure::{Doing, Result};
@@ -207,11 +206,6 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Prints what came out of a case.
-pub(crate) fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).doing("print the result")
 }
 
 /// Writes the JSON objects of all cases to `path`.
