@@ -8,6 +8,7 @@ mod door;
 mod inspecting;
 mod lifecycle;
 mod process;
+mod profiling;
 mod streams;
 
 use std::io;
@@ -38,6 +39,7 @@ use crate::hub::{self, RateLimits};
 use crate::inspect::Inspector;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
+use crate::profiler::Profiler;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
@@ -117,6 +119,7 @@ struct Shared {
     source: Source,
     looked: ArcSwap<Looked>,
     streams: Streams,
+    profiler: Profiler,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
     rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
@@ -176,6 +179,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         rates_of_publishing: Mutex::default(),
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
+        profiler: Profiler::default(),
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
@@ -272,6 +276,9 @@ impl Shared {
                     Some(response) => return response,
                     None => Answer::busy("every place for a stream of events is taken"),
                 },
+                Route::Profile => {
+                    return self.profile(&parts.headers, parts.uri.query().unwrap_or_default()).await;
+                }
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
@@ -290,7 +297,6 @@ impl Shared {
                 | Route::Histograms
                 | Route::Performance
                 | Route::Cache
-                | Route::Profile
                 | Route::Heap
                 | Route::WebSocket
                 | Route::Alerts

@@ -53,6 +53,8 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod profiler;
+#[cfg(feature = "runtime")]
 pub mod pulse;
 #[cfg(feature = "runtime")]
 pub mod sessions_file;

@@ -611,9 +611,11 @@ impl Shard {
         if (self.round > 0 && !self.unbuffered) || self.inspecting.is_under_way() || self.hub.has_untold() {
             return Wait::Poll;
         }
+        // Where data waits for the pace it is known when there is something to do next: turns until then would only cost.
+        let is_paced = self.hub.data_count() > 0 && !self.pace.may_flush(now_ns);
         match self.spin {
             Spin::Always => return Wait::Poll,
-            Spin::ForNs(spin_ns) if idle_ns < spin_ns || (spin_ns == 0 && self.worked_ns == now_ns) => {
+            Spin::ForNs(spin_ns) if (idle_ns < spin_ns && !is_paced) || self.worked_ns == now_ns => {
                 return Wait::Poll;
             }
             Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,

@@ -125,7 +125,7 @@ fn a_file_that_is_no_result_is_named_with_the_reason() {
     other["format"] = json!(2);
     let other = save(&folder, "other.json", &other);
     let refused = loadtest(&["report"], &[&other]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(
         said(&refused).ends_with("other.json: its format is 2, this program reads 1\n"),
         "{}",

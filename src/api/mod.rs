@@ -18,7 +18,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod performance;
-mod profiles;
+pub mod profiles;
 pub mod publish;
 mod ready;
 pub mod shards;
@@ -169,13 +169,13 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Alerts => alerts::answer(view),
         Route::Events => Answer::text(200, "text/event-stream", event(view)),
         Route::Console(file) => console::answer(file),
-        Route::Profile => profiles::profile(),
         Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch
         | Route::Connections
         | Route::Topics
         | Route::Shards
+        | Route::Profile
         | Route::Trace
         | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }

@@ -16,6 +16,7 @@ use crate::telemetry::{
 };
 
 mod inspecting;
+mod profiles;
 
 /// A shard with 10 requests of which 1 failed, 3 resumes of which 1 missed something, and this stance.
 fn board(number: usize, overload_stance: u64) -> Arc<Board> {

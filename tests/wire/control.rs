@@ -14,6 +14,7 @@ use crate::server::{Server, temporary_file, tickring};
 
 mod console;
 mod inspecting;
+mod profiling;
 
 const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 

@@ -59,7 +59,7 @@ pub(crate) struct RunArguments {
     /// Also write reports into this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Say more of what happens
+    /// Say more of what happens, and let through what the server logs
     #[arg(long, short)]
     verbose: bool,
     /// Exit with 1 if a run has a worse grade, or none
@@ -142,8 +142,8 @@ fn one(
     scenario: Scenario,
     live: &mut Live,
 ) -> Result<Outcome> {
-    let server = match &place.server {
-        Some(program) => Some(start(program, place, cores, dialect)?),
+    let mut server = match &place.server {
+        Some(program) => Some(start(program, arguments.verbose, place, cores, dialect)?),
         None => None,
     };
     let target = match (&server, &arguments.url) {
@@ -159,15 +159,17 @@ fn one(
         pid: arguments.pid.or_else(|| server.as_ref().map(Server::pid)),
         processes: arguments.processes.unwrap_or(1),
         cores: cores.load.clone(),
-        is_verbose: arguments.verbose,
     };
-    let mut outcome = engine::run(&plan, live)?;
+    let mut outcome = engine::run(&plan, live).map_err(|failure| {
+        let words = server.as_mut().and_then(Server::last_words);
+        words.map_or(failure, |words| Failure::Unreachable(format!("it has ended: {words}")))
+    })?;
     outcome.notes.extend(cores.note.clone());
     outcome.graded = grade::grade(&outcome, &grades);
     Ok(outcome)
 }
 
-fn start(program: &str, place: &Place, cores: &Cores, dialect: &Dialect) -> Result<Server> {
+fn start(program: &str, is_verbose: bool, place: &Place, cores: &Cores, dialect: &Dialect) -> Result<Server> {
     let core = cores.server.first().map_or_else(|| "0".to_owned(), ToString::to_string);
     let fixed = dialect.start.arguments.iter().map(|argument| argument.replace("{core}", &core));
     let arguments = fixed.chain(place.server_arguments.iter().cloned()).collect();
@@ -178,7 +180,13 @@ fn start(program: &str, place: &Place, cores: &Cores, dialect: &Dialect) -> Resu
         cpus: cores.server.clone(),
     };
     let unreachable = |failure: Failure| Failure::Unreachable(failure.to_string());
-    Server::start(&launch, cores.client).map_err(unreachable)
+    // Its log would run through the progress.
+    let started = if is_verbose {
+        Server::start(&launch, cores.client)
+    } else {
+        Server::start_kept(&launch, cores.client)
+    };
+    started.map_err(unreachable)
 }
 
 fn url_of(address: SocketAddr, security: Security) -> Url {

@@ -52,7 +52,6 @@ impl Crew {
                 target: plan.target.clone(),
                 address,
                 run,
-                is_verbose: plan.is_verbose,
             };
             let mut child = Command::new(&program)
                 .arg("work")

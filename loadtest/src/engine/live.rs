@@ -11,8 +11,10 @@ use crate::scenario::Scenario;
 
 /// Between two drawings.
 const DRAW_NS: u64 = 250 * MILLISECOND_NS;
-/// Between two lines in a pipe.
-const LINE_NS: u64 = SECOND_NS;
+/// The least between two lines in a pipe, of which there is one a second; and that where a run is long.
+const LINE_NS: u64 = SECOND_NS / 2;
+const LONG_LINE_NS: u64 = 10 * SECOND_NS;
+const LONG_NS: u64 = 120 * SECOND_NS;
 const BAR_CELLS: usize = 30;
 const KINDS: [(Kind, &str); 3] =
     [(Kind::Request, "requests"), (Kind::Delivery, "deliveries"), (Kind::Order, "orders")];
@@ -58,6 +60,13 @@ impl Live {
         }
     }
 
+    /// What only those want to know who ask for it.
+    pub(crate) fn detail(&mut self, line: &str) {
+        if self.is_verbose {
+            self.line(&format!("  {line}"));
+        }
+    }
+
     pub(crate) fn opening(&mut self, open: u64) {
         let (title, clients) = (self.title.clone(), self.clients);
         self.draw(|live| {
@@ -79,7 +88,8 @@ impl Live {
         }
         let Some((number, second)) = sum.newest_second() else { return };
         let is_last = end_ns <= now_ns;
-        let is_due = self.drawn_ns + LINE_NS <= now_ns || is_last;
+        let every_ns = if LONG_NS < end_ns - begin_ns { LONG_LINE_NS } else { LINE_NS };
+        let is_due = self.drawn_ns + every_ns <= now_ns || is_last;
         if number <= self.told || !is_due {
             return;
         }

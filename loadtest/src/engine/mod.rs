@@ -55,8 +55,13 @@ pub(crate) fn run(plan: &Plan, live: &mut Live) -> Result<Outcome> {
         return Ok(outcome);
     }
     let address = plan.target.resolve()?;
-    let mut watch = plan.pid.or_else(|| watch::listener(address)).and_then(Watch::new);
+    let pid = plan.pid.or_else(|| watch::listener(address));
+    let mut watch = pid.and_then(Watch::new);
     live.begin(&plan.scenario, &outcome.url);
+    live.detail(&format!(
+        "{processes} processes on cores {:?} to {address}, the server's process: {pid:?}",
+        plan.cores
+    ));
     let mut crew = Crew::start(plan, processes, address)?;
     let mut sum = Sum::new(crew.count());
     open(plan, &mut crew, &mut sum, live)?;
@@ -64,6 +69,9 @@ pub(crate) fn run(plan: &Plan, live: &mut Live) -> Result<Outcome> {
     measure(plan, &mut crew, &mut sum, live, watch.as_mut(), &mut outcome)?;
     crew.dismiss();
     sum.fill(&mut outcome);
+    if 1 < processes && plan.scenario.fanout.is_some() {
+        outcome.notes.push("the spread is that among the subscribers of each process".to_owned());
+    }
     refuse(plan, &mut outcome);
     live.end();
     Ok(outcome)
@@ -209,7 +217,6 @@ mod tests {
             pid: None,
             processes: 1,
             cores: Vec::new(),
-            is_verbose: false,
         };
         let mut outcome = outcome(&plan, &Dialect::parse("name = 'x'").unwrap(), 1);
         outcome.generator = GeneratorUse { processes: 1, busy_share, lag_p50_ns: 0, lag_p99_ns, steal_share };

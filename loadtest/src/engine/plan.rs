@@ -26,7 +26,6 @@ pub(crate) struct Plan {
     pub(crate) processes: u32,
     /// Of the generator, one a process, in turn; none is wherever the kernel likes.
     pub(crate) cores: Vec<usize>,
-    pub(crate) is_verbose: bool,
 }
 
 /// Where a server is.
@@ -102,7 +101,6 @@ pub(crate) struct Share {
     pub(crate) address: SocketAddr,
     /// Tells topics of this run from those of another.
     pub(crate) run: u32,
-    pub(crate) is_verbose: bool,
 }
 
 impl Share {

@@ -244,9 +244,8 @@ impl Worker {
     /// Opens everybody, up to the longest wait.
     fn open_all(&mut self) -> Result<()> {
         let patience_ns = scenario::nanoseconds(self.scenario.connect_timeout_s);
-        let rate = self.opening.per_s.max(1);
-        let pace_ns =
-            if self.opening.per_s == 0 { 0 } else { self.crowd.to_open.len() as u64 * SECOND_NS / rate };
+        let opened = self.crowd.to_open.len() as u64;
+        let pace_ns = (opened * SECOND_NS).checked_div(self.opening.per_s).unwrap_or(0);
         let deadline_ns = clock::mono_ns() + pace_ns + patience_ns + SECOND_NS;
         let mut told_ns = 0;
         self.opening.since_ns = clock::mono_ns();
@@ -355,8 +354,8 @@ impl Worker {
     fn open_some(&mut self, now_ns: u64) -> Result<()> {
         for _ in 0..TURN_OPENS_MAX {
             let mut began_ns = now_ns;
-            if 0 < self.opening.per_s {
-                began_ns = self.opening.since_ns + self.opening.count * SECOND_NS / self.opening.per_s;
+            if let Some(offset_ns) = (self.opening.count * SECOND_NS).checked_div(self.opening.per_s) {
+                began_ns = self.opening.since_ns + offset_ns;
                 if now_ns < began_ns {
                     return Ok(());
                 }
