@@ -1,3 +1,5 @@
+//! What the page says of records made up here.
+
 use super::*;
 use crate::histogram::Latencies;
 use crate::outcome::{Counts, GeneratorUse, Host, Kind, Outcome, Second, ServerUse, Tool};
