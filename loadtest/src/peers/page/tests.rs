@@ -1,3 +1,5 @@
+//! Tests of the page that `loadtest peers` writes.
+
 use super::*;
 use crate::histogram::Latencies;
 use crate::outcome::{Counts, GeneratorUse, Host, Kind, Outcome, Second, ServerUse, Tool};
