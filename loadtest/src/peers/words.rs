@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_published_is_json_in_every_dialect() {
+        for (name, text) in FILES {
+            let publish = payload(Words::parse(text).unwrap().publish_frame(100).patched(1, 7, 0, 1));
+            let data = &publish[publish.find(r#"{"at":"#).unwrap()..][..100];
+            let read: serde_json::Result<serde_json::Value> = serde_json::from_str(data);
+            assert!(read.is_ok(), "{name}: {data}");
+        }
+    }
+
+    #[test]
     fn a_dialect_that_cannot_publish_is_refused() {
         let failure = Words::parse("name = 'x'\n[subscribe]\nsend = 's'").unwrap_err().to_string();
         assert_eq!(failure, "the dialect x has no [publish]");

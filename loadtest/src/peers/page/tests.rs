@@ -1,4 +1,4 @@
-//! Tests of the page that `loadtest peers` writes.
+//! What the page says of records made up here.
 
 use super::*;
 use crate::histogram::Latencies;
