@@ -52,6 +52,9 @@ use crate::scenarios::{
     Rig, churn, connections, fanout, flood, ingest, link as venue_link, orders, ping, request,
 };
 
+/// The usual `--lag-us-max`.
+const LAG_US_MAX: u32 = 1_000;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "loadtest",
@@ -92,7 +95,7 @@ struct RigArguments {
     #[arg(long, global = true, default_value_t = 500)]
     warmup_ms: u64,
     /// How late the generator may be at its 99th percentile, in microseconds, before an open-loop run is refused
-    #[arg(long, global = true, default_value_t = 1_000)]
+    #[arg(long, global = true, default_value_t = u64::from(LAG_US_MAX))]
     lag_us_max: u64,
     /// For `request` and `fanout`: what TLS costs. The server plain and over TLS, in turns, in place of limit and server
     #[arg(long, global = true, requires = "server")]
@@ -271,6 +274,7 @@ fn main() -> ExitCode {
         server_arguments: arguments.rig.server_arguments.clone(),
         cpus_server: arguments.rig.cpu_server.clone(),
         cpu_client: arguments.rig.cpu_client,
+        lag_us_max: u32::try_from(arguments.rig.lag_us_max).ok().filter(|us| *us != LAG_US_MAX),
         json: arguments.rig.json.clone(),
     };
     let is_empty = arguments.run.is_empty();

@@ -83,6 +83,8 @@ pub(crate) struct Place {
     pub(crate) server_arguments: Vec<String>,
     pub(crate) cpus_server: Vec<usize>,
     pub(crate) cpu_client: usize,
+    /// `--lag-us-max` where it is not the usual one, which is also the scenarios'.
+    pub(crate) lag_us_max: Option<u32>,
     /// `--json`, which all commands have.
     pub(crate) json: Option<PathBuf>,
 }
@@ -109,7 +111,8 @@ pub(crate) fn run(arguments: &RunArguments, place: &Place) -> Result<u8> {
     let mut live = Live::new(arguments.verbose);
     let mut outcomes = Outcomes { format: FORMAT, host: host::host(), tool: host::tool(), runs: Vec::new() };
     let mut failed = None;
-    for scenario in scenarios {
+    for mut scenario in scenarios {
+        scenario.lag_us_max = place.lag_us_max.unwrap_or(scenario.lag_us_max);
         let run = one(arguments, place, &cores, &dialect, &dialect_text, scenario, &mut live);
         match run {
             Ok(run) => outcomes.runs.push(run),

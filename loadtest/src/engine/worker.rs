@@ -446,7 +446,7 @@ impl Worker {
             self.turn(Wait::ParkNs(PARK_NS_MAX))?;
             if looked_ns + TICK_NS <= self.crowd.now_ns {
                 looked_ns = self.crowd.now_ns;
-                if self.crowd.is_drained() {
+                if self.crowd.is_settled() && self.crowd.is_drained() {
                     break;
                 }
             }
