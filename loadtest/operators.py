@@ -21,9 +21,12 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 CLOSE_GOING_AWAY = 1001
+LOG_LINES = 5_000
+LOG_LINES_MAX = 1_000
 
 
 def main():
@@ -34,6 +37,8 @@ def main():
     options = flags.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, options.connections + 1000)), hard))
+    with tempfile.TemporaryDirectory() as folder:
+        logs(options.binary, os.path.join(folder, "tickring.log"))
     tell("start to readiness, as the server says", [startup_ms(options.binary) for _ in range(options.starts)])
     server = Server(options.binary, ["--set", "service.drain_spread_ms=1000"])
     clients = [connect(server.clients, number) for number in range(options.connections)]
@@ -64,6 +69,47 @@ class Server:
         return self.process.wait(timeout=60)
 
 
+def logs(binary, path):
+    """The last lines of a log that has many: of a file that has changed, and of one that has not."""
+    more = ["log.file=" + path, "log.filter=info,tickring::control=debug", "service.summary_interval_s=0"]
+    more += ["limits.messages_per_s_max=0", "limits.bytes_per_s_max=0"]
+    server = Server(binary, [word for setting in more for word in ("--set", setting)])
+    ask = http.client.HTTPConnection(*server.control)
+    while line_count(path) < LOG_LINES:
+        for number in range(500):
+            # Each is a line of the log.
+            message = json.dumps({"topic": "topic.news", "payload": number})
+            body(ask, "/api/publish", "POST", message, {"Authorization": "Bearer demo.demo-secret"})
+    # The file is written behind the answers: it has come to rest when it is as long as what was logged.
+    while line_count(path) < int(json.loads(body(ask, "/api/logs?limit=1"))["total"]):
+        time.sleep(0.05)
+    where = f"/api/logs?limit={LOG_LINES_MAX}"
+    unchanged = [timed_lines(ask, where) for _ in range(200)]
+    changed = []
+    for _ in range(200):
+        os.utime(path)
+        changed.append(timed_lines(ask, where))
+    print(f"the log's file has {line_count(path)} lines")
+    tell(f"GET {where}, cached", unchanged[1:])
+    tell(f"GET {where}, file touched before each", changed)
+    server.stop()
+
+
+def line_count(path):
+    with open(path, "rb") as file:
+        return file.read().count(b"\n")
+
+
+def timed_lines(ask, path):
+    began = time.monotonic()
+    text = body(ask, path)
+    elapsed_ms = 1000 * (time.monotonic() - began)
+    answer = json.loads(text)
+    if answer["source"] != "file" or len(answer["logs"]) != LOG_LINES_MAX:
+        sys.exit(f"{path}: {len(answer['logs'])} lines of {answer['source']}")
+    return elapsed_ms
+
+
 def startup_ms(binary):
     server = Server(binary, [])
     ask = http.client.HTTPConnection(*server.control)
@@ -72,8 +118,8 @@ def startup_ms(binary):
     return 1000 * float(re.search(r"^tickring_startup_seconds (\S+)$", text, re.MULTILINE)[1])
 
 
-def body(ask, path):
-    ask.request("GET", path)
+def body(ask, path, method="GET", message=None, fields={}):
+    ask.request(method, path, message, fields)
     answer = ask.getresponse()
     text = answer.read().decode()
     if answer.status != 200:
@@ -148,7 +194,7 @@ def close_code(received):
 def tell(what, values):
     values.sort()
     middle, p99 = values[len(values) // 2], values[min(len(values) - 1, len(values) * 99 // 100)]
-    print(f"{what}: {middle:.2f} ms ({values[0]:.2f}..{values[-1]:.2f}), p99 {p99:.2f}")
+    print(f"{what}, of {len(values)}: {middle:.2f} ms ({values[0]:.2f}..{values[-1]:.2f}), p99 {p99:.2f}")
 
 
 if __name__ == "__main__":

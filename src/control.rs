@@ -7,7 +7,9 @@
 mod door;
 mod inspecting;
 mod lifecycle;
+mod logs;
 mod process;
+mod profiling;
 mod streams;
 
 use std::io;
@@ -36,14 +38,17 @@ use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
 use crate::hub::{self, RateLimits};
 use crate::inspect::Inspector;
+use crate::log_file;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
+use crate::profiler::Profiler;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
 use crate::telemetry::{Board, Looks, ProcessReading, Rates, Snapshot, Totals};
 
 pub use lifecycle::Lifecycle;
+use logs::Logs;
 use streams::{Readers, Streams};
 
 /// How often totals are looked at, for rates and alerts, and readers of events told.
@@ -86,6 +91,7 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
+    pub log_file: Arc<log_file::Progress>,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -117,6 +123,8 @@ struct Shared {
     source: Source,
     looked: ArcSwap<Looked>,
     streams: Streams,
+    profiler: Profiler,
+    logs: Logs,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
     rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
@@ -172,10 +180,12 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     let ControlSetup { tcp, unix, source, drain, .. } = setup;
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
+        logs: Logs::new(Arc::clone(&source.log_file)),
         source,
         rates_of_publishing: Mutex::default(),
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
+        profiler: Profiler::default(),
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
@@ -272,6 +282,9 @@ impl Shared {
                     Some(response) => return response,
                     None => Answer::busy("every place for a stream of events is taken"),
                 },
+                Route::Profile => {
+                    return self.profile(&parts.headers, parts.uri.query().unwrap_or_default()).await;
+                }
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
@@ -290,7 +303,6 @@ impl Shared {
                 | Route::Histograms
                 | Route::Performance
                 | Route::Cache
-                | Route::Profile
                 | Route::Heap
                 | Route::WebSocket
                 | Route::Alerts
@@ -336,7 +348,7 @@ impl Shared {
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
             turn_ns_max: source.bounds.load().turn_ns_max,
             history_bytes_max: source.history_bytes_max,
-            lines: log_tail::tail().last(lines),
+            lines: self.logs.last(lines),
         }
     }
 
@@ -455,6 +467,7 @@ impl Shared {
             open_fds: usage.open_fds,
             max_fds: usage.max_fds,
             log_lines_total: log_tail::tail().total(),
+            log_lines_dropped_total: self.logs.dropped(),
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
         }

@@ -60,7 +60,7 @@ impl Histograms {
     }
 
     fn ask(&self) {
-        self.collection().ask();
+        self.collection().ask(clock::now());
         self.doorbells.iter().for_each(Doorbell::ring);
     }
 
@@ -76,7 +76,7 @@ impl Histograms {
         let gathered = collection.take(now);
         let is_late = now.mono_ns >= by_ns;
         if is_late {
-            collection.give_up(now);
+            collection.give_up(limits::HISTOGRAMS_WAIT_NS, now);
         }
         gathered == Gathered::Awaited && !is_late
     }

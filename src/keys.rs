@@ -333,7 +333,13 @@ impl KeysFile {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             Some(_) | None => PathBuf::from("."),
         };
-        let folder_file = File::open(&folder).map_err(unwritable)?;
+        let folder_file = File::open(&folder).map_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return unwritable(error);
+            }
+            let what = format!("{shown}: there is no folder {}", folder.display());
+            Failure::new(Exit::NoInput, what, format!("make it: mkdir -p {}", folder.display()))
+        })?;
         let folder_file = Flock::lock(folder_file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| unwritable(errno.into()))?;
         let before = match fs::metadata(path) {

@@ -53,6 +53,8 @@ pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
 #[cfg(feature = "runtime")]
+pub mod profiler;
+#[cfg(feature = "runtime")]
 pub mod pulse;
 #[cfg(feature = "runtime")]
 pub mod sessions_file;
@@ -75,6 +77,8 @@ pub mod venue;
 pub mod control;
 #[cfg(feature = "runtime")]
 pub mod histograms;
+#[cfg(feature = "runtime")]
+pub mod log_file;
 #[cfg(feature = "runtime")]
 pub mod log_tail;
 

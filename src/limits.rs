@@ -344,6 +344,20 @@ const _: () = assert!(2 * WHEEL_SLOT_NS < STOP_MARGIN_NS);
 pub const INSPECTED_PER_TURN: usize = 64;
 /// Connections or topics of one answer to operators, and of what a shard gives for it.
 pub const INSPECTED_ROWS_MAX: usize = 1_000;
+/// How long a profile may be taken, and how often a second of processor time: each sample costs its thread some microseconds.
+pub const PROFILE_SECONDS_MAX: u32 = 60;
+pub const PROFILE_HZ_MAX: u32 = 999;
+/// Threads that are sampled: four times those of a mesh, for helpers of each.
+pub const PROFILED_THREADS_MAX: usize = 4 * HOMES_MAX;
+/// Bytes of a thread's stack that a sample takes: what is called further out is cut off.
+pub const PROFILE_STACK_BYTES_MAX: u32 = 32 * 1024;
+/// Frames of a sample, the innermost ones.
+pub const PROFILE_FRAMES_MAX: usize = 256;
+/// Different stacks of a profile; samples of further ones count as lost.
+pub const PROFILE_STACKS_MAX: usize = 20_000;
+/// Bytes of the rings that the kernel writes samples of all threads to, and of one of them at most.
+pub const PROFILE_RINGS_BYTES_MAX: usize = 32 << 20;
+pub const PROFILE_RING_BYTES_MAX: usize = 1 << 20;
 /// Connections of a shard whose sends are timed at a time, because an operator asked for it.
 pub const TRACED_CONNECTIONS_MAX: usize = 64;
 

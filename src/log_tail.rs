@@ -1,11 +1,13 @@
 //! The log: to stderr as ever, and its last lines in memory, for operators to read.
 //!
-//! Home: any thread writes, the control thread reads. Invariants: nobody waits for anybody: a line takes the place of the oldest by
-//! one exchange of a pointer; lines and their lengths are bounded.
+//! Home: any thread writes, the control thread reads, and so does the one that writes the log's file (`log_file.rs`). Invariants:
+//! nobody waits for anybody: a line takes the place of the oldest by an exchange of a pointer, an older one never that of a newer;
+//! lines and their lengths are bounded.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
 
 use arc_swap::ArcSwapOption;
 use log::{Log, Metadata, Record};
@@ -24,6 +26,18 @@ static TAIL: OnceLock<LogTail> = OnceLock::new();
 pub struct LogTail {
     lines: Box<[ArcSwapOption<Line>]>,
     total: AtomicU64,
+    /// Who is woken by each line, if anybody wants to be.
+    follower: OnceLock<Thread>,
+}
+
+/// What there is of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    Line(Arc<Line>),
+    /// A newer one has its place.
+    Gone,
+    /// It is being written, or there is none yet.
+    Coming,
 }
 
 /// Writes where the other one does, and into the tail.
@@ -59,7 +73,11 @@ pub fn tail() -> &'static LogTail {
 
 impl Default for LogTail {
     fn default() -> LogTail {
-        LogTail { lines: (0..LINES_MAX).map(|_| ArcSwapOption::empty()).collect(), total: AtomicU64::new(0) }
+        LogTail {
+            lines: (0..LINES_MAX).map(|_| ArcSwapOption::empty()).collect(),
+            total: AtomicU64::new(0),
+            follower: OnceLock::new(),
+        }
     }
 }
 
@@ -75,25 +93,51 @@ impl LogTail {
     pub fn last(&self, count: usize) -> Vec<Line> {
         let total = self.total();
         let oldest = total.saturating_sub(count.min(LINES_MAX) as u64);
-        let line = |number: u64| {
-            let line = self.place(number).load_full()?;
-            // A newer one may have taken the place meanwhile.
-            (line.number == number + 1).then(|| (*line).clone())
+        let line = |number: u64| match self.line(number) {
+            Kept::Line(line) => Some((*line).clone()),
+            Kept::Gone | Kept::Coming => None,
         };
         (oldest..total).filter_map(line).collect()
     }
 
-    fn push(&self, record: &Record<'_>) {
+    /// The line with so many before it.
+    #[must_use]
+    pub fn line(&self, number: u64) -> Kept {
+        match self.place(number).load_full() {
+            Some(line) if line.number == number + 1 => Kept::Line(line),
+            Some(line) if line.number > number + 1 => Kept::Gone,
+            Some(_) | None => Kept::Coming,
+        }
+    }
+
+    /// Has this thread unparked after each line from now on. There is one such thread.
+    pub fn wake_at_lines(&self, thread: Thread) {
+        let is_first = self.follower.set(thread).is_ok();
+        assert!(
+            is_first,
+            "invariant: one thread writes the log's file, from when there is one to the process's end"
+        );
+    }
+
+    pub(crate) fn push(&self, record: &Record<'_>) {
         let number = self.total.fetch_add(1, Ordering::Relaxed);
         let mut message = record.args().to_string();
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-        self.place(number).store(Some(Arc::new(Line {
+        let line = Arc::new(Line {
             number: number + 1,
             unix_ms: clock::now().unix_ns / 1_000_000,
             level: record.level().as_str(),
             target: record.target().into(),
             message: message.into(),
-        })));
+        });
+        self.place(number).rcu(|there| match there {
+            // Whoever waits for a line would wait for ever for one that an older has replaced.
+            Some(newer) if newer.number > line.number => Some(Arc::clone(newer)),
+            Some(_) | None => Some(Arc::clone(&line)),
+        });
+        if let Some(follower) = self.follower.get() {
+            follower.unpark();
+        }
     }
 
     fn place(&self, number: u64) -> &ArcSwapOption<Line> {
@@ -142,6 +186,22 @@ mod tests {
         assert_eq!(numbers(2), [1004, 1005]);
         assert_eq!(numbers(usize::MAX).len(), LINES_MAX);
         assert_eq!(&*tail.last(1)[0].message, "1005");
+    }
+
+    #[test]
+    fn a_line_is_kept_until_a_newer_one_has_its_place() {
+        let tail = LogTail::default();
+        assert_eq!(tail.line(0), Kept::Coming);
+        push(&tail, "first");
+        assert!(matches!(tail.line(0), Kept::Line(line) if &*line.message == "first"));
+        assert_eq!(tail.line(1), Kept::Coming);
+        (0..LINES_MAX).for_each(|_| push(&tail, "later"));
+        assert_eq!(tail.line(0), Kept::Gone);
+        // One that was long in coming does not take the place of who came after it.
+        tail.total.store(0, Ordering::Relaxed);
+        push(&tail, "late");
+        assert_eq!(tail.line(0), Kept::Gone);
+        assert!(matches!(tail.line(LINES_MAX as u64), Kept::Line(line) if &*line.message == "later"));
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod hubs;
 mod links;
 mod listeners;
 mod measuring;
+pub mod opening;
 mod operators;
 mod reload;
 mod service;
 mod sources;
 
+use std::fmt::{Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -35,6 +37,7 @@ use crate::hub::{ChannelKind, ChannelKinds, Deflation};
 use crate::inspect::{self, Inspector};
 use crate::keys;
 use crate::limits;
+use crate::log_file::LogFile;
 use crate::mesh::{self, Capacity};
 use crate::pressure::PressureBoard;
 use crate::probe;
@@ -75,7 +78,10 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let keyring = Arc::new(keyring(&config)?);
     // Before any thread starts, so that all of them inherit it.
     let has_files = config.auth.has_file() || tls.iter().flatten().any(Tls::has_files);
+    let has_files = has_files || config.log.file_path().is_some();
     let service = Service::start(sources.file.is_some() || has_files)?;
+    let mut log_file = LogFile::default();
+    log_file.open(config.log.file_path(), rt::give_way)?;
     if let Err(error) = rt::register_membarrier() {
         log::debug!("membarrier: {error}");
     }
@@ -85,7 +91,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
     let doors = Doors::bind(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources };
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -122,6 +128,7 @@ struct Server {
     control: Option<Control>,
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
+    log_file: LogFile,
 }
 
 /// What a shard did, and the venue in its thread, or why they ended.
@@ -162,6 +169,7 @@ struct Opened {
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
     sources: Sources,
+    log_file: LogFile,
 }
 
 /// Why the server stops.
@@ -180,7 +188,7 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources } = opened;
+        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file } = opened;
         let ((links, links_setup), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
@@ -248,6 +256,7 @@ impl Server {
             slots,
             control: None,
             socket_file: None,
+            log_file,
         }
         .await_ready(&is_ready)
     }
@@ -299,6 +308,10 @@ impl Server {
                     log::info!("stopping on {signal}");
                     return Ended::Told;
                 }
+                Some(Asked::Drain) => {
+                    log::info!("stopping as POST /api/drain asked");
+                    return Ended::Told;
+                }
                 None => {}
             }
         }
@@ -329,7 +342,7 @@ impl Server {
                     service::end_by(signal);
                 }
                 // They are written once the threads have ended.
-                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval) | None => {}
+                Some(Asked::Reload | Asked::Histograms | Asked::NewInterval | Asked::Drain) | None => {}
             }
         }
         if !self.are_finished() {
@@ -369,8 +382,8 @@ impl Server {
         for thread in self.shards {
             let failed = match thread.join() {
                 Ok(Ok((report, venue))) => {
-                    log::info!("{report:?}");
-                    venue.iter().for_each(|report| log::info!("{report:?}"));
+                    tell(&report);
+                    venue.iter().for_each(tell);
                     continue;
                 }
                 Ok(Err(ShardError::Venue(error))) => venue_failure(&error),
@@ -381,7 +394,7 @@ impl Server {
         }
         if let VenueThread::Own(venue) = self.venue {
             match venue.join() {
-                Ok(Ok(report)) => log::info!("{report:?}"),
+                Ok(Ok(report)) => tell(&report),
                 Ok(Err(error)) => failure = failure.or(Some(venue_failure(&error))),
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
@@ -393,8 +406,15 @@ impl Server {
             control.stop();
         }
         drop(self.socket_file);
+        self.log_file.finish();
         failure
     }
+}
+
+/// What a thread did: in a line, and all of it for who looks closer (`RUST_LOG=info,tickring::report=debug`).
+fn tell(report: &(impl Display + Debug)) {
+    log::info!("{report}");
+    log::debug!(target: "tickring::report", "{report:?}");
 }
 
 /// What the kernel has refused.

@@ -86,6 +86,23 @@ pub struct VenueReport {
     pub desk: DeskCounters,
 }
 
+impl fmt::Display for VenueReport {
+    /// For people; its `Debug` has every counter.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let VenueReport { market, topics, desk } = self;
+        write!(
+            out,
+            "the venue has ended: {} events of feed and links, {} told; {} requests to the desk, {} refused, {} orders, {} fills",
+            market.feed_events_total,
+            topics.events_stamped_total,
+            desk.asks_total,
+            desk.refusals_total,
+            desk.orders_total,
+            desk.fills_total,
+        )
+    }
+}
+
 /// Why the venue ended.
 #[derive(Debug)]
 pub enum VenueError {

@@ -47,11 +47,24 @@ expect() {
     }
 }
 
+# Every page that is installed links to what is installed.
+check_pages() {
+    local page link dead=0
+    while read -r page; do
+        while read -r link; do
+            link=${link%%#*}
+            [[ -z $link || $link == *://* || -e $(dirname "$page")/$link ]] || { echo "$page: dead link: $link" >&2; dead=1; }
+        done < <(grep -o '](\([^)]*\))' "$page" | sed 's/^](//; s/)$//')
+    done < <(find "$root/usr/local/share/doc/tickring" -name '*.md')
+    ((dead == 0))
+}
+
 check_install() {
     local first changed
     expect 'write' "$here/install.sh" --dry-run --root "$root" --binary "$stand_in"
     [[ -z $(ls "$root") ]]
     "$here/install.sh" --root "$root" --binary "$stand_in" >/dev/null
+    check_pages
     first=$(listing)
     expect 'as it is' "$here/install.sh" --root "$root" --binary "$stand_in"
     [[ $(listing) == "$first" ]]

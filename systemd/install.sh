@@ -64,9 +64,8 @@ declare -A goes=(
     [$prefix/lib/sysusers.d/tickring.conf]=$here/sysusers.conf
     [$prefix/lib/tmpfiles.d/tickring.conf]=$here/tmpfiles.conf
     [$docs/tickring.toml]=$project/tickring.toml
-    [$docs/operations.md]=$project/docs/operations.md
-    [$docs/troubleshooting.md]=$project/docs/troubleshooting.md
 )
+for page in "$project"/docs/*.md "$project"/docs/decisions/*.md; do goes[$docs${page#"$project/docs"}]=$page; done
 
 # run WHAT...: says it, and does it unless this is a dry run.
 run() {
@@ -74,9 +73,15 @@ run() {
     if ((dry == 0)); then "$@"; fi
 }
 
-# rendered FILE: its text with the prefix in it.
+# rendered FILE: its text with the prefix in it. Pages lose their links to what is not installed.
 rendered() {
-    sed "s|@PREFIX@|$prefix|g" "$1"
+    local outside='\.\./'
+    case $1 in
+        */docs/decisions/*.md) outside='\.\./\.\./' ;;
+        */docs/*.md) ;;
+        *) sed "s|@PREFIX@|$prefix|g" "$1"; return ;;
+    esac
+    sed -e 's|](\.\./tickring\.toml)|](tickring.toml)|g' -e "s|\[\([^][]*\)\](${outside}[^)]*)|\1|g" -e "s|\](${outside}[^)]*)|]|g" "$1"
 }
 
 # put TEXT-FILE PLACE: renders it there, unless it is there already.
@@ -152,7 +157,7 @@ uninstall_all() {
     take "$dropin"
     take "$prefix/bin/tickring"
     if ((dry == 0)); then
-        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
+        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$docs/decisions" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
     fi
     if [[ -z $root && -d /run/systemd/system ]]; then run systemctl daemon-reload; fi
     echo "left: the user tickring, /etc/tickring if there is something of yours in it, /var/lib/tickring"

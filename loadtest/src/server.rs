@@ -131,7 +131,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         if logging == Logging::Kept {
-            command.env("RUST_LOG", "info").stderr(Stdio::piped());
+            command.env("RUST_LOG", "info,tickring::report=debug").stderr(Stdio::piped());
         }
         pin(&launch.cpus)?;
         let spawned = command.spawn().doing("start the server");

@@ -8,8 +8,9 @@ use super::{Answer, View};
 
 pub(super) fn answer(view: &View<'_>) -> Answer {
     let alerts = active(view);
+    let judged = RULES.iter().filter(|rule| rule.measure.is_some()).count();
     let firing = view.alerts.active().filter(|alert| alert.is_firing).count();
-    Answer::json(200, &json!({"rules": RULES.len(), "firing": firing, "alerts": alerts}))
+    Answer::json(200, &json!({"rules": judged, "firing": firing, "alerts": alerts}))
 }
 
 /// Those whose condition holds, the gravest first.

@@ -18,7 +18,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod performance;
-mod profiles;
+pub mod profiles;
 pub mod publish;
 mod ready;
 pub mod shards;
@@ -38,7 +38,7 @@ pub use answer::{Answer, Body, accepts_gzip, gzip};
 pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
 pub use events::event;
 pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
-pub use logs::{LINES_MAX, Line, limit as log_limit};
+pub use logs::{FileEnd, LINES_MAX, Line, Lines, limit as log_limit};
 
 /// How far the process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +138,7 @@ pub struct View<'a> {
     pub turn_ns_max: u64,
     /// Bytes that histories may hold.
     pub history_bytes_max: u64,
-    /// Newest last.
-    pub lines: Vec<Line>,
+    pub lines: Lines,
 }
 
 /// What of a request an answer depends on.
@@ -169,13 +168,13 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Alerts => alerts::answer(view),
         Route::Events => Answer::text(200, "text/event-stream", event(view)),
         Route::Console(file) => console::answer(file),
-        Route::Profile => profiles::profile(),
         Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch
         | Route::Connections
         | Route::Topics
         | Route::Shards
+        | Route::Profile
         | Route::Trace
         | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }

@@ -16,6 +16,7 @@ use crate::telemetry::{
 };
 
 mod inspecting;
+mod profiles;
 
 /// A shard with 10 requests of which 1 failed, 3 resumes of which 1 missed something, and this stance.
 fn board(number: usize, overload_stance: u64) -> Arc<Board> {
@@ -100,7 +101,7 @@ impl World {
         recorder.record(Stage::Turn, 1_000);
         let mut histograms =
             Collection::new([("shard-0".to_owned(), &Stage::ALL[..], taker)], Now::default());
-        histograms.ask();
+        histograms.ask(Now::default());
         recorder.hand_over();
         histograms.take(Now::default());
         let view = View {
@@ -125,7 +126,7 @@ impl World {
             uptime_ns: 12_500_000_000,
             turn_ns_max: 50_000_000,
             history_bytes_max: 100,
-            lines: (1..=3).map(line).collect(),
+            lines: Lines::Memory((1..=3).map(line).collect()),
         };
         answer(route, Question { query, accept: "" }, &view)
     }
@@ -258,7 +259,9 @@ fn an_event_is_one_line_that_says_how_everything_is() {
 #[test]
 fn alerts_are_told_with_their_rules() {
     let mut world = World::new([2, 0]);
-    assert_eq!(world.value(Route::Alerts, "").1["alerts"], json!([]));
+    let quiet = world.value(Route::Alerts, "").1;
+    // Restarts are what only Prometheus sees.
+    assert_eq!((&quiet["rules"], &quiet["alerts"]), (&json!(21), &json!([])));
     let snapshot =
         Snapshot::take(&world.boards, &ProcessReading { is_ready: true, ..ProcessReading::default() });
     let (mut looks, now) = (Looks::default(), Now { mono_ns: 2_000_000_000, unix_ns: 5_000_000 });

@@ -13,6 +13,7 @@ use crate::config::{BusyPoll, Effective, Host, Overrides, Sources, Speed};
 use crate::exit::{Exit, Failure};
 use crate::log_tail;
 use crate::serve;
+use crate::serve::opening::{self, Found, Opened};
 use crate::tls::Fingerprint;
 
 mod histogram;
@@ -171,8 +172,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
 
 fn serve(flags: Serve) -> Result<(), Failure> {
     let sources = flags.sources();
-    let Effective { config, .. } = sources.read()?;
+    let Effective { config, ignored, .. } = sources.read()?;
     log_tail::set_filter(&config.log.filter);
+    for name in ignored {
+        log::warn!("{name} {IGNORED}");
+    }
     // Of descriptors the probe tells, which raises their limit first.
     let host = Host { descriptors_max: None, ..host::here() };
     for warning in config.warnings().into_iter().chain(config.warnings_on(&host)) {
@@ -180,6 +184,10 @@ fn serve(flags: Serve) -> Result<(), Failure> {
     }
     serve::run(config, sources)
 }
+
+/// What is said of such a variable.
+const IGNORED: &str =
+    "is no key of ours, and set by Kubernetes for a Service: enableServiceLinks: false keeps it away";
 
 impl Serve {
     /// With this process's environment.
@@ -208,11 +216,34 @@ fn check(flags: Serve) -> Result<(), Failure> {
     let effective = flags.sources().read()?;
     let mut lines = String::new();
     let config = &effective.config;
+    for name in &effective.ignored {
+        lines.push_str(&format!("{name}: warning: {IGNORED}\n"));
+    }
     for warning in config.warnings().into_iter().chain(config.warnings_on(&host::here())) {
         let place = effective.origin_of(warning.key).unwrap_or_else(|| file.clone());
         lines.push_str(&format!("{place}: warning: {} {}\n", warning.key, warning.what));
     }
-    lines.push_str(&format!("{file}: ok\n"));
+    let mut fault = None;
+    for Opened { key, nth, found } in opening::open_all(config) {
+        let place = effective.origin_of_nth(key, nth).unwrap_or_else(|| file.clone());
+        match found {
+            Found::Unseen(what) => lines.push_str(&format!("{place}: warning: {key}: {what}\n")),
+            Found::Fault(failure) => {
+                // Its own line may begin with the key.
+                let what = failure.what.strip_prefix(&format!("{key}: ")).unwrap_or(&failure.what);
+                let failure = Failure { what: format!("{place}: {key}: {what}"), ..failure };
+                // The last word has the first, on stderr.
+                match fault {
+                    None => fault = Some(failure),
+                    Some(_) => lines.push_str(&format!("{failure}\n")),
+                }
+            }
+        }
+    }
+    match fault {
+        None => lines.push_str(&format!("{file}: ok\n")),
+        Some(failure) => return write(&lines).and(Err(failure)),
+    }
     write(&lines)
 }
 

@@ -79,6 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("control.socket", Text),
     live("control.debug", Plain),
     live("log.filter", Text),
+    live("log.file", Text),
     restart("shards.cores", Numbers),
     // Tables and the ring are made this large.
     restart("shards.connections_max", Plain),
@@ -253,6 +254,18 @@ fn variable(path: &str) -> String {
     }
 }
 
+/// The key or table of a file that is least far from this one, if it is near. A venue keeps its name.
+pub(super) fn nearest_of_file(path: &str) -> Option<String> {
+    let venue = path.strip_prefix("venue.").and_then(|rest| rest.split_once('.')).map(|(venue, _)| venue);
+    let shown = |known: &str| known.replace('*', venue.unwrap_or("NAME"));
+    let tables = KEYS.iter().filter_map(|key| key.path.rsplit_once('.')).map(|(table, _)| shown(table));
+    let all = KEYS.iter().map(|key| shown(key.path)).chain(tables);
+    let nearest = all.map(|known| (distance(path, &known), known)).min();
+    // What is before its last word is right, or nearly so: the rest is what is misspelt.
+    let word = path.rsplit('.').next().unwrap_or(path);
+    nearest.filter(|(far, _)| *far <= (word.len() / 3).max(2)).map(|(_, known)| known)
+}
+
 /// The key whose name is least far from this one, if it is near.
 fn nearest(name: &str, named: impl Fn(&Key) -> String) -> Option<String> {
     let bare = |text: &str| text.strip_prefix(PREFIX).unwrap_or(text).to_ascii_lowercase();
@@ -262,7 +275,7 @@ fn nearest(name: &str, named: impl Fn(&Key) -> String) -> Option<String> {
 }
 
 /// How many letters have to be put in, taken out or changed (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (above, letter) in one.chars().enumerate() {

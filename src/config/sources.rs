@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::check::RangeFault;
-use super::keys::{Form, PREFIX, Place};
+use super::keys::{Form, PREFIX, Place, nearest_of_file};
 use super::{BusyPoll, Config, Speed, text};
 use crate::exit::{Exit, Failure};
 
@@ -53,6 +53,8 @@ pub struct Overrides {
 pub struct Effective {
     pub config: Config,
     pub(super) origins: BTreeMap<Place, Origin>,
+    /// Variables that others have set.
+    pub ignored: Vec<String>,
     file: String,
     text: String,
 }
@@ -127,8 +129,8 @@ impl Sources {
             origins.insert(place, Origin::File(line));
         }
         let named_in_file = named_in_file.into_inner();
-        let assignments = self.of_variables(&named_in_file)?.into_iter().chain(self.of_set()?);
-        for assignment in assignments {
+        let (of_variables, ignored) = self.of_variables(&named_in_file)?;
+        for assignment in of_variables.into_iter().chain(self.of_set()?) {
             assign(&mut table, &mut origins, assignment)?;
         }
         for assignment in self.flags.assignments(&table) {
@@ -136,15 +138,19 @@ impl Sources {
         }
         let config = Config::deserialize(table)
             .map_err(|error| Failure::new(Exit::Config, format!("{file}: {}", error.message()), HINT))?;
-        let effective = Effective { config, origins, file: file.to_owned(), text };
+        let effective = Effective { config, origins, ignored, file: file.to_owned(), text };
         match effective.config.check() {
             Ok(()) => Ok(effective),
             Err(fault) => Err(effective.failure(fault)),
         }
     }
 
-    fn of_variables(&self, named_in_file: &BTreeSet<String>) -> Result<Vec<Assignment>, Failure> {
-        let mut assignments = Vec::new();
+    /// And the names of those that are none of ours.
+    fn of_variables(
+        &self,
+        named_in_file: &BTreeSet<String>,
+    ) -> Result<(Vec<Assignment>, Vec<String>), Failure> {
+        let (mut assignments, mut ignored) = (Vec::new(), Vec::new());
         // What is said of the log by its usual name is before what is said by ours.
         let (usual, ours): (Vec<_>, Vec<_>) = self.variables.iter().partition(|(name, _)| name == "RUST_LOG");
         for (name, value) in usual.into_iter().chain(ours) {
@@ -153,6 +159,10 @@ impl Sources {
                 Some(rest) => match Place::of_variable(rest) {
                     Ok(place) => place,
                     Err(_) if named_in_file.contains(name) => None,
+                    Err(_) if is_of_a_service(rest, value) => {
+                        ignored.push(name.clone());
+                        None
+                    }
                     Err(near) => {
                         let hint =
                             near.map_or_else(|| HINT.to_owned(), |near| format!("did you mean {near}?"));
@@ -165,7 +175,7 @@ impl Sources {
                 assignments.push(Assignment { place, value, origin: Origin::Variable(name.clone()) });
             }
         }
-        Ok(assignments)
+        Ok((assignments, ignored))
     }
 
     fn of_set(&self) -> Result<Vec<Assignment>, Failure> {
@@ -243,7 +253,13 @@ impl Effective {
     /// Where a value is from, for people: `tickring.toml:12`, a variable, a flag; none where it is the default.
     #[must_use]
     pub fn origin_of(&self, path: &str) -> Option<String> {
-        self.told(&Place::nth(path, 0))
+        self.origin_of_nth(path, 0)
+    }
+
+    /// The same of the `nth` listener, for keys of listeners.
+    #[must_use]
+    pub fn origin_of_nth(&self, path: &str, nth: usize) -> Option<String> {
+        self.told(&Place::nth(path, nth))
     }
 
     pub(super) fn told(&self, place: &Place) -> Option<String> {
@@ -399,6 +415,21 @@ pub(super) fn insert(table: &mut Table, place: &Place, value: Value, more_max: u
     true
 }
 
+/// Whether a variable, behind the prefix, is one that Kubernetes sets for a Service of that beginning: `TICKRING_SERVICE_HOST`,
+/// `TICKRING_PORT=tcp://…`, `TICKRING_PORT_9001_TCP_ADDR`, and of a Service `tickring-feed` `TICKRING_FEED_SERVICE_HOST`.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let ends_so = |words: &[&str]| match words {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["PORT"] => value.contains("://"),
+        ["PORT", port, "TCP" | "UDP" | "SCTP"]
+        | ["PORT", port, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"] => is_number(port),
+        _ => false,
+    };
+    (0..words.len()).any(|first| ends_so(&words[first..]))
+}
+
 fn substitution_failure(file: &str, error: &text::SubstitutionError) -> Failure {
     let text::SubstitutionError { line, variable, fault } = error;
     let (what, hint) = match fault {
@@ -413,9 +444,33 @@ fn substitution_failure(file: &str, error: &text::SubstitutionError) -> Failure 
 fn toml_failure(file: &str, text: &str, error: &toml::de::Error) -> Failure {
     let line = error.span().map(|span| text::line_at(text, span.start));
     let place = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
-    let key =
-        line.and_then(|line| text::key_on(text, line)).map_or_else(String::new, |key| format!("{key}: "));
-    Failure::new(Exit::Config, format!("{place}: {key}{}", error.message()), HINT)
+    let path = line.and_then(|line| text::key_on(text, line));
+    let near =
+        path.as_deref().filter(|_| error.message().starts_with("unknown field")).and_then(nearest_of_file);
+    let hint = near.map_or_else(|| HINT.to_owned(), |near| format!("did you mean {near}?"));
+    let message = match &path {
+        Some(path) if may_be_secret(path) => without_value(error.message()),
+        Some(_) | None => error.message().to_owned(),
+    };
+    let key = path.map_or_else(String::new, |key| format!("{key}: "));
+    Failure::new(Exit::Config, format!("{place}: {key}{message}"), hint)
+}
+
+/// Whether a line that sets this may have a secret: the key of one, or a table that is written in the line.
+fn may_be_secret(path: &str) -> bool {
+    match Place::nth(path, 0).key() {
+        Some(key) => key.form == Form::Secret,
+        None => path == "venue" || path.starts_with("venue."),
+    }
+}
+
+/// What a parser expected, without what it found: `invalid type: integer `12345`, expected a string`.
+fn without_value(message: &str) -> String {
+    match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((what, _)), Some((_, expected))) => format!("{what}, expected {expected}"),
+        (Some((what, _)), None) => what.to_owned(),
+        (None, _) => message.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -142,6 +142,8 @@ pub(super) struct Egress {
     spare_bytes: usize,
     /// The most frames that waited in one queue since that was last asked for.
     deepest_frames: u32,
+    /// Whose they were.
+    deepest_slot: u32,
 }
 
 /// Spare reply buffers and control lanes that are kept, and the size of a buffer at most.
@@ -245,7 +247,9 @@ impl Egress {
             DataLane::Market => &mut lanes.queue,
         };
         self.pool.push(queue, frame)?;
-        self.deepest_frames = self.deepest_frames.max(queue.count());
+        if queue.count() >= self.deepest_frames {
+            (self.deepest_frames, self.deepest_slot) = (queue.count(), slot);
+        }
         lanes.deliveries_total += 1;
         lanes.queued_bytes += frame.len;
         let (queued_bytes, counted) =

@@ -16,6 +16,8 @@ use super::batch::{Batch, BatchPool, MeshLane, Outgoing, Record};
 pub(super) struct Outbox {
     data: Arc<Batch>,
     commands: Vec<Option<Arc<Batch>>>,
+    /// Whom there are commands for.
+    commanded: HomeSet,
     pool: BatchPool,
     outgoing: VecDeque<Outgoing>,
     lagging: HomeSet,
@@ -29,6 +31,7 @@ impl Outbox {
         Outbox {
             data: Arc::new(Batch::default()),
             commands: (0..limits::HOMES_MAX).map(|_| None).collect(),
+            commanded: HomeSet::EMPTY,
             pool: BatchPool::default(),
             outgoing: VecDeque::new(),
             lagging: HomeSet::EMPTY,
@@ -44,6 +47,7 @@ impl Outbox {
     /// The turn's commands for one peer.
     pub(super) fn command(&mut self, to: HomeId) -> &mut Batch {
         let pool = &mut self.pool;
+        self.commanded.insert(to);
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
@@ -82,6 +86,7 @@ impl Outbox {
 
     /// Takes the commands for one peer without sending them: those of a home to itself.
     pub(super) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
+        self.commanded.remove(to);
         self.commands[to.index()].take()
     }
 
@@ -104,7 +109,7 @@ impl Outbox {
 
     /// Ends the turn's commands and queues them.
     pub(super) fn seal_commands(&mut self) {
-        for home in (0..64u8).map(HomeId) {
+        for home in std::mem::replace(&mut self.commanded, HomeSet::EMPTY).iter() {
             if let Some(batch) = self.commands[home.index()].take() {
                 let mut to = HomeSet::EMPTY;
                 to.insert(home);

@@ -110,6 +110,26 @@ fn a_receive_that_the_kernel_ended_is_armed_again() {
 }
 
 #[test]
+fn what_waits_to_be_submitted_is_work() {
+    let (mut ring, _) = ring(16, 16);
+    let turn = |ring: &mut Ring| {
+        ring.turn(Wait::Poll, 0).unwrap();
+        assert_eq!(ring.next_event(), None);
+    };
+    while ring.has_work() {
+        turn(&mut ring);
+    }
+    submit_with_token(&mut ring, Token { operation: Operation::Receive, generation: 0, slot: 0 }, NOBODY);
+    assert!(!ring.queue.has_completions() && !ring.queue.has_deferred(), "the kernel knows nothing of it");
+    assert!(ring.has_work());
+    while ring.counters().completions_stale_total < 1 {
+        assert!(ring.has_work());
+        turn(&mut ring);
+    }
+    assert!(!ring.has_work());
+}
+
+#[test]
 fn completions_beyond_the_queue_are_all_reaped() {
     let (mut ring, address) = ring(16, 16);
     let completions_max = u64::from(ring.queue.uring().params().cq_entries());

@@ -155,3 +155,57 @@ impl Measuring {
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::telemetry::latency::read_interval_log;
+
+    #[test]
+    fn what_threads_hand_over_while_files_are_written_is_in_one_of_them() {
+        let folder = std::env::temp_dir().join(format!("tickring-intervals-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let boards = [Arc::new(Board::of_venue())];
+        let (mut recorders, histograms) = recorders(&boards, &[Doorbell::new().unwrap()]);
+        let service = config::Service { state_dir: folder.clone(), ..config::Service::default() };
+        let measuring = Measuring::new(&service, &histograms, &boards);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut recorder = recorders.pop().unwrap();
+        let of_recorder = Arc::clone(&is_over);
+        let recording = thread::spawn(move || {
+            let mut recorded = 0;
+            while !of_recorder.load(Ordering::Relaxed) {
+                recorder.record(Stage::Turn, 1_000);
+                recorder.hand_over();
+                recorded += 1;
+            }
+            recorder.finish();
+            recorded
+        });
+        // As the control thread does, for operators.
+        let (of_operators, asked) = (Arc::clone(&is_over), Arc::clone(&histograms));
+        let asking = thread::spawn(move || {
+            while !of_operators.load(Ordering::Relaxed) {
+                asked.collection().ask(clock::now());
+                asked.take();
+            }
+        });
+        (0..20).for_each(|_| measuring.gather_and_write(Then::BeginInterval));
+        is_over.store(true, Ordering::Relaxed);
+        let recorded: u64 = recording.join().unwrap();
+        asking.join().unwrap();
+        measuring.write_last();
+        let of_file = |path| -> u64 {
+            let entries = read_interval_log(&fs::read(path).unwrap()).unwrap();
+            entries.iter().filter(|entry| entry.tag == "turn.all").map(|entry| entry.histogram.len()).sum()
+        };
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(files.len(), 21);
+        assert_eq!(files.into_iter().map(of_file).sum::<u64>(), recorded);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

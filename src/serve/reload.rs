@@ -13,6 +13,7 @@ use crate::doorbell::Doorbell;
 use crate::exit::Failure;
 use crate::keys;
 use crate::log_tail;
+use crate::rt;
 use crate::shard::{ShardSettings, Spin};
 use crate::slot::Slot;
 use crate::venue::{LinksSetup, VenueSettings};
@@ -45,6 +46,8 @@ impl Server {
     /// Reads everything again. Connections go on; handshakes from now on show what was read, and who logged in by a key that is
     /// gone is closed.
     pub(super) fn reload(&mut self) {
+        // Whatever becomes of the rest: who has renamed it waits for it to be let go.
+        self.reopen_log();
         let (mut wanted, planned) = match self.read().and_then(|wanted| Ok((self.plan(&wanted)?, wanted))) {
             Ok((planned, wanted)) => (wanted, planned),
             Err(failure) => {
@@ -52,6 +55,7 @@ impl Server {
                 return;
             }
         };
+        self.open_log(&mut wanted);
         let keyring = self.read_keys(&mut wanted);
         if let Some(keyring) = keyring {
             self.shared.keyring.store(Arc::new(keyring.clone()));
@@ -67,6 +71,25 @@ impl Server {
             log::info!("from now on: {}", wanted.changed.join(", "));
         }
         self.reload_certificates();
+    }
+
+    fn reopen_log(&mut self) {
+        if let Err(failure) = self.log_file.open(self.config.log.file_path(), rt::give_way) {
+            log::error!("the log goes on in the file that was open: {failure}");
+        }
+    }
+
+    /// The log's file by that configuration; the one before where it cannot be opened, and then it goes by that.
+    fn open_log(&mut self, wanted: &mut Merged) {
+        let (before, after) = (&self.config.log, &mut wanted.config.log);
+        if before.file == after.file {
+            return;
+        }
+        if let Err(failure) = self.log_file.open(after.file_path(), rt::give_way) {
+            log::error!("the log stays where it was: {failure}");
+            after.file.clone_from(&before.file);
+            wanted.changed.retain(|changed| !changed.starts_with("log.file "));
+        }
     }
 
     /// What is to hold of the configuration as it is now.

@@ -33,6 +33,8 @@ pub(super) enum Asked {
     /// To have them begin anew.
     NewInterval,
     Stop(Signal),
+    /// An operator asked over HTTP: a signal of our own, which does not end at once what is ending already.
+    Drain,
 }
 
 impl Service {
@@ -65,6 +67,7 @@ impl Service {
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => Some(Asked::Reload),
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGUSR1 as u32 => Some(Asked::Histograms),
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGUSR2 as u32 => Some(Asked::NewInterval),
+            Ok(Some(signal)) if signal.ssi_pid == std::process::id() => Some(Asked::Drain),
             Ok(Some(signal)) if signal.ssi_signo == Signal::SIGINT as u32 => {
                 Some(Asked::Stop(Signal::SIGINT))
             }

@@ -1,9 +1,30 @@
 //! What a shard tells its board. Home: its shard, every tenth of a second and before it sleeps: plain stores, no allocation.
 
+use std::fmt;
+
 use crate::limits;
 use crate::telemetry::{MeshReading, ShardReading, ThreadReading};
 
-use super::Shard;
+use super::{Shard, ShardReport};
+
+impl fmt::Display for ShardReport {
+    /// For people; its `Debug` has every counter.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShardReport { home, hub, incidents, turns_total, turn_ns_max, .. } = self;
+        write!(
+            out,
+            "shard-{} has ended: {} connections, {} messages of {} bytes received, {} deliveries, {} bytes sent, refused or closed by us: \
+             {incidents:?}; {turns_total} turns, the longest of {} us",
+            home.0,
+            hub.connections_opened_total,
+            hub.messages_received_total,
+            hub.bytes_received_total,
+            hub.deliveries_total,
+            hub.bytes_transmitted_total,
+            turn_ns_max / 1000,
+        )
+    }
+}
 
 impl Shard {
     /// Copies all counters to where operators read them.

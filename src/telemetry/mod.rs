@@ -11,6 +11,7 @@ mod csv;
 mod json;
 pub mod latency;
 mod page;
+pub mod profile;
 mod prometheus;
 mod rates;
 mod ring;

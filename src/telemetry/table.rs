@@ -130,6 +130,7 @@ pub struct ProcessReading {
     pub open_fds: u64,
     pub max_fds: u64,
     pub log_lines_total: u64,
+    pub log_lines_dropped_total: u64,
     pub control_requests_total: u64,
     pub control_failures_total: u64,
 }
@@ -316,6 +317,7 @@ metrics! {
         Gauge "tickring_memory_held_bytes" "Bytes that all threads hold of what clients can make grow." = process.memory_held_bytes;
         Gauge "tickring_memory_budget_bytes" "Bytes that they may hold (limits.memory_bytes_max)." = process.memory_budget_bytes;
         Counter "tickring_log_lines_total" "Lines of the log." = process.log_lines_total;
+        Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
         Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;

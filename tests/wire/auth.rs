@@ -263,6 +263,46 @@ fn a_signature_is_taken_once_whichever_shard_it_comes_to() {
 }
 
 #[test]
+fn keys_that_cannot_be_read_leave_those_that_hold_and_the_demo_key_as_it_was() {
+    let login = |server: &Server, client_id: &str, secret: &str| {
+        let login =
+            json!({"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret});
+        Client::connect(server.address).request("public/auth", &login).get("error").is_none()
+    };
+    let reload = |server: &mut Server, toml: &str, told: &str| {
+        server.write_config(toml);
+        server.signal(Signal::SIGHUP);
+        server.wait_for_log(told)
+    };
+    let keys = Keys::new();
+    let key = keys.add(&["--account", "desk"]);
+    let other = "[auth]\nkeys = \"/nonexistent/keys.toml\"\n[limits]\nheaders_max = 20\n";
+    let mut server = keys.server("0", "");
+    reload(&mut server, other, "the keys stay as they were: ");
+    // The rest of the file holds.
+    let told = reload(&mut server, other, "from now on: ");
+    assert!(told.ends_with("from now on: limits.headers_max 64 → 20"), "{told}");
+    server.wait_for_log("the keys stay as they were: ");
+    server.wait_for_log("the configuration is as it was");
+    assert!(login(&server, &key.client_id, &key.secret) && !login(&server, "demo", "demo-secret"));
+    // Without any file it is another matter.
+    reload(&mut server, "", "from now on: ");
+    crate::until("the demo key holds", || login(&server, "demo", "demo-secret"));
+    assert!(!login(&server, &key.client_id, &key.secret));
+    assert_eq!(server.stop().code, Some(0));
+
+    let mut server = Server::start("[auth]\ndemo_key = false\n", "0");
+    reload(&mut server, &format!("{other}[auth.x]\n"), "the configuration stays as it was");
+    reload(&mut server, &other.replace("[limits]", "demo_key = true\n[limits]"), "from now on: ");
+    assert!(!server.last_line().contains("auth."), "{}", server.last_line());
+    assert!(!login(&server, "demo", "demo-secret"));
+    let told = reload(&mut server, "[auth]\ndemo_key = true\n", "from now on: ");
+    assert!(told.contains("auth.demo_key false → true"), "{told}");
+    crate::until("the demo key holds", || login(&server, "demo", "demo-secret"));
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
 fn a_revoked_key_closes_its_sessions_at_sighup_and_new_ones_are_taken() {
     let keys = Keys::new();
     let (gone, kept) = (keys.add(&["--client-id", "gone"]), keys.add(&["--client-id", "kept"]));

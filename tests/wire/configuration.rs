@@ -1,6 +1,7 @@
 //! Where a configuration comes from, and what is printed of it: the commands as they are run.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
@@ -87,6 +88,58 @@ fn a_variable_or_a_flag_that_is_wrong_is_named_and_nothing_is_served() {
         assert_eq!((output.status.code(), line.lines().count()), (Some(code), 1), "{line}");
         assert!(line.contains(told), "{line}");
     }
+}
+
+#[test]
+fn a_check_opens_what_is_named_and_says_what_is_wrong_and_where_it_is_named() {
+    let (keys, pem) = (temporary_file("keys", b"[[key]]\n"), temporary_file("pem", b"no pem"));
+    let toml = format!(
+        "[auth]\nkeys = {keys:?}\n[log]\nfile = \"/nonexistent/a.log\"\n[feed]\nkind = \"replay\"\n[feed.replay]\nfile = {pem:?}\n\
+         [[listen]]\n[listen.tls]\ncertificate = {pem:?}\nkey = \"/nonexistent/key.pem\"\n"
+    );
+    fs::set_permissions(&keys, PermissionsExt::from_mode(0o600)).unwrap();
+    let file = temporary_file("toml", toml.as_bytes());
+    let output = run(&["check", "--config", file.to_str().unwrap()], &[]);
+    let (name, said) = (file.display(), String::from_utf8(output.stdout).unwrap());
+    let last = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{last}");
+    let expected = format!("tickring: {name}:2: auth.keys: {}:1: ", keys.display());
+    assert!(last.starts_with(&expected) && last.contains("client_id is missing"), "{last}");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.contains(": warning: ")).collect();
+    for (line, begins, contains) in [
+        (
+            lines[0],
+            format!("{name}:11: listen.tls.certificate: {}: ", pem.display()),
+            "a chain in PEM is expected",
+        ),
+        (lines[1], format!("{name}:8: feed.replay.file: "), "README"),
+        (lines[2], format!("{name}:4: log.file: /nonexistent/a.log: "), "name a file in a folder that"),
+    ] {
+        assert!(line.starts_with(&begins) && line.contains(contains), "{line}");
+    }
+    assert_eq!(lines.len(), 3, "{said}");
+    // Nothing was made; and what is not there before the service starts is no fault.
+    fs::write(&file, "[auth]\nkeys = \"/run/credentials/tickring.service/keys\"\n").unwrap();
+    let text = printed(&["check", "--config", file.to_str().unwrap()], &[]);
+    assert!(text.contains(&format!("{name}:2: warning: auth.keys: ")) && text.ends_with(": ok\n"), "{text}");
+    for path in [keys, pem, file] {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn variables_of_a_kubernetes_service_are_warned_of() {
+    let text = printed(&["check"], &[("TICKRING_PORT", "tcp://10.0.0.1:9001")]);
+    assert!(text.starts_with("TICKRING_PORT: warning: is no key of ours, and set by Kubernetes"), "{text}");
+}
+
+#[test]
+fn a_key_for_a_file_in_a_folder_that_is_not_there_says_how_to_make_it() {
+    let output = run(&["keys", "add", "--file", "/nonexistent/tickring/keys.toml"], &[]);
+    let expected = "tickring: /nonexistent/tickring/keys.toml: there is no folder /nonexistent/tickring: \
+        make it: mkdir -p /nonexistent/tickring\n";
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told.as_str()), (Some(66), expected));
 }
 
 #[test]

@@ -14,8 +14,9 @@ use crate::server::{Server, temporary_file, tickring};
 
 mod console;
 mod inspecting;
+mod profiling;
 
-const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
+pub(crate) const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 
 /// An answer.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ fn request(line: &str, fields: &str, body: &str) -> String {
     )
 }
 
-fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
+pub(crate) fn ask(address: SocketAddr, line: &str, fields: &str, body: &str) -> Answer {
     let mut stream = bytes::connect(address);
     stream.write_all(request(line, fields, body).as_bytes()).unwrap();
     Answer::read(stream)
@@ -82,7 +83,7 @@ pub(crate) fn start(toml: &str) -> Server {
 }
 
 /// The sum of a metric over all its labels.
-fn metric(server: &Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
     let answer = get(server, "/metrics");
     let of_name = |line: &&str| line.starts_with(name) && [b'{', b' '].contains(&line.as_bytes()[name.len()]);
     let samples: Vec<&str> = answer.text().lines().filter(of_name).collect();
@@ -293,6 +294,8 @@ fn readiness_ends_when_the_stop_begins() {
     let health = get(&server, "/health");
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
     assert_eq!(metric(&server, "tickring_ready"), 0.0);
+    // Nor does an operator end at once what ends already, as a second signal does.
+    assert_eq!(ask(server.control.unwrap(), "POST /api/drain", DEMO, "").status, 202);
     let End::Close { code, .. } = client.read_to_end(|_| ()) else { panic!("no close frame") };
     assert_eq!(code, 1001);
     server.wait().assert_clean();
@@ -325,7 +328,10 @@ fn only_a_key_that_may_drains_the_server() {
     assert_eq!((accepted.status, &accepted.json()["status"]), (202, &json!("draining")));
     let ended = server.wait();
     ended.assert_clean();
-    assert!(ended.log.iter().any(|line| line.contains("demo begins the stop")), "{:#?}", ended.log);
+    for told in ["demo begins the stop", "stopping as POST /api/drain asked"] {
+        assert!(ended.log.iter().any(|line| line.contains(told)), "{:#?}", ended.log);
+    }
+    assert!(!ended.log.iter().any(|line| line.contains("SIGTERM")), "{:#?}", ended.log);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod histograms;
 mod http_api;
 mod limits_of_descriptors;
 mod listeners;
+mod logs;
 mod mt5;
 
 #[path = "../replay/naive.rs"]

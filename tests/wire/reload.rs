@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::bytes::{self, FIN, TEXT};
 use crate::client::{Client, End};
+use crate::control;
 use crate::server::{Server, temporary_file, tickring};
 
 /// Has the server read this.
@@ -78,7 +79,7 @@ fn a_shorter_deadline_ends_who_was_silent_for_longer() {
 
 #[test]
 fn the_level_of_the_log_follows() {
-    let mut server = Server::start("", "0");
+    let mut server = Server::start_quiet("", "0");
     let debug = "threads are handed newer settings";
     reload(&mut server, "[limits]\nheaders_max = 10\n", "limits.headers_max 64 → 10");
     assert!(!server.log().contains(debug), "{}", server.log());
@@ -94,7 +95,7 @@ fn the_level_of_the_log_follows() {
     let ended = server.stop();
     assert_eq!(ended.code, Some(0));
     assert!(
-        ended.log.is_empty() || ended.log.iter().all(|line| !line.contains("ShardReport")),
+        ended.log.is_empty() || ended.log.iter().all(|line| !line.contains("shard-0 has ended")),
         "{:?}",
         ended.log
     );
@@ -220,6 +221,23 @@ fn limits_of_orders_in_one_instrument_come_change_and_go() {
     reload(&mut server, "", "[instrument.EUR_USD] there → absent");
     crate::until("it is as for all", || reason(&mut client, "EUR_USD").is_null());
     drop(client);
+    server.stop().assert_clean();
+}
+
+#[test]
+fn how_fast_operators_may_publish_follows() {
+    let toml = |messages| format!("[limits]\nmessages_per_s_max = {messages}\n");
+    let mut server = Server::start_with(&toml(0), "0", &["--control", "127.0.0.1:0"]);
+    let publish = |server: &Server| {
+        let body = r#"{"topic":"topic.news","payload":1}"#;
+        control::ask(server.control.unwrap(), "POST /api/publish", control::DEMO, body).status
+    };
+    (0..30).for_each(|_| assert_eq!(publish(&server), 200));
+    reload(&mut server, &toml(1), "limits.messages_per_s_max 0 → 1");
+    let answers: Vec<u16> = (0..30).map(|_| publish(&server)).collect();
+    assert!(answers.contains(&429) && answers[0] == 200, "{answers:?}");
+    reload(&mut server, &toml(1000), "limits.messages_per_s_max 1 → 1000");
+    assert_eq!(publish(&server), 200, "what was too fast before is forgotten");
     server.stop().assert_clean();
 }
 

@@ -9,7 +9,7 @@ use dbn::MboMsg;
 use dbn::decode::{DecodeRecord, dbn::Decoder};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, End};
 use crate::naive::{Naive, Sums};
 use crate::server::{Ended, Server, run, temporary_file, tickring};
 
@@ -202,6 +202,33 @@ fn impossible_values_are_named_by_line() {
         fs::write(&path, format!("{good}{line}")).unwrap();
         let told = check_refused(&path);
         assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn a_recording_that_fails_later_sends_everybody_away_and_ends_the_process() {
+    // The venue in a thread of its own, and in that of a shard.
+    for cores in ["0", "0,1"] {
+        let name = format!("usdjpy-gone-{}.truefx.csv", cores.len());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+        let ticks = "timestamp,bid,ask\n2013-01-01 22:00:00.295000+00:00,86.655,86.728\n\
+            2013-01-01 22:00:00.300000+00:00,86.656,86.728\n";
+        fs::write(&path, ticks).unwrap();
+        let server = Server::start_with("", cores, &["--replay", path.to_str().unwrap(), "--loop"]);
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(server.address)).collect();
+        clients[0].subscribe("topic.news");
+        // It is opened at each repetition.
+        fs::remove_file(&path).unwrap();
+        for client in &mut clients {
+            let end = client.read_to_end(|_| ());
+            assert!(matches!(end, End::Close { code: 1001, .. }), "on {cores}: {end:?}");
+        }
+        let ended = server.wait();
+        assert_eq!(ended.code, Some(65), "on {cores}: {:#?}", ended.log);
+        let expected = format!(
+            "tickring: {name}: cannot be opened again: No such file or directory (os error 2): check the recording"
+        );
+        assert_eq!(ended.log.last(), Some(&expected), "on {cores}");
     }
 }
 

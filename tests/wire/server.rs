@@ -79,9 +79,25 @@ impl Server {
         fs::write(path, toml).unwrap();
     }
 
-    /// Runs a command that serves, until it says where.
-    #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
+    /// Serves by a configuration that says itself what is logged.
+    pub(crate) fn start_quiet(toml: &str, cores: &str) -> Server {
+        let config = temporary_file("toml", toml.as_bytes());
+        let mut command = tickring();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--control", "off", "--cores", cores, "--config"]);
+        command.arg(&config);
+        let mut server = Server::await_address(command);
+        server.config = Some(Removed(config));
+        server
+    }
+
+    /// Runs a command that serves, until it says where. At its end its threads tell in full what they did.
     pub(crate) fn launch(mut command: Command) -> Server {
+        command.env("RUST_LOG", "info,tickring::report=debug");
+        Server::await_address(command)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
+    fn await_address(mut command: Command) -> Server {
         raise_descriptor_limit();
         let began = Instant::now();
         let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());

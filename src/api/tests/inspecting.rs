@@ -252,12 +252,3 @@ fn shards_say_what_they_are_about_under_their_numbers() {
     let document = World::new([0, 0]).value(Route::OpenApi, "").1;
     check_schema(&document["components"]["schemas"]["Shards"], &told, "Shards");
 }
-
-#[test]
-fn profiles_are_refused_with_what_there_is_instead() {
-    for (route, instead) in [(Route::Profile, "perf record"), (Route::Heap, "/debug/shards")] {
-        let (status, told) = World::new([0, 0]).value(route, "seconds=5");
-        assert_eq!(status, 501);
-        assert!(told["error"].as_str().unwrap().contains(instead), "{told}");
-    }
-}

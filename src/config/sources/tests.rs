@@ -170,3 +170,59 @@ fn a_file_out_of_range_is_mended_by_what_wins_over_it() {
     let variables = [("TICKRING_LIMITS_HEADERS_MAX", "9")];
     assert_eq!(read(text, &variables, &[], Overrides::default()).unwrap().config.limits.headers_max, 9);
 }
+
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_are_left_alone_and_named() {
+    let of_service = [
+        ("TICKRING_SERVICE_HOST", "10.0.0.1"),
+        ("TICKRING_SERVICE_PORT", "9001"),
+        ("TICKRING_SERVICE_PORT_WS", "9001"),
+        ("TICKRING_PORT", "tcp://10.0.0.1:9001"),
+        ("TICKRING_PORT_9001_TCP", "tcp://10.0.0.1:9001"),
+        ("TICKRING_PORT_9001_TCP_PROTO", "tcp"),
+        ("TICKRING_FEED_SERVICE_HOST", "10.0.0.2"),
+        ("TICKRING_FEED_PORT_9001_TCP_ADDR", "10.0.0.2"),
+    ];
+    let effective = read("", &of_service, &[], Overrides::default()).unwrap();
+    assert_eq!(effective.config, Config::default());
+    assert_eq!(effective.ignored, of_service.map(|(name, _)| name));
+    // What only looks like it is misspelt.
+    for odd in ["TICKRING_PORT", "TICKRING_LISTEN_PORT", "TICKRING_SERVICE_HOSTS", "TICKRING_SERVICE_STATE"] {
+        let told = refused("", &[(odd, "9001")], &[]);
+        assert!(told.starts_with(&format!("{odd}: no such key: ")), "{told}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_of_the_file_has_the_nearest_suggested() {
+    for (text, expected) in [
+        ("[limits]\nheader_max = 1\n", "limits.headers_max"),
+        ("[[listen]]\nbacklgo = 1\n", "listen.backlog"),
+        ("[[listen]]\n[listen.tls]\nkeys = \"a\"\n", "listen.tls.key"),
+        ("[limit]\nheaders_max = 1\n", "limits"),
+        ("[venue.fx]\nkye = \"k\"\n", "venue.fx.key"),
+        ("[feed.papre]\nseed = 1\n", "feed.paper"),
+    ] {
+        let told = refused(text, &[], &[]);
+        assert!(told.ends_with(&format!(": did you mean {expected}?")), "{told}");
+    }
+    let told = refused("[limits]\nqqqqqqqqqq = 1\n", &[], &[]);
+    assert!(told.ends_with(": tickring.toml explains every key"), "{told}");
+}
+
+#[test]
+fn a_secret_of_a_wrong_type_is_not_shown() {
+    for text in [
+        "[venue.fx]\nkey = 12345\n",
+        "[venue]\nfx = {key = 12345}\n",
+        "venue = {fx = {key = 12345}}\n",
+        "[venue]\nfx.key = 12345\n",
+        "[venue.fx]\nkey = [12345]\n",
+        "[venue.fx]\nkey = 12345 # 12345\n",
+    ] {
+        let told = refused(text, &[], &[]);
+        assert!(!told.contains("12345") && told.contains("expected a string"), "{told}");
+    }
+    let told = refused("[venue.fx]\nheartbeat_ms = \"often\"\n", &[], &[]);
+    assert!(told.contains("often"), "what is no secret is shown: {told}");
+}

@@ -36,7 +36,10 @@ impl Egress {
 
     /// The most frames that waited in one queue since this was last asked.
     pub(in crate::hub) fn take_deepest_frames(&mut self) -> u32 {
-        std::mem::take(&mut self.deepest_frames)
+        // A queue that stands is as deep as before, though nothing is put into it.
+        let lanes = self.lanes.get(self.deepest_slot as usize);
+        let still = lanes.map_or(0, |lanes| lanes.queue.count().max(lanes.reports.count()));
+        std::mem::replace(&mut self.deepest_frames, still)
     }
 
     pub(in crate::hub) fn deepest_frames(&self) -> u32 {

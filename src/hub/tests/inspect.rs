@@ -37,6 +37,19 @@ fn close(world: &mut World, conn: ConnId) {
 }
 
 #[test]
+fn the_deepest_queue_is_told_as_long_as_it_stands() {
+    let mut world = World::new(1);
+    let (conn, other) = (world.connect(0, 3), world.connect(0, 7));
+    world.send(0, conn, &subscribe("topic.a"));
+    world.take(0, conn);
+    (0..4).for_each(|_| world.send(0, other, &publish("a", "1")));
+    let told = |world: &mut World| world.hubs[0].take_deepest_frames();
+    assert_eq!([told(&mut world), told(&mut world)], [4, 4], "nothing is put into it, and it stands");
+    world.take(0, conn);
+    assert_eq!([told(&mut world), told(&mut world)], [4, 0], "it was as deep since it was told last");
+}
+
+#[test]
 fn a_connection_is_told_as_it_is() {
     let mut world = World::new(1);
     let (conn, other) = (world.connect(0, 3), world.connect(0, 7));

@@ -95,8 +95,8 @@ pub struct Rule {
     pub unless: Option<&'static str>,
     pub summary: &'static str,
     pub cure: &'static str,
-    /// The same value here; `None` where there is nothing to judge.
-    pub measure: fn(&Measured<'_>) -> Option<f64>,
+    /// The same value here, which says nothing where there is nothing to judge; `None` where the process cannot see it of itself.
+    pub measure: Option<fn(&Measured<'_>) -> Option<f64>>,
 }
 
 /// What values are made from.
@@ -152,7 +152,7 @@ impl Alerts {
         self.active = RULES
             .iter()
             .filter_map(|rule| {
-                let value = (rule.measure)(measured).filter(|value| rule.is_bad(*value))?;
+                let value = rule.measure?(measured).filter(|value| rule.is_bad(*value))?;
                 let known = before.iter().find(|(alert, _)| alert.rule.name == rule.name);
                 let (since_unix_ms, since_ns) = known
                     .map_or((now.unix_ns / 1_000_000, now.mono_ns), |(alert, since_ns)| {

@@ -27,7 +27,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "New clients are not let in.",
         cure: "It starts or drains: /ready and /api/logs say which.",
-        measure: |of| Some(of.snapshot.total("tickring_ready") as f64),
+        measure: Some(|of| Some(of.snapshot.total("tickring_ready") as f64)),
     },
     Rule {
         name: "TickringLinkDown",
@@ -40,10 +40,10 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Links to venues are not up: their markets are closed to clients.",
         cure: "/api/status has each link's last reason.",
-        measure: |of| {
+        measure: Some(|of| {
             let up = of.snapshot.labelled("tickring_links", ("state", "up"));
             Some((of.snapshot.total("tickring_links") - up) as f64)
-        },
+        }),
     },
     Rule {
         name: "TickringTradingHalted",
@@ -56,7 +56,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "The kill switch holds: no order of anybody is taken.",
         cure: "Whoever halted resumes by POST /api/kill-switch or private/resume_trading.",
-        measure: |of| Some(of.snapshot.largest("tickring_trading_halted") as f64),
+        measure: Some(|of| Some(of.snapshot.largest("tickring_trading_halted") as f64)),
     },
     Rule {
         name: "TickringOrdersInDoubt",
@@ -69,7 +69,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A link died with orders under way: their outcome was unknown.",
         cure: "They are settled when the link is back; look at the venue if it stays away.",
-        measure: |of| Some(of.window.per_s("tickring_orders_doubted_total")),
+        measure: Some(|of| Some(of.window.per_s("tickring_orders_doubted_total"))),
     },
     Rule {
         name: "TickringCancelsGivenUp",
@@ -82,7 +82,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Orders that were to be cancelled are open: the venue refused too often.",
         cure: "Cancel them at the venue; the log names them.",
-        measure: |of| Some(of.window.per_s("tickring_cancels_given_up_total")),
+        measure: Some(|of| Some(of.window.per_s("tickring_cancels_given_up_total"))),
     },
     Rule {
         name: "TickringDrainLong",
@@ -96,7 +96,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "The stop takes longer than it may.",
         cure: "A second SIGTERM ends it at once. Raise the threshold with service.drain_timeout_s.",
-        measure: |of| Some(of.snapshot.total("tickring_drain_seconds") as f64 / 1e9),
+        measure: Some(|of| Some(of.snapshot.total("tickring_drain_seconds") as f64 / 1e9)),
     },
     Rule {
         name: "TickringRestarting",
@@ -110,7 +110,7 @@ pub const RULES: &[Rule] = &[
         summary: "The watchdog or a crash restarts the gateway again and again.",
         cure: "journalctl -u tickring: the last lines before each start name the thread.",
         // Who restarts does not know of it.
-        measure: |_| None,
+        measure: None,
     },
     Rule {
         name: "TickringMemoryHigh",
@@ -123,12 +123,12 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "What clients make the gateway hold nears limits.memory_bytes_max.",
         cure: "Slow consumers are closed beyond it. Fewer or shorter queues and histories, or a larger budget.",
-        measure: |of| {
+        measure: Some(|of| {
             share(
                 of.snapshot.total("tickring_memory_held_bytes"),
                 of.snapshot.total("tickring_memory_budget_bytes"),
             )
-        },
+        }),
     },
     Rule {
         name: "TickringOverloaded",
@@ -141,7 +141,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A shard is overloaded: newcomers are turned away (1), slow consumers closed (2).",
         cure: "More shards, or fewer clients on each; the log says whether by memory or by long turns.",
-        measure: |of| Some(of.snapshot.largest("tickring_overload_stance") as f64),
+        measure: Some(|of| Some(of.snapshot.largest("tickring_overload_stance") as f64)),
     },
     Rule {
         name: "TickringTurnsLong",
@@ -155,7 +155,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A shard's turns are long: everybody on it waits as long, and a thread that stands is ended by the watchdog.",
         cure: "Look for steal and for other load on its core, then for one client with very long answers.",
-        measure: |of| Some(of.snapshot.largest("tickring_turn_mean_seconds") as f64 / 1e9),
+        measure: Some(|of| Some(of.snapshot.largest("tickring_turn_mean_seconds") as f64 / 1e9)),
     },
     Rule {
         name: "TickringLatencyP99High",
@@ -168,7 +168,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "One in a hundred replies, events or orders takes more than 200 ms.",
         cure: "The console's stages say where: turns that are long, a venue that is slow, or a host that is short of cores.",
-        measure: |of| slowest(of, |stage| stage.p99_ns),
+        measure: Some(|of| slowest(of, |stage| stage.p99_ns)),
     },
     Rule {
         name: "TickringLatencyP95High",
@@ -181,7 +181,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "One in twenty replies, events or orders takes more than 100 ms.",
         cure: "As for TickringLatencyP99High.",
-        measure: |of| slowest(of, |stage| stage.p95_ns),
+        measure: Some(|of| slowest(of, |stage| stage.p95_ns)),
     },
     Rule {
         name: "TickringErrorsHigh",
@@ -194,12 +194,12 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Many requests are answered by an error.",
         cure: "tickring_incidents_total says which limits are met; the rest are clients' mistakes.",
-        measure: |of| {
+        measure: Some(|of| {
             ratio(
                 of.window.per_s("tickring_requests_failed_total"),
                 of.window.per_s("tickring_requests_total"),
             )
-        },
+        }),
     },
     Rule {
         name: "TickringSlowConsumers",
@@ -213,11 +213,11 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Clients that do not read fast enough are closed.",
         cure: "/api/connections?sort=queued shows who is next; conflated topics spare them.",
-        measure: |of| {
+        measure: Some(|of| {
             let by_reason =
                 SLOW_REASONS.iter().map(|reason| of.window.per_s_of("tickring_incidents_total", &[*reason]));
             Some(by_reason.fold(0.0, f64::max))
-        },
+        }),
     },
     Rule {
         name: "TickringQueueDeep",
@@ -230,7 +230,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "More than 1,000 frames wait for one client.",
         cure: "It reads too slowly; it is closed when limits.queued_bytes_max is reached.",
-        measure: |of| Some(of.snapshot.largest("tickring_queue_deepest_frames") as f64),
+        measure: Some(|of| Some(of.snapshot.largest("tickring_queue_deepest_frames") as f64)),
     },
     Rule {
         name: "TickringShardBusy",
@@ -244,7 +244,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A shard works most of the time.",
         cure: "More shards, or fewer clients on each: bursts soon wait.",
-        measure: |of| of.window.each_per_s("tickring_busy_seconds_total").reduce(f64::max),
+        measure: Some(|of| of.window.each_per_s("tickring_busy_seconds_total").reduce(f64::max)),
     },
     Rule {
         name: "TickringShardsUnbalanced",
@@ -257,11 +257,11 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "One shard works while another has little to do.",
         cure: "Few clients with much to read: have them reconnect, or spread them over more connections.",
-        measure: |of| {
+        measure: Some(|of| {
             let busiest = of.window.each_per_s("tickring_busy_seconds_total").reduce(f64::max)?;
             let idlest = of.window.each_per_s("tickring_busy_seconds_total").reduce(f64::min)?;
             Some(busiest - idlest)
-        },
+        }),
     },
     Rule {
         name: "TickringConnectionsFull",
@@ -274,9 +274,9 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Few places for connections are left.",
         cure: "Raise limits.connections_max and shards.connections_max, or find who holds so many.",
-        measure: |of| {
+        measure: Some(|of| {
             share(of.snapshot.total("tickring_connections"), of.snapshot.total("tickring_connections_max"))
-        },
+        }),
     },
     Rule {
         name: "TickringRingOverflow",
@@ -289,7 +289,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A ring's completions overflow: the kernel keeps them in a slower list.",
         cure: "A larger completion queue: see docs/tuning.md.",
-        measure: |of| Some(of.window.per_s("tickring_ring_completions_overflowed_total")),
+        measure: Some(|of| Some(of.window.per_s("tickring_ring_completions_overflowed_total"))),
     },
     Rule {
         name: "TickringMeshLagging",
@@ -302,7 +302,7 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "A thread is so far behind that it gets no data for now.",
         cure: "Look at that shard's busy share and turns.",
-        measure: |of| Some(of.snapshot.total("tickring_mesh_lagging") as f64),
+        measure: Some(|of| Some(of.snapshot.total("tickring_mesh_lagging") as f64)),
     },
     Rule {
         name: "TickringCacheHitRateLow",
@@ -315,12 +315,12 @@ pub const RULES: &[Rule] = &[
         unless: None,
         summary: "Clients come back for more than histories keep.",
         cure: "Raise topics.history_events_max and topics.history_bytes_max.",
-        measure: |of| {
+        measure: Some(|of| {
             ratio(
                 of.window.per_s_of("tickring_joins_total", &[("outcome", "recovered")]),
                 of.window.per_s("tickring_joins_total"),
             )
-        },
+        }),
     },
     Rule {
         name: "TickringRequestRateLow",
@@ -334,10 +334,10 @@ pub const RULES: &[Rule] = &[
         unless: Some("sum by (instance) (rate(tickring_requests_total[1h])) < 1000"),
         summary: "Requests have fallen below 1,000 a second, which is not usual here.",
         cure: "See whether clients are connected, and can reach the gateway.",
-        measure: |of| {
+        measure: Some(|of| {
             let is_usual = of.usual_requests_per_s >= 1000.0;
             is_usual.then(|| of.window.per_s("tickring_requests_total"))
-        },
+        }),
     },
 ];
 

@@ -14,6 +14,8 @@ struct Thread {
     name: String,
     taker: Taker,
     interval: Histograms,
+    /// When it was asked what it has not answered yet, or answered last.
+    asked_ns: u64,
     is_missing: bool,
 }
 
@@ -45,6 +47,7 @@ impl Collection {
             name,
             taker,
             interval: Histograms::of(stages),
+            asked_ns: 0,
             is_missing: false,
         };
         Collection {
@@ -57,8 +60,13 @@ impl Collection {
     }
 
     /// Asks every thread; those that sleep are then to be woken.
-    pub fn ask(&mut self) {
-        self.threads.iter_mut().for_each(|thread| thread.taker.ask());
+    pub fn ask(&mut self, now: Now) {
+        for Thread { taker, asked_ns, .. } in &mut self.threads {
+            if !taker.is_awaited() {
+                *asked_ns = now.mono_ns;
+            }
+            taker.ask();
+        }
     }
 
     /// Takes what threads have handed over.
@@ -83,11 +91,13 @@ impl Collection {
         all
     }
 
-    /// Waits no longer: who has not answered is missing until he does. What is known is as new as it gets.
-    pub fn give_up(&mut self, now: Now) {
+    /// Waits no longer: who was asked at least so long ago and has not answered is missing until he does. What is known is as new as
+    /// it gets. Two may ask: who has answered the one and was just asked by the other is not missing.
+    pub fn give_up(&mut self, patience_ns: u64, now: Now) {
         self.gathered_ns = Some(now.mono_ns);
-        for Thread { taker, is_missing, .. } in &mut self.threads {
-            *is_missing = taker.is_awaited();
+        for Thread { taker, asked_ns, is_missing, .. } in &mut self.threads {
+            let is_late = now.mono_ns.saturating_sub(*asked_ns) >= patience_ns;
+            *is_missing = taker.is_awaited() && (is_late || *is_missing);
         }
     }
 

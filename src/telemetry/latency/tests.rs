@@ -20,7 +20,7 @@ fn gateway() -> (Vec<Recorder>, Collection) {
 
 /// Asks, has all threads turn, and takes.
 fn gather(recorders: &mut [Recorder], collection: &mut Collection) {
-    collection.ask();
+    collection.ask(NOW);
     recorders.iter_mut().for_each(Recorder::hand_over);
     assert_eq!(collection.take(NOW), Gathered::All);
 }
@@ -67,23 +67,44 @@ fn a_thread_that_does_not_turn_is_missing_and_counts_when_it_does() {
     let (mut recorders, mut collection) = gateway();
     recorders[0].record(Stage::Turn, 1_000);
     recorders[1].record(Stage::Turn, 1_000);
-    collection.ask();
+    collection.ask(NOW);
     recorders[1].hand_over();
     assert_eq!((collection.take(NOW), collection.missing().count()), (Gathered::Awaited, 0));
     assert!(!collection.is_newer_than(u64::MAX, NOW));
-    collection.give_up(NOW);
+    collection.give_up(5, NOW.plus_ns(4));
+    assert_eq!(collection.missing().count(), 0, "it was asked just now");
+    collection.give_up(5, NOW.plus_ns(5));
     assert_eq!(collection.missing().collect::<Vec<_>>(), ["shard-0"]);
     assert!(
-        collection.is_newer_than(1, NOW),
+        collection.is_newer_than(1, NOW.plus_ns(5)),
         "who stands still does not have everybody rung at each question"
     );
     // Asked again, it has one answer to give still.
-    collection.ask();
+    collection.ask(NOW);
     recorders.iter_mut().for_each(Recorder::hand_over);
     recorders.iter_mut().for_each(Recorder::hand_over);
     assert_eq!(collection.take(NOW), Gathered::All);
     assert_eq!((collection.missing().count(), count(&collection, Stage::Turn)), (0, 2));
     assert!(collection.is_newer_than(1, NOW) && !collection.is_newer_than(1, NOW.plus_ns(1)));
+}
+
+#[test]
+fn who_has_answered_one_and_was_just_asked_by_another_is_not_missing() {
+    let (mut recorders, mut collection) = gateway();
+    let later = |ns| NOW.plus_ns(ns);
+    collection.ask(NOW);
+    recorders[0].hand_over();
+    assert_eq!(collection.take(later(1)), Gathered::Awaited);
+    // The other asks: the first thread anew, of the second the answer is still to come.
+    collection.ask(later(90));
+    collection.give_up(100, later(100));
+    assert_eq!(collection.missing().collect::<Vec<_>>(), ["venue"]);
+    // Who is missing stays so, however often he is asked.
+    collection.ask(later(150));
+    collection.give_up(100, later(190));
+    assert_eq!(collection.missing().collect::<Vec<_>>(), ["shard-0", "venue"]);
+    recorders.iter_mut().for_each(Recorder::hand_over);
+    assert_eq!((collection.take(later(191)), collection.missing().count()), (Gathered::All, 0));
 }
 
 #[test]
@@ -94,7 +115,7 @@ fn a_thread_that_ends_leaves_what_it_has_whether_or_not_it_was_asked() {
         gather(&mut recorders, &mut collection);
         recorders[0].record(Stage::Turn, 1_000);
         if is_asked {
-            collection.ask();
+            collection.ask(NOW);
             // The venue ends with its answer given, the shard with its own to give.
             recorders[1].hand_over();
         }
