@@ -11,6 +11,7 @@ mod operators;
 mod reload;
 mod service;
 mod sources;
+mod verifying;
 
 use std::fmt::{Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -22,7 +23,7 @@ use std::sync::mpsc;
 use arc_swap::ArcSwap;
 
 use crate::admission::Admission;
-use crate::auth::{self, Keyring};
+use crate::auth::Keyring;
 use crate::backend::Feed;
 use crate::carry::MeshEndpoint;
 use crate::clock;
@@ -44,7 +45,6 @@ use crate::probe;
 use crate::pulse::Pulse;
 use crate::ring::{Listener, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
-use crate::sessions_file::SessionsFile;
 use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::switch::HaltSwitch;
@@ -53,13 +53,14 @@ use crate::telemetry::Board;
 use crate::telemetry::latency::Recorder;
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
-use crate::verify::{LoginPort, Verifier};
+use crate::verify::Verifier;
 
 use self::links::VenueLinks;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
+use self::verifying::start_verifier;
 
 const MESH_CAPACITY: Capacity =
     Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
@@ -656,34 +657,6 @@ fn warn_of_the_demo_key(config: &Config) {
 
 fn admission(limits: &Limits) -> Admission {
     Admission::new(limits.connections_max, limits.connections_per_address_max, seed())
-}
-
-/// The thread that judges log-ins, and each shard's line to it.
-fn start_verifier(
-    config: &Config,
-    keyring: &Arc<Keyring>,
-    of_shards: &[Doorbell],
-) -> Result<(Verifier, Vec<LoginPort>), Failure> {
-    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
-    let started = Verifier::start(
-        Arc::clone(keyring),
-        auth_settings(config),
-        of_shards.iter().cloned(),
-        seed(),
-        rt::give_way,
-        sessions,
-    );
-    started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
-}
-
-fn auth_settings(config: &Config) -> auth::Settings {
-    auth::Settings {
-        connection_s: config.auth.connection_lifetime_s,
-        access_s: config.auth.token_lifetime_s,
-        refresh_s: config.auth.refresh_lifetime_s,
-        signature_window_ms: config.auth.signature_window_ms.into(),
-        failures_per_minute_max: config.auth.failures_per_minute_max,
-    }
 }
 
 fn deflation(config: &Config) -> Deflation {

@@ -19,6 +19,7 @@ use crate::slot::Slot;
 use crate::venue::{LinksSetup, VenueSettings};
 
 use super::links::VenueLinks;
+use super::verifying::auth_settings;
 use super::{Server, hubs, operators, sources};
 
 /// Where threads find newer settings.
@@ -168,7 +169,7 @@ impl Server {
         let limits = &config.limits;
         self.shared.admission.set_limits(limits.connections_max, limits.connections_per_address_max);
         self.shared.bounds.store(Arc::new(operators::bounds(&config)));
-        self.verifier.set_settings(super::auth_settings(&config));
+        self.verifier.set_settings(auth_settings(&config));
         let keyring = self.shared.keyring.load_full();
         for slot in &self.slots.shards {
             slot.put(shard_settings(&config, &keyring));

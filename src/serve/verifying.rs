@@ -1,0 +1,40 @@
+//! The thread that judges log-ins, by the configuration. Home: the main thread.
+
+use std::sync::Arc;
+
+use crate::auth::{self, Keyring};
+use crate::config::Config;
+use crate::doorbell::Doorbell;
+use crate::exit::{Exit, Failure};
+use crate::rt;
+use crate::sessions_file::SessionsFile;
+use crate::verify::{LoginPort, Verifier};
+
+/// The thread that judges log-ins, and each shard's line to it.
+pub(super) fn start_verifier(
+    config: &Config,
+    keyring: &Arc<Keyring>,
+    of_shards: &[Doorbell],
+) -> Result<(Verifier, Vec<LoginPort>), Failure> {
+    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
+    let started = Verifier::start(
+        Arc::clone(keyring),
+        auth_settings(config),
+        of_shards.iter().cloned(),
+        super::seed(),
+        rt::give_way,
+        sessions,
+    );
+    started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
+}
+
+/// What is judged by.
+pub(super) fn auth_settings(config: &Config) -> auth::Settings {
+    auth::Settings {
+        connection_s: config.auth.connection_lifetime_s,
+        access_s: config.auth.token_lifetime_s,
+        refresh_s: config.auth.refresh_lifetime_s,
+        signature_window_ms: config.auth.signature_window_ms.into(),
+        failures_per_minute_max: config.auth.failures_per_minute_max,
+    }
+}
