@@ -331,10 +331,15 @@ impl Hub {
 
     /// Whether it was queued.
     fn deliver_to_one(&mut self, conn: ConnId, lane: DataLane, frame: &[u8]) -> bool {
-        if self.session(conn).is_none_or(|session| !session.is_open())
-            || self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max
-        {
-            // Gone, or about to be closed: the log is not filled for it.
+        if self.session(conn).is_none_or(|session| !session.is_open()) {
+            return false;
+        }
+        if self.egress.counted_bytes(conn.slot) > self.config.queued_bytes_max {
+            // The log is not filled for who is about to be closed; and who is not yet must be, since a part of what it is told
+            // that it recovers would be missing: values that conflate may wait beyond the limit by themselves.
+            if self.overflowed.last().is_none_or(|(last, _)| *last != conn) {
+                self.overflowed.push((conn, Closing::QueueFull));
+            }
             return false;
         }
         let logged = self.log_frame(frame);

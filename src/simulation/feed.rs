@@ -13,7 +13,7 @@ use super::world::World;
 
 const INSTRUMENTS_MAX: usize = 5;
 /// The one that goes, once so many events were told of it: others are there to tell of.
-const DELISTED: (usize, u64) = (1, 60);
+const DELISTED: (usize, u64) = (1, 40);
 const UNIT: i64 = 1_000_000_000;
 const TICK: i64 = UNIT / 4;
 
