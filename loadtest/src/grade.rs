@@ -29,8 +29,8 @@ pub(crate) struct Thresholds {
     /// 250 ms is this project's bar for 5,000 connects at once; from 1 s on a SYN was lost and sent again (RFC 6298 §2.1),
     /// at 3 s twice; 10 s is the end of a person's patience (Nielsen, Usability Engineering, 1993).
     pub(crate) connect_p99_ms: Bounds,
-    /// 1 ms is the step of the clock that MiFID II asks of algorithmic trading (RTS 25, article 3), 2 ms this project's bar
-    /// for requests at half load, 16 ms a frame of a 60 Hz screen, 100 ms what a person takes for at once (Nielsen).
+    /// 1 ms is how far clocks may diverge for trading that is not of high frequency (MiFID II, RTS 25, annex, table 2), 2 ms
+    /// this project's bar for requests at half load, 16 ms a frame of a 60 Hz screen, 100 ms what a person takes for at once (Nielsen).
     pub(crate) request_p99_ms: Bounds,
     /// As requests, but a server may gather what it sends for a millisecond or two; this project's bar is 4 ms.
     pub(crate) delivery_p99_ms: Bounds,
@@ -51,8 +51,9 @@ pub(crate) struct Thresholds {
     pub(crate) deliveries_lost_percent: Bounds,
     /// Deliveries twice or out of order: no share of them is good, TCP and one publisher keep the order by themselves.
     pub(crate) deliveries_disordered_percent: Bounds,
-    /// The server's processor time for a message in or out, from 1,000 messages/s on. A send on the loopback costs the
-    /// kernel some 3 to 5 us, so 5 is nearly nothing on top, 10 as much again; 100 are 10,000 messages/s of a core.
+    /// The server's processor time for a message in or out, from 1,000 messages/s on. A bare loop that
+    /// sends (the limit of `loadtest fanout`) took 4.0 to 5.2 us a message on two shared cores, so 5 is nearly nothing on top,
+    /// 10 as much again; 100 are 10,000 messages/s of a core.
     pub(crate) cpu_us_per_message: Bounds,
     /// In place of it for runs with less: 1 % of a core is this project's bar for idling, one core is busy polling.
     pub(crate) cpu_cores: Bounds,
