@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -80,6 +80,17 @@ struct Target {
     path: PathBuf,
     /// None where nothing is to be written.
     file: Option<File>,
+}
+
+impl Target {
+    /// Whether it is the very file.
+    fn is_same(&self, other: &Target) -> bool {
+        let identity = |target: &Target| {
+            let file = target.file.as_ref()?.metadata().ok()?;
+            Some((file.dev(), file.ino()))
+        };
+        identity(self).is_some_and(|identity_of_self| identity(other) == Some(identity_of_self))
+    }
 }
 
 impl LogFile {
@@ -218,7 +229,10 @@ impl Writer {
 
     /// Goes on with another file, which begins with a whole line.
     fn take_target(&mut self, target: Target) {
-        self.written = self.batch[..self.written].rfind('\n').map_or(0, |end| end + 1);
+        // Into another file goes the whole line of which this one has a part.
+        if !self.target.as_ref().is_some_and(|before| before.is_same(&target)) {
+            self.written = self.batch[..self.written].rfind('\n').map_or(0, |end| end + 1);
+        }
         self.retry_ns = 0;
         self.target = Some(target);
     }

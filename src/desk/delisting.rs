@@ -43,8 +43,11 @@ impl Desk {
         let (next, all) = (self.delisting.next, self.orders.slots_end());
         let end = all.min(next.saturating_add(orders_max));
         for slot in next..end {
+            // Each once, however often the walk begins anew.
             let is_meant = self.orders.get(slot).is_some_and(|held| {
-                !held.is_closed() && self.delisting.instruments.contains(&held.order.instrument)
+                !held.is_closed()
+                    && held.cancel_wanted != Some(CancelReason::Delisted)
+                    && self.delisting.instruments.contains(&held.order.instrument)
             });
             if is_meant {
                 self.counters.cancels_on_delisting_total += 1;

@@ -23,6 +23,8 @@ pub struct Cache {
     earlier: HashMap<InstrumentId, InstrumentId, BuildHasherDefault<FixedHasher>>,
     /// In which instruments are quoted, or which are quoted.
     currencies: HashSet<Symbol, BuildHasherDefault<FixedHasher>>,
+    /// How often an instrument was found to be traded no more.
+    delistings: u32,
     links: Arc<[LinkStatus]>,
 }
 
@@ -100,6 +102,12 @@ impl Cache {
         self.instruments[instrument.index()].state != MarketState::Delisted
     }
 
+    /// Another number whenever an instrument more is traded no more.
+    #[must_use]
+    pub fn delistings(&self) -> u32 {
+        self.delistings
+    }
+
     /// The instrument of the same name that was listed before this one.
     #[must_use]
     pub fn earlier(&self, instrument: InstrumentId) -> Option<InstrumentId> {
@@ -108,6 +116,7 @@ impl Cache {
 
     pub fn set_state(&mut self, instrument: InstrumentId, to: MarketState, timestamp_ns: u64) {
         let state = &mut self.instruments[instrument.index()];
+        self.delistings = self.delistings.wrapping_add(u32::from(to == MarketState::Delisted));
         state.state = to;
         state.timestamp_ns = state.timestamp_ns.max(timestamp_ns);
     }
@@ -116,11 +125,13 @@ impl Cache {
     pub fn replace(&mut self, instrument: InstrumentId, state: &InstrumentState) -> Option<InstrumentId> {
         if let Some(place) = self.instruments.get_mut(instrument.index()) {
             place.clone_from(state);
+            self.delistings = self.delistings.wrapping_add(u32::from(state.state == MarketState::Delisted));
             return None;
         }
         let listed = self.list(&state.definition);
         assert_eq!(listed, instrument, "instruments are told in the order of listing");
         self.instruments[listed.index()].clone_from(state);
+        self.delistings = self.delistings.wrapping_add(u32::from(state.state == MarketState::Delisted));
         Some(listed)
     }
 }

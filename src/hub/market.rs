@@ -420,7 +420,10 @@ impl MarketHome {
                 }
             }
             FeedEvent::Trade { instrument, price, amount, direction, parties, timestamp_ns } => {
-                let Some(id) = resolve(instrument) else { return false };
+                // What clients' orders were filled counts to the last; what others trade is told of no more.
+                let is_others = *parties == Parties::default();
+                let id = if is_others { told(instrument) } else { resolve(instrument) };
+                let Some(id) = id else { return false };
                 if !is_countable(*price, *amount) {
                     self.counters.trades_refused_total += 1;
                     return false;
@@ -428,7 +431,7 @@ impl MarketHome {
                 let state = &self.instruments[id.index()];
                 let trade = state.stamp_trade(*price, *amount, *direction, *timestamp_ns);
                 self.apply_trade(id, trade, now);
-                if *parties != Parties::default() {
+                if !is_others {
                     self.handle_fill(*parties, id, &trade, now);
                     return true;
                 }

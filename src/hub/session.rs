@@ -108,6 +108,8 @@ pub(super) struct Session {
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
     pub(super) patterns: Vec<Pattern>,
+    /// [`super::Cache::delistings`] when what it has of instruments that are traded no more was last ended.
+    pub(super) delistings_seen: u32,
     /// The topic that this client last published to, so that the next message to it needs no look-up by name.
     pub(super) published_to: Option<Box<(TopicName, TopicId)>>,
     /// When the connection's entry in the timer wheel comes due; `None` while there is none.
@@ -163,6 +165,7 @@ impl Session {
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),
             patterns: Vec::new(),
+            delistings_seen: 0,
             published_to: None,
             armed_ns: None,
             opened_ns: now.mono_ns,

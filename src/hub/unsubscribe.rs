@@ -79,8 +79,14 @@ impl Hub {
         true
     }
 
-    /// Ends what a connection has by a `*` alone of instruments that are traded no more.
+    /// Ends what a connection has by a `*` alone of instruments that are traded no more; a walk through all that it has only where
+    /// there is one more of these since the last.
     pub(super) fn end_delisted(&mut self, conn: ConnId) {
+        let delistings = self.cache.delistings();
+        let Some(session) = self.session(conn) else { return };
+        if std::mem::replace(&mut session.delistings_seen, delistings) == delistings {
+            return;
+        }
         let all = self.session(conn).map_or_else(Vec::new, |session| session.subscriptions.clone());
         for subscription in all {
             let entry = self.topics.subscription(subscription);

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::backend::tcp::reach::ReachConfig;
 use crate::backend::tcp::session::SessionConfig;
@@ -15,6 +18,9 @@ use crate::limits;
 use crate::model::link::LinkKind;
 use crate::ring::{LISTENERS_MAX, ListenError, Listener, ListenerOptions};
 use crate::venue::{LinkSetup, LinksSetup, Way};
+
+/// How long all hosts' names of a configuration may take to be looked up: the thread that waits feeds the watchdog.
+const LOOKUP_NS: u64 = 3_000_000_000;
 
 /// Links as they are, and what they were made from.
 #[derive(Clone, Debug)]
@@ -72,6 +78,7 @@ impl VenueLinks {
             names: self.names.clone(),
         };
         let mut listeners = Vec::new();
+        let lookup_by_ns = clock::now().mono_ns + LOOKUP_NS;
         for (name, venue) in venues {
             let is_as_before = self.venues.get(name) == Some(venue);
             let way = match venue.listens() {
@@ -81,7 +88,7 @@ impl VenueLinks {
                     next.links.extend(self.links.iter().filter(|link| *link.venue == **name).cloned());
                     continue;
                 }
-                None => Way::Connect(reach(name, venue)?),
+                None => Way::Connect(reach(name, venue, lookup_by_ns)?),
             };
             next.links.extend(setups(name, venue, &way, &next.run));
         }
@@ -186,14 +193,13 @@ fn bind(name: &str, address: SocketAddr) -> Result<Listener, Failure> {
 }
 
 /// How a venue is connected to: names are looked up once, here.
-fn reach(name: &str, venue: &Venue) -> Result<ReachConfig, Failure> {
+fn reach(name: &str, venue: &Venue, by_ns: u64) -> Result<ReachConfig, Failure> {
     let mut addresses = Vec::new();
     for text in &venue.connect {
-        let found = text.to_socket_addrs().map_err(|error| {
-            let what = format!("venue.{name}.connect: {text}: {error}");
+        addresses.extend(look_up(text, by_ns).map_err(|why| {
+            let what = format!("venue.{name}.connect: {text}: {why}");
             Failure::new(Exit::Unavailable, what, "name a host that resolves, or its address")
-        })?;
-        addresses.extend(found);
+        })?);
     }
     if addresses.is_empty() {
         let what = format!("venue.{name}.connect: no address of {:?}", venue.connect);
@@ -201,4 +207,22 @@ fn reach(name: &str, venue: &Venue) -> Result<ReachConfig, Failure> {
     }
     let (max_retries, retry_delay_ms) = (venue.max_retries, venue.retry_delay_ms);
     Ok(ReachConfig { addresses, first: 0, max_retries, retry_delay_ms })
+}
+
+/// What a name means. The resolver waits for its servers as long as it likes: a thread of its own does so, which is left alone
+/// when it is too late.
+fn look_up(text: &str, by_ns: u64) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let (tell, told) = mpsc::channel();
+    let name = text.to_owned();
+    // Nobody may listen any more.
+    let ask = move || drop(tell.send(name.to_socket_addrs().map(Vec::from_iter)));
+    thread::Builder::new().name("lookup".to_owned()).spawn(ask).map_err(|error| error.to_string())?;
+    let left = Duration::from_nanos(by_ns.saturating_sub(clock::now().mono_ns));
+    match told.recv_timeout(left) {
+        Ok(found) => found.map_err(|error| error.to_string()),
+        Err(_) => Err("the resolver does not answer in time".to_owned()),
+    }
 }

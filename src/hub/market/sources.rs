@@ -206,6 +206,13 @@ impl MarketHome {
         }
     }
 
+    /// Whether what was refused the source under this number of its own would be taken now: others may have been delisted, or
+    /// reserved, since.
+    #[must_use]
+    pub fn may_list_again(&self, source: SourceId, number: FeedInstrument, name: &Symbol) -> bool {
+        self.sources.resolve(source, number).is_none() && self.sources.take(source, *name).is_ok()
+    }
+
     /// What is to be said in the log; at most `limits::MARKET_NEWS_MAX` wait for it.
     pub fn poll_news(&mut self) -> Option<News> {
         self.sources.news.pop_front()

@@ -23,6 +23,8 @@ impl Links {
         market: &mut MarketHome,
         now: Now,
     ) {
+        // First, since a ring has no more of them than the configuration may name.
+        self.close_unused(&wanted.links, ring);
         for (number, listener) in wanted.listeners {
             match ring.listen(listener) {
                 Ok(id) => self.listeners.push((number, id)),
@@ -39,12 +41,16 @@ impl Links {
                 Some(_) | None => {}
             }
         }
+        // Names may be free that were another's.
+        for link in &mut self.links {
+            let source = link.source;
+            link.session.forget_refused(|number, name| market.may_list_again(source, number, name));
+        }
         for setup in wanted.links {
             if !self.links.iter().any(|link| link.setup.name == setup.name) {
                 self.add(setup, market, now);
             }
         }
-        self.close_unused(ring);
     }
 
     /// A link that there was none of that name of before.
@@ -114,11 +120,9 @@ impl Links {
         market.handle_link(link.source, &mut link.session, now);
     }
 
-    /// Closes the listeners at which no link is waited for any more, and who has come to them and not said which link it is.
-    fn close_unused(&mut self, ring: &mut Ring) {
-        let links = &self.links;
-        let is_used =
-            |number: u32| links.iter().any(|link| !link.is_removed && link.setup.way == Way::Listen(number));
+    /// Closes the listeners at which none of these links is waited for, and who has come to them and not said which link it is.
+    fn close_unused(&mut self, wanted: &[LinkSetup], ring: &mut Ring) {
+        let is_used = |number: u32| wanted.iter().any(|setup| setup.way == Way::Listen(number));
         let unused: Vec<_> = self.listeners.extract_if(.., |(number, _)| !is_used(*number)).collect();
         for (_, listener) in unused {
             ring.stop_listening(listener);

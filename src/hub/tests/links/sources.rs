@@ -177,3 +177,36 @@ fn a_name_that_was_freed_may_be_another_s() {
     assert_eq!(floor.replies[&order]["result"]["order"]["order_state"], "open");
     assert_eq!(floor.links[1].venue.executed.len(), 1);
 }
+
+#[test]
+fn what_was_refused_while_it_was_another_s_is_taken_once_that_one_has_freed_it() {
+    let other = SourceId(2);
+    let mut floor = Floor::new(vec![
+        Link::new(FX, Form::Json, &["EURUSD", "GBPUSD"]),
+        Link::new(other, Form::Json, &["EURUSD"]),
+    ]);
+    floor.links[0].connect(floor.world.now);
+    floor.run();
+    floor.links[1].connect(floor.world.now);
+    floor.run();
+    // Nothing is free yet: the link keeps its number, however often it is asked.
+    let forget = |floor: &mut Floor| {
+        let market = &floor.world.market;
+        floor.links[1].session.forget_refused(|number, name| market.may_list_again(other, number, name));
+    };
+    forget(&mut floor);
+    floor.links[1].cut();
+    floor.run();
+    floor.links[1].connect(floor.world.now);
+    floor.run();
+    assert_eq!(floor.world.market.counters.instruments_refused_total, 1);
+    take_only(&mut floor, &["GBPUSD"]);
+    forget(&mut floor);
+    floor.links[1].cut();
+    floor.run();
+    floor.connect();
+    let order = floor.buy("a");
+    floor.run();
+    assert_eq!(floor.replies[&order]["result"]["order"]["order_state"], "open");
+    assert_eq!(floor.links[1].venue.executed.len(), 1);
+}
