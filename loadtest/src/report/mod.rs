@@ -29,7 +29,7 @@ pub(crate) struct Saved {
     file: PathBuf,
     #[command(flatten)]
     files: Files,
-    /// Grades again, by the bounds of this file: what would stand in a scenario's table [grades]
+    /// Grades again, by the bounds of this file: what would stand in the table `grades` of a scenario
     #[arg(long, value_name = "TOML")]
     thresholds: Option<PathBuf>,
     /// Fails when a run has a worse grade than this, or none: A+, A, B, C, D or F
