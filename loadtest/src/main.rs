@@ -13,14 +13,17 @@ mod failure;
 mod figures;
 mod flaw;
 mod frame;
+mod gate;
 mod grade;
 mod histogram;
 mod host;
 mod limit;
 mod link;
+mod markdown;
 mod outcome;
 mod peers;
 mod progress;
+mod proof;
 mod report;
 mod ring;
 #[cfg(test)]
@@ -253,6 +256,11 @@ enum Load {
     },
     /// tickring (--server) beside what a registry serves and a user would pick instead, in turns; from the repository's root
     Peers(peers::PeersArguments),
+    /// Every number that tickring is to reach, measured beside the limit and beside peers, and docs/benchmarks.md from that; from
+    /// the repository's root. Exit code 1 if a bar is missed and shortfalls.toml does not say why
+    Proof(proof::ProofArguments),
+    /// Short ratios of the server's CPU to the limit's, held against bounds: exit code 1 beyond one
+    Gate(gate::Gate),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -262,6 +270,13 @@ enum Load {
     Report(report::Saved),
     /// Compares two files of saved runs; fails on a regression
     Compare(compare::Compare),
+    /// Becomes a server that ends with this program
+    #[command(hide = true)]
+    Attend {
+        parent: u32,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Holds connections for the connections load
     #[command(hide = true)]
     Hold { address: SocketAddr, count: usize, first_index: usize },
@@ -288,6 +303,9 @@ fn main() -> ExitCode {
         Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
         Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
         Some(Load::Work) => coded(engine::work().map(|()| 0)),
+        Some(Load::Attend { parent, command }) => {
+            coded(server::attend(*parent, command).map(|never| match never {}))
+        }
         Some(_) => match run(arguments) {
             Ok(Outcome::Reported) => ExitCode::SUCCESS,
             Ok(Outcome::Refused) => ExitCode::FAILURE,
@@ -388,6 +406,15 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
                 peers::Verdict::Failed => Outcome::Refused,
             });
         }
+        Load::Proof(arguments) => {
+            return proof::run(&rig, &arguments, json.as_deref()).map(outcome_of);
+        }
+        Load::Gate(bounds) => {
+            let (compared, account) = gate::run(&rig, &bounds)?;
+            // A run that gave no number is shown; it is the ratios that are judged.
+            report(&compared, std::slice::from_ref(&account), json.as_deref())?;
+            return Ok(outcome_of(account.holds()));
+        }
         Load::Limit { arm } => {
             limit::run(&arm)?;
             Vec::new()
@@ -401,6 +428,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `main` does these itself")
         }
@@ -462,6 +490,9 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Flood { .. }
         | Load::Link { .. }
         | Load::Peers(_)
+        | Load::Proof(_)
+        | Load::Gate(_)
+        | Load::Attend { .. }
         | Load::Limit { .. }
         | Load::Report(_)
         | Load::Compare(_)
