@@ -39,7 +39,7 @@ mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -400,28 +400,8 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
-        Load::Peers(arguments) => {
-            return Ok(match peers::run(&rig, &arguments, json.as_deref())? {
-                peers::Verdict::Done => Outcome::Reported,
-                peers::Verdict::Failed => Outcome::Refused,
-            });
-        }
-        Load::Proof(arguments) => {
-            return proof::run(&rig, &arguments, json.as_deref()).map(outcome_of);
-        }
-        Load::Gate(bounds) => {
-            let (compared, account) = gate::run(&rig, &bounds)?;
-            // A run that gave no number is shown; it is the ratios that are judged.
-            report(&compared, std::slice::from_ref(&account), json.as_deref())?;
-            return Ok(outcome_of(account.holds()));
-        }
-        Load::Limit { arm } => {
-            limit::run(&arm)?;
-            Vec::new()
-        }
-        Load::Hold { address, count, first_index } => {
-            connections::hold(address, count, first_index)?;
-            Vec::new()
+        own @ (Load::Peers(_) | Load::Proof(_) | Load::Gate(_) | Load::Limit { .. } | Load::Hold { .. }) => {
+            return by_itself(&rig, own, json.as_deref());
         }
         Load::Report(_)
         | Load::Compare(_)
@@ -434,6 +414,45 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         }
     };
     report(&comparisons, &accounts, json.as_deref())
+}
+
+/// Those that tell what there is to tell themselves.
+fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
+    match command {
+        Load::Peers(arguments) => Ok(match peers::run(rig, &arguments, json)? {
+            peers::Verdict::Done => Outcome::Reported,
+            peers::Verdict::Failed => Outcome::Refused,
+        }),
+        Load::Proof(arguments) => proof::run(rig, &arguments, json).map(outcome_of),
+        Load::Gate(bounds) => {
+            let (compared, account) = gate::run(rig, &bounds)?;
+            // A run that gave no number is shown; it is the ratios that are judged.
+            report(&compared, std::slice::from_ref(&account), json)?;
+            Ok(outcome_of(account.holds()))
+        }
+        Load::Limit { arm } => limit::run(&arm).map(|()| Outcome::Reported),
+        Load::Hold { address, count, first_index } => {
+            connections::hold(address, count, first_index).map(|()| Outcome::Reported)
+        }
+        Load::Ping
+        | Load::Request { .. }
+        | Load::Orders { .. }
+        | Load::Fanout { .. }
+        | Load::Ingest { .. }
+        | Load::Connections { .. }
+        | Load::Link { .. }
+        | Load::Churn { .. }
+        | Load::Flood { .. }
+        | Load::Report(_)
+        | Load::Compare(_)
+        | Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Attend { .. }
+        | Load::Work => {
+            panic!("invariant: `measure` hands over those that are above")
+        }
+    }
 }
 
 /// Those that run beside the limit.
@@ -502,11 +521,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     })
 }
 
-fn report(
-    comparisons: &[Comparison],
-    accounts: &[Account],
-    json: Option<&std::path::Path>,
-) -> Result<Outcome> {
+fn report(comparisons: &[Comparison], accounts: &[Account], json: Option<&Path>) -> Result<Outcome> {
     for text in comparisons.iter().map(Comparison::table).chain(accounts.iter().map(Account::text)) {
         report::print(&text)?;
     }

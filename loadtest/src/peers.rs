@@ -320,13 +320,11 @@ impl LineUp {
         let config = places.scripts.join("tickring.toml").to_string_lossy().into_owned();
         let has_own = rig.server_arguments.iter().any(|argument| argument.starts_with("--config"));
         let own: Vec<&str> = if has_own { Vec::new() } else { vec!["--config", &config] };
-        let Some(mut launch) = rig.server(&own) else {
+        let Some(launch) = rig.server(&own) else {
             let reason = "no --server was given".to_owned();
             self.absent.push(Absent { name: OURS.to_owned(), reason });
             return Ok(());
         };
-        // It tells of its beginning and end, which is of no use here.
-        launch.environment.push(("RUST_LOG".to_owned(), "error".to_owned()));
         let version = server::own_version(&launch.program);
         let words = places.words(OURS)?;
         self.add(

@@ -4,6 +4,7 @@
 use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::active::{self, Shape as Active};
@@ -25,6 +26,11 @@ const RESTING_PERCENT: u64 = 50;
 const SPARE_DESCRIPTORS: usize = 100;
 /// What all active connections ask for together.
 const ACTIVE_PER_S: u64 = 60_000;
+
+/// What so many connections have to settle after they were opened.
+const ACTIVE_WARMUP_NS: u64 = 2 * SECOND_NS;
+/// How late a generator may be that shares its core with a shard: it waits for it, which the latencies have in them.
+const SHARED_LAG_NS: u64 = 50 * MILLISECOND_NS;
 
 /// What is measured, and run again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -179,7 +185,16 @@ fn active(rig: &Rig, count: usize, cores: &[usize]) -> Result<Ran> {
     }
     let room = room_for(count, cores.len());
     let shape = Active { connections: count, rate_per_s: ACTIVE_PER_S };
-    one(active::run(rig, shape, cores, &["--set", &room])).map(Ran::Measured)
+    let warmup_ns = rig.warmup_ns.max(ACTIVE_WARMUP_NS);
+    let rig = match cores {
+        [_] => Rig { warmup_ns, ..rig.clone() },
+        _ => Rig {
+            warmup_ns,
+            generator_lag_ns_max: rig.generator_lag_ns_max.max(SHARED_LAG_NS),
+            ..rig.clone()
+        },
+    };
+    one(active::run(&rig, shape, cores, &["--set", &room])).map(Ran::Measured)
 }
 
 /// The kernel spreads connections over the shards by chance: each is given room for a few hundred more than its share.

@@ -30,6 +30,8 @@ pub(crate) const DRAIN_DEADLINE_NS: u64 = 15 * SECOND_NS;
 /// The server under test, as tables name it, and what stands in the limit's place where there is none.
 const SUBJECT: &str = "server";
 pub(crate) const NO_LIMIT: &str = "none";
+/// The environment's variable for what the server logs.
+const LOG_LEVEL: &str = "RUST_LOG";
 /// A server that answers no operators.
 pub(crate) const NO_CONTROL: &str = "off";
 
@@ -81,7 +83,10 @@ impl Rig {
         let fixed = ["serve", "--control", control, "--listen", "127.0.0.1:0", "--cores", &shards];
         let all = fixed.iter().chain(arguments).map(|argument| (*argument).to_owned());
         let arguments = all.chain(self.server_arguments.iter().cloned()).collect();
-        Some(Launch { program, arguments, environment: Vec::new(), cpus: cores.to_vec() })
+        // It tells of its beginning and end, many times over here, unless somebody wants to know.
+        let is_told = std::env::var_os(LOG_LEVEL).is_some();
+        let environment = if is_told { Vec::new() } else { vec![(LOG_LEVEL.to_owned(), "error".to_owned())] };
+        Some(Launch { program, arguments, environment, cpus: cores.to_vec() })
     }
 
     /// The limit beside the server, or beside itself.
