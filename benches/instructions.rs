@@ -13,19 +13,16 @@ mod fixture;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 
 use serde::Deserialize;
 use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::dialect::json_rpc::{close_notification, decode, open_notification, write_quote, write_ticker};
 use tickring::hub::market::MarketHome;
-use tickring::model::book::{LevelUpdate, Side};
-use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{Epoch, HomeId, Seq, SourceId};
-use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
-use tickring::model::market::{Direction, FeedBuffer, InstrumentState};
+use tickring::model::market::{FeedBuffer, InstrumentState};
 use tickring::ws::{Event, ReceiveLimits, Receiver};
 
+use crate::fixture::instrument::instrument;
 use crate::fixture::trading::{Floor, request};
 use crate::fixture::{HISTORY, NOW, TICKS_PER_BATCH, Ticks, connect, end_turn, fan, frame, hub};
 
@@ -217,36 +214,6 @@ fn encode(rounds: u64, channel: &[u8], write: fn(&mut Vec<u8>, &InstrumentState)
         close_notification(&mut out, Epoch(1_700_000_000_000), black_box(Seq(123_456)), NOW.unix_ns);
         black_box(&out);
     }
-}
-
-/// Ten levels a side and one trade.
-fn instrument() -> InstrumentState {
-    const UNIT: i64 = 1_000_000_000;
-    const TICK: i64 = 250_000_000;
-    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("a legal symbol");
-    let mut state = InstrumentState::new(Arc::new(Instrument {
-        name: symbol("ESH4"),
-        kind: InstrumentKind::Future,
-        base_currency: symbol("ES"),
-        quote_currency: symbol("USD"),
-        tick_size: Price(TICK),
-        price_decimals: 2,
-        min_trade_amount: Amount(UNIT),
-        amount_decimals: 0,
-        contract_size: Amount(50 * UNIT),
-        creation_timestamp_ms: 0,
-        expiration_timestamp_ms: None,
-    }));
-    for distance in 0..10 {
-        let amount = Amount((distance + 20) * UNIT);
-        let bid = Price(4_810 * UNIT - distance * TICK);
-        state.apply_level(LevelUpdate { side: Side::Bid, price: bid, amount });
-        let ask = Price(4_810 * UNIT + (distance + 1) * TICK);
-        state.apply_level(LevelUpdate { side: Side::Ask, price: ask, amount });
-    }
-    let trade = state.stamp_trade(Price(4_810 * UNIT), Amount(UNIT), Direction::Buy, NOW.unix_ns);
-    state.record_trade(trade);
-    state
 }
 
 fn hub_request(rounds: u64) {

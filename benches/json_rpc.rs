@@ -1,6 +1,6 @@
 //! JSON-RPC decode and encode, one message at a time. Run with `cargo bench --bench json_rpc`.
 
-use std::sync::Arc;
+mod fixture;
 
 use divan::{Bencher, black_box};
 use tickring::dialect::json_rpc::{
@@ -11,46 +11,13 @@ use tickring::model::book::{LevelAction, LevelUpdate, Side};
 use tickring::model::channel::Checksum;
 use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{Epoch, Seq};
-use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
-use tickring::model::market::{Direction, InstrumentState};
+use tickring::model::market::InstrumentState;
+
+use crate::fixture::instrument::{TICK, instrument};
+use crate::fixture::{NOW, UNIT};
 
 fn main() {
     divan::main();
-}
-
-const TICK: i64 = 250_000_000;
-const LOT: i64 = 1_000_000_000;
-const EVENT_NS: u64 = 1_700_000_000_000_000_000;
-
-fn symbol(text: &str) -> Symbol {
-    Symbol::parse(text.as_bytes()).expect("a legal symbol")
-}
-
-/// Ten levels a side and one trade.
-fn market() -> InstrumentState {
-    let mut state = InstrumentState::new(Arc::new(Instrument {
-        name: symbol("ESH4"),
-        kind: InstrumentKind::Future,
-        base_currency: symbol("ES"),
-        quote_currency: symbol("USD"),
-        tick_size: Price(TICK),
-        price_decimals: 2,
-        min_trade_amount: Amount(LOT),
-        amount_decimals: 0,
-        contract_size: Amount(50 * LOT),
-        creation_timestamp_ms: 0,
-        expiration_timestamp_ms: None,
-    }));
-    for distance in 0..10 {
-        let amount = Amount((distance + 20) * LOT);
-        let bid = Price(4_810 * LOT - distance * TICK);
-        state.apply_level(LevelUpdate { side: Side::Bid, price: bid, amount });
-        let ask = Price(4_810 * LOT + (distance + 1) * TICK);
-        state.apply_level(LevelUpdate { side: Side::Ask, price: ask, amount });
-    }
-    let trade = state.stamp_trade(Price(4_810 * LOT), Amount(LOT), Direction::Buy, EVENT_NS);
-    state.record_trade(trade);
-    state
 }
 
 #[divan::bench]
@@ -85,8 +52,11 @@ fn decode_subscribe_10(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn encode_test_reply(bencher: Bencher<'_, '_>) {
     let mut out = Vec::with_capacity(1024);
-    let stamps =
-        Stamps { in_unix_ns: EVENT_NS, out_unix_ns: EVENT_NS + 5_000, precision: Precision::Microseconds };
+    let stamps = Stamps {
+        in_unix_ns: NOW.unix_ns,
+        out_unix_ns: NOW.unix_ns + 5_000,
+        precision: Precision::Microseconds,
+    };
     bencher.bench_local(|| {
         out.clear();
         open_result(&mut out, black_box(Id::NULL));
@@ -98,13 +68,13 @@ fn encode_test_reply(bencher: Bencher<'_, '_>) {
 
 /// A whole notification around what `write` writes.
 fn bench_notification(bencher: Bencher<'_, '_>, write: impl Fn(&mut Vec<u8>, &InstrumentState)) {
-    let state = market();
+    let state = instrument();
     let mut out = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         out.clear();
         open_notification(&mut out, b"ticker.ESH4.raw");
         write(&mut out, black_box(&state));
-        close_notification(&mut out, Epoch(1_700_000_000_000), black_box(Seq(123_456)), EVENT_NS);
+        close_notification(&mut out, Epoch(1_700_000_000_000), black_box(Seq(123_456)), NOW.unix_ns);
         black_box(&out);
     });
 }
@@ -121,8 +91,8 @@ fn encode_quote(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(args = [Checksum::Absent, Checksum::Crc32])]
 fn encode_book_change(bencher: Bencher<'_, '_>, checksum: Checksum) {
-    let changes = [(Side::Bid, 4_810 * LOT), (Side::Ask, 4_810 * LOT + TICK)].map(|(side, price)| {
-        (LevelAction::Change, LevelUpdate { side, price: Price(price), amount: Amount(7 * LOT) })
+    let changes = [(Side::Bid, 4_810 * UNIT), (Side::Ask, 4_810 * UNIT + TICK)].map(|(side, price)| {
+        (LevelAction::Change, LevelUpdate { side, price: Price(price), amount: Amount(7 * UNIT) })
     });
     bench_notification(bencher, |out, state| {
         write_book_change(out, state, Seq(8), Seq(9), black_box(&changes), checksum);

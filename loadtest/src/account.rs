@@ -32,7 +32,7 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn add(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.facts.push(Metric { name, unit, value });
+        self.facts.push(Metric { name: name.into(), unit: unit.into(), value });
     }
 
     pub(crate) fn judge(&mut self, claim: String, holds: bool) {
@@ -69,7 +69,7 @@ impl Account {
     pub(crate) fn json(&self) -> String {
         let facts = self.facts.iter().map(|fact| {
             let value = number(fact.value);
-            format!(r#"{{"metric":{},"unit":{},"value":{value}}}"#, quoted(fact.name), quoted(fact.unit))
+            format!(r#"{{"metric":{},"unit":{},"value":{value}}}"#, quoted(&fact.name), quoted(&fact.unit))
         });
         let tallies = self.tallies.iter().map(|tally| {
             let counts = tally.counts.iter().map(|(what, count)| format!("{}:{count}", quoted(what)));

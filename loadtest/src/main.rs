@@ -13,14 +13,17 @@ mod failure;
 mod figures;
 mod flaw;
 mod frame;
+mod gate;
 mod grade;
 mod histogram;
 mod host;
 mod limit;
 mod link;
+mod markdown;
 mod outcome;
 mod peers;
 mod progress;
+mod proof;
 mod report;
 mod ring;
 #[cfg(test)]
@@ -36,7 +39,7 @@ mod wire;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -253,6 +256,11 @@ enum Load {
     },
     /// tickring (--server) beside what a registry serves and a user would pick instead, in turns; from the repository's root
     Peers(peers::PeersArguments),
+    /// Every number that tickring is to reach, measured beside the limit and beside peers, and docs/benchmarks.md from that; from
+    /// the repository's root. Exit code 1 if a bar is missed and shortfalls.toml does not say why
+    Proof(proof::ProofArguments),
+    /// Short ratios of the server's CPU to the limit's, held against bounds: exit code 1 beyond one
+    Gate(gate::Gate),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -262,6 +270,13 @@ enum Load {
     Report(report::Saved),
     /// Compares two files of saved runs; fails on a regression
     Compare(compare::Compare),
+    /// Becomes a server that ends with this program
+    #[command(hide = true)]
+    Attend {
+        parent: u32,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Holds connections for the connections load
     #[command(hide = true)]
     Hold { address: SocketAddr, count: usize, first_index: usize },
@@ -288,6 +303,9 @@ fn main() -> ExitCode {
         Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
         Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
         Some(Load::Work) => coded(engine::work().map(|()| 0)),
+        Some(Load::Attend { parent, command }) => {
+            coded(server::attend(*parent, command).map(|never| match never {}))
+        }
         Some(_) => match run(arguments) {
             Ok(Outcome::Reported) => ExitCode::SUCCESS,
             Ok(Outcome::Refused) => ExitCode::FAILURE,
@@ -382,30 +400,59 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
-        Load::Peers(arguments) => {
-            return Ok(match peers::run(&rig, &arguments, json.as_deref())? {
-                peers::Verdict::Done => Outcome::Reported,
-                peers::Verdict::Failed => Outcome::Refused,
-            });
-        }
-        Load::Limit { arm } => {
-            limit::run(&arm)?;
-            Vec::new()
-        }
-        Load::Hold { address, count, first_index } => {
-            connections::hold(address, count, first_index)?;
-            Vec::new()
+        own @ (Load::Peers(_) | Load::Proof(_) | Load::Gate(_) | Load::Limit { .. } | Load::Hold { .. }) => {
+            return by_itself(&rig, own, json.as_deref());
         }
         Load::Report(_)
         | Load::Compare(_)
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `main` does these itself")
         }
     };
     report(&comparisons, &accounts, json.as_deref())
+}
+
+/// Those that tell what there is to tell themselves.
+fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
+    match command {
+        Load::Peers(arguments) => Ok(match peers::run(rig, &arguments, json)? {
+            peers::Verdict::Done => Outcome::Reported,
+            peers::Verdict::Failed => Outcome::Refused,
+        }),
+        Load::Proof(arguments) => proof::run(rig, &arguments, json).map(outcome_of),
+        Load::Gate(bounds) => {
+            let (compared, account) = gate::run(rig, &bounds)?;
+            // A run that gave no number is shown; it is the ratios that are judged.
+            report(&compared, std::slice::from_ref(&account), json)?;
+            Ok(outcome_of(account.holds()))
+        }
+        Load::Limit { arm } => limit::run(&arm).map(|()| Outcome::Reported),
+        Load::Hold { address, count, first_index } => {
+            connections::hold(address, count, first_index).map(|()| Outcome::Reported)
+        }
+        Load::Ping
+        | Load::Request { .. }
+        | Load::Orders { .. }
+        | Load::Fanout { .. }
+        | Load::Ingest { .. }
+        | Load::Connections { .. }
+        | Load::Link { .. }
+        | Load::Churn { .. }
+        | Load::Flood { .. }
+        | Load::Report(_)
+        | Load::Compare(_)
+        | Load::Run(_)
+        | Load::Scenarios { .. }
+        | Load::Dialects { .. }
+        | Load::Attend { .. }
+        | Load::Work => {
+            panic!("invariant: `measure` hands over those that are above")
+        }
+    }
 }
 
 /// Those that run beside the limit.
@@ -462,6 +509,9 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Flood { .. }
         | Load::Link { .. }
         | Load::Peers(_)
+        | Load::Proof(_)
+        | Load::Gate(_)
+        | Load::Attend { .. }
         | Load::Limit { .. }
         | Load::Report(_)
         | Load::Compare(_)
@@ -471,11 +521,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     })
 }
 
-fn report(
-    comparisons: &[Comparison],
-    accounts: &[Account],
-    json: Option<&std::path::Path>,
-) -> Result<Outcome> {
+fn report(comparisons: &[Comparison], accounts: &[Account], json: Option<&Path>) -> Result<Outcome> {
     for text in comparisons.iter().map(Comparison::table).chain(accounts.iter().map(Account::text)) {
         report::print(&text)?;
     }

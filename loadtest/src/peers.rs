@@ -3,11 +3,11 @@
 //! Invariants: A B C … A B C …, one server at a time, afresh for each run; a peer that cannot be had or cannot do a case is
 //! named with the reason; what a server does not hold is asked of it at half the rate.
 
-mod case;
+pub(crate) mod case;
 mod commit;
 mod gather;
-mod page;
-mod record;
+pub(crate) mod page;
+pub(crate) mod record;
 mod roster;
 mod runner;
 mod watch;
@@ -28,6 +28,9 @@ use crate::peers::roster::{Absent, Places};
 use crate::peers::runner::{Contender, Terms, is_held, measure};
 use crate::report;
 use crate::scenarios::Rig;
+use crate::server;
+
+pub(crate) use commit::here as commit_here;
 
 /// How often a rate is halved before a server counts as one that does not do a case.
 const HALVINGS_MAX: usize = 6;
@@ -42,15 +45,16 @@ pub(crate) struct PeersArguments {
     /// Measured seconds of one run; without it, --measure-ms
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
-    /// Writes the page of the results
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Measures nothing: the page of what an earlier run wrote by --json
-    #[arg(long, value_name = "FILE", requires = "markdown")]
-    from: Option<PathBuf>,
     /// Every case with next to no work, once: fails if a server does not do what it ought to
     #[arg(long)]
     smoke: bool,
+    #[command(flatten)]
+    folders: Folders,
+}
+
+/// Where peers are found.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Folders {
     /// The folder of peers.toml and its scripts
     #[arg(long, default_value = "loadtest/peers", value_name = "FOLDER")]
     scripts: PathBuf,
@@ -71,16 +75,12 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) fn run(rig: &Rig, arguments: &PeersArguments, json: Option<&Path>) -> Result<Verdict> {
-    let record = match &arguments.from {
-        Some(path) => read(path)?,
-        None => measure_all(rig, arguments)?,
-    };
+    let cases = if arguments.smoke { case::smoke() } else { case::all() };
+    let cases = Cases { selection: Selection::new(&arguments.only, &cases), cases };
+    let record = measure_all(&of_lengths(rig, arguments), &arguments.folders, &cases, arguments.smoke)?;
     if let Some(path) = json {
         let text = serde_json::to_string(&record).map_err(|error| Failure::Unmet(error.to_string()))?;
         std::fs::write(path, text + "\n").doing("write the JSON file")?;
-    }
-    if let Some(path) = &arguments.markdown {
-        std::fs::write(path, page::render(&record)).doing("write the page")?;
     }
     if arguments.smoke {
         return judge(&record);
@@ -88,31 +88,53 @@ pub(crate) fn run(rig: &Rig, arguments: &PeersArguments, json: Option<&Path>) ->
     Ok(Verdict::Done)
 }
 
-fn read(path: &Path) -> Result<Record> {
-    let text = std::fs::read_to_string(path).doing("read the record")?;
-    let record: Record =
-        serde_json::from_str(&text).map_err(|error| Failure::Unmet(format!("the record: {error}")))?;
+/// What is to be done, and by whom.
+pub(crate) struct Cases {
+    cases: Vec<Case>,
+    selection: Selection,
+}
+
+impl Cases {
+    /// Of cases and servers those that are named; without a name, all.
+    pub(crate) fn named(only: &[String]) -> Cases {
+        let cases = case::all();
+        Cases { selection: Selection::new(only, &cases), cases }
+    }
+
+    pub(crate) fn has_named_case(&self) -> bool {
+        !self.selection.cases.is_empty()
+    }
+}
+
+/// Measures cases with the lengths of the rig.
+pub(crate) fn measure_cases(rig: &Rig, folders: &Folders, cases: &Cases) -> Result<Record> {
+    measure_all(rig, folders, cases, false)
+}
+
+/// What `peers --json` wrote.
+pub(crate) fn read(path: &Path) -> Result<Record> {
+    let told = |what: String| Failure::File(format!("{}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+    let record: Record = serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
     if record.format != FORMAT {
-        return Err(Failure::Unmet(format!("the record has format {}, this reads {FORMAT}", record.format)));
+        return Err(told(format!("its format is {}, this program reads {FORMAT}", record.format)));
     }
     Ok(record)
 }
 
-/// All cases, all servers, all rounds.
-fn measure_all(rig: &Rig, arguments: &PeersArguments) -> Result<Record> {
+/// All cases, all servers, all rounds. A smoke run takes each rate as it is, and waits for all that is under way.
+fn measure_all(rig: &Rig, folders: &Folders, cases: &Cases, is_smoke: bool) -> Result<Record> {
     raise_descriptors()?;
     let began_ns = clock::mono_ns();
-    let (rounds, warmup_ns, measured_ns) = lengths(rig, arguments);
     let terms = Terms {
         cpu_client: rig.cpu_client,
-        warmup_ns,
-        measured_ns,
+        warmup_ns: rig.warmup_ns,
+        measured_ns: rig.measured_ns,
         lag_ns_max: rig.generator_lag_ns_max,
-        drains_always: arguments.smoke,
+        drains_always: is_smoke,
     };
-    let cases = if arguments.smoke { case::smoke() } else { case::all() };
-    let selection = Selection::new(&arguments.only, &cases);
-    let line_up = LineUp::gather(rig, arguments, &selection)?;
+    let Cases { cases, selection } = cases;
+    let line_up = LineUp::gather(rig, folders, selection)?;
     selection.check(&line_up)?;
     let mut record = Record {
         format: FORMAT,
@@ -120,14 +142,14 @@ fn measure_all(rig: &Rig, arguments: &PeersArguments) -> Result<Record> {
         tool: Tool { commit: commit::here(), ..crate::host::tool() },
         began_unix_s: clock::unix_ns() / SECOND_NS,
         took_s: 0,
-        rounds,
-        warmup_ms: warmup_ns / MILLISECOND_NS,
-        measured_ms: measured_ns / MILLISECOND_NS,
+        rounds: rig.pairs,
+        warmup_ms: rig.warmup_ns / MILLISECOND_NS,
+        measured_ms: rig.measured_ns / MILLISECOND_NS,
         cpus_server: rig.cpus_server.clone(),
         cpu_client: rig.cpu_client,
         contenders: line_up.contenders.iter().map(|(told, _)| told.clone()).collect(),
         absent: line_up.absent.clone(),
-        cases: cases.into_iter().filter(|case| selection.has_case(&case.name)).collect(),
+        cases: cases.iter().filter(|case| selection.has_case(&case.name)).cloned().collect(),
         turns: Vec::new(),
     };
     for absent in &record.absent {
@@ -135,9 +157,9 @@ fn measure_all(rig: &Rig, arguments: &PeersArguments) -> Result<Record> {
     }
     for case in &record.cases {
         say(&format!("\n{}: {}", case.name, case.about))?;
-        for round in 0..rounds {
+        for round in 0..rig.pairs {
             for (_, contender) in &line_up.contenders {
-                let halvings = if arguments.smoke { 0 } else { HALVINGS_MAX };
+                let halvings = if is_smoke { 0 } else { HALVINGS_MAX };
                 take_turns(terms, contender, case, round, halvings, &mut record.turns)?;
             }
         }
@@ -146,13 +168,14 @@ fn measure_all(rig: &Rig, arguments: &PeersArguments) -> Result<Record> {
     Ok(record)
 }
 
-fn lengths(rig: &Rig, arguments: &PeersArguments) -> (usize, u64, u64) {
+/// The rig with what the arguments say of lengths.
+fn of_lengths(rig: &Rig, arguments: &PeersArguments) -> Rig {
     let asked_ns = arguments.duration.map(|seconds| seconds * SECOND_NS);
     if arguments.smoke {
         let measured_ns = asked_ns.unwrap_or(SMOKE_MS * MILLISECOND_NS);
-        return (1, SMOKE_MS * MILLISECOND_NS / 3, measured_ns);
+        return Rig { pairs: 1, warmup_ns: SMOKE_MS * MILLISECOND_NS / 3, measured_ns, ..rig.clone() };
     }
-    (rig.pairs, rig.warmup_ns, asked_ns.unwrap_or(rig.measured_ns))
+    Rig { measured_ns: asked_ns.unwrap_or(rig.measured_ns), ..rig.clone() }
 }
 
 /// One server's turn, and more of them at lower rates if it did not hold the first one.
@@ -262,11 +285,11 @@ struct LineUp {
 }
 
 impl LineUp {
-    fn gather(rig: &Rig, arguments: &PeersArguments, selection: &Selection) -> Result<LineUp> {
+    fn gather(rig: &Rig, folders: &Folders, selection: &Selection) -> Result<LineUp> {
         let places = Places {
-            scripts: arguments.scripts.clone(),
-            dialects: arguments.dialects.clone(),
-            home: std::path::absolute(&arguments.home).doing("the folder of the peers")?,
+            scripts: folders.scripts.clone(),
+            dialects: folders.dialects.clone(),
+            home: std::path::absolute(&folders.home).doing("the folder of the peers")?,
         };
         let roster = places.roster()?;
         let mut line_up = LineUp { contenders: Vec::new(), absent: roster.absent };
@@ -297,15 +320,12 @@ impl LineUp {
         let config = places.scripts.join("tickring.toml").to_string_lossy().into_owned();
         let has_own = rig.server_arguments.iter().any(|argument| argument.starts_with("--config"));
         let own: Vec<&str> = if has_own { Vec::new() } else { vec!["--config", &config] };
-        let Some(mut launch) = rig.server(&own) else {
+        let Some(launch) = rig.server(&own) else {
             let reason = "no --server was given".to_owned();
             self.absent.push(Absent { name: OURS.to_owned(), reason });
             return Ok(());
         };
-        // It tells of its beginning and end, which is of no use here.
-        launch.environment.push(("RUST_LOG".to_owned(), "error".to_owned()));
-        let said = roster::version_of(Path::new(&launch.program));
-        let version = said.map(|said| said.trim_start_matches(OURS).trim().to_owned());
+        let version = server::own_version(&launch.program);
         let words = places.words(OURS)?;
         self.add(
             "this project's server, one shard",

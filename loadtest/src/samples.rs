@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::outcome::{
     Counts, FORMAT, GeneratorUse, Host, Kind, Latency, Outcome, Outcomes, Second, ServerUse, Tool,
 };
+use crate::peers::case::{Case, Work};
+use crate::peers::record::{self, Record};
 
 /// Ten seconds of 100 connections, 1,000 requests and 50 publishes a second.
 pub(crate) fn outcome() -> Outcome {
@@ -109,5 +111,32 @@ pub(crate) fn outcomes(runs: Vec<Outcome>) -> Outcomes {
             arguments: vec!["run".to_owned(), "--scenario".to_owned(), "baseline".to_owned()],
         },
         runs,
+    }
+}
+
+/// A measurement beside peers that has begun then, of cases in which 8 connections ask 1,000 times a second; without a server yet.
+pub(crate) fn peers(cases: &[&str], began_unix_s: u64) -> Record {
+    let Outcomes { host, tool, .. } = outcomes(Vec::new());
+    let case = |name: &&str| Case {
+        name: (*name).to_owned(),
+        about: "8 connections".to_owned(),
+        connections: 8,
+        work: Work::EchoOpen { rate_per_s: 1_000 },
+    };
+    Record {
+        format: record::FORMAT,
+        host,
+        tool,
+        began_unix_s,
+        took_s: 61,
+        rounds: 2,
+        warmup_ms: 500,
+        measured_ms: 1_000,
+        cpus_server: vec![0],
+        cpu_client: 1,
+        contenders: Vec::new(),
+        absent: Vec::new(),
+        cases: cases.iter().map(case).collect(),
+        turns: Vec::new(),
     }
 }

@@ -1,10 +1,13 @@
 //! A process under test: start, address, CPU, memory, descriptors, stop. Home: the load thread.
-//! Invariants: the process runs on the server's cores only; it is stopped by its own pid on every way out.
+//! Invariants: the process runs on the server's cores only; it is stopped by its own pid on every way out, and by the kernel
+//! where this program is ended by a signal.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
@@ -12,8 +15,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
@@ -48,6 +52,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     security: Security,
+    /// Where it answers operators, if it says so in the same line.
+    pub(crate) control: Option<SocketAddr>,
     /// From spawn to the line with the address.
     pub(crate) started_in_ns: u64,
     log: Option<JoinHandle<Log>>,
@@ -102,6 +108,39 @@ pub(crate) struct CpuUse {
     pub(crate) busiest_ns: u64,
 }
 
+/// What a program says of itself when it is run with `arguments`; `None` where it says nothing.
+pub(crate) fn version(program: &str, arguments: &[String]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|said| !said.is_empty())
+}
+
+/// What tickring says of itself.
+pub(crate) fn own_version(program: &str) -> Option<String> {
+    let said = version(program, &["--version".to_owned()])?;
+    Some(said.trim_start_matches("tickring").trim().to_owned())
+}
+
+/// This program, which becomes the server once it has seen to it that the server ends with us ([`attend`]).
+fn attended(launch: &Launch) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().doing("find this program")?);
+    command.arg("attend").arg(std::process::id().to_string()).arg("--");
+    command.arg(&launch.program).args(&launch.arguments);
+    Ok(command)
+}
+
+/// Becomes `command`, which gets SIGTERM when the thread that started this process ends, however it ends: the kernel keeps that
+/// over `execve`. `parent` is the process of that thread.
+pub(crate) fn attend(parent: u32, command: &[String]) -> Result<Infallible> {
+    set_pdeathsig(Signal::SIGTERM).doing("PR_SET_PDEATHSIG")?;
+    if u32::try_from(getppid().as_raw()) != Ok(parent) {
+        return Err(Failure::Unmet("who asked for a server has ended".to_owned()));
+    }
+    let [program, arguments @ ..] = command else {
+        return Err(Failure::Unmet("no server to become".to_owned()));
+    };
+    Err(Failure::Unreachable(format!("{program}: {}", Command::new(program).args(arguments).exec())))
+}
+
 /// Pins this thread (and what it starts from now on) to `cpus`.
 pub(crate) fn pin(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
@@ -124,12 +163,8 @@ impl Server {
 
     fn start_with(launch: &Launch, cpu_client: usize, logging: Logging) -> Result<Server> {
         let spawned_ns = clock::mono_ns();
-        let mut command = Command::new(&launch.program);
-        command
-            .args(&launch.arguments)
-            .envs(launch.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+        let mut command = attended(launch)?;
+        command.envs(launch.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::piped());
         if logging == Logging::Kept {
             command.env("RUST_LOG", "info,tickring::report=debug").stderr(Stdio::piped());
         }
@@ -139,20 +174,30 @@ impl Server {
         let mut child = spawned?;
         let log = child.stderr.take().map(|stderr| std::thread::spawn(move || Log::read(stderr)));
         let stdout = child.stdout.take().expect("invariant: stdout is piped");
-        let (lines, addresses) = mpsc::channel();
+        let (lines, heard) = mpsc::channel();
         // Reads to the end, so that a talkative server never blocks on a full pipe; ends with the server.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
                 if let Some(target) = target_of(&line) {
                     // Nobody listens for a second address; the first one is all that counts.
-                    let _ = lines.send(target);
+                    let _ = lines.send((target, control_of(&line)));
                 }
             }
         });
         let nowhere = ([0, 0, 0, 0], 0).into();
-        let mut server = Server { child, address: nowhere, security: Security::Plain, started_in_ns: 0, log };
-        match addresses.recv_timeout(Duration::from_nanos(START_DEADLINE_NS)) {
-            Ok(target) => Target { address: server.address, security: server.security } = target,
+        let mut server = Server {
+            child,
+            address: nowhere,
+            security: Security::Plain,
+            control: None,
+            started_in_ns: 0,
+            log,
+        };
+        match heard.recv_timeout(Duration::from_nanos(START_DEADLINE_NS)) {
+            Ok((target, control)) => {
+                Target { address: server.address, security: server.security } = target;
+                server.control = control;
+            }
             Err(_) => {
                 return Err(Failure::Deadline(format!("an address line (ws://…) from {}", launch.program)));
             }
@@ -329,6 +374,12 @@ fn target_of(line: &str) -> Option<Target> {
     let (rest, security) = plain.or_else(|| Some((line.split_once("wss://")?.1, Security::Tls)))?;
     let address = rest.split(|byte: char| byte == '/' || byte.is_whitespace()).next()?.parse().ok()?;
     Some(Target { address, security })
+}
+
+/// The address behind `control on http://`.
+fn control_of(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("control on http://")?;
+    rest.split(|byte: char| byte == ',' || byte == '/' || byte.is_whitespace()).next()?.parse().ok()
 }
 
 fn parse_schedstat(stat: &str) -> Option<ThreadClock> {

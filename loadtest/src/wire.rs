@@ -7,6 +7,8 @@ use memchr::memmem;
 pub(crate) const PATH: &str = "/ws";
 /// The sample key of RFC 6455 §1.3: a fixed key is as good as any on loopback.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// What a server answers to it.
+pub(crate) const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// One request of the ping and request loads. The id is the same every time; the tool pairs replies by order.
 pub(crate) const TEST_REQUEST: &str = r#"{"jsonrpc":"2.0","id":1000001,"method":"public/test"}"#;
 /// What a server of this dialect answers to it; the limit's reply unless the run learnt a better one.

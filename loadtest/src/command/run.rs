@@ -20,7 +20,7 @@ use crate::outcome::{FORMAT, Grade, Outcome, Outcomes};
 use crate::report::{self, Files};
 use crate::scenario::{self, Changes, QUICK, QUICK_S, Scenario};
 use crate::secure::Security;
-use crate::server::{Launch, Server};
+use crate::server::{self, Launch, Server};
 
 /// Exit codes, in part those of sysexits.h.
 pub(crate) const BELOW_GRADE: u8 = 1;
@@ -167,6 +167,9 @@ fn one(
         let words = server.as_mut().and_then(Server::last_words);
         words.map_or(failure, |words| Failure::Unreachable(format!("it has ended: {words}")))
     })?;
+    outcome.server_version = (place.server.as_deref())
+        .filter(|_| !dialect.start.version.is_empty())
+        .and_then(|program| server::version(program, &dialect.start.version));
     outcome.notes.extend(cores.note.clone());
     outcome.graded = grade::grade(&outcome, &grades);
     Ok(outcome)

@@ -142,6 +142,9 @@ impl Default for Delivery {
 pub(crate) struct Start {
     #[serde(default)]
     pub(crate) arguments: Vec<String>,
+    /// By which the program tells its version instead; without it nobody asks.
+    #[serde(default)]
+    pub(crate) version: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -9,8 +9,8 @@ mod ways;
 use std::collections::VecDeque;
 
 use crate::dialect::Told;
-use crate::engine::intake::{Heard, Intake};
-use crate::engine::script::{ACCEPT, OTHER_IDS, Script};
+use crate::ear::{Ear, Heard};
+use crate::engine::script::{OTHER_IDS, Script};
 use crate::engine::sequence::Track;
 use crate::engine::spread::Spread;
 use crate::engine::tally::Tally;
@@ -96,7 +96,7 @@ pub(crate) struct Connection {
     logs_in: bool,
     topic: Option<u32>,
     track: Track,
-    intake: Intake,
+    ear: Ear,
     codec: Codec,
     /// When it was to be opened.
     began_ns: u64,
@@ -238,7 +238,7 @@ impl Crowd {
             logs_in,
             topic,
             track: Track::default(),
-            intake: Intake::default(),
+            ear: Ear::default(),
             codec: None,
             began_ns: 0,
             lost_ns: 0,
@@ -409,9 +409,9 @@ impl Crowd {
     /// Takes plain bytes of a connection.
     fn take(&mut self, outbox: &mut Outbox<'_>, place: Place, bytes: &[u8]) -> Result<()> {
         let generation = self.lines[place].generation;
-        let mut intake = std::mem::take(&mut self.lines[place].intake);
+        let mut ear = std::mem::take(&mut self.lines[place].ear);
         let mut handled = Ok(());
-        let taken = intake.take(bytes, ACCEPT, |heard| {
+        let taken = ear.take(bytes, |heard| {
             handled = self.hear(outbox, place, heard);
             let line = &self.lines[place];
             handled.is_ok() && line.generation == generation && line.slot.is_some()
@@ -419,7 +419,7 @@ impl Crowd {
         handled?;
         let line = &mut self.lines[place];
         if line.generation == generation && line.slot.is_some() {
-            line.intake = intake;
+            line.ear = ear;
             if let Err(misheard) = taken {
                 self.end(place, Cause::Fault(misheard.name().to_owned()), Ending::Reset);
             }
@@ -429,7 +429,7 @@ impl Crowd {
 
     fn hear(&mut self, outbox: &mut Outbox<'_>, place: Place, heard: Heard<'_>) -> Result<()> {
         match heard {
-            Heard::Answer { status: 101, has_key: true } => {
+            Heard::Answer { status: 101, has_key: true, .. } => {
                 let latency_ns = self.now_ns.saturating_sub(self.lines[place].began_ns);
                 self.tally.record(Kind::Connect, latency_ns);
                 self.tally.part.counts.connections_opened += 1;

@@ -6,7 +6,6 @@
 
 mod crew;
 mod crowd;
-mod intake;
 pub(crate) mod live;
 pub(crate) mod plan;
 mod script;

@@ -7,9 +7,6 @@ use crate::engine::plan::Share;
 use crate::scenario::Scenario;
 use crate::wire;
 
-/// What the server answers to the upgrade's key, RFC 6455 §1.3.
-pub(crate) const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-
 /// Ids of requests, of orders and of all else do not meet, so that a reply's id tells what it answers.
 pub(crate) const ORDER_IDS: u64 = 3_000_000_000;
 pub(crate) const OTHER_IDS: u64 = 6_000_000_000;

@@ -1,70 +1,30 @@
-//! `docs/benchmarks.md` from a record: tables, plots, and where we lose. PURE.
+//! What `docs/benchmarks.md` says of records: tables, plots, and where we lose. PURE.
 //! Invariants: every number and every verdict is computed from the record; nothing is said of what was not measured.
 
 use std::fmt::Write as _;
 
+use crate::markdown::{row, shown, table_head, value};
 use crate::peers::case::{Case, Work};
 use crate::peers::record::{Figure, LIMIT, OURS, Record, Spread, Unit};
+use crate::units::count;
 
 /// Characters of the longest bar of a plot.
 const BAR_CHARACTERS: f64 = 50.0;
 
-/// The whole page.
-pub(crate) fn render(record: &Record) -> String {
-    let sections = [
-        head(record),
-        sizing(record),
-        losses(record),
-        beside(record),
-        cases(record),
-        method(record),
-        machine(record),
-        servers(record),
-    ];
-    sections.concat()
+/// What was measured: of one or several measurements, each with cases of its own.
+pub(crate) fn results(records: &[Record]) -> String {
+    [sizing(records), losses(records), beside(records), records.iter().map(cases).collect()].concat()
 }
 
-fn head(record: &Record) -> String {
-    let commit = record.tool.commit.as_deref().unwrap_or("unknown");
-    format!(
-        "# Benchmarks\n\n\
-         <!-- Written by `loadtest peers --markdown`; changes are lost. -->\n\n\
-         Measured on {} at commit `{commit}`: {} servers, {} kinds of work, {} {} of {}, in turns, within {} minutes. Every number \
-         on this page is of that one measurement; medians, and in parentheses the least and the most. Numbers of different \
-         measurements are not to be compared: the machine itself wanders.\n\n\
-         ```sh\n{}\n```\n\n",
-        date(record.began_unix_s),
-        record.contenders.len(),
-        record.cases.len(),
-        record.rounds,
-        if record.rounds == 1 { "run" } else { "runs" },
-        milliseconds(record.measured_ms),
-        record.took_s.div_ceil(60),
-        command(&record.tool.arguments),
-    )
+/// How it was measured, and of whom.
+pub(crate) fn method(records: &[Record]) -> String {
+    let Some(first) = records.first() else { return String::new() };
+    [ways(first), servers(records)].concat()
 }
 
 /// What tickring held on its one core.
-fn sizing(record: &Record) -> String {
-    let rows = record.cases.iter().filter_map(|case| {
-        let (rate, is_held) = record.rate(case, OURS)?;
-        let cell = |figure| shown(record.spread(case, OURS, figure), figure.unit());
-        let asked = match (case.work, rate) {
-            (Work::Fanout { .. }, Some(rate)) => {
-                format!("{} deliveries/s", grouped(rate * case.connections as u64))
-            }
-            (Work::EchoOpen { .. }, Some(rate)) => format!("{} requests/s", grouped(rate)),
-            (Work::EchoClosed, _) => format!("{} requests/s", cell(Figure::Rate)),
-            (Work::Connect, _) => "opened at once".to_owned(),
-            (Work::Idle, _) => "idle".to_owned(),
-            (Work::Fanout { .. } | Work::EchoOpen { .. }, None) => return None,
-        };
-        let asked = if is_held { asked } else { format!("{asked}: not held") };
-        let latency = if case.work == Work::Idle { "–".to_owned() } else { cell(Figure::P99) };
-        let cells = [cell(Figure::Cores), cell(Figure::ResidentPeak), latency];
-        Some(row(&[&[grouped(case.connections as u64), asked], &cells[..]].concat()))
-    });
-    let rows: String = rows.collect();
+fn sizing(records: &[Record]) -> String {
+    let rows: String = records.iter().flat_map(sizes).collect();
     if rows.is_empty() {
         return String::new();
     }
@@ -74,15 +34,36 @@ fn sizing(record: &Record) -> String {
     )
 }
 
+fn sizes(record: &Record) -> impl Iterator<Item = String> {
+    record.cases.iter().filter_map(|case| {
+        let (rate, is_held) = record.rate(case, OURS)?;
+        let cell = |figure| shown(record.spread(case, OURS, figure), figure.unit());
+        let asked = match (case.work, rate) {
+            (Work::Fanout { .. }, Some(rate)) => {
+                format!("{} deliveries/s", count(rate * case.connections as u64))
+            }
+            (Work::EchoOpen { .. }, Some(rate)) => format!("{} requests/s", count(rate)),
+            (Work::EchoClosed, _) => format!("{} requests/s", cell(Figure::Rate)),
+            (Work::Connect, _) => "opened at once".to_owned(),
+            (Work::Idle, _) => "idle".to_owned(),
+            (Work::Fanout { .. } | Work::EchoOpen { .. }, None) => return None,
+        };
+        let asked = if is_held { asked } else { format!("{asked}: not held") };
+        let latency = if case.work == Work::Idle { "–".to_owned() } else { cell(Figure::P99) };
+        let cells = [cell(Figure::Cores), cell(Figure::ResidentPeak), latency];
+        Some(row(&[&[count(case.connections as u64), asked], &cells[..]].concat()))
+    })
+}
+
 /// Every figure in which a peer was better at the same work.
-fn losses(record: &Record) -> String {
+fn losses(records: &[Record]) -> String {
     let mut rows = String::new();
-    for (case, other) in pairs(record) {
+    for (record, case, other) in pairs(records) {
         if let (Some((ours, _)), Some((theirs, _))) = (record.rate(case, OURS), record.rate(case, other))
             && ours < theirs
         {
             let rate =
-                |rate: Option<u64>| rate.map_or("none".to_owned(), |rate| format!("{}/s", grouped(rate)));
+                |rate: Option<u64>| rate.map_or("none".to_owned(), |rate| format!("{}/s", count(rate)));
             rows += &row(&[
                 case.name.clone(),
                 "rate held".to_owned(),
@@ -127,10 +108,11 @@ fn loss(record: &Record, case: &Case, other: &str, figure: Figure) -> Option<Str
 }
 
 /// Ours over each peer's, round by round.
-fn beside(record: &Record) -> String {
+fn beside(records: &[Record]) -> String {
     let mut rows = String::new();
-    for (case, other) in pairs(record) {
-        let figure = |figure| record.ratio(case, other, figure).map(|spread| ratios(&spread));
+    for (record, case, other) in pairs(records) {
+        let figure =
+            |figure| record.ratio(case, other, figure).map(|spread| shown(Some(spread), Unit::Ratio));
         let of = match case.work {
             Work::Idle => [figure(Figure::ResidentEach), None, None],
             Work::EchoClosed | Work::EchoOpen { .. } | Work::Fanout { .. } | Work::Connect => {
@@ -194,7 +176,7 @@ fn one_case(record: &Record, case: &Case) -> String {
 /// The rate, and what became of the case's own.
 fn held(record: &Record, case: &Case, server: &str) -> String {
     let Some((rate, is_held)) = record.rate(case, server) else { return String::new() };
-    let shown = rate.map(|rate| format!("{}/s", grouped(rate))).unwrap_or_default();
+    let shown = rate.map(|rate| format!("{}/s", count(rate))).unwrap_or_default();
     match (is_held, rate == case.work.rate_per_s()) {
         (true, true) => shown,
         (true, false) if record.is_refused_above(case, server) => format!("{shown}; more was refused"),
@@ -236,7 +218,7 @@ fn plot(record: &Record, case: &Case, figure: Figure) -> String {
             let bar: String = std::iter::repeat_n('█', bar_characters(spread.median / most)).collect();
             let rate = match record.rate(case, name) {
                 Some((rate, _)) if rate != case.work.rate_per_s() => {
-                    format!(" at {}/s", rate.map(grouped).unwrap_or_default())
+                    format!(" at {}/s", rate.map(count).unwrap_or_default())
                 }
                 Some(_) | None => String::new(),
             };
@@ -246,18 +228,23 @@ fn plot(record: &Record, case: &Case, figure: Figure) -> String {
     format!("{}:\n\n```text\n{lines}```\n\n", capital(&figure.name(case.work)))
 }
 
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small constant")]
 fn bar_characters(share: f64) -> usize {
     (BAR_CHARACTERS * share).round().max(1.0) as usize
 }
 
-fn method(record: &Record) -> String {
+fn ways(record: &Record) -> String {
     let cores: Vec<String> = record.cpus_server.iter().map(ToString::to_string).collect();
     format!(
-        "## Method\n\n\
+        "## Beside peers: method\n\n\
          - Every server runs alone, afresh for each run, on core {} with all its threads; the load runs on core {}. The servers take \
          turns within each round (A B C … A B C …), so that what the machine does meanwhile meets them all.\n\
-         - Warm-up {}, then {} are measured. A server's CPU is that of all its threads in the measured time, over what it did in it.\n\
+         - A server's CPU is that of all its threads in the measured time, over what it did in it.\n\
          - Open loop: requests and publishes leave at fixed times whatever the server does, and a latency counts from the intended \
          time, so that waiting is not omitted. HDR histograms of three digits.\n\
          - A rate counts as held if of what was due in the measured time no more than 2 %, or the last 50 ms', came after it. One \
@@ -270,41 +257,34 @@ fn method(record: &Record) -> String {
          `send()` for each delivery). It shows what the kernel's TCP takes of it all.\n\n",
         cores.join(", "),
         record.cpu_client,
-        milliseconds(record.warmup_ms),
-        milliseconds(record.measured_ms),
     )
 }
 
-fn machine(record: &Record) -> String {
-    let host = &record.host;
-    let rows = [
-        row(&["CPU".to_owned(), host.cpu.clone()]),
-        row(&["cores".to_owned(), host.cores.to_string()]),
-        row(&["memory".to_owned(), value(bytes_of(host.memory_bytes), Unit::Bytes)]),
-        row(&["kernel".to_owned(), host.kernel.clone()]),
-    ];
-    format!("## Machine\n\n{}{}\n", table_head(&["what", "is"]), rows.concat())
-}
-
-fn servers(record: &Record) -> String {
-    let told = record.contenders.iter().map(|told| {
+fn servers(records: &[Record]) -> String {
+    let told = records.iter().flat_map(|record| &record.contenders).map(|told| {
         let version = told.version.clone().unwrap_or_else(|| "unknown".to_owned());
         row(&[told.name.clone(), version, told.about.clone()])
     });
-    let absent = record
-        .absent
-        .iter()
-        .map(|absent| row(&[absent.name.clone(), "not measured".to_owned(), absent.reason.clone()]));
-    let rows: String = told.chain(absent).collect();
-    format!("## Servers\n\n{}{rows}", table_head(&["server", "version", "what"]))
+    let absent = records.iter().flat_map(|record| &record.absent);
+    let absent =
+        absent.map(|absent| row(&[absent.name.clone(), "not measured".to_owned(), absent.reason.clone()]));
+    let mut rows: Vec<String> = Vec::new();
+    for row in told.chain(absent) {
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    format!("## Servers\n\n{}{}", table_head(&["server", "version", "what"]), rows.concat())
 }
 
 /// Every case with every server that a user might have instead.
-fn pairs(record: &Record) -> impl Iterator<Item = (&Case, &str)> {
-    let others = || record.contenders.iter().map(|told| told.name.as_str());
-    record.cases.iter().flat_map(move |case| {
-        others().filter(|name| ![OURS, LIMIT].contains(name)).map(move |name| (case, name))
-    })
+fn pairs(records: &[Record]) -> impl Iterator<Item = (&Record, &Case, &str)> {
+    records.iter().flat_map(move |record| record.cases.iter().map(move |case| (record, case))).flat_map(
+        |(record, case)| {
+            let names = record.contenders.iter().map(|told| told.name.as_str());
+            names.filter(|name| ![OURS, LIMIT].contains(name)).map(move |name| (record, case, name))
+        },
+    )
 }
 
 /// What counts when servers are compared; memory only where it is what the case is about.
@@ -317,119 +297,6 @@ fn judged(work: Work) -> &'static [Figure] {
         Work::Connect => &[Figure::Opened, Figure::P50, Figure::P99, Figure::P999, Figure::CpuEach],
         Work::Idle => &[Figure::Opened, Figure::ResidentEach, Figure::Cores],
     }
-}
-
-fn table_head(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    format!("{}|{}\n", row(&names), " --- |".repeat(names.len()))
-}
-
-fn row(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-    format!("| {} |\n", cells.join(" | "))
-}
-
-fn shown(spread: Option<Spread>, unit: Unit) -> String {
-    match spread {
-        None => "–".to_owned(),
-        Some(spread) if spread.least == spread.most => value(spread.median, unit),
-        Some(spread) => format!(
-            "{} ({}..{})",
-            value(spread.median, unit),
-            value(spread.least, unit),
-            value(spread.most, unit)
-        ),
-    }
-}
-
-fn ratios(spread: &Spread) -> String {
-    if spread.runs == 1 {
-        return format!("{:.2}", spread.median);
-    }
-    format!("{:.2} ({:.2}..{:.2})", spread.median, spread.least, spread.most)
-}
-
-fn value(value: f64, unit: Unit) -> String {
-    match unit {
-        Unit::PerSecond | Unit::Count => grouped(rounded(value)),
-        Unit::Nanoseconds if value < 10_000.0 => format!("{:.2} µs", value / 1e3),
-        Unit::Nanoseconds if value < 1e6 => format!("{:.0} µs", value / 1e3),
-        Unit::Nanoseconds if value < 1e7 => format!("{:.2} ms", value / 1e6),
-        Unit::Nanoseconds if value < 1e9 => format!("{:.0} ms", value / 1e6),
-        Unit::Nanoseconds => format!("{:.1} s", value / 1e9),
-        Unit::Percent => format!("{value:.1} %"),
-        Unit::Cores => format!("{value:.2}"),
-        Unit::Bytes if value < 10_240.0 => format!("{value:.0} B"),
-        Unit::Bytes if value < 10.0 * 1_048_576.0 => format!("{:.0} KiB", value / 1_024.0),
-        Unit::Bytes if value < 10_240.0 * 1_048_576.0 => format!("{:.0} MiB", value / 1_048_576.0),
-        Unit::Bytes => format!("{:.1} GiB", value / 1_073_741_824.0),
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts are positive and below 2^53"
-)]
-fn rounded(value: f64) -> u64 {
-    value.round().max(0.0) as u64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a machine's memory is far below 2^53 bytes")]
-fn bytes_of(bytes: u64) -> f64 {
-    bytes as f64
-}
-
-fn milliseconds(ms: u64) -> String {
-    if ms.is_multiple_of(1_000) { format!("{} s", ms / 1_000) } else { format!("{ms} ms") }
-}
-
-/// A whole number with its thousands set apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if 0 < index && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}
-
-/// The command line, without the folders of the machine that it ran on.
-fn command(arguments: &[String]) -> String {
-    let short = |argument: &String| match argument.rsplit_once('/') {
-        Some((folder, name)) if folder.starts_with('/') => format!("…/{name}"),
-        Some(_) | None => argument.clone(),
-    };
-    std::iter::once("loadtest".to_owned()).chain(arguments.iter().map(short)).collect::<Vec<_>>().join(" ")
-}
-
-/// The day of a time, in UTC.
-fn date(unix_s: u64) -> String {
-    let mut days = unix_s / 86_400;
-    let mut year = 1970;
-    let is_leap =
-        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    while 365 + u64::from(is_leap(year)) <= days {
-        days -= 365 + u64::from(is_leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", days + 1)
 }
 
 /// A run's figures in one line of text.

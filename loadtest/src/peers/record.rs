@@ -95,6 +95,8 @@ pub(crate) enum Unit {
     Cores,
     Bytes,
     Count,
+    /// Of one figure over another.
+    Ratio,
 }
 
 impl Figure {

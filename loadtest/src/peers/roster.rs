@@ -1,7 +1,7 @@
 //! Who is measured: `peers.toml`, what is installed of it, and what installs the rest. Home: the load thread.
 //! Invariant: a peer is started at the version that the file pins, or is named as missing with the reason.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Doing, Failure, Result};
 use crate::peers::runner::Contender;
 use crate::peers::words::Words;
-use crate::server::Launch;
+use crate::server::{self, Launch};
 
 /// The file.
 #[derive(Debug, Clone, Deserialize)]
@@ -125,20 +125,15 @@ impl Peer {
     fn told_version(&self, places: &Places) -> Option<String> {
         let command: Vec<String> = self.version.iter().map(|text| places.fill(self, text)).collect();
         let [program, arguments @ ..] = command.as_slice() else { return None };
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = server::version(program, arguments)?;
         said.split_whitespace().last().map(|word| word.trim_start_matches('v').to_owned())
     }
 }
 
-/// What a program says to `--version`: the last word.
-pub(crate) fn version_of(program: &Path) -> Option<String> {
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|said| !said.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const FILE: &str = include_str!("../../peers/peers.toml");

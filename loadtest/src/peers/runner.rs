@@ -1,4 +1,10 @@
 //! One run: one server, afresh, and one kind of work. Home: the load thread.
+//!
+//! Not by the engine of `run`: that is one or several processes of their own, which open what they can, count what is wrong
+//! and go on. Here one thread, which spins on a core of its own, is the load for all servers in turn; it has a closed loop, which the
+//! engine has not; a rate that is not held ends a turn early and is halved. What both need they share: dialects, the client's
+//! ring, histograms, the schedule, outcomes.
+//!
 //! Invariants: open-loop latencies count from the intended time; what counts is what was intended within the measured time;
 //! a run whose generator was the limit says so and is no number.
 
@@ -488,30 +494,13 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::outcome::Second;
+    use crate::samples;
 
     fn outcome_of(sent: u64, received: u64) -> Outcome {
         Outcome {
-            scenario: String::new(),
-            scenario_toml: String::new(),
-            server: String::new(),
-            server_version: None,
-            url: String::new(),
-            started_unix_ms: 0,
             measured_ns: SECOND_NS,
-            counts: Counts::default(),
-            latencies: BTreeMap::new(),
             seconds: vec![Second { sent, received, ..Second::default() }],
-            server_use: None,
-            generator: GeneratorUse {
-                processes: 1,
-                busy_share: 0.0,
-                lag_p50_ns: 0,
-                lag_p99_ns: 0,
-                steal_share: None,
-            },
-            refused: Vec::new(),
-            notes: Vec::new(),
-            graded: None,
+            ..samples::outcome()
         }
     }
 

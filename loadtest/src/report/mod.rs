@@ -20,7 +20,7 @@ use crate::outcome::{Grade, Outcomes};
 use table::Style;
 
 pub(crate) use json::read;
-pub(crate) use paired::{Comparison, Metric, Sample, median, number, quoted, short, write_json};
+pub(crate) use paired::{Comparison, Metric, Row, Sample, median, number, quoted, short, write_json};
 
 /// `loadtest report`: renders what was saved.
 #[derive(Debug, Args)]

@@ -2,21 +2,24 @@
 //! the same as JSON. PURE but for `write_json`.
 //! Invariant: a ratio is taken within a pair of neighbouring runs only, never between medians of different times.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::{Doing, Result};
 
-/// One measured value.
-#[derive(Debug, Clone, PartialEq)]
+/// One measured value. Names and units are this program's own, or were read back from a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Metric {
-    pub(crate) name: &'static str,
-    pub(crate) unit: &'static str,
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) unit: Cow<'static, str>,
     pub(crate) value: f64,
 }
 
 /// All that one run of one arm measured, in the order of the table.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) metrics: Vec<Metric>,
     /// What a reader must know to judge the numbers of this run.
@@ -25,7 +28,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn add(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.metrics.push(Metric { name, unit, value });
+        self.metrics.push(Metric { name: name.into(), unit: unit.into(), value });
     }
 
     /// A duration, shown in microseconds.
@@ -39,8 +42,8 @@ impl Sample {
     }
 }
 
-/// The runs of one case: pairs of the limit's sample and the subject's.
-#[derive(Debug, Clone, PartialEq)]
+/// The runs of one case: pairs of the limit's sample and the subject's. A case without a limit has empty samples in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub(crate) case: String,
     pub(crate) limit: String,
@@ -92,8 +95,8 @@ impl Comparison {
             .map(|row| {
                 format!(
                     r#"{{"metric":{},"unit":{},"limit":{},"subject":{},"ratio":{},"ratio_median":{}}}"#,
-                    quoted(row.name),
-                    quoted(row.unit),
+                    quoted(&row.name),
+                    quoted(&row.unit),
                     array(&row.limit),
                     array(&row.subject),
                     array(&row.ratios()),
@@ -114,18 +117,20 @@ impl Comparison {
         )
     }
 
-    fn rows(&self) -> Vec<Row> {
-        let Some((first, _)) = self.pairs.first() else { return Vec::new() };
+    /// Each metric of the subject, over all pairs.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let Some((_, first)) = self.pairs.first() else { return Vec::new() };
         let rows = first.metrics.iter().map(|metric| Row {
-            name: metric.name,
-            unit: metric.unit,
-            limit: self.pairs.iter().filter_map(|(limit, _)| limit.value(metric.name)).collect(),
-            subject: self.pairs.iter().filter_map(|(_, subject)| subject.value(metric.name)).collect(),
+            name: metric.name.to_string(),
+            unit: metric.unit.to_string(),
+            limit: self.pairs.iter().filter_map(|(limit, _)| limit.value(&metric.name)).collect(),
+            subject: self.pairs.iter().filter_map(|(_, subject)| subject.value(&metric.name)).collect(),
         });
         rows.collect()
     }
 
-    fn caveats(&self) -> Vec<String> {
+    /// What a reader must know of the runs, each once.
+    pub(crate) fn caveats(&self) -> Vec<String> {
         let mut caveats: Vec<String> = Vec::new();
         for (limit, subject) in &self.pairs {
             let limits = limit.caveats.iter().map(|caveat| format!("{}: {caveat}", self.limit));
@@ -138,18 +143,19 @@ impl Comparison {
     }
 }
 
-struct Row {
-    name: &'static str,
-    unit: &'static str,
-    limit: Vec<f64>,
-    subject: Vec<f64>,
+/// One metric of a comparison.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    pub(crate) limit: Vec<f64>,
+    pub(crate) subject: Vec<f64>,
 }
 
 impl Row {
     /// Subject over limit, pair by pair; a pair whose limit is zero has no ratio.
     /// Neither has what only describes the run.
-    fn ratios(&self) -> Vec<f64> {
-        if matches!(self.unit, "share" | "count") {
+    pub(crate) fn ratios(&self) -> Vec<f64> {
+        if matches!(self.unit.as_str(), "share" | "count") {
             return Vec::new();
         }
         let pairs = self.limit.iter().zip(&self.subject);

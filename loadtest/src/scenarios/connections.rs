@@ -42,6 +42,13 @@ pub(crate) fn run(rig: &Rig, count: usize) -> Result<Comparison> {
     Ok(rig.compare(&case, &arms, |launch| measure(rig, launch, count)))
 }
 
+/// The same on a shard for each of `cores`, beside nothing: no limit arm has as many rings. `None` without a server.
+pub(crate) fn run_on(rig: &Rig, count: usize, cores: &[usize], arguments: &[&str]) -> Option<Comparison> {
+    let launch = rig.server_on(cores, scenarios::NO_CONTROL, arguments)?;
+    let case = format!("connections: {count} idle WebSockets on {} shards", cores.len());
+    Some(rig.alone(&case, &launch, |launch| measure(rig, launch, count)))
+}
+
 fn measure(rig: &Rig, launch: &Launch, count: usize) -> Result<Sample> {
     let mut server = Server::start(launch, rig.cpu_client)?;
     // The first connection pays for what is allocated once; it is no part of the growth.

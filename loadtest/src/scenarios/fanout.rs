@@ -10,7 +10,7 @@ use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
 use crate::ring::Slot;
 use crate::scenarios::request::whole;
-use crate::scenarios::{self, DRAIN_DEADLINE_NS, Rig, Seen, Window};
+use crate::scenarios::{self, Arms, DRAIN_DEADLINE_NS, Rig, Seen, Window};
 use crate::schedule::Schedule;
 use crate::server::{Launch, Server};
 use crate::wire::{self, LoadReader};
@@ -35,11 +35,7 @@ pub(crate) fn run_rate(rig: &Rig, shape: Shape, rate_per_s: u64) -> Result<Vec<C
 /// Compares at saturation with `window` publishes in flight, then at shares of the limit's capacity.
 pub(crate) fn run_saturation(rig: &Rig, shape: Shape, window: u64) -> Result<Vec<Comparison>> {
     let arms = arms(rig, shape)?;
-    let case = format!(
-        "fanout: {} subscribers, {} B of data, closed loop, {window} publishes in flight, saturation",
-        shape.subscribers, shape.data_bytes
-    );
-    let saturation = rig.compare(&case, &arms, |launch| measure_saturation(rig, launch, shape, window));
+    let saturation = compare_saturated(rig, shape, &arms, window);
     let capacity = saturation.limit_median("deliveries");
     let mut comparisons = vec![saturation];
     let Some(capacity) = capacity else { return Ok(comparisons) };
@@ -51,7 +47,42 @@ pub(crate) fn run_saturation(rig: &Rig, shape: Shape, window: u64) -> Result<Vec
     Ok(comparisons)
 }
 
-fn arms(rig: &Rig, shape: Shape) -> Result<scenarios::Arms> {
+/// Compares at saturation alone.
+pub(crate) fn run_saturated(rig: &Rig, shape: Shape, window: u64) -> Result<Comparison> {
+    Ok(compare_saturated(rig, shape, &arms(rig, shape)?, window))
+}
+
+/// What pacing costs and saves: the server unpaced, beside itself as it is; `None` without a server.
+pub(crate) fn run_pacing(rig: &Rig, shape: Shape, rate_per_s: u64) -> Option<Comparison> {
+    let arms = Arms {
+        limit: rig.server(&["--set", "flush.pace_max_us=0"])?,
+        limit_name: "unpaced",
+        subject: rig.server(&[])?,
+        subject_name: "paced",
+    };
+    Some(compare_open(rig, shape, &arms, rate_per_s, ""))
+}
+
+/// What a second shard costs: one shard beside `cores`, a shard each; `None` without a server.
+pub(crate) fn run_shards(rig: &Rig, shape: Shape, rate_per_s: u64, cores: &[usize]) -> Option<Comparison> {
+    let arms = Arms {
+        limit: rig.server(&[])?,
+        limit_name: "one shard",
+        subject: rig.server_on(cores, scenarios::NO_CONTROL, &[])?,
+        subject_name: "two shards",
+    };
+    Some(compare_open(rig, shape, &arms, rate_per_s, ", one shard and two"))
+}
+
+fn compare_saturated(rig: &Rig, shape: Shape, arms: &Arms, window: u64) -> Comparison {
+    let case = format!(
+        "fanout: {} subscribers, {} B of data, closed loop, {window} publishes in flight, saturation",
+        shape.subscribers, shape.data_bytes
+    );
+    rig.compare(&case, arms, |launch| measure_saturation(rig, launch, shape, window))
+}
+
+fn arms(rig: &Rig, shape: Shape) -> Result<Arms> {
     if let Some(arms) = rig.arms_of_tls() {
         return Ok(arms);
     }
@@ -63,7 +94,7 @@ fn arms(rig: &Rig, shape: Shape) -> Result<scenarios::Arms> {
     Ok(rig.arms(rig.limit(&limit)?, server))
 }
 
-fn compare_open(rig: &Rig, shape: Shape, arms: &scenarios::Arms, rate_per_s: u64, note: &str) -> Comparison {
+fn compare_open(rig: &Rig, shape: Shape, arms: &Arms, rate_per_s: u64, note: &str) -> Comparison {
     let case = format!(
         "fanout: {} subscribers x {rate_per_s}/s{note}, {} B of data, open loop",
         shape.subscribers, shape.data_bytes

@@ -3,6 +3,7 @@
 //! Invariants: each run starts its server afresh; limit and subject alternate (A B A B …) on the same cores; a run
 //! that misses its conditions is refused with the reason, never reported.
 
+pub(crate) mod active;
 pub(crate) mod churn;
 pub(crate) mod connections;
 pub(crate) mod fanout;
@@ -11,7 +12,9 @@ pub(crate) mod ingest;
 pub(crate) mod link;
 pub(crate) mod orders;
 pub(crate) mod ping;
+pub(crate) mod replay;
 pub(crate) mod request;
+pub(crate) mod start;
 
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Failure, Result};
@@ -23,6 +26,14 @@ use crate::server::{CpuClock, CpuUse, Launch, Server};
 pub(crate) const SATURATED_SHARE_MIN: f64 = 0.95;
 /// The longest wait for the last answers of a run.
 pub(crate) const DRAIN_DEADLINE_NS: u64 = 15 * SECOND_NS;
+
+/// The server under test, as tables name it, and what stands in the limit's place where there is none.
+const SUBJECT: &str = "server";
+pub(crate) const NO_LIMIT: &str = "none";
+/// The environment's variable for what the server logs.
+const LOG_LEVEL: &str = "RUST_LOG";
+/// A server that answers no operators.
+pub(crate) const NO_CONTROL: &str = "off";
 
 /// Cores, lengths and the server under test, as the command line has them.
 #[derive(Debug, Clone)]
@@ -61,18 +72,27 @@ impl Rig {
 
     /// The launch of the server under test, `arguments` being the scenario's own; `None` in a control run.
     pub(crate) fn server(&self, arguments: &[&str]) -> Option<Launch> {
+        let shards = self.cpus_server.get(..1).unwrap_or_default();
+        Some(Launch { cpus: self.cpus_server.clone(), ..self.server_on(shards, NO_CONTROL, arguments)? })
+    }
+
+    /// The same with a shard on each of `cores`, and nothing of it elsewhere; operators are answered at `control`.
+    pub(crate) fn server_on(&self, cores: &[usize], control: &str, arguments: &[&str]) -> Option<Launch> {
         let program = self.server.clone()?;
-        let cpus: Vec<String> = self.cpus_server.iter().take(1).map(ToString::to_string).collect();
-        let fixed = ["serve", "--control", "off", "--listen", "127.0.0.1:0", "--cores", &cpus[0]];
+        let shards = cores.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let fixed = ["serve", "--control", control, "--listen", "127.0.0.1:0", "--cores", &shards];
         let all = fixed.iter().chain(arguments).map(|argument| (*argument).to_owned());
         let arguments = all.chain(self.server_arguments.iter().cloned()).collect();
-        Some(Launch { program, arguments, environment: Vec::new(), cpus: self.cpus_server.clone() })
+        // It tells of its beginning and end, many times over here, unless somebody wants to know.
+        let is_told = std::env::var_os(LOG_LEVEL).is_some();
+        let environment = if is_told { Vec::new() } else { vec![(LOG_LEVEL.to_owned(), "error".to_owned())] };
+        Some(Launch { program, arguments, environment, cpus: cores.to_vec() })
     }
 
     /// The limit beside the server, or beside itself.
     pub(crate) fn arms(&self, limit: Launch, server: Option<Launch>) -> Arms {
         let (subject, subject_name) = match server {
-            Some(subject) => (subject, "server"),
+            Some(subject) => (subject, SUBJECT),
             None => (limit.clone(), "limit again (control)"),
         };
         Arms { limit, limit_name: "limit", subject, subject_name }
@@ -108,6 +128,29 @@ impl Rig {
                     comparison.refused.extend(limit.err());
                     comparison.refused.extend(subject.err());
                 }
+            }
+        }
+        comparison
+    }
+
+    /// Runs a case that has no limit to stand beside.
+    pub(crate) fn alone(
+        &self,
+        case: &str,
+        subject: &Launch,
+        mut run: impl FnMut(&Launch) -> Result<Sample>,
+    ) -> Comparison {
+        let mut comparison = Comparison {
+            case: case.to_owned(),
+            limit: NO_LIMIT.to_owned(),
+            subject: SUBJECT.to_owned(),
+            pairs: Vec::new(),
+            refused: Vec::new(),
+        };
+        for number in 0..self.pairs {
+            match run(subject) {
+                Ok(sample) => comparison.pairs.push((Sample::default(), sample)),
+                Err(failure) => comparison.refused.push(format!("run {number}: {failure}")),
             }
         }
         comparison

@@ -50,9 +50,7 @@ pub(crate) fn run(
         ]);
     }
 
-    let case =
-        format!("request: public/test, {connections} connections, closed loop, window {window}, saturation");
-    let saturation = rig.compare(&case, &arms, |launch| measure_saturation(rig, launch, connections, window));
+    let saturation = compare_saturated(rig, &arms, connections, window);
     let capacity = saturation.limit_median("messages");
     let mut comparisons = vec![saturation];
     let Some(capacity) = capacity else { return Ok(comparisons) };
@@ -65,6 +63,17 @@ pub(crate) fn run(
             .push(rig.compare(&case, &arms, |launch| measure_open(rig, launch, connections, rate_per_s)));
     }
     Ok(comparisons)
+}
+
+/// Compares at saturation alone.
+pub(crate) fn run_saturated(rig: &Rig, connections: usize, window: usize) -> Result<Comparison> {
+    Ok(compare_saturated(rig, &arms(rig)?, connections, window))
+}
+
+fn compare_saturated(rig: &Rig, arms: &Arms, connections: usize, window: usize) -> Comparison {
+    let case =
+        format!("request: public/test, {connections} connections, closed loop, window {window}, saturation");
+    rig.compare(&case, arms, |launch| measure_saturation(rig, launch, connections, window))
 }
 
 /// A positive rate without its fraction.

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
+use crate::ear::Ear;
 use crate::engine::crowd::{Ask, Cause, Crowd, NOBODY, Place, Role, Stage};
-use crate::engine::intake::Intake;
 use crate::engine::sequence::Track;
 use crate::failure::Result;
 use crate::frame;
@@ -53,7 +53,7 @@ impl Crowd {
             self.owners[slot] = NOBODY;
             self.to_close.push((slot, ending));
         }
-        line.intake = Intake::default();
+        line.ear = Ear::default();
         line.codec = None;
         line.generation += 1;
         let was_ready = stage == Stage::Ready;

@@ -168,15 +168,14 @@ impl Flight {
         let mut bytes = [0; READ_BYTES];
         loop {
             match self.plug.read(&mut bytes) {
-                Moved::Bytes(count) => self.ear.push(&bytes[..count]),
+                Moved::Bytes(count) => match self.hear(&bytes[..count], phrases) {
+                    Ok(false) => {}
+                    Ok(true) => return self.leave(),
+                    Err(failing) => return Course::Failed(failing),
+                },
                 Moved::Nothing => return Course::Flying(self),
                 Moved::End if self.stage == Stage::End => return Course::Landed,
                 Moved::End | Moved::Broken(_) => return Course::Failed(Failing::CutOff(self.stage)),
-            }
-            match self.hear(phrases) {
-                Ok(false) => {}
-                Ok(true) => return self.leave(),
-                Err(failing) => return Course::Failed(failing),
             }
             if self.stage == Stage::UnreadBytes {
                 return Course::Flying(self);
@@ -184,39 +183,45 @@ impl Flight {
         }
     }
 
-    /// Takes what was heard; whether an abrupt plan ends here.
-    fn hear(&mut self, phrases: &Phrases) -> Result<bool, Failing> {
-        loop {
-            let Some(heard) = self.ear.next().map_err(|_| Failing::Garbled)? else { return Ok(false) };
-            match heard {
-                Heard::Answer { status: 101, .. } => {
-                    if self.open(phrases)? {
-                        return Ok(true);
+    /// Takes what was read; whether an abrupt plan ends here.
+    fn hear(&mut self, bytes: &[u8], phrases: &Phrases) -> Result<bool, Failing> {
+        let mut ear = std::mem::take(&mut self.ear);
+        let mut ends = Ok(false);
+        let taken = ear.take(bytes, |heard| {
+            ends = self.react(heard, phrases);
+            ends == Ok(false)
+        });
+        self.ear = ear;
+        if ends == Ok(false) && taken.is_err() { Err(Failing::Garbled) } else { ends }
+    }
+
+    /// Does what comes next; whether an abrupt plan ends here.
+    fn react(&mut self, heard: Heard<'_>, phrases: &Phrases) -> Result<bool, Failing> {
+        match heard {
+            Heard::Answer { status: 101, .. } => return self.open(phrases),
+            Heard::Answer { status, .. } => return Err(Failing::Refused(status)),
+            Heard::Message(message) if self.stage == Stage::FirstMessage => {
+                if wire::is_notification(message) {
+                    self.has_notification = true;
+                } else if wire::is_result(message) {
+                    // A topic's events begin with the first one after the join, which the reply tells of.
+                    if self.plan == Plan::Polite(Listening::OwnTopic) && !self.has_reply {
+                        self.say(&phrases.publish)?;
                     }
+                    self.has_reply = true;
+                } else {
+                    return Err(Failing::ErrorReply);
                 }
-                Heard::Answer { status, .. } => return Err(Failing::Refused(status)),
-                Heard::Message(message) if self.stage == Stage::FirstMessage => {
-                    if wire::is_notification(message) {
-                        self.has_notification = true;
-                    } else if wire::is_result(message) {
-                        // A topic's events begin with the first one after the join, which the reply tells of.
-                        if self.plan == Plan::Polite(Listening::OwnTopic) && !self.has_reply {
-                            self.say(&phrases.publish)?;
-                        }
-                        self.has_reply = true;
-                    } else {
-                        return Err(Failing::ErrorReply);
-                    }
-                    if self.has_reply && self.has_notification {
-                        self.part(phrases)?;
-                    }
+                if self.has_reply && self.has_notification {
+                    self.part(phrases)?;
                 }
-                // What was on its way when the goodbye was said.
-                Heard::Message(_) | Heard::Ping(_) => {}
-                Heard::Close(Some(NORMAL)) if self.stage == Stage::CloseAnswer => self.stage = Stage::End,
-                Heard::Close(code) => return Err(Failing::CloseCode(code)),
             }
+            // What was on its way when the goodbye was said.
+            Heard::Message(_) | Heard::Ping(_) => {}
+            Heard::Close(Some(NORMAL)) if self.stage == Stage::CloseAnswer => self.stage = Stage::End,
+            Heard::Close(code) => return Err(Failing::CloseCode(code)),
         }
+        Ok(false)
     }
 
     /// The upgrade was granted; whether the plan ends here.

@@ -379,8 +379,7 @@ impl Hostile {
             match self.plug.read(&mut work.buffer[..bytes]) {
                 Moved::Bytes(count) => {
                     work.deeds.read_bytes += count as u64;
-                    self.ear.push(&work.buffer[..count]);
-                    if let Some(fate) = self.hear() {
+                    if let Some(fate) = self.hear(&work.buffer[..count]) {
                         return Some(fate);
                     }
                     // Less than there was room for: there is no more, until readiness tells so.
@@ -401,21 +400,24 @@ impl Hostile {
         None
     }
 
-    fn hear(&mut self) -> Option<Fate> {
-        loop {
-            match self.ear.next() {
-                Ok(None) => return None,
-                Ok(Some(Heard::Answer { status: 101, has_deflate })) => {
-                    self.is_upgraded = true;
-                    self.has_deflate = has_deflate;
+    /// Takes what was read; how it ended, if it did.
+    fn hear(&mut self, bytes: &[u8]) -> Option<Fate> {
+        let Hostile { ear, is_upgraded, has_deflate: deflates, .. } = self;
+        let mut fate = None;
+        let taken = ear.take(bytes, |heard| {
+            match heard {
+                Heard::Answer { status: 101, has_deflate, .. } => {
+                    *is_upgraded = true;
+                    *deflates = has_deflate;
                 }
-                Ok(Some(Heard::Answer { status, .. })) => return Some(Fate::Refused(status)),
+                Heard::Answer { status, .. } => fate = Some(Fate::Refused(status)),
                 // Hostile clients answer no pings.
-                Ok(Some(Heard::Message(_) | Heard::Ping(_))) => {}
-                Ok(Some(Heard::Close(code))) => return Some(Fate::Closed(code)),
-                Err(_) => return Some(Fate::Garbled),
+                Heard::Message(_) | Heard::Ping(_) => {}
+                Heard::Close(code) => fate = Some(Fate::Closed(code)),
             }
-        }
+            fate.is_none()
+        });
+        fate.or(taken.err().map(|_| Fate::Garbled))
     }
 
     fn act(&mut self, script: &Script, work: &mut Work<'_>) -> Step {
@@ -484,8 +486,7 @@ impl Hostile {
         loop {
             match self.plug.read(work.buffer) {
                 Moved::Bytes(count) => {
-                    self.ear.push(&work.buffer[..count]);
-                    if let Some(fate) = self.hear() {
+                    if let Some(fate) = self.hear(&work.buffer[..count]) {
                         return Step::Ends(fate);
                     }
                 }
