@@ -33,12 +33,13 @@ fn every_case_runs_and_the_page_of_the_proof_takes_what_was_recorded() {
     let lengths = ["--runs", "1", "--measure-ms", "100", "--warmup-ms", "50", "--json", &proof];
     let once = ["proof", "--only", "ping", "--peers", &record, "--markdown", &page];
     let ran = loadtest(&[&once[..], &lengths[..]].concat());
-    assert!(ran.status.success(), "{ran:?}");
+    // Whether the bar is met is the machine's affair, and no matter here.
+    assert!(matches!(ran.status.code(), Some(0 | 1)), "{ran:?}");
     let text = std::fs::read_to_string(&page).unwrap();
     assert!(text.starts_with("# Benchmarks\n") && text.contains("## fanout-burst"), "{text}");
     assert!(text.contains("### `ping`"), "{text}");
     let written = loadtest(&["proof", "--again", "--json", &proof, "--markdown", &again]);
-    assert!(written.status.success(), "{written:?}");
+    assert_eq!(written.status.code(), ran.status.code(), "{written:?}");
     assert_eq!(text, std::fs::read_to_string(&again).unwrap());
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -113,6 +113,13 @@ pub(crate) const ALL: &[Bar] = &[
         Bound::AtLeast(60_000.0),
     ),
     ours("order round trip at half of that, p99", Part::Orders, 1, "latency p99", Bound::AtMost(MS)),
+    ours(
+        "the same beside 1,000 who are told of 20 trades/s, p99",
+        Part::Orders,
+        3,
+        "latency p99",
+        Bound::Stated,
+    ),
     ours("18,000 connections on one ring: accepted", Part::Held18k, 0, "accepted", Bound::AtLeast(100.0)),
     ours(
         "18,000 connections: resident memory each",

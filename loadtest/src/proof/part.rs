@@ -120,7 +120,7 @@ impl Part {
             Part::Burst => one(fanout::run_pacing(&quiet, burst, 5_000))?,
             // A recording is the market here.
             Part::Ingest => one(replay::run(rig)?)?,
-            Part::Orders => orders::run(&with(rig, &TRADING), &trading(), None)?,
+            Part::Orders => traded(&with(rig, &TRADING))?,
             Part::Start => one(start::run(&quiet))?,
             Part::Drain => vec![connections::run(&quiet, 10_000)?],
             Part::Shards => {
@@ -160,10 +160,21 @@ fn no_server() -> Failure {
     Failure::Unmet("no --server was given".to_owned())
 }
 
-fn trading() -> Orders {
+/// Orders alone, then at half of that beside those who are told of each trade.
+fn traded(rig: &Rig) -> Result<Vec<Comparison>> {
+    let mut comparisons = orders::run(rig, &trading(0), None)?;
+    let capacity = comparisons.first().and_then(|saturation| saturation.subject_median("round trips"));
+    if let Some(capacity) = capacity {
+        let half_per_s = request::whole(capacity / 2.0);
+        comparisons.extend(orders::run(rig, &trading(AUDIENCE), Some(half_per_s))?);
+    }
+    Ok(comparisons)
+}
+
+fn trading(subscribers: usize) -> Orders {
     Orders {
         connections: TRADERS,
-        subscribers: AUDIENCE,
+        subscribers,
         trades_per_s: TRADES_PER_S,
         resting_percent: RESTING_PERCENT,
         window: 1,
