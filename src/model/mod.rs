@@ -10,4 +10,5 @@ pub mod link;
 pub mod market;
 pub mod message;
 pub mod order;
+pub mod storage;
 pub mod time;
