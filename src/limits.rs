@@ -197,6 +197,26 @@ pub const PROOF_BYTES_MAX: usize = 4096;
 
 /// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
+/// Messages that may be under way to a connection, besides critical ones: as a client may ask for, and where it does not say.
+pub const MESSAGES_UNDER_WAY_MAX: u32 = 1_024;
+pub const MESSAGES_UNDER_WAY: u32 = 64;
+/// Topics whose messages one connection may subscribe to, and users whose presence it may be told of, or ask for at a time.
+pub const MESSAGE_TOPICS_PER_SESSION_MAX: usize = 64;
+pub const PRESENCE_USERS_MAX: usize = 256;
+/// Messages and dead letters in one answer: some 300 bytes each, and the content of one is shown by itself.
+pub const MESSAGES_LISTED_MAX: u32 = 256;
+/// Messages of one frame, and their bytes: what one send takes.
+pub const MESSAGE_BATCH_MAX: u32 = 256;
+pub const MESSAGE_BATCH_BYTES_MAX: u32 = 64 * 1024;
+const _: () = assert!(MESSAGE_BATCH_BYTES_MAX <= FLUSH_BYTES);
+/// Messages that wait on one connection, and bytes of their contents, at which it is closed as one that does not read. What is
+/// under way to it is less; but what it leaves unconfirmed for long is delivered again behind what it has not read.
+pub const MESSAGES_WAITING_MAX: usize = 8 * MESSAGES_UNDER_WAY_MAX as usize;
+pub const MESSAGE_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
+/// Receipts and changes of presence that wait on one connection, beyond which they are dropped and the next one says how many.
+pub const MESSAGE_NOTICES_WAITING_MAX: usize = 1_024;
+/// Bytes of messages that a shard compresses in one turn, some 2 ms; beyond that they go out as they are.
+pub const MESSAGE_BYTES_DEFLATED_PER_TURN: usize = 128 * 1024;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
 pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
