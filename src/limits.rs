@@ -439,3 +439,59 @@ pub const LINK_CONNECTIONS_MAX: u32 = 64;
 const _: () = assert!(2 * (LINKS_MAX + LINK_GREETINGS_MAX) <= LINK_CONNECTIONS_MAX as usize);
 /// Received bytes of links that a turn of the venue takes: some thousand reports.
 pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
+
+/// Messages that the office holds at a time, whatever the configuration: each costs some 250 bytes besides its content.
+pub const MESSAGES_MAX: u32 = 4_000_000;
+/// Bytes of content of all of them.
+pub const MESSAGE_BYTES_MAX: u64 = 16 << 30;
+/// Users whom the office knows: who subscribed, sent, is sent to or is in a group; those of whom nothing is left are forgotten first.
+pub const MESSAGE_USERS_MAX: u32 = 1 << 20;
+/// Connections that subscribe to messages: as many as there may be connections.
+pub const MESSAGE_SESSIONS_MAX: u32 = 1 << 20;
+/// Those of one user: each of its messages goes to all that have room.
+pub const MESSAGE_SESSIONS_PER_USER_MAX: u32 = 64;
+/// Messages under way to one connection besides critical ones, and critical ones: what a connection's lanes may have to hold.
+pub const MESSAGES_UNDER_WAY_MAX: u32 = 4_096;
+pub const CRITICAL_UNDER_WAY_MAX: u32 = 1_024;
+/// Messages for one connection alone (by its number or a topic) that wait for room: they are worked off at once when it goes.
+pub const SESSION_WAITING_MAX: u32 = 1_024;
+/// Topics of one connection's messages, and subscribers of one topic: a message to it is a delivery to each, some 0.5 us. More
+/// listeners than that have `topic/publish`.
+pub const MESSAGE_TOPICS_PER_SESSION_MAX: u32 = 64;
+pub const MESSAGE_TOPIC_SUBSCRIBERS_MAX: u32 = 4_096;
+/// Groups, and members of one: a record of it, some 70 bytes a member, is written anew for each change, and a message to all is one
+/// for each.
+pub const GROUPS_MAX: u32 = 65_536;
+pub const GROUP_MEMBERS_MAX: u32 = 1_000;
+/// Of a member's weight.
+pub const GROUP_WEIGHT_MAX: u32 = 1_000;
+/// Users whose presence one connection is told, and connections that are told of one user's: each time that it comes or goes.
+pub const PRESENCE_WATCHED_MAX: u32 = 256;
+pub const PRESENCE_WATCHERS_MAX: u32 = 1_024;
+/// Dead letters that are kept, some 300 bytes each besides their content.
+pub const DEAD_LETTERS_MAX: u32 = 1 << 20;
+/// Names of messages that are remembered to recognise a repeated send, some 250 bytes each.
+pub const SENDS_REMEMBERED_MAX: u32 = 1 << 20;
+/// How far ahead a message may be scheduled, and live, in milliseconds: 366 days.
+pub const MESSAGE_AHEAD_MS_MAX: u64 = 366 * 86_400_000;
+/// Deliveries of one message, whatever the configuration.
+pub const MESSAGE_ATTEMPTS_MAX: u32 = 64;
+/// Durable messages that wait to be on the disk, and the bytes of their records: some seconds of a busy disk.
+pub const MESSAGES_STORING_MAX: u32 = 65_536;
+pub const MESSAGE_BYTES_STORING_MAX: usize = 64 << 20;
+/// Operations and bytes of one batch for the store, beyond which the rest waits for the next; what one request makes is never split,
+/// and is at most as much again.
+pub const STORE_BATCH_OPS_MAX: usize = 8_192;
+pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
+const _: () = assert!(STORE_BATCH_BYTES_MAX < MESSAGE_BYTES_STORING_MAX);
+const _: () = assert!(GROUP_MEMBERS_MAX <= MESSAGE_TOPIC_SUBSCRIBERS_MAX);
+const _: () = assert!(MESSAGE_TOPIC_SUBSCRIBERS_MAX as usize * 2 <= STORE_BATCH_OPS_MAX);
+/// Messages that are due, over, or tried again, and dead letters of a request for all, that one call of the office's timers looks at:
+/// some 1 us each.
+pub const OFFICE_STEPS_PER_TIMEOUT: u32 = 1_024;
+/// Requests for all dead letters that are worked on at a time.
+pub const DEAD_LETTER_SWEEPS_MAX: u32 = 16;
+/// How often the wall clock is looked at while something hangs on it: it may be set meanwhile.
+pub const WALL_CLOCK_LOOK_NS: u64 = 1_000_000_000;
+/// Rows of one answer: messages that wait, dead letters.
+pub const MESSAGES_PER_ANSWER_MAX: u32 = 1_000;

@@ -11,8 +11,8 @@ use super::order::{AccountId, Client, Label};
 /// What users, groups and topics are called: 1 to 64 bytes of UTF-8 without control characters. A user's is its account's.
 pub type Name = Label;
 
-/// A message's number: unique, rising, never 0, below 2^53; not used again after a restart. The parts of a message to many
-/// have consecutive numbers.
+/// A message's number: unique, rising, never 0, below 2^53; not used again after a restart. Those of messages at least once are odd,
+/// the others even, and the parts of a message to many have every second number: `first`, `first + 2`, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub u64);
 
@@ -37,10 +37,10 @@ pub enum Guarantee {
     AtLeastOnce,
 }
 
-/// Which member of a group a message is for.
+/// Which member of a group a message is for. Where it is one, members who are present go before those who are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
-    /// Each of them.
+    /// Each of them, the sender too if it is one.
     All,
     /// One, in turns.
     RoundRobin,
@@ -104,7 +104,8 @@ pub enum Which {
 /// What a client asks of the office. Names of methods are those of `docs/protocol.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageRequest {
-    /// `message/subscribe`: from now on messages for this user, and of these topics, are delivered to this connection.
+    /// `message/subscribe`: from now on messages for this user, and of these topics, are delivered to this connection. A further one
+    /// replaces its reception and its topics.
     Subscribe {
         reception: Reception,
         topics: Box<[Name]>,
@@ -126,11 +127,12 @@ pub enum MessageRequest {
     Cancel {
         message: MessageId,
     },
-    /// Of a message that this user has sent, by number or by its own name for it, or is to get.
+    /// Of a message that this user has sent, by number or by its own name for it, or is to get. By the name of one to many it is the
+    /// first of those that are not over.
     Status {
         message: MessageKey,
     },
-    /// What waits for this user.
+    /// What waits for this user, in lanes of priority from critical down, in each the oldest first; last what waits for its next attempt.
     Pending {
         count: u32,
         after: Option<MessageId>,
@@ -154,18 +156,19 @@ pub enum MessageRequest {
     DeleteGroup {
         group: Name,
     },
-    /// Of these users, or of a group's members.
+    /// Of these users.
     Presence {
         users: Box<[Name]>,
     },
+    /// Of a group's members.
     PresenceOfGroup {
         group: Name,
     },
-    /// From now on this connection is told whenever one of them comes or goes; an empty list ends it.
+    /// From now on this connection, which subscribes to messages, is told whenever one of them comes or goes; an empty list ends it.
     SubscribePresence {
         users: Box<[Name]>,
     },
-    /// The dead letters, from the oldest on. What follows needs the right to them.
+    /// The dead letters, from the oldest on, of all or of one receiver. What follows needs the right to them.
     DeadLetters {
         count: u32,
         after: Option<MessageId>,
@@ -291,7 +294,8 @@ pub enum MessageAnswer {
         session: SessionId,
         waiting: u64,
     },
-    /// `count` messages, numbered from `first` on. `is_repeated`: it was accepted before, under the same name.
+    /// `count` messages, numbered from `first` on by twos; a topic may have nobody who subscribes, then it is 0. `is_repeated`: it was
+    /// accepted before, under the same name.
     Accepted {
         first: MessageId,
         count: u32,
@@ -318,7 +322,8 @@ pub enum MessageAnswer {
     Count(u64),
 }
 
-/// Why nothing was done. A refused send was not sent.
+/// Why nothing was done. A refused send was not sent. Where the store fails only after something else than a send was done
+/// (`StoreDiskFull`, `StoreFaulty` to an acknowledgement, say), it holds while the process runs, and is stored once the disk takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageRefusal {
     /// No such message of this user, or it is forgotten.
@@ -331,10 +336,11 @@ pub enum MessageRefusal {
     GroupExists,
     /// The group has nobody in it.
     EmptyGroup,
+    /// Neither a member of the group nor, where it is to be deleted, who made it.
     NotAMember,
     /// It is delivered or due already.
     TooLate,
-    /// It would be over before it is due, or lies too far ahead.
+    /// It lies too far ahead, or leaves no time to live.
     InvalidTime,
     /// Not unconfirmed at this connection or user.
     NotDelivered,
