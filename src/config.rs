@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod listen;
 mod log;
+mod messages;
 mod orders;
 mod overload;
 mod print;
@@ -38,6 +39,7 @@ pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use log::Log;
+pub use messages::Messages;
 pub use orders::Orders;
 pub use overload::Overload;
 pub use reload::{Merged, merge};
@@ -57,6 +59,7 @@ pub struct Config {
     pub limits: Limits,
     pub auth: Auth,
     pub orders: Orders,
+    pub messages: Messages,
     pub instrument: Instruments,
     pub overload: Overload,
     pub flush: Flush,
@@ -162,6 +165,7 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             orders: Orders::default(),
+            messages: Messages::default(),
             instrument: Instruments::new(),
             overload: Overload::default(),
             flush: Flush::default(),

@@ -8,6 +8,7 @@ mod door;
 mod inspecting;
 mod lifecycle;
 mod logs;
+mod office;
 mod process;
 mod profiling;
 mod streams;
@@ -31,6 +32,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
+use crate::api::dead_letters::Deed;
 use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
@@ -289,6 +291,16 @@ impl Shared {
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
+                Route::DeadLetters => {
+                    let query = parts.uri.query().unwrap_or_default();
+                    self.dead_letters(door, authorization, query).await
+                }
+                Route::RequeueDeadLetters => {
+                    self.do_to_dead_letters(Deed::Requeue, door, authorization, body).await
+                }
+                Route::PurgeDeadLetters => {
+                    self.do_to_dead_letters(Deed::Purge, door, authorization, body).await
+                }
                 Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
                 Route::Shards => self.shards().await,
                 Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,

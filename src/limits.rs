@@ -197,24 +197,14 @@ pub const PROOF_BYTES_MAX: usize = 4096;
 
 /// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
-/// Messages that may be under way to a connection, besides critical ones: as a client may ask for, and where it does not say.
-pub const MESSAGES_UNDER_WAY_MAX: u32 = 1_024;
-pub const MESSAGES_UNDER_WAY: u32 = 64;
-/// Topics whose messages one connection may subscribe to, and users whose presence it may be told of, or ask for at a time.
-pub const MESSAGE_TOPICS_PER_SESSION_MAX: usize = 64;
-pub const PRESENCE_USERS_MAX: usize = 256;
-/// Messages and dead letters in one answer: some 300 bytes each, and the content of one is shown by itself.
-pub const MESSAGES_LISTED_MAX: u32 = 256;
 /// Messages of one frame, and their bytes: what one send takes.
 pub const MESSAGE_BATCH_MAX: u32 = 256;
 pub const MESSAGE_BATCH_BYTES_MAX: u32 = 64 * 1024;
 const _: () = assert!(MESSAGE_BATCH_BYTES_MAX <= FLUSH_BYTES);
-/// Messages that wait on one connection, and bytes of their contents, at which it is closed as one that does not read. What is
-/// under way to it is less; but what it leaves unconfirmed for long is delivered again behind what it has not read.
-pub const MESSAGES_WAITING_MAX: usize = 8 * MESSAGES_UNDER_WAY_MAX as usize;
+/// Messages and notices that wait on one connection, and bytes of their contents, at which it is closed as one that does not read.
+/// What is under way to it is less; but what it leaves unconfirmed for long is delivered again behind what it has not read.
+pub const MESSAGES_WAITING_MAX: usize = 2 * (MESSAGES_UNDER_WAY_MAX + CRITICAL_UNDER_WAY_MAX) as usize;
 pub const MESSAGE_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
-/// Receipts and changes of presence that wait on one connection, beyond which they are dropped and the next one says how many.
-pub const MESSAGE_NOTICES_WAITING_MAX: usize = 1_024;
 /// Bytes of messages that a shard compresses in one turn, some 2 ms; beyond that they go out as they are.
 pub const MESSAGE_BYTES_DEFLATED_PER_TURN: usize = 128 * 1024;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
@@ -284,6 +274,8 @@ pub const DATA_SENDS_BESIDE_REPLIES: usize = 8;
 /// desk, some 5 us; as long as it takes to write so many bytes of answers and events, or to look at so many orders.
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
+/// What a word of the office to a shard counts for there: a delivery takes some 0.3 us of the venue.
+pub const OUTPUT_WORK_BYTES: u64 = 256;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
 /// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
 pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
@@ -453,6 +445,8 @@ pub const MESSAGE_SESSIONS_PER_USER_MAX: u32 = 64;
 /// Messages under way to one connection besides critical ones, and critical ones: what a connection's lanes may have to hold.
 pub const MESSAGES_UNDER_WAY_MAX: u32 = 4_096;
 pub const CRITICAL_UNDER_WAY_MAX: u32 = 1_024;
+/// Messages under way to a connection that does not say how many.
+pub const MESSAGES_UNDER_WAY: u32 = 64;
 /// Messages for one connection alone (by its number or a topic) that wait for room: they are worked off at once when it goes.
 pub const SESSION_WAITING_MAX: u32 = 1_024;
 /// Topics of one connection's messages, and subscribers of one topic: a message to it is a delivery to each, some 0.5 us. More

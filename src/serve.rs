@@ -35,7 +35,7 @@ use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
-use crate::inspect::{self, Inspector};
+use crate::inspect::{self, InspectPort, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::log_file::LogFile;
@@ -204,8 +204,9 @@ impl Server {
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
+        let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
+        let venue_end = (venue_end, inspects.pop());
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links_setup, newer))?);
-        let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
         for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
@@ -456,7 +457,7 @@ fn venue_setup(
     config: &Config,
     shared: &Shared,
     slots: &Slots,
-    (mesh, recorder): (MeshEndpoint, Recorder),
+    ((mesh, recorder), inspect): ((MeshEndpoint, Recorder), Option<InspectPort>),
     (feed, links, newer_links): (Feed, LinksSetup, mpsc::Receiver<LinksSetup>),
 ) -> Result<VenueSetup, Failure> {
     let place = slots.shards.len();
@@ -472,6 +473,7 @@ fn venue_setup(
         board: Arc::clone(&shared.boards[place]),
         recorder,
         switch: Arc::clone(&shared.switch),
+        inspect: inspect.expect("invariant: one more than there are shards"),
         feed,
         links,
         pulse: Arc::clone(&shared.pulses[place]),

@@ -8,6 +8,7 @@
 //! bounded in events, and the feed is asked for no more while a shard's queue is half full, so a recording played at full speed
 //! is as fast as the shards are.
 
+mod asking;
 mod link_log;
 mod links;
 mod resident;
@@ -27,6 +28,7 @@ use crate::hub::batch::Batch;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
 use crate::hub::overload::{Overload, Pressure, Stance};
+use crate::inspect::InspectPort;
 use crate::limits;
 use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
@@ -41,6 +43,7 @@ use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
 
+use self::asking::Asking;
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
 pub(crate) use self::resident::Resident;
@@ -64,6 +67,8 @@ pub struct VenueSetup {
     pub recorder: Recorder,
     /// The operator's kill switch.
     pub switch: Arc<HaltSwitch>,
+    /// What operators ask of messages.
+    pub inspect: InspectPort,
     pub feed: Feed,
     pub links: LinksSetup,
     /// Of this thread.
@@ -172,6 +177,7 @@ struct Venue {
     is_busy: bool,
     board_due_ns: u64,
     switch: Arc<HaltSwitch>,
+    asking: Asking,
     overload: Overload,
     pressure_due_ns: u64,
     spin: Spin,
@@ -193,12 +199,14 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed: _ } = setup.settings;
+        let VenueSettings { history, deflation, desk, instruments, office, overload, spin, feed: _ } =
+            setup.settings;
         let mut market = MarketHome::new(setup.home, setup.shards, history, now);
         market.set_deflation(deflation);
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(desk, trading, now);
         market.set_instrument_limits(instruments);
+        market.set_office_config(office);
         market.make_ready();
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
@@ -219,6 +227,7 @@ impl Venue {
             is_busy: false,
             board_due_ns: now.mono_ns,
             switch: setup.switch,
+            asking: Asking::new(setup.inspect),
             overload: Overload::new(overload),
             pressure_due_ns: now.mono_ns,
             spin,
@@ -249,6 +258,7 @@ impl Venue {
         self.take_feed()?;
         self.take_batches();
         self.market.handle_timeout(self.now);
+        self.take_question();
         self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.execute();
         self.links.flush(&mut self.ring, &mut self.market, self.now);

@@ -39,13 +39,11 @@ counters! {
     values_encoded_total,
     /// Messages of this shard's clients that their topics' homes have given a place; what is refused is none.
     messages_published_total,
-    /// Messages that the office gave for connections here, and how many of them, in frames, were compressed.
+    /// Messages, receipts and changes of presence that were queued for connections, and frames of them that were compressed.
     messages_delivered_total,
     messages_deflated_total,
-    /// Those whose connection had gone, or was somebody else by then.
+    /// Those whose connection had gone, or did not subscribe any more.
     messages_too_late_total,
-    /// Receipts and changes of presence that found no room.
-    message_notices_dropped_total,
     /// Times when reading a connection was paused.
     reads_paused_total,
     /// Gaps in what other homes sent.

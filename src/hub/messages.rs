@@ -12,8 +12,7 @@ use crate::dialect::json_rpc::{self, Failure, MessageCall, Presentation};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::message::{
-    Delivery, MessageAnswer, MessageAsk, MessageOutput, MessageRefusal, MessageRequest, Name, NewMessage,
-    Presence, Receipt, Target,
+    MessageAnswer, MessageAsk, MessageOutput, MessageRefusal, MessageRequest, Name, NewMessage, Target,
 };
 use crate::model::order::{AccountId, Client};
 
@@ -40,8 +39,6 @@ enum Then {
     /// One dead letter is shown, of a list of one.
     ShowLetter,
     Deliver(Presentation),
-    /// Whether presence is told from now on.
-    Watch(bool),
 }
 
 /// What a connection is told of messages.
@@ -49,8 +46,7 @@ enum Then {
 pub(super) struct Hearing {
     /// Of a connection that subscribes.
     presentation: Option<Presentation>,
-    watches: bool,
-    /// Messages that need no confirmation in the send that is under way.
+    /// What needs no confirmation in the send that is under way: messages, receipts, presence.
     handed: u32,
 }
 
@@ -72,16 +68,12 @@ impl Hub {
                 self.ask_office(reply_to, MessageRequest::Send(message), content, Then::Nothing);
             }
             MessageCall::Ask(request) => {
-                let then = match &request {
-                    MessageRequest::SubscribePresence { users } => Then::Watch(!users.is_empty()),
-                    MessageRequest::DeadLetter { .. } => Then::ShowLetter,
-                    MessageRequest::Unsubscribe => {
-                        // From here on nothing more gets through: what is under way is delivered elsewhere or later.
-                        self.end_deliveries(reply_to.conn);
-                        Then::Nothing
-                    }
-                    _ => Then::Nothing,
-                };
+                if request == MessageRequest::Unsubscribe {
+                    // From here on nothing more gets through: what is under way is delivered elsewhere or later.
+                    self.stop_hearing(reply_to.conn);
+                }
+                let shows = matches!(request, MessageRequest::DeadLetter { .. });
+                let then = if shows { Then::ShowLetter } else { Then::Nothing };
                 self.ask_office(reply_to, request, &[], then);
             }
         }
@@ -124,7 +116,13 @@ impl Hub {
         self.push_office(reply_to.conn, pending, request, content);
     }
 
-    fn push_office(&mut self, conn: ConnId, pending: PendingMessageAsk, request: MessageRequest, content: &[u8]) {
+    fn push_office(
+        &mut self,
+        conn: ConnId,
+        pending: PendingMessageAsk,
+        request: MessageRequest,
+        content: &[u8],
+    ) {
         let (client, venue) = (Client { home: self.me, conn }, self.venue());
         let Some(session) = self.session(conn) else { return };
         let is_connection = !session.is_caller();
@@ -141,9 +139,15 @@ impl Hub {
     pub(super) fn on_message(&mut self, output: &MessageOutput) {
         match output {
             MessageOutput::Answer { ticket, outcome, .. } => self.on_message_answered(*ticket, outcome),
-            MessageOutput::Deliver(delivery) => self.on_delivery(delivery),
-            MessageOutput::Receipt { client, receipt } => self.on_receipt(client.conn, receipt),
-            MessageOutput::Presence { client, presence } => self.on_presence(client.conn, presence),
+            MessageOutput::Deliver(delivery) => {
+                self.queue_message(delivery.client.conn, Waiting::Message(delivery.clone()));
+            }
+            MessageOutput::Receipt { client, receipt } => {
+                self.queue_message(client.conn, Waiting::Receipt(*receipt));
+            }
+            MessageOutput::Presence { client, presence } => {
+                self.queue_message(client.conn, Waiting::Presence(*presence));
+            }
         }
     }
 
@@ -179,56 +183,25 @@ impl Hub {
         self.settle(reply_to.conn);
     }
 
-    fn on_delivery(&mut self, delivery: &Delivery) {
-        let conn = delivery.client.conn;
-        if !self.hears(conn, |hearing| hearing.presentation.is_some()) {
+    fn queue_message(&mut self, conn: ConnId, waiting: Waiting) {
+        if !self.hears_messages(conn) {
             // It has gone, or is somebody else, and the office hears so: others get it.
             self.counters.messages_too_late_total += 1;
             return;
         }
-        match self.egress.push_message(conn.slot, Waiting::Message(delivery.clone())) {
+        match self.egress.push_message(conn.slot, waiting) {
             Ok(()) => self.counters.messages_delivered_total += 1,
-            Err(NoRoom::OfMessages | NoRoom::OfNotices) => {
-                self.overflowed.push((conn, Closing::MessagesUnread));
-            }
+            Err(NoRoom) => self.overflowed.push((conn, Closing::MessagesUnread)),
         }
     }
 
-    fn on_receipt(&mut self, conn: ConnId, receipt: &Receipt) {
-        if self.hears(conn, |hearing| hearing.presentation.is_some()) {
-            self.notify(conn, Waiting::Receipt(*receipt));
-        }
-    }
-
-    fn on_presence(&mut self, conn: ConnId, presence: &Presence) {
-        if self.hears(conn, |hearing| hearing.watches) {
-            self.notify(conn, Waiting::Presence(*presence));
-        }
-    }
-
-    fn notify(&mut self, conn: ConnId, notice: Waiting) {
-        match self.egress.push_message(conn.slot, notice) {
-            Ok(()) => {}
-            Err(NoRoom::OfNotices | NoRoom::OfMessages) => self.counters.message_notices_dropped_total += 1,
-        }
-    }
-
-    fn hears(&mut self, conn: ConnId, what: impl FnOnce(&Hearing) -> bool) -> bool {
+    fn hears_messages(&mut self, conn: ConnId) -> bool {
         let session = self.session(conn).filter(|session| session.is_open());
-        session.and_then(|session| session.identity.as_deref()).is_some_and(|known| what(&known.hearing))
+        let identity = session.and_then(|session| session.identity.as_deref());
+        identity.is_some_and(|known| known.hearing.presentation.is_some())
     }
 
-    /// A connection gets no message and no receipt any more.
-    fn end_deliveries(&mut self, conn: ConnId) {
-        let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) else {
-            return;
-        };
-        if identity.hearing.presentation.take().is_some() {
-            self.egress.discard_messages(conn.slot);
-        }
-    }
-
-    /// A connection is gone, or is somebody else from now on: what was for it is not any more.
+    /// A connection gets nothing more: it unsubscribes, is gone, or is somebody else from now on.
     pub(super) fn stop_hearing(&mut self, conn: ConnId) {
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             identity.hearing = Hearing::default();
@@ -241,19 +214,15 @@ impl Hub {
     /// A client has logged in again, to the same account: it goes on getting messages if that was by the same key and its scope
     /// still allows it.
     pub(super) fn end_forbidden_messages(&mut self, conn: ConnId, by_same_key: bool) {
-        let hears = self.hears(conn, |hearing| hearing.presentation.is_some() || hearing.watches);
+        let hears = self.hears_messages(conn);
         let login = self.session(conn).and_then(|session| session.login());
         let ends = |scopes: Scopes| hears && !(by_same_key && scopes.allow(Scope::MessageRead));
         let Some(account) = login.filter(|login| ends(login.scopes)).map(|login| login.account) else {
             return;
         };
         self.stop_hearing(conn);
-        for request in
-            [MessageRequest::Unsubscribe, MessageRequest::SubscribePresence { users: Box::default() }]
-        {
-            let pending = PendingMessageAsk { reply_to: None, account, then: Then::Nothing };
-            self.push_office(conn, pending, request, &[]);
-        }
+        let pending = PendingMessageAsk { reply_to: None, account, then: Then::Nothing };
+        self.push_office(conn, pending, MessageRequest::Unsubscribe, &[]);
     }
 
     /// Messages that need no confirmation are written: the office may send more.
@@ -278,7 +247,6 @@ impl Session {
         match then {
             Then::Nothing | Then::ShowLetter => {}
             Then::Deliver(presentation) => identity.hearing.presentation = Some(presentation),
-            Then::Watch(watches) => identity.hearing.watches = watches,
         }
     }
 }

@@ -81,7 +81,8 @@ impl Hub {
             && !self.egress.has_messages(slot)
             && !self.egress.has_started(slot)
         {
-            written += self.egress.transmit_queue(slot, DataLane::Market, &mut out[written..], begun(written));
+            written +=
+                self.egress.transmit_queue(slot, DataLane::Market, &mut out[written..], begun(written));
         }
         written
     }

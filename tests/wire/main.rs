@@ -28,6 +28,7 @@ mod http_api;
 mod limits_of_descriptors;
 mod listeners;
 mod logs;
+mod messages;
 mod mt5;
 
 #[path = "../replay/naive.rs"]

@@ -17,7 +17,6 @@ use crate::model::order::Label;
 
 /// A week: what is to be tried again later than that is better sent again.
 const DELAY_MS_MAX: u64 = 7 * 24 * 3_600_000;
-const WEIGHT_MAX: u64 = 1_000;
 const LISTED_DEFAULT: u32 = 100;
 const PRIORITIES: [(&str, Priority); 4] = [
     ("low", Priority::Low),
@@ -68,7 +67,9 @@ impl<'a> MessageCall<'a> {
     pub const fn is_of_connection(&self) -> bool {
         match self {
             MessageCall::Subscribe { .. }
-            | MessageCall::Ask(MessageRequest::Unsubscribe | MessageRequest::SubscribePresence { .. }) => true,
+            | MessageCall::Ask(MessageRequest::Unsubscribe | MessageRequest::SubscribePresence { .. }) => {
+                true
+            }
             MessageCall::Send { .. } | MessageCall::Ask(_) => false,
         }
     }
@@ -86,13 +87,8 @@ impl<'a> MessageCall<'a> {
             | "presence/get"
             | "presence/subscribe"
             | "presence/unsubscribe" => Scope::MessageRead,
-            "message/send"
-            | "message/cancel"
-            | "group/create"
-            | "group/join"
-            | "group/leave"
-            | "group/send"
-            | "group/delete" => Scope::MessageReadWrite,
+            "message/send" | "message/cancel" | "group/create" | "group/join" | "group/leave"
+            | "group/send" | "group/delete" => Scope::MessageReadWrite,
             "message/dead_letters/list"
             | "message/dead_letters/get"
             | "message/dead_letters/requeue"
@@ -205,17 +201,7 @@ fn selection(select: Option<Value<'_>>) -> Result<Selection, Failure> {
 fn new_message(params: Option<Value<'_>>, target: Target) -> Result<MessageCall<'_>, Failure> {
     let [content, priority, confirm, id, ttl, deliver_at, delay, receipts, reply_to] = take(
         params,
-        [
-            "content",
-            "priority",
-            "confirm",
-            "id",
-            "ttl_ms",
-            "deliver_at",
-            "delay_ms",
-            "receipts",
-            "reply_to",
-        ],
+        ["content", "priority", "confirm", "id", "ttl_ms", "deliver_at", "delay_ms", "receipts", "reply_to"],
     )?;
     let content = content.ok_or(Failure::value_required("content"))?;
     let deliver_at_ms = param("deliver_at", deliver_at).unsigned(0..=EXACT_MAX)?;
@@ -261,8 +247,7 @@ fn group(verb: &str, params: Option<Value<'_>>) -> Result<MessageRequest, Failur
             message_ttl_ms: param("message_ttl_ms", ttl).unsigned(1..=EXACT_MAX)?,
         },
         "join" => {
-            let weight = param("weight", weight).unsigned(1..=WEIGHT_MAX)?.unwrap_or(1);
-            let weight = u32::try_from(weight).map_err(|_| Failure::wrong_format("weight"))?;
+            let weight = whole("weight", weight, 1..=limits::GROUP_WEIGHT_MAX)?.unwrap_or(1);
             MessageRequest::JoinGroup { group: named()?, weight }
         }
         "leave" => MessageRequest::LeaveGroup { group: named()? },
@@ -274,7 +259,7 @@ fn group(verb: &str, params: Option<Value<'_>>) -> Result<MessageRequest, Failur
 
 fn presence(verb: &str, params: Option<Value<'_>>) -> Result<MessageRequest, Failure> {
     let [users, group] = take(params, ["users", "group"])?;
-    let listed = || names("users", users, limits::PRESENCE_USERS_MAX);
+    let listed = || names("users", users, limits::PRESENCE_WATCHED_MAX);
     match verb {
         "get" => match (listed()?, param("group", group).value) {
             (Some(users), None) => Ok(MessageRequest::Presence { users }),
@@ -330,7 +315,7 @@ fn whole(
 
 /// How many are listed.
 fn listed(count: Option<Value<'_>>) -> Result<u32, Failure> {
-    Ok(whole("count", count, 1..=limits::MESSAGES_LISTED_MAX)?.unwrap_or(LISTED_DEFAULT))
+    Ok(whole("count", count, 1..=limits::MESSAGES_PER_ANSWER_MAX)?.unwrap_or(LISTED_DEFAULT))
 }
 
 fn message_id(id: Option<Value<'_>>) -> Result<MessageId, Failure> {
@@ -363,7 +348,7 @@ fn required_name(name: &'static str, value: Option<Value<'_>>) -> Result<Name, F
 fn names(
     name: &'static str,
     list: Option<Value<'_>>,
-    count_max: usize,
+    count_max: u32,
 ) -> Result<Option<Box<[Name]>>, Failure> {
     let Some(list) = param(name, list).value else { return Ok(None) };
     if list.kind() != Kind::Array {
@@ -371,7 +356,7 @@ fn names(
     }
     let mut names = Vec::new();
     for element in list.elements() {
-        if names.len() == count_max {
+        if names.len() == count_max as usize {
             return Err(Failure::invalid_param(name, "more of them than may be"));
         }
         names.push(required_name(name, Some(element))?);

@@ -3,14 +3,41 @@
 
 use super::text::{push, push_list, push_string, push_unsigned};
 use crate::model::message::{
-    DeadLetter, DeathCause, Delivery, GroupMember, Guarantee, MessageAnswer, MessageState, MessageStatus, Presence,
-    Priority, Receipt, Via,
+    DeadLetter, DeathCause, Delivery, GroupMember, Guarantee, MessageAnswer, MessageState, MessageStatus,
+    Presence, Priority, Receipt, Via,
 };
 use crate::model::order::Label;
 
-/// Bytes that a message's notification takes besides its content, at most: its members with their names, and four names of
-/// 64 bytes that are escaped to six bytes each at worst.
-pub const MESSAGE_OVERHEAD_BYTES_MAX: usize = 512 + 4 * 64 * 6;
+/// Bytes that a notification takes at most besides a message's content and what names take: its members with the longest numbers.
+const FIXED_BYTES_MAX: usize = 384;
+
+/// Bytes that the notification of a message takes at most.
+#[must_use]
+pub fn message_bytes_max(delivery: &Delivery) -> usize {
+    let by = delivery.by.map(|by| match by {
+        Via::Group(name) | Via::Topic(name) => name,
+    });
+    let names = [Some(delivery.from), by, delivery.client_id].into_iter().flatten();
+    FIXED_BYTES_MAX + names.map(label_bytes_max).sum::<usize>() + delivery.content.len()
+}
+
+/// The same of a receipt.
+#[must_use]
+pub fn receipt_bytes_max(receipt: &Receipt) -> usize {
+    let MessageStatus { to, client_id, .. } = &receipt.status;
+    FIXED_BYTES_MAX + label_bytes_max(*to) + client_id.map_or(0, label_bytes_max)
+}
+
+/// The same of a change of presence.
+#[must_use]
+pub fn presence_bytes_max(presence: &Presence) -> usize {
+    FIXED_BYTES_MAX + label_bytes_max(presence.user)
+}
+
+/// A name has no control character: a quote or a backslash, which take two bytes, is the worst.
+fn label_bytes_max(label: Label) -> usize {
+    2 * label.as_str().len()
+}
 
 /// A whole notification with a message.
 pub fn write_message(out: &mut Vec<u8>, delivery: &Delivery) {
@@ -36,21 +63,19 @@ pub fn write_message(out: &mut Vec<u8>, delivery: &Delivery) {
     push(out, "}}");
 }
 
-/// A whole notification with what has become of a message. So many notices of this connection were `dropped` and not told of.
-pub fn write_receipt(out: &mut Vec<u8>, receipt: &Receipt, dropped: u32) {
+/// A whole notification with what has become of a message.
+pub fn write_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
     push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"message_receipt\",\"params\":{");
     write_status_members(out, &receipt.status);
     receipt.cause.into_iter().for_each(|cause| write_word(out, "cause", cause_word(cause)));
     write_number(out, "at", receipt.at_ms);
-    write_dropped(out, dropped);
     push(out, "}}");
 }
 
-/// A whole notification that a user has come or gone; `dropped` as in [`write_receipt`].
-pub fn write_presence_change(out: &mut Vec<u8>, presence: &Presence, dropped: u32) {
+/// A whole notification that a user has come or gone.
+pub fn write_presence_change(out: &mut Vec<u8>, presence: &Presence) {
     push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"presence\",\"params\":{");
     write_presence_members(out, presence);
-    write_dropped(out, dropped);
     push(out, "}}");
 }
 
@@ -169,12 +194,6 @@ fn write_presence_members(out: &mut Vec<u8>, presence: &Presence) {
     write_flag(out, "present", presence.is_present);
     write_optional(out, "since", presence.since_ms);
     write_number(out, "sessions", presence.sessions.into());
-}
-
-fn write_dropped(out: &mut Vec<u8>, dropped: u32) {
-    if dropped > 0 {
-        write_number(out, "dropped", dropped.into());
-    }
 }
 
 /// A word that no JSON escapes.

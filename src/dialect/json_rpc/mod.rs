@@ -43,8 +43,8 @@ pub use market::{
 };
 pub use message_calls::{FrameBatch, MessageCall, Presentation};
 pub use messages::{
-    MESSAGE_OVERHEAD_BYTES_MAX, write_dead_letter, write_dead_letters, write_message, write_message_answer,
-    write_presence_change, write_receipt,
+    message_bytes_max, presence_bytes_max, receipt_bytes_max, write_dead_letter, write_dead_letters,
+    write_message, write_message_answer, write_presence_change, write_receipt,
 };
 pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,

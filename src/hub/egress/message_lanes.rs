@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::Egress;
-use crate::dialect::json_rpc::MESSAGE_OVERHEAD_BYTES_MAX;
+use crate::dialect::json_rpc::{message_bytes_max, presence_bytes_max, receipt_bytes_max};
 use crate::limits;
 use crate::model::message::{Delivery, Presence, Priority, Receipt};
 
@@ -18,14 +18,9 @@ pub(in crate::hub) enum Waiting {
     Presence(Presence),
 }
 
-/// Why something was not queued.
+/// As much waits for a client as may: it does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub) enum NoRoom {
-    /// A receipt or a presence: it is dropped, and the next one says so.
-    OfNotices,
-    /// The client does not read its messages.
-    OfMessages,
-}
+pub(in crate::hub) struct NoRoom;
 
 /// Lanes that are kept to be used again, and the size of one at most: that of the messages that are under way by default.
 const SPARE_LANES_MAX: usize = 64;
@@ -36,10 +31,6 @@ pub(super) struct MessageLanes {
     /// The least urgent first.
     queues: [VecDeque<Waiting>; 4],
     count: usize,
-    /// Of those, what is no message.
-    notices: usize,
-    /// Those that found no room, and of which the client has not been told.
-    dropped: u32,
     /// Of the contents.
     content_bytes: usize,
 }
@@ -62,7 +53,11 @@ impl Waiting {
 
     /// Bytes that it takes in a frame at most.
     pub(in crate::hub) fn payload_bytes_max(&self) -> usize {
-        self.content_bytes() + MESSAGE_OVERHEAD_BYTES_MAX
+        match self {
+            Waiting::Message(delivery) => message_bytes_max(delivery),
+            Waiting::Receipt(receipt) => receipt_bytes_max(receipt),
+            Waiting::Presence(presence) => presence_bytes_max(presence),
+        }
     }
 
     /// Whether it leaves alone and at once.
@@ -113,22 +108,16 @@ impl Egress {
             *spare_bytes -= messages.capacity_bytes();
             messages
         });
-        let is_message = matches!(waiting, Waiting::Message(_));
         let content_bytes = waiting.content_bytes();
-        if !is_message && messages.notices >= limits::MESSAGE_NOTICES_WAITING_MAX {
-            messages.dropped = messages.dropped.saturating_add(1);
-            return Err(NoRoom::OfNotices);
-        }
         let is_long = messages.content_bytes > 0
             && messages.content_bytes + content_bytes > limits::MESSAGE_BYTES_WAITING_MAX;
-        if is_message && (messages.count - messages.notices >= limits::MESSAGES_WAITING_MAX || is_long) {
-            return Err(NoRoom::OfMessages);
+        if messages.count >= limits::MESSAGES_WAITING_MAX || is_long {
+            return Err(NoRoom);
         }
         let held_bytes = messages.held_bytes();
         messages.count += 1;
-        messages.notices += usize::from(!is_message);
         messages.content_bytes += content_bytes;
-        lanes.deliveries_total += u64::from(is_message);
+        lanes.deliveries_total += 1;
         messages.queues[waiting.priority() as usize].push_back(waiting);
         self.message_bytes_total += messages.held_bytes() - held_bytes;
         if messages.hurry() {
@@ -149,19 +138,12 @@ impl Egress {
         self.lanes[slot as usize].messages.iter().flat_map(|messages| messages.iter())
     }
 
-    /// How many notices were dropped of which the client has not been told; none from now on.
-    pub(in crate::hub) fn take_dropped_notices(&mut self, slot: u32) -> u32 {
-        let messages = self.lanes[slot as usize].messages.as_mut();
-        messages.map_or(0, |messages| std::mem::take(&mut messages.dropped))
-    }
-
     /// The first of [`Egress::messages`] has been put into a send.
     pub(in crate::hub) fn pop_message(&mut self, slot: u32) -> Option<Waiting> {
         let messages = self.lanes[slot as usize].messages.as_mut()?;
         let held_bytes = messages.held_bytes();
         let waiting = messages.queues.iter_mut().rev().find_map(VecDeque::pop_front)?;
         messages.count -= 1;
-        messages.notices -= usize::from(!matches!(waiting, Waiting::Message(_)));
         messages.content_bytes -= waiting.content_bytes();
         self.message_bytes_total -= held_bytes - messages.held_bytes();
         if messages.count == 0 {
@@ -175,7 +157,7 @@ impl Egress {
         if let Some(messages) = self.lanes[slot as usize].messages.as_mut() {
             self.message_bytes_total -= messages.held_bytes();
             messages.queues.iter_mut().for_each(VecDeque::clear);
-            (messages.count, messages.notices, messages.dropped, messages.content_bytes) = (0, 0, 0, 0);
+            (messages.count, messages.content_bytes) = (0, 0);
             self.give_back_messages(slot);
         }
     }

@@ -7,11 +7,14 @@ use crate::dialect::json_rpc::{self, FrameBatch, Presentation};
 use crate::limits;
 use crate::model::ids::ConnId;
 use crate::ws::deflate::WindowBits;
-use crate::ws::frame::Opcode;
+use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX};
 
 use super::super::Hub;
 use super::super::egress::{OutIs, Waiting};
 use super::super::text_frame::append_text_frame;
+
+/// Of an array, before each entry and behind the last.
+const BRACKET_BYTES: usize = 1;
 
 /// Where frames begin and how long a payload is, in the buffer that they are written in.
 struct Written {
@@ -31,13 +34,15 @@ impl Hub {
         while !self.egress.has_started(slot) && payload_bytes < limits::FLUSH_BYTES as usize {
             let out_is = if written == 0 { out_is } else { OutIs::Begun };
             let room = out.len() - written;
-            let Some(made) = self.write_message_frame(slot, presentation.batch, room, out_is, &mut frame) else {
+            let Some(made) = self.write_message_frame(slot, presentation.batch, room, out_is, &mut frame)
+            else {
                 break;
             };
             let payload = &frame[made.payload_start..];
             payload_bytes += payload.len();
-            let compresses = presentation.compress_from_bytes.is_some_and(|bytes| payload.len() >= bytes as usize)
-                && self.deflated_bytes < limits::MESSAGE_BYTES_DEFLATED_PER_TURN;
+            let compresses =
+                presentation.compress_from_bytes.is_some_and(|bytes| payload.len() >= bytes as usize)
+                    && self.deflated_bytes < limits::MESSAGE_BYTES_DEFLATED_PER_TURN;
             let deflated = window.filter(|_| compresses).and_then(|window| {
                 self.deflated_bytes += payload.len();
                 self.home.deflater.frame(Opcode::Text, window, payload)
@@ -72,17 +77,15 @@ impl Hub {
             batch.filter(|_| !first.is_critical()).unwrap_or(FrameBatch { messages_max: 1, bytes_max: 0 });
         // The rest of a frame that does not fit would keep more urgent ones waiting.
         let bytes_max = room.min(bytes_max as usize);
-        let (mut entries, mut payload_bytes) = (0, 0);
+        let (mut entries, mut payload_bytes) = (0, SERVER_HEADER_BYTES_MAX + BRACKET_BYTES);
         for waiting in self.egress.messages(slot).take(messages_max as usize) {
-            let more_bytes = waiting.payload_bytes_max();
+            let more_bytes = waiting.payload_bytes_max() + BRACKET_BYTES;
             if entries > 0 && payload_bytes + more_bytes > bytes_max {
                 break;
             }
             payload_bytes += more_bytes;
             entries += 1;
         }
-        let has_notices = self.egress.messages(slot).take(entries).any(|it| !matches!(it, Waiting::Message(_)));
-        let mut dropped = if has_notices { self.egress.take_dropped_notices(slot) } else { 0 };
         frame.clear();
         let mut payload_len = 0;
         let range = append_text_frame(frame, |out| {
@@ -95,12 +98,8 @@ impl Hub {
                 }
                 match waiting {
                     Waiting::Message(delivery) => json_rpc::write_message(out, delivery),
-                    Waiting::Receipt(receipt) => {
-                        json_rpc::write_receipt(out, receipt, std::mem::take(&mut dropped));
-                    }
-                    Waiting::Presence(presence) => {
-                        json_rpc::write_presence_change(out, presence, std::mem::take(&mut dropped));
-                    }
+                    Waiting::Receipt(receipt) => json_rpc::write_receipt(out, receipt),
+                    Waiting::Presence(presence) => json_rpc::write_presence_change(out, presence),
                 }
             }
             if entries > 1 {
@@ -108,21 +107,19 @@ impl Hub {
             }
             payload_len = out.len() - start;
         });
-        Some(Written {
-            entries,
-            frame_start: range.start as usize,
-            payload_start: frame.len() - payload_len,
-        })
+        Some(Written { entries, frame_start: range.start as usize, payload_start: frame.len() - payload_len })
     }
 
     /// Takes what was put into a send off its queue.
     fn take_written(&mut self, conn: ConnId, entries: usize) {
         let mut handed = 0;
         for _ in 0..entries {
-            if let Some(Waiting::Message(delivery)) = self.egress.pop_message(conn.slot) {
-                handed += u32::from(!delivery.confirm);
-                self.counters.deliveries_total += 1;
-            }
+            handed += match self.egress.pop_message(conn.slot) {
+                Some(Waiting::Message(delivery)) => u32::from(!delivery.confirm),
+                Some(Waiting::Receipt(_) | Waiting::Presence(_)) => 1,
+                None => break,
+            };
+            self.counters.deliveries_total += 1;
         }
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             identity.hearing.handed += handed;

@@ -5,11 +5,12 @@ use crate::telemetry::latency::{Recent, Stage};
 use super::{Measured, Rule, Severity, Side, Unit};
 
 /// Reasons for which a client is closed that does not read fast enough.
-const SLOW_REASONS: [(&str, &str); 6] = [
+const SLOW_REASONS: [(&str, &str); 7] = [
     ("reason", "queue_full"),
     ("reason", "write_timeout"),
     ("reason", "log_full"),
     ("reason", "replies_unread"),
+    ("reason", "messages_unread"),
     ("reason", "messages_lost"),
     ("reason", "shed"),
 ];
@@ -70,6 +71,21 @@ pub const RULES: &[Rule] = &[
         summary: "A link died with orders under way: their outcome was unknown.",
         cure: "They are settled when the link is back; look at the venue if it stays away.",
         measure: Some(|of| Some(of.window.per_s("tickring_orders_doubted_total"))),
+    },
+    Rule {
+        name: "TickringStoreFaulty",
+        severity: Severity::Critical,
+        side: Side::Above,
+        threshold: 0.0,
+        unit: Unit::Count,
+        for_s: 0,
+        expr: "max by (instance) (tickring_office_store_state{state=\"faulty\"})",
+        unless: None,
+        summary: "The store of messages takes nothing: sends that are to be durable are refused.",
+        cure: "The log says whether the disk is full, read-only or failing; once it is well the store goes on by itself.",
+        measure: Some(|of| {
+            Some(of.snapshot.labelled("tickring_office_store_state", ("state", "faulty")) as f64)
+        }),
     },
     Rule {
         name: "TickringCancelsGivenUp",
@@ -209,7 +225,7 @@ pub const RULES: &[Rule] = &[
         threshold: 0.1,
         unit: Unit::PerSecond,
         for_s: 30,
-        expr: "sum by (instance, reason) (rate(tickring_incidents_total{reason=~\"queue_full|write_timeout|log_full|replies_unread|messages_lost|shed\"}[1m]))",
+        expr: "sum by (instance, reason) (rate(tickring_incidents_total{reason=~\"queue_full|write_timeout|log_full|replies_unread|messages_unread|messages_lost|shed\"}[1m]))",
         unless: None,
         summary: "Clients that do not read fast enough are closed.",
         cure: "/api/connections?sort=queued shows who is next; conflated topics spare them.",
@@ -218,6 +234,19 @@ pub const RULES: &[Rule] = &[
                 SLOW_REASONS.iter().map(|reason| of.window.per_s_of("tickring_incidents_total", &[*reason]));
             Some(by_reason.fold(0.0, f64::max))
         }),
+    },
+    Rule {
+        name: "TickringDeadLetters",
+        severity: Severity::Warning,
+        side: Side::Above,
+        threshold: 0.0,
+        unit: Unit::Count,
+        for_s: 60,
+        expr: "sum by (instance) (tickring_dead_letters)",
+        unless: None,
+        summary: "Messages are in the dead letters: nobody got or confirmed them.",
+        cure: "GET /api/dead-letters says which and why; requeue or purge them.",
+        measure: Some(|of| Some(of.snapshot.total("tickring_dead_letters") as f64)),
     },
     Rule {
         name: "TickringQueueDeep",

@@ -178,7 +178,7 @@ fn keys_are_listed_without_their_secrets() {
     assert_eq!(
         told[0],
         json!({"id": 1, "client_id": "k1", "name": "say \"hi\"", "account": "desk", "enabled": true, "default": false,
-            "enabled_features": [], "max_scope": "account:read_write trade:read_write", "timestamp": 5,
+            "enabled_features": [], "max_scope": "account:read_write trade:read_write message:read_write", "timestamp": 5,
             "expires_at": null, "subscribe": ["*"], "publish": ["a.*", "b"]})
     );
     assert_eq!(
