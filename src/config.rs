@@ -29,6 +29,7 @@ mod print;
 mod reload;
 mod service;
 mod sources;
+mod store;
 mod text;
 mod unwise;
 mod venue;
@@ -45,6 +46,7 @@ pub use overload::Overload;
 pub use reload::{Merged, merge};
 pub use service::Service;
 pub use sources::{Effective, Overrides, Sources};
+pub use store::Store;
 pub use unwise::Host;
 pub use venue::{Venue, VenueKind, Venues};
 
@@ -68,6 +70,7 @@ pub struct Config {
     pub venue: Venues,
     pub topics: Topics,
     pub deflate: Deflate,
+    pub store: Store,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -174,6 +177,7 @@ impl Default for Config {
             venue: Venues::new(),
             topics: Topics::default(),
             deflate: Deflate::default(),
+            store: Store::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod link_log;
 mod links;
 mod resident;
 mod settings;
+mod storing;
 mod telling;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::slot::Slot;
 use crate::stop::Stop;
+use crate::store::StoreHandle;
 use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
@@ -48,6 +50,7 @@ use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
 pub(crate) use self::resident::Resident;
 pub use self::settings::VenueSettings;
+use self::storing::Storing;
 
 /// What the venue is made from.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub struct VenueSetup {
     pub inspect: InspectPort,
     pub feed: Feed,
     pub links: LinksSetup,
+    /// For what is to be durable; none where nothing is.
+    pub store: Option<StoreHandle>,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -152,6 +157,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         }
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
+            venue.send_last_batches();
             venue.take_leave()?;
             let report = venue.report();
             venue.recorder.finish();
@@ -166,6 +172,7 @@ struct Venue {
     shards: u8,
     feed: Feed,
     links: Links,
+    store: Option<Storing>,
     buffer: FeedBuffer,
     ring: Ring,
     mesh: MeshEndpoint,
@@ -217,6 +224,7 @@ impl Venue {
             shards: setup.shards,
             feed: setup.feed,
             links,
+            store: setup.store.map(Storing::new),
             buffer: FeedBuffer::default(),
             ring,
             mesh: setup.mesh,
@@ -249,6 +257,7 @@ impl Venue {
         self.turns_total += 1;
         self.take_settings();
         self.take_events();
+        self.take_store();
         self.take_switch();
         self.take_pressure();
         if self.now.mono_ns >= self.board_due_ns {
@@ -262,6 +271,7 @@ impl Venue {
         self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.execute();
         self.links.flush(&mut self.ring, &mut self.market, self.now);
+        self.send_store();
         self.say();
         Ok(())
     }
@@ -509,7 +519,8 @@ impl Venue {
     /// When the next turn is due whether or not somebody says something.
     fn due(&self) -> Wait {
         let now_ns = self.now.mono_ns;
-        if self.begun.is_some() || self.is_owing || self.market.has_requests() {
+        let store_owes = self.store.as_ref().is_some_and(Storing::is_owing);
+        if self.begun.is_some() || self.is_owing || store_owes || self.market.has_requests() {
             return Wait::Poll;
         }
         match self.spin {
@@ -526,9 +537,10 @@ impl Venue {
             Stance::Normal => now_ns + limits::PRESSURE_LOOK_NS,
             Stance::Guarded | Stance::Shedding => self.pressure_due_ns,
         };
+        let store_is_full = self.store.as_ref().is_some_and(Storing::waits);
         // Nobody rings when the last client of all goes.
-        let retry =
-            (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
+        let retry = (behind || store_is_full || self.market.joins_wait() || self.stop.is_told())
+            .then_some(now_ns + limits::RETRY_NS);
         let deadlines = [feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         match deadline {

@@ -73,9 +73,9 @@ const HEAD_BYTES_MAX: u64 = 65_536;
 impl Config {
     /// Whether every value is in its range; the first that is not.
     pub(super) fn check(&self) -> Result<(), RangeFault> {
-        let (own, limits) = (self.ranges(), self.limits.ranges());
+        let (own, limits, store) = (self.ranges(), self.limits.ranges(), self.store.ranges());
         let (service, messages) = (self.service.ranges(), self.messages.ranges());
-        for range in own.iter().chain(&limits).chain(&service).chain(&messages) {
+        for range in own.iter().chain(&limits).chain(&service).chain(&store).chain(&messages) {
             range.check()?;
         }
         self.check_listeners()?;
