@@ -205,7 +205,8 @@ const _: () = assert!(MESSAGE_BATCH_BYTES_MAX <= FLUSH_BYTES);
 /// What is under way to it is less; but what it leaves unconfirmed for long is delivered again behind what it has not read.
 pub const MESSAGES_WAITING_MAX: usize = 2 * (MESSAGES_UNDER_WAY_MAX + CRITICAL_UNDER_WAY_MAX) as usize;
 pub const MESSAGE_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of messages that a shard compresses in one turn, some 2 ms; beyond that they go out as they are.
+/// Bytes of messages that a shard compresses in one turn; beyond that they go out as they are. Some 2 ms, as 300 bytes take 5.8 us at
+/// level 2 (`Deflation`).
 pub const MESSAGE_BYTES_DEFLATED_PER_TURN: usize = 128 * 1024;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
@@ -274,7 +275,7 @@ pub const DATA_SENDS_BESIDE_REPLIES: usize = 8;
 /// desk, some 5 us; as long as it takes to write so many bytes of answers and events, or to look at so many orders.
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
-/// What a word of the office to a shard counts for there: a delivery takes some 0.3 us of the venue.
+/// What a word of the office to a shard counts for there, as bytes of answers: about those of a short message.
 pub const OUTPUT_WORK_BYTES: u64 = 256;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
 /// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
@@ -352,7 +353,7 @@ pub const STORE_COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const STORE_PIECE_BYTES: usize = 128 * 1024;
 /// Words of the store that its reader has not taken yet: pieces of entries at most, 8 MiB. Past it the store waits.
 pub const STORE_WORDS_MAX: usize = 64;
-/// Words of the store that the venue takes in one turn: some 2,000 entries, a few milliseconds, while it loads.
+/// Words of the store that the venue takes in one turn: half a MiB of entries while it loads, and clients' requests in between.
 pub const STORE_WORDS_PER_TURN: usize = 4;
 /// Bytes that the store keeps of its file in memory.
 pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;

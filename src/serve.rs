@@ -240,15 +240,7 @@ impl Server {
             let venue = if beside == Some(number) { venue.take() } else { None };
             threads.push(start_shard(number, setup, venue, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        let venue = match (venue, beside) {
-            (Some(setup), _) => {
-                let cpu = Cpu(venue_core(cores, available));
-                VenueThread::Own(start_venue(setup, cpu, ready.clone()).map_err(os)?)
-            }
-            (None, beside) => VenueThread::Beside(beside.expect("invariant: a shard has taken it")),
-        };
-        // The threads have the others: when the last of them has failed, the wait ends.
-        drop(ready);
+        let venue = place_venue(venue, beside, Cpu(venue_core(cores, available)), ready)?;
         Server {
             config,
             sources,
@@ -561,6 +553,20 @@ fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
 /// A core without a shard, where there is one.
 fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
+}
+
+/// Starts the venue's thread, unless a shard has taken the venue. The threads have the other ends of `ready`: when the last of them has
+/// failed, the wait for them ends.
+fn place_venue(
+    venue: Option<VenueSetup>,
+    beside: Option<usize>,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> Result<VenueThread, Failure> {
+    match venue {
+        Some(setup) => Ok(VenueThread::Own(start_venue(setup, cpu, ready).map_err(os)?)),
+        None => Ok(VenueThread::Beside(beside.expect("invariant: a shard has taken it"))),
+    }
 }
 
 /// The shard whose core the venue would share, and in whose thread it therefore lives (decision 0014).

@@ -487,4 +487,38 @@ mod tests {
         pool.take();
         assert_eq!(pool.memory_bytes(), 0);
     }
+
+    #[test]
+    fn contents_of_messages_are_counted_and_not_held_once_their_receivers_are_done() {
+        let mut pool = BatchPool::default();
+        let content: Arc<[u8]> = vec![b'1'; limits::BATCH_KEPT_BYTES_MAX + 1].into();
+        let mut batch = pool.take();
+        let writing = Arc::get_mut(&mut batch).unwrap();
+        writing.push_message(MessageOutput::Deliver(crate::model::message::Delivery {
+            client: Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 0 } },
+            message: crate::model::message::MessageId(1),
+            from: crate::model::order::Label::parse("a").unwrap(),
+            by: None,
+            priority: crate::model::message::Priority::Low,
+            confirm: false,
+            attempt: 1,
+            is_redelivered: false,
+            sent_ms: 0,
+            deliver_at_ms: None,
+            expires_ms: None,
+            client_id: None,
+            reply_to: None,
+            content: Arc::clone(&content),
+        }));
+        assert!(matches!(writing.records[..], [Record::Message { at: 0 }]));
+        assert!(batch.memory_bytes() > content.len());
+        let receiver = Arc::clone(&batch);
+        pool.sealed(batch);
+        pool.settle_long();
+        assert_eq!((pool.long_bytes() > content.len(), Arc::strong_count(&content)), (true, 2));
+        drop(receiver);
+        pool.settle_long();
+        assert_eq!((pool.long_bytes(), Arc::strong_count(&content)), (0, 1));
+        assert!(pool.memory_bytes() < content.len());
+    }
 }

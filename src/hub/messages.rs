@@ -68,13 +68,13 @@ impl Hub {
                 self.ask_office(reply_to, MessageRequest::Send(message), content, Then::Nothing);
             }
             MessageCall::Ask(request) => {
-                if request == MessageRequest::Unsubscribe {
+                let shows = matches!(request, MessageRequest::DeadLetter { .. });
+                let then = if shows { Then::ShowLetter } else { Then::Nothing };
+                let ends = request == MessageRequest::Unsubscribe;
+                if self.ask_office(reply_to, request, &[], then) && ends {
                     // From here on nothing more gets through: what is under way is delivered elsewhere or later.
                     self.stop_hearing(reply_to.conn);
                 }
-                let shows = matches!(request, MessageRequest::DeadLetter { .. });
-                let then = if shows { Then::ShowLetter } else { Then::Nothing };
-                self.ask_office(reply_to, request, &[], then);
             }
         }
     }
@@ -108,12 +108,19 @@ impl Hub {
         }
     }
 
-    /// Sends a request of a client that has logged in to the office.
-    fn ask_office(&mut self, reply_to: ReplyTo<'_>, request: MessageRequest, content: &[u8], then: Then) {
+    /// Sends a request of a client that has logged in to the office; whether it is on its way, or refused.
+    fn ask_office(
+        &mut self,
+        reply_to: ReplyTo<'_>,
+        request: MessageRequest,
+        content: &[u8],
+        then: Then,
+    ) -> bool {
         let full = self.message_asks.entries.len() >= limits::REQUESTS_PENDING_MAX;
-        let Some(account) = self.admit_ask(&reply_to, full) else { return };
+        let Some(account) = self.admit_ask(&reply_to, full) else { return false };
         let pending = PendingMessageAsk { reply_to: Some(reply_to.keep()), account, then };
         self.push_office(reply_to.conn, pending, request, content);
+        true
     }
 
     fn push_office(
@@ -126,9 +133,9 @@ impl Hub {
         let (client, venue) = (Client { home: self.me, conn }, self.venue());
         let Some(session) = self.session(conn) else { return };
         let is_connection = !session.is_caller();
-        let Some(user) = session.login().and_then(|login| Name::parse(&login.credential.account)) else {
-            return;
-        };
+        let Some(login) = session.login() else { return };
+        let user = Name::parse(&login.credential.account)
+            .expect("invariant: an account's name is one of 1 to 64 letters, digits, _ and -");
         let account = pending.account;
         let ticket = self.message_asks.issue(pending);
         let ask = MessageAsk { ticket, account, user, client, is_connection, request };
