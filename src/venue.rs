@@ -219,12 +219,13 @@ impl Venue {
             market.add_link(SourceId::FEED, identity, now);
         }
         let links = Links::new(setup.links, &mut ring, &mut market, now)?;
+        let store = setup.store.map(|handle| Storing::new(handle, &mut market, now));
         Ok(Venue {
             market,
             shards: setup.shards,
             feed: setup.feed,
             links,
-            store: setup.store.map(Storing::new),
+            store,
             buffer: FeedBuffer::default(),
             ring,
             mesh: setup.mesh,

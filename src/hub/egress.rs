@@ -8,6 +8,7 @@
 
 mod measures;
 mod message_lanes;
+mod replies;
 
 use std::collections::VecDeque;
 
@@ -23,6 +24,7 @@ use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
 use message_lanes::MessageLanes;
 pub(super) use message_lanes::{NoRoom, Waiting};
+use replies::Replies;
 
 /// Which connections a flush is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +84,6 @@ pub(super) struct Lanes {
 }
 
 const _: () = assert!(size_of::<Lanes>() <= 128, "an idle connection's share of memory");
-
-#[derive(Debug, Default)]
-struct Replies {
-    frames: Vec<u8>,
-    sent: usize,
-}
 
 #[derive(Debug, Default)]
 struct Control {
@@ -743,46 +739,4 @@ fn move_whole(place: &mut Option<ControlFrame>, out: &mut [u8], written: &mut us
     *written += frame.bytes().len();
     *place = None;
     true
-}
-
-impl Replies {
-    /// Drops what is sent once that is the larger part, so that a lane that never runs dry doesn't grow for ever, and
-    /// each byte is moved at most once.
-    fn forget_sent(&mut self) {
-        if self.sent > self.frames.len() - self.sent {
-            self.frames.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-
-    /// Moves what fits into `out`.
-    fn transmit_bytes(&mut self, out: &mut [u8]) -> usize {
-        let waiting = &self.frames[self.sent..];
-        let count = waiting.len().min(out.len());
-        out[..count].copy_from_slice(&waiting[..count]);
-        self.sent += count;
-        count
-    }
-
-    /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.
-    fn transmit(&mut self, out: &mut [u8], out_is_empty: bool, started: &mut Option<Box<Started>>) -> usize {
-        let waiting = &self.frames[self.sent..];
-        if waiting.len() <= out.len() {
-            out[..waiting.len()].copy_from_slice(waiting);
-            self.sent = self.frames.len();
-            return waiting.len();
-        }
-        let whole = whole_frames(waiting, out.len());
-        if whole == 0 && out_is_empty {
-            let len = frame_len(waiting);
-            let frame = waiting[..len].to_vec();
-            out.copy_from_slice(&frame[..out.len()]);
-            self.sent += len;
-            *started = Some(Box::new(Started { frame, sent: out.len() }));
-            return out.len();
-        }
-        out[..whole].copy_from_slice(&waiting[..whole]);
-        self.sent += whole;
-        whole
-    }
 }

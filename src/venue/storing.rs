@@ -3,8 +3,10 @@
 //!
 //! Invariant: a batch that the office has made reaches the store, in the order in which it was made, however long there is no room.
 
+use crate::hub::market::MarketHome;
 use crate::limits;
-use crate::model::storage::StoreBatch;
+use crate::model::storage::{StoreBatch, StoreState, StoreWord};
+use crate::model::time::Now;
 use crate::store::StoreHandle;
 
 use super::Venue;
@@ -19,7 +21,9 @@ pub(super) struct Storing {
 }
 
 impl Storing {
-    pub(super) fn new(handle: StoreHandle) -> Storing {
+    /// From here on the office knows that there is a store, and that it has not said yet what it has.
+    pub(super) fn new(handle: StoreHandle, market: &mut MarketHome, now: Now) -> Storing {
+        market.handle_store(StoreWord::State(StoreState::Loading), now);
         Storing { handle, unsent: None, is_owing: false }
     }
 

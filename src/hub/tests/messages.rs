@@ -510,3 +510,36 @@ fn over_http_a_message_is_sent_and_confirmed_but_nothing_is_subscribed_to() {
     world.carry();
     assert_eq!((world.departed.len(), world.hubs[0].occupancy().total()), (0, 0));
 }
+
+#[test]
+fn a_window_of_four_lets_a_hundred_messages_through_as_they_are_written_and_a_critical_one_past_it() {
+    let mut world = World::with(2, &config());
+    let (alice, bob) = (world.member(0, 0, 1), world.member(1, 0, 2));
+    world.send(1, bob, &request(1, "message/subscribe", &json!({"under_way_max": 4})));
+    assert_eq!(world.texts(1, bob)[0]["result"]["waiting"], 0);
+    for content in 0..100 {
+        let params = json!({"user": "account2", "content": content});
+        world.send(0, alice, &request(content, "message/send", &params));
+    }
+    let params = json!({"user": "account2", "priority": "critical", "content": "halt"});
+    world.send(0, alice, &request(100, "message/send", &params));
+    let replies = world.texts(0, alice);
+    assert!(replies.iter().all(|reply| reply["result"]["state"] == "queued"), "{replies:?}");
+    let mut got = Vec::new();
+    loop {
+        let texts = world.texts(1, bob);
+        if texts.is_empty() {
+            break;
+        }
+        assert!(texts.len() <= 4 + usize::from(got.is_empty()), "{} at a time", texts.len());
+        got.extend(texts.into_iter().map(|text| text["params"]["content"].clone()));
+        world.carry();
+    }
+    let expected = [json!("halt")].into_iter().chain((0..100).map(|content| json!(content)));
+    assert_eq!(got, expected.collect::<Vec<_>>());
+    for (shard, conn) in [(0, alice), (1, bob)] {
+        world.hubs[shard].handle_closed(conn, world.now);
+        world.carry();
+        assert_eq!(world.hubs[shard].occupancy().total(), 0);
+    }
+}
