@@ -73,21 +73,6 @@ pub const RULES: &[Rule] = &[
         measure: Some(|of| Some(of.window.per_s("tickring_orders_doubted_total"))),
     },
     Rule {
-        name: "TickringStoreFaulty",
-        severity: Severity::Critical,
-        side: Side::Above,
-        threshold: 0.0,
-        unit: Unit::Count,
-        for_s: 0,
-        expr: "max by (instance) (tickring_office_store_state{state=\"faulty\"})",
-        unless: None,
-        summary: "The store of messages takes nothing: sends that are to be durable are refused.",
-        cure: "The log says whether the disk is full, read-only or failing; once it is well the store goes on by itself.",
-        measure: Some(|of| {
-            Some(of.snapshot.labelled("tickring_office_store_state", ("state", "faulty")) as f64)
-        }),
-    },
-    Rule {
         name: "TickringCancelsGivenUp",
         severity: Severity::Critical,
         side: Side::Above,
