@@ -22,12 +22,14 @@ mod keys;
 mod limits;
 mod listen;
 mod log;
+mod messages;
 mod orders;
 mod overload;
 mod print;
 mod reload;
 mod service;
 mod sources;
+mod store;
 mod text;
 mod unwise;
 mod venue;
@@ -38,11 +40,13 @@ pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate};
 pub use log::Log;
+pub use messages::Messages;
 pub use orders::Orders;
 pub use overload::Overload;
 pub use reload::{Merged, merge};
 pub use service::Service;
 pub use sources::{Effective, Overrides, Sources};
+pub use store::Store;
 pub use unwise::Host;
 pub use venue::{Venue, VenueKind, Venues};
 
@@ -57,6 +61,7 @@ pub struct Config {
     pub limits: Limits,
     pub auth: Auth,
     pub orders: Orders,
+    pub messages: Messages,
     pub instrument: Instruments,
     pub overload: Overload,
     pub flush: Flush,
@@ -65,6 +70,7 @@ pub struct Config {
     pub venue: Venues,
     pub topics: Topics,
     pub deflate: Deflate,
+    pub store: Store,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -162,6 +168,7 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             orders: Orders::default(),
+            messages: Messages::default(),
             instrument: Instruments::new(),
             overload: Overload::default(),
             flush: Flush::default(),
@@ -170,6 +177,7 @@ impl Default for Config {
             venue: Venues::new(),
             topics: Topics::default(),
             deflate: Deflate::default(),
+            store: Store::default(),
         }
     }
 }

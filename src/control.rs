@@ -8,6 +8,7 @@ mod door;
 mod inspecting;
 mod lifecycle;
 mod logs;
+mod office;
 mod process;
 mod profiling;
 mod streams;
@@ -31,6 +32,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
+use crate::api::dead_letters::Deed;
 use crate::api::{self, Answer, Lines, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
@@ -42,6 +44,7 @@ use crate::log_file;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
+use crate::store;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
@@ -92,6 +95,8 @@ pub struct Source {
     /// The shards'.
     pub inspector: Inspector,
     pub log_file: Arc<log_file::Progress>,
+    /// None where there is no store.
+    pub store: Option<Arc<store::Progress>>,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -297,6 +302,16 @@ impl Shared {
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
+                Route::DeadLetters => {
+                    let query = parts.uri.query().unwrap_or_default();
+                    self.dead_letters(door, authorization, query).await
+                }
+                Route::RequeueDeadLetters => {
+                    self.do_to_dead_letters(Deed::Requeue, door, authorization, body).await
+                }
+                Route::PurgeDeadLetters => {
+                    self.do_to_dead_letters(Deed::Purge, door, authorization, body).await
+                }
                 Route::Connections => self.connections(parts.uri.query().unwrap_or_default()).await,
                 Route::Shards => self.shards().await,
                 Route::Topics => self.topics(parts.uri.query().unwrap_or_default()).await,
@@ -481,6 +496,7 @@ impl Shared {
             log_lines_dropped_total: self.logs.dropped(),
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
+            store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
         }
     }
 }

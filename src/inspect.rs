@@ -1,6 +1,7 @@
-//! How operators ask a shard what it holds: a queue of one question to each, one of one answer back, and a doorbell.
+//! How operators ask a shard what it holds, and the venue's thread of its messages: a queue of one question to each, one of one
+//! answer back, and a doorbell.
 //!
-//! Home: each shard has its [`InspectPort`], the control thread the [`Inspector`]. Invariants: at most one question of a
+//! Home: each shard, and the venue, has its [`InspectPort`], the control thread the [`Inspector`]. Invariants: at most one question of a
 //! shard is under way, so that neither side ever finds a queue full; a shard takes no lock and waits for nobody, and answers
 //! over as many turns as it takes; the control thread waits so long and no longer, and what comes too late is dropped before
 //! the next question.
@@ -18,6 +19,7 @@ use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{ConnectionOrder, ConnectionsWalk, TopicOrder, TopicsWalk, TraceOutcome};
 use crate::model::channel::TopicName;
 use crate::model::ids::{ConnId, Position};
+use crate::model::message::{MessageAnswer, MessageRefusal, MessageRequest};
 
 /// How long an answer is waited for, the end of an earlier question included.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -47,6 +49,8 @@ pub enum Question {
         name: TopicName,
         data: Box<[u8]>,
     },
+    /// Of the venue alone: what the office of messages is asked by who operates the gateway.
+    Office(MessageRequest),
 }
 
 /// What it says.
@@ -57,6 +61,7 @@ pub enum Reply {
     Traced(TraceOutcome),
     State(Box<ShardState>),
     Published(Result<Position, PublishRefusal>),
+    Office(Result<MessageAnswer, MessageRefusal>),
 }
 
 /// A shard's end.
@@ -76,13 +81,13 @@ struct Line {
     is_asked: bool,
 }
 
-/// The control thread's ends of all shards.
+/// The control thread's ends of all shards, and of the venue, which comes last.
 #[derive(Debug, Default)]
 pub struct Inspector {
     lines: Vec<Arc<Mutex<Line>>>,
 }
 
-/// The ends for shards with these doorbells.
+/// The ends for shards with these doorbells, and for the venue with the last of them.
 #[must_use]
 pub fn ports(doorbells: impl IntoIterator<Item = Doorbell>) -> (Inspector, Vec<InspectPort>) {
     let (mut lines, mut ports) = (Vec::new(), Vec::new());
@@ -113,10 +118,16 @@ impl Inspector {
     /// How many shards there are.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.lines.len()
+        self.lines.len().saturating_sub(1)
     }
 
-    /// Asks one shard; `None` where it does not answer in time.
+    /// The number to ask the venue by.
+    #[must_use]
+    pub fn venue(&self) -> usize {
+        self.shards()
+    }
+
+    /// Asks one shard, or the venue; `None` where it does not answer in time.
     pub async fn ask(&self, shard: usize, question: Question) -> Option<Reply> {
         let line = Arc::clone(self.lines.get(shard)?);
         ask_line(line, question).await
@@ -196,6 +207,7 @@ mod tests {
     fn each_shard_is_rung_for_and_answers_for_itself() {
         let doorbells = [Doorbell::new().unwrap(), Doorbell::new().unwrap()];
         let (inspector, ports) = ports(doorbells.clone());
+        assert_eq!((inspector.shards(), inspector.venue()), (1, 1), "the last one is the venue's");
         let shards: Vec<_> = ports
             .into_iter()
             .zip(doorbells)

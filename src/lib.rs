@@ -1,7 +1,7 @@
 //! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
 //!
 //! Layers, each naming only those above it (held by `tests/tidy.rs`):
-//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `mail` ← `hub`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
 pub mod limits;
@@ -16,6 +16,7 @@ pub mod ws;
 pub mod desk;
 pub mod dialect;
 pub mod hub;
+pub mod mail;
 pub mod simulation;
 
 pub mod backend;
@@ -60,6 +61,8 @@ pub mod pulse;
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod slot;
+#[cfg(feature = "runtime")]
+pub mod store;
 #[cfg(feature = "runtime")]
 pub mod verify;
 

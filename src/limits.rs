@@ -197,6 +197,17 @@ pub const PROOF_BYTES_MAX: usize = 4096;
 
 /// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
+/// Messages of one frame, and their bytes: what one send takes.
+pub const MESSAGE_BATCH_MAX: u32 = 256;
+pub const MESSAGE_BATCH_BYTES_MAX: u32 = 64 * 1024;
+const _: () = assert!(MESSAGE_BATCH_BYTES_MAX <= FLUSH_BYTES);
+/// Messages and notices that wait on one connection, and bytes of their contents, at which it is closed as one that does not read.
+/// What is under way to it is less; but what it leaves unconfirmed for long is delivered again behind what it has not read.
+pub const MESSAGES_WAITING_MAX: usize = 2 * (MESSAGES_UNDER_WAY_MAX + CRITICAL_UNDER_WAY_MAX) as usize;
+pub const MESSAGE_BYTES_WAITING_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of messages that a shard compresses in one turn; beyond that they go out as they are. Some 2 ms, as 300 bytes take 5.8 us at
+/// level 2 (`Deflation`).
+pub const MESSAGE_BYTES_DEFLATED_PER_TURN: usize = 128 * 1024;
 /// Questions to topics' homes that one connection's subscribes may wait for, where its subscriptions allow as many. A
 /// client that subscribes, unsubscribes and subscribes again without waiting has more of them than subscriptions.
 pub const JOINS_PENDING_PER_CONNECTION_MAX: usize = 16_384;
@@ -264,6 +275,8 @@ pub const DATA_SENDS_BESIDE_REPLIES: usize = 8;
 /// desk, some 5 us; as long as it takes to write so many bytes of answers and events, or to look at so many orders.
 pub const DESK_STEPS_PER_TURN: u64 = 1_024;
 pub const DESK_BYTES_PER_STEP: u64 = 4 * 1024;
+/// What a word of the office to a shard counts for there, as bytes of answers: about those of a short message.
+pub const OUTPUT_WORK_BYTES: u64 = 256;
 pub const DESK_ORDERS_PER_STEP: u64 = 256;
 /// Orders that the desk goes through at one call of its timers: those of the kill switch of everybody are many. Some 1 ms.
 pub const DESK_ORDERS_PER_TIMEOUT: u32 = 8_192;
@@ -331,6 +344,30 @@ pub const CANCELS_REFUSED_MAX: u32 = 8;
 pub const CANCEL_RETRY_NS: u64 = 1_000_000_000;
 /// Requests to cancel many orders that one account may have under way.
 pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
+
+/// Bytes of batches that one commit of the store takes; what waits beyond is the next one's, so that the first are not held up by
+/// the last. A commit of as many takes some 20 ms besides the disk's own fsync.
+pub const STORE_COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of entries that the store tells at once when it loads, or gives to a backup: what its reader does with them is part of a
+/// turn. One entry may be longer.
+pub const STORE_PIECE_BYTES: usize = 128 * 1024;
+/// Words of the store that its reader has not taken yet: pieces of entries at most, 8 MiB. Past it the store waits.
+pub const STORE_WORDS_MAX: usize = 64;
+/// Words of the store that the venue takes in one turn: half a MiB of entries while it loads, and clients' requests in between.
+pub const STORE_WORDS_PER_TURN: usize = 4;
+/// Bytes that the store keeps of its file in memory.
+pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// How long after a fault the disk is tried again, doubled with each attempt up to the other: an attempt may read the whole file,
+/// half a second for a million messages.
+pub const STORE_RETRY_NS_MIN: u64 = 250_000_000;
+pub const STORE_RETRY_NS_MAX: u64 = 4_000_000_000;
+/// Bytes that have to fit on a disk that was full before it counts as good again.
+pub const STORE_PROBE_BYTES: usize = 256 * 1024;
+/// How long the end of the process waits for the store to commit what it was sent: a disk that does not answer may not keep it.
+pub const STORE_STOP_NS: u64 = 5_000_000_000;
+/// How long a backup waits for its reader: until it is read, what is removed meanwhile keeps its place in the file.
+pub const STORE_BACKUP_STALL_NS: u64 = 30_000_000_000;
+const _: () = assert!(STORE_RETRY_NS_MIN < STORE_RETRY_NS_MAX && STORE_PIECE_BYTES < STORE_COMMIT_BYTES_MAX);
 
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
@@ -419,3 +456,61 @@ pub const LINK_CONNECTIONS_MAX: u32 = 64;
 const _: () = assert!(2 * (LINKS_MAX + LINK_GREETINGS_MAX) <= LINK_CONNECTIONS_MAX as usize);
 /// Received bytes of links that a turn of the venue takes: some thousand reports.
 pub const LINK_BYTES_PER_TURN: usize = 64 * 1024;
+
+/// Messages that the office holds at a time, whatever the configuration: each costs some 250 bytes besides its content.
+pub const MESSAGES_MAX: u32 = 4_000_000;
+/// Bytes of content of all of them.
+pub const MESSAGE_BYTES_MAX: u64 = 16 << 30;
+/// Users whom the office knows: who subscribed, sent, is sent to or is in a group; those of whom nothing is left are forgotten first.
+pub const MESSAGE_USERS_MAX: u32 = 1 << 20;
+/// Connections that subscribe to messages: as many as there may be connections.
+pub const MESSAGE_SESSIONS_MAX: u32 = 1 << 20;
+/// Those of one user: each of its messages goes to all that have room.
+pub const MESSAGE_SESSIONS_PER_USER_MAX: u32 = 64;
+/// Messages under way to one connection besides critical ones, and critical ones: what a connection's lanes may have to hold.
+pub const MESSAGES_UNDER_WAY_MAX: u32 = 4_096;
+pub const CRITICAL_UNDER_WAY_MAX: u32 = 1_024;
+/// Messages under way to a connection that does not say how many.
+pub const MESSAGES_UNDER_WAY: u32 = 64;
+/// Messages for one connection alone (by its number or a topic) that wait for room: they are worked off at once when it goes.
+pub const SESSION_WAITING_MAX: u32 = 1_024;
+/// Topics of one connection's messages, and subscribers of one topic: a message to it is a delivery to each, some 0.5 us. More
+/// listeners than that have `topic/publish`.
+pub const MESSAGE_TOPICS_PER_SESSION_MAX: u32 = 64;
+pub const MESSAGE_TOPIC_SUBSCRIBERS_MAX: u32 = 4_096;
+/// Groups, and members of one: a record of it, some 70 bytes a member, is written anew for each change, and a message to all is one
+/// for each.
+pub const GROUPS_MAX: u32 = 65_536;
+pub const GROUP_MEMBERS_MAX: u32 = 1_000;
+/// Of a member's weight.
+pub const GROUP_WEIGHT_MAX: u32 = 1_000;
+/// Users whose presence one connection is told, and connections that are told of one user's: each time that it comes or goes.
+pub const PRESENCE_WATCHED_MAX: u32 = 256;
+pub const PRESENCE_WATCHERS_MAX: u32 = 1_024;
+/// Dead letters that are kept, some 300 bytes each besides their content.
+pub const DEAD_LETTERS_MAX: u32 = 1 << 20;
+/// Names of messages that are remembered to recognise a repeated send, some 250 bytes each.
+pub const SENDS_REMEMBERED_MAX: u32 = 1 << 20;
+/// How far ahead a message may be scheduled, and live, in milliseconds: 366 days.
+pub const MESSAGE_AHEAD_MS_MAX: u64 = 366 * 86_400_000;
+/// Deliveries of one message, whatever the configuration.
+pub const MESSAGE_ATTEMPTS_MAX: u32 = 64;
+/// Durable messages that wait to be on the disk, and the bytes of their records: some seconds of a busy disk.
+pub const MESSAGES_STORING_MAX: u32 = 65_536;
+pub const MESSAGE_BYTES_STORING_MAX: usize = 64 << 20;
+/// Operations and bytes of one batch for the store, beyond which the rest waits for the next; what one request makes is never split,
+/// and is at most as much again.
+pub const STORE_BATCH_OPS_MAX: usize = 4_096;
+pub const STORE_BATCH_BYTES_MAX: usize = 4 << 20;
+const _: () = assert!(STORE_BATCH_BYTES_MAX < MESSAGE_BYTES_STORING_MAX);
+const _: () = assert!(GROUP_MEMBERS_MAX <= MESSAGE_TOPIC_SUBSCRIBERS_MAX);
+const _: () = assert!(MESSAGE_TOPIC_SUBSCRIBERS_MAX as usize <= STORE_BATCH_OPS_MAX);
+/// Messages that are due, over, or tried again, and dead letters of a request for all, that one call of the office's timers looks at:
+/// some 1 us each.
+pub const OFFICE_STEPS_PER_TIMEOUT: u32 = 1_024;
+/// Requests for all dead letters that are worked on at a time.
+pub const DEAD_LETTER_SWEEPS_MAX: u32 = 16;
+/// How often the wall clock is looked at while something hangs on it: it may be set meanwhile.
+pub const WALL_CLOCK_LOOK_NS: u64 = 1_000_000_000;
+/// Rows of one answer: messages that wait, dead letters.
+pub const MESSAGES_PER_ANSWER_MAX: u32 = 1_000;

@@ -11,6 +11,7 @@ mod operators;
 mod reload;
 mod service;
 mod sources;
+mod storing;
 mod verifying;
 
 use std::fmt::{Debug, Display};
@@ -35,7 +36,7 @@ use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
-use crate::inspect::{self, Inspector};
+use crate::inspect::{self, InspectPort, Inspector};
 use crate::keys;
 use crate::limits;
 use crate::log_file::LogFile;
@@ -47,6 +48,7 @@ use crate::ring::{Listener, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
+use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
@@ -60,6 +62,7 @@ use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
+use self::storing::Claimed;
 use self::verifying::start_verifier;
 
 const MESH_CAPACITY: Capacity =
@@ -92,7 +95,8 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
     let doors = Doors::bind(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file };
+    let store = storing::claim(&config)?;
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -121,6 +125,8 @@ struct Server {
     shards: Vec<PinnedThread<ShardEnd>>,
     venue: VenueThread,
     verifier: Verifier,
+    /// None where nothing is durable.
+    store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
     /// For newer settings.
@@ -171,6 +177,7 @@ struct Opened {
     lifecycle: Arc<Lifecycle>,
     sources: Sources,
     log_file: LogFile,
+    store: Claimed,
 }
 
 /// Why the server stops.
@@ -189,8 +196,9 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file } = opened;
-        let ((links, links_setup), (newer_links, newer)) = (links, mpsc::channel());
+        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
+        let ((links, plan), (newer_links, newer), (ready, is_ready)) =
+            (links, mpsc::channel(), mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
@@ -200,12 +208,13 @@ impl Server {
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
-        let (ready, is_ready) = mpsc::channel();
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
-        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links_setup, newer))?);
-        let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
+        let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
+        let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
+        let venue_end = (venue_end, inspects.pop(), handle);
+        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
         for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
@@ -231,15 +240,7 @@ impl Server {
             let venue = if beside == Some(number) { venue.take() } else { None };
             threads.push(start_shard(number, setup, venue, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
-        let venue = match (venue, beside) {
-            (Some(setup), _) => {
-                let cpu = Cpu(venue_core(cores, available));
-                VenueThread::Own(start_venue(setup, cpu, ready.clone()).map_err(os)?)
-            }
-            (None, beside) => VenueThread::Beside(beside.expect("invariant: a shard has taken it")),
-        };
-        // The threads have the others: when the last of them has failed, the wait ends.
-        drop(ready);
+        let venue = place_venue(venue, beside, Cpu(venue_core(cores, available)), ready)?;
         Server {
             config,
             sources,
@@ -253,6 +254,7 @@ impl Server {
             shards: threads,
             venue,
             verifier,
+            store,
             inspector,
             slots,
             control: None,
@@ -400,6 +402,8 @@ impl Server {
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
         }
+        let unstored = storing::stop(self.store, &self.config);
+        failure = failure.or(unstored);
         self.shared.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
@@ -456,7 +460,7 @@ fn venue_setup(
     config: &Config,
     shared: &Shared,
     slots: &Slots,
-    (mesh, recorder): (MeshEndpoint, Recorder),
+    ((mesh, recorder), inspect, store): ((MeshEndpoint, Recorder), Option<InspectPort>, Option<StoreHandle>),
     (feed, links, newer_links): (Feed, LinksSetup, mpsc::Receiver<LinksSetup>),
 ) -> Result<VenueSetup, Failure> {
     let place = slots.shards.len();
@@ -472,8 +476,10 @@ fn venue_setup(
         board: Arc::clone(&shared.boards[place]),
         recorder,
         switch: Arc::clone(&shared.switch),
+        inspect: inspect.expect("invariant: one more than there are shards"),
         feed,
         links,
+        store,
         pulse: Arc::clone(&shared.pulses[place]),
         stop: Arc::clone(&shared.stop),
     })
@@ -547,6 +553,20 @@ fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
 /// A core without a shard, where there is one.
 fn venue_core(cores: &[usize], available: &[usize]) -> usize {
     available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
+}
+
+/// Starts the venue's thread, unless a shard has taken the venue. The threads have the other ends of `ready`: when the last of them has
+/// failed, the wait for them ends.
+fn place_venue(
+    venue: Option<VenueSetup>,
+    beside: Option<usize>,
+    cpu: Cpu,
+    ready: mpsc::Sender<()>,
+) -> Result<VenueThread, Failure> {
+    match venue {
+        Some(setup) => Ok(VenueThread::Own(start_venue(setup, cpu, ready).map_err(os)?)),
+        None => Ok(VenueThread::Beside(beside.expect("invariant: a shard has taken it"))),
+    }
 }
 
 /// The shard whose core the venue would share, and in whose thread it therefore lives (decision 0014).

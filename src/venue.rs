@@ -8,10 +8,12 @@
 //! bounded in events, and the feed is asked for no more while a shard's queue is half full, so a recording played at full speed
 //! is as fast as the shards are.
 
+mod asking;
 mod link_log;
 mod links;
 mod resident;
 mod settings;
+mod storing;
 mod telling;
 
 use std::fmt;
@@ -27,6 +29,7 @@ use crate::hub::batch::Batch;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
 use crate::hub::overload::{Overload, Pressure, Stance};
+use crate::inspect::InspectPort;
 use crate::limits;
 use crate::model::ids::{HomeId, SourceId};
 use crate::model::market::FeedBuffer;
@@ -37,14 +40,17 @@ use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::slot::Slot;
 use crate::stop::Stop;
+use crate::store::StoreHandle;
 use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
 
+use self::asking::Asking;
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
 pub(crate) use self::resident::Resident;
 pub use self::settings::VenueSettings;
+use self::storing::Storing;
 
 /// What the venue is made from.
 #[derive(Debug)]
@@ -64,8 +70,12 @@ pub struct VenueSetup {
     pub recorder: Recorder,
     /// The operator's kill switch.
     pub switch: Arc<HaltSwitch>,
+    /// What operators ask of messages.
+    pub inspect: InspectPort,
     pub feed: Feed,
     pub links: LinksSetup,
+    /// For what is to be durable; none where nothing is.
+    pub store: Option<StoreHandle>,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -147,6 +157,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         }
         if venue.stop.is_told() && venue.stop.is_deserted() {
             venue.take_last_batches();
+            venue.send_last_batches();
             venue.take_leave()?;
             let report = venue.report();
             venue.recorder.finish();
@@ -161,6 +172,7 @@ struct Venue {
     shards: u8,
     feed: Feed,
     links: Links,
+    store: Option<Storing>,
     buffer: FeedBuffer,
     ring: Ring,
     mesh: MeshEndpoint,
@@ -172,6 +184,7 @@ struct Venue {
     is_busy: bool,
     board_due_ns: u64,
     switch: Arc<HaltSwitch>,
+    asking: Asking,
     overload: Overload,
     pressure_due_ns: u64,
     spin: Spin,
@@ -193,22 +206,26 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed: _ } = setup.settings;
+        let VenueSettings { history, deflation, desk, instruments, office, overload, spin, feed: _ } =
+            setup.settings;
         let mut market = MarketHome::new(setup.home, setup.shards, history, now);
         market.set_deflation(deflation);
         let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
         market.set_desk(desk, trading, now);
         market.set_instrument_limits(instruments);
+        market.set_office_config(office);
         market.make_ready();
         if let Some(identity) = setup.feed.identity() {
             market.add_link(SourceId::FEED, identity, now);
         }
         let links = Links::new(setup.links, &mut ring, &mut market, now)?;
+        let store = setup.store.map(|handle| Storing::new(handle, &mut market, now));
         Ok(Venue {
             market,
             shards: setup.shards,
             feed: setup.feed,
             links,
+            store,
             buffer: FeedBuffer::default(),
             ring,
             mesh: setup.mesh,
@@ -219,6 +236,7 @@ impl Venue {
             is_busy: false,
             board_due_ns: now.mono_ns,
             switch: setup.switch,
+            asking: Asking::new(setup.inspect),
             overload: Overload::new(overload),
             pressure_due_ns: now.mono_ns,
             spin,
@@ -240,6 +258,7 @@ impl Venue {
         self.turns_total += 1;
         self.take_settings();
         self.take_events();
+        self.take_store();
         self.take_switch();
         self.take_pressure();
         if self.now.mono_ns >= self.board_due_ns {
@@ -249,9 +268,11 @@ impl Venue {
         self.take_feed()?;
         self.take_batches();
         self.market.handle_timeout(self.now);
+        self.take_question();
         self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.execute();
         self.links.flush(&mut self.ring, &mut self.market, self.now);
+        self.send_store();
         self.say();
         Ok(())
     }
@@ -499,7 +520,8 @@ impl Venue {
     /// When the next turn is due whether or not somebody says something.
     fn due(&self) -> Wait {
         let now_ns = self.now.mono_ns;
-        if self.begun.is_some() || self.is_owing || self.market.has_requests() {
+        let store_owes = self.store.as_ref().is_some_and(Storing::is_owing);
+        if self.begun.is_some() || self.is_owing || store_owes || self.market.has_requests() {
             return Wait::Poll;
         }
         match self.spin {
@@ -516,9 +538,10 @@ impl Venue {
             Stance::Normal => now_ns + limits::PRESSURE_LOOK_NS,
             Stance::Guarded | Stance::Shedding => self.pressure_due_ns,
         };
+        let store_is_full = self.store.as_ref().is_some_and(Storing::waits);
         // Nobody rings when the last client of all goes.
-        let retry =
-            (behind || self.market.joins_wait() || self.stop.is_told()).then_some(now_ns + limits::RETRY_NS);
+        let retry = (behind || store_is_full || self.market.joins_wait() || self.stop.is_told())
+            .then_some(now_ns + limits::RETRY_NS);
         let deadlines = [feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         match deadline {

@@ -11,6 +11,7 @@ use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
+use tickring::mail::{OfficeCounters, OfficeGauges};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
@@ -532,6 +533,8 @@ fn telling_a_board_allocates_nothing() {
         let reading = VenueReading {
             market: &MarketCounters::default(),
             desk: &DeskCounters::default(),
+            office: &OfficeCounters::default(),
+            held: &OfficeGauges::default(),
             is_halted: false,
             instruments: 1,
             links: &[],

@@ -18,10 +18,11 @@ use serde_json::value::RawValue;
 use tickring::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Tokens};
 use tickring::dialect::json_rpc::{
     self, Access, AuthParams, BATCH_REQUESTS_MAX, BatchReply, Failure, GrantType, ID_BYTES_MAX, Id, Incoming,
-    JSON_DEPTH_MAX, Method, OrderCall, Parsed, Precision, Recovery, SessionTokens, Stamps,
+    JSON_DEPTH_MAX, MessageCall, Method, OrderCall, Parsed, Precision, Recovery, SessionTokens, Stamps,
 };
 use tickring::model::decimal::{Amount, UNIT};
 use tickring::model::ids::{Epoch, InstrumentId, Seq};
+use tickring::model::message::{Guarantee, MessageRequest, Target};
 use tickring::model::order::{AccountId, OrderRequest};
 
 const STAMPS: Stamps = Stamps {
@@ -194,7 +195,8 @@ fn check_parsed(parsed: &Parsed<'_>, value: Option<&Value>) {
     let is_second_name =
         called.strip_suffix("_and_time").is_some_and(|rest| rest == name && name.contains("_trades_by_"));
     assert!(called == name || is_private_twin || is_second_name, "{called} was taken for {name}");
-    assert_eq!(parsed.access != Access::Everybody, called.starts_with("private/"), "{called}");
+    let is_for_who_logged_in = matches!(method, Method::Message(_)) || called.starts_with("private/");
+    assert_eq!(parsed.access != Access::Everybody, is_for_who_logged_in, "{called}");
     assert!(is_right, "{method:?} was read in {value}");
 }
 
@@ -266,6 +268,51 @@ fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t
         Method::ListKeys => ("private/list_api_keys", true),
         // Its names are those of `private/`; which of them it is shows in what is asked for.
         Method::Order(call) => (called, called.starts_with("private/") && is_order_read_right(call, params)),
+        Method::Message(call) => (called, is_message_read_right(call, called, params)),
+    }
+}
+
+fn is_message_read_right(call: &MessageCall<'_>, called: &str, params: &Value) -> bool {
+    let is = |name: &str, read: Option<&str>| params[name].as_str() == read;
+    match call {
+        MessageCall::Subscribe { reception, topics, .. } => {
+            let told: Vec<&str> =
+                params["topics"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            called == "message/subscribe"
+                && params["under_way_max"]
+                    .as_u64()
+                    .is_none_or(|told| told == u64::from(reception.under_way_max))
+                && topics.iter().map(|topic| topic.as_str()).eq(told)
+        }
+        MessageCall::Send { message, delay_ms, content } => {
+            let read: Value = serde_json::from_slice(content).expect("what is sent is one value");
+            let target = match &message.target {
+                Target::User(user) => is("user", Some(user.as_str())),
+                Target::Session(session) => params["session"].as_u64() == Some(session.0),
+                Target::Group { group, .. } => is("group", Some(group.as_str())),
+                Target::Topic(topic) => is("topic", Some(topic.as_str())),
+            };
+            ["message/send", "group/send"].contains(&called)
+                && target
+                && read == params["content"]
+                && is("id", message.client_id.as_ref().map(|id| id.as_str()))
+                && params["ttl_ms"].as_u64() == message.ttl_ms
+                && params["deliver_at"].as_u64() == message.deliver_at_ms
+                && params["delay_ms"].as_u64() == *delay_ms
+                && params["confirm"].as_bool().unwrap_or(false)
+                    == (message.guarantee == Guarantee::AtLeastOnce)
+        }
+        MessageCall::Ask(MessageRequest::Acknowledge { message }) => {
+            called == "message/ack" && params["id"].as_u64() == Some(message.0)
+        }
+        MessageCall::Ask(MessageRequest::JoinGroup { group, weight }) => {
+            called == "group/join"
+                && is("group", Some(group.as_str()))
+                && params["weight"].as_u64().unwrap_or(1) == u64::from(*weight)
+        }
+        MessageCall::Ask(_) => {
+            ["message/", "group/", "presence/"].iter().any(|prefix| called.starts_with(prefix))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod answer;
 mod cache;
 pub mod connections;
 mod console;
+pub mod dead_letters;
 mod events;
 mod export;
 mod health;
@@ -85,10 +86,13 @@ pub enum Route {
     Console(ConsoleFile),
     Drain,
     KillSwitch,
+    DeadLetters,
+    RequeueDeadLetters,
+    PurgeDeadLetters,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 27] = [
+pub const ROUTES: [(&str, Method, Route); 30] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -116,6 +120,9 @@ pub const ROUTES: [(&str, Method, Route); 27] = [
     ("/api/publish", Method::Post, Route::Publish),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
+    ("/api/dead-letters", Method::Get, Route::DeadLetters),
+    ("/api/dead-letters/requeue", Method::Post, Route::RequeueDeadLetters),
+    ("/api/dead-letters/purge", Method::Post, Route::PurgeDeadLetters),
 ];
 
 /// What an answer is made of.
@@ -171,6 +178,9 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch
+        | Route::DeadLetters
+        | Route::RequeueDeadLetters
+        | Route::PurgeDeadLetters
         | Route::Connections
         | Route::Topics
         | Route::Shards

@@ -261,7 +261,7 @@ fn alerts_are_told_with_their_rules() {
     let mut world = World::new([2, 0]);
     let quiet = world.value(Route::Alerts, "").1;
     // Restarts are what only Prometheus sees.
-    assert_eq!((&quiet["rules"], &quiet["alerts"]), (&json!(21), &json!([])));
+    assert_eq!((&quiet["rules"], &quiet["alerts"]), (&json!(24), &json!([])));
     let snapshot =
         Snapshot::take(&world.boards, &ProcessReading { is_ready: true, ..ProcessReading::default() });
     let (mut looks, now) = (Looks::default(), Now { mono_ns: 2_000_000_000, unix_ns: 5_000_000 });
@@ -453,4 +453,34 @@ fn the_kill_switch_takes_one_word() {
     }
     assert_eq!(kill_switch_answered(Asked { halted: false }, true).status, 200);
     assert_eq!(kill_switch_answered(Asked { halted: true }, false).status, 202);
+}
+
+#[test]
+fn dead_letters_are_asked_for_by_query_and_body_and_told_in_the_words_of_clients() {
+    use crate::model::message::{MessageAnswer, MessageId, MessageRefusal, MessageRequest, Name, Which};
+    let user = Name::parse("a b");
+    let list = MessageRequest::DeadLetters { count: 1_000, after: Some(MessageId(7)), user };
+    assert_eq!(dead_letters::read("limit=5000&after=7&user=a%20b"), Ok(list.clone()));
+    assert_eq!(dead_letters::read("id=17"), Ok(MessageRequest::DeadLetter { message: MessageId(17) }));
+    for odd in ["limit=0", "after=x", "id=-1", "user=", "user=%0a", "user=%zz"] {
+        assert_eq!(dead_letters::read(odd).unwrap_err().status, 400, "{odd}");
+    }
+    let requeue = |body: &str| dead_letters::chosen(dead_letters::Deed::Requeue, body.as_bytes());
+    let one = MessageRequest::Requeue { which: Which::One(MessageId(17)) };
+    assert_eq!(requeue("{\"id\":17}"), Ok(one.clone()));
+    assert_eq!(requeue("{\"all\":true}"), Ok(MessageRequest::Requeue { which: Which::All }));
+    for odd in ["", "{}", "{\"id\":0}", "{\"id\":1,\"all\":true}", "{\"all\":false}", "{\"any\":1}"] {
+        assert_eq!(requeue(odd).unwrap_err().status, 400, "{odd}");
+    }
+    let told = |request: &MessageRequest, outcome| {
+        let answer = dead_letters::answer(request, outcome);
+        (answer.status, answer.body.text.into_owned())
+    };
+    assert_eq!(told(&one, Some(Ok(MessageAnswer::Count(1)))), (200, "{\"count\":1}".to_owned()));
+    let none = MessageAnswer::DeadLetters { total: 0, letters: Box::default() };
+    assert_eq!(told(&list, Some(Ok(none.clone()))), (200, "{\"total\":0,\"letters\":[]}".to_owned()));
+    let shown = MessageRequest::DeadLetter { message: MessageId(17) };
+    assert_eq!(told(&shown, Some(Ok(none))).0, 404);
+    assert_eq!(told(&one, Some(Err(MessageRefusal::StoreDiskFull))).0, 503);
+    assert_eq!((told(&one, None).0, told(&list, None).0), (504, 504));
 }

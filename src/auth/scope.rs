@@ -16,6 +16,12 @@ pub enum Scope {
     AccountReadWrite,
     TradeRead,
     TradeReadWrite,
+    /// To receive messages, and to see who is there.
+    MessageRead,
+    /// To send messages, and to make groups.
+    MessageReadWrite,
+    /// To see and requeue everybody's dead letters.
+    MessageAdmin,
     /// Of operators: to stop the gateway, to halt trading. No method of clients needs it.
     ControlWrite,
 }
@@ -25,6 +31,9 @@ pub enum Scope {
 pub struct Scopes {
     pub account: Level,
     pub trade: Level,
+    pub message: Level,
+    /// Comes with nothing else.
+    pub message_admin: bool,
     pub control_write: bool,
 }
 
@@ -37,6 +46,8 @@ pub struct ScopeRequest {
     /// Per group the most that it wants; a group that is not named is as the credential has it.
     account: Option<Level>,
     trade: Option<Level>,
+    /// And whether everybody's dead letters are asked for.
+    message: Option<(Level, bool)>,
     /// `session:NAME`: tokens that outlive the connection.
     pub session: Option<Box<str>>,
     /// `expires:SECONDS`: tokens that end sooner than usual.
@@ -55,11 +66,14 @@ impl Level {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 5] = [
+    pub const ALL: [Scope; 8] = [
         Scope::AccountRead,
         Scope::AccountReadWrite,
         Scope::TradeRead,
         Scope::TradeReadWrite,
+        Scope::MessageRead,
+        Scope::MessageReadWrite,
+        Scope::MessageAdmin,
         Scope::ControlWrite,
     ];
 
@@ -71,6 +85,9 @@ impl Scope {
             Scope::AccountReadWrite => "account:read_write",
             Scope::TradeRead => "trade:read",
             Scope::TradeReadWrite => "trade:read_write",
+            Scope::MessageRead => "message:read",
+            Scope::MessageReadWrite => "message:read_write",
+            Scope::MessageAdmin => "message:admin",
             Scope::ControlWrite => "control:write",
         }
     }
@@ -83,15 +100,23 @@ impl Scope {
             Scope::AccountReadWrite => "needs scope account:read_write",
             Scope::TradeRead => "needs scope trade:read",
             Scope::TradeReadWrite => "needs scope trade:read_write",
+            Scope::MessageRead => "needs scope message:read",
+            Scope::MessageReadWrite => "needs scope message:read_write",
+            Scope::MessageAdmin => "needs scope message:admin",
             Scope::ControlWrite => "needs scope control:write",
         }
     }
 }
 
 impl Scopes {
-    /// All that clients can need.
-    pub const ALL: Scopes =
-        Scopes { account: Level::ReadWrite, trade: Level::ReadWrite, control_write: false };
+    /// All that clients need for what is their own.
+    pub const ALL: Scopes = Scopes {
+        account: Level::ReadWrite,
+        trade: Level::ReadWrite,
+        message: Level::ReadWrite,
+        message_admin: false,
+        control_write: false,
+    };
 
     /// Whether a method that needs `scope` may be called.
     #[must_use]
@@ -101,6 +126,9 @@ impl Scopes {
             Scope::AccountReadWrite => self.account >= Level::ReadWrite,
             Scope::TradeRead => self.trade >= Level::Read,
             Scope::TradeReadWrite => self.trade >= Level::ReadWrite,
+            Scope::MessageRead => self.message >= Level::Read,
+            Scope::MessageReadWrite => self.message >= Level::ReadWrite,
+            Scope::MessageAdmin => self.message_admin,
             Scope::ControlWrite => self.control_write,
         }
     }
@@ -114,6 +142,9 @@ impl Scopes {
                 Scope::AccountReadWrite => scopes.account = Level::ReadWrite,
                 Scope::TradeRead => scopes.trade = scopes.trade.max(Level::Read),
                 Scope::TradeReadWrite => scopes.trade = Level::ReadWrite,
+                Scope::MessageRead => scopes.message = scopes.message.max(Level::Read),
+                Scope::MessageReadWrite => scopes.message = Level::ReadWrite,
+                Scope::MessageAdmin => scopes.message_admin = true,
                 Scope::ControlWrite => scopes.control_write = true,
             }
         }
@@ -132,8 +163,14 @@ impl Scopes {
             Level::Read => Some(Scope::TradeRead),
             Level::ReadWrite => Some(Scope::TradeReadWrite),
         };
+        let message = match self.message {
+            Level::None => None,
+            Level::Read => Some(Scope::MessageRead),
+            Level::ReadWrite => Some(Scope::MessageReadWrite),
+        };
+        let admin = self.message_admin.then_some(Scope::MessageAdmin);
         let control = self.control_write.then_some(Scope::ControlWrite);
-        [account, trade, control].into_iter().flatten().map(Scope::as_str)
+        [account, trade, message, admin, control].into_iter().flatten().map(Scope::as_str)
     }
 
     /// What both allow.
@@ -142,6 +179,8 @@ impl Scopes {
         Scopes {
             account: self.account.min(other.account),
             trade: self.trade.min(other.trade),
+            message: self.message.min(other.message),
+            message_admin: self.message_admin && other.message_admin,
             control_write: self.control_write && other.control_write,
         }
     }
@@ -158,6 +197,13 @@ impl ScopeRequest {
             match group {
                 "account" => request.account = Some(Level::parse(value)?),
                 "trade" => request.trade = Some(Level::parse(value)?),
+                "message" => {
+                    let (level, admin) = request.message.unwrap_or_default();
+                    request.message = Some(match value {
+                        "admin" => (level, true),
+                        value => (Level::parse(value)?, admin),
+                    });
+                }
                 "session" => request.session = Some(session_name(value)?.into()),
                 "expires" => request.expires_s = Some(value.parse().ok().filter(|seconds| *seconds > 0)?),
                 _ => {}
@@ -169,8 +215,11 @@ impl ScopeRequest {
     /// What of `most` is asked for.
     #[must_use]
     pub fn within(&self, most: Scopes) -> Scopes {
-        let Scopes { account, trade, control_write } = most;
+        let Scopes { account, trade, message, message_admin, control_write } = most;
+        let (message, message_admin) = self.message.unwrap_or((message, message_admin));
         most.within(Scopes {
+            message,
+            message_admin,
             account: self.account.unwrap_or(account),
             trade: self.trade.unwrap_or(trade),
             control_write,
@@ -205,8 +254,8 @@ mod tests {
             assert!(!Scopes::default().allow(scope));
             assert_eq!(
                 Scopes::ALL.allow(scope),
-                scope != Scope::ControlWrite,
-                "clients do not operate the gateway"
+                !matches!(scope, Scope::ControlWrite | Scope::MessageAdmin),
+                "clients do not operate the gateway, nor look at what is others'"
             );
         }
     }
@@ -224,6 +273,19 @@ mod tests {
         check("trade:read", "account:read trade:read");
         check("account:read_write trade:none", "account:read");
         check("trade:write", "illegal");
+        check("message:read", "account:read trade:read_write");
+        check("message:write", "illegal");
+        let most = Scopes::parse(["message:read_write", "message:admin"]).unwrap();
+        for (text, expected) in [
+            ("", "message:read_write message:admin"),
+            ("message:read", "message:read"),
+            ("message:admin", "message:admin"),
+            ("message:read message:admin", "message:read message:admin"),
+            ("message:none", ""),
+        ] {
+            let granted = ScopeRequest::parse(text).unwrap().within(most);
+            assert_eq!(granted.words().collect::<Vec<_>>().join(" "), expected, "{text:?}");
+        }
         check("expires:0", "illegal");
         check("session:a b", "account:read trade:read_write");
         check("session:", "illegal");

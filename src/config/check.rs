@@ -73,7 +73,9 @@ const HEAD_BYTES_MAX: u64 = 65_536;
 impl Config {
     /// Whether every value is in its range; the first that is not.
     pub(super) fn check(&self) -> Result<(), RangeFault> {
-        for range in self.ranges().iter().chain(&self.limits.ranges()).chain(&self.service.ranges()) {
+        let (own, limits, store) = (self.ranges(), self.limits.ranges(), self.store.ranges());
+        let (service, messages) = (self.service.ranges(), self.messages.ranges());
+        for range in own.iter().chain(&limits).chain(&service).chain(&store).chain(&messages) {
             range.check()?;
         }
         self.check_listeners()?;
@@ -105,6 +107,7 @@ impl Config {
         }
         self.check_marks()?;
         self.check_credits()?;
+        self.messages.check_retries()?;
         let mut cores = self.shards.cores.clone();
         cores.sort_unstable();
         if let Some(twice) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -391,6 +394,8 @@ mod tests {
         assert_eq!(refused(|c| c.orders.cancel_credits = 1_001), "orders.cancel_credits");
         assert_eq!(refused(|c| c.orders.query_credits = 1_001), "orders.query_credits");
         assert_eq!(refused(|c| c.orders.credits_max = 0), "orders.credits_max");
+        assert_eq!(refused(|c| c.messages.attempts_max = 65), "messages.attempts_max");
+        assert_eq!(refused(|c| c.messages.retry_longest_ms = 999), "messages.retry_first_ms");
         assert_eq!(refused(|c| c.shards.cores = vec![3, 1, 3]), "shards.cores");
         assert_eq!(refused(|c| c.feed.paper.events_per_s = 0), "feed.paper.events_per_s");
         assert_eq!(refused(|c| c.limits.connections_max = 0), "limits.connections_max");

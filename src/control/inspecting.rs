@@ -25,9 +25,14 @@ impl Shared {
             Some(Reply::Connections(walk)) => {
                 connections::Told { shard, is_cut: walk.is_cut(), rows: Some(walk.into_rows()) }
             }
-            Some(Reply::Topics(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
-                connections::Told { shard, is_cut: false, rows: None }
-            }
+            Some(
+                Reply::Topics(_)
+                | Reply::Traced(_)
+                | Reply::State(_)
+                | Reply::Published(_)
+                | Reply::Office(_),
+            )
+            | None => connections::Told { shard, is_cut: false, rows: None },
         });
         connections::answer(asked, told.collect())
     }
@@ -44,9 +49,14 @@ impl Shared {
         let questions = (0..inspector.shards()).map(|shard| (shard, question.clone()));
         let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
             Some(Reply::Topics(walk)) => (shard, Some(walk.into_rows())),
-            Some(Reply::Connections(_) | Reply::Traced(_) | Reply::State(_) | Reply::Published(_)) | None => {
-                (shard, None)
-            }
+            Some(
+                Reply::Connections(_)
+                | Reply::Traced(_)
+                | Reply::State(_)
+                | Reply::Published(_)
+                | Reply::Office(_),
+            )
+            | None => (shard, None),
         });
         topics::answer(asked, told.collect())
     }
@@ -60,7 +70,13 @@ impl Shared {
         let questions = (0..inspector.shards()).map(|shard| (shard, Question::State));
         let told = inspector.ask_each(questions).await.into_iter().map(|(shard, reply)| match reply {
             Some(Reply::State(state)) => (shard, Some(state)),
-            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::Published(_))
+            Some(
+                Reply::Connections(_)
+                | Reply::Topics(_)
+                | Reply::Traced(_)
+                | Reply::Published(_)
+                | Reply::Office(_),
+            )
             | None => (shard, None),
         });
         shards::answer(&told.collect::<Vec<_>>())
@@ -90,9 +106,14 @@ impl Shared {
                 );
                 asked.answered(Some(outcome))
             }
-            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::State(_) | Reply::Published(_)) | None => {
-                asked.answered(None)
-            }
+            Some(
+                Reply::Connections(_)
+                | Reply::Topics(_)
+                | Reply::State(_)
+                | Reply::Published(_)
+                | Reply::Office(_),
+            )
+            | None => asked.answered(None),
         }
     }
 
@@ -125,9 +146,14 @@ impl Shared {
                 log::debug!("{client_id} publishes to {name:?} by POST /api/publish");
                 publish::answered(&name, Some(outcome))
             }
-            Some(Reply::Connections(_) | Reply::Topics(_) | Reply::Traced(_) | Reply::State(_)) | None => {
-                publish::answered(&name, None)
-            }
+            Some(
+                Reply::Connections(_)
+                | Reply::Topics(_)
+                | Reply::Traced(_)
+                | Reply::State(_)
+                | Reply::Office(_),
+            )
+            | None => publish::answered(&name, None),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::model::ids::{ConnId, Epoch, HomeId, HomeSet, InstrumentId, Position, 
 use crate::model::instrument::Instrument;
 use crate::model::link::LinkStatus;
 use crate::model::market::{InstrumentState, LevelRange, MarketState, Trade};
+use crate::model::message::{MessageAsk, MessageOutput};
 use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
 
 use super::deflation::Windows;
@@ -159,6 +160,20 @@ pub enum Record {
         client: Client,
         how: Departure,
     },
+    /// A client asks the office of messages for something: the batch's ask of this number, and what it sends.
+    MessageAsk {
+        at: u32,
+        content: ByteRange,
+    },
+    /// So many messages that need no confirmation have been written to a client.
+    MessagesWritten {
+        client: Client,
+        count: u32,
+    },
+    /// What the office says to a shard: the batch's word of this number.
+    Message {
+        at: u32,
+    },
 }
 
 /// Records and what they refer to.
@@ -168,6 +183,10 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     pub levels: Vec<LevelUpdate>,
     pub asks: Vec<Ask>,
+    pub message_asks: Vec<MessageAsk>,
+    pub messages: Vec<MessageOutput>,
+    /// Of the contents that those refer to.
+    content_bytes: usize,
     /// The homes that this batch concerns.
     pub audience: HomeSet,
 }
@@ -210,6 +229,34 @@ impl Batch {
         &self.asks[at as usize]
     }
 
+    /// Appends what a client asks the office of messages for, with what it sends.
+    pub fn push_message_ask(&mut self, ask: MessageAsk, content: &[u8]) {
+        let content = self.push_bytes(content);
+        let at = narrow(self.message_asks.len());
+        self.message_asks.push(ask);
+        self.records.push(Record::MessageAsk { at, content });
+    }
+
+    /// Appends what the office says.
+    pub fn push_message(&mut self, message: MessageOutput) {
+        self.content_bytes += content_bytes(&message);
+        let at = narrow(self.messages.len());
+        self.messages.push(message);
+        self.records.push(Record::Message { at });
+    }
+
+    /// What [`Record::MessageAsk`] means.
+    #[must_use]
+    pub fn message_ask(&self, at: u32) -> &MessageAsk {
+        &self.message_asks[at as usize]
+    }
+
+    /// What [`Record::Message`] means.
+    #[must_use]
+    pub fn message(&self, at: u32) -> &MessageOutput {
+        &self.messages[at as usize]
+    }
+
     /// Bytes of memory that it takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -217,12 +264,18 @@ impl Batch {
             + self.records.capacity() * size_of::<Record>()
             + self.levels.capacity() * size_of::<LevelUpdate>()
             + self.asks.capacity() * size_of::<Ask>()
+            + self.message_asks.capacity() * size_of::<MessageAsk>()
+            + self.messages.capacity() * size_of::<MessageOutput>()
+            + self.content_bytes
     }
 
     /// Whether its buffers are too long to be kept.
     fn is_long(&self) -> bool {
         self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX
             || self.records.capacity() * size_of::<Record>() > limits::BATCH_KEPT_BYTES_MAX
+            // What is said is held as long as the batch is.
+            || self.messages.capacity() * size_of::<MessageOutput>() + self.content_bytes
+                > limits::BATCH_KEPT_BYTES_MAX
     }
 
     /// An empty batch of the size that a busy turn takes. It is written to once, so that its pages are there.
@@ -247,6 +300,9 @@ impl Batch {
         self.bytes.clear();
         self.levels.clear();
         self.asks.clear();
+        self.message_asks.clear();
+        self.messages.clear();
+        self.content_bytes = 0;
         self.audience = HomeSet::EMPTY;
         if self.bytes.capacity() > limits::BATCH_KEPT_BYTES_MAX {
             self.bytes = Vec::new();
@@ -254,6 +310,16 @@ impl Batch {
         self.records.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<Record>());
         self.levels.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<LevelUpdate>());
         self.asks.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<Ask>());
+        self.message_asks.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<MessageAsk>());
+        self.messages.shrink_to(limits::BATCH_KEPT_BYTES_MAX / size_of::<MessageOutput>());
+    }
+}
+
+/// Bytes that a word of the office refers to.
+fn content_bytes(message: &MessageOutput) -> usize {
+    match message {
+        MessageOutput::Deliver(delivery) => delivery.content.len(),
+        MessageOutput::Answer { .. } | MessageOutput::Receipt { .. } | MessageOutput::Presence { .. } => 0,
     }
 }
 
@@ -420,5 +486,39 @@ mod tests {
         drop(in_use);
         pool.take();
         assert_eq!(pool.memory_bytes(), 0);
+    }
+
+    #[test]
+    fn contents_of_messages_are_counted_and_not_held_once_their_receivers_are_done() {
+        let mut pool = BatchPool::default();
+        let content: Arc<[u8]> = vec![b'1'; limits::BATCH_KEPT_BYTES_MAX + 1].into();
+        let mut batch = pool.take();
+        let writing = Arc::get_mut(&mut batch).unwrap();
+        writing.push_message(MessageOutput::Deliver(crate::model::message::Delivery {
+            client: Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 0 } },
+            message: crate::model::message::MessageId(1),
+            from: crate::model::order::Label::parse("a").unwrap(),
+            by: None,
+            priority: crate::model::message::Priority::Low,
+            confirm: false,
+            attempt: 1,
+            is_redelivered: false,
+            sent_ms: 0,
+            deliver_at_ms: None,
+            expires_ms: None,
+            client_id: None,
+            reply_to: None,
+            content: Arc::clone(&content),
+        }));
+        assert!(matches!(writing.records[..], [Record::Message { at: 0 }]));
+        assert!(batch.memory_bytes() > content.len());
+        let receiver = Arc::clone(&batch);
+        pool.sealed(batch);
+        pool.settle_long();
+        assert_eq!((pool.long_bytes() > content.len(), Arc::strong_count(&content)), (true, 2));
+        drop(receiver);
+        pool.settle_long();
+        assert_eq!((pool.long_bytes(), Arc::strong_count(&content)), (0, 1));
+        assert!(pool.memory_bytes() < content.len());
     }
 }

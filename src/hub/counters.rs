@@ -39,6 +39,11 @@ counters! {
     values_encoded_total,
     /// Messages of this shard's clients that their topics' homes have given a place; what is refused is none.
     messages_published_total,
+    /// Messages, receipts and changes of presence that were queued for connections, and frames of them that were compressed.
+    messages_delivered_total,
+    messages_deflated_total,
+    /// Those whose connection had gone, or did not subscribe any more.
+    messages_too_late_total,
     /// Times when reading a connection was paused.
     reads_paused_total,
     /// Gaps in what other homes sent.

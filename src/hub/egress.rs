@@ -1,5 +1,5 @@
 //! What waits to be sent on each connection of a shard, in lanes: control frames, replies, reports of what becomes of its
-//! account's orders, then other data. PURE.
+//! account's orders, messages by priority, then other data. PURE.
 //!
 //! Invariants: a frame that has begun to be sent is finished before anything else; a lane never overtakes a higher
 //! one at a frame's boundary; `queued_bytes` is the sum of the lengths of the queued frames; a connection stands in
@@ -7,6 +7,8 @@
 //! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
 
 mod measures;
+mod message_lanes;
+mod replies;
 
 use std::collections::VecDeque;
 
@@ -20,6 +22,9 @@ use super::control_frame::ControlFrame;
 use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
 use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
+use message_lanes::MessageLanes;
+pub(super) use message_lanes::{NoRoom, Waiting};
+use replies::Replies;
 
 /// Which connections a flush is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub struct WaitingBytes {
     pub replies: usize,
     /// Frames of the data queue.
     pub queued: usize,
+    /// Messages and what is told of them.
+    pub messages: usize,
 }
 
 /// The lanes of one connection. Boxed parts are empty on an idle connection.
@@ -70,17 +77,13 @@ pub(super) struct Lanes {
     pub(super) values_tail: Option<u32>,
     replies: Option<Box<Replies>>,
     control: Option<Box<Control>>,
+    /// Between `reports` and `queue`.
+    messages: Option<Box<MessageLanes>>,
     /// The frame that did not fit into the last send.
     started: Option<Box<Started>>,
 }
 
 const _: () = assert!(size_of::<Lanes>() <= 128, "an idle connection's share of memory");
-
-#[derive(Debug, Default)]
-struct Replies {
-    frames: Vec<u8>,
-    sent: usize,
-}
 
 #[derive(Debug, Default)]
 struct Control {
@@ -132,13 +135,18 @@ pub(super) struct Egress {
     ready: VecDeque<u32>,
     /// Bytes that the replies and begun frames of all connections hold.
     held_bytes_total: usize,
+    /// The same of messages.
+    message_bytes_total: usize,
+    /// Message lanes to be used again.
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
+    spare_messages: Vec<Box<MessageLanes>>,
     /// Reply buffers to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Replies>>,
     /// Control lanes to be used again.
     #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare_control: Vec<Box<Control>>,
-    /// Of both kinds of spares.
+    /// Of all kinds of spares.
     spare_bytes: usize,
     /// The most frames that waited in one queue since that was last asked for: when one came into it, or all along, of the
     /// queue that was the deepest before. One that another was deeper than is told again once a frame comes into it.
@@ -243,10 +251,7 @@ impl Egress {
         frame: FrameRef,
     ) -> Result<u32, QueuesFull> {
         let lanes = &mut self.lanes[slot as usize];
-        let queue = match lane {
-            DataLane::Reports => &mut lanes.reports,
-            DataLane::Market => &mut lanes.queue,
-        };
+        let queue = lanes.queue_of(lane);
         self.pool.push(queue, frame)?;
         if queue.count() >= self.deepest_frames {
             (self.deepest_frames, self.deepest_slot) = (queue.count(), slot);
@@ -505,13 +510,19 @@ impl Egress {
         (written, lanes.started.is_none() && lanes.held == 0)
     }
 
-    /// Moves whole frames of the data queues into `out`, reports first; returns the bytes written.
-    pub(super) fn transmit_queue(&mut self, slot: u32, out: &mut [u8], out_is_fresh: OutIs) -> usize {
+    /// Moves whole frames of one of the data queues into `out`; returns the bytes written.
+    pub(super) fn transmit_queue(
+        &mut self,
+        slot: u32,
+        lane: DataLane,
+        out: &mut [u8],
+        out_is_fresh: OutIs,
+    ) -> usize {
         let lanes = &mut self.lanes[slot as usize];
         let mut written = 0;
         let (mut segment, mut count) = (0, 0);
         loop {
-            let queue = lanes.first_queue();
+            let queue = lanes.queue_of(lane);
             let Some(front) = self.pool.front(queue) else { break };
             let frame = self.log.frame(front);
             let room = &mut out[written..];
@@ -525,7 +536,7 @@ impl Egress {
             } else {
                 break;
             }
-            self.pool.pop(lanes.first_queue());
+            self.pool.pop(lanes.queue_of(lane));
             lanes.queued_bytes -= front.len;
             if count > 0 && front.segment != segment {
                 self.log.release(segment, count);
@@ -578,8 +589,15 @@ impl Egress {
         self.lanes[slot as usize].started.is_some()
     }
 
-    pub(super) fn queue_is_empty(&self, slot: u32) -> bool {
-        self.lanes[slot as usize].queues_are_empty()
+    /// Whether no frame and no message waits, and none has begun.
+    pub(super) fn data_is_sent(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.queues_are_empty() && lanes.messages.is_none() && lanes.started.is_none()
+    }
+
+    /// Whether no report waits.
+    pub(super) fn has_no_reports(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].reports.is_empty()
     }
 
     /// Bytes were handed out: the connection is not ready again before they are written.
@@ -600,7 +618,9 @@ impl Egress {
         if lanes.writing || !lanes.has_pending() {
             return;
         }
-        let hurries = lanes.queued_bytes >= limits::FLUSH_BYTES || !lanes.reports.is_empty();
+        let hurries = lanes.queued_bytes >= limits::FLUSH_BYTES
+            || !lanes.reports.is_empty()
+            || lanes.messages.as_ref().is_some_and(|messages| messages.hurry());
         if hurries || lanes.control.is_some() || lanes.replies.is_some() || lanes.started.is_some() {
             self.mark_urgent(slot);
         } else {
@@ -641,6 +661,7 @@ impl Egress {
         self.spare = Vec::new();
         self.spare_bytes = 0;
         self.spare_control = Vec::new();
+        self.spare_messages = Vec::new();
         if self.pool.is_sparse() {
             let queues = self.lanes.iter_mut().flat_map(|lanes| [&mut lanes.reports, &mut lanes.queue]);
             self.pool.compact(queues);
@@ -653,8 +674,9 @@ impl Egress {
             .expect("invariant: each lane was opened for a slot, which has 32 bits")
     }
 
-    /// Drops the data queues.
+    /// Drops the data queues, messages too.
     pub(super) fn discard_data(&mut self, slot: u32) {
+        self.discard_messages(slot);
         let lanes = &mut self.lanes[slot as usize];
         for queue in [&mut lanes.reports, &mut lanes.queue] {
             while let Some(frame) = self.pool.pop(queue) {
@@ -680,7 +702,8 @@ impl OutIs {
 
 impl Lanes {
     fn has_pending(&self) -> bool {
-        let data = self.held == 0 && (!self.queues_are_empty() || self.values_head.is_some());
+        let data = self.held == 0
+            && (!self.queues_are_empty() || self.values_head.is_some() || self.messages.is_some());
         self.started.is_some() || self.control.is_some() || self.replies.is_some() || data
     }
 
@@ -688,9 +711,11 @@ impl Lanes {
         self.reports.is_empty() && self.queue.is_empty()
     }
 
-    /// The one that is sent first.
-    fn first_queue(&mut self) -> &mut FrameQueue {
-        if self.reports.is_empty() { &mut self.queue } else { &mut self.reports }
+    fn queue_of(&mut self, lane: DataLane) -> &mut FrameQueue {
+        match lane {
+            DataLane::Reports => &mut self.reports,
+            DataLane::Market => &mut self.queue,
+        }
     }
 }
 
@@ -715,46 +740,4 @@ fn move_whole(place: &mut Option<ControlFrame>, out: &mut [u8], written: &mut us
     *written += frame.bytes().len();
     *place = None;
     true
-}
-
-impl Replies {
-    /// Drops what is sent once that is the larger part, so that a lane that never runs dry doesn't grow for ever, and
-    /// each byte is moved at most once.
-    fn forget_sent(&mut self) {
-        if self.sent > self.frames.len() - self.sent {
-            self.frames.drain(..self.sent);
-            self.sent = 0;
-        }
-    }
-
-    /// Moves what fits into `out`.
-    fn transmit_bytes(&mut self, out: &mut [u8]) -> usize {
-        let waiting = &self.frames[self.sent..];
-        let count = waiting.len().min(out.len());
-        out[..count].copy_from_slice(&waiting[..count]);
-        self.sent += count;
-        count
-    }
-
-    /// Moves whole frames into `out`; a frame longer than an empty `out` is begun.
-    fn transmit(&mut self, out: &mut [u8], out_is_empty: bool, started: &mut Option<Box<Started>>) -> usize {
-        let waiting = &self.frames[self.sent..];
-        if waiting.len() <= out.len() {
-            out[..waiting.len()].copy_from_slice(waiting);
-            self.sent = self.frames.len();
-            return waiting.len();
-        }
-        let whole = whole_frames(waiting, out.len());
-        if whole == 0 && out_is_empty {
-            let len = frame_len(waiting);
-            let frame = waiting[..len].to_vec();
-            out.copy_from_slice(&frame[..out.len()]);
-            self.sent += len;
-            *started = Some(Box::new(Started { frame, sent: out.len() }));
-            return out.len();
-        }
-        out[..whole].copy_from_slice(&waiting[..whole]);
-        self.sent += whole;
-        whole
-    }
 }

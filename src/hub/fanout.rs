@@ -101,8 +101,14 @@ impl Hub {
                 Record::Answered { ticket, outcome } => {
                     self.on_answered(*ticket, outcome.map(|result| batch.slice(result)));
                 }
-                Record::Ask { .. } | Record::Departed { .. } => {
-                    panic!("invariant: the desk is at the venue, and no shard is asked for it: {record:?}")
+                Record::Message { at } => self.on_message(batch.message(*at)),
+                Record::Ask { .. }
+                | Record::Departed { .. }
+                | Record::MessageAsk { .. }
+                | Record::MessagesWritten { .. } => {
+                    panic!(
+                        "invariant: desk and office are at the venue, and no shard is asked for them: {record:?}"
+                    )
                 }
             }
         }

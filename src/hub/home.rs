@@ -116,6 +116,12 @@ pub struct Home {
 }
 
 impl Home {
+    /// Which home it is.
+    #[must_use]
+    pub(super) const fn number(&self) -> HomeId {
+        self.id
+    }
+
     #[must_use]
     pub fn new(id: HomeId, limits: HistoryLimits) -> Home {
         Home {

@@ -110,6 +110,8 @@ pub enum Closing {
     Lost,
     /// Replies that are not read piled up.
     RepliesUnread,
+    /// Messages that are not read piled up.
+    MessagesUnread,
     /// The replies of one batch exceed what may wait.
     BatchTooBig,
     /// A message, or a frame, was begun and not finished in `message_timeout_ms`.
@@ -135,7 +137,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 16] = [
+    pub const ALL: [Closing; 17] = [
         Closing::Binary,
         Closing::Idle,
         Closing::PongMissing,
@@ -145,6 +147,7 @@ impl Closing {
         Closing::LogFull,
         Closing::Lost,
         Closing::RepliesUnread,
+        Closing::MessagesUnread,
         Closing::BatchTooBig,
         Closing::MessageStalled,
         Closing::MessageRate,
@@ -169,6 +172,7 @@ impl Closing {
             | Closing::LogFull
             | Closing::Lost
             | Closing::RepliesUnread
+            | Closing::MessagesUnread
             | Closing::MessageStalled
             | Closing::MessageRate
             | Closing::ByteRate
@@ -195,6 +199,7 @@ impl Closing {
             | Closing::QueueFull
             | Closing::LogFull
             | Closing::RepliesUnread
+            | Closing::MessagesUnread
             | Closing::BatchTooBig
             | Closing::Shed => Waiting::IsDropped,
         }
@@ -213,6 +218,7 @@ impl Closing {
             Closing::LogFull => "slow consumer: the server's buffers are full",
             Closing::Lost => "messages were lost inside the server: resume",
             Closing::RepliesUnread => "replies are not read",
+            Closing::MessagesUnread => "messages are not read",
             Closing::BatchTooBig => "the replies of a batch exceed the limit",
             Closing::MessageStalled => "message not finished in time",
             Closing::MessageRate => "too many messages a second",
@@ -236,6 +242,7 @@ impl Closing {
             Closing::LogFull => "log_full",
             Closing::Lost => "messages_lost",
             Closing::RepliesUnread => "replies_unread",
+            Closing::MessagesUnread => "messages_unread",
             Closing::BatchTooBig => "batch_too_big",
             Closing::MessageStalled => "message_timeout",
             Closing::MessageRate => "message_rate",

@@ -26,6 +26,7 @@ use super::Hub;
 use super::batch::Ticket;
 use super::effect::Effect;
 use super::incident::{Closing, Declined, Incident};
+use super::messages::Hearing;
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::{Phase, Session};
 use super::settling::End;
@@ -70,6 +71,7 @@ pub(super) struct Identity {
     has_ended: bool,
     /// The account that the connection has asked the desk for, and has not departed from.
     pub(super) asked: Option<AccountId>,
+    pub(super) hearing: Hearing,
     /// What came of the bearer token in the upgrade request.
     bearer: Option<Result<(), Refusal>>,
 }
@@ -493,12 +495,14 @@ impl Hub {
         self.session_members.extend(login.named_grant().map(|grant| (grant, conn)));
         let Some(session) = self.session(conn) else { return };
         let identity = session.identity.get_or_insert_default();
-        let was_somebody = identity.login.replace(login).is_some();
+        let client_id = login.credential.client_id.clone();
+        let before = identity.login.replace(login).map(|before| before.credential.client_id.clone());
         identity.expires_ns = Some(expires_ns);
         let given_back = std::mem::replace(&mut identity.grant, held).filter(|old| Some(*old) != held);
         self.questions.extend(given_back.map(LoginQuestion::Forget));
-        if was_somebody {
+        if let Some(before) = before {
             self.end_forbidden(conn);
+            self.end_forbidden_messages(conn, before == client_id);
         }
         self.arm_deadline(conn);
     }

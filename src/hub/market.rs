@@ -5,6 +5,7 @@
 //! the frame says; a book frame's changes lead exactly from the book at `prev_change_id` to the book at `change_id`.
 
 mod links;
+mod messages;
 mod orders;
 mod sources;
 mod status;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::desk::{Desk, DeskConfig, InstrumentLimits};
 use crate::limits;
+use crate::mail::{Office, OfficeConfig};
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, TopicKey};
 use crate::model::decimal::Amount;
@@ -22,6 +24,7 @@ use crate::model::link::LinkStatus;
 use crate::model::market::{
     FeedBuffer, FeedEvent, FeedInstrument, InstrumentState, LevelRange, MarketState, Trade,
 };
+use crate::model::message::{MessageAnswer, MessageRefusal};
 use crate::model::order::{Parties, is_countable};
 use crate::model::time::Now;
 
@@ -67,6 +70,9 @@ pub struct MarketHome {
     derived: Vec<Vec<Derived>>,
     private: Private,
     desk: Desk,
+    office: Office,
+    /// What who operates the gateway has asked of it last.
+    operator_answer: Option<Result<MessageAnswer, MessageRefusal>>,
     trading: Trading,
     work: orders::Work,
     sources: Sources,
@@ -112,6 +118,8 @@ impl MarketHome {
             derived: Vec::new(),
             private: Private::new(Epoch(now.unix_ns / 1_000_000)),
             desk: Desk::new(DeskConfig::default(), orders::first_order(now)),
+            office: Office::new(OfficeConfig::default(), now),
+            operator_answer: None,
             trading: Trading::Closed,
             work: orders::Work::default(),
             sources: Sources::default(),
@@ -196,7 +204,14 @@ impl MarketHome {
                 self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
             }
             Record::Ask { at } => self.handle_ask(batch.ask(*at), now),
-            Record::Departed { client, how } => self.handle_departed(*client, *how, now),
+            Record::Departed { client, how } => {
+                self.handle_departed(*client, *how, now);
+                self.handle_listener_gone(*client, now);
+            }
+            Record::MessageAsk { at, content } => {
+                self.handle_message_ask(batch.message_ask(*at), batch.slice(*content), now);
+            }
+            Record::MessagesWritten { client, count } => self.handle_written(*client, *count, now),
             Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
             Record::Leave { topic } => self.home.leave(from, *topic, now),
             Record::Join { key: TopicKey::Client(_), .. }
@@ -213,7 +228,8 @@ impl MarketHome {
             | Record::Gap { .. }
             | Record::Publish { .. }
             | Record::Published { .. }
-            | Record::Answered { .. } => {
+            | Record::Answered { .. }
+            | Record::Message { .. } => {
                 panic!("invariant: shards send the venue no such record: {record:?}")
             }
         }
@@ -237,6 +253,7 @@ impl MarketHome {
     /// to. An interval that ends before the one before is told ends when that is.
     pub fn handle_timeout(&mut self, now: Now) {
         self.handle_desk_timeout(now);
+        self.handle_office_timeout(now);
         self.tell_statuses(now);
         let full_at = self.outbox.data().bytes.len() + limits::INTERVAL_BYTES_PER_TURN;
         for at in 0..self.ends.len() {
@@ -289,7 +306,10 @@ impl MarketHome {
             return Some(0);
         }
         let ends = self.ends.iter().filter(|end| end.pending).map(|end| end.mono_ns);
-        ends.chain(self.desk.poll_timeout()).chain(self.statuses.poll_timeout()).min()
+        ends.chain(self.desk.poll_timeout())
+            .chain(self.office.poll_timeout())
+            .chain(self.statuses.poll_timeout())
+            .min()
     }
 
     /// Ends the turn: what was said in it becomes batches for [`MarketHome::poll_mesh`].
@@ -339,6 +359,7 @@ impl MarketHome {
             + self.sources.memory_bytes()
             + self.outbox.memory_bytes()
             + self.desk.memory_bytes()
+            + self.office.memory_bytes()
     }
 
     /// What overload asks of this home; called at each tick while the stance is raised, and when it is no more.

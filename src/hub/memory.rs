@@ -10,6 +10,7 @@ use crate::model::market::InstrumentState;
 
 use super::Hub;
 use super::batch_reply::PendingBatch;
+use super::messages::PendingMessageAsk;
 use super::orders::PendingAsk;
 use super::publish::PendingPublish;
 use super::session::Session;
@@ -32,6 +33,7 @@ impl Hub {
             + self.subscribes.entries.len() * size_of::<PendingSubscribe>()
             + self.publishes.entries.len() * size_of::<PendingPublish>()
             + self.asks.entries.len() * size_of::<PendingAsk>()
+            + self.message_asks.entries.len() * size_of::<PendingMessageAsk>()
             + self.batches.entries.len() * size_of::<PendingBatch>()
             + self.login_bytes;
         sessions

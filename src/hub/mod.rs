@@ -10,7 +10,7 @@
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
-//! `unsubscribe`, `publish`, `orders`, `fanout`, `transmit`.
+//! `unsubscribe`, `publish`, `orders`, `messages`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
@@ -38,6 +38,7 @@ mod login;
 pub mod market;
 pub mod marks;
 mod memory;
+mod messages;
 mod orders;
 mod outbox;
 pub mod overload;
@@ -92,6 +93,7 @@ use inflating::Inflating;
 use inspect::Traced;
 use login::PendingLogin;
 use marks::{Marks, Told};
+use messages::PendingMessageAsk;
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
@@ -206,6 +208,7 @@ pub struct Occupancy {
     pub queued_frame_chunks: usize,
     pub logged_frames_referenced: usize,
     pub held_reply_bytes: usize,
+    pub held_message_bytes: usize,
     pub unfinished_bytes: usize,
     pub value_bytes: usize,
     pub home_topics: usize,
@@ -235,6 +238,7 @@ impl Occupancy {
             + self.queued_frame_chunks
             + self.logged_frames_referenced
             + self.held_reply_bytes
+            + self.held_message_bytes
             + self.unfinished_bytes
             + self.value_bytes
             + self.home_topics
@@ -298,6 +302,9 @@ pub struct Hub {
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     asks: Tickets<PendingAsk>,
+    message_asks: Tickets<PendingMessageAsk>,
+    /// Of messages, in this turn.
+    deflated_bytes: usize,
     batches: Tickets<PendingBatch>,
     /// Bytes that the replies of those have gathered.
     batched_bytes: usize,
@@ -372,6 +379,8 @@ impl Hub {
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
             asks: Tickets::default(),
+            message_asks: Tickets::default(),
+            deflated_bytes: 0,
             batches: Tickets::default(),
             logins: Tickets::default(),
             login_bytes: 0,
@@ -483,7 +492,7 @@ impl Hub {
             joins: self.joins.entries.len(),
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
-            asks: self.asks.entries.len(),
+            asks: self.asks.entries.len() + self.message_asks.entries.len(),
             batches: self.batches.entries.len(),
             batched_bytes: self.batched_bytes,
             logins: self.logins.entries.len(),
@@ -492,6 +501,7 @@ impl Hub {
             queued_frame_chunks: self.egress.chunks_in_use(),
             logged_frames_referenced: self.egress.log.reference_count(),
             held_reply_bytes: self.egress.held_bytes_total(),
+            held_message_bytes: self.egress.message_bytes_total(),
             unfinished_bytes: self.unfinished_bytes,
             value_bytes: self.topics.value_bytes(),
             home_topics: self.home.topic_count(),
@@ -539,6 +549,7 @@ impl Hub {
     pub fn seal(&mut self, now: Now) {
         self.now = now;
         self.outbox.settle_long();
+        self.deflated_bytes = 0;
         loop {
             self.serve_answered();
             if let Some(commands) = self.outbox.take_commands(self.me) {

@@ -48,27 +48,37 @@ impl Hub {
     fn ask(&mut self, reply_to: ReplyTo<'_>, request: OrderRequest) {
         let conn = reply_to.conn;
         let full = self.asks.entries.len() >= limits::REQUESTS_PENDING_MAX;
+        let Some(account) = self.admit_ask(&reply_to, full) else { return };
+        let is_connection = self.session(conn).is_some_and(|session| !session.is_caller());
+        let (client, venue) = (self.client(conn), self.venue());
+        let ticket = self.asks.issue(PendingAsk { reply_to: reply_to.keep() });
+        self.outbox.command(venue).push_ask(Ask { ticket, account, client, is_connection, request });
+    }
+
+    /// Whether a client may ask the venue's home for something, as which account; if not, it is told why.
+    pub(super) fn admit_ask(&mut self, reply_to: &ReplyTo<'_>, full: bool) -> Option<AccountId> {
+        let conn = reply_to.conn;
         let pending_max = self.config.requests_pending_max;
         // One that goes has departed, as far as the desk is told.
         let Some(session) = self.session(conn).filter(|session| session.is_open()) else {
-            return self.reply_error(&reply_to, Failure::RETRY.because("not sent: the connection ends"));
+            self.reply_error(reply_to, Failure::RETRY.because("not sent: the connection ends"));
+            return None;
         };
         let Some(account) = session.login().map(|login| login.account) else {
-            return self.reply_error(&reply_to, Failure::NOT_LOGGED_IN);
+            self.reply_error(reply_to, Failure::NOT_LOGGED_IN);
+            return None;
         };
         if full || session.requests_pending >= pending_max {
             self.report(conn, Incident::Declined(Declined::RequestsPending));
             let failure = Failure::RETRY.because("not sent: too many requests in flight");
-            return self.reply_error(&reply_to, failure);
+            self.reply_error(reply_to, failure);
+            return None;
         }
         session.requests_pending += 1;
-        let is_connection = !session.is_caller();
-        if is_connection {
+        if !session.is_caller() {
             session.note_asked(account);
         }
-        let (client, venue) = (self.client(conn), self.venue());
-        let ticket = self.asks.issue(PendingAsk { reply_to: reply_to.keep() });
-        self.outbox.command(venue).push_ask(Ask { ticket, account, client, is_connection, request });
+        Some(account)
     }
 
     /// The desk has answered.
@@ -86,8 +96,9 @@ impl Hub {
         self.settle(reply_to.conn);
     }
 
-    /// Tells the desk, if a connection has asked it for something, that it is gone or no longer who it was.
+    /// Tells the venue's home, if a connection has asked it for something, that it is gone or no longer who it was.
     pub(super) fn depart(&mut self, conn: ConnId, how: Departure) {
+        self.stop_hearing(conn);
         if self.session(conn).and_then(Session::take_asked).is_some() {
             let (client, venue) = (self.client(conn), self.venue());
             self.outbox.command(venue).records.push(Record::Departed { client, how });

@@ -181,6 +181,7 @@ impl Hub {
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
             Method::Order(call) => self.call_desk(reply_to, call),
+            Method::Message(call) => self.call_office(reply_to, call),
             Method::DisableHeartbeat => {
                 if let Some(session) = self.session(reply_to.conn) {
                     session.heartbeat = None;

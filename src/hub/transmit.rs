@@ -6,7 +6,7 @@ use crate::model::time::Now;
 
 use super::Hub;
 use super::effect::{Effect, Ending};
-use super::egress::{OutIs, Urgency};
+use super::egress::{DataLane, OutIs, Urgency};
 use super::session::{Phase, Ping};
 
 impl Hub {
@@ -48,9 +48,9 @@ impl Hub {
         let held_bytes = self.egress.held_bytes(slot);
         let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
         if data_may_follow {
-            written += self.egress.transmit_queue(slot, &mut out[written..], OutIs::at(written));
+            written += self.transmit_data(conn, &mut out[written..], OutIs::at(written));
             // Earlier events of a value's topic may be queued: the value comes after them.
-            if self.egress.queue_is_empty(slot) && !self.egress.has_started(slot) {
+            if self.egress.data_is_sent(slot) {
                 written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
             }
         }
@@ -63,6 +63,26 @@ impl Hub {
                 session.write_begun_ns = Some(begun_ns);
             }
             self.resume_reading(conn);
+        }
+        written
+    }
+
+    /// Reports, then messages, then the market, each lane as far as the one before is empty.
+    fn transmit_data(&mut self, conn: ConnId, out: &mut [u8], out_is: OutIs) -> usize {
+        let (slot, mut written) = (conn.slot, 0);
+        let begun = |written: usize| if written == 0 { out_is } else { OutIs::Begun };
+        if !self.egress.has_no_reports(slot) {
+            written += self.egress.transmit_queue(slot, DataLane::Reports, out, out_is);
+        }
+        if self.egress.has_messages(slot) && self.egress.has_no_reports(slot) {
+            written += self.transmit_messages(conn, &mut out[written..], begun(written));
+        }
+        if self.egress.has_no_reports(slot)
+            && !self.egress.has_messages(slot)
+            && !self.egress.has_started(slot)
+        {
+            written +=
+                self.egress.transmit_queue(slot, DataLane::Market, &mut out[written..], begun(written));
         }
         written
     }
@@ -82,6 +102,7 @@ impl Hub {
         if is_traced && let Some(begun_ns) = begun_ns {
             self.note_sent(conn, now.mono_ns.saturating_sub(begun_ns));
         }
+        self.report_written(conn);
         self.egress.end_write(conn.slot);
         let drained = self.egress.is_drained(conn.slot);
         if let Some(Phase::Closing { ending_asked, .. }) =

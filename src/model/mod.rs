@@ -8,5 +8,7 @@ pub mod ids;
 pub mod instrument;
 pub mod link;
 pub mod market;
+pub mod message;
 pub mod order;
+pub mod storage;
 pub mod time;

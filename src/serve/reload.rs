@@ -207,6 +207,7 @@ pub(super) fn venue_settings(config: &Config, feed: FeedSettings, may_spin: bool
         deflation: super::deflation(config),
         desk: config.orders.desk(),
         instruments: desk_limits(&config.instrument),
+        office: config.messages.office(),
         overload: super::overload_marks(config),
         spin: if may_spin { super::spin(config.shards.busy_poll) } else { Spin::ForNs(0) },
         feed,

@@ -56,6 +56,9 @@ impl Shard {
                     let outcome = self.hub.handle_publish(name, &data, self.now);
                     self.inspecting.port.answer(Reply::Published(outcome));
                 }
+                Question::Office(_) => {
+                    unreachable!("invariant: the office is at the venue, which alone is asked for it")
+                }
             }
             return true;
         };

@@ -7,7 +7,9 @@ use crate::desk::DeskCounters;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::MarketCounters;
 use crate::hub::{HubCounters, IncidentCounts};
+use crate::mail::{OfficeCounters, OfficeGauges};
 use crate::model::link::{LinkState, LinkStatus};
+use crate::model::storage::StoreFault;
 
 use super::RingCounters;
 
@@ -107,6 +109,9 @@ pub struct ShardReading<'a> {
 pub struct VenueReading<'a> {
     pub market: &'a MarketCounters,
     pub desk: &'a DeskCounters,
+    pub office: &'a OfficeCounters,
+    /// By the office.
+    pub held: &'a OfficeGauges,
     pub is_halted: bool,
     pub instruments: u64,
     /// The feed is one.
@@ -133,6 +138,30 @@ pub struct ProcessReading {
     pub log_lines_dropped_total: u64,
     pub control_requests_total: u64,
     pub control_failures_total: u64,
+    pub store: StoreReading,
+}
+
+/// Of the store for durable messages; all 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreReading {
+    /// 0 absent, 1 loading, 2 ready, 3 faulty.
+    pub state: u64,
+    pub commits_total: u64,
+    pub batches_total: u64,
+    pub operations_total: u64,
+    pub bytes_total: u64,
+    pub commit_ns_total: u64,
+    pub commit_ns_max: u64,
+    pub commit_under_way_ns: u64,
+    pub queued_batches: u64,
+    pub queued_bytes: u64,
+    /// In the order of [`StoreFault::ALL`].
+    pub refused_total: [u64; StoreFault::ALL.len()],
+    pub loaded_entries: u64,
+    pub load_ns: u64,
+    pub file_bytes: u64,
+    pub backups_total: u64,
+    pub backups_failed_total: u64,
 }
 
 fn count_in(links: &[LinkStatus], state: LinkState) -> u64 {
@@ -246,6 +275,9 @@ metrics! {
         Counter "tickring_events_conflated_total" "Events that slow subscribers of the class latest were spared." = shard.hub.events_conflated_total;
         Counter "tickring_values_encoded_total" "Snapshots and current values encoded for those who joined or fell behind." = shard.hub.values_encoded_total;
         Counter "tickring_messages_published_total" "Messages of this shard's clients that were given a place." = shard.hub.messages_published_total;
+        Counter "tickring_message_frames_queued_total" "Messages, receipts and changes of presence that were queued for connections." = shard.hub.messages_delivered_total;
+        Counter "tickring_message_frames_deflated_total" "Frames of those that were compressed." = shard.hub.messages_deflated_total;
+        Counter "tickring_messages_too_late_total" "Those whose connection had gone, or did not subscribe any more." = shard.hub.messages_too_late_total;
         Counter "tickring_reads_paused_total" "Times that reading a connection was paused." = shard.hub.reads_paused_total;
         Counter "tickring_gaps_total" "Gaps in what other threads sent." = shard.hub.gaps_total;
         Counter "tickring_frames_skipped_total" "Frames that came while their topic was being recovered." = shard.hub.frames_skipped_total;
@@ -279,7 +311,7 @@ metrics! {
         Counter "tickring_trades_refused_total" "Trades of more than can be counted: dropped." = venue.market.trades_refused_total;
         Counter "tickring_instruments_refused_total" "Instruments for which there is no place, or that another source has." = venue.market.instruments_refused_total;
         Counter "tickring_reports_refused_total" "Reports on orders that were never given to who reports: dropped." = venue.market.reports_refused_total;
-        Counter "tickring_departures_total" "Clients that had asked the desk for something and went." = venue.market.departures_total;
+        Counter "tickring_departures_total" "Clients that had asked desk or office for something and went." = venue.market.departures_total;
         Counter "tickring_desk_asks_total" "Requests to the desk." = venue.desk.asks_total;
         Counter "tickring_desk_answers_total" "Answers of the desk." = venue.desk.answers_total;
         Counter "tickring_desk_refusals_total" "Answers that were refusals." = venue.desk.refusals_total;
@@ -302,6 +334,70 @@ metrics! {
         Counter "tickring_cancels_total" {"reason": "halt"} "" = venue.desk.cancels_on_halt_total;
         Counter "tickring_cancels_total" {"reason": "delisting"} "" = venue.desk.cancels_on_delisting_total;
         Counter "tickring_cancels_given_up_total" "Orders that were to be cancelled and are open: the venue refused too often." = venue.desk.cancels_given_up_total;
+        Counter "tickring_office_asks_total" "Requests to the office of messages." = venue.office.asks_total;
+        Counter "tickring_office_answers_total" "Its answers." = venue.office.answers_total;
+        Counter "tickring_office_refusals_total" "Answers that were refusals." = venue.office.refusals_total;
+        Counter "tickring_office_full_total" "Refusals since a bound of memory was reached." = venue.office.full_total;
+        Counter "tickring_office_store_refusals_total" "Refusals since the store is absent, loads, fails or has enough to do." = venue.office.store_refusals_total;
+        Counter "tickring_messages_accepted_total" {"priority": "low"} "Messages that were accepted, one to a group once a receiver." = venue.office.accepted_total[0];
+        Counter "tickring_messages_accepted_total" {"priority": "normal"} "" = venue.office.accepted_total[1];
+        Counter "tickring_messages_accepted_total" {"priority": "high"} "" = venue.office.accepted_total[2];
+        Counter "tickring_messages_accepted_total" {"priority": "critical"} "" = venue.office.accepted_total[3];
+        Counter "tickring_messages_durable_total" "Of those, the ones that are stored before their sender is answered." = venue.office.durable_total;
+        Counter "tickring_messages_repeated_total" "Sends that were recognised as repeated by their name." = venue.office.repeats_total;
+        Counter "tickring_message_deliveries_total" "Deliveries of messages, one for each connection." = venue.office.deliveries_total;
+        Counter "tickring_message_redeliveries_total" "Of those, the ones that the receiver may have had before." = venue.office.redeliveries_total;
+        Counter "tickring_messages_confirmed_total" "Messages that were confirmed." = venue.office.confirmed_total;
+        Counter "tickring_messages_rejected_total" "Rejections by receivers." = venue.office.rejected_total;
+        Counter "tickring_message_ack_timeouts_total" "Deliveries that nobody confirmed in time." = venue.office.ack_timeouts_total;
+        Counter "tickring_messages_returned_total" "Messages that came back since all connections that had them went." = venue.office.returned_total;
+        Counter "tickring_messages_cancelled_total" "Scheduled messages that were cancelled." = venue.office.cancelled_total;
+        Counter "tickring_messages_expired_total" "Messages whose time to live was over." = venue.office.expired_total;
+        Counter "tickring_messages_dead_total" {"cause": "attempts"} "Messages that became dead letters." = venue.office.dead_total[0];
+        Counter "tickring_messages_dead_total" {"cause": "expired"} "" = venue.office.dead_total[1];
+        Counter "tickring_messages_dead_total" {"cause": "overflow"} "" = venue.office.dead_total[2];
+        Counter "tickring_messages_dead_total" {"cause": "too_old"} "" = venue.office.dead_total[3];
+        Counter "tickring_messages_dead_total" {"cause": "session_gone"} "" = venue.office.dead_total[4];
+        Counter "tickring_dead_letters_dropped_total" "Dead letters that were dropped to keep newer ones." = venue.office.dead_dropped_total;
+        Counter "tickring_dead_letters_requeued_total" "Dead letters that were queued again." = venue.office.dead_requeued_total;
+        Counter "tickring_dead_letters_purged_total" "Dead letters that were purged." = venue.office.dead_purged_total;
+        Counter "tickring_messages_due_total" "Scheduled messages that came due." = venue.office.due_total;
+        Counter "tickring_message_receipts_total" "Receipts to senders." = venue.office.receipts_total;
+        Counter "tickring_message_receipts_dropped_total" "Receipts for which the sender's connection had no room." = venue.office.receipts_dropped_total;
+        Counter "tickring_presence_changes_total" "Changes of presence that were told." = venue.office.presence_total;
+        Counter "tickring_message_names_forgotten_total" "Senders' names for messages that were forgotten early, to remember newer ones." = venue.office.names_forgotten_total;
+        Counter "tickring_groups_expired_total" "Groups whose lifetime was over." = venue.office.groups_expired_total;
+        Counter "tickring_office_batches_total" "Batches of changes that were made for the store." = venue.office.batches_total;
+        Counter "tickring_office_batch_ops_total" "Changes in them." = venue.office.batch_ops_total;
+        Counter "tickring_office_batches_refused_total" "Batches that the store refused." = venue.office.batches_refused_total;
+        Counter "tickring_messages_store_lost_total" "Messages that were forgotten, and their senders told so, since the store refused them." = venue.office.store_lost_total;
+        Counter "tickring_office_entries_loaded_total" "Entries that the store told at the start." = venue.office.loaded_total;
+        Counter "tickring_office_entries_unreadable_total" "Entries of the store that cannot be read: they are left as they are." = venue.office.unreadable_total;
+        Counter "tickring_office_words_strange_total" "Words of the store that no batch explains." = venue.office.strange_words_total;
+        Gauge "tickring_messages_held" "Messages that are not over." = venue.held.messages;
+        Gauge "tickring_messages_held_bytes" "Bytes of their contents." = venue.held.message_bytes;
+        Gauge "tickring_messages_queued" {"priority": "low"} "Messages that wait for a connection with room." = venue.held.queued[0];
+        Gauge "tickring_messages_queued" {"priority": "normal"} "" = venue.held.queued[1];
+        Gauge "tickring_messages_queued" {"priority": "high"} "" = venue.held.queued[2];
+        Gauge "tickring_messages_queued" {"priority": "critical"} "" = venue.held.queued[3];
+        Gauge "tickring_messages_resting" "Messages that wait for their next attempt." = venue.held.resting;
+        Gauge "tickring_messages_unconfirmed" "Messages that are delivered and not confirmed." = venue.held.unconfirmed;
+        Gauge "tickring_messages_scheduled" "Messages that are not due yet." = venue.held.scheduled;
+        Gauge "tickring_messages_storing" "Messages on their way to the disk, whose senders are not answered yet." = venue.held.storing;
+        Gauge "tickring_dead_letters" "Dead letters." = venue.held.dead_letters;
+        Gauge "tickring_dead_letters_bytes" "Bytes of their contents." = venue.held.dead_letter_bytes;
+        Gauge "tickring_message_users" "Users whom the office of messages knows." = venue.held.users;
+        Gauge "tickring_message_users_present" "Of those, the ones with a connection that subscribes." = venue.held.users_present;
+        Gauge "tickring_message_sessions" "Connections that subscribe to messages." = venue.held.sessions;
+        Gauge "tickring_groups" "Groups." = venue.held.groups;
+        Gauge "tickring_message_topics" "Topics of messages to which somebody subscribes." = venue.held.topics;
+        Gauge "tickring_message_names" "Senders' names for messages that are remembered." = venue.held.names;
+        Gauge "tickring_office_batches_under_way" "Batches that the store has not answered." = venue.held.batches_under_way;
+        Gauge "tickring_office_changes_waiting" "Changes that no batch has taken yet." = venue.held.changes_waiting;
+        Gauge "tickring_office_store_state" {"state": "absent"} "1 for how the store of messages is." = u64::from(venue.held.store.as_str() == "absent");
+        Gauge "tickring_office_store_state" {"state": "loading"} "" = u64::from(venue.held.store.as_str() == "loading");
+        Gauge "tickring_office_store_state" {"state": "ready"} "" = u64::from(venue.held.store.as_str() == "ready");
+        Gauge "tickring_office_store_state" {"state": "faulty"} "" = u64::from(venue.held.store.as_str() == "faulty");
     }
 }
 
@@ -320,6 +416,25 @@ metrics! {
         Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
+        Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
+        Counter "tickring_store_commits_total" "Commits of the store, each with one fsync." = process.store.commits_total;
+        Counter "tickring_store_batches_total" "Batches that are on the disk: those of one commit share its fsync." = process.store.batches_total;
+        Counter "tickring_store_operations_total" "Entries that those put or removed." = process.store.operations_total;
+        Counter "tickring_store_written_bytes_total" "Bytes of the values that those put." = process.store.bytes_total;
+        Counter "tickring_store_commit_seconds_total" "Time that commits took; by their number, the mean." = process.store.commit_ns_total;
+        Gauge "tickring_store_commit_max_seconds" "The longest commit since the start." = process.store.commit_ns_max;
+        Gauge "tickring_store_commit_under_way_seconds" "How long the commit that is under way has taken: a disk that does not answer." = process.store.commit_under_way_ns;
+        Gauge "tickring_store_queued_batches" "Batches that were sent and are neither on the disk nor refused." = process.store.queued_batches;
+        Gauge "tickring_store_queued_bytes" "Bytes of those." = process.store.queued_bytes;
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[0].as_str()} "Batches that are not on the disk, by why." = process.store.refused_total[0];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[1].as_str()} "" = process.store.refused_total[1];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[2].as_str()} "" = process.store.refused_total[2];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[3].as_str()} "" = process.store.refused_total[3];
+        Gauge "tickring_store_loaded_entries" "Entries that were loaded at the start." = process.store.loaded_entries;
+        Gauge "tickring_store_load_seconds" "How long it took to read and load them." = process.store.load_ns;
+        Gauge "tickring_store_file_bytes" "Length of the store's file." = process.store.file_bytes;
+        Counter "tickring_store_backups_total" "Backups that the running server gave." = process.store.backups_total;
+        Counter "tickring_store_backups_failed_total" "Backups that were begun or asked for and not given." = process.store.backups_failed_total;
         Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;
         Gauge "process_resident_memory_bytes" "Resident memory." = process.resident_bytes;
         Gauge "process_virtual_memory_bytes" "Virtual memory." = process.virtual_bytes;

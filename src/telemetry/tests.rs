@@ -11,6 +11,7 @@ use crate::desk::DeskCounters;
 use crate::hub::home::HomeCounters;
 use crate::hub::market::MarketCounters;
 use crate::hub::{HubCounters, IncidentCounts};
+use crate::mail::{OfficeCounters, OfficeGauges};
 use crate::model::link::{LinkIdentity, LinkKind, LinkState, LinkStatus};
 
 fn tables() -> impl Iterator<Item = &'static Metric> {
@@ -56,6 +57,8 @@ fn boards() -> Vec<Arc<Board>> {
     let venue = VenueReading {
         market: &MarketCounters { trades_total: 11, ..MarketCounters::default() },
         desk: &DeskCounters::default(),
+        office: &OfficeCounters::default(),
+        held: &OfficeGauges::default(),
         is_halted: true,
         instruments: 12,
         links: &links,
@@ -102,6 +105,10 @@ fn every_counter_of_a_thread_is_told() {
     assert_eq!(told("thread.mesh."), fields(format!("{:?}", MeshReading::default())));
     assert_eq!(told("venue.market."), fields(format!("{:?}", MarketCounters::default())));
     assert_eq!(told("venue.desk."), fields(format!("{:?}", DeskCounters::default())));
+    // A list is one for each of its elements.
+    let numbers = |debug: String| debug.matches(|c: char| c == '0').count();
+    assert_eq!(told("venue.office."), numbers(format!("{:?}", OfficeCounters::default())));
+    assert_eq!(told("venue.held."), numbers(format!("{:?}", OfficeGauges::default())) + 4, "and four states");
     assert_eq!(told("process.") + 1, PROCESS.len(), "all but build_info");
 }
 

@@ -128,6 +128,7 @@ impl Resident {
             venue.ring.turn(wait, venue.now.mono_ns).map_err(VenueError::Turn)?;
         }
         venue.take_last_batches();
+        venue.send_last_batches();
         venue.take_leave()?;
         let report = venue.report();
         self.venue.recorder.finish();

@@ -5,6 +5,7 @@ use crate::desk::{DeskConfig, InstrumentLimits};
 use crate::hub::Deflation;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::OverloadMarks;
+use crate::mail::OfficeConfig;
 use crate::model::instrument::Symbol;
 use crate::shard::Spin;
 
@@ -17,6 +18,7 @@ pub struct VenueSettings {
     pub deflation: Deflation,
     pub desk: DeskConfig,
     pub instruments: Vec<(Symbol, InstrumentLimits)>,
+    pub office: OfficeConfig,
     pub overload: OverloadMarks,
     pub spin: Spin,
     pub feed: FeedSettings,
@@ -26,12 +28,13 @@ impl Venue {
     /// Goes by newer settings from this turn on, if there are any.
     pub(super) fn take_settings(&mut self) {
         let Some(newer) = self.newer_settings.take() else { return };
-        let VenueSettings { history, deflation, desk, instruments, overload, spin, feed } =
+        let VenueSettings { history, deflation, desk, instruments, office, overload, spin, feed } =
             VenueSettings::clone(&newer);
         self.market.set_history(history);
         self.market.set_deflation(deflation);
         self.market.set_desk_config(desk);
         self.market.set_instrument_limits(instruments);
+        self.market.set_office_config(office);
         self.overload.set_marks(overload);
         self.spin = spin;
         self.feed.set(&feed, self.now);

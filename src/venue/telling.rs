@@ -27,6 +27,8 @@ impl Venue {
             &VenueReading {
                 market: &market.counters,
                 desk: &market.desk_counters(),
+                office: &market.office_counters(),
+                held: &market.office_gauges(),
                 is_halted: market.desk().is_halted(),
                 instruments: market.instruments().len() as u64,
                 links: links.map_or(&[], |links| links),

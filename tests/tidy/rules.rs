@@ -32,7 +32,7 @@ pub(crate) const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp
 /// DESIGN §5: files without I/O, clock, thread or randomness.
 fn is_pure(path: &str) -> bool {
     const FOLDERS: &[&str] =
-        &["model", "auth", "http", "ws", "dialect", "desk", "hub", "simulation", "telemetry", "api"];
+        &["model", "auth", "http", "ws", "dialect", "desk", "mail", "hub", "simulation", "telemetry", "api"];
     let Some(rest) = path.strip_prefix("src/") else { return false };
     let first = rest.split(['/', '.']).next().unwrap_or_default();
     if FOLDERS.contains(&first) || rest == "limits.rs" {
@@ -90,7 +90,7 @@ const BANS: &[Ban] = &[
     },
     Ban {
         applies: |path| is_module(path, "ws") || is_module(path, "http"),
-        names: &["crate::model", "crate::desk", "crate::hub", "crate::dialect"],
+        names: &["crate::model", "crate::desk", "crate::mail", "crate::hub", "crate::dialect"],
         because: "ws and http know nothing of trading",
     },
     Ban {
@@ -101,6 +101,7 @@ const BANS: &[Ban] = &[
             "crate::http",
             "crate::dialect",
             "crate::desk",
+            "crate::mail",
             "crate::hub",
             "crate::backend",
         ],
@@ -108,18 +109,39 @@ const BANS: &[Ban] = &[
     },
     Ban {
         applies: |path| is_module(path, "auth"),
-        names: &["crate::ws", "crate::http", "crate::dialect", "crate::desk", "crate::hub", "crate::backend"],
+        names: &[
+            "crate::ws",
+            "crate::http",
+            "crate::dialect",
+            "crate::desk",
+            "crate::mail",
+            "crate::hub",
+            "crate::backend",
+        ],
         because: "auth knows neither messages nor the hub that asks",
     },
     Ban {
         applies: |path| is_module(path, "dialect"),
-        names: &["crate::desk", "crate::hub"],
-        because: "a dialect does not know the desk and the hub that use it",
+        names: &["crate::desk", "crate::mail", "crate::hub"],
+        because: "a dialect does not know desk, mail and hub, which use it",
     },
     Ban {
         applies: |path| is_module(path, "desk"),
-        names: &["crate::auth", "crate::ws", "crate::http", "crate::hub", "crate::backend"],
+        names: &["crate::auth", "crate::ws", "crate::http", "crate::mail", "crate::hub", "crate::backend"],
         because: "the desk knows orders and their words, not who carries them",
+    },
+    Ban {
+        applies: |path| is_module(path, "mail"),
+        names: &[
+            "crate::auth",
+            "crate::ws",
+            "crate::http",
+            "crate::dialect",
+            "crate::desk",
+            "crate::hub",
+            "crate::backend",
+        ],
+        because: "mail knows messages and their words: no dialect, and not who carries or stores them",
     },
     Ban {
         applies: |path| path.starts_with("src/") && !is_module(path, "rt"),

@@ -91,6 +91,9 @@ fn a_lower_layer_does_not_name_a_higher_one() {
     check_breaks(Rule::Layer, "src/model/order.rs", "use crate::dialect::Request;");
     check_breaks(Rule::Layer, "src/dialect/json_rpc/orders.rs", "use crate::desk::Desk;");
     check_breaks(Rule::Layer, "src/desk/mod.rs", "use crate::hub::Hub;");
+    check_breaks(Rule::Layer, "src/mail/mod.rs", "use crate::hub::Hub;");
+    check_breaks(Rule::Layer, "src/mail/groups.rs", "use crate::desk::Desk;");
+    check_breaks(Rule::Layer, "src/desk/mod.rs", "use crate::mail::Office;");
     check_breaks(Rule::Layer, "src/desk/reports.rs", "use super::super::backend::Feed;");
     check_keeps("src/desk/mod.rs", "use crate::{dialect::json_rpc, limits, model};");
     check_keeps("src/dialect/mod.rs", "use crate::model::Price; let hub = 1;");

@@ -28,6 +28,7 @@ mod http_api;
 mod limits_of_descriptors;
 mod listeners;
 mod logs;
+mod messages;
 mod mt5;
 
 #[path = "../replay/naive.rs"]
@@ -43,6 +44,7 @@ mod rounds;
 mod server;
 mod shutdown;
 mod stalled_reader;
+mod store;
 mod systemd;
 mod tls;
 mod two_shards;

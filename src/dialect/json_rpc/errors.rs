@@ -1,6 +1,7 @@
 //! What goes wrong in a request, in JSON-RPC 2.0's codes (§5.1) and Deribit's documented ones. PURE. What neither has a
 //! code for gets one from 20001 on, which is nobody's.
 
+use crate::model::message::MessageRefusal;
 use crate::model::order::{OrderId, OrderRefusal};
 
 /// An error object: `{"code":…,"message":…,"data":{"reason":…,"param":…}}`. Code and message come together from the
@@ -50,9 +51,11 @@ impl Failure {
     pub const UNAUTHORIZED: Failure = Failure::new(13009, "unauthorized");
     /// A method of those who have logged in.
     pub const NOT_LOGGED_IN: Failure = Failure::UNAUTHORIZED.because("log in first: public/auth");
+    /// What is named does not exist.
+    pub const NOT_FOUND: Failure = Failure::new(13020, "not_found");
     /// No instrument has this name.
     pub const UNKNOWN_INSTRUMENT: Failure =
-        Failure::new(13020, "not_found").because("unknown instrument").at("instrument_name");
+        Failure::NOT_FOUND.because("unknown instrument").at("instrument_name");
     pub const FORBIDDEN: Failure = Failure::new(13021, "forbidden");
 
     /// No such order of this account.
@@ -174,5 +177,41 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         }
         OrderRefusal::NotSent => Failure::NOT_SENT.because("the link to the venue ended first"),
         OrderRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET.at("scope"),
+    }
+}
+
+/// The error of a request about messages that is refused.
+#[must_use]
+pub const fn message_failure(refusal: MessageRefusal) -> Failure {
+    let (unknown, other) = (Failure::NOT_FOUND, Failure::OTHER_REJECT);
+    match refusal {
+        MessageRefusal::MessageNotFound => unknown.because("no such message, or it is forgotten").at("id"),
+        MessageRefusal::UnknownUser => unknown.because("nobody of this name has been here").at("user"),
+        MessageRefusal::UnknownSession => unknown.because("no such session, or it is gone").at("session"),
+        MessageRefusal::UnknownGroup => unknown.because("no such group").at("group"),
+        MessageRefusal::GroupExists => other.because("there is a group of this name").at("group"),
+        MessageRefusal::EmptyGroup => other.because("not sent: the group has no members").at("group"),
+        MessageRefusal::NotAMember => other.because("not a member of the group").at("group"),
+        MessageRefusal::TooLate => Failure::ALREADY_CLOSED.because("it is due already").at("id"),
+        MessageRefusal::InvalidTime => {
+            Failure::INVALID_PARAMS.because("over before it is due, or too far ahead").at("deliver_at")
+        }
+        MessageRefusal::NotDelivered => other.because("it is not waiting to be confirmed here").at("id"),
+        MessageRefusal::TooMany => Failure::RETRY.because("there are as many of them as may be"),
+        MessageRefusal::SenderFull => {
+            Failure::TOO_MANY_REQUESTS.because("not sent: as much of this sender is under way as may be")
+        }
+        MessageRefusal::Full => Failure::RETRY.because("not sent: no room for another message"),
+        MessageRefusal::StoreAbsent => {
+            Failure::UNAVAILABLE.because("not sent: this server keeps no messages on disk").at("confirm")
+        }
+        MessageRefusal::StoreLoading => Failure::UNAVAILABLE.because("not done: the store is being loaded"),
+        MessageRefusal::StoreDiskFull => Failure::UNAVAILABLE.because("not done: the disk is full"),
+        MessageRefusal::StoreFaulty => Failure::UNAVAILABLE.because("not done: the disk fails"),
+        MessageRefusal::StoreBusy => Failure::RETRY.because("not done: the disk is behind"),
+        MessageRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET,
+        MessageRefusal::NotSubscribed => {
+            Failure::UNSUBSCRIBED.because("this connection does not subscribe to messages")
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::errors::Failure;
+use super::message_calls::MessageCall;
 use super::order_calls::OrderCall;
 use super::params::{Param, param, take};
 use super::scan::Value;
@@ -67,7 +68,7 @@ impl fmt::Debug for GrantType<'_> {
 impl Access {
     /// Of a method's name. Names under `private/` are never for everybody.
     pub(super) fn of(method: &str) -> Access {
-        if let Some(scope) = OrderCall::scope_of(method) {
+        if let Some(scope) = OrderCall::scope_of(method).or_else(|| MessageCall::scope_of(method)) {
             return Access::Scoped(scope);
         }
         match method {

@@ -1,11 +1,12 @@
 //! The methods that clients can call, and their parameters. PURE. Add a method: a variant, its line in
-//! `Method::decode` (one of order entry: in `order_calls.rs`), and its section in `docs/protocol.md`.
+//! `Method::decode` (one of order entry: in `order_calls.rs`, of messages: in `message_calls.rs`), and its section in `docs/protocol.md`.
 
 use std::borrow::Cow;
 
 use super::encode::Precision;
 use super::errors::Failure;
 use super::login::{AuthParams, decode_auth};
+use super::message_calls::MessageCall;
 use super::order_calls::OrderCall;
 use super::params::{param, take};
 use super::scan::{Kind, Value};
@@ -81,6 +82,8 @@ pub enum Method<'a> {
     },
     /// Orders, positions and what becomes of them.
     Order(OrderCall<'a>),
+    /// Messages, groups and presence.
+    Message(MessageCall<'a>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +154,7 @@ impl<'a> Method<'a> {
             | Method::SetHeartbeat { .. }
             | Method::DisableHeartbeat
             | Method::Logout { .. } => true,
+            Method::Message(call) => call.is_of_connection(),
             Method::Test { .. }
             | Method::Time
             | Method::Status
@@ -206,6 +210,9 @@ impl<'a> Method<'a> {
             "private/list_api_keys" => take(params, []).map(|[]| Method::ListKeys),
             "public/set_heartbeat" => set_heartbeat(params),
             "public/disable_heartbeat" => take(params, []).map(|[]| Method::DisableHeartbeat),
+            _ if MessageCall::scope_of(name).is_some() => {
+                MessageCall::decode(name, params).map(Method::Message)
+            }
             _ => OrderCall::decode(name, params).map(Method::Order),
         }
     }

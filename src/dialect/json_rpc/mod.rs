@@ -12,6 +12,8 @@ mod envelope;
 mod errors;
 mod login;
 mod market;
+mod message_calls;
+mod messages;
 mod methods;
 mod notify;
 pub(crate) mod number;
@@ -33,11 +35,16 @@ pub use encode::{
     write_places, write_position, write_resumed, write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
-pub use errors::{Detail, Failure, order_failure};
+pub use errors::{Detail, Failure, message_failure, order_failure};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
     write_order_book, write_quote, write_ticker, write_trades,
+};
+pub use message_calls::{FrameBatch, MessageCall, Presentation};
+pub use messages::{
+    message_bytes_max, presence_bytes_max, receipt_bytes_max, write_dead_letter, write_dead_letters,
+    write_message, write_message_answer, write_presence_change, write_receipt,
 };
 pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,

@@ -8,7 +8,7 @@ impl WaitingBytes {
     /// Of all lanes.
     #[must_use]
     pub const fn total(self) -> u64 {
-        (self.begun + self.pongs + self.replies + self.queued) as u64
+        (self.begun + self.pongs + self.replies + self.queued + self.messages) as u64
     }
 }
 
@@ -30,7 +30,8 @@ impl Egress {
         let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
         let values = if lanes.values_head.is_some() { 4096 } else { 0 };
         let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
-        let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values };
+        let messages = lanes.messages.as_ref().map_or(0, |messages| messages.frame_bytes());
+        let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values + messages };
         started + control + self.reply_bytes(slot) + data
     }
 
@@ -54,6 +55,7 @@ impl Egress {
             pongs: lanes.control.as_ref().map_or(0, |control| control.pongs.len()),
             replies: self.reply_bytes(conn.slot),
             queued: lanes.queued_bytes as usize,
+            messages: lanes.messages.as_ref().map_or(0, |messages| messages.held_bytes()),
         })
     }
 
@@ -69,6 +71,11 @@ impl Egress {
         lanes.map_or(0, |lanes| lanes.allowed_bytes as usize)
     }
 
+    /// Bytes that the messages of all connections hold.
+    pub(in crate::hub) fn message_bytes_total(&self) -> usize {
+        self.message_bytes_total
+    }
+
     /// Chunks of the pool of queues that are taken.
     pub(in crate::hub) fn chunks_in_use(&self) -> usize {
         self.pool.chunks_in_use()
@@ -79,6 +86,7 @@ impl Egress {
         self.log.held_bytes()
             + self.pool.memory_bytes()
             + self.held_bytes_total
+            + self.message_bytes_total
             + self.spare_bytes
             + self.lanes.capacity() * size_of::<Lanes>()
             + (self.urgent.capacity() + self.ready.capacity()) * size_of::<u32>()
@@ -88,12 +96,13 @@ impl Egress {
     /// that the peer has not taken.
     pub(in crate::hub) fn unread_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
-        let queued_bytes = if lanes.writing { lanes.queued_bytes as usize } else { 0 };
+        let messages = lanes.messages.as_ref().map_or(0, |messages| messages.held_bytes());
+        let queued_bytes = if lanes.writing { lanes.queued_bytes as usize + messages } else { 0 };
         self.held_bytes(slot) + queued_bytes
     }
 
     /// Whether more waits unread than a shard that keeps up has.
     pub(in crate::hub) fn holds_unread(&self) -> bool {
-        self.held_bytes_total > 0 || self.pool.chunks_in_use() > 0
+        self.held_bytes_total + self.message_bytes_total > 0 || self.pool.chunks_in_use() > 0
     }
 }

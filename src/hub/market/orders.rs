@@ -28,9 +28,9 @@ pub enum Trading {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     /// Requests, of clients and of the desk.
-    requests: u64,
-    /// Of what the desk said.
-    bytes: u64,
+    pub(super) requests: u64,
+    /// Of what desk and office said.
+    pub(super) bytes: u64,
     /// Orders that the desk had looked at when the turn began.
     looked_at_before: u64,
 }

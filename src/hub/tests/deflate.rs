@@ -11,7 +11,7 @@ const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_wi
 const TRADES: &str = "trades.BTC-PERPETUAL.raw";
 const TEST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"public/test"}"#;
 
-fn deflating() -> HubConfig {
+pub(super) fn deflating() -> HubConfig {
     let deflate = DeflateSettings {
         client_window_bits_max: WindowBits::MAX,
         client_context_takeover: ClientContextTakeover::Refused,
@@ -38,7 +38,7 @@ impl Sent {
 }
 
 impl World {
-    fn connect_with_window(&mut self, shard: usize, slot: u32, bits: u8) -> ConnId {
+    pub(super) fn connect_with_window(&mut self, shard: usize, slot: u32, bits: u8) -> ConnId {
         let offer =
             format!("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits={bits}\r\n");
         let (conn, answer) = self.connect_to(shard, slot, "/ws", &offer);
@@ -80,6 +80,12 @@ impl World {
         let shards: u64 = self.hubs.iter().map(|hub| hub.home_counters().frames_deflated_total).sum();
         shards + self.market.home_counters().frames_deflated_total
     }
+}
+
+/// The frames that a connection is sent now, as texts, and whether they are compressed.
+pub(super) fn inflated(world: &mut World, shard: usize, conn: ConnId, bits: u8) -> Vec<(bool, String)> {
+    let frames = world.frames(shard, conn, bits);
+    frames.iter().map(|sent| (matches!(sent, Sent::Deflated(_)), sent.text().to_owned())).collect()
 }
 
 fn inflate(payload: &[u8], bits: u8) -> String {

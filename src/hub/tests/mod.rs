@@ -14,6 +14,7 @@ mod links;
 mod login;
 mod marks;
 mod mesh;
+mod messages;
 mod orders;
 mod overload;
 mod private;
@@ -69,6 +70,8 @@ struct World {
     generations: u32,
     /// Asks that are not put to the market: the test answers them.
     asked: Option<Vec<Ask>>,
+    /// The same of the office of messages.
+    office: Option<messages::OfficeByHand>,
     /// Who has departed, as the market heard it.
     departed: Vec<(Client, Departure)>,
 }
@@ -83,7 +86,7 @@ impl World {
         let hubs = (0..shards).map(|shard| Hub::new(HomeId(shard), shards, config.clone(), now)).collect();
         let mut market = MarketHome::new(HomeId(shards), shards, config.history, now);
         market.set_deflation(config.deflation);
-        World { hubs, market, now, generations: 0, asked: None, departed: Vec::new() }
+        World { hubs, market, now, generations: 0, asked: None, office: None, departed: Vec::new() }
     }
 
     /// How often the first shard closed a connection so.
@@ -169,12 +172,18 @@ impl World {
             Some((*client, *how))
         });
         self.departed.extend(departed);
-        let Some(asked) = &mut self.asked else { return self.market.handle_batch(from, batch, self.now) };
-        asked.extend_from_slice(&batch.asks);
-        let is_ask = |record: &&Record| matches!(record, Record::Ask { .. });
-        let records = batch.records.iter().filter(|record| !is_ask(record)).cloned().collect();
-        let rest = Batch { records, bytes: batch.bytes.clone(), ..Batch::default() };
-        self.market.handle_batch(from, &rest, self.now);
+        for record in &batch.records {
+            match (record, &mut self.asked, &mut self.office) {
+                (Record::Ask { at }, Some(asked), _) => asked.push(*batch.ask(*at)),
+                (Record::MessageAsk { at, content }, _, Some(office)) => {
+                    office.asked.push((batch.message_ask(*at).clone(), batch.slice(*content).to_vec()));
+                }
+                (Record::MessagesWritten { client, count }, _, Some(office)) => {
+                    office.written.push((*client, *count));
+                }
+                (record, _, _) => self.market.handle_record(from, batch, record, self.now),
+            }
+        }
     }
 
     /// All bytes that a connection is sent now.

@@ -5,11 +5,12 @@ use crate::telemetry::latency::{Recent, Stage};
 use super::{Measured, Rule, Severity, Side, Unit};
 
 /// Reasons for which a client is closed that does not read fast enough.
-const SLOW_REASONS: [(&str, &str); 6] = [
+const SLOW_REASONS: [(&str, &str); 7] = [
     ("reason", "queue_full"),
     ("reason", "write_timeout"),
     ("reason", "log_full"),
     ("reason", "replies_unread"),
+    ("reason", "messages_unread"),
     ("reason", "messages_lost"),
     ("reason", "shed"),
 ];
@@ -83,6 +84,34 @@ pub const RULES: &[Rule] = &[
         summary: "Orders that were to be cancelled are open: the venue refused too often.",
         cure: "Cancel them at the venue; the log names them.",
         measure: Some(|of| Some(of.window.per_s("tickring_cancels_given_up_total"))),
+    },
+    Rule {
+        name: "TickringStoreFaulty",
+        severity: Severity::Critical,
+        side: Side::Above,
+        // 0 none, 1 loading, 2 ready.
+        threshold: 2.0,
+        unit: Unit::Count,
+        for_s: 0,
+        expr: "max by (instance) (tickring_store_state)",
+        unless: None,
+        summary: "The store refuses what is to be durable.",
+        cure: "tickring_store_refused_batches_total says why, the log what to do; it is ready again by itself once the disk is.",
+        measure: Some(|of| Some(of.snapshot.largest("tickring_store_state") as f64)),
+    },
+    Rule {
+        name: "TickringStoreStalls",
+        severity: Severity::Critical,
+        side: Side::Above,
+        // A commit takes some fsyncs, or tens of milliseconds where it is large.
+        threshold: 5.0,
+        unit: Unit::Seconds,
+        for_s: 0,
+        expr: "max by (instance) (tickring_store_commit_under_way_seconds)",
+        unless: None,
+        summary: "The store's disk does not answer: what is to be durable waits, and is refused once the queue is full.",
+        cure: "Look at the kernel's log (dmesg) and at what else writes to that disk.",
+        measure: Some(|of| Some(of.snapshot.largest("tickring_store_commit_under_way_seconds") as f64 / 1e9)),
     },
     Rule {
         name: "TickringDrainLong",
@@ -209,7 +238,7 @@ pub const RULES: &[Rule] = &[
         threshold: 0.1,
         unit: Unit::PerSecond,
         for_s: 30,
-        expr: "sum by (instance, reason) (rate(tickring_incidents_total{reason=~\"queue_full|write_timeout|log_full|replies_unread|messages_lost|shed\"}[1m]))",
+        expr: "sum by (instance, reason) (rate(tickring_incidents_total{reason=~\"queue_full|write_timeout|log_full|replies_unread|messages_unread|messages_lost|shed\"}[1m]))",
         unless: None,
         summary: "Clients that do not read fast enough are closed.",
         cure: "/api/connections?sort=queued shows who is next; conflated topics spare them.",
@@ -218,6 +247,19 @@ pub const RULES: &[Rule] = &[
                 SLOW_REASONS.iter().map(|reason| of.window.per_s_of("tickring_incidents_total", &[*reason]));
             Some(by_reason.fold(0.0, f64::max))
         }),
+    },
+    Rule {
+        name: "TickringDeadLetters",
+        severity: Severity::Warning,
+        side: Side::Above,
+        threshold: 0.0,
+        unit: Unit::Count,
+        for_s: 60,
+        expr: "sum by (instance) (tickring_dead_letters)",
+        unless: None,
+        summary: "Messages are in the dead letters: nobody got or confirmed them.",
+        cure: "GET /api/dead-letters says which and why; requeue or purge them.",
+        measure: Some(|of| Some(of.snapshot.total("tickring_dead_letters") as f64)),
     },
     Rule {
         name: "TickringQueueDeep",

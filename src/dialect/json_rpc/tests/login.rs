@@ -98,7 +98,7 @@ fn a_private_method_is_for_those_who_have_logged_in_and_have_its_scope() {
     assert_eq!(access("private/subscribe"), Access::LoggedIn);
     assert_eq!(access("private/whatever_comes"), Access::LoggedIn);
     assert_eq!(access("private/list_api_keys"), Access::Scoped(Scope::AccountRead));
-    let scopes = Scopes { account: Level::Read, trade: Level::None, control_write: false };
+    let scopes = Scopes { account: Level::Read, ..Scopes::default() };
     for (access, scopes, expected) in [
         (Access::Everybody, None, None),
         (Access::LoggedIn, None, Some((13009, "log in first: public/auth"))),
@@ -159,7 +159,7 @@ fn a_grant_is_told_in_deribits_members() {
     assert_eq!(
         told(&login, Some("x\"y")),
         json!({"access_token": "a.0.1.ff", "enabled_features": [], "expires_in": 900, "refresh_token": "r.0.1.ee",
-            "scope": "account:read_write trade:read_write connection", "state": "x\"y", "token_type": "bearer"})
+            "scope": "account:read_write trade:read_write message:read_write connection", "state": "x\"y", "token_type": "bearer"})
     );
     login.session = Some("desk_1".into());
     login.scopes = Scopes::default();
@@ -178,7 +178,7 @@ fn keys_are_listed_without_their_secrets() {
     assert_eq!(
         told[0],
         json!({"id": 1, "client_id": "k1", "name": "say \"hi\"", "account": "desk", "enabled": true, "default": false,
-            "enabled_features": [], "max_scope": "account:read_write trade:read_write", "timestamp": 5,
+            "enabled_features": [], "max_scope": "account:read_write trade:read_write message:read_write", "timestamp": 5,
             "expires_at": null, "subscribe": ["*"], "publish": ["a.*", "b"]})
     );
     assert_eq!(

@@ -3,6 +3,7 @@
 mod decoding;
 mod documented;
 mod login;
+mod messages;
 mod notifications;
 mod order_calls;
 mod orders;
