@@ -33,7 +33,7 @@ use tokio::sync::{Mutex, oneshot};
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
 use crate::api::dead_letters::Deed;
-use crate::api::{self, Answer, Method, Question, ROUTES, Route, View};
+use crate::api::{self, Answer, Lines, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
 use crate::doorbell::Doorbell;
@@ -155,7 +155,13 @@ impl Control {
         let address = setup.tcp.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stop, stopped) = oneshot::channel();
         // Here, so that what fails is heard of.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            // For the log's file alone (`logs.rs`).
+            .thread_name("log-read")
+            .max_blocking_threads(1)
+            .build()?;
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             if let Err(error) = (setup.give_way)() {
                 log::debug!("the control thread keeps its priority: {error}");
@@ -163,6 +169,8 @@ impl Control {
             if let Err(error) = runtime.block_on(serve(setup, stopped)) {
                 log::error!("operators' HTTP is not served: {error}");
             }
+            // Who waits for a disk that does not answer is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Control { stop, thread, address })
     }
@@ -229,7 +237,7 @@ async fn look(shared: Arc<Shared>, mut readers: Readers) {
             looked.alerts.note(&snapshot, window, &looked.latency, now);
         }
         looked.rates.note(Totals::of(&snapshot, now.mono_ns));
-        readers.tell(|| api::event(&shared.view(&snapshot, &looked, 0)));
+        readers.tell(|| api::event(&shared.view(&snapshot, &looked)));
         // Behind what is told, which is about what was added since.
         looked.looks.note(&snapshot, now.mono_ns);
         shared.looked.store(Arc::new(looked));
@@ -326,7 +334,11 @@ impl Shared {
                     if matches!(route, Route::Histograms | Route::Metrics) {
                         self.source.histograms.gather_for_operators().await;
                     }
-                    self.tell(route, Question { query: parts.uri.query().unwrap_or_default(), accept })
+                    let query = parts.uri.query().unwrap_or_default();
+                    let lines =
+                        if route == Route::Logs { api::log_limit(query).unwrap_or_default() } else { 0 };
+                    let lines = self.logs.last(lines).await;
+                    self.tell(route, Question { query, accept }, lines)
                 }
             }
         };
@@ -334,21 +346,20 @@ impl Shared {
     }
 
     /// An endpoint that changes nothing.
-    fn tell(&self, route: Route, question: Question<'_>) -> Answer {
+    fn tell(&self, route: Route, question: Question<'_>, lines: Lines) -> Answer {
         // Who only asks whether the process lives costs no more than that.
         let is_fixed = matches!(route, Route::Healthz | Route::Console(_));
         let process = if is_fixed { ProcessReading::default() } else { self.process() };
         let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
-        let lines = if route == Route::Logs { api::log_limit(question.query).unwrap_or_default() } else { 0 };
         let histograms =
             matches!(route, Route::Histograms | Route::Metrics).then(|| self.source.histograms.collection());
         let snapshot = Snapshot::take(boards, &process);
         let looked = self.looked.load();
-        let view = View { histograms: histograms.as_deref(), ..self.view(&snapshot, &looked, lines) };
+        let view = View { histograms: histograms.as_deref(), lines, ..self.view(&snapshot, &looked) };
         api::answer(route, question, &view)
     }
 
-    fn view<'a>(&self, snapshot: &'a Snapshot<'a>, looked: &'a Looked, lines: usize) -> View<'a> {
+    fn view<'a>(&self, snapshot: &'a Snapshot<'a>, looked: &'a Looked) -> View<'a> {
         let (now, source) = (clock::now(), &self.source);
         View {
             snapshot,
@@ -363,7 +374,7 @@ impl Shared {
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
             turn_ns_max: source.bounds.load().turn_ns_max,
             history_bytes_max: source.history_bytes_max,
-            lines: self.logs.last(lines),
+            lines: Lines::Memory(Vec::new()),
         }
     }
 
@@ -372,7 +383,7 @@ impl Shared {
         let first = || {
             let process = self.process();
             let snapshot = Snapshot::take(&self.source.boards, &process);
-            api::event(&self.view(&snapshot, &self.looked.load(), 0))
+            api::event(&self.view(&snapshot, &self.looked.load()))
         };
         let stream = self.streams.open(first)?;
         self.requests_total.fetch_add(1, Ordering::Relaxed);

@@ -113,8 +113,10 @@ impl LogFile {
         };
         let file = open(path).map_err(|error| refused(path, &error))?;
         if self.thread.is_none() {
-            self.thread =
-                Some(Running::start(&self.progress, give_way).map_err(|error| refused(path, &error))?);
+            self.thread = Some(
+                Running::start(log_tail::tail(), &self.progress, give_way)
+                    .map_err(|error| refused(path, &error))?,
+            );
         }
         if let Some(running) = &self.thread {
             running.hand(Target { path: path.to_owned(), file: Some(file) });
@@ -126,19 +128,21 @@ impl LogFile {
     /// Waits until all is written, if that does not take long.
     pub fn finish(self) {
         if let Some(running) = self.thread {
-            running.shared.is_finishing.store(true, Ordering::Release);
-            running.thread.unpark();
             // A disk that takes nothing keeps the process no longer than this.
-            let _ = running.finished.recv_timeout(FINISH_WITHIN);
+            running.finish_within(FINISH_WITHIN);
         }
     }
 }
 
 impl Running {
-    fn start(progress: &Arc<Progress>, give_way: fn() -> io::Result<()>) -> io::Result<Running> {
+    fn start(
+        tail: &'static LogTail,
+        progress: &Arc<Progress>,
+        give_way: fn() -> io::Result<()>,
+    ) -> io::Result<Running> {
         let shared = Arc::new(Shared::default());
         let (finish, finished) = mpsc::channel();
-        let writer = Writer::new(log_tail::tail(), Arc::clone(progress));
+        let writer = Writer::new(tail, Arc::clone(progress));
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(move || {
             if let Err(error) = give_way() {
@@ -146,8 +150,15 @@ impl Running {
             }
             run(writer, &of_thread, &finish);
         })?;
-        log_tail::tail().wake_at_lines(thread.thread().clone());
+        tail.wake_at_lines(thread.thread().clone());
         Ok(Running { thread: thread.thread().clone(), shared, finished })
+    }
+
+    /// Has the thread write all that was logged before, and end; whether it has in time.
+    fn finish_within(self, time: Duration) -> bool {
+        self.shared.is_finishing.store(true, Ordering::Release);
+        self.thread.unpark();
+        self.finished.recv_timeout(time).is_ok()
     }
 
     fn hand(&self, target: Target) {
@@ -331,6 +342,9 @@ mod tests {
 
     use super::*;
 
+    /// What is waited for comes within this, on a machine that does much else too.
+    const LONG: Duration = Duration::from_secs(30);
+
     struct Folder(PathBuf);
 
     impl Folder {
@@ -345,6 +359,21 @@ mod tests {
     impl Drop for Folder {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A thread that writes this file, and what of.
+    fn running(target: Target) -> (Running, &'static LogTail) {
+        let tail: &'static LogTail = Box::leak(Box::default());
+        let running = Running::start(tail, &Arc::default(), || Ok(())).unwrap();
+        running.hand(target);
+        (running, tail)
+    }
+
+    /// As many lines as are kept, as long as they may be: more than a pipe holds.
+    fn push_long(tail: &LogTail) {
+        for number in 0..LINES_MAX {
+            tail.push(&log::Record::builder().args(format_args!("{number:0>900}")).target("t").build());
         }
     }
 
@@ -372,7 +401,11 @@ mod tests {
     fn messages(path: &Path) -> Vec<u64> {
         let text = fs::read_to_string(path).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
-        text.lines().map(|line| line.split_once(" INFO  t] ").unwrap().1.parse().unwrap()).collect()
+        let message = |line: &str| {
+            assert!(line.starts_with('['), "the beginning of a line is missing: {line}");
+            line.split_once(" INFO  t] ").unwrap().1.parse().unwrap()
+        };
+        text.lines().map(message).collect()
     }
 
     #[test]
@@ -433,6 +466,23 @@ mod tests {
     }
 
     #[test]
+    fn the_same_file_opened_anew_goes_on_in_its_line() {
+        let folder = Folder::new("same");
+        let path = folder.0.join("a.log");
+        let mut writer = writer();
+        writer.take_target(broken(&path));
+        log(&writer, 0..3);
+        assert!(writer.write(0));
+        // As if it had taken so much before it was full.
+        writer.written = writer.batch.find('\n').unwrap() + 5;
+        let whole = writer.batch.clone();
+        fs::write(&path, &whole[..writer.written]).unwrap();
+        writer.take_target(target(&path));
+        assert!(!writer.write(0));
+        assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    }
+
+    #[test]
     fn what_was_logged_without_a_file_is_not_missing() {
         let folder = Folder::new("none");
         let path = folder.0.join("a.log");
@@ -444,6 +494,36 @@ mod tests {
         log(&writer, 3000..3002);
         assert!(!writer.write(0));
         assert_eq!((messages(&path), writer.progress.dropped()), (vec![3000, 3001], 0));
+    }
+
+    #[test]
+    fn the_end_waits_until_all_that_was_logged_is_in_the_file() {
+        let folder = Folder::new("finish");
+        let path = folder.0.join("a.log");
+        let (running, tail) = running(target(&path));
+        push_long(tail);
+        assert!(running.finish_within(LONG));
+        assert_eq!(messages(&path), (0..LINES_MAX as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_end_wakes_a_thread_that_has_written_all() {
+        let folder = Folder::new("idle");
+        let path = folder.0.join("a.log");
+        let (running, tail) = running(target(&path));
+        push_long(tail);
+        while fs::read(&path).unwrap().iter().filter(|byte| **byte == b'\n').count() < LINES_MAX {}
+        assert!(running.finish_within(LONG));
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_disk_that_takes_nothing() {
+        let (reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let (running, tail) = running(Target { path: PathBuf::from("full"), file: Some(file) });
+        push_long(tail);
+        assert!(!running.finish_within(Duration::from_millis(1)));
+        drop(reader);
     }
 
     #[test]

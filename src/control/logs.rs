@@ -1,14 +1,18 @@
 //! The last lines of the log for who asks: of its file, of which only the end is read, else those that are kept in memory.
 //!
-//! Home: the control thread. Invariants: of a file so many bytes are read at most; one that has not changed is not read again.
+//! Home: the control thread, but for the file, which a thread of its own looks at: a disk may not answer. Invariants: of a file so many
+//! bytes are read at most; one that has not changed is not read again; one look at it at a time is under way, and nobody waits longer
+//! for it than a bound.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::api::{FileEnd, Lines};
 use crate::log_file::Progress;
@@ -20,11 +24,21 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 const BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Answers that are kept, each for another number of lines.
 const KEPT_MAX: usize = 4;
+/// How long an answer waits for the file, with those before it: a disk that works is a hundred times as fast.
+const READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where lines come from.
 #[derive(Debug)]
 pub(super) struct Logs {
     progress: Arc<Progress>,
+    file: Arc<LogEnd>,
+    /// One look at the file at a time. Who looks holds it, also when nobody waits for him any more.
+    looking: Arc<Semaphore>,
+}
+
+/// The end of the log's file.
+#[derive(Debug, Default)]
+struct LogEnd {
     kept: ArcSwap<Kept>,
 }
 
@@ -45,7 +59,7 @@ struct Version {
 
 impl Logs {
     pub(super) fn new(progress: Arc<Progress>) -> Logs {
-        Logs { progress, kept: ArcSwap::default() }
+        Logs { progress, file: Arc::default(), looking: Arc::new(Semaphore::new(1)) }
     }
 
     /// Lines that are missing in the file.
@@ -53,20 +67,33 @@ impl Logs {
         self.progress.dropped()
     }
 
-    /// So many lines, or as many as there are.
-    pub(super) fn last(&self, lines: usize) -> Lines {
-        let of_file = self.progress.readable().filter(|_| lines > 0).map(|path| self.of_file(&path, lines));
-        match of_file {
-            Some(Ok(end)) => Lines::File(end),
-            Some(Err(error)) => {
-                log::debug!("the log's file cannot be read: {error}");
-                Lines::Memory(log_tail::tail().last(lines))
+    /// So many lines, or as many as there are; those in memory where there is no file, or none that can be read in time.
+    pub(super) async fn last(&self, lines: usize) -> Lines {
+        if let Some(path) = self.progress.readable().filter(|_| lines > 0) {
+            match tokio::time::timeout(READ_WITHIN, self.look(Arc::clone(&path), lines)).await {
+                Ok(Ok(end)) => return Lines::File(end),
+                Ok(Err(error)) => log::debug!("the log's file cannot be read: {error}"),
+                Err(_) => log::debug!("the log's file does not answer in time"),
             }
-            None => Lines::Memory(log_tail::tail().last(lines)),
         }
+        Lines::Memory(log_tail::tail().last(lines))
     }
 
-    fn of_file(&self, path: &Path, lines: usize) -> io::Result<Arc<FileEnd>> {
+    async fn look(&self, path: Arc<PathBuf>, lines: usize) -> io::Result<Arc<FileEnd>> {
+        let turn = Arc::clone(&self.looking).acquire_owned().await.map_err(io::Error::other)?;
+        let file = Arc::clone(&self.file);
+        let look = move || {
+            let end = file.of(&path, lines);
+            drop(turn);
+            end
+        };
+        tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
+    }
+}
+
+impl LogEnd {
+    /// The last lines of this file.
+    fn of(&self, path: &Path, lines: usize) -> io::Result<Arc<FileEnd>> {
         let version = Version::of(&std::fs::metadata(path)?);
         let kept = self.kept.load();
         let is_same = kept.of == Some(version);
@@ -125,7 +152,7 @@ mod tests {
 
     /// A file of so many lines, removed at the end.
     struct Log {
-        path: std::path::PathBuf,
+        path: PathBuf,
         lines: usize,
     }
 
@@ -197,30 +224,27 @@ mod tests {
     fn a_file_is_read_again_if_it_has_changed_and_only_then() {
         let mut log = Log::new("cache");
         log.write(10, "");
-        let logs = Logs::new(Arc::default());
-        let first = logs.of_file(&log.path, 5).unwrap();
-        assert!(Arc::ptr_eq(&first, &logs.of_file(&log.path, 5).unwrap()));
-        let other = logs.of_file(&log.path, 6).unwrap();
+        let end = LogEnd::default();
+        let first = end.of(&log.path, 5).unwrap();
+        assert!(Arc::ptr_eq(&first, &end.of(&log.path, 5).unwrap()));
+        let other = end.of(&log.path, 6).unwrap();
         assert_ne!(first, other);
-        assert!(
-            Arc::ptr_eq(&first, &logs.of_file(&log.path, 5).unwrap()),
-            "one does not take the other's place"
-        );
+        assert!(Arc::ptr_eq(&first, &end.of(&log.path, 5).unwrap()), "one does not take the other's place");
         log.write(1, "");
-        let grown = logs.of_file(&log.path, 5).unwrap();
+        let grown = end.of(&log.path, 5).unwrap();
         assert_eq!((&*grown, grown == first), (&log.end(5), false));
         // Of the same size, at another time; and another file under the name.
         let text = fs::read_to_string(&log.path).unwrap().replace("line", "LINE");
         fs::write(&log.path, &text).unwrap();
-        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(5);
+        let modified = std::time::UNIX_EPOCH + Duration::from_secs(5);
         File::options().append(true).open(&log.path).unwrap().set_modified(modified).unwrap();
-        assert_eq!(*logs.of_file(&log.path, 5).unwrap(), log.end(5));
+        assert_eq!(*end.of(&log.path, 5).unwrap(), log.end(5));
         let beside = log.path.with_extension("new");
         fs::write(&beside, text.replace("LINE", "else")).unwrap();
         File::options().append(true).open(&beside).unwrap().set_modified(modified).unwrap();
         fs::rename(&beside, &log.path).unwrap();
-        assert_eq!(*logs.of_file(&log.path, 5).unwrap(), log.end(5));
+        assert_eq!(*end.of(&log.path, 5).unwrap(), log.end(5));
         fs::remove_file(&log.path).unwrap();
-        assert!(logs.of_file(&log.path, 5).is_err());
+        assert!(end.of(&log.path, 5).is_err());
     }
 }

@@ -1,11 +1,11 @@
 //! Instruments that are traded no more. PURE.
 //!
 //! New orders are refused from the first moment, by the market's state. Open ones are gone through a part at a time, as
-//! [`Desk::handle_timeout`] is called, as those of the kill switch are; an order whose link is down is cancelled once it is up.
+//! [`Desk::handle_timeout`] is called, as those of the kill switch are, once for all instruments that go in the same turn; an order
+//! whose link is down is cancelled once it is up.
 
 use std::collections::BTreeSet;
 
-use crate::limits;
 use crate::model::ids::InstrumentId;
 use crate::model::order::CancelReason;
 
@@ -27,12 +27,11 @@ impl Delisting {
 }
 
 impl Desk {
-    /// The instrument is traded no more: its open orders are to be cancelled. The market says so already.
+    /// The instrument is traded no more: its open orders are to be cancelled, from the next [`Desk::handle_timeout`] on. The market
+    /// says so already.
     pub fn handle_delisted(&mut self, instrument: InstrumentId) {
-        self.begin();
         self.delisting.instruments.insert(instrument);
         self.delisting.next = 0;
-        self.delist_on(limits::DESK_ORDERS_PER_TIMEOUT);
     }
 
     /// Goes on with cancelling, `orders_max` at most; how many were looked at.

@@ -148,7 +148,8 @@ pub(super) struct Egress {
     spare_control: Vec<Box<Control>>,
     /// Of all kinds of spares.
     spare_bytes: usize,
-    /// The most frames that waited in one queue since that was last asked for.
+    /// The most frames that waited in one queue since that was last asked for: when one came into it, or all along, of the
+    /// queue that was the deepest before. One that another was deeper than is told again once a frame comes into it.
     deepest_frames: u32,
     /// Whose they were.
     deepest_slot: u32,

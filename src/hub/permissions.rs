@@ -56,10 +56,9 @@ impl Hub {
         Some(PrivateView { what: channel.what, filter })
     }
 
-    /// The topic that a private channel means to a client, if it has logged in.
-    pub(super) fn private_key(&self, conn: ConnId, channel: PrivateChannel) -> Option<TopicKey> {
-        let account = self.session_of(conn).and_then(Session::login)?.account;
-        Some(TopicKey::Private { account, view: self.view_of(channel)? })
+    /// Whose client it is, if it has logged in.
+    pub(super) fn account_of(&self, conn: ConnId) -> Option<AccountId> {
+        self.session_of(conn).and_then(Session::login).map(|login| login.account)
     }
 
     /// Whether a client may publish to a topic.

@@ -3,7 +3,7 @@
 //! ends costs what it is asked for, a `*` counted as all that it stands for, however much else is subscribed to.
 
 use crate::dialect::json_rpc;
-use crate::model::channel::{Channel, Checksum, MarketChannel, TopicKey};
+use crate::model::channel::{Channel, Checksum, MarketChannel, PrivateChannel, TopicKey};
 use crate::model::ids::{ConnId, InstrumentId};
 
 use super::Hub;
@@ -21,10 +21,7 @@ impl Hub {
                 known |= match Channel::parse(text, checksum) {
                     None => false,
                     Some(Channel::Topic(name)) => self.end_named(conn, &TopicKey::Client(name)),
-                    Some(Channel::Private(channel)) => {
-                        let key = self.private_key(conn, channel);
-                        key.is_some_and(|key| self.end_named(conn, &key))
-                    }
+                    Some(Channel::Private(channel)) => self.end_private(conn, channel),
                     Some(Channel::Instrument { instrument, channel }) => {
                         // Those of that name before, too: who had subscribed to one still has.
                         let mut known = false;
@@ -44,6 +41,20 @@ impl Hub {
             }
         }
         self.reply_with(reply_to, |out| json_rpc::write_channels(out, ended.iter().copied()));
+    }
+
+    /// What a private channel means to a client, if it has logged in: of one instrument also those of that name before, as for
+    /// market channels.
+    fn end_private(&mut self, conn: ConnId, channel: PrivateChannel) -> bool {
+        let (account, view) = (self.account_of(conn), self.view_of(channel));
+        let (Some(account), Some(mut view)) = (account, view) else { return false };
+        let mut known = false;
+        loop {
+            known |= self.end_named(conn, &TopicKey::Private { account, view });
+            let earlier = view.filter.instrument.and_then(|instrument| self.cache.earlier(instrument));
+            let Some(instrument) = earlier else { return known };
+            view.filter.instrument = Some(instrument);
+        }
     }
 
     fn end_named(&mut self, conn: ConnId, key: &TopicKey) -> bool {

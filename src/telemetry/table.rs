@@ -287,7 +287,7 @@ metrics! {
         Gauge "tickring_overload_stance" "0 normal, 1 guarded (no newcomers), 2 shedding (slow consumers are closed)." = shard.hub.overload_stance;
         Counter "tickring_probes_answered_total" "Answers to /ready and /healthz on the clients' listeners." = shard.hub.probes_answered_total;
         Gauge "tickring_queue_costliest_bytes" "Unsent bytes of the costliest slow consumer, while the shard is overloaded." = shard.costliest_bytes;
-        Gauge "tickring_queue_deepest_frames" "The most frames that waited for one connection, in the last tenth of a second." = shard.deepest_frames;
+        Gauge "tickring_queue_deepest_frames" "The most frames that waited for one connection in the last tenth of a second, reports of orders and other data each by themselves: of those to which one more came in it, and of the deepest before it." = shard.deepest_frames;
         Counter "tickring_busy_turns_total" "Turns that did something." = shard.busy_turns_total;
         Counter "tickring_busy_seconds_total" "Time that those took: work, whatever polling adds." = shard.busy_ns_total;
         Gauge "tickring_turn_mean_seconds" "Length of turns as who waits for one feels it, over about a second." = shard.turn_ns_mean;

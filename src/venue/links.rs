@@ -323,7 +323,7 @@ impl Links {
         reach.handle_connected();
         log::info!("venue link {}: connected to {}", link.setup.name, reach.address());
         self.conns.push((conn, Owner::Link(nth)));
-        link.begin(conn, now);
+        link.begin(conn, market, now);
         market.handle_link(link.source, &mut link.session, now);
     }
 
@@ -392,7 +392,7 @@ impl Links {
             self.conns.retain(|(of, _)| *of != earlier);
             self.actions.push_back(Action::Close(earlier, How::Abort));
         }
-        link.begin(conn, now);
+        link.begin(conn, market, now);
         link.session.handle_bytes(&greeting.into_bytes(), now);
         link.take_over(market, now);
     }
@@ -483,8 +483,11 @@ impl Link {
         self.attempt = (self.attempt + 1) % (u32::MAX >> ATTEMPT_SHIFT);
     }
 
-    fn begin(&mut self, conn: ConnId, now: Now) {
+    fn begin(&mut self, conn: ConnId, market: &MarketHome, now: Now) {
         (self.conn, self.closing_by_ns) = (Some(conn), None);
+        let source = self.source;
+        // Names may be free that were another's: this connection may list them.
+        self.session.forget_refused(|number, name| market.may_list_again(source, number, name));
         self.session.handle_connected(now);
     }
 

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::json;
 
 use crate::bytes;
 use crate::client::Client;
-use crate::control::{DEMO, get, metric};
+use crate::control::{DEMO, ask, get, metric};
 use crate::server::{Server, run, temporary_file, tickring};
 
 /// A file's name; the file is not there, and is gone at the end.
@@ -194,4 +196,41 @@ fn a_file_that_cannot_be_opened_is_told_before_anything_is_served() {
     let expected = "tickring: log.file: /nonexistent/a.log: No such file or directory (os error 2): \
         name a file in a folder that the server's user may write";
     assert_eq!(ended.log.last().unwrap(), expected);
+}
+
+/// Puts in the place of the log's file what whoever opens it to read waits at, as for a disk that does not answer.
+fn hang(log: &Log) -> Log {
+    let rotated = log.rotate();
+    mkfifo(&log.0, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    rotated
+}
+
+#[test]
+fn a_disk_that_does_not_answer_holds_up_neither_operators_nor_the_stop() {
+    let log = Log::new();
+    let mut server = serve(tickring(), &log);
+    crate::until("it is in the file", || log.has("client_id \"demo\""));
+    let source = |server: &Server| get(server, "/api/logs").json()["source"].clone();
+    assert_eq!(source(&server), "file");
+    let rotated = hang(&log);
+    // The first waits for the file, and those behind it for the first.
+    let address = server.control.unwrap();
+    let asking: Vec<_> =
+        (0..3).map(|_| std::thread::spawn(move || ask(address, "GET /api/logs", "", ""))).collect();
+    for answer in asking {
+        assert_eq!(answer.join().unwrap().json()["source"], "memory");
+    }
+    assert_eq!((get(&server, "/healthz").status, get(&server, "/metrics").status), (200, 200));
+    assert_eq!(source(&server), "memory", "it still does not answer");
+    // It answers again: there is somebody who writes.
+    drop(fs::File::options().read(true).write(true).open(&log.0).unwrap());
+    fs::remove_file(&log.0).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("the configuration is as it was");
+    crate::until("it is read again", || source(&server) == "file");
+    drop(rotated);
+    let rotated = hang(&log);
+    assert_eq!(source(&server), "memory");
+    assert_eq!(server.stop().code, Some(0));
+    drop(rotated);
 }

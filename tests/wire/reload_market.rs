@@ -258,3 +258,28 @@ fn links_come_go_and_change_and_the_others_are_not_touched() {
     server.stop().assert_clean();
     assert_eq!((a.stop(), venue.stop()), (Some(0), Some(0)));
 }
+
+#[test]
+fn a_name_that_the_paper_market_gives_up_is_a_venue_s_by_its_next_connection() {
+    let toml =
+        |instruments| format!("{}[venue.a]\nkey = \"of a\"\nlisten = \"127.0.0.1:0\"\n", paper(instruments));
+    let mut server = Server::start(&toml(3), "0");
+    let to = server.venue_addresses[0].to_string();
+    let a = start_venue("a", "of a", &to);
+    a.wait_for("welcome");
+    let mut client = trader(server.address);
+    let of_venue = |client: &mut Client| {
+        let links = client.call("public/get_venues", &json!({}));
+        links.as_array().unwrap().iter().find(|link| link["link"] == "a").unwrap()["instruments"].clone()
+    };
+    until("the venue has what the paper market has not", || of_venue(&mut client) == 9);
+    reload(&mut server, &toml(2), "from now on: feed.paper.instruments 3 → 2");
+    until("the name is free", || !names(&mut client).iter().any(|name| name == SOL));
+    a.kill();
+    let a = start_venue("a", "of a", &to);
+    until("the venue has it", || of_venue(&mut client) == 10);
+    rest(&mut client, SOL, "of the venue");
+    drop(client);
+    server.stop().assert_clean();
+    assert_eq!(a.stop(), Some(0));
+}

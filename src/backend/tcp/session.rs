@@ -291,7 +291,7 @@ impl Session {
         self.config = config;
     }
 
-    /// What the market did not take and would take now is listed anew by the next connection that names it, under another number.
+    /// What the market did not take and would take now is listed anew by the connection that names it next, under another number.
     pub fn forget_refused(&mut self, may_list_again: impl Fn(FeedInstrument, &Symbol) -> bool) {
         for (name, listing) in &mut self.listings {
             listing.feed = listing.feed.filter(|number| !may_list_again(*number, name));

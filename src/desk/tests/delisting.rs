@@ -6,6 +6,7 @@ use crate::model::market::MarketState;
 fn delist(floor: &mut Floor, instrument: InstrumentId) {
     floor.market[instrument.index()].state = MarketState::Delisted;
     floor.desk.handle_delisted(instrument);
+    floor.desk.handle_timeout(floor.now);
     floor.settle();
 }
 
@@ -69,4 +70,36 @@ fn many_orders_are_gone_through_a_part_at_a_time() {
     floor.run();
     assert!(floor.venue.resting.is_empty());
     assert_eq!(floor.desk.poll_timeout(), None);
+}
+
+#[test]
+fn what_goes_while_orders_are_gone_through_is_looked_for_from_the_first_and_the_rest_is_counted_once() {
+    let config = DeskConfig { open_orders_per_account_max: 100_000, ..config() };
+    let mut floor = Floor::with(config);
+    floor.done(0, place(buy(90, 1)));
+    let many = limits::DESK_ORDERS_PER_TIMEOUT;
+    for _ in 0..many {
+        floor.done(0, place(in_euros(buy(90, 1))));
+    }
+    delist(&mut floor, EUR);
+    delist(&mut floor, BTC);
+    floor.desk.handle_timeout(floor.now);
+    floor.run();
+    assert!(floor.venue.resting.is_empty());
+    assert_eq!(floor.desk.counters.cancels_on_delisting_total, u64::from(many) + 1);
+}
+
+#[test]
+fn however_many_instruments_go_in_a_turn_all_orders_are_gone_through_once() {
+    let looked_at = |instruments: u32| {
+        let mut floor = Floor::new();
+        floor.done(0, place(in_euros(buy(90, 1))));
+        let before = floor.desk.counters.looked_at_total;
+        (100..99 + instruments).for_each(|other| floor.desk.handle_delisted(InstrumentId(other)));
+        delist(&mut floor, EUR);
+        assert_eq!(floor.desk.counters.cancels_on_delisting_total, 1);
+        assert_eq!(floor.desk.poll_timeout(), None);
+        floor.desk.counters.looked_at_total - before
+    };
+    assert_eq!(looked_at(4_000), looked_at(1));
 }

@@ -118,12 +118,6 @@ impl MarketHome {
         self.settle_desk(now);
     }
 
-    /// The instrument is traded no more.
-    pub(super) fn handle_delisted(&mut self, instrument: InstrumentId, now: Now) {
-        self.desk.handle_delisted(instrument);
-        self.settle_desk(now);
-    }
-
     pub(super) fn open_trading(&mut self, instrument: InstrumentId, now: Now) {
         match self.trading {
             Trading::Open => self.desk.handle_link_up(&[instrument], now),

@@ -259,7 +259,8 @@ impl MarketHome {
         self.replace_book(id, &[], timestamp_ns, now);
         self.apply_state(id, MarketState::Delisted, timestamp_ns, now);
         self.statuses.change(self.sources.source_of(id), Change::Listed, now);
-        self.handle_delisted(id, now);
+        // Its orders are gone through in this turn's `handle_timeout`.
+        self.desk.handle_delisted(id);
     }
 }
 

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::hub::cache::Cache;
 use crate::hub::market::{ListingRefusal, News};
 use crate::limits;
-use crate::model::market::MarketState;
+use crate::model::ids::InstrumentId;
+use crate::model::market::{InstrumentState, MarketState};
 
 fn delist(number: u32) -> impl FnOnce(&mut FeedBuffer) {
     move |feed| {
@@ -49,7 +51,7 @@ fn who_follows_it_is_told_that_its_book_is_empty_and_closed_and_nothing_after() 
     world.feed(list("B"));
     world.feed(level(Side::Bid, 100, 10));
     let conn = world.connect(0, 0);
-    let channels = json!({"channels": ["ticker.A.raw", "book.A.raw", "ticker.B.raw"]});
+    let channels = json!({"channels": ["ticker.A.raw", "book.A.raw", "trades.A.raw", "ticker.B.raw"]});
     ask(&mut world, conn, "public/subscribe", &channels);
     world.feed(delist(0));
     let told = notes(&mut world, conn);
@@ -61,6 +63,7 @@ fn who_follows_it_is_told_that_its_book_is_empty_and_closed_and_nothing_after() 
     world.feed(level(Side::Bid, 101, 10));
     let state = FeedEvent::State { instrument: FeedInstrument(0), state: MarketState::Open, timestamp_ns: 3 };
     world.feed(|feed| feed.events.push(state));
+    world.feed(trade(101));
     world.feed(delist(0));
     assert_eq!(notes(&mut world, conn), []);
     world.feed(level_of(1, 7));
@@ -153,6 +156,27 @@ fn who_follows_every_instrument_has_room_for_those_that_come_after_others_went()
     assert_eq!(told, ["ticker.B.raw"]);
     let ended = ask(&mut world, conn, "public/unsubscribe", &json!({"channels": ["book.A.raw", "topic.a"]}));
     assert_eq!(ended["result"], json!(["book.A.raw", "topic.a"]), "what it named is its own to end");
+}
+
+#[test]
+fn however_a_shard_hears_that_an_instrument_is_traded_no_more_it_has_another_number_of_those() {
+    let mut cache = Cache::default();
+    let definition = Arc::new(*instrument("A"));
+    let mut gone = InstrumentState::new(Arc::clone(&definition));
+    gone.state = MarketState::Delisted;
+    let first = cache.list(&definition);
+    let none = cache.delistings();
+    cache.set_state(first, MarketState::Closed, 1);
+    assert_eq!(cache.delistings(), none);
+    cache.set_state(first, MarketState::Delisted, 1);
+    let one = cache.delistings();
+    let second = cache.list(&definition);
+    assert_eq!(cache.replace(second, &gone), None);
+    let two = cache.delistings();
+    let third = InstrumentId(2);
+    assert_eq!(cache.replace(third, &gone), Some(third));
+    let numbers = [none, one, two, cache.delistings()];
+    assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Secret, Verdict};
 use crate::hub::private::PrivateEvent;
 use crate::model::ids::{InstrumentId, Seq};
+use crate::model::market::MarketState;
 use crate::model::order::AccountId;
 
 /// The kinds of instruments in the world: their names and whether they are options of ETH.
@@ -545,4 +546,31 @@ fn who_does_not_read_its_reports_makes_room_for_who_does() {
     }
     assert_eq!(world.count(Closing::LogFull), 2);
     assert_eq!(world.texts(0, slow), [json!({ "close": 1008 })]);
+}
+
+#[test]
+fn an_instrument_s_channel_ends_for_those_of_that_name_before_too() {
+    let mut world = world(1);
+    let conn = trader(&mut world, 0, 0, 7);
+    follow(&mut world, 0, conn, &[ORDERS], None);
+    let gone = FeedInstrument(0);
+    world.feed(|feed| {
+        feed.events.push(FeedEvent::State {
+            instrument: gone,
+            state: MarketState::Delisted,
+            timestamp_ns: 1,
+        });
+    });
+    world.feed(list("BTC-PERPETUAL"));
+    follow(&mut world, 0, conn, &[ORDERS], None);
+    tell(&mut world, 7, 0, 1, AN_ORDER);
+    tell(&mut world, 7, 2, 2, AN_ORDER);
+    assert_eq!(world.texts(0, conn).len(), 2, "of both that have had the name");
+    let request =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "private/unsubscribe", "params": {"channels": [ORDERS]}});
+    world.send(0, conn, &request.to_string());
+    assert_eq!(world.texts(0, conn)[0]["result"], json!([ORDERS]));
+    tell(&mut world, 7, 0, 3, AN_ORDER);
+    tell(&mut world, 7, 2, 4, AN_ORDER);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
 }

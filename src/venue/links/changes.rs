@@ -41,11 +41,6 @@ impl Links {
                 Some(_) | None => {}
             }
         }
-        // Names may be free that were another's.
-        for link in &mut self.links {
-            let source = link.source;
-            link.session.forget_refused(|number, name| market.may_list_again(source, number, name));
-        }
         for setup in wanted.links {
             if !self.links.iter().any(|link| link.setup.name == setup.name) {
                 self.add(setup, market, now);

@@ -221,7 +221,12 @@ impl World {
 
     fn take_report(&mut self, report: VenueReport) {
         match report {
-            VenueReport::Accepted { order, price: _ } => self.move_on(order, &[Told::Sent], Told::Open),
+            VenueReport::Accepted { order, price } => {
+                self.move_on(order, &[Told::Sent], Told::Open);
+                // As the desk does: it may have been amended by then.
+                let seen = self.seen.get_mut(&order).unwrap();
+                seen.price = price.unwrap_or(seen.price);
+            }
             VenueReport::Rejected { order, why } => {
                 self.move_on(order, &[Told::Sent], Told::Rejected(why));
             }

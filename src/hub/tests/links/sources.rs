@@ -99,6 +99,12 @@ fn beyond_what_there_is_room_for_listings_are_counted_and_only_some_are_told() {
     assert!(matches!(told[0], News::Refused { why: ListingRefusal::Full, .. }));
 }
 
+/// As the venue's thread does it before each connection.
+fn forget_refused(floor: &mut Floor, nth: usize, source: SourceId) {
+    let market = &floor.world.market;
+    floor.links[nth].session.forget_refused(|number, name| market.may_list_again(source, number, name));
+}
+
 /// The link is made anew and takes these.
 fn take_only(floor: &mut Floor, names: &[&str]) {
     floor.links[0].cut();
@@ -113,6 +119,11 @@ fn take_only(floor: &mut Floor, names: &[&str]) {
     };
     market.reserve(&config.instruments, FX);
     floor.links[0].session.set_config(config);
+    floor.run();
+    forget_refused(floor, 0, FX);
+    // As the venue's thread does it in the same turn.
+    let World { market, now, .. } = &mut floor.world;
+    market.handle_timeout(*now);
     floor.run();
 }
 
@@ -190,18 +201,14 @@ fn what_was_refused_while_it_was_another_s_is_taken_once_that_one_has_freed_it()
     floor.links[1].connect(floor.world.now);
     floor.run();
     // Nothing is free yet: the link keeps its number, however often it is asked.
-    let forget = |floor: &mut Floor| {
-        let market = &floor.world.market;
-        floor.links[1].session.forget_refused(|number, name| market.may_list_again(other, number, name));
-    };
-    forget(&mut floor);
+    forget_refused(&mut floor, 1, other);
     floor.links[1].cut();
     floor.run();
     floor.links[1].connect(floor.world.now);
     floor.run();
     assert_eq!(floor.world.market.counters.instruments_refused_total, 1);
     take_only(&mut floor, &["GBPUSD"]);
-    forget(&mut floor);
+    forget_refused(&mut floor, 1, other);
     floor.links[1].cut();
     floor.run();
     floor.connect();
