@@ -1,7 +1,9 @@
 //! Messages between users of a running server: priorities, groups, presence, frames, dead letters, and what a kill leaves.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -265,4 +267,76 @@ fn temporary_directory() -> Directory {
     let path = temporary_file("store", b"");
     std::fs::remove_file(&path).unwrap();
     Directory(path)
+}
+
+/// A small file system of the test's own; none, said aloud, where it can't be mounted.
+struct Mounted(Directory);
+
+impl Mounted {
+    fn new() -> Option<Mounted> {
+        let directory = temporary_directory();
+        std::fs::create_dir(&directory.0).unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&directory.0).output();
+        match mount {
+            Ok(done) if done.status.success() => Some(Mounted(directory)),
+            failed => {
+                println!(
+                    "NOT CHECKED: a full disk needs a file system of its own, and mount(8) says {failed:?}"
+                );
+                None
+            }
+        }
+    }
+
+    /// Leaves no room; what takes it.
+    fn fill(&self) -> PathBuf {
+        let path = self.0.0.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_to_be_durable_and_takes_it_again_once_there_is_room() {
+    let Some(mounted) = Mounted::new() else { return };
+    let keys = keys();
+    let server = Server::start(&config(&keys, Some(&mounted.0.0.join("s")), ""), "0,1");
+    let mut alice = user(server.address, "alice");
+    await_store(&mut alice);
+    let filler = mounted.fill();
+    let text = "x".repeat(16_384);
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let send = json!({"user": "bob", "confirm": true, "content": text});
+        let reply = alice.request("message/send", &send);
+        match reply["result"]["id"].as_u64() {
+            Some(id) => accepted.push(id),
+            None => break reply["error"].clone(),
+        }
+        assert!(accepted.len() < 2_000, "24 MB are full");
+    };
+    assert_eq!(
+        (&refused["code"], &refused["data"]["reason"]),
+        (&json!(13028), &json!("not done: the disk is full"))
+    );
+    // All else goes on, what was accepted before too.
+    let sent = alice.call("message/send", &json!({"user": "bob", "priority": "critical", "content": 1}));
+    let mut bob = user(server.address, "bob");
+    bob.call("message/subscribe", &json!({"under_way_max": 4096}));
+    assert_eq!(next(&mut bob, "message")["id"], sent["id"]);
+    for id in &accepted {
+        assert_eq!(next(&mut bob, "message")["id"], *id, "nothing that was refused is among them");
+    }
+    std::fs::remove_file(filler).unwrap();
+    await_store(&mut alice);
+    let sent = alice.call("message/send", &json!({"user": "bob", "confirm": true, "content": 2}));
+    assert_eq!(next(&mut bob, "message")["id"], sent["id"]);
 }
