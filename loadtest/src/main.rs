@@ -52,7 +52,7 @@ use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, churn, connections, fanout, flood, ingest, link as venue_link, orders, ping, request,
+    Rig, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping, request,
 };
 
 /// The usual `--lag-us-max`.
@@ -207,6 +207,9 @@ enum Load {
         #[arg(long, default_value_t = 40)]
         added_us_max: u64,
     },
+    /// Messages between users, part by part, each against its bar: durable ones beside the disk, those in memory beside the raw
+    /// loop, critical ones past low ones, scheduled ones, many that wait, a crash (needs --server)
+    Messages(messages::MessagesArguments),
     /// Idle connections: accepted, resident memory, idle CPU, drain
     Connections {
         #[arg(long, default_value_t = 10_000)]
@@ -394,6 +397,11 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
             accounts.push(account);
             vec![comparison]
         }
+        Load::Messages(arguments) => {
+            let (compared, judged) = messages::run(&rig, &arguments)?;
+            accounts.extend(judged);
+            compared
+        }
         compared @ (Load::Ping
         | Load::Request { .. }
         | Load::Orders { .. }
@@ -508,6 +516,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
+        | Load::Messages(_)
         | Load::Peers(_)
         | Load::Proof(_)
         | Load::Gate(_)
