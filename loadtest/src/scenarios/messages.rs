@@ -22,11 +22,8 @@ use crate::account::Account;
 use crate::clock::MILLISECOND_NS;
 use crate::failure::{Failure, Result};
 use crate::report::{Comparison, Sample, short};
-use crate::scenarios::Rig;
+use crate::scenarios::{NO_LIMIT, Rig, SUBJECT};
 
-/// What stands in the limit's place where there is none.
-const NO_LIMIT: &str = "none";
-const SUBJECT: &str = "server";
 /// What a smoke run measures, which is not for its speed.
 const SMOKE_NS: u64 = 300 * MILLISECOND_NS;
 /// Of a smoke run, in place of what the flags say.
@@ -171,7 +168,9 @@ pub(crate) fn run(rig: &Rig, arguments: &MessagesArguments) -> Result<(Vec<Compa
         false => rig.clone(),
     };
     let (mut comparisons, mut accounts) = (Vec::new(), Vec::new());
-    for part in Part::ALL.into_iter().filter(|part| arguments.parts.is_empty() || arguments.parts.contains(part)) {
+    for part in
+        Part::ALL.into_iter().filter(|part| arguments.parts.is_empty() || arguments.parts.contains(part))
+    {
         let measured = match part {
             Part::Durable => Ok(durable::run(&rig, &shape)),
             Part::Memory => memory::run(&rig, &shape),
@@ -234,7 +233,13 @@ fn alone(rig: &Rig, case: &str, mut run: impl FnMut() -> Result<Sample>) -> Comp
 }
 
 /// Holds the median of a metric against the most that it may be; one that was not measured does not hold.
-fn judge_at_most(account: &mut Account, comparison: &Comparison, metric: &'static str, unit: &str, most: f64) {
+fn judge_at_most(
+    account: &mut Account,
+    comparison: &Comparison,
+    metric: &'static str,
+    unit: &str,
+    most: f64,
+) {
     let value = comparison.subject_median(metric);
     let told = value.map_or("not measured".to_owned(), short);
     let claim = format!("{metric} is {told} {unit}, at most {}", short(most));

@@ -18,8 +18,12 @@ const PROBE_NS_MAX: u64 = 5 * SECOND_NS;
 /// Adds the times of one probe to `latencies`.
 pub(super) fn probe(folder: &Path, latencies: &mut Latencies) -> Result<()> {
     let path = folder.join("probe");
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(true).open(&path).doing("make the probe's file")?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .doing("make the probe's file")?;
     let page = [0x5a_u8; PAGE_BYTES];
     // Written beforehand, not only allocated, so that no append has to change what the file system knows of the file.
     for place in 0..APPENDS {

@@ -46,7 +46,9 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
         let of = |sample: &Sample| sample.value(P99);
         let ratios = open.pairs.iter().filter_map(|(disk, server)| Some(of(server)? / of(disk)?));
         let ratio = median(ratios.collect()).unwrap_or(f64::INFINITY);
-        let claim = format!("send to durable at p99 takes {ratio:.2} x the disk's fdatasync, at most {DISK_RATIO_MAX:.0} x");
+        let claim = format!(
+            "send to durable at p99 takes {ratio:.2} x the disk's fdatasync, at most {DISK_RATIO_MAX:.0} x"
+        );
         account.judge(claim, ratio <= DISK_RATIO_MAX);
         judge_at_least(&mut account, &closed, RATE, RATE_PER_S_MIN);
     }
@@ -79,10 +81,8 @@ impl Load {
                 stream,
                 content_bytes: shape.content_bytes,
             };
-            members.push(Member::sending(
-                site::log_in(stream, stream, server.target())?,
-                SendFrame::new(&post),
-            ));
+            members
+                .push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
         }
         for receiver in streams..2 * streams {
             let line = site::subscribe(receiver, receiver, UNDER_WAY_MAX, server.target())?;
@@ -112,9 +112,7 @@ impl Load {
         exchange.turn_until(
             "what was promised",
             |mail| mail.unanswered() == 0 && mail.ledger.missing() == 0,
-            |mail, outbox, slot, heard| {
-                hear(mail, outbox, slot, heard, latencies, *measured_from_ns, false)
-            },
+            |mail, outbox, slot, heard| hear(mail, outbox, slot, heard, latencies, *measured_from_ns, false),
         )?;
         let repeated = self.exchange.mail.ledger.repeated;
         Ok((self.site, self.latencies, repeated))

@@ -16,9 +16,7 @@ use crate::scenarios::messages::texts::{AckFrame, Delivered, Reader, Said, SendF
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     /// A send is accepted that ought to have left at that time.
-    Accepted {
-        intended_ns: u64,
-    },
+    Accepted { intended_ns: u64 },
     /// The first delivery of a message.
     Delivered(Delivered),
     /// The result of a request that was no send.

@@ -37,7 +37,9 @@ impl Ledger {
     pub(super) fn receive(&mut self, delivered: &Delivered) -> Result<bool> {
         let Delivered { stream, number, is_again, .. } = *delivered;
         let odd = |expected: u64| {
-            Failure::Protocol(format!("message {number} of stream {stream} was delivered after {expected} others"))
+            Failure::Protocol(format!(
+                "message {number} of stream {stream} was delivered after {expected} others"
+            ))
         };
         let Some(known) = self.streams.get_mut(stream) else { return Err(odd(0)) };
         if number == known.received && number < known.sent {

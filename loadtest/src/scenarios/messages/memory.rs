@@ -72,7 +72,9 @@ fn learnt(rig: &Rig, shape: &Shape) -> Result<Vec<String>> {
     let request = send.patched(0, clock::mono_ns(), 0);
     line.send(request)?;
     let delivery = String::from_utf8_lossy(line.receive()?).into_owned();
-    Ok(["echo", "--request-bytes", &request.len().to_string(), "--reply", &delivery].map(str::to_owned).to_vec())
+    Ok(["echo", "--request-bytes", &request.len().to_string(), "--reply", &delivery]
+        .map(str::to_owned)
+        .to_vec())
 }
 
 fn measure_limit(rig: &Rig, shape: &Shape, launch: &Launch) -> Result<Sample> {

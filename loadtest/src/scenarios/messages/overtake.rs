@@ -75,7 +75,9 @@ impl Arrivals {
     fn hear(&mut self, _: &mut Mail, _: &mut Outbox<'_>, slot: Slot, heard: Heard) -> Result<()> {
         let Heard::Delivered(delivered) = heard else { return Ok(()) };
         if slot != RECEIVER {
-            return Err(Failure::Protocol(format!("a message came to connection {slot}, not to its receiver")));
+            return Err(Failure::Protocol(format!(
+                "a message came to connection {slot}, not to its receiver"
+            )));
         }
         let now_ns = clock::mono_ns();
         if delivered.stream == LOW {
@@ -91,7 +93,8 @@ impl Arrivals {
 }
 
 fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {
-    let site = Site::make(&shape.folder, Needs { users: 3, has_store: false, messages: shape.messages_max() })?;
+    let site =
+        Site::make(&shape.folder, Needs { users: 3, has_store: false, messages: shape.messages_max() })?;
     let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
     let members = vec![
         member(LOW, "low", shape, &server)?,

@@ -49,8 +49,7 @@ pub(super) fn senders(shape: &Shape, server: &Server, confirm: bool) -> Result<V
             stream,
             content_bytes: shape.content_bytes,
         };
-        members
-            .push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
+        members.push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
     }
     Ok(members)
 }

@@ -69,8 +69,7 @@ fn members(shape: &Shape, server: &Server) -> Result<Vec<Member>> {
             stream,
             content_bytes: shape.content_bytes,
         };
-        members
-            .push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
+        members.push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
     }
     for receiver in streams..2 * streams {
         members.push(Member::over(site::subscribe(receiver, receiver, UNDER_WAY_MAX, server.target())?));

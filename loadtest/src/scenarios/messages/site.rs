@@ -22,6 +22,8 @@ const SECRET: &str = "a-secret-of-the-load-that-protects-nothing";
 const REQUESTS_PENDING_MAX: u32 = 8_192;
 /// What all that is queued may take: beyond the largest part, so that overload does not act before the bound of messages does.
 const MEMORY_BYTES_MAX: u64 = 8_000_000_000;
+/// Bytes of content, of all messages and of each mailbox: what a million messages of a kilobyte take.
+const MESSAGE_BYTES_MAX: u64 = 1 << 30;
 /// The id of requests that are no sends.
 pub(super) const REQUEST_ID: u64 = 9;
 
@@ -47,9 +49,6 @@ impl Site {
         let folder = fs::canonicalize(parent).map_err(told)?.join(name);
         fs::create_dir(&folder).map_err(told)?;
         let site = Site { folder };
-        if needs.has_store {
-            fs::create_dir(site.store()).doing("make the store's folder")?;
-        }
         write_private(&site.keys(), &keys(needs.users))?;
         write_private(&site.config(), &config(&site, needs))?;
         Ok(site)
@@ -129,8 +128,8 @@ fn config(site: &Site, needs: Needs) -> String {
     let mut text = format!(
         "[feed.paper]\ninstruments = 1\nevents_per_s = 1\n\n[auth]\nkeys = {}\n\n\
          [limits]\nrequests_pending_max = {REQUESTS_PENDING_MAX}\nmemory_bytes_max = {MEMORY_BYTES_MAX}\n\n\
-         [messages]\nmessages_max = {messages}\nmessages_per_sender_max = {messages}\n\
-         messages_per_user_max = {messages}\n",
+         [messages]\nmessages_max = {messages}\nbytes_max = {MESSAGE_BYTES_MAX}\nper_sender_max = {messages}\n\
+         scheduled_max = {messages}\nmailbox_max = {messages}\nmailbox_bytes_max = {MESSAGE_BYTES_MAX}\n",
         quoted(&site.keys()),
         messages = needs.messages,
     );
@@ -159,7 +158,6 @@ mod tests {
         let site = Site::make(&std::env::temp_dir(), NEEDS).unwrap();
         let (folder, keys) = (site.folder().to_owned(), site.keys());
         assert_eq!(fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(site.store().is_dir());
         let config: toml::Table = fs::read_to_string(site.config()).unwrap().parse().unwrap();
         assert_eq!(config["auth"]["keys"].as_str(), keys.to_str());
         assert_eq!(config["store"]["directory"].as_str(), site.store().to_str());
