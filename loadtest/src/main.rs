@@ -397,18 +397,18 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
             accounts.push(account);
             vec![comparison]
         }
-        Load::Messages(arguments) => {
-            let (compared, judged) = messages::run(&rig, &arguments)?;
-            accounts.extend(judged);
-            compared
-        }
         compared @ (Load::Ping
         | Load::Request { .. }
         | Load::Orders { .. }
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
-        own @ (Load::Peers(_) | Load::Proof(_) | Load::Gate(_) | Load::Limit { .. } | Load::Hold { .. }) => {
+        own @ (Load::Messages(_)
+        | Load::Peers(_)
+        | Load::Proof(_)
+        | Load::Gate(_)
+        | Load::Limit { .. }
+        | Load::Hold { .. }) => {
             return by_itself(&rig, own, json.as_deref());
         }
         Load::Report(_)
@@ -427,6 +427,10 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
 /// Those that tell what there is to tell themselves.
 fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
     match command {
+        Load::Messages(arguments) => {
+            let (compared, judged) = messages::run(rig, &arguments)?;
+            report(&compared, &judged, json)
+        }
         Load::Peers(arguments) => Ok(match peers::run(rig, &arguments, json)? {
             peers::Verdict::Done => Outcome::Reported,
             peers::Verdict::Failed => Outcome::Refused,

@@ -79,7 +79,7 @@ pub(crate) struct MessagesArguments {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_024))]
     window: u64,
     /// Bytes of a message's content
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(57..=16_384))]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(texts::CONTENT_BYTES_MIN..=16_384))]
     bytes: u64,
     /// Low messages that wait for the user whom critical ones are sent to
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -164,7 +164,13 @@ pub(crate) fn run(rig: &Rig, arguments: &MessagesArguments) -> Result<(Vec<Compa
     }
     let shape = Shape::new(arguments);
     let rig = match arguments.smoke {
-        true => Rig { pairs: 1, warmup_ns: SMOKE_NS, measured_ns: SMOKE_NS, ..rig.clone() },
+        true => Rig {
+            pairs: 1,
+            warmup_ns: SMOKE_NS,
+            measured_ns: SMOKE_NS,
+            generator_lag_ns_max: u64::MAX,
+            ..rig.clone()
+        },
         false => rig.clone(),
     };
     let (mut comparisons, mut accounts) = (Vec::new(), Vec::new());
@@ -242,7 +248,7 @@ fn judge_at_most(
 ) {
     let value = comparison.subject_median(metric);
     let told = value.map_or("not measured".to_owned(), short);
-    let claim = format!("{metric} is {told} {unit}, at most {}", short(most));
+    let claim = format!("{metric} is {told}, at most {} {unit}", short(most));
     account.judge(claim, value.is_some_and(|value| value <= most));
 }
 
@@ -250,7 +256,7 @@ fn judge_at_most(
 fn judge_at_least(account: &mut Account, comparison: &Comparison, metric: &'static str, least: f64) {
     let value = comparison.subject_median(metric);
     let told = value.map_or("not measured".to_owned(), short);
-    let claim = format!("{told} {metric} a second, at least {}", short(least));
+    let claim = format!("{metric}: {told} a second, at least {}", short(least));
     account.judge(claim, value.is_some_and(|value| least <= value));
 }
 

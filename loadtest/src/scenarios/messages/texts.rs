@@ -25,7 +25,7 @@ const DUE_DIGITS: usize = 13;
 /// A message's number is below 2^53; spaces stand for the digits that it has not.
 const MESSAGE_DIGITS: usize = 16;
 /// The fewest bytes of content: stamp, place and empty padding.
-pub(super) const CONTENT_BYTES_MIN: usize = 57;
+pub(super) const CONTENT_BYTES_MIN: u64 = 57;
 
 const REPLY_HEAD: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
 const MESSAGE_HEAD: &[u8] = br#"{"jsonrpc":"2.0","method":"message","params":{"id":"#;
@@ -295,10 +295,10 @@ mod tests {
 
     #[test]
     fn content_below_the_least_has_the_least() {
-        let mut send = SendFrame::new(&Post { content_bytes: CONTENT_BYTES_MIN, ..POST });
+        let mut send = SendFrame::new(&Post { content_bytes: 57, ..POST });
         let text = unmasked(send.patched(0, 0, 0));
         assert!(text.contains(r#""pad":""}"#), "{text}");
-        assert_eq!(text.split_once(r#""content":"#).unwrap().1.len() - 2, CONTENT_BYTES_MIN);
+        assert_eq!(text.split_once(r#""content":"#).unwrap().1.len() as u64 - 2, CONTENT_BYTES_MIN);
     }
 
     #[test]
