@@ -52,7 +52,7 @@ use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, churn, connections, fanout, flood, ingest, link as venue_link, orders, ping, request,
+    Rig, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping, request,
 };
 
 /// The usual `--lag-us-max`.
@@ -207,6 +207,9 @@ enum Load {
         #[arg(long, default_value_t = 40)]
         added_us_max: u64,
     },
+    /// Messages between users, part by part, each against its bar: durable ones beside the disk, those in memory beside the raw
+    /// loop, critical ones past low ones, scheduled ones, many that wait, a crash (needs --server)
+    Messages(messages::MessagesArguments),
     /// Idle connections: accepted, resident memory, idle CPU, drain
     Connections {
         #[arg(long, default_value_t = 10_000)]
@@ -400,7 +403,12 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Fanout { .. }
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
-        own @ (Load::Peers(_) | Load::Proof(_) | Load::Gate(_) | Load::Limit { .. } | Load::Hold { .. }) => {
+        own @ (Load::Messages(_)
+        | Load::Peers(_)
+        | Load::Proof(_)
+        | Load::Gate(_)
+        | Load::Limit { .. }
+        | Load::Hold { .. }) => {
             return by_itself(&rig, own, json.as_deref());
         }
         Load::Report(_)
@@ -419,6 +427,10 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
 /// Those that tell what there is to tell themselves.
 fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
     match command {
+        Load::Messages(arguments) => {
+            let (compared, judged) = messages::run(rig, &arguments)?;
+            report(&compared, &judged, json)
+        }
         Load::Peers(arguments) => Ok(match peers::run(rig, &arguments, json)? {
             peers::Verdict::Done => Outcome::Reported,
             peers::Verdict::Failed => Outcome::Refused,
@@ -508,6 +520,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Churn { .. }
         | Load::Flood { .. }
         | Load::Link { .. }
+        | Load::Messages(_)
         | Load::Peers(_)
         | Load::Proof(_)
         | Load::Gate(_)

@@ -285,6 +285,12 @@ impl Server {
         reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
     }
 
+    /// Ends it without a word to it (SIGKILL), and waits until it is gone.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill().doing("SIGKILL")?;
+        self.child.wait().doing("wait for the server").map(drop)
+    }
+
     /// Asks it to end (SIGTERM), without waiting.
     pub(crate) fn terminate(&self) -> Result<()> {
         let pid = i32::try_from(self.pid()).expect("invariant: Linux pids fit in 31 bits");

@@ -26,10 +26,15 @@ enum Peer {
 }
 
 /// Serves until its process is ended.
-pub(crate) fn run(listener: TcpListener, idle: Idle, reply: &str) -> Result<()> {
+pub(crate) fn run(
+    listener: TcpListener,
+    idle: Idle,
+    reply: &str,
+    request_bytes: Option<usize>,
+) -> Result<()> {
     let mut request_frame = Vec::new();
     frame::encode_client(frame::TEXT, wire::TEST_REQUEST.as_bytes(), &mut request_frame);
-    let request_bytes = request_frame.len();
+    let request_bytes = request_bytes.unwrap_or(request_frame.len()).max(1);
     let mut reply_frame = Vec::new();
     frame::encode_server(frame::TEXT, reply.as_bytes(), &mut reply_frame);
 

@@ -31,6 +31,9 @@ pub(crate) enum LimitArm {
         /// The reply's text
         #[arg(long, default_value = wire::TEST_REPLY)]
         reply: String,
+        /// Bytes of a request's frame; without it those of public/test's
+        #[arg(long)]
+        request_bytes: Option<usize>,
     },
     /// A plain epoll and send() loop that fans publishes out to all subscribers
     Fanout {
@@ -63,8 +66,10 @@ pub(crate) fn run(arm: &LimitArm) -> Result<()> {
     let address = listener.local_addr().doing("getsockname")?;
     writeln!(std::io::stdout(), "limit on ws://{address}{}", wire::PATH).doing("print the address")?;
     match arm {
-        LimitArm::Echo { busy_poll: true, reply } => echo::run(listener, echo::Idle::Spin, reply),
-        LimitArm::Echo { busy_poll: false, reply } => echo::run(listener, echo::Idle::Park, reply),
+        LimitArm::Echo { busy_poll, reply, request_bytes } => {
+            let idle = if *busy_poll { echo::Idle::Spin } else { echo::Idle::Park };
+            echo::run(listener, idle, reply, *request_bytes)
+        }
         LimitArm::Orders(texts) => orders::run(listener, texts),
         LimitArm::Link(texts) => link::run(listener, texts),
         LimitArm::Fanout { epoch, stamped, rate, bytes, coalesce_us } => fanout::run(

@@ -10,6 +10,7 @@ pub(crate) mod fanout;
 pub(crate) mod flood;
 pub(crate) mod ingest;
 pub(crate) mod link;
+pub(crate) mod messages;
 pub(crate) mod orders;
 pub(crate) mod ping;
 pub(crate) mod replay;

@@ -1,0 +1,171 @@
+//! A crash with durable messages stored for users who are away: they are stored once, then in each run the server is killed
+//! (SIGKILL) and started again. How long until it says that it is ready, until a durable send is accepted, until all waits again;
+//! and what its memory is then. At the end one user takes what is its own. Home: the load thread.
+//! Invariant: a run counts only if all that was promised waits again, and the last only if the user gets all of its own in order.
+
+use crate::account::Account;
+use crate::client::Single;
+use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
+use crate::failure::{Failure, Result};
+use crate::frame;
+use crate::report::{Comparison, Sample};
+use crate::scenarios::messages::exchange::{Exchange, Member};
+use crate::scenarios::messages::ledger::Ledger;
+use crate::scenarios::messages::queue::senders;
+use crate::scenarios::messages::site::{self, Needs, Site};
+use crate::scenarios::messages::texts::{self, PENDING_REQUEST};
+use crate::scenarios::messages::{Shape, alone, judge_at_most};
+use crate::scenarios::{self, Rig};
+use crate::server::{self, Server};
+
+use memchr::memmem;
+
+/// The stated bounds: to READY, and to all that is stored, in milliseconds.
+const READY_MS_MAX: f64 = 100.0;
+const LOADED_MS_MAX: f64 = 2_000.0;
+const READY: &str = "start to READY";
+const LOADED: &str = "start to all loaded";
+/// The longest wait for a store to be loaded.
+const LOAD_DEADLINE_NS: u64 = 60 * SECOND_NS;
+/// Between two looks at a store that is being loaded.
+const LOOK_NS: u64 = 2 * MILLISECOND_NS;
+/// What a send is refused with as long as it is.
+const IS_LOADING: &[u8] = b"the store is being loaded";
+/// A durable message of user 0 to itself, who is away as well.
+const PROBE_REQUEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"message/send","params":{"user":"user0000","confirm":true,"content":"probe"}}"#;
+/// Messages under way to the user who takes its own at the end.
+const UNDER_WAY_MAX: u32 = 1_024;
+
+/// One case.
+pub(super) fn run(rig: &Rig, shape: &Shape) -> Result<(Vec<Comparison>, Account)> {
+    let (_, count) = Shape::shares(shape.stored, shape.streams());
+    let case = format!(
+        "messages, restart: SIGKILL with {count} durable ones stored for {} absent users, content {} bytes",
+        shape.streams(),
+        shape.content_bytes
+    );
+    let mut stored = Stored::fill(rig, shape)?;
+    let mut comparison = alone(rig, &case, || stored.restart());
+    if let Err(failure) = stored.take_own() {
+        comparison.refused.push(format!("at the end: {failure}"));
+    }
+    let mut account = Account { case: "messages, restart".to_owned(), ..Account::default() };
+    if shape.judges_speed {
+        judge_at_most(&mut account, &comparison, READY, "ms", READY_MS_MAX);
+        judge_at_most(&mut account, &comparison, LOADED, "ms", LOADED_MS_MAX);
+    }
+    Ok((vec![comparison], account))
+}
+
+/// A server with messages stored.
+struct Stored<'a> {
+    rig: &'a Rig,
+    shape: &'a Shape,
+    /// None while there is none, and once a start has failed.
+    server: Option<Server>,
+    site: Site,
+    ledger: Ledger,
+    /// What waits, probes included.
+    waiting: u64,
+    filled_in_ns: u64,
+}
+
+impl<'a> Stored<'a> {
+    fn fill(rig: &'a Rig, shape: &'a Shape) -> Result<Stored<'a>> {
+        let streams = shape.streams();
+        let needs = Needs { users: 2 * streams, has_store: true, messages: shape.messages_max() };
+        let site = Site::make(&shape.folder, needs)?;
+        let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
+        let mut exchange = Exchange::new(senders(shape, &server, true)?, Ledger::new(streams))?;
+        let (each, waiting) = Shape::shares(shape.stored, streams);
+        let started_ns = clock::mono_ns();
+        exchange.fill(0..streams, each, shape.window, |_| (clock::mono_ns(), 0))?;
+        let filled_in_ns = clock::mono_ns() - started_ns;
+        let ledger = exchange.mail.ledger;
+        Ok(Stored { rig, shape, server: Some(server), site, ledger, waiting, filled_in_ns })
+    }
+
+    fn restart(&mut self) -> Result<Sample> {
+        self.server.take().map_or(Ok(()), Server::kill)?;
+        let begun_ns = clock::mono_ns();
+        let server = Server::start(&self.site.launch(self.rig)?, self.rig.cpu_client)?;
+        let streams = self.shape.streams();
+        let mut sender = site::log_in(0, 0, server.target())?;
+        await_accepted(&mut sender, begun_ns)?;
+        let accepted_ns = clock::mono_ns() - begun_ns;
+        self.waiting += 1;
+        let receivers = (streams..2 * streams).map(|user| site::log_in(user, user, server.target()));
+        let mut receivers = receivers.chain(std::iter::once(Ok(sender))).collect::<Result<Vec<Single>>>()?;
+        await_total(&mut receivers, self.waiting, begun_ns)?;
+        let loaded_ns = clock::mono_ns() - begun_ns;
+        let memory = server.footprint()?;
+        let mut sample = Sample::default();
+        let ms = |ns| scenarios::ratio(ns, MILLISECOND_NS);
+        sample.add(READY, "ms", ms(server.started_in_ns));
+        sample.add("start to durable send", "ms", ms(accepted_ns));
+        sample.add(LOADED, "ms", ms(loaded_ns));
+        sample.add("resident then", "MiB", scenarios::ratio(memory.resident_bytes, 1024 * 1024));
+        sample.add("resident at most", "MiB", scenarios::ratio(memory.resident_peak_bytes, 1024 * 1024));
+        sample.add("messages stored", "count", scenarios::ratio(self.waiting, 1));
+        sample.add("time to store all", "s", scenarios::ratio(self.filled_in_ns, SECOND_NS));
+        self.server = Some(server);
+        Ok(sample)
+    }
+
+    /// The first user comes and takes what was stored for it before the first kill.
+    fn take_own(&mut self) -> Result<()> {
+        let Some(server) = &self.server else { return Ok(()) };
+        let user = self.shape.streams();
+        let (each, _) = Shape::shares(self.shape.stored, user);
+        let member = Member::confirming(site::log_in(user, user, server.target())?);
+        let mut exchange = Exchange::new(vec![member], std::mem::take(&mut self.ledger))?;
+        let mut subscribe = Vec::new();
+        let request = texts::subscribe_request(site::REQUEST_ID, UNDER_WAY_MAX);
+        frame::encode_client(frame::TEXT, request.as_bytes(), &mut subscribe);
+        exchange.clients.outbox().send(0, &subscribe)?;
+        exchange.turn_until(
+            "what was stored for the first user",
+            |mail| mail.ledger.received_of(0) == each,
+            |_, _, _, _| Ok(()),
+        )
+    }
+}
+
+/// Sends a durable message again and again until the store takes it.
+fn await_accepted(sender: &mut Single, begun_ns: u64) -> Result<()> {
+    let mut request = Vec::new();
+    frame::encode_client(frame::TEXT, PROBE_REQUEST.as_bytes(), &mut request);
+    loop {
+        sender.send(&request)?;
+        let reply = sender.receive()?;
+        if crate::wire::is_result(reply) {
+            return Ok(());
+        }
+        if memmem::find(reply, IS_LOADING).is_none() {
+            return Err(Failure::Protocol(format!("not stored: {}", String::from_utf8_lossy(reply))));
+        }
+        if begun_ns + LOAD_DEADLINE_NS < clock::mono_ns() {
+            return Err(Failure::Deadline("a durable send".to_owned()));
+        }
+        server::sleep_ns(LOOK_NS);
+    }
+}
+
+/// Asks all receivers how much waits for them until it is all that there is.
+fn await_total(receivers: &mut [Single], expected: u64, begun_ns: u64) -> Result<()> {
+    loop {
+        let mut total = 0;
+        for receiver in receivers.iter_mut() {
+            let reply = receiver.ask(PENDING_REQUEST)?;
+            let waits = texts::pending_total(reply.as_bytes());
+            total += waits.ok_or_else(|| Failure::Protocol(format!("no total in {reply}")))?;
+        }
+        if total == expected {
+            return Ok(());
+        }
+        if expected < total || begun_ns + LOAD_DEADLINE_NS < clock::mono_ns() {
+            return Err(Failure::Protocol(format!("{total} of {expected} messages wait after the restart")));
+        }
+        server::sleep_ns(LOOK_NS);
+    }
+}
