@@ -72,7 +72,7 @@ fn check_record(bytes: &[u8]) {
 
 fn tables(mut bytes: &[u8]) -> Tables {
     let mut tables = Tables::new();
-    let mut key = START.unix_ns / 1_000 | 1;
+    let mut key = (START.unix_ns / 1_000) | 1;
     while let Some((len, rest)) = bytes.split_first() {
         let (len, rest) = match (*len, rest.split_first()) {
             (255, Some((more, rest))) => (255 + usize::from(*more), rest),
