@@ -65,6 +65,7 @@ pub(crate) struct Dead {
 /// The name of a send, while it lives or is remembered.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
+    pub(crate) send: usize,
     pub(crate) from: Name,
     pub(crate) client_id: Label,
     pub(crate) first: MessageId,
@@ -374,7 +375,11 @@ impl Model {
         let send = self.sends[last.send].clone();
         let Some(client_id) = send.client_id else { return };
         let is_name = |named: &Named| named.from == send.from && named.client_id == client_id;
-        if self.names.iter().any(|named| is_name(named) && named.first != send.first) {
+        let is_other = |named: &Named| match named.ended {
+            Some(_) => named.first != send.first,
+            None => named.send != last.send,
+        };
+        if self.names.iter().any(|named| is_name(named) && is_other(named)) {
             return;
         }
         self.names.retain(|named| !is_name(named));
@@ -386,7 +391,14 @@ impl Model {
         };
         let until_ms = self.now_ms() + self.config.dedup_window_ms;
         let Send { from, first, count, .. } = send;
-        self.names.push(Named { from, client_id, first, count, ended: Some((status, until_ms)) });
+        self.names.push(Named {
+            send: last.send,
+            from,
+            client_id,
+            first,
+            count,
+            ended: Some((status, until_ms)),
+        });
         let ended = |named: &Named| named.ended.as_ref().map(|(_, until_ms)| (*until_ms, named.first));
         while self.names.iter().filter(|named| named.ended.is_some()).count()
             > self.config.sends_remembered_max as usize

@@ -39,9 +39,9 @@ struct World {
 pub(crate) fn run(seed: u64) -> Coverage {
     let mut rng = SplitMix64::new(seed);
     let config = OfficeConfig {
-        messages_max: 30 + rng.below(40),
+        messages_max: 15 + rng.below(30),
         message_bytes_max: 2_000,
-        messages_per_sender_max: 30,
+        messages_per_sender_max: 6 + rng.below(12),
         scheduled_max: 6,
         mailbox_messages_max: 3 + rng.below(10),
         mailbox_bytes_max: 60 + u64::from(rng.below(200)),

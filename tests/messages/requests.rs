@@ -156,7 +156,8 @@ impl Model {
         let (client_id, reply_to) = (new.client_id, new.reply_to);
         self.sends.push(Send { from, first, count, client_id, reply_to, via });
         if let (Some(client_id), true) = (client_id, count > 0) {
-            self.names.push(Named { from, client_id, first, count, ended: None });
+            let send = self.sends.len() - 1;
+            self.names.push(Named { send, from, client_id, first, count, ended: None });
         }
         let mut ids = Vec::new();
         for (part, (to, only)) in receivers.into_iter().enumerate() {
