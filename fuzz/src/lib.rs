@@ -10,6 +10,7 @@ pub mod hub;
 pub mod inflate;
 pub mod json_rpc;
 pub mod linked_world;
+pub mod message_records;
 pub mod orders;
 pub mod pieces;
 pub mod upgrade;
@@ -20,11 +21,12 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("deflate", deflate::check),
     ("http_api", http_api::check),
     ("hub", hub::check),
     ("json_rpc", json_rpc::check),
+    ("message_records", message_records::check),
     ("orders", orders::check),
     ("upgrade", upgrade::check),
     ("venue_link", venue_link::check),

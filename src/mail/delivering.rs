@@ -6,7 +6,6 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use super::entries::{NEVER, NONE, Slot, State};
-use super::journal::Item;
 use super::mailboxes::{Head, Room};
 use super::{NS_PER_MS, Office};
 use crate::model::hasher::FixedHasher;
@@ -149,13 +148,13 @@ impl Office {
         }
         let entry = &mut self.entries[slot];
         entry.state = State::Delivered;
-        let (id, attempts) = (entry.id.0, entry.attempts);
+        let (item, attempts) = (entry.item(), entry.attempts);
         self.users[user].unconfirmed += 1;
         self.unconfirmed += 1;
         self.arm_mono(slot, self.now.mono_ns + self.config.ack_timeout_ms * NS_PER_MS);
         if attempts > 1 {
             self.journal.begin();
-            self.changed(Item::Message(id));
+            self.changed(item);
         }
         self.tell_receipt(slot, MessageState::Delivered, None);
     }

@@ -37,7 +37,7 @@ impl Office {
         if let (true, Some(cause)) = (is_letter, cause) {
             self.keep_letter(slot, cause);
         } else if self.entries[slot].is_durable() {
-            self.changed(Item::Message(self.entries[slot].id.0));
+            self.changed(self.entries[slot].item());
         }
         let entry = self.remove(slot);
         if let Some(sending) = self.end_part(&entry) {

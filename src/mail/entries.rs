@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::journal::Item;
 use crate::model::message::{Guarantee, MessageId, Priority, SessionId};
 
 /// A place in a table. [`NONE`] stands for nothing.
@@ -66,6 +67,8 @@ pub(super) struct Entry {
     pub(super) receipts: bool,
     /// Whether its receiver may have had it: here, or before the process began.
     pub(super) was_handed: bool,
+    /// Whether it was a dead letter in this process: the store may have that record still.
+    pub(super) was_letter: bool,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 128, "a million of them are to fit beside their content");
@@ -96,11 +99,17 @@ impl Entry {
             attempts: 0,
             receipts: false,
             was_handed: false,
+            was_letter: false,
         }
     }
 
     pub(super) fn is_durable(&self) -> bool {
         self.guarantee == Guarantee::AtLeastOnce
+    }
+
+    /// What its records are found by.
+    pub(super) fn item(&self) -> Item {
+        if self.was_letter { Item::Letter(self.id.0) } else { Item::Message(self.id.0) }
     }
 
     pub(super) fn content_bytes(&self) -> u64 {

@@ -49,7 +49,7 @@ impl Office {
         {
             return Err(MessageRefusal::TooMany);
         }
-        if self.groups[group].join(user, weight.clamp(1, limits::GROUP_WEIGHT_MAX)) {
+        if self.groups.join(group, user, weight.clamp(1, limits::GROUP_WEIGHT_MAX)) {
             self.users.tie(user);
         }
         self.changed(Item::Group(self.groups[group].number));
@@ -60,7 +60,7 @@ impl Office {
         self.may_change()?;
         let group = self.groups.find(name).ok_or(MessageRefusal::UnknownGroup)?;
         let user = self.users.find(&ask.user).ok_or(MessageRefusal::NotAMember)?;
-        if !self.groups[group].leave(user) {
+        if !self.groups.leave(group, user) {
             return Err(MessageRefusal::NotAMember);
         }
         self.users.untie(user);

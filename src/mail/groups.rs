@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Whether it was a member.
-    pub(super) fn leave(&mut self, user: Slot) -> bool {
+    fn leave(&mut self, user: Slot) -> bool {
         let Some(at) = self.members.iter().position(|member| member.user == user) else { return false };
         self.members.remove(at);
         if at < self.turn {
@@ -140,6 +140,8 @@ pub(super) struct Groups {
     pub(super) expiries: Timers,
     /// The last number that was used.
     pub(super) numbers: u64,
+    /// Of all groups.
+    members: usize,
 }
 
 impl Groups {
@@ -151,6 +153,7 @@ impl Groups {
     pub(super) fn add(&mut self, group: Group) -> Slot {
         let (number, name, expires_ms) = (group.number, group.name, group.expires_ms);
         self.numbers = self.numbers.max(number);
+        self.members += group.members.len();
         let slot = slot_of(self.slots.insert(group));
         self.by_name.insert(name, slot);
         self.by_number.insert(number, slot);
@@ -162,10 +165,25 @@ impl Groups {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Group {
         let group = self.slots.remove(slot as usize);
+        self.members -= group.members.len();
         self.by_name.remove(&group.name);
         self.by_number.remove(&group.number);
         self.expiries.clear(group.expires_ms, group.number, slot);
         group
+    }
+
+    /// As [`Group::join`].
+    pub(super) fn join(&mut self, slot: Slot, user: Slot, weight: u32) -> bool {
+        let is_new = self.slots[slot as usize].join(user, weight);
+        self.members += usize::from(is_new);
+        is_new
+    }
+
+    /// As [`Group::leave`].
+    pub(super) fn leave(&mut self, slot: Slot, user: Slot) -> bool {
+        let was_member = self.slots[slot as usize].leave(user);
+        self.members -= usize::from(was_member);
+        was_member
     }
 
     pub(super) fn find(&self, name: &Name) -> Option<Slot> {
@@ -181,13 +199,11 @@ impl Groups {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let members: usize =
-            self.slots.iter().map(|(_, group)| group.members.capacity() * size_of::<Member>()).sum();
         self.slots.capacity() * size_of::<Group>()
             + self.by_name.capacity() * (size_of::<(Name, Slot)>() + 1)
             + self.by_number.len() * 2 * size_of::<(u64, Slot)>()
             + self.expiries.memory_bytes()
-            + members
+            + 2 * self.members * size_of::<Member>()
     }
 }
 

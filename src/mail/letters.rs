@@ -205,6 +205,7 @@ impl Office {
             guarantee: letter.guarantee,
             receipts: letter.receipts,
             was_handed: letter.was_handed,
+            was_letter: true,
             ..Entry::new(message, letter.content, letter.from, letter.to)
         });
         self.enqueue(slot);

@@ -60,8 +60,12 @@ impl Office {
         let record = MessageRecord::decode(value)?;
         let id = self.id(key)?;
         let MessageRecord { first, count, .. } = record;
-        let is_part = (first.0..).step_by(2).take(PARTS_MAX.min(count as usize)).any(|part| part == id.0);
-        if first.0 > id.0 || !is_part {
+        let is_part =
+            id.0.checked_sub(first.0).is_some_and(|ahead| ahead % 2 == 0 && ahead / 2 < u64::from(count));
+        if !is_part || count > limits::MESSAGE_TOPIC_SUBSCRIBERS_MAX {
+            return Err(StoreFault::Corrupt);
+        }
+        if record.sent_ms.max(record.due_ms.unwrap_or(0)) >= TIME_END_MS {
             return Err(StoreFault::Corrupt);
         }
         self.stored_ms = self.stored_ms.max(record.sent_ms);
@@ -213,8 +217,8 @@ impl Office {
     }
 }
 
-/// Parts of one send: to the members of a group or the subscribers of a topic.
-const PARTS_MAX: usize = limits::MESSAGE_TOPIC_SUBSCRIBERS_MAX as usize;
+/// Times in records are below it: those of some hundred thousand years.
+const TIME_END_MS: u64 = 1 << 53;
 
 /// A connection of a process before this one: there is none of that number.
 const GONE: SessionId = SessionId(u64::MAX);

@@ -277,6 +277,7 @@ impl Office {
             + self.wall.memory_bytes()
             + self.mono.memory_bytes()
             + self.journal.memory_bytes()
+            + self.reasons.len() * 2 * size_of::<(u64, Label)>()
             + self.outputs.capacity() * size_of::<MessageOutput>()
     }
 

@@ -20,6 +20,8 @@ struct Topic {
 pub(super) struct Topics {
     slots: Slab<Topic>,
     by_name: HashMap<Name, Slot, BuildHasherDefault<FixedHasher>>,
+    /// Of all topics.
+    subscriptions: usize,
 }
 
 impl Topics {
@@ -36,6 +38,7 @@ impl Topics {
             .entry(*name)
             .or_insert_with(|| slot_of(slots.insert(Topic { name: *name, sessions: Vec::new() })));
         self.slots[topic as usize].sessions.push(session);
+        self.subscriptions += 1;
         topic
     }
 
@@ -43,6 +46,7 @@ impl Topics {
         let of = &mut self.slots[topic as usize];
         if let Some(at) = of.sessions.iter().position(|other| *other == session) {
             of.sessions.swap_remove(at);
+            self.subscriptions -= 1;
         }
         if of.sessions.is_empty() {
             let name = self.slots.remove(topic as usize).name;
@@ -55,10 +59,8 @@ impl Topics {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        let lists: usize =
-            self.slots.iter().map(|(_, topic)| topic.sessions.capacity() * size_of::<Slot>()).sum();
         self.slots.capacity() * size_of::<Topic>()
             + self.by_name.capacity() * (size_of::<(Name, Slot)>() + 1)
-            + lists
+            + 2 * self.subscriptions * size_of::<Slot>()
     }
 }

@@ -177,6 +177,8 @@ pub enum MessageRequest {
     DeadLetter {
         message: MessageId,
     },
+    /// They begin anew: attempts, and how long they are kept; one whose time was over has no end any more, and one for a session that is
+    /// gone is its user's.
     Requeue {
         which: Which,
     },

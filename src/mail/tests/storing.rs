@@ -259,6 +259,26 @@ fn dead_letters_and_attempts_survive_a_restart() {
 }
 
 #[test]
+fn what_was_requeued_and_confirmed_does_not_come_back_though_the_store_refused_the_first_of_both() {
+    let mut world = World::with_store(OfficeConfig { attempts_max: 1, ..config() });
+    world.subscribe(1, "ann", 10);
+    let message = world.sent("bob", durable("ann"), "a");
+    world.reject("ann", message, None).unwrap();
+    world.store_all();
+    let which = crate::model::message::Which::One(message);
+    world.begin(HTTP, "admin", MessageRequest::Requeue { which }, b"");
+    assert!(world.take_batch());
+    let ticket = world.begin(1, "ann", MessageRequest::Acknowledge { message }, b"");
+    assert!(world.take_batch());
+    let refused = world.disk.under_way.pop_front().unwrap().number;
+    world.office.handle_store(StoreWord::Refused { number: refused, fault: StoreFault::Io }, world.now);
+    world.answer_batches();
+    assert_eq!(world.answers[&ticket], Ok(MessageAnswer::Done));
+    world.restart(config());
+    assert_eq!((world.office.gauges().messages, world.letters()), (0, vec![]));
+}
+
+#[test]
 fn a_durable_message_for_a_session_is_a_dead_letter_after_a_restart() {
     let mut world = World::with_store(config());
     let session = world.subscribe(1, "ann", 10);
