@@ -9,4 +9,5 @@ pub mod instrument;
 pub mod link;
 pub mod market;
 pub mod order;
+pub mod storage;
 pub mod time;
