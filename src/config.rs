@@ -28,6 +28,7 @@ mod print;
 mod reload;
 mod service;
 mod sources;
+mod store;
 mod text;
 mod unwise;
 mod venue;
@@ -43,6 +44,7 @@ pub use overload::Overload;
 pub use reload::{Merged, merge};
 pub use service::Service;
 pub use sources::{Effective, Overrides, Sources};
+pub use store::Store;
 pub use unwise::Host;
 pub use venue::{Venue, VenueKind, Venues};
 
@@ -65,6 +67,7 @@ pub struct Config {
     pub venue: Venues,
     pub topics: Topics,
     pub deflate: Deflate,
+    pub store: Store,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -170,6 +173,7 @@ impl Default for Config {
             venue: Venues::new(),
             topics: Topics::default(),
             deflate: Deflate::default(),
+            store: Store::default(),
         }
     }
 }

@@ -42,6 +42,7 @@ use crate::log_file;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
+use crate::store;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
@@ -92,6 +93,8 @@ pub struct Source {
     /// The shards'.
     pub inspector: Inspector,
     pub log_file: Arc<log_file::Progress>,
+    /// None where there is no store.
+    pub store: Option<Arc<store::Progress>>,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -481,6 +484,7 @@ impl Shared {
             log_lines_dropped_total: self.logs.dropped(),
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
+            store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
         }
     }
 }

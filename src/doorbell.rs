@@ -5,7 +5,7 @@
 //! no ring of the bell is lost. It would take 2^64 rings to fill it.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -38,7 +38,6 @@ impl Doorbell {
     /// How often it was rung since this was last asked, after waiting so long for a first time. In place of a ring.
     pub(crate) fn rings(&self, timeout: nix::poll::PollTimeout) -> u64 {
         use nix::poll::{PollFd, PollFlags, poll};
-        use std::os::fd::AsFd;
         let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut fds, timeout).unwrap();
         let mut count = [0; 8];
@@ -46,6 +45,12 @@ impl Doorbell {
             nix::unistd::read(&*self.fd, &mut count).unwrap();
         }
         u64::from_ne_bytes(count)
+    }
+}
+
+impl AsFd for Doorbell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -61,6 +61,8 @@ pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod slot;
 #[cfg(feature = "runtime")]
+pub mod store;
+#[cfg(feature = "runtime")]
 pub mod verify;
 
 #[cfg(feature = "runtime")]

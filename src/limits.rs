@@ -332,6 +332,28 @@ pub const CANCEL_RETRY_NS: u64 = 1_000_000_000;
 /// Requests to cancel many orders that one account may have under way.
 pub const SWEEPS_PER_ACCOUNT_MAX: u32 = 8;
 
+/// Bytes of batches that one commit of the store takes; what waits beyond is the next one's, so that the first are not held up by
+/// the last. A commit of as many takes some 20 ms besides the disk's own fsync.
+pub const STORE_COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of entries that the store tells at once when it loads, or gives to a backup: what its reader does with them is part of a
+/// turn. One entry may be longer.
+pub const STORE_PIECE_BYTES: usize = 128 * 1024;
+/// Words of the store that its reader has not taken yet: pieces of entries at most, 8 MiB. Past it the store waits.
+pub const STORE_WORDS_MAX: usize = 64;
+/// Bytes that the store keeps of its file in memory.
+pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// How long after a fault the disk is tried again, doubled with each attempt up to the other: an attempt may read the whole file,
+/// half a second for a million messages.
+pub const STORE_RETRY_NS_MIN: u64 = 250_000_000;
+pub const STORE_RETRY_NS_MAX: u64 = 4_000_000_000;
+/// Bytes that have to fit on a disk that was full before it counts as good again.
+pub const STORE_PROBE_BYTES: usize = 256 * 1024;
+/// How long the end of the process waits for the store to commit what it was sent: a disk that does not answer may not keep it.
+pub const STORE_STOP_NS: u64 = 5_000_000_000;
+/// How long a backup waits for its reader: until it is read, what is removed meanwhile keeps its place in the file.
+pub const STORE_BACKUP_STALL_NS: u64 = 30_000_000_000;
+const _: () = assert!(STORE_RETRY_NS_MIN < STORE_RETRY_NS_MAX && STORE_PIECE_BYTES < STORE_COMMIT_BYTES_MAX);
+
 /// How often a thread that waits for room in a peer's queue looks again.
 pub const RETRY_NS: u64 = 1_000_000;
 

@@ -11,6 +11,7 @@ mod operators;
 mod reload;
 mod service;
 mod sources;
+mod storing;
 mod verifying;
 
 use std::fmt::{Debug, Display};
@@ -47,6 +48,7 @@ use crate::ring::{Listener, RingConfig};
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
+use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
@@ -60,6 +62,7 @@ use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
+use self::storing::Claimed;
 use self::verifying::start_verifier;
 
 const MESH_CAPACITY: Capacity =
@@ -92,7 +95,8 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
     let doors = Doors::bind(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file };
+    let store = storing::claim(&config)?;
+    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -121,6 +125,8 @@ struct Server {
     shards: Vec<PinnedThread<ShardEnd>>,
     venue: VenueThread,
     verifier: Verifier,
+    /// None where nothing is durable.
+    store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
     /// For newer settings.
@@ -171,6 +177,7 @@ struct Opened {
     lifecycle: Arc<Lifecycle>,
     sources: Sources,
     log_file: LogFile,
+    store: Claimed,
 }
 
 /// Why the server stops.
@@ -189,14 +196,14 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file } = opened;
-        let ((links, links_setup), (newer_links, newer)) = (links, mpsc::channel());
+        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
+        let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
         let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
-        let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
-        let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
+        let mut ends: Vec<_> =
+            mesh::between(doorbells.clone(), MESH_CAPACITY).into_iter().zip(recorders).collect();
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
@@ -204,7 +211,8 @@ impl Server {
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
-        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, links_setup, newer))?);
+        let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
+        let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer), handle)?);
         let (inspector, inspects) = inspect::ports(doorbells[..cores.len()].iter().cloned());
         let mut threads = Vec::new();
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
@@ -253,6 +261,7 @@ impl Server {
             shards: threads,
             venue,
             verifier,
+            store,
             inspector,
             slots,
             control: None,
@@ -400,6 +409,8 @@ impl Server {
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
         }
+        let unstored = storing::stop(self.store, &self.config);
+        failure = failure.or(unstored);
         self.shared.measuring.write_last();
         self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
@@ -458,6 +469,7 @@ fn venue_setup(
     slots: &Slots,
     (mesh, recorder): (MeshEndpoint, Recorder),
     (feed, links, newer_links): (Feed, LinksSetup, mpsc::Receiver<LinksSetup>),
+    store: Option<StoreHandle>,
 ) -> Result<VenueSetup, Failure> {
     let place = slots.shards.len();
     let home = shard::home(place);
@@ -474,6 +486,7 @@ fn venue_setup(
         switch: Arc::clone(&shared.switch),
         feed,
         links,
+        store,
         pulse: Arc::clone(&shared.pulses[place]),
         stop: Arc::clone(&shared.stop),
     })

@@ -37,6 +37,7 @@ use crate::ring::{Ring, RingConfig, RingError, Wait};
 use crate::shard::{Spin, home};
 use crate::slot::Slot;
 use crate::stop::Stop;
+use crate::store::StoreHandle;
 use crate::switch::HaltSwitch;
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
@@ -66,6 +67,8 @@ pub struct VenueSetup {
     pub switch: Arc<HaltSwitch>,
     pub feed: Feed,
     pub links: LinksSetup,
+    /// For what is to be durable; none where nothing is.
+    pub store: Option<StoreHandle>,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -161,6 +164,7 @@ struct Venue {
     shards: u8,
     feed: Feed,
     links: Links,
+    store: Option<StoreHandle>,
     buffer: FeedBuffer,
     ring: Ring,
     mesh: MeshEndpoint,
@@ -209,6 +213,7 @@ impl Venue {
             shards: setup.shards,
             feed: setup.feed,
             links,
+            store: setup.store,
             buffer: FeedBuffer::default(),
             ring,
             mesh: setup.mesh,
@@ -240,6 +245,7 @@ impl Venue {
         self.turns_total += 1;
         self.take_settings();
         self.take_events();
+        self.take_store();
         self.take_switch();
         self.take_pressure();
         if self.now.mono_ns >= self.board_due_ns {
@@ -270,6 +276,16 @@ impl Venue {
             taken_bytes += self.links.handle_event(event, &mut self.market, self.now);
         }
         self.is_owing = taken_bytes >= limits::LINK_BYTES_PER_TURN;
+    }
+
+    /// What the store says. Nothing that the venue has is durable: what others have left there stays there.
+    fn take_store(&mut self) {
+        let Some(store) = &mut self.store else { return };
+        for _ in 0..limits::STORE_WORDS_MAX {
+            if store.receive().is_none() {
+                break;
+            }
+        }
     }
 
     /// What the operator has asked for since the last turn: before any order that is looked at in this one.

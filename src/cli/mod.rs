@@ -20,6 +20,8 @@ mod histogram;
 mod host;
 mod keys;
 mod paper_venue;
+mod progress;
+mod store;
 mod watch;
 
 const EXAMPLES: &str = "\
@@ -39,6 +41,8 @@ Examples:
   tickring keys add --file keys.toml --account desk --days 90
                                                a key for a client to log in by; prints its secret once
   tickring histogram FILE                      percentiles of a file that kill -USR1 has made the server write
+  tickring store backup --config /etc/tickring.toml --to FILE
+                                               all durable messages, while the server runs (docs/store.md)
   tickring paper-venue --listen 127.0.0.1:9004 --key s3cret
                                                a venue to try a venue link with (docs/venue-link.md)
 
@@ -77,6 +81,8 @@ enum Command {
     /// Add, list and revoke the keys by which clients log in
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Look after the store for durable messages: check, compact, export, backup, restore
+    Store(store::Store),
     /// Be a venue for a gateway: the paper market at the other end of a venue link
     PaperVenue(paper_venue::Flags),
 }
@@ -166,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Config(flags)) => print(flags),
         Some(Command::Histogram(flags)) => histogram::run(&flags),
         Some(Command::Keys(command)) => keys::run(command),
+        Some(Command::Store(command)) => store::run(command),
         Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
     }
 }

@@ -73,7 +73,13 @@ const HEAD_BYTES_MAX: u64 = 65_536;
 impl Config {
     /// Whether every value is in its range; the first that is not.
     pub(super) fn check(&self) -> Result<(), RangeFault> {
-        for range in self.ranges().iter().chain(&self.limits.ranges()).chain(&self.service.ranges()) {
+        for range in self
+            .ranges()
+            .iter()
+            .chain(&self.limits.ranges())
+            .chain(&self.service.ranges())
+            .chain(&self.store.ranges())
+        {
             range.check()?;
         }
         self.check_listeners()?;

@@ -168,6 +168,11 @@ pub(super) const KEYS: &[Key] = &[
     live("deflate.level", Plain),
     live("deflate.message_bytes_min", Plain),
     live("deflate.topics", Texts),
+    // The thread has it from its start to its end.
+    restart("store.directory", Text),
+    restart("store.required", Plain),
+    restart("store.queue_batches_max", Plain),
+    restart("store.queue_bytes_max", Plain),
 ];
 
 /// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.

@@ -31,7 +31,7 @@ pub use snapshot::{Family, Sample, Snapshot};
 pub use summary::Summary;
 pub use table::{
     INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
-    ThreadReading, VENUE, VenueReading,
+    StoreReading, ThreadReading, VENUE, VenueReading,
 };
 pub use window::{Looks, Window};
 

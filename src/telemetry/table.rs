@@ -8,6 +8,7 @@ use crate::hub::home::HomeCounters;
 use crate::hub::market::MarketCounters;
 use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkState, LinkStatus};
+use crate::model::storage::StoreFault;
 
 use super::RingCounters;
 
@@ -133,6 +134,30 @@ pub struct ProcessReading {
     pub log_lines_dropped_total: u64,
     pub control_requests_total: u64,
     pub control_failures_total: u64,
+    pub store: StoreReading,
+}
+
+/// Of the store for durable messages; all 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreReading {
+    /// 0 absent, 1 loading, 2 ready, 3 faulty.
+    pub state: u64,
+    pub commits_total: u64,
+    pub batches_total: u64,
+    pub operations_total: u64,
+    pub bytes_total: u64,
+    pub commit_ns_total: u64,
+    pub commit_ns_max: u64,
+    pub commit_under_way_ns: u64,
+    pub queued_batches: u64,
+    pub queued_bytes: u64,
+    /// In the order of [`StoreFault::ALL`].
+    pub refused_total: [u64; StoreFault::ALL.len()],
+    pub loaded_entries: u64,
+    pub load_ns: u64,
+    pub file_bytes: u64,
+    pub backups_total: u64,
+    pub backups_failed_total: u64,
 }
 
 fn count_in(links: &[LinkStatus], state: LinkState) -> u64 {
@@ -320,6 +345,25 @@ metrics! {
         Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
+        Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
+        Counter "tickring_store_commits_total" "Commits of the store, each with one fsync." = process.store.commits_total;
+        Counter "tickring_store_batches_total" "Batches that are on the disk: those of one commit share its fsync." = process.store.batches_total;
+        Counter "tickring_store_operations_total" "Entries that those put or removed." = process.store.operations_total;
+        Counter "tickring_store_written_bytes_total" "Bytes of the values that those put." = process.store.bytes_total;
+        Counter "tickring_store_commit_seconds_total" "Time that commits took; by their number, the mean." = process.store.commit_ns_total;
+        Gauge "tickring_store_commit_max_seconds" "The longest commit since the start." = process.store.commit_ns_max;
+        Gauge "tickring_store_commit_under_way_seconds" "How long the commit that is under way has taken: a disk that does not answer." = process.store.commit_under_way_ns;
+        Gauge "tickring_store_queued_batches" "Batches that were sent and are neither on the disk nor refused." = process.store.queued_batches;
+        Gauge "tickring_store_queued_bytes" "Bytes of those." = process.store.queued_bytes;
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[0].as_str()} "Batches that are not on the disk, by why." = process.store.refused_total[0];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[1].as_str()} "" = process.store.refused_total[1];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[2].as_str()} "" = process.store.refused_total[2];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[3].as_str()} "" = process.store.refused_total[3];
+        Gauge "tickring_store_loaded_entries" "Entries that were loaded at the start." = process.store.loaded_entries;
+        Gauge "tickring_store_load_seconds" "How long it took to read and load them." = process.store.load_ns;
+        Gauge "tickring_store_file_bytes" "Length of the store's file." = process.store.file_bytes;
+        Counter "tickring_store_backups_total" "Backups that the running server gave." = process.store.backups_total;
+        Counter "tickring_store_backups_failed_total" "Backups that were begun or asked for and not given." = process.store.backups_failed_total;
         Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;
         Gauge "process_resident_memory_bytes" "Resident memory." = process.resident_bytes;
         Gauge "process_virtual_memory_bytes" "Virtual memory." = process.virtual_bytes;
