@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 
 use crate::limits;
@@ -72,7 +72,14 @@ impl Disk {
         Disk::open_file(file, note)
     }
 
-    pub(super) fn open_file(file: StoreFile, note: impl Fn(f64) + 'static) -> Result<Disk, Trouble> {
+    /// The same of any file.
+    ///
+    /// # Errors
+    /// Those of [`Disk::open`].
+    pub(super) fn open_file(
+        file: impl StorageBackend,
+        note: impl Fn(f64) + 'static,
+    ) -> Result<Disk, Trouble> {
         let mut builder = Builder::new();
         builder.set_cache_size(limits::STORE_CACHE_BYTES);
         // A file that was damaged is found so here, and not by an assertion later.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod faults;
+mod torn;
 
 use nix::poll::PollTimeout;
 
