@@ -197,17 +197,17 @@ impl Server {
         opened: Opened,
     ) -> Result<Server, Failure> {
         let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
-        let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
+        let ((links, plan), (newer_links, newer), (ready, is_ready)) =
+            (links, mpsc::channel(), mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
         let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
-        let mut ends: Vec<_> =
-            mesh::between(doorbells.clone(), MESH_CAPACITY).into_iter().zip(recorders).collect();
+        let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
+        let mut ends: Vec<_> = endpoints.into_iter().zip(recorders).collect();
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
-        let (ready, is_ready) = mpsc::channel();
         let listeners = listeners::listen(&config, cores.len(), sockets)?;
         let addresses = listeners[0].iter().map(Listener::address).collect();
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;

@@ -15,9 +15,9 @@ trap 'rm -rf "$root"' EXIT
 readonly HARDENED_MAX=20 BACKENDS_MAX=30
 readonly UNITS=usr/local/lib/systemd/system
 
-# score NAME MAX: the exposure of the unit as it is installed, drop-ins included.
+# score NAME MAX [UNIT]: the exposure of the unit as it is installed, drop-ins included.
 score() {
-    systemd-analyze security --no-pager --root="$root" --offline=yes --threshold="$2" tickring.service >"$root/score" || {
+    systemd-analyze security --no-pager --root="$root" --offline=yes --threshold="$2" "${3:-tickring.service}" >"$root/score" || {
         cat "$root/score"
         echo "$1: more exposed than $2 of 100" >&2
         return 1
@@ -28,7 +28,7 @@ score() {
 # Warnings are faults too.
 verify() {
     local said
-    said=$(systemd-analyze verify --root="$root" --man=no tickring.service tickring@0.socket 2>&1) && [[ -z $said ]] && return
+    said=$(systemd-analyze verify --root="$root" --man=no tickring.service tickring@0.socket tickring-backup.service tickring-backup.timer 2>&1) && [[ -z $said ]] && return
     printf '%s\n' "$said" >&2
     return 1
 }
@@ -90,6 +90,7 @@ check_units() {
     verify
     echo "hardened: systemd-analyze verify is clean"
     score hardened "$HARDENED_MAX"
+    score backup "$HARDENED_MAX" tickring-backup.service
     "$here/install.sh" --root "$root" --binary "$stand_in" --with-backends >/dev/null
     [[ -f $root/$UNITS/tickring.service.d/50-backends.conf ]]
     verify
@@ -123,10 +124,30 @@ check_configuration() {
     CREDENTIALS_DIRECTORY=$credentials STATE_DIRECTORY=$root "$program" check --config "$here/tickring.toml"
 }
 
+# With a stand-in that makes a file: the newest are kept, in the order of their names, and nothing else is touched.
+check_backups() {
+    local folder=$root/backups made
+    mkdir -p "$folder"
+    touch "$folder"/store-2026010{1..9}T000000Z "$folder/store-mine"
+    cat >"$root/stand-in" <<'END'
+#!/usr/bin/env bash
+[[ "$1 $2 $3 $4 $5" == 'store backup --directory /s --to' && ! -e $6 ]] && touch "$6"
+END
+    chmod 0755 "$root/stand-in"
+    BACKUPS=$folder BACKUPS_KEPT=3 "$here/backup.sh" "$root/stand-in" /s
+    made=$(ls "$folder")
+    [[ $(wc -l <<<"$made") == 4 && $made == store-20260108T000000Z*store-20260109T000000Z*store-2*store-mine ]]
+    if BACKUPS=$folder BACKUPS_KEPT=3 "$here/backup.sh" /bin/false /s; then return 1; fi
+    [[ $(ls "$folder") == "$made" ]]
+    echo "backup.sh: keeps the newest, and all of them where none was made"
+    rm -r "$folder" "$root/stand-in"
+}
+
 stand_in=/bin/true
 shellcheck "$here"/*.sh
 echo "shellcheck: clean"
 check_install
+check_backups
 check_units
 check_filter
 check_configuration

@@ -61,6 +61,9 @@ pristine=$docs/tickring.service.toml
 declare -A goes=(
     [$units/tickring.service]=$here/tickring.service
     [$units/tickring@.socket]=$here/tickring@.socket
+    [$units/tickring-backup.service]=$here/tickring-backup.service
+    [$units/tickring-backup.timer]=$here/tickring-backup.timer
+    [$prefix/lib/tickring/backup.sh]=$here/backup.sh
     [$prefix/lib/sysusers.d/tickring.conf]=$here/sysusers.conf
     [$prefix/lib/tmpfiles.d/tickring.conf]=$here/tmpfiles.conf
     [$docs/tickring.toml]=$project/tickring.toml
@@ -96,7 +99,8 @@ put() {
     mkdir -p "$(dirname "$place")"
     # In one step: a reader sees the old or the new one.
     rendered "$1" >"$place.new"
-    chmod 0644 "$place.new"
+    # A program stays one.
+    if [[ -x $1 ]]; then chmod 0755 "$place.new"; else chmod 0644 "$place.new"; fi
     mv -f "$place.new" "$place"
 }
 
@@ -136,6 +140,7 @@ install_all() {
     cat <<END
 next: $prefix/bin/tickring keys add --help       a key to log in by, in /etc/tickring/keys.toml
       systemctl enable --now tickring            $units/tickring.service
+      systemctl enable --now tickring-backup.timer   daily backups, where store.directory is set
       systemctl status tickring; journalctl -u tickring
 END
 }
@@ -144,7 +149,7 @@ uninstall_all() {
     if [[ -z $root && -d /run/systemd/system ]]; then
         local sockets
         mapfile -t sockets < <(systemctl list-units --all --plain --no-legend 'tickring@*.socket' | awk '{ print $1 }')
-        run systemctl disable --now tickring.service "${sockets[@]}" || true
+        run systemctl disable --now tickring.service tickring-backup.timer "${sockets[@]}" || true
     fi
     if is_changed; then
         echo "left as it was changed: $root$config"
@@ -157,7 +162,7 @@ uninstall_all() {
     take "$dropin"
     take "$prefix/bin/tickring"
     if ((dry == 0)); then
-        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$docs/decisions" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
+        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$prefix/lib/tickring" "$root$docs/decisions" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
     fi
     if [[ -z $root && -d /run/systemd/system ]]; then run systemctl daemon-reload; fi
     echo "left: the user tickring, /etc/tickring if there is something of yours in it, /var/lib/tickring"

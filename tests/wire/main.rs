@@ -43,6 +43,7 @@ mod rounds;
 mod server;
 mod shutdown;
 mod stalled_reader;
+mod store;
 mod systemd;
 mod tls;
 mod two_shards;
