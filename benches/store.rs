@@ -177,7 +177,7 @@ fn steady(scratch: &Path) -> bool {
     let turns = TURNS_PER_S * SECONDS;
     let began_ns = now_ns();
     let due_ns = |turn: u64| began_ns + turn * 1_000_000_000 / TURNS_PER_S;
-    let (mut turn, mut stored) = (0, 0);
+    let (mut turn, mut stored) = (0, 0_u64);
     let mut taken = Vec::new();
     while stored < turns {
         while turn < turns && due_ns(turn) <= now_ns() {
@@ -219,7 +219,7 @@ fn as_fast_as_it_goes(scratch: &Path) -> bool {
     let mut sender = Sender::open(&scratch.join("fast"));
     sender.load();
     let began_ns = now_ns();
-    let mut key = 0;
+    let mut key: Key = 0;
     let (mut sent, mut stored) = (0_u64, 0);
     let over_ns = began_ns + 5_000_000_000;
     while now_ns() < over_ns || stored < sent {

@@ -363,6 +363,11 @@ pub const STORE_RETRY_NS_MIN: u64 = 250_000_000;
 pub const STORE_RETRY_NS_MAX: u64 = 4_000_000_000;
 /// Bytes that have to fit on a disk that was full before it counts as good again.
 pub const STORE_PROBE_BYTES: usize = 256 * 1024;
+/// Bytes that a batch may put for each entry that it removes, to be let through on a full disk: what is noted of a message that is done is
+/// short, and an entry takes as much even where its value is empty.
+pub const STORE_PUT_BYTES_PER_REMOVE: usize = 128;
+/// Bytes of one value: messages of clients are a sixteenth of it at most.
+pub const STORE_VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long the end of the process waits for the store to commit what it was sent: a disk that does not answer may not keep it.
 pub const STORE_STOP_NS: u64 = 5_000_000_000;
 /// How long a backup waits for its reader: until it is read, what is removed meanwhile keeps its place in the file.

@@ -44,7 +44,7 @@ use crate::mesh::{self, Capacity};
 use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::pulse::Pulse;
-use crate::ring::{Listener, RingConfig};
+use crate::ring::RingConfig;
 use crate::rt::{self, Cpu, PinnedThread};
 use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
@@ -197,8 +197,7 @@ impl Server {
         opened: Opened,
     ) -> Result<Server, Failure> {
         let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
-        let ((links, plan), (newer_links, newer), (ready, is_ready)) =
-            (links, mpsc::channel(), mpsc::channel());
+        let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
@@ -208,8 +207,8 @@ impl Server {
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
-        let listeners = listeners::listen(&config, cores.len(), sockets)?;
-        let addresses = listeners[0].iter().map(Listener::address).collect();
+        let (ready, is_ready) = mpsc::channel();
+        let (listeners, addresses) = listeners::listen(&config, cores.len(), sockets)?;
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());

@@ -34,7 +34,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::doorbell::Doorbell;
 use crate::limits;
-use crate::model::storage::{StoreBatch, StoreWord};
+use crate::model::storage::{StoreBatch, StoreOp, StoreWord};
 
 pub use backup::{Entries, Head, Reader};
 pub use directory::{ClaimError, Directory, socket_of, store_of};
@@ -178,6 +178,8 @@ impl StoreHandle {
     /// # Errors
     /// There is no room: the batch.
     pub fn send(&mut self, batch: StoreBatch) -> Result<(), StoreBatch> {
+        let is_too_long = |op: &StoreOp| matches!(op, StoreOp::Put { value, .. } if value.len() > limits::STORE_VALUE_BYTES_MAX);
+        debug_assert!(!batch.ops.iter().any(is_too_long), "values are bounded by who makes them");
         let (weight, waiting) = (batch.weight_bytes(), self.waiting_bytes());
         if waiting > 0 && waiting + weight > self.bytes_max {
             return Err(batch);

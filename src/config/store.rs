@@ -51,7 +51,7 @@ impl Store {
                 key: "store.queue_bytes_max",
                 value: self.queue_bytes_max as u64,
                 min: 1 << 20,
-                max: 1 << 32,
+                max: 1 << 30,
                 unit: "bytes",
                 hint: "by default 67108864",
             },

@@ -76,12 +76,13 @@ impl StoreOp {
     }
 }
 
-/// Operations that become durable together or not at all.
+/// Operations that become durable together or not at all. On a full disk only what makes room is taken: batches that remove, and put at most
+/// `limits::STORE_PUT_BYTES_PER_REMOVE` for each entry that they remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreBatch {
     /// Rises by one a batch; the first may be any.
     pub number: u64,
-    /// In this order: of several on one key the last holds.
+    /// In this order: of several on one key the last holds. Values are bounded by `limits::STORE_VALUE_BYTES_MAX`.
     pub ops: Vec<StoreOp>,
 }
 
@@ -115,7 +116,7 @@ pub enum StoreState {
     /// The configuration has none.
     #[default]
     Absent,
-    /// It tells what it has; batches wait.
+    /// It is opened, and tells what it has; batches wait. Where that ends in a fault it begins anew: what was told of it is void.
     Loading,
     /// It takes batches.
     Ready,

@@ -1,17 +1,22 @@
 //! Where clients come in: sockets that systemd has handed in, or ones of our own. Home: the main thread, before the shards.
 
+use std::net::SocketAddr;
+
 use crate::config::{Config, Listen};
 use crate::exit::{Exit, Failure};
 use crate::ring::{ListenError, Listener, ListenerOptions};
 use crate::systemd::{self, Inherited};
 
-/// The listeners of each shard, in the order of the configuration; all shards on the same addresses.
+/// The listeners of each shard, in the order of the configuration, and their addresses, which are the same for all shards.
 pub(super) fn listen(
     config: &Config,
     shards: usize,
     inherited: Vec<Inherited>,
-) -> Result<Vec<Vec<Listener>>, Failure> {
-    if inherited.is_empty() { bind(config, shards) } else { adopt(config, shards, inherited) }
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), Failure> {
+    let of_shards =
+        if inherited.is_empty() { bind(config, shards)? } else { adopt(config, shards, inherited)? };
+    let addresses = of_shards[0].iter().map(Listener::address).collect();
+    Ok((of_shards, addresses))
 }
 
 fn bind(config: &Config, shards: usize) -> Result<Vec<Vec<Listener>>, Failure> {

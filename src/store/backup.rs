@@ -27,7 +27,7 @@ const END: u8 = b'Z';
 const BLOCK_HEAD_BYTES: usize = 9;
 /// A block has a piece of entries, of which one may be long.
 const BLOCK_BYTES_MAX: usize = 1 << 30;
-const _: () = assert!(limits::STORE_PIECE_BYTES < BLOCK_BYTES_MAX);
+const _: () = assert!(limits::STORE_PIECE_BYTES + limits::STORE_VALUE_BYTES_MAX < BLOCK_BYTES_MAX);
 
 /// What a backup is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ fn block(kind: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("invariant: a value is far below 4 GiB, by the bound on batches")
+    u32::try_from(bytes.len()).expect("invariant: values are far below 4 GiB (STORE_VALUE_BYTES_MAX)")
 }
 
 fn sum(kind: u8, payload: &[u8]) -> u32 {

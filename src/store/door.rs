@@ -61,10 +61,11 @@ impl Door {
         (Door { path: socket_of(&directory), asking, give_way, progress, opened: None }, asked)
     }
 
-    /// Answers from now on, if it does not already. A door that can't be opened costs a line in the log.
+    /// Answers from now on; anew where it did already, since the directory may be another one. A door that can't be opened costs a line
+    /// in the log.
     pub(super) fn open(&mut self) {
-        if self.opened.is_some() {
-            return;
+        if let Some(ending) = self.opened.take() {
+            ending.ring();
         }
         if let Err(error) = self.try_open() {
             log::warn!("{}: no backups while the server runs: {error}", self.path.display());

@@ -117,27 +117,26 @@ pub fn backup_of(path: &Path, to: &Path, note: Note<'_>) -> Result<(u64, u64), F
         let what = format!("{} is there already", to.display());
         return Err(Failure::new(Exit::Usage, what, "name another file, or remove it"));
     }
-    let held = hold(path);
+    let held = hold(path)?;
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(BACKUP_MODE).open(&part);
-    let mut file = BufWriter::new(file.map_err(unwritten)?);
-    let written = held.and_then(|held| match held {
+    let mut file = Noted { to: BufWriter::new(file.map_err(unwritten)?), fault: None };
+    let written = match held {
         Held::Ours(directory) => write_offline(&directory, &mut file, note),
-        Held::Servers(process) => {
-            let from = ask(path, process)?;
-            copy_checked(from, &mut file, note).map_err(|trouble| trouble.failure(path))
-        }
-    });
-    let finished = written.and_then(|entries| {
+        Held::Servers(process) => ask(path, process)
+            .and_then(|from| copy_checked(from, &mut file, note).map_err(|trouble| trouble.failure(path))),
+    };
+    let Noted { to: file, fault } = file;
+    let finished = fault.map_or(written, |error| Err(unwritten(error))).and_then(|entries| {
         let file = file.into_inner().map_err(|error| unwritten(error.into_error()))?;
         file.sync_all().map_err(unwritten)?;
-        // Who made one of that name meanwhile keeps it.
-        fs::hard_link(&part, to).map_err(unwritten)?;
+        fs::rename(&part, to).map_err(unwritten)?;
         let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
         Ok((entries, file_bytes(to)))
     });
-    // Its other name, or what is not whole.
-    let _ = fs::remove_file(&part);
+    if finished.is_err() {
+        let _ = fs::remove_file(&part);
+    }
     finished
 }
 
@@ -329,6 +328,26 @@ fn copy_checked(from: impl Read, to: &mut impl Write, note: Note<'_>) -> Result<
     Ok(done)
 }
 
+/// A file, and what was said of it first that was not well: so that nobody takes it for the store's.
+struct Noted<W> {
+    to: W,
+    fault: Option<io::Error>,
+}
+
+impl<W: Write> Write for Noted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.fault.get_or_insert(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 struct Copying<'a, R, W> {
     from: R,
     to: &'a mut W,
@@ -339,5 +358,18 @@ impl<R: Read, W: Write> Read for Copying<'_, R, W> {
         let bytes = self.from.read(buffer)?;
         self.to.write_all(&buffer[..bytes])?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_refuses_is_known_to_be_the_files() {
+        let to = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut noted = Noted { to, fault: None };
+        assert!(noted.write_all(b"x").is_err() && noted.write_all(b"y").is_err());
+        assert_eq!(noted.fault.unwrap().raw_os_error(), Some(nix::libc::ENOSPC));
     }
 }

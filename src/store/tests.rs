@@ -8,7 +8,7 @@ use nix::poll::PollTimeout;
 
 use super::scratch::Scratch;
 use super::*;
-use crate::model::storage::{Key, StoreFault, StoreOp, StoreState, Table};
+use crate::model::storage::{Key, StoreFault, StoreState, Table};
 
 /// A store that runs, and its sender.
 struct Running {

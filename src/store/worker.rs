@@ -88,17 +88,23 @@ impl Worker {
             log::debug!("SIGXFSZ is not blocked: {error}");
         }
         self.change(StoreState::Loading);
-        let first = self.attempt();
-        // Who started the thread may not ask.
+        let first = self.open().inspect_err(|trouble| self.fail(trouble));
+        let is_open = first.is_ok();
+        // Before it is loaded, which waits for who listens. Who started the thread may not ask.
         let _ = opened.send(first);
+        if is_open {
+            let _ = self.attempt();
+        }
+        let mut was_ready = false;
         loop {
             // Before the queue is looked at, so that all that was sent before it is seen.
             let is_stopping = self.is_stopping();
             self.answer(asked);
-            if self.is_ready() {
+            let has_tried = self.try_again();
+            if self.is_ready() && !was_ready {
                 door.open();
             }
-            let has_tried = self.try_again();
+            was_ready = self.is_ready();
             if self.take_some() || has_tried {
                 continue;
             }
@@ -169,7 +175,7 @@ impl Worker {
             });
         }
         let directory = self.directory.as_ref().map_err(Clone::clone)?;
-        let is_there = directory.store().exists();
+        let is_there = directory.store().try_exists()?;
         if self.was_there && !is_there {
             let what = "the store's file is gone";
             return Err(Trouble::new(StoreFault::Corrupt, what));
@@ -267,10 +273,9 @@ impl Worker {
         true
     }
 
-    /// On a full disk what only removes is let through, or nothing would ever make room.
+    /// On a full disk what removes more than it puts is let through, or nothing would ever make room.
     fn commit_what_makes_room(&mut self, batches: Vec<StoreBatch>) {
-        let removes = |batch: &StoreBatch| batch.ops.iter().all(|op| matches!(op, StoreOp::Remove { .. }));
-        let (removing, putting): (Vec<_>, Vec<_>) = batches.into_iter().partition(removes);
+        let (removing, putting): (Vec<_>, Vec<_>) = batches.into_iter().partition(makes_room);
         putting.into_iter().for_each(|batch| self.refuse(batch, StoreFault::DiskFull));
         if removing.is_empty() {
             return;
@@ -396,10 +401,46 @@ impl Worker {
 
     /// What is in doubt stays so: who sent it was not told that it was stored.
     fn end(self) {
+        if let Some(batches) = self.doubt.filter(|batches| !batches.is_empty()) {
+            log::error!(
+                "{}: whether the last {} batches are stored is not known: the disk failed while they were written",
+                self.path.display(),
+                batches.len()
+            );
+        }
         if let Some(disk) = self.disk
             && let Err(trouble) = disk.close()
         {
             log::warn!("{}: the store was not closed in order: {trouble}", self.path.display());
         }
+    }
+}
+
+/// Whether a batch leaves less in the store than there was, as far as it can be told without a look.
+fn makes_room(batch: &StoreBatch) -> bool {
+    let (mut removes, mut bytes) = (0, 0);
+    for op in &batch.ops {
+        match op {
+            StoreOp::Remove { .. } => removes += 1,
+            StoreOp::Put { value, .. } => bytes += value.len(),
+        }
+    }
+    removes > 0 && bytes <= removes * limits::STORE_PUT_BYTES_PER_REMOVE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_removes_an_entry_and_notes_little_of_it_makes_room() {
+        let remove = StoreOp::Remove { table: Table::Messages, key: 1 };
+        let put = |bytes| StoreOp::Put { table: Table::Done, key: 1, value: vec![0; bytes].into() };
+        let makes_room = |ops: &[&StoreOp]| {
+            makes_room(&StoreBatch { number: 1, ops: ops.iter().copied().cloned().collect() })
+        };
+        assert!(makes_room(&[&remove]) && makes_room(&[&remove, &put(128)]));
+        assert!(makes_room(&[&put(200), &remove, &remove]));
+        assert!(!makes_room(&[]) && !makes_room(&[&put(0)]) && !makes_room(&[&remove, &put(129)]));
     }
 }

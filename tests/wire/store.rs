@@ -13,7 +13,8 @@ use tickring::store::{self, Store, StoreSetup};
 use crate::control::metric;
 use crate::server::{Ended, Server, run, temporary_file, tickring};
 
-const ENTRIES: u64 = 5_000;
+/// More than a store tells before somebody listens.
+const ENTRIES: u64 = 6_000;
 
 /// A folder of a test's own, removed with this.
 struct Folder(PathBuf);
@@ -36,7 +37,7 @@ impl Folder {
             give_way: || Ok(()),
         };
         let (store, mut handle) = Store::start(setup).unwrap();
-        let put = |key| StoreOp::Put { table: Table::Messages, key, value: vec![key as u8; 300].into() };
+        let put = |key| StoreOp::Put { table: Table::Messages, key, value: vec![key as u8; 2_000].into() };
         handle.send(StoreBatch { number: 1, ops: (0..ENTRIES).map(put).collect() }).unwrap();
         assert!(store.stop(), "it is stored");
         folder

@@ -139,6 +139,9 @@ fn commands_name_what_is_not_there_or_in_the_way() {
     let failure = backup_of(&path, &to, &mut quiet).unwrap_err();
     assert_eq!(failure.exit, Exit::Usage, "{failure}");
     assert_eq!(fs::read_to_string(&to).unwrap(), "mine");
+    let nowhere = scratch.path().join("none/b");
+    let failure = backup_of(&path, &nowhere, &mut quiet).unwrap_err();
+    assert!(failure.to_string().starts_with(&nowhere.display().to_string()), "{failure}");
     let failure = restore(&to, &scratch.path().join("r"), &mut quiet).unwrap_err();
     assert!(failure.to_string().contains("it is no backup of a store"), "{failure}");
 }

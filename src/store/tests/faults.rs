@@ -18,7 +18,7 @@ fn set(which: &AtomicI32, errno: Option<Errno>) {
     which.store(errno.map_or(0, |errno| errno as i32), Ordering::Relaxed);
 }
 
-/// How a batch ended, with the states on the way.
+/// How a batch ended.
 #[derive(Debug, PartialEq)]
 enum End {
     Stored,
@@ -136,6 +136,8 @@ fn a_damaged_store_is_told_so_and_nothing_is_loaded_until_a_backup_is_restored_i
     assert_eq!(count, 2000);
     assert_eq!(running.word(), StoreWord::State(StoreState::Ready));
     running.store(vec![put(5000, b"y")]);
+    let (entries, _) = backup_of(&path, &scratch.path().join("again"), &mut |_, _| {}).unwrap();
+    assert_eq!(entries, 2001, "its door is in the directory that it has");
     running.stop();
 }
 
@@ -213,6 +215,20 @@ fn a_real_disk_that_fills_up_refuses_and_is_ready_again_once_there_is_room() {
     };
     assert_eq!(fault, StoreFault::DiskFull);
     assert!(kept.len() > 20, "{kept:?}");
+    running.stop();
+    // To the last byte, and another start.
+    let more = mounted.path().join("more");
+    let mut filling = fs::File::create(&more).unwrap();
+    while std::io::Write::write(&mut filling, &[1; 4096]).is_ok() {}
+    let mut running = Running::start(&path);
+    assert_eq!(
+        running.load().iter().map(|entry| entry.1).collect::<Vec<_>>(),
+        kept,
+        "it loads on a full disk"
+    );
+    let number = running.send(vec![put(4000, &vec![7; 500_000])]);
+    assert_eq!(running.end_of(number), End::Refused(StoreFault::DiskFull));
+    fs::remove_file(&more).unwrap();
     fs::remove_file(&ballast).unwrap();
     running.await_word(&StoreWord::State(StoreState::Ready));
     running.store(vec![put(5000, b"after")]);
