@@ -106,7 +106,7 @@ fn every_counter_of_a_thread_is_told() {
     assert_eq!(told("venue.market."), fields(format!("{:?}", MarketCounters::default())));
     assert_eq!(told("venue.desk."), fields(format!("{:?}", DeskCounters::default())));
     // A list is one for each of its elements.
-    let numbers = |debug: String| debug.matches(|c: char| c == '0').count();
+    let numbers = |debug: String| debug.matches('0').count();
     assert_eq!(told("venue.office."), numbers(format!("{:?}", OfficeCounters::default())));
     assert_eq!(told("venue.held."), numbers(format!("{:?}", OfficeGauges::default())) + 4, "and four states");
     assert_eq!(told("process.") + 1, PROCESS.len(), "all but build_info");
