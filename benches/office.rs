@@ -2,6 +2,13 @@
 //! that wait cost in memory, and what many that are due together cost. Run with
 //! `cargo bench --no-default-features --bench office`; figures in decision 0019.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark prints what a clock says"
+)]
+
 use std::time::Instant;
 
 use divan::counter::ItemsCount;

@@ -2,6 +2,15 @@
 //! beside, before and after, in the same directory: fdatasync of 4 KiB appended to a file whose space is taken already. Some half a minute. A
 //! number that is not reached is printed as FAILS, and the exit code is 1.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::wildcard_enum_match_arm,
+    reason = "a benchmark prints what a clock says"
+)]
+
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
