@@ -70,6 +70,7 @@ impl Load {
     fn start(rig: &Rig, shape: &Shape, site: Site) -> Result<Load> {
         let streams = shape.streams();
         let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
+        site::await_store(&mut site::log_in(0, 0, server.target())?)?;
         let mut members = Vec::new();
         for stream in 0..streams {
             let post = Post {

@@ -160,18 +160,19 @@ impl Exchange {
         Ok(())
     }
 
-    /// Lets each of `slots` send `each` messages, so many at a time of each, until all are accepted.
+    /// Lets each of `slots` send `each` messages, so many at a time of each, until all are accepted. `stamp` gives what the message
+    /// of that slot and number tells, and when it is due.
     pub(super) fn fill(
         &mut self,
         slots: Range<Slot>,
         each: u64,
         window: u64,
-        stamp: impl Fn(u64) -> (u64, u64),
+        stamp: impl Fn(Slot, u64) -> (u64, u64),
     ) -> Result<()> {
         let mut sent = vec![0; slots.end];
         for slot in slots {
             for number in 0..window.min(each) {
-                let (stamp_ns, due_ms) = stamp(number);
+                let (stamp_ns, due_ms) = stamp(slot, number);
                 self.post(slot, stamp_ns, due_ms)?;
                 sent[slot] += 1;
             }
@@ -181,7 +182,7 @@ impl Exchange {
             |mail| mail.unanswered() == 0,
             |mail, outbox, slot, heard| match heard {
                 Heard::Accepted { .. } if sent[slot] < each => {
-                    let (stamp_ns, due_ms) = stamp(sent[slot]);
+                    let (stamp_ns, due_ms) = stamp(slot, sent[slot]);
                     sent[slot] += 1;
                     mail.post(outbox, slot, stamp_ns, due_ms)
                 }

@@ -102,7 +102,7 @@ fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {
         Member::over(site::log_in(RECEIVER, RECEIVER, server.target())?),
     ];
     let mut exchange = Exchange::new(members, Ledger::new(2))?;
-    exchange.fill(LOW..LOW + 1, shape.low, shape.window, |_| (clock::mono_ns(), 0))?;
+    exchange.fill(LOW..LOW + 1, shape.low, shape.window, |_, _| (clock::mono_ns(), 0))?;
     let mut subscribe = Vec::new();
     let request = texts::subscribe_request(REQUEST_ID, UNDER_WAY_MAX);
     frame::encode_client(frame::TEXT, request.as_bytes(), &mut subscribe);

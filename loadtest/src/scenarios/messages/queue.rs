@@ -63,7 +63,7 @@ fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {
     let (each, count) = Shape::shares(shape.queued, streams);
     let before_bytes = server.resident_bytes()?;
     let started_ns = clock::mono_ns();
-    exchange.fill(0..streams, each, shape.window, |_| (clock::mono_ns(), 0))?;
+    exchange.fill(0..streams, each, shape.window, |_, _| (clock::mono_ns(), 0))?;
     let took_ns = clock::mono_ns() - started_ns;
     let after = server.footprint()?;
     let waiting = waiting(shape, &server)?;

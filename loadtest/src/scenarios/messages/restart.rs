@@ -12,27 +12,17 @@ use crate::report::{Comparison, Sample};
 use crate::scenarios::messages::exchange::{Exchange, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::queue::senders;
-use crate::scenarios::messages::site::{self, Needs, Site};
+use crate::scenarios::messages::site::{self, LOAD_DEADLINE_NS, LOOK_NS, Needs, Site};
 use crate::scenarios::messages::texts::{self, PENDING_REQUEST};
 use crate::scenarios::messages::{Shape, alone, judge_at_most};
 use crate::scenarios::{self, Rig};
 use crate::server::{self, Server};
-
-use memchr::memmem;
 
 /// The stated bounds: to READY, and to all that is stored, in milliseconds.
 const READY_MS_MAX: f64 = 100.0;
 const LOADED_MS_MAX: f64 = 2_000.0;
 const READY: &str = "start to READY";
 const LOADED: &str = "start to all loaded";
-/// The longest wait for a store to be loaded.
-const LOAD_DEADLINE_NS: u64 = 60 * SECOND_NS;
-/// Between two looks at a store that is being loaded.
-const LOOK_NS: u64 = 2 * MILLISECOND_NS;
-/// What a send is refused with as long as it is.
-const IS_LOADING: &[u8] = b"the store is being loaded";
-/// A durable message of user 0 to itself, who is away as well.
-const PROBE_REQUEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"message/send","params":{"user":"user0000","confirm":true,"content":"probe"}}"#;
 /// Messages under way to the user who takes its own at the end.
 const UNDER_WAY_MAX: u32 = 1_024;
 
@@ -76,13 +66,14 @@ impl<'a> Stored<'a> {
         let needs = Needs { users: 2 * streams, has_store: true, messages: shape.messages_max() };
         let site = Site::make(&shape.folder, needs)?;
         let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
+        site::await_store(&mut site::log_in(0, 0, server.target())?)?;
         let mut exchange = Exchange::new(senders(shape, &server, true)?, Ledger::new(streams))?;
-        let (each, waiting) = Shape::shares(shape.stored, streams);
+        let (each, count) = Shape::shares(shape.stored, streams);
         let started_ns = clock::mono_ns();
-        exchange.fill(0..streams, each, shape.window, |_| (clock::mono_ns(), 0))?;
+        exchange.fill(0..streams, each, shape.window, |_, _| (clock::mono_ns(), 0))?;
         let filled_in_ns = clock::mono_ns() - started_ns;
         let ledger = exchange.mail.ledger;
-        Ok(Stored { rig, shape, server: Some(server), site, ledger, waiting, filled_in_ns })
+        Ok(Stored { rig, shape, server: Some(server), site, ledger, waiting: count + 1, filled_in_ns })
     }
 
     fn restart(&mut self) -> Result<Sample> {
@@ -91,7 +82,7 @@ impl<'a> Stored<'a> {
         let server = Server::start(&self.site.launch(self.rig)?, self.rig.cpu_client)?;
         let streams = self.shape.streams();
         let mut sender = site::log_in(0, 0, server.target())?;
-        await_accepted(&mut sender, begun_ns)?;
+        site::await_store(&mut sender)?;
         let accepted_ns = clock::mono_ns() - begun_ns;
         self.waiting += 1;
         let receivers = (streams..2 * streams).map(|user| site::log_in(user, user, server.target()));
@@ -128,26 +119,6 @@ impl<'a> Stored<'a> {
             |mail| mail.ledger.received_of(0) == each,
             |_, _, _, _| Ok(()),
         )
-    }
-}
-
-/// Sends a durable message again and again until the store takes it.
-fn await_accepted(sender: &mut Single, begun_ns: u64) -> Result<()> {
-    let mut request = Vec::new();
-    frame::encode_client(frame::TEXT, PROBE_REQUEST.as_bytes(), &mut request);
-    loop {
-        sender.send(&request)?;
-        let reply = sender.receive()?;
-        if crate::wire::is_result(reply) {
-            return Ok(());
-        }
-        if memmem::find(reply, IS_LOADING).is_none() {
-            return Err(Failure::Protocol(format!("not stored: {}", String::from_utf8_lossy(reply))));
-        }
-        if begun_ns + LOAD_DEADLINE_NS < clock::mono_ns() {
-            return Err(Failure::Deadline("a durable send".to_owned()));
-        }
-        server::sleep_ns(LOOK_NS);
     }
 }
 

@@ -87,8 +87,8 @@ fn measure(rig: &Rig, shape: &Shape, times: Times) -> Result<Sample> {
     let mut exchange = Exchange::new(members(shape, &server)?, Ledger::new(streams))?;
     let (each, count) = Shape::shares(shape.scheduled, streams);
     let first_due_ms = clock::unix_ns() / MILLISECOND_NS + AHEAD_MS;
-    exchange.fill(0..streams, each, shape.window, |number| {
-        let due_ms = first_due_ms + times.after_ms(number, each);
+    exchange.fill(0..streams, each, shape.window, |stream, number| {
+        let due_ms = first_due_ms + times.after_ms(number * streams as u64 + stream as u64, count);
         (due_ms * MILLISECOND_NS, due_ms)
     })?;
     if first_due_ms * MILLISECOND_NS <= clock::unix_ns() {

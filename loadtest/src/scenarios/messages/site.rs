@@ -8,13 +8,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::client::Single;
-use crate::clock;
+use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::scenarios::Rig;
 use crate::scenarios::messages::texts;
 use crate::scenarios::orders::{Key, login_request};
 use crate::secure::Target;
-use crate::server::Launch;
+use crate::server::{self, Launch};
+use crate::{frame, wire};
+
+use memchr::memmem;
 
 /// Everybody's: it protects nothing, since the server listens on the loopback for the length of a run.
 const SECRET: &str = "a-secret-of-the-load-that-protects-nothing";
@@ -26,6 +29,14 @@ const MEMORY_BYTES_MAX: u64 = 8_000_000_000;
 const MESSAGE_BYTES_MAX: u64 = 1 << 30;
 /// The id of requests that are no sends.
 pub(super) const REQUEST_ID: u64 = 9;
+
+/// The longest wait for a store to be loaded, and the time between two looks.
+pub(super) const LOAD_DEADLINE_NS: u64 = 60 * SECOND_NS;
+pub(super) const LOOK_NS: u64 = 2 * MILLISECOND_NS;
+/// What a send is refused with as long as it is.
+const IS_LOADING: &[u8] = b"the store is being loaded";
+/// A durable message of user 0 to itself, who receives nothing in any part that has a store.
+const PROBE_REQUEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"message/send","params":{"user":"user0000","confirm":true,"content":"probe"}}"#;
 
 /// What a part needs of its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +119,27 @@ pub(super) fn subscribe(
     let mut client = log_in(number, user_number, target)?;
     client.ask(&texts::subscribe_request(REQUEST_ID, under_way_max))?;
     Ok(client)
+}
+
+/// Sends user 0 a durable message again and again until the store takes one, which stays there.
+pub(super) fn await_store(sender: &mut Single) -> Result<()> {
+    let deadline_ns = clock::mono_ns() + LOAD_DEADLINE_NS;
+    let mut request = Vec::new();
+    frame::encode_client(frame::TEXT, PROBE_REQUEST.as_bytes(), &mut request);
+    loop {
+        sender.send(&request)?;
+        let reply = sender.receive()?;
+        if wire::is_result(reply) {
+            return Ok(());
+        }
+        if memmem::find(reply, IS_LOADING).is_none() {
+            return Err(Failure::Protocol(format!("not stored: {}", String::from_utf8_lossy(reply))));
+        }
+        if deadline_ns < clock::mono_ns() {
+            return Err(Failure::Deadline("a durable send".to_owned()));
+        }
+        server::sleep_ns(LOOK_NS);
+    }
 }
 
 fn keys(users: usize) -> String {
