@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::cast_possible_truncation,
     reason = "a test fails by panicking; the child's ledger is its stdout"
 )]
 

@@ -37,7 +37,8 @@ impl Folder {
             give_way: || Ok(()),
         };
         let (store, mut handle) = Store::start(setup).unwrap();
-        let put = |key| StoreOp::Put { table: Table::Messages, key, value: vec![key as u8; 2_000].into() };
+        let put =
+            |key| StoreOp::Put { table: Table::Messages, key, value: key.to_be_bytes().repeat(250).into() };
         handle.send(StoreBatch { number: 1, ops: (0..ENTRIES).map(put).collect() }).unwrap();
         assert!(store.stop(), "it is stored");
         folder
