@@ -87,8 +87,10 @@ fn report() {
     let begun = Instant::now();
     let mut office = with_store();
     let ask = send(NewMessage { priority: Priority::Low, ..new() });
-    (0..MANY).for_each(|_| office.handle_ask(&ask, CONTENT, START));
-    while office.poll_output().is_some() {}
+    for _ in 0..MANY {
+        office.handle_ask(&ask, CONTENT, START);
+        while office.poll_output().is_some() {}
+    }
     let queued = begun.elapsed();
     let resident = resident_bytes() - before;
     let each = |bytes: usize| bytes / MANY;

@@ -94,14 +94,22 @@ impl Office {
     /// The item as it is now.
     fn write(&self, item: Item, ops: &mut Vec<StoreOp>) {
         match item {
-            Item::Message(id) => ops.push(op(Table::Messages, id, self.message_record(id))),
-            Item::Letter(id) => {
+            // Of an older change than that by which it became a letter, or was one: neither record may come or go without the other.
+            Item::Message(id) if !self.is_letter(id) => {
+                ops.push(op(Table::Messages, id, self.message_record(id)));
+            }
+            Item::Message(id) | Item::Letter(id) => {
                 ops.push(op(Table::Messages, id, self.message_record(id)));
                 ops.push(op(Table::DeadLetters, id, self.letter_record(id)));
             }
             Item::Done(first) => ops.push(op(Table::Done, first, self.done_record(first))),
             Item::Group(number) => ops.push(op(Table::Groups, number, self.group_record(number))),
         }
+    }
+
+    fn is_letter(&self, id: u64) -> bool {
+        let entry = self.entries.find(MessageId(id)).map(|slot| &self.entries[slot]);
+        entry.map_or_else(|| self.dead.find(MessageId(id)).is_some(), |entry| entry.was_letter)
     }
 
     fn message_record(&self, id: u64) -> Option<Box<[u8]>> {

@@ -279,6 +279,34 @@ fn what_was_requeued_and_confirmed_does_not_come_back_though_the_store_refused_t
 }
 
 #[test]
+fn a_message_that_died_is_a_letter_on_the_disk_whichever_of_its_changes_the_store_refused() {
+    for refused in [vec![0], vec![1], vec![0, 1], vec![0, 2], vec![1, 2], vec![]] {
+        let mut world = World::with_store(OfficeConfig { attempts_max: 2, ..config() });
+        world.subscribe(1, "ann", 10);
+        let message = world.sent("bob", durable("ann"), "a");
+        world.reject("ann", message, Some(0)).unwrap();
+        assert!(world.take_batch(), "the second attempt");
+        world.reject("ann", message, None).unwrap();
+        assert!(world.take_batch(), "the death");
+        let mut batches: Vec<_> = world.disk.under_way.drain(..).collect();
+        if refused.contains(&0) {
+            let number = batches[0].number;
+            world.office.handle_store(StoreWord::Refused { number, fault: StoreFault::Io }, world.now);
+            batches.extend(world.office.poll_batch());
+        }
+        for (at, batch) in batches.into_iter().enumerate() {
+            if !refused.contains(&at) {
+                world.disk.apply(batch);
+            }
+        }
+        world.restart(config());
+        let is_there = (world.office.gauges().messages, world.office.gauges().dead_letters);
+        assert_eq!(is_there.0 + is_there.1, 1, "{refused:?}: {is_there:?}");
+        assert_eq!(world.office.counters().unreadable_total, 0);
+    }
+}
+
+#[test]
 fn a_durable_message_for_a_session_is_a_dead_letter_after_a_restart() {
     let mut world = World::with_store(config());
     let session = world.subscribe(1, "ann", 10);

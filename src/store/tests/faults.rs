@@ -187,7 +187,15 @@ impl Mounted {
 
     fn remount(&self, option: &str) {
         let option = format!("remount,{option}");
-        assert!(Command::new("mount").args(["-o", &option]).arg(self.path()).status().unwrap().success());
+        // It is busy until the thread behind the door of the store before has let go of its socket.
+        for _ in 0..100 {
+            let mut mount = Command::new("mount");
+            if mount.args(["-o", &option]).arg(self.path()).output().unwrap().status.success() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        panic!("{option} is refused");
     }
 }
 
