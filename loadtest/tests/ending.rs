@@ -25,7 +25,10 @@ fn a_server_that_was_started_ends_with_the_tool_however_that_is_ended() {
     for with in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("ending-{with}"));
         fs::create_dir_all(&folder).expect("the folder can be made");
-        let mut tool = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        // Whoever runs this in the background of a script has SIGINT ignored, which is handed down.
+        let mut tool = Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(env!("CARGO_BIN_EXE_loadtest"))
             .args(["ping", "--server"])
             .arg(server(&folder))
             .stdout(Stdio::null())
