@@ -251,7 +251,10 @@ impl Egress {
         frame: FrameRef,
     ) -> Result<u32, QueuesFull> {
         let lanes = &mut self.lanes[slot as usize];
-        let queue = lanes.queue_of(lane);
+        let queue = match lane {
+            DataLane::Reports => &mut lanes.reports,
+            DataLane::Market => &mut lanes.queue,
+        };
         self.pool.push(queue, frame)?;
         if queue.count() >= self.deepest_frames {
             (self.deepest_frames, self.deepest_slot) = (queue.count(), slot);
@@ -518,11 +521,14 @@ impl Egress {
         out: &mut [u8],
         out_is_fresh: OutIs,
     ) -> usize {
-        let lanes = &mut self.lanes[slot as usize];
+        let Lanes { reports, queue, queued_bytes, started, .. } = &mut self.lanes[slot as usize];
+        let queue = match lane {
+            DataLane::Reports => reports,
+            DataLane::Market => queue,
+        };
         let mut written = 0;
         let (mut segment, mut count) = (0, 0);
         loop {
-            let queue = lanes.queue_of(lane);
             let Some(front) = self.pool.front(queue) else { break };
             let frame = self.log.frame(front);
             let room = &mut out[written..];
@@ -532,19 +538,19 @@ impl Egress {
             } else if written == 0 && out_is_fresh == OutIs::Empty {
                 room.copy_from_slice(&frame[..room.len()]);
                 written = room.len();
-                lanes.started = Some(Box::new(Started { frame: frame.to_vec(), sent: written }));
+                *started = Some(Box::new(Started { frame: frame.to_vec(), sent: written }));
             } else {
                 break;
             }
-            self.pool.pop(lanes.queue_of(lane));
-            lanes.queued_bytes -= front.len;
+            self.pool.pop(queue);
+            *queued_bytes -= front.len;
             if count > 0 && front.segment != segment {
                 self.log.release(segment, count);
                 count = 0;
             }
             segment = front.segment;
             count += 1;
-            if lanes.started.is_some() {
+            if started.is_some() {
                 break;
             }
         }
@@ -593,6 +599,12 @@ impl Egress {
     pub(super) fn data_is_sent(&self, slot: u32) -> bool {
         let lanes = &self.lanes[slot as usize];
         lanes.queues_are_empty() && lanes.messages.is_none() && lanes.started.is_none()
+    }
+
+    /// Whether neither reports nor messages wait: all that may is the market's.
+    pub(super) fn has_market_only(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.reports.is_empty() && lanes.messages.is_none()
     }
 
     /// Whether no report waits.
@@ -709,13 +721,6 @@ impl Lanes {
 
     fn queues_are_empty(&self) -> bool {
         self.reports.is_empty() && self.queue.is_empty()
-    }
-
-    fn queue_of(&mut self, lane: DataLane) -> &mut FrameQueue {
-        match lane {
-            DataLane::Reports => &mut self.reports,
-            DataLane::Market => &mut self.queue,
-        }
     }
 }
 

@@ -233,19 +233,18 @@ impl Hub {
     }
 
     /// Messages that need no confirmation are written: the office may send more.
-    pub(super) fn report_written(&mut self, conn: ConnId) {
-        let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) else {
-            return;
-        };
-        let count = std::mem::take(&mut identity.hearing.handed);
-        if count > 0 {
-            let (client, venue) = (Client { home: self.me, conn }, self.venue());
-            self.outbox.command(venue).records.push(Record::MessagesWritten { client, count });
-        }
+    pub(super) fn report_written(&mut self, conn: ConnId, count: u32) {
+        let (client, venue) = (Client { home: self.me, conn }, self.venue());
+        self.outbox.command(venue).records.push(Record::MessagesWritten { client, count });
     }
 }
 
 impl Session {
+    /// What needs no confirmation in the send that has ended: it is told of once.
+    pub(super) fn take_handed(&mut self) -> u32 {
+        self.identity.as_deref_mut().map_or(0, |known| std::mem::take(&mut known.hearing.handed))
+    }
+
     /// The office has answered what was asked for an account, which the connection may not be any more.
     fn hear(&mut self, account: AccountId, then: Then) {
         let Some(identity) = self.identity.as_deref_mut().filter(|known| known.asked == Some(account)) else {

@@ -48,7 +48,12 @@ impl Hub {
         let held_bytes = self.egress.held_bytes(slot);
         let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
         if data_may_follow {
-            written += self.transmit_data(conn, &mut out[written..], OutIs::at(written));
+            let (room, out_is) = (&mut out[written..], OutIs::at(written));
+            written += if self.egress.has_market_only(slot) {
+                self.egress.transmit_queue(slot, DataLane::Market, room, out_is)
+            } else {
+                self.transmit_lanes(conn, room, out_is)
+            };
             // Earlier events of a value's topic may be queued: the value comes after them.
             if self.egress.data_is_sent(slot) {
                 written += self.transmit_values(slot, &mut out[written..], OutIs::at(written));
@@ -68,19 +73,14 @@ impl Hub {
     }
 
     /// Reports, then messages, then the market, each lane as far as the one before is empty.
-    fn transmit_data(&mut self, conn: ConnId, out: &mut [u8], out_is: OutIs) -> usize {
-        let (slot, mut written) = (conn.slot, 0);
+    fn transmit_lanes(&mut self, conn: ConnId, out: &mut [u8], out_is: OutIs) -> usize {
+        let slot = conn.slot;
         let begun = |written: usize| if written == 0 { out_is } else { OutIs::Begun };
-        if !self.egress.has_no_reports(slot) {
-            written += self.egress.transmit_queue(slot, DataLane::Reports, out, out_is);
-        }
+        let mut written = self.egress.transmit_queue(slot, DataLane::Reports, out, out_is);
         if self.egress.has_messages(slot) && self.egress.has_no_reports(slot) {
             written += self.transmit_messages(conn, &mut out[written..], begun(written));
         }
-        if self.egress.has_no_reports(slot)
-            && !self.egress.has_messages(slot)
-            && !self.egress.has_started(slot)
-        {
+        if self.egress.has_market_only(slot) && !self.egress.has_started(slot) {
             written +=
                 self.egress.transmit_queue(slot, DataLane::Market, &mut out[written..], begun(written));
         }
@@ -94,6 +94,7 @@ impl Hub {
         let Some(session) = self.session(conn) else { return };
         let begun_ns = session.write_begun_ns.take();
         let is_traced = session.is_traced;
+        let handed = session.take_handed();
         if session.ping == Ping::Queued && !ping_waits {
             // From here on the peer has it, and not before: ahead of it in a send may be the rest of a long frame.
             session.ping = Ping::Sent { at_ns: now.mono_ns };
@@ -102,7 +103,9 @@ impl Hub {
         if is_traced && let Some(begun_ns) = begun_ns {
             self.note_sent(conn, now.mono_ns.saturating_sub(begun_ns));
         }
-        self.report_written(conn);
+        if handed > 0 {
+            self.report_written(conn, handed);
+        }
         self.egress.end_write(conn.slot);
         let drained = self.egress.is_drained(conn.slot);
         if let Some(Phase::Closing { ending_asked, .. }) =

@@ -68,13 +68,16 @@ impl fmt::Debug for GrantType<'_> {
 impl Access {
     /// Of a method's name. Names under `private/` are never for everybody.
     pub(super) fn of(method: &str) -> Access {
-        if let Some(scope) = OrderCall::scope_of(method).or_else(|| MessageCall::scope_of(method)) {
-            return Access::Scoped(scope);
+        if method.starts_with("public/") {
+            return Access::Everybody;
         }
-        match method {
-            "private/list_api_keys" => Access::Scoped(Scope::AccountRead),
-            _ if method.starts_with("private/") => Access::LoggedIn,
-            _ => Access::Everybody,
+        if !method.starts_with("private/") {
+            return MessageCall::scope_of(method).map_or(Access::Everybody, Access::Scoped);
+        }
+        match OrderCall::scope_of(method) {
+            Some(scope) => Access::Scoped(scope),
+            None if method == "private/list_api_keys" => Access::Scoped(Scope::AccountRead),
+            None => Access::LoggedIn,
         }
     }
 

@@ -210,10 +210,8 @@ impl<'a> Method<'a> {
             "private/list_api_keys" => take(params, []).map(|[]| Method::ListKeys),
             "public/set_heartbeat" => set_heartbeat(params),
             "public/disable_heartbeat" => take(params, []).map(|[]| Method::DisableHeartbeat),
-            _ if MessageCall::scope_of(name).is_some() => {
-                MessageCall::decode(name, params).map(Method::Message)
-            }
-            _ => OrderCall::decode(name, params).map(Method::Order),
+            _ if name.starts_with("private/") => OrderCall::decode(name, params).map(Method::Order),
+            _ => MessageCall::decode(name, params).map(Method::Message),
         }
     }
 }
