@@ -88,7 +88,9 @@ fn a_second_signal_ends_the_process_at_once() {
         assert_eq!(bytes::read_frame(&mut client).close_code(), Some(1001));
         server.signal(signal);
         let ended = server.wait();
-        assert_eq!(ended.code, None, "{:#?}", ended.log);
+        // By the signal itself; where whoever runs the tests has it ignored, with the code that stands for it.
+        let by_code = 128 + signal as i32;
+        assert!(ended.code.is_none_or(|code| code == by_code), "{:?}: {:#?}", ended.code, ended.log);
         assert!(
             ended.log.iter().any(|line| line.contains(&format!("a second signal, {signal}: ending at once")))
         );
