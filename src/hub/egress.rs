@@ -528,8 +528,7 @@ impl Egress {
         };
         let mut written = 0;
         let (mut segment, mut count) = (0, 0);
-        loop {
-            let Some(front) = self.pool.front(queue) else { break };
+        while let Some(front) = self.pool.front(queue) {
             let frame = self.log.frame(front);
             let room = &mut out[written..];
             if frame.len() <= room.len() {

@@ -72,7 +72,8 @@ impl Hub {
         written
     }
 
-    /// Reports, then messages, then the market, each lane as far as the one before is empty.
+    /// Reports, then messages, then the market, each lane as far as the one before is empty. Most sends have the market's alone.
+    #[cold]
     fn transmit_lanes(&mut self, conn: ConnId, out: &mut [u8], out_is: OutIs) -> usize {
         let slot = conn.slot;
         let begun = |written: usize| if written == 0 { out_is } else { OutIs::Begun };
