@@ -249,7 +249,7 @@ fn ways(record: &Record) -> String {
          time, so that waiting is not omitted. HDR histograms of three digits.\n\
          - A rate counts as held if of what was due in the measured time no more than 2 %, or the last 50 ms', came after it. One \
          that is not is halved for that server until it is; a server at another rate is in no comparison.\n\
-         - A run is refused if the generator was late by more than a millisecond at its 99th percentile (or as it was told), if a \
+         - A run is refused if the generator was late by more than a millisecond at its 99th percentile (or by more than its row above says), if a \
          server was not at saturation where that is measured, or if over 5 % of the host's time was stolen.\n\
          - Each server speaks the simplest protocol of its own kind: the dialect files have the very bytes. tickring's requests and \
          notifications are JSON-RPC with time stamps and sequence numbers; those of the others bear nothing but the data.\n\

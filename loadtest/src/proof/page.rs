@@ -97,7 +97,8 @@ fn is_close(bar: &Bar, found: &Found) -> bool {
 fn measurements(proof: &Proof) -> String {
     let parts = proof.parts.iter().map(|part| {
         let length = format!("{} × {}", part.pairs, milliseconds(part.measured_ms));
-        let shared = if part.part.is_shared() { "the load shares a core with a shard" } else { "" };
+        let shared = part.part.is_shared().then(|| "the load shares a core with a shard".to_owned());
+        let remarks: Vec<String> = shared.into_iter().chain(lateness(&part.tool.arguments)).collect();
         let name = format!("`{}`", part.part.name());
         row(&[
             name,
@@ -105,7 +106,7 @@ fn measurements(proof: &Proof) -> String {
             part.commit().to_owned(),
             length,
             took(part.took_s),
-            shared.to_owned(),
+            remarks.join("; "),
         ])
     });
     let peers = proof.peers.iter().map(|record| {
@@ -113,11 +114,22 @@ fn measurements(proof: &Proof) -> String {
         let length = format!("{} × {}", record.rounds, milliseconds(record.measured_ms));
         let began = minute(record.began_unix_s);
         let commit = commit_beside_peers(record).to_owned();
-        row(&[names.join(" "), began, commit, length, took(record.took_s), "in turns with peers".to_owned()])
+        let beside = std::iter::once("in turns with peers".to_owned());
+        let remarks: Vec<String> = beside.chain(lateness(&record.tool.arguments)).collect();
+        row(&[names.join(" "), began, commit, length, took(record.took_s), remarks.join("; ")])
     });
     let rows: String = parts.chain(peers).collect();
     let table = table_head(&["measured by itself", "when, UTC", "commit", "runs", "took", ""]);
     format!("## Measurements\n\n{table}{rows}\n")
+}
+
+/// How late the generator was let be, where a run's command says another bound than the usual one: what it was late is in the
+/// latencies then.
+fn lateness(arguments: &[String]) -> Option<String> {
+    let at = arguments.iter().position(|argument| argument.starts_with("--lag-us-max"))?;
+    let bound_us =
+        arguments[at].strip_prefix("--lag-us-max=").or(arguments.get(at + 1).map(String::as_str))?;
+    Some(format!("a generator that was up to {bound_us} us late at its p99 counts"))
 }
 
 fn took(seconds: u64) -> String {

@@ -119,6 +119,21 @@ fn a_part_that_is_measured_again_takes_the_place_of_the_old_one_and_says_when_an
 }
 
 #[test]
+fn a_generator_that_was_let_be_later_than_usual_is_told_beside_what_was_measured_so() {
+    let mut late = ping([11.0, 12.0]);
+    late.tool.arguments.extend(["--lag-us-max".to_owned(), "8000".to_owned()]);
+    let said = "a generator that was up to 8000 us late at its p99 counts";
+    assert!(page(vec![late.clone()], "").contains(&format!("| 2 × 3 s | 61 s | {said} |")));
+    late.tool.arguments = vec!["proof".to_owned(), "--lag-us-max=8000".to_owned()];
+    assert!(page(vec![late], "").contains(said));
+    let mut proof = Proof::default();
+    let mut peers = samples::peers(&["echo"], 100);
+    peers.tool.arguments = vec!["--lag-us-max".to_owned(), "8000".to_owned()];
+    proof.take_peers(peers);
+    assert!(render(&proof, &Shortfalls::default()).contains(&format!("| in turns with peers; {said} |")));
+}
+
+#[test]
 fn a_record_reads_back_as_the_same_page() {
     let mut proof = Proof::default();
     proof.take(ping([11.0, 12.0]));
