@@ -112,9 +112,8 @@ impl Sender {
 
     /// Until the store says something, or that time has come.
     fn wait(&self, until_ns: Option<u64>) {
-        let timeout = until_ns.map(|until_ns| {
-            TimeSpec::from_duration(Duration::from_nanos(until_ns.saturating_sub(now_ns())))
-        });
+        let timeout = until_ns
+            .map(|until_ns| TimeSpec::from_duration(Duration::from_nanos(until_ns.saturating_sub(now_ns()))));
         let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
         if ppoll(&mut fds, timeout, None).is_ok_and(|ready| ready > 0) {
             // Emptied, so that the next wait is one.

@@ -613,9 +613,11 @@ impl Shard {
         }
         // Where data waits for the pace it is known when there is something to do next: turns until then would only cost.
         let is_paced = self.hub.data_count() > 0 && !self.pace.may_flush(now_ns);
+        // Who waits for the disk is answered the sooner, the sooner the store has the core.
+        let gives_way = is_paced || self.resident.as_ref().is_some_and(Resident::waits_for_store);
         match self.spin {
             Spin::Always => return Wait::Poll,
-            Spin::ForNs(spin_ns) if (idle_ns < spin_ns && !is_paced) || self.worked_ns == now_ns => {
+            Spin::ForNs(spin_ns) if (idle_ns < spin_ns && !gives_way) || self.worked_ns == now_ns => {
                 return Wait::Poll;
             }
             Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,
