@@ -233,7 +233,9 @@ fn steady(scratch: &Path) -> bool {
             taken.extend(each);
             stored = through;
         }
-        sender.wait((turn < turns).then(|| due_ns(turn)));
+        if stored < turns {
+            sender.wait((turn < turns).then(|| due_ns(turn)));
+        }
     }
     let took_s = (now_ns() - began_ns) as f64 / 1e9;
     let reading = sender.store.progress().reading(now_ns());
@@ -274,7 +276,8 @@ fn as_fast_as_it_goes(scratch: &Path) -> bool {
         }
         match sender.stored() {
             Some(through) => stored = through,
-            None => sender.wait(None),
+            None if stored < sent => sender.wait(None),
+            None => {}
         }
     }
     let rate = key as f64 / ((now_ns() - began_ns) as f64 / 1e9);

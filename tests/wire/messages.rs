@@ -183,7 +183,8 @@ fn keep_to_one_core() {
 fn a_shard_that_has_the_only_core_parks_while_the_store_commits_however_long_it_would_spin() {
     keep_to_one_core();
     let (keys, directory) = (keys(), temporary_directory());
-    let toml = config(&keys, Some(&directory.0), "[feed]\nkind = \"none\"\n[shards]\nbusy_poll_us = 1000000\n");
+    let toml =
+        config(&keys, Some(&directory.0), "[feed]\nkind = \"none\"\n[shards]\nbusy_poll_us = 1000000\n");
     let server = Server::start_with(&toml, "0", &["--control", "127.0.0.1:0"]);
     let mut alice = user(server.address, "alice");
     await_store(&mut alice);

@@ -202,6 +202,7 @@ fn judge(account: &mut Account, seen: &Seen, bounds: Bounds, shape: &Shape) {
     ] {
         judge(claim, holds);
     }
+    judge(format!("{} deliveries came again, marked", seen.repeated), seen.repeated > 0);
     judge(format!("dead letters overflow: {} were dropped", seen.dead_dropped), seen.dead_dropped > 0);
 }
 
@@ -376,6 +377,7 @@ mod tests {
             sent: 100,
             accepted: 100,
             received: 70,
+            repeated: 1,
             dead: 30,
             dead_dropped: 10,
             ..Seen::default()
@@ -413,6 +415,7 @@ mod tests {
         seen.halves[1].resident_bytes += GROWN_BYTES_MAX + 1;
         assert!(!holds(&seen), "memory that goes on growing");
         assert!(!holds(&Seen { dead_dropped: 0, ..good() }), "a bound that was never met proves nothing");
+        assert!(!holds(&Seen { repeated: 0, ..good() }), "nor does nobody who left something behind");
     }
 
     #[test]

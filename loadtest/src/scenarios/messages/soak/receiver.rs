@@ -13,6 +13,8 @@ use crate::secure::Target;
 /// Messages under way to a receiver that keeps up, and to one that does not.
 const UNDER_WAY_MAX: u32 = 64;
 const UNDER_WAY_SLOW_MAX: u32 = 4;
+/// What one that comes and goes has not confirmed when it does: it is delivered again.
+const LEFT_BEHIND: usize = 3;
 /// How long one that comes and goes stays, and stays away: from the first to as much more.
 const STAY_NS: u64 = SECOND_NS;
 const AWAY_NS: u64 = 500 * MILLISECOND_NS;
@@ -24,7 +26,7 @@ pub(super) enum Manner {
     Steady,
     /// It is there, and confirms half of what is sent.
     Slow,
-    /// It comes, confirms at once, and goes without a word, again and again.
+    /// It comes, confirms all but the last, and goes without a word, again and again.
     Flapping,
     /// It comes once all has been sent.
     Absent,
@@ -122,9 +124,14 @@ impl Receiver {
             Manner::Steady | Manner::Slow | Manner::Flapping => {}
         }
         let has_heard = self.hear(reader, sent)?;
-        let at_once = self.manner != Manner::Slow;
-        while (at_once || self.confirms_ns <= now_ns) && self.confirm()? {
-            self.confirms_ns = now_ns.max(self.confirms_ns) + self.distance_ns;
+        match self.manner {
+            Manner::Slow => {
+                if self.confirms_ns <= now_ns && self.confirm()? {
+                    self.confirms_ns = now_ns + self.distance_ns;
+                }
+            }
+            Manner::Flapping => while self.unconfirmed.len() > LEFT_BEHIND && self.confirm()? {},
+            Manner::Steady | Manner::Absent => while self.confirm()? {},
         }
         Ok(has_heard)
     }
