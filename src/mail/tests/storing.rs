@@ -354,7 +354,7 @@ fn a_load_that_fails_midway_goes_on_and_each_message_comes_once() {
     world.office.handle_store(StoreWord::Entries { table, entries: told[..1].to_vec() }, world.now);
     world.set_store(StoreState::Faulty(StoreFault::Io));
     // What is done meanwhile holds, and is told to the disk once it is well.
-    world.ack("ann", MessageId(told[0].0)).unwrap();
+    assert_eq!(world.ack("ann", MessageId(told[0].0)), Err(MessageRefusal::StoreFaulty));
     assert_eq!(world.send("bob", durable("ann"), "x"), Err(MessageRefusal::StoreFaulty));
     world.set_store(StoreState::Loading);
     assert!(!world.take_batch(), "nothing is committed before all is told");
