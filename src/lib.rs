@@ -43,6 +43,8 @@ pub mod rt;
 pub mod sleep;
 
 #[cfg(feature = "runtime")]
+pub mod calls;
+#[cfg(feature = "runtime")]
 pub mod carry;
 #[cfg(feature = "runtime")]
 pub mod guests;

@@ -16,6 +16,11 @@ pub const INSTRUMENTS_MAX: usize = 4096;
 /// The feed and all links to venues: a bit of 64 each says for whom a name is reserved.
 pub const SOURCES_MAX: usize = 64;
 
+/// Backends: a thousand small processes and some services.
+pub const BACKENDS_MAX: usize = 1024;
+/// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
+pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
+
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 

@@ -1,6 +1,7 @@
 //! The domain's words: PURE values that every other layer is written in. Home: every thread.
 
 pub mod book;
+pub mod call;
 pub mod channel;
 pub mod decimal;
 pub mod hasher;

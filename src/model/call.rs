@@ -1,0 +1,72 @@
+//! What hubs and backends say to each other: calls of the methods that a backend owns, their outcomes, and the text of clients whose
+//! protocol is spoken behind the hub. PURE. Home: every thread.
+//!
+//! Invariant: a call has one outcome for its hub, which knows it by its key; what comes for a key that is over is dropped and counted.
+
+use super::ids::{ConnId, HomeId, Ticket};
+use super::order::AccountId;
+
+/// A backend, by its place in the configuration; below `limits::BACKENDS_MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendId(pub u16);
+
+impl BackendId {
+    /// As an index into a table of backends.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A call while it is under way: the hub that waits for it, and what that knows it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallKey {
+    pub home: HomeId,
+    pub ticket: Ticket,
+}
+
+/// A request of a client for a method that a backend owns. The client's own id stays with the hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// `None` for a notification: nobody waits for an answer.
+    pub key: Option<CallKey>,
+    pub backend: BackendId,
+    pub conn: ConnId,
+    /// Whom the connection has logged in as.
+    pub account: Option<AccountId>,
+    /// As the client has named it.
+    pub method: &'a str,
+    /// One valid JSON object or array.
+    pub params: Option<&'a [u8]>,
+    /// The client's `traceparent`, if it gave one (W3C Trace Context).
+    pub trace_parent: Option<&'a str>,
+    /// When the hub gives up, on the monotonic clock. Whoever carries the call does nothing for it afterwards.
+    pub due_ns: u64,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome<'a> {
+    /// One valid JSON value.
+    Result(&'a [u8]),
+    /// The backend's own error: a valid JSON object with `code` and `message`.
+    Error(&'a [u8]),
+    Failed(CallFailure),
+}
+
+/// Why a call has no answer of its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallFailure {
+    /// It was not sent: no link to the backend is up, or its breaker is open.
+    Unavailable,
+    /// It was not sent: as many calls as may be are under way or wait.
+    Busy,
+    /// It was sent, and the backend did not answer in time: what became of it is not known.
+    TimedOut,
+    /// It was sent, and the backend's link or process ended before an answer: what became of it is not known.
+    Lost,
+    /// The backend answered something that is no JSON-RPC answer.
+    Garbled,
+    /// The backend's answer is longer than `limits.message_bytes_max` lets be.
+    TooLong,
+}
