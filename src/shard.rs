@@ -634,9 +634,7 @@ impl Shard {
             return Wait::Poll;
         };
         self.parks_total += 1;
-        if !is_paced {
-            self.spin_account.parked(idle_ns);
-        }
+        self.spin_account.parked(idle_ns);
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         let behind = behind || self.hub.has_questions();
