@@ -1,13 +1,11 @@
 //! Whether it pays an idle shard to poll before it parks. PURE. Home: one shard.
 //!
 //! What comes while a shard polls is answered sooner, by what a wake-up takes; until it comes the core is spent. Where messages are
-//! 30 us apart, polling fills a core that parking leaves half free, and to the kernel's scheduler a thread that never sleeps has no
-//! claim to more than its share: when anything else wants the core, the shard waits for whole slices of it. So polling has an
-//! account: what came while the shard polled pays in what that is worth, the time polled is paid out, and there is polling only
+//! 30 us apart, polling fills a core that parking leaves half free. So polling has an account: what came while the shard polled pays in what that is worth, the time polled is paid out, and there is polling only
 //! while something is left. A shard that parks at once saves a little, for a trial now and then.
 //!
-//! Time for which the thread was kept from its core while it polled counts as polled: then it parks for a while, and whoever sleeps
-//! comes first when it wakes.
+//! Time for which the thread was kept from its core while it polled counts as polled: somebody else wants the core, and polling would
+//! go on to take it from them and use up the shard's own share for nothing.
 //!
 //! Invariants: never more than the longest poll in the account, nor more in debt than [`DEBT_POLLS`] of it; without a longest poll
 //! nothing is ever polled.
