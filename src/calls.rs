@@ -56,6 +56,11 @@ pub enum FromControl {
         key: CallKey,
         outcome: OwnedOutcome,
     },
+    /// The call goes on, and has come so far: one valid JSON value.
+    Progressed {
+        key: CallKey,
+        value: Box<[u8]>,
+    },
     /// One text message to such a connection; dropped where that is gone.
     Text {
         conn: ConnId,
@@ -84,12 +89,13 @@ pub struct OwnedCall {
     pub method: Box<str>,
     pub params: Option<Box<[u8]>>,
     pub trace_parent: Option<Box<str>>,
+    pub is_idempotent: bool,
     pub due_ns: u64,
 }
 
 impl From<Call<'_>> for OwnedCall {
     fn from(call: Call<'_>) -> OwnedCall {
-        let Call { key, backend, conn, account, method, params, trace_parent, due_ns } = call;
+        let Call { key, backend, conn, account, method, params, trace_parent, is_idempotent, due_ns } = call;
         OwnedCall {
             key,
             backend,
@@ -98,6 +104,7 @@ impl From<Call<'_>> for OwnedCall {
             method: method.into(),
             params: params.map(Into::into),
             trace_parent: trace_parent.map(Into::into),
+            is_idempotent,
             due_ns,
         }
     }

@@ -35,6 +35,7 @@ use crate::api::access::{self, Way};
 use crate::api::dead_letters::Deed;
 use crate::api::{self, Answer, Lines, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
+use crate::calls::Switchboard;
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
@@ -71,6 +72,8 @@ pub struct ControlSetup {
     pub tcp: Option<TcpListener>,
     pub unix: Option<UnixListener>,
     pub source: Source,
+    /// What shards say of calls comes by it.
+    pub switchboard: Option<Switchboard>,
     /// Puts the thread behind those that carry messages.
     pub give_way: fn() -> io::Result<()>,
     /// Starts the same stop as a signal.

@@ -18,6 +18,31 @@ pub const SOURCES_MAX: usize = 64;
 
 /// Backends: a thousand small processes and some services.
 pub const BACKENDS_MAX: usize = 1024;
+/// Methods, and starts of methods, that they have in all.
+pub const ROUTES_MAX: usize = 16_384;
+const _: () = assert!(ROUTES_MAX <= u32::MAX as usize);
+/// Calls of one shard that clients wait for, some 300 bytes each besides what is sent.
+pub const CALLS_WAITING_MAX: usize = 65_536;
+/// Requests that wait for one call's answer, where several ask for the same: they are answered at once, some 0.5 us each.
+pub const CALL_JOINED_MAX: u32 = 4_096;
+/// Calls of one turn and the bytes of their methods and parameters, before the shard hands them on: more than the received bytes
+/// of a turn make, but for a read that inflates.
+pub const CALLS_OUTGOING_MAX: usize = 16_384;
+pub const CALL_BYTES_OUTGOING_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a backend's result that is kept to be told again; longer ones are not.
+pub const CACHED_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How often what is kept is looked at for what is over, and how many of it at a time: some 10 us.
+pub const CACHE_SWEEP_NS: u64 = 250_000_000;
+pub const CACHE_SWEPT_MAX: usize = 1_024;
+/// Results that are looked at to make room for one; where all of them were asked for since, the new one is not kept.
+pub const CACHE_STEPS_MAX: usize = 64;
+/// Buffers of results that have gone, and bytes of one, that are kept to be used again.
+pub const CACHE_SPARE_MAX: usize = 64;
+pub const CACHE_SPARE_BYTES_MAX: usize = 4 * 1024;
+/// Calls that one look at the timers ends because their time is over, some 1 us each.
+pub const CALLS_ENDED_PER_TIMEOUT: usize = 1_024;
+/// Words of the control thread that a shard takes in one turn, some 1 us each besides their bytes.
+pub const CALL_WORDS_PER_TURN_MAX: usize = 512;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
 

@@ -26,6 +26,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::Keyring;
 use crate::backend::Feed;
+use crate::calls::{self, Switchboard};
 use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
@@ -129,6 +130,8 @@ struct Server {
     store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
+    /// The same.
+    switchboard: Option<Switchboard>,
     /// For newer settings.
     slots: Slots,
     /// None where operators are not answered.
@@ -212,11 +215,12 @@ impl Server {
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
+        let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
         let venue_end = (venue_end, inspects.pop(), handle);
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
         let mut threads = Vec::new();
-        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
-        for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
+        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).zip(ports).enumerate();
+        for (number, (((((mesh, recorder), listeners), logins), inspect), calls)) in ends {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
@@ -229,6 +233,7 @@ impl Server {
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
+                calls,
                 inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
@@ -255,6 +260,7 @@ impl Server {
             verifier,
             store,
             inspector,
+            switchboard: Some(switchboard),
             slots,
             control: None,
             socket_file: None,

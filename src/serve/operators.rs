@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
 
+use crate::calls::Switchboard;
 use crate::config::{self, Config};
 use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
@@ -73,13 +74,18 @@ impl Doors {
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(self, source: Source) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
+    fn open(
+        self,
+        source: Source,
+        switchboard: Option<Switchboard>,
+    ) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
         let Doors { tcp, unix } = self;
         let (unix, file) = unix.unzip();
         if tcp.is_none() && unix.is_none() {
             return Ok((None, None));
         }
-        let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
+        let setup =
+            ControlSetup { tcp, unix, source, switchboard, give_way: rt::give_way, drain: tell_to_stop };
         Control::start(setup).map(|control| (Some(control), file))
     }
 }
@@ -88,7 +94,8 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
-        match doors.open(source) {
+        let switchboard = self.switchboard.take();
+        match doors.open(source, switchboard) {
             Ok((control, file)) => (self.control, self.socket_file) = (control, file),
             Err(error) => {
                 let failure =

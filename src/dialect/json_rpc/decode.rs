@@ -5,6 +5,7 @@
 
 use super::envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 use super::errors::Failure;
+use super::foreign::foreign;
 use super::login::Access;
 use super::methods::Method;
 use super::scan::{Kind, Malformed, Place, Scanner, Value};
@@ -61,6 +62,7 @@ struct Envelope<'a> {
     id: Option<Value<'a>>,
     method: Option<Value<'a>>,
     params: Option<Value<'a>>,
+    trace_parent: Option<Value<'a>>,
     repeated: Option<&'static str>,
 }
 
@@ -74,6 +76,7 @@ fn envelope<'a>(scanner: &mut Scanner<'a>, depth_max: usize) -> Result<Envelope<
             Some("id") => (&mut found.id, "id"),
             Some("method") => (&mut found.method, "method"),
             Some("params") => (&mut found.params, "params"),
+            Some("traceparent") => (&mut found.trace_parent, "traceparent"),
             Some(_) | None => continue,
         };
         if slot.replace(value).is_some() {
@@ -116,7 +119,14 @@ impl<'a> Envelope<'a> {
                 return refused(id, Failure::INVALID_REQUEST.because("must be an object").at("params"));
             }
         }
-        Parsed { id, access: Access::of(&name), call: Method::decode(&name, self.params) }
+        let access = Access::of(&name);
+        let call = match Method::decode(&name, self.params) {
+            Err(Failure::METHOD_NOT_FOUND) => {
+                foreign(name, self.params, self.trace_parent).map(Method::Foreign)
+            }
+            call => call,
+        };
+        Parsed { id, access, call }
     }
 }
 
