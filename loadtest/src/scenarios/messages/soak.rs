@@ -109,12 +109,11 @@ impl Stream {
     fn hear_sender(&mut self, reader: &Reader) -> Result<bool> {
         let mut has_heard = false;
         while let Some(message) = self.sender.poll()? {
-            match reader.read(message)? {
-                Said::Accepted(number) if number == self.accepted => self.accepted += 1,
-                said => {
-                    return Err(Failure::Protocol(format!("{said:?} to who waits for {}", self.accepted)));
-                }
+            let said = reader.read(message)?;
+            if said != Said::Accepted(self.accepted) {
+                return Err(Failure::Protocol(format!("{said:?} to who waits for {}", self.accepted)));
             }
+            self.accepted += 1;
             has_heard = true;
         }
         Ok(has_heard)
