@@ -32,6 +32,8 @@ mod http_api;
 pub mod incident;
 mod inflating;
 pub mod inspect;
+mod intake;
+mod length_prefixed;
 pub mod listener;
 mod log;
 mod login;
@@ -80,7 +82,7 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
+pub use listener::{Arrival, Echo, Framing, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
 pub use rates::{RateLimits, Rates};
 

@@ -56,6 +56,7 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         origins => Origins::Listed(origins.to_vec()),
     };
     ListenerPolicy {
+        framing: listen.protocol.into(),
         ping_interval_ns: ns(listen.ping_interval_ms),
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,

@@ -31,8 +31,20 @@ pub(crate) const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp
 
 /// DESIGN §5: files without I/O, clock, thread or randomness.
 fn is_pure(path: &str) -> bool {
-    const FOLDERS: &[&str] =
-        &["model", "auth", "http", "ws", "binary_tcp", "dialect", "desk", "mail", "hub", "simulation", "telemetry", "api"];
+    const FOLDERS: &[&str] = &[
+        "model",
+        "auth",
+        "http",
+        "ws",
+        "binary_tcp",
+        "dialect",
+        "desk",
+        "mail",
+        "hub",
+        "simulation",
+        "telemetry",
+        "api",
+    ];
     let Some(rest) = path.strip_prefix("src/") else { return false };
     let first = rest.split(['/', '.']).next().unwrap_or_default();
     if FOLDERS.contains(&first) || rest == "limits.rs" {
