@@ -54,6 +54,8 @@ pub mod guests;
 pub mod incident_log;
 #[cfg(feature = "runtime")]
 pub mod inspect;
+#[cfg(feature = "runtime")]
+pub mod inward;
 pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;

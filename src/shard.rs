@@ -22,6 +22,7 @@ use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::inspect::InspectPort;
+use crate::inward::InwardPort;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -39,11 +40,13 @@ use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
+use self::inward::InwardCalls;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
 mod inspecting;
+mod inward;
 mod resident;
 mod secure;
 mod settings;
@@ -82,6 +85,8 @@ pub struct ShardSetup {
     pub logins: LoginPort,
     /// What operators ask comes by it.
     pub inspect: InspectPort,
+    /// Connections from within the process come by it, to one shard.
+    pub inward: Option<InwardPort>,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
@@ -176,6 +181,7 @@ struct Shard {
     mesh: MeshEndpoint,
     logins: LoginPort,
     inspecting: Inspecting,
+    inward: Option<InwardCalls>,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
@@ -245,6 +251,7 @@ impl Shard {
     fn new(setup: ShardSetup, resident: Option<Resident>) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
+        let listeners = setup.listeners.len();
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
@@ -262,6 +269,7 @@ impl Shard {
             mesh: setup.mesh,
             logins: setup.logins,
             inspecting: Inspecting::new(setup.inspect),
+            inward: setup.inward.map(|port| InwardCalls::new(port, listeners)),
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
@@ -312,6 +320,7 @@ impl Shard {
         busy |= self.take_batches();
         busy |= self.take_answers();
         busy |= self.take_question();
+        busy |= self.take_inward();
         self.take_timers();
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
@@ -387,6 +396,11 @@ impl Shard {
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
+                Event::Adopted { conn, tag } => self.open_inward(conn, tag),
+                Event::AdoptFailed { tag, errno } => {
+                    self.end_adoption(tag);
+                    log::debug!("a connection from within is not taken: {}", errno.desc());
+                }
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: a shard accepts only, it asks for no connection")
                 }

@@ -150,7 +150,7 @@ pub struct HubConfig {
     /// Segments of the frame log that are made at the start.
     pub log_segments_ready: usize,
     pub deflation: Deflation,
-    /// One for each listener of the ring, in its order.
+    /// One for each listener of the ring, in its order; behind them those for connections from within the process.
     pub listeners: Vec<ListenerPolicy>,
 }
 

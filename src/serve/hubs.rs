@@ -44,8 +44,15 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         public_subscribe: Patterns::new(&config.auth.public_subscribe),
         logins_per_minute_max: config.auth.logins_per_minute_max,
         keyring: Arc::clone(keyring),
-        listeners: config.listen.iter().map(policy).collect(),
+        listeners: config.listen.iter().map(policy).chain(INWARD.map(inward)).collect(),
     }
+}
+
+/// From where clients come in whose name the process connects to itself, in the order of the listeners for them.
+pub(super) const INWARD: [Reach; 2] = [Reach::Loopback, Reach::Anywhere];
+
+fn inward(reach: Reach) -> ListenerPolicy {
+    ListenerPolicy { reach, ..ListenerPolicy::default() }
 }
 
 fn policy(listen: &config::Listen) -> ListenerPolicy {
