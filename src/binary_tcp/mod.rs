@@ -7,7 +7,7 @@ mod receiver;
 mod reframe;
 
 pub use receiver::{Event, Fault, Receiver};
-pub use reframe::{headroom, reframe};
+pub use reframe::{buffer_bytes, headroom, reframe};
 
 /// Of a frame: how long its message is.
 pub const LENGTH_BYTES: usize = 4;

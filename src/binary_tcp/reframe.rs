@@ -17,6 +17,12 @@ pub const fn headroom(buffer_bytes: usize) -> usize {
     buffer_bytes / 8 + LENGTH_BYTES
 }
 
+/// Bytes of a buffer that has room for so many bytes of frames behind its headroom.
+#[must_use]
+pub const fn buffer_bytes(frames_bytes: usize) -> usize {
+    (frames_bytes + LENGTH_BYTES) * 8 / 7 + 1
+}
+
 /// Turns the WebSocket frames that stand in `out` behind its headroom, `len` bytes of them, into length-prefixed ones at its
 /// front; gives their bytes. The first `begun` bytes belong to a frame whose header was sent before; the last frame may be cut, not
 /// within its header.
@@ -118,6 +124,14 @@ mod tests {
             assert!(reframed(&frames, buffer_bytes) == expected, "{buffer_bytes}");
         }
         assert!(reframed(&frames, 65_536) == expected);
+    }
+
+    #[test]
+    fn a_buffer_is_as_long_as_its_frames_and_its_headroom_and_little_more() {
+        for frames_bytes in 0..10_000 {
+            let room = buffer_bytes(frames_bytes) - headroom(buffer_bytes(frames_bytes));
+            assert!((frames_bytes..frames_bytes + 4).contains(&room), "{frames_bytes}");
+        }
     }
 
     #[test]

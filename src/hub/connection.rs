@@ -12,7 +12,7 @@ use crate::tls;
 use crate::ws::Fault;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::deflate::Agreement;
-use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+use crate::ws::frame::Opcode;
 use crate::ws::handshake;
 use crate::ws::receiver::Event;
 
@@ -395,7 +395,7 @@ impl Hub {
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
                 Some(Event::Ping(payload)) => {
-                    let frame = control_frame(Opcode::Pong, &payload);
+                    let frame = ControlFrame::of(Opcode::Pong, &payload);
                     self.egress.push_control(conn.slot, ControlLane::Pong, frame);
                 }
                 Some(Event::Close(peer)) => {
@@ -469,7 +469,7 @@ impl Hub {
         }
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
-        let frame = control_frame(Opcode::Close, &payload[..len]);
+        let frame = ControlFrame::of(Opcode::Close, &payload[..len]);
         self.egress.push_control(conn.slot, ControlLane::Close, frame);
         self.mark_closing(conn, false);
     }
@@ -556,7 +556,7 @@ impl Hub {
             }
             Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
                 session.ping = Ping::Queued;
-                let frame = control_frame(Opcode::Ping, &[]);
+                let frame = ControlFrame::of(Opcode::Ping, &[]);
                 self.egress.push_control(conn.slot, ControlLane::Ping, frame);
             }
             Ping::No | Ping::Queued | Ping::Sent { .. } => {}
@@ -684,11 +684,4 @@ impl Hub {
             self.effects.push_back(Effect::ResumeReading { conn });
         }
     }
-}
-
-/// A whole control frame; `payload` is at most 125 bytes.
-fn control_frame(opcode: Opcode, payload: &[u8]) -> ControlFrame {
-    let mut header = [0; SERVER_HEADER_BYTES_MAX];
-    let header_len = encode_header(opcode, payload.len(), &mut header);
-    ControlFrame::new(&header[..header_len], payload)
 }

@@ -2,6 +2,7 @@
 
 use super::super::control_frame::CONTROL_FRAME_BYTES_MAX;
 use super::{Egress, Lanes, WaitingBytes};
+use crate::binary_tcp::buffer_bytes;
 use crate::model::ids::ConnId;
 
 impl WaitingBytes {
@@ -31,7 +32,8 @@ impl Egress {
         let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
         let messages = lanes.messages.as_ref().map_or(0, |messages| messages.frame_bytes());
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values + messages };
-        self.begun_bytes(slot) + control + self.reply_bytes(slot) + data
+        let all = self.begun_bytes(slot) + control + self.reply_bytes(slot) + data;
+        if lanes.length_prefixed { buffer_bytes(all) } else { all }
     }
 
     /// Bytes that are left of the frame that has begun to be sent.
