@@ -49,7 +49,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
 }
 
 /// From where clients come in whose name the process connects to itself, in the order of the listeners for them.
-pub(super) const INWARD: [Reach; 2] = [Reach::Loopback, Reach::Anywhere];
+const INWARD: [Reach; 2] = [Reach::Loopback, Reach::Anywhere];
 
 fn inward(reach: Reach) -> ListenerPolicy {
     ListenerPolicy { reach, ..ListenerPolicy::default() }
