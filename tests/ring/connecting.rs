@@ -274,7 +274,7 @@ fn a_socket_that_is_handed_in_is_a_connection_like_any_other() {
         // What has come before it is in the table is not lost.
         own.write_all(b"ping").unwrap();
         let conn = adopt(&mut driven, theirs, tag);
-        driven.until(|event| event == Event::Received { conn, bytes: &mut *b"ping".to_vec() });
+        driven.until(|event| event == Event::Received { conn, bytes: &mut b"ping".to_vec() });
         driven.transmit(conn, b"pong");
         driven.until(|event| event == Event::Sent(conn));
         let mut told = [0; 4];
