@@ -23,6 +23,7 @@ use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::inspect::InspectPort;
+use crate::inward::InwardPort;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -40,12 +41,14 @@ use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
+use self::inward::InwardCalls;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
 mod calls;
 mod inspecting;
+mod inward;
 mod resident;
 mod secure;
 mod settings;
@@ -86,6 +89,8 @@ pub struct ShardSetup {
     pub calls: CallPort,
     /// What operators ask comes by it.
     pub inspect: InspectPort,
+    /// Connections from within the process come by it, to one shard.
+    pub inward: Option<InwardPort>,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
@@ -181,6 +186,7 @@ struct Shard {
     logins: LoginPort,
     calls: CallPort,
     inspecting: Inspecting,
+    inward: Option<InwardCalls>,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
@@ -250,6 +256,7 @@ impl Shard {
     fn new(setup: ShardSetup, resident: Option<Resident>) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
+        let listeners = setup.listeners.len();
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
@@ -268,6 +275,7 @@ impl Shard {
             logins: setup.logins,
             calls: setup.calls,
             inspecting: Inspecting::new(setup.inspect),
+            inward: setup.inward.map(|port| InwardCalls::new(port, listeners)),
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
@@ -319,6 +327,7 @@ impl Shard {
         busy |= self.take_answers();
         busy |= self.take_words();
         busy |= self.take_question();
+        busy |= self.take_inward();
         self.take_timers();
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
@@ -394,6 +403,11 @@ impl Shard {
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
+                Event::Adopted { conn, tag } => self.open_inward(conn, tag),
+                Event::AdoptFailed { tag, errno } => {
+                    self.end_adoption(tag);
+                    log::debug!("a connection from within is not taken: {}", errno.desc());
+                }
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: a shard accepts only, it asks for no connection")
                 }

@@ -111,6 +111,7 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
+        let inward = self.inward.take().expect("invariant: operators are answered once");
         let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
             &self.shared;
         Source {
@@ -125,6 +126,7 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
+            inward,
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }
