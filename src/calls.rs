@@ -118,6 +118,16 @@ pub enum OwnedOutcome {
     Failed(CallFailure),
 }
 
+impl From<CallOutcome<'_>> for OwnedOutcome {
+    fn from(outcome: CallOutcome<'_>) -> OwnedOutcome {
+        match outcome {
+            CallOutcome::Result(value) => OwnedOutcome::Result(value.into()),
+            CallOutcome::Error(value) => OwnedOutcome::Error(value.into()),
+            CallOutcome::Failed(failure) => OwnedOutcome::Failed(failure),
+        }
+    }
+}
+
 impl OwnedOutcome {
     #[must_use]
     pub fn get(&self) -> CallOutcome<'_> {
@@ -223,7 +233,7 @@ impl Switchboard {
     ///
     /// # Errors
     /// The runtime can't watch the doorbell.
-    pub async fn wait(&self, bell: &AsyncFd<Doorbell>) -> io::Result<()> {
+    pub async fn wait(&mut self, bell: &AsyncFd<Doorbell>) -> io::Result<()> {
         loop {
             self.sleeper.prepare();
             if self.has_received() {
@@ -241,9 +251,15 @@ impl Switchboard {
     }
 
     /// What [`Switchboard::wait`] watches.
-    #[must_use]
-    pub fn doorbell(&self) -> Doorbell {
-        self.doorbell.clone()
+    ///
+    /// # Errors
+    /// The runtime can't watch it.
+    #[expect(
+        deprecated,
+        reason = "a doorbell has the same descriptor as long as it lives: what makes the call unsound is not so here"
+    )]
+    pub fn bell(&self) -> io::Result<AsyncFd<Doorbell>> {
+        AsyncFd::new(self.doorbell.clone())
     }
 
     fn has_received(&self) -> bool {
@@ -304,7 +320,10 @@ mod tests {
         std::iter::from_fn(|| board.receive())
             .map(|(shard, word)| match word {
                 ToControl::Text { text, .. } => (shard.0, String::from_utf8(text.into_vec()).unwrap()),
-                other => panic!("{other:?}"),
+                other @ (ToControl::Call(_)
+                | ToControl::Cancel(_)
+                | ToControl::Opened { .. }
+                | ToControl::Closed { .. }) => panic!("{other:?}"),
             })
             .collect()
     }
@@ -368,7 +387,7 @@ mod tests {
             }
         });
         runtime().block_on(async {
-            let own = AsyncFd::new(board.doorbell()).unwrap();
+            let own = board.bell().unwrap();
             let mut answered = 0;
             while answered < ROUNDS {
                 board.wait(&own).await.unwrap();
