@@ -42,6 +42,7 @@ use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
 use self::inward::InwardCalls;
+use self::leaving::Leaving;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 use self::timing::Timing;
@@ -49,6 +50,7 @@ use self::timing::Timing;
 mod calls;
 mod inspecting;
 mod inward;
+mod leaving;
 mod resident;
 mod secure;
 mod settings;
@@ -228,28 +230,6 @@ struct Shard {
     /// Turns that did something, and how long they took in all.
     busy_turns_total: u64,
     busy_ns_total: u64,
-}
-
-/// How far a shard is with sending its clients away.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaving {
-    begun_ns: u64,
-    clients: usize,
-    told: usize,
-}
-
-impl Leaving {
-    /// How many more are to be told by now: in proportion to the time, the first few at once.
-    fn due(&self, spread_ns: u64, now_ns: u64) -> usize {
-        let elapsed_ns = now_ns - self.begun_ns;
-        let by_now = if elapsed_ns >= spread_ns {
-            self.clients
-        } else {
-            let share = self.clients as u128 * u128::from(elapsed_ns) / u128::from(spread_ns);
-            usize::try_from(share).map_or(self.clients, |share| share.max(limits::STOP_CLIENTS_AT_ONCE))
-        };
-        by_now.min(self.clients).saturating_sub(self.told)
-    }
 }
 
 impl Shard {

@@ -230,31 +230,22 @@ fn answering_requests_allocates_nothing() {
 
 #[test]
 fn binary_tcp_allocates_nothing() {
-    let prefixed = |text: &str| {
-        let mut bytes = u32::try_from(text.len()).expect("short").to_be_bytes().to_vec();
-        bytes.extend_from_slice(text.as_bytes());
-        bytes
-    };
+    let [mut subscribe, mut publish] = [
+        r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["topic.t"]}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"t","data":"the quick brown fox"}}"#,
+    ]
+    .map(|text| [&u32::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat());
+    // A heartbeat too.
+    publish.extend_from_slice(&[0; 4]);
     let mut world = World::new();
     let conns: Vec<_> = (0..50).map(|slot| world.connect_tcp(slot)).collect();
-    for conn in &conns {
-        let subscribe =
-            r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["topic.t"]}}"#;
-        world.send(*conn, &mut prefixed(subscribe));
-    }
+    conns.iter().for_each(|conn| world.send(*conn, &mut subscribe));
     world.flush();
-    let mut sent = prefixed(
-        r#"{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"t","data":"the quick brown fox"}}"#,
-    );
-    // A heartbeat too.
-    sent.extend_from_slice(&[0; 4]);
-    let before = world.hub.counters().deliveries_total;
     assert_allocates_nothing(|number| {
-        let conn = conns[usize::try_from(number % 50).unwrap()];
-        world.send(conn, &mut sent);
+        world.send(conns[usize::try_from(number % 50).unwrap()], &mut publish);
         assert!(world.flush() > 50 * 100);
     });
-    assert_eq!(world.hub.counters().deliveries_total - before, 50 * (WARM_UP + COUNTED));
+    assert_eq!(world.hub.counters().deliveries_total, 50 * (WARM_UP + COUNTED));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub mod private;
 mod publish;
 mod rates;
 mod reconfigure;
+mod replying;
 mod requests;
 mod session;
 mod settling;
