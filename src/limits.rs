@@ -18,6 +18,10 @@ pub const SOURCES_MAX: usize = 64;
 
 /// Backends: a thousand small processes and some services.
 pub const BACKENDS_MAX: usize = 1024;
+/// Child processes of all backends. Each costs three pipes' ends and some kilobytes here, and what it is itself.
+pub const PROCESSES_MAX: usize = 1024;
+/// Addresses of one backend: each is looked at when one is chosen.
+pub const BACKEND_ADDRESSES_MAX: usize = 16;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
 

@@ -3,6 +3,7 @@
 
 pub mod paper;
 pub mod replay;
+pub mod settings;
 pub mod tcp;
 
 use self::paper::{Paper, PaperConfig};
