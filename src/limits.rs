@@ -20,8 +20,12 @@ pub const SOURCES_MAX: usize = 64;
 pub const BACKENDS_MAX: usize = 1024;
 /// Child processes of all backends. Each costs three pipes' ends and some kilobytes here, and what it is itself.
 pub const PROCESSES_MAX: usize = 1024;
-/// Addresses of one backend: each is looked at when one is chosen.
-pub const BACKEND_ADDRESSES_MAX: usize = 16;
+/// Addresses of one backend. Each pick looks at all of them.
+pub const BACKEND_ADDRESSES_MAX: usize = 32;
+/// How many times its first span an address is ejected for at the longest.
+pub const EJECTION_TIMES_MAX: u32 = 10;
+/// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.
+pub const RETRIES_IN_RESERVE: u32 = 10;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
 

@@ -2,6 +2,7 @@
 //! A feed is a value that the venue thread polls each turn.
 
 pub mod paper;
+pub mod pool;
 pub mod replay;
 pub mod settings;
 pub mod tcp;
