@@ -4,6 +4,7 @@
 //! and what it asks for is a flag, a signal or a doorbell; what is asked of it is bounded, in length as in time. What an answer
 //! says is decided in `api`, which is PURE; this file carries.
 
+pub mod backends;
 mod door;
 mod inspecting;
 mod lifecycle;

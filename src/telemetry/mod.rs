@@ -6,6 +6,7 @@
 //! table is not told; docs/metrics.md is the tables, which a test holds.
 
 pub mod alerts;
+mod backends;
 mod board;
 mod csv;
 mod json;
@@ -33,6 +34,7 @@ pub use table::{
     INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     StoreReading, ThreadReading, VENUE, VenueReading,
 };
+pub use backends::{BackendCounters, BackendMember, BackendStatus};
 pub use window::{Looks, Window};
 
 #[cfg(test)]
