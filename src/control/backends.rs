@@ -241,8 +241,7 @@ impl Backends {
     /// Has a backend do something, and sends what comes of it. One that has left and is done is forgotten.
     fn with<T>(&mut self, serial: u64, what: impl FnOnce(&mut Backend, &mut Scene) -> T) -> Option<T> {
         let backend = self.backends.get_mut(&serial)?;
-        let mut scene =
-            Scene { now: clock::now(), serial, here: self.here.clone(), outcomes: Vec::new() };
+        let mut scene = Scene { now: clock::now(), serial, here: self.here.clone(), outcomes: Vec::new() };
         let done = what(backend, &mut scene);
         let due_ns = backend.carrier.poll_timeout();
         if backend.is_leaving && backend.carrier.is_gone() {

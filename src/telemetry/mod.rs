@@ -21,6 +21,7 @@ mod summary;
 mod table;
 mod window;
 
+pub use backends::{BackendCounters, BackendMember, BackendStatus};
 pub use board::Board;
 pub use csv::csv;
 pub use json::json;
@@ -34,7 +35,6 @@ pub use table::{
     INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
     StoreReading, ThreadReading, VENUE, VenueReading,
 };
-pub use backends::{BackendCounters, BackendMember, BackendStatus};
 pub use window::{Looks, Window};
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl Caller {
             .build(connector);
         let authorization = Some(settings.authorization.as_str()).filter(|text| !text.is_empty());
         let authorization = authorization.map(|text| {
-            let mut value = HeaderValue::from_str(text).expect("invariant: the configuration has looked at it");
+            let mut value =
+                HeaderValue::from_str(text).expect("invariant: the configuration has looked at it");
             value.set_sensitive(true);
             value
         });
@@ -120,7 +121,12 @@ impl Caller {
         }
     }
 
-    fn request(&self, address: &str, trace_parent: Option<&str>, body: Vec<u8>) -> Option<Request<Full<Bytes>>> {
+    fn request(
+        &self,
+        address: &str,
+        trace_parent: Option<&str>,
+        body: Vec<u8>,
+    ) -> Option<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(address)

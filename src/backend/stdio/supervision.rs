@@ -45,9 +45,7 @@ impl State {
 /// What becomes of a place whose child has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    Restarts {
-        after_ns: u64,
-    },
+    Restarts { after_ns: u64 },
     GivenUp,
 }
 

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::pool::{BackoffConfig, BreakerConfig, Ending, MemberConfig, MemberId, Pick, Picked, Pool, PoolConfig};
+use crate::backend::pool::{
+    BackoffConfig, BreakerConfig, Ending, MemberConfig, MemberId, Pick, Picked, Pool, PoolConfig,
+};
 use crate::backend::settings::{ProcessSettings, Start};
 use crate::backend::stdio::link::{Event, Link, Why, Word};
 use crate::backend::stdio::supervision::{Next, Place, State};
@@ -101,7 +103,8 @@ impl Processes {
     /// It was not sent, and why.
     pub(super) fn call(&mut self, call: OwnedCall, scene: &mut Scene) -> Result<(), CallFailure> {
         self.counters.calls_total += 1;
-        if !self.seats.iter().enumerate().any(|(nth, seat)| seat.child.is_some() && self.is_free(nth, scene)) {
+        if !self.seats.iter().enumerate().any(|(nth, seat)| seat.child.is_some() && self.is_free(nth, scene))
+        {
             let idle = self.seats.iter().position(|seat| seat.place.state() == State::Idle);
             if let Some(seat) = idle.filter(|_| !self.is_draining) {
                 self.start(seat, scene);
@@ -140,7 +143,11 @@ impl Processes {
         link.say(Word::Cancel(key));
         seat.timed_out += u32::from(is_over);
         if seat.timed_out >= limits::CHILD_CALLS_TIMED_OUT_MAX {
-            log::warn!("{}: {} calls in a row ran out of time: it is killed", self.called(picked.member), seat.timed_out);
+            log::warn!(
+                "{}: {} calls in a row ran out of time: it is killed",
+                self.called(picked.member),
+                seat.timed_out
+            );
             seat.timed_out = 0;
             link.say(Word::Kill);
         }

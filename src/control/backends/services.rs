@@ -23,8 +23,15 @@ use super::{Happened, Scene};
 #[derive(Debug)]
 pub(super) enum Event {
     /// An attempt of a call has ended; of a notification where there is no key.
-    Answered { key: Option<CallKey>, picked: Picked, outcome: OwnedOutcome },
-    Looked { member: MemberId, is_good: bool },
+    Answered {
+        key: Option<CallKey>,
+        picked: Picked,
+        outcome: OwnedOutcome,
+    },
+    Looked {
+        member: MemberId,
+        is_good: bool,
+    },
 }
 
 /// See the file's head.
@@ -144,7 +151,9 @@ impl Services {
 
     fn answered(&mut self, key: CallKey, picked: Picked, outcome: OwnedOutcome, scene: &mut Scene) {
         // An attempt that was cut may have ended just before; it is not that of a later call of the same key.
-        let Some(flight) = self.flights.get_mut(&key).filter(|flight| flight.picked == picked) else { return };
+        let Some(flight) = self.flights.get_mut(&key).filter(|flight| flight.picked == picked) else {
+            return;
+        };
         self.pool.end(picked, Ending::of(outcome.get()), scene.now_ns(), scene.chance());
         let (call, retries) = (Arc::clone(&flight.call), flight.retries);
         if let OwnedOutcome::Failed(failure) = outcome
@@ -166,7 +175,9 @@ impl Services {
 
     pub(super) fn handle_timeout(&mut self, scene: &mut Scene) {
         self.pool.handle_timeout(scene.now_ns());
-        let (Some(caller), Some(health)) = (self.caller.clone(), self.settings.links.pool.health) else { return };
+        let (Some(caller), Some(health)) = (self.caller.clone(), self.settings.links.pool.health) else {
+            return;
+        };
         while let Some(member) = self.pool.poll_probe(scene.now_ns()) {
             let address = self.settings.links.members[member.index()].address.clone();
             let (serial, here, caller) = (scene.serial, scene.here.clone(), caller.clone());
