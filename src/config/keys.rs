@@ -40,8 +40,8 @@ pub(super) enum Form {
 impl Form {
     pub(super) const fn is_secret(self) -> bool {
         match self {
-            Form::Secret | Form::Assignments => true,
-            Form::Text | Form::Plain | Form::Texts | Form::Numbers => false,
+            Secret | Assignments => true,
+            Text | Plain | Texts | Numbers => false,
         }
     }
 }

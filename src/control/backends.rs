@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -140,7 +139,7 @@ impl Backends {
     /// # Errors
     /// The runtime can't watch the shards' doorbell.
     pub(super) async fn run(mut self, mut stopped: tokio::sync::oneshot::Receiver<()>) -> io::Result<()> {
-        let bell = AsyncFd::new(self.board.doorbell())?;
+        let bell = self.board.bell()?;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut may_change = true;

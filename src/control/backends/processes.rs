@@ -138,16 +138,13 @@ impl Processes {
         let is_over = due_ns <= scene.now_ns();
         self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance());
         self.counters.failed_total += u64::from(is_over);
+        let called = self.called(picked.member);
         let seat = &mut self.seats[picked.member.index()];
         let Some((_, link)) = &seat.child else { return };
         link.say(Word::Cancel(key));
         seat.timed_out += u32::from(is_over);
         if seat.timed_out >= limits::CHILD_CALLS_TIMED_OUT_MAX {
-            log::warn!(
-                "{}: {} calls in a row ran out of time: it is killed",
-                self.called(picked.member),
-                seat.timed_out
-            );
+            log::warn!("{called}: {} calls in a row ran out of time: it is killed", seat.timed_out);
             seat.timed_out = 0;
             link.say(Word::Kill);
         }
