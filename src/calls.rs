@@ -56,6 +56,11 @@ pub enum FromControl {
         key: CallKey,
         outcome: OwnedOutcome,
     },
+    /// The call goes on, and has come so far: one valid JSON value.
+    Progressed {
+        key: CallKey,
+        value: Box<[u8]>,
+    },
     /// One text message to such a connection; dropped where that is gone.
     Text {
         conn: ConnId,

@@ -440,6 +440,7 @@ fn only_a_key_that_may_changes_anything() {
         scopes: Scopes::parse(scopes.split_whitespace()).unwrap(),
         subscribe: Patterns::none(),
         publish: Patterns::none(),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: Some(100),
         reach,

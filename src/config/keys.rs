@@ -9,8 +9,18 @@
 pub(super) const PREFIX: &str = "TICKRING_";
 
 /// Variables with that beginning that are no keys: for the build, tests and other commands.
-const OTHERS: [&str; 9] =
-    ["COMMIT", "DATA", "ORDER_OPS", "REQUIRE", "SEED", "SEEDS", "TEST_UNSET", "VENUE_KEY", "WRITE_DOCS"];
+const OTHERS: [&str; 10] = [
+    "CHILDREN",
+    "COMMIT",
+    "DATA",
+    "ORDER_OPS",
+    "REQUIRE",
+    "SEED",
+    "SEEDS",
+    "TEST_UNSET",
+    "VENUE_KEY",
+    "WRITE_DOCS",
+];
 
 /// One key.
 #[derive(Clone, Copy, Debug)]

@@ -25,7 +25,7 @@ pub(super) struct ReplyTo<'i> {
 }
 
 /// Where a reply goes that has to wait.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct KeptReplyTo {
     pub(super) conn: ConnId,
     id: Option<KeptId>,
@@ -34,7 +34,7 @@ pub(super) struct KeptReplyTo {
 }
 
 /// A request's id while its reply waits; inline, so that waiting takes no allocation.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct KeptId {
     bytes: [u8; json_rpc::ID_BYTES_MAX],
     len: u8,
