@@ -28,7 +28,11 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<R
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
         requests_pending_max: limits.requests_pending_max,
-        calls: CallLimits { per_connection_max: limits.calls_under_way_max },
+        calls: CallLimits {
+            per_connection_max: limits.calls_under_way_max,
+            cache_entries_max: limits.call_cache_entries_max,
+            cache_bytes_max: limits.call_cache_bytes_max,
+        },
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
         message_timeout_ns: ns(limits.message_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),

@@ -70,7 +70,7 @@ impl Hub {
                     return self.reply_error(&reply_to, failure);
                 }
                 self.counters.call_cache_joined_total += 1;
-                self.calls.table.join(ticket, reply_to.keep());
+                self.calls.table.join(ticket, reply_to.keep_for_backend());
             }
             Found::Nothing => {
                 self.counters.call_cache_misses_total += 1;
@@ -103,7 +103,7 @@ impl Hub {
         let due_ns = self.now.mono_ns.saturating_add(terms.timeout_ns);
         let ticket = reply_to.id.map(|_| self.calls.table.begin(route.backend, due_ns));
         match ticket {
-            Some(ticket) => self.calls.table.join(ticket, reply_to.keep()),
+            Some(ticket) => self.calls.table.join(ticket, reply_to.keep_for_backend()),
             // It ends its share of a batch.
             None => self.reply_with(&reply_to, |_| {}),
         }

@@ -204,7 +204,7 @@ fn a_call_that_is_not_answered_in_time_is_given_up_once() {
 }
 
 #[test]
-fn deadlines_beyond_one_look_are_kept_at_the_next() {
+fn what_was_never_handed_out_was_not_sent() {
     let mut world = with_routes(config());
     let conns: Vec<ConnId> = (0..4).map(|slot| world.connect(0, slot)).collect();
     for conn in &conns {
@@ -525,4 +525,71 @@ fn whatever_a_backend_does_each_request_has_one_reply() {
         assert_eq!(told, asked);
         assert!(world.waits_for_nothing());
     }
+}
+
+/// A hub whose bounds are the limits' own.
+fn wide(world_routes: &[(&str, Access)]) -> World {
+    let terms = BackendTerms {
+        name: "risk".into(),
+        under_way_max: u32::MAX,
+        per_connection_max: u32::MAX,
+        timeout_ns: 8 * SECOND,
+    };
+    let routes = world_routes.iter().map(|(pattern, access)| Route {
+        pattern: (*pattern).into(),
+        backend: BackendId(0),
+        access: *access,
+        is_idempotent: true,
+        caching: caching(pattern),
+    });
+    let routes = Arc::new(Routes::new([(BackendId(0), terms)], routes).unwrap());
+    let calls = CallLimits { per_connection_max: u32::MAX, ..CallLimits::default() };
+    World::with(1, &HubConfig { routes, calls, ..config() })
+}
+
+/// Sends so many requests, each in a turn of its own; how many were refused.
+fn send_many(world: &mut World, conn: ConnId, count: u32, text: &str) -> u64 {
+    let before = world.hubs[0].incidents().of(Incident::Declined(Declined::CallsUnderWay));
+    for _ in 0..count {
+        world.hubs[0].handle_bytes(conn, &mut frame(text), world.now);
+    }
+    world.hubs[0].incidents().of(Incident::Declined(Declined::CallsUnderWay)) - before
+}
+
+#[test]
+fn more_than_may_join_a_call_are_refused() {
+    let mut world = wide(&[("risk/all_*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let text = request("1", "risk/all_x");
+    assert_eq!(send_many(&mut world, conn, limits::CALL_JOINED_MAX + 3, &text), 3);
+    assert_eq!(world.calls().len(), 1);
+}
+
+#[test]
+fn calls_of_one_turn_have_so_much_room() {
+    let mut world = wide(&[("risk/*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let long =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"risk/x","params":{{"of":"{}"}}}}"#, "x".repeat(60_000));
+    let fits = (limits::CALL_BYTES_OUTGOING_MAX / 60_000) as u32;
+    let refused = send_many(&mut world, conn, fits + 10, &long);
+    assert!((10..20).contains(&refused), "{refused}");
+    let taken = world.calls().len();
+    assert_eq!(taken as u64, u64::from(fits) + 10 - refused);
+    // The next turn has as much.
+    assert_eq!(send_many(&mut world, conn, taken as u32, &long), 0);
+}
+
+#[test]
+fn a_look_ends_so_many_calls_and_the_next_the_others() {
+    let mut world = wide(&[("risk/*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let count = limits::CALLS_ENDED_PER_TIMEOUT as u32 + 10;
+    assert_eq!(send_many(&mut world, conn, count, &request("1", "risk/x")), 0);
+    world.now = world.now.plus_ns(9 * SECOND);
+    world.hubs[0].handle_timeout(world.now);
+    assert_eq!(world.hubs[0].occupancy().calls, 10);
+    assert_eq!(world.hubs[0].poll_timeout(), Some(0));
+    world.hubs[0].handle_timeout(world.now);
+    assert!(world.waits_for_nothing());
 }

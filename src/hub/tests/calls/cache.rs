@@ -151,37 +151,3 @@ fn what_is_kept_answers_a_batch_and_over_http_too() {
     assert_eq!(answers(&mut world, 0, caller)[0].0, 200);
     assert_eq!(world.calls(), []);
 }
-
-/// Dashboards and traders of a desk, some 12 minutes of them: what they ask for, how often, and how long it is good for is the table
-/// of `docs/benchmarks.md`'s mix. At least 85 of 100 requests are answered by what is kept.
-#[test]
-fn of_the_mix_of_a_desk_most_is_answered_by_what_is_kept() {
-    let mut world = World::with(
-        1,
-        &HubConfig {
-            routes: routes(&[("risk/all_*", Access::Everybody)]),
-            calls: CallLimits { per_connection_max: 8, ..CallLimits::default() },
-            idle_timeout_ns: 0,
-            ..config()
-        },
-    );
-    let conns: Vec<ConnId> = (0..20).map(|slot| world.connect(0, slot)).collect();
-    let mut mix = crate::hub::calls::mix::Mix::new(7);
-    for _ in 0..20_000 {
-        let asked = mix.next();
-        world.now = world.now.plus_ns(asked.after_ns);
-        world.hubs[0].handle_timeout(world.now);
-        let text = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"risk/all_price","params":{{"of":{}}}}}"#,
-            asked.instrument
-        );
-        world.send(0, conns[asked.client % 20], &text);
-        for call in world.calls() {
-            world.outcome(&call, CallOutcome::Result(b"1"));
-        }
-        world.texts(0, conns[asked.client % 20]);
-    }
-    let counters = world.hubs[0].counters();
-    assert_eq!(counters.call_cache_hits_total + counters.call_cache_misses_total, 20_000);
-    assert!(counters.call_cache_hits_total > 17_000, "{}", counters.call_cache_hits_total);
-}
