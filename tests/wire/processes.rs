@@ -245,7 +245,7 @@ fn what_a_child_has_started_ends_with_it() {
 
 /// How many children: TICKRING_CHILDREN says another number.
 fn children() -> usize {
-    std::env::var("TICKRING_CHILDREN").ok().map_or(60, |text| text.parse().unwrap())
+    std::env::var("TICKRING_CHILDREN").ok().map_or(100, |text| text.parse().unwrap())
 }
 
 /// The processes of the backend that run, as operators are told.

@@ -297,8 +297,8 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                             self.took(bytes);
                             read_by = Instant::now() + unread_max;
                         }
-                        // It has closed its standard input: it may still answer.
-                        Err(_) => *stdin = None,
+                        // It has closed its standard input: what it has written by now is all that it says.
+                        Err(_) => return None,
                     }
                 }
                 read = stdout.read(&mut said) => match read {
