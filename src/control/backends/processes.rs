@@ -173,7 +173,8 @@ impl Processes {
         match event {
             Event::Answered { key, outcome } => self.answered(child, key, outcome, scene),
             Event::Progressed { key, value } => {
-                if let Some(running) = &self.seats[child.place].child {
+                let running = self.seats[child.place].child.as_ref();
+                if let Some(running) = running.filter(|running| running.number == child.number) {
                     running.unheard.fetch_sub(1, Ordering::Relaxed);
                 }
                 if self.flights.contains_key(&key) {
