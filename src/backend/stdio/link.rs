@@ -151,7 +151,10 @@ impl Link {
     }
 }
 
-fn command(settings: &ProcessSettings) -> Command {
+/// What starts a child by these settings, in a process group of its own, with pipes for all three streams. To be spawned on the control
+/// thread: the kernel ends the child with the thread that started it.
+#[must_use]
+pub fn command(settings: &ProcessSettings) -> Command {
     let limits = settings.limits;
     // The same program, also where its file was replaced since the start.
     let mut command = Command::new("/proc/self/exe");
