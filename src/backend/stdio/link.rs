@@ -119,8 +119,7 @@ impl Link {
             tell,
         };
         let stop_timeout = Duration::from_nanos(settings.stop_timeout_ns);
-        let group =
-            Group(Pid::from_raw(i32::try_from(pid).expect("invariant: the kernel's numbers are i32")));
+        let group = Group::of(pid);
         tokio::spawn(
             talk.run(Running { child, stdin: Some(stdin), stdout, stderr, group, stop_timeout }, heard),
         );
