@@ -6,16 +6,56 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
 use crate::auth::Scope;
 use crate::backend::http::link::trusted;
 use crate::backend::settings::{Access, BackendSettings, WaySettings};
+use crate::calls::Switchboard;
 use crate::config::{Backend, Config};
-use crate::control::backends::Wanted;
+use crate::control::backends::{BackendsSetup, Wanted};
 use crate::dialect::json_rpc;
 use crate::exit::{Exit, Failure};
 use crate::hub::{BackendTerms, Caching, Route, Routes, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::telemetry::BackendStatus;
+
+/// Backends, and the way to the thread that carries their calls.
+pub(super) struct Callees {
+    pub(super) backends: Backends,
+    newer: mpsc::UnboundedSender<Wanted>,
+    /// Until the control thread has them.
+    for_control: Option<(Switchboard, mpsc::UnboundedReceiver<Wanted>)>,
+    /// How they are, as the control thread tells.
+    pub(super) status: Arc<ArcSwap<Vec<BackendStatus>>>,
+}
+
+impl Callees {
+    pub(super) fn new(backends: Backends, switchboard: Switchboard) -> Callees {
+        let (newer, heard) = mpsc::unbounded_channel();
+        Callees { backends, newer, for_control: Some((switchboard, heard)), status: Arc::default() }
+    }
+
+    /// What the control thread carries calls by.
+    ///
+    /// # Panics
+    /// It was told before: our own bug.
+    pub(super) fn setup(&mut self, config: &Config) -> BackendsSetup {
+        let for_control = self.for_control.take();
+        let (switchboard, newer) = for_control.expect("invariant: the control thread is started once");
+        let settings = self.backends.wanted(config);
+        BackendsSetup { switchboard, settings, newer, status: Arc::clone(&self.status) }
+    }
+
+    /// These hold from now on.
+    pub(super) fn apply(&mut self, backends: Backends, config: &Config) {
+        // Where the thread has ended, the server is about to.
+        let _ = self.newer.send(backends.wanted(config));
+        self.backends = backends;
+    }
+}
 
 /// Backends as they are, by name.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +63,7 @@ pub(super) struct Backends {
     ids: BTreeMap<String, BackendId>,
     /// The id that was given last.
     last: Option<u16>,
-    pub(super) settings: Vec<BackendSettings>,
+    settings: Vec<BackendSettings>,
     pub(super) routes: Arc<Routes>,
 }
 
@@ -57,7 +97,7 @@ impl Backends {
     }
 
     /// What the control thread is told.
-    pub(super) fn wanted(&self, config: &Config) -> Wanted {
+    fn wanted(&self, config: &Config) -> Wanted {
         Wanted { backends: self.settings.clone(), answer_bytes_max: config.limits.message_bytes_max }
     }
 
