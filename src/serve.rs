@@ -3,6 +3,7 @@
 //! served, wait for a signal, stop.
 
 mod announcing;
+mod backends;
 mod hubs;
 mod links;
 mod listeners;
@@ -26,7 +27,7 @@ use arc_swap::ArcSwap;
 use crate::admission::Admission;
 use crate::auth::Keyring;
 use crate::backend::Feed;
-use crate::calls::{self, Switchboard};
+use crate::calls;
 use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
@@ -59,13 +60,14 @@ use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::Verifier;
 
+use self::backends::{Backends, Callees};
 use self::links::VenueLinks;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
 use self::storing::Claimed;
-use self::verifying::start_verifier;
+use self::verifying::{start_verifier, warn_of_the_demo_key};
 
 const MESH_CAPACITY: Capacity =
     Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
@@ -96,9 +98,10 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let ring = ring_config(&config);
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
+    let backends = Backends::default().plan(&config)?;
     let doors = Doors::bind(&config)?;
     let store = storing::claim(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store };
+    let opened = Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -131,12 +134,12 @@ struct Server {
     store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
-    /// The same.
-    switchboard: Option<Switchboard>,
     inward: Option<Inward>,
+    /// Backends of calls.
+    callees: Callees,
     /// For newer settings.
     slots: Slots,
-    /// None where operators are not answered.
+    /// None before it is started.
     control: Option<Control>,
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
@@ -177,6 +180,7 @@ struct Opened {
     sockets: Vec<Inherited>,
     feed: Feed,
     links: (VenueLinks, LinksSetup),
+    backends: Backends,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
@@ -201,7 +205,8 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
+        let Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store } =
+            opened;
         let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
@@ -227,7 +232,7 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                settings: reload::shard_settings(&config, &keyring),
+                settings: reload::shard_settings(&config, &keyring, &backends.routes),
                 newer_settings: Arc::clone(&slots.shards[number]),
                 ring,
                 listeners,
@@ -265,8 +270,8 @@ impl Server {
             verifier,
             store,
             inspector,
-            switchboard: Some(switchboard),
             inward: Some(inward),
+            callees: Callees::new(backends, switchboard),
             slots,
             control: None,
             socket_file: None,
@@ -665,17 +670,6 @@ fn keyring(config: &Config) -> Result<Keyring, Failure> {
         keys::load(&config.auth.keys)
     } else {
         Ok(keys::without_file(config.auth.demo_key))
-    }
-}
-
-fn warn_of_the_demo_key(config: &Config) {
-    let is_loopback = config.listen.iter().any(|listen| listen.address.ip().is_loopback());
-    if config.auth.demo_key && is_loopback && !config.auth.has_file() {
-        log::warn!(
-            "auth.keys names no file: on loopback everybody may log in as client_id {:?} with client_secret {:?}",
-            keys::DEMO_ID,
-            keys::DEMO_SECRET
-        );
     }
 }
 

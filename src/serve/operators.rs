@@ -13,8 +13,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
 
-use crate::calls::Switchboard;
 use crate::config::{self, Config};
+use crate::control::backends::BackendsSetup;
 use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::limits;
@@ -70,23 +70,15 @@ impl Doors {
         Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()? })
     }
 
-    /// Serves on them; nobody does where there is none.
+    /// Serves on them, and carries calls of backends also where there is none.
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(
-        self,
-        source: Source,
-        switchboard: Option<Switchboard>,
-    ) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
+    fn open(self, source: Source, backends: BackendsSetup) -> std::io::Result<(Control, Option<SocketFile>)> {
         let Doors { tcp, unix } = self;
         let (unix, file) = unix.unzip();
-        if tcp.is_none() && unix.is_none() {
-            return Ok((None, None));
-        }
-        let setup =
-            ControlSetup { tcp, unix, source, switchboard, give_way: rt::give_way, drain: tell_to_stop };
-        Control::start(setup).map(|control| (Some(control), file))
+        let setup = ControlSetup { tcp, unix, source, backends, give_way: rt::give_way, drain: tell_to_stop };
+        Control::start(setup).map(|control| (control, file))
     }
 }
 
@@ -94,9 +86,9 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
-        let switchboard = self.switchboard.take();
-        match doors.open(source, switchboard) {
-            Ok((control, file)) => (self.control, self.socket_file) = (control, file),
+        let backends = self.callees.setup(&self.config);
+        match doors.open(source, backends) {
+            Ok((control, file)) => (self.control, self.socket_file) = (Some(control), file),
             Err(error) => {
                 let failure =
                     Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
@@ -127,6 +119,7 @@ impl Server {
             keyring: Arc::clone(keyring),
             inspector,
             inward,
+            callees: Arc::clone(&self.callees.status),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }
