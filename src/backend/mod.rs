@@ -4,6 +4,7 @@
 pub mod paper;
 pub mod pool;
 pub mod replay;
+pub mod rpc;
 pub mod tcp;
 
 use self::paper::{Paper, PaperConfig};
