@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::hub::{ChannelKind, Deflation};
 
 mod auth;
+mod backend;
 mod check;
 mod control;
 mod instrument;
@@ -35,6 +36,7 @@ mod unwise;
 mod venue;
 
 pub use auth::Auth;
+pub use backend::{Backend, BackendKind};
 pub use control::Control;
 pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
@@ -71,6 +73,9 @@ pub struct Config {
     pub topics: Topics,
     pub deflate: Deflate,
     pub store: Store,
+    /// Names are each one's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backend: Vec<Backend>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -178,6 +183,7 @@ impl Default for Config {
             topics: Topics::default(),
             deflate: Deflate::default(),
             store: Store::default(),
+            backend: Vec::new(),
         }
     }
 }
@@ -403,22 +409,26 @@ mod tests {
             assert!(above > 0, "line {} has no explanation: {line}", index + 1);
         }
         // One line for each key, but for those of tables that are not there by default.
-        let is_absent = |path: &str| path.starts_with("listen.tls.") || path.contains('*');
+        let is_absent = |path: &str| {
+            path.starts_with("listen.tls.") || path.starts_with("backend.") || path.contains('*')
+        };
         let keys = keys::KEYS.iter().filter(|key| !is_absent(key.path)).count();
         assert_eq!(lines.iter().filter(|line| !line.starts_with('#') && line.contains(" = ")).count(), keys);
     }
 
     #[test]
-    fn the_documented_keys_of_tls_instruments_and_venues_are_their_defaults() {
+    fn the_documented_keys_of_tables_that_are_absent_are_their_defaults() {
         // They stand behind a `#` without a space.
         let text = include_str!("../tickring.toml");
         let keys = text.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')));
         let keys: Vec<&str> = keys.filter(|key| !key.is_empty()).collect();
+        let (keys, of_backends) = keys.split_at(keys.iter().position(|key| *key == "[[backend]]").unwrap());
         let (of_tls, of_venues) = keys.split_at(keys.iter().position(|key| *key == "[venue.fx]").unwrap());
         let at = of_tls.iter().position(|key| *key == "[instrument.BTC-PERPETUAL]").unwrap();
         let (of_tls, of_instruments) = of_tls.split_at(at);
-        let lengths = (of_tls.len(), of_instruments.len(), of_venues.len());
-        assert_eq!(lengths, (1 + 9, 1 + 4, 1 + 9), "{keys:?}");
+        let lengths = (of_tls.len(), of_instruments.len(), of_venues.len(), of_backends.len());
+        let backend_keys = keys::KEYS.iter().filter(|key| key.path.starts_with("backend.")).count();
+        assert_eq!(lengths, (1 + 9, 1 + 4, 1 + 9, 1 + backend_keys), "{keys:?}");
         let config: Config = toml::from_str(&of_instruments.join("\n")).unwrap();
         let orders = Orders::default();
         let documented = Instrument {
@@ -433,6 +443,8 @@ mod tests {
         let config: Config = toml::from_str(&of_venues.join("\n")).unwrap();
         let documented = Venue { listen: Venue::default().listens(), ..Venue::default() };
         assert_eq!(config.venue["fx"], documented);
+        let config: Config = toml::from_str(&of_backends.join("\n")).unwrap();
+        assert_eq!(config.backend, [Backend { name: "risk".to_owned(), ..Backend::default() }]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub const SOURCES_MAX: usize = 64;
 
 /// Backends: a thousand small processes and some services.
 pub const BACKENDS_MAX: usize = 1024;
+/// Child processes of all backends. Each costs three pipes' ends and some kilobytes here, and what it is itself.
+pub const PROCESSES_MAX: usize = 1024;
 /// Addresses of one backend. Each pick looks at all of them.
 pub const BACKEND_ADDRESSES_MAX: usize = 32;
 /// How many times its first span an address is ejected for at the longest.

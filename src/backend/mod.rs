@@ -5,6 +5,7 @@ pub mod paper;
 pub mod pool;
 pub mod replay;
 pub mod rpc;
+pub mod settings;
 pub mod tcp;
 
 use self::paper::{Paper, PaperConfig};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::orders::{PRICE_BAND_BP_MAX, WHOLE_UNITS_MAX};
 use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed};
-use super::{instrument, venue};
+use super::{backend, instrument, venue};
 use crate::auth::is_pattern;
 use crate::backend::paper;
 use crate::hub::ChannelKind;
@@ -81,6 +81,7 @@ impl Config {
         self.check_listeners()?;
         venue::check(&self.venue)?;
         instrument::check(&self.instrument)?;
+        backend::check(&self.backend)?;
         if let Some(odd) = self.auth.public_subscribe.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(RangeFault {
                 key: Cow::Borrowed("auth.public_subscribe"),

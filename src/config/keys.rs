@@ -15,7 +15,7 @@ const OTHERS: [&str; 9] =
 /// One key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// `*` stands for the name of a venue or an instrument; `listen` is an array of tables, whose index is left out.
+    /// `*` stands for the name of a venue or an instrument; `listen` and `backend` are arrays of tables, whose index is left out.
     pub path: &'static str,
     pub form: Form,
     pub reload: Reload,
@@ -33,7 +33,21 @@ pub(super) enum Form {
     /// With commas between them.
     Texts,
     Numbers,
+    /// `NAME=value`, with commas between them; what is behind the `=` is shown to nobody.
+    Assignments,
 }
+
+impl Form {
+    pub(super) const fn is_secret(self) -> bool {
+        match self {
+            Form::Secret | Form::Assignments => true,
+            Form::Text | Form::Plain | Form::Texts | Form::Numbers => false,
+        }
+    }
+}
+
+/// Arrays of tables: what is in one has its number in its place.
+pub(super) const ARRAYS: [&str; 2] = ["listen", "backend"];
 
 /// Whether a key's new value can be applied while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +64,7 @@ const fn restart(path: &'static str, form: Form) -> Key {
     Key { path, form, reload: Reload::Restart }
 }
 
-use Form::{Numbers, Plain, Secret, Text, Texts};
+use Form::{Assignments, Numbers, Plain, Secret, Text, Texts};
 
 /// All keys, in the order of `tickring.toml`.
 pub(super) const KEYS: &[Key] = &[
@@ -197,6 +211,43 @@ pub(super) const KEYS: &[Key] = &[
     restart("store.required", Plain),
     restart("store.queue_batches_max", Plain),
     restart("store.queue_bytes_max", Plain),
+    // One whose keys differ is made anew; the others are not touched.
+    live("backend.name", Text),
+    live("backend.kind", Text),
+    live("backend.methods", Texts),
+    live("backend.access", Text),
+    live("backend.idempotent", Texts),
+    live("backend.cache_ttl_ms", Plain),
+    live("backend.cache_shared", Plain),
+    live("backend.timeout_ms", Plain),
+    live("backend.in_flight_max", Plain),
+    live("backend.in_flight_per_client_max", Plain),
+    live("backend.pool", Plain),
+    live("backend.idle_timeout_ms", Plain),
+    live("backend.max_retries", Plain),
+    live("backend.retry_delay_ms", Plain),
+    live("backend.command", Texts),
+    live("backend.directory", Text),
+    live("backend.environment", Assignments),
+    live("backend.start", Text),
+    live("backend.stop_timeout_ms", Plain),
+    live("backend.memory_bytes_max", Plain),
+    live("backend.descriptors_max", Plain),
+    live("backend.cpu_s_max", Plain),
+    live("backend.file_bytes_max", Plain),
+    live("backend.cpu_percent_max", Plain),
+    live("backend.addresses", Texts),
+    live("backend.weights", Numbers),
+    live("backend.balance", Text),
+    live("backend.connect_timeout_ms", Plain),
+    live("backend.attempts_max", Plain),
+    live("backend.breaker_failures", Plain),
+    live("backend.breaker_open_ms", Plain),
+    live("backend.health_interval_ms", Plain),
+    live("backend.health_path", Text),
+    live("backend.http2", Plain),
+    live("backend.authorization", Secret),
+    live("backend.authorities", Text),
 ];
 
 /// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.
@@ -204,12 +255,12 @@ pub(super) const KEYS: &[Key] = &[
 pub(super) struct Place(pub String);
 
 impl Place {
-    /// The place of a path of the table in the `nth` listener, which counts for those of listeners only. Venues' names are in
-    /// such paths already.
+    /// The place of a path of the table in the `nth` of an array's tables, which counts for those of arrays only. Venues' names are
+    /// in such paths already.
     pub(super) fn nth(path: &str, nth: usize) -> Place {
-        match path.strip_prefix("listen.") {
-            Some(rest) => Place(format!("listen.{nth}.{rest}")),
-            None => Place(path.to_owned()),
+        match path.split_once('.') {
+            Some((array, rest)) if ARRAYS.contains(&array) => Place(format!("{array}.{nth}.{rest}")),
+            Some(_) | None => Place(path.to_owned()),
         }
     }
 
@@ -226,7 +277,7 @@ impl Place {
     pub(super) fn key(&self) -> Option<&'static Key> {
         let mut path: Vec<&str> = self.segments().collect();
         match path.first() {
-            Some(&"listen") if path.len() > 1 => drop(path.remove(1)),
+            Some(array) if ARRAYS.contains(array) && path.len() > 1 => drop(path.remove(1)),
             Some(&("venue" | "instrument")) if path.len() == 3 => path[1] = "*",
             Some(_) | None => {}
         }
@@ -234,13 +285,13 @@ impl Place {
         KEYS.iter().find(|key| key.path == path)
     }
 
-    /// What a name on the command line means: a path, in which the first listener's number may be left out.
+    /// What a name on the command line means: a path, in which the number of the first table of an array may be left out.
     ///
     /// # Errors
     /// There is no such key; the nearest one, if there is one near.
     pub(super) fn of_path(name: &str) -> Result<Place, Option<String>> {
-        let after = name.strip_prefix("listen.");
-        let numbered = after.and_then(|rest| rest.split('.').next()).is_some_and(is_number);
+        let after = name.split_once('.').filter(|(array, _)| ARRAYS.contains(array));
+        let numbered = after.and_then(|(_, rest)| rest.split('.').next()).is_some_and(is_number);
         let place = if numbered { Place(name.to_owned()) } else { Place::nth(name, 0) };
         if place.key().is_some() { Ok(place) } else { Err(nearest(name, |key| key.path.to_owned())) }
     }
@@ -262,9 +313,13 @@ impl Place {
         if let Some(place) = named {
             return if place.key().is_some() { Ok(Some(place)) } else { Err(unknown()) };
         }
-        let numbered = name.strip_prefix("LISTEN_").and_then(|rest| rest.split_once('_'));
-        let (name, nth) = match numbered.filter(|(number, _)| is_number(number)) {
-            Some((number, rest)) => (format!("LISTEN_{rest}"), number.parse().unwrap_or(usize::MAX)),
+        let of_array =
+            name.split_once('_').filter(|(array, _)| ARRAYS.contains(&&*array.to_ascii_lowercase()));
+        let numbered = of_array.and_then(|(array, rest)| Some((array, rest.split_once('_')?)));
+        let (name, nth) = match numbered.filter(|(_, (number, _))| is_number(number)) {
+            Some((array, (number, rest))) => {
+                (format!("{array}_{rest}"), number.parse().unwrap_or(usize::MAX))
+            }
             None => (name.to_owned(), 0),
         };
         let key = KEYS.iter().find(|key| variable(key.path) == name);
@@ -324,7 +379,7 @@ mod tests {
 
     use super::*;
     use crate::config::sources::flatten;
-    use crate::config::{Config, Instrument, Venue};
+    use crate::config::{Backend, Config, Instrument, Venue};
     use crate::tls;
 
     /// A configuration in which no table is left out.
@@ -340,6 +395,7 @@ mod tests {
             price_band_bp: Some(1),
         };
         config.instrument.insert("A".to_owned(), instrument);
+        config.backend.push(Backend::default());
         config
     }
 
@@ -383,11 +439,14 @@ mod tests {
         assert_eq!(of_variable("LISTEN_ADDRESS"), "listen.0.address");
         assert_eq!(of_variable("LISTEN_1_TLS_KEY"), "listen.1.tls.key");
         assert_eq!(of_variable("VENUE__fx-1__KEY"), "venue.fx-1.key");
+        assert_eq!(of_variable("BACKEND_COMMAND"), "backend.0.command");
+        assert_eq!(of_variable("BACKEND_2_HTTP2"), "backend.2.http2");
         assert_eq!(of_variable("INSTRUMENT__A-B__AMOUNT_MAX"), "instrument.A-B.amount_max");
         assert_eq!(of_variable("FEED_REPLAY_LOOP"), "feed.replay.loop");
         assert_eq!(Place::of_variable("REQUIRE"), Ok(None));
         assert_eq!(Place::of_path("listen.backlog").unwrap().0, "listen.0.backlog");
         assert_eq!(Place::of_path("listen.2.backlog").unwrap().shown(), "listen.2.backlog");
+        assert_eq!(Place::of_path("backend.1.pool").unwrap().0, "backend.1.pool");
         assert_eq!(Place::of_path("venue.fx.key").unwrap().shown(), "venue.fx.key");
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::json;
 use toml::Value;
 
-use super::keys::{Form, KEYS, Key, Place};
+use super::keys::{ARRAYS, Form, KEYS, Key, Place};
 use super::sources::{Effective, flatten};
 
 impl Effective {
@@ -26,7 +26,9 @@ impl Effective {
             let name = key.path.rsplit('.').next().unwrap_or(key.path);
             let origin = self.told(&place).unwrap_or_else(|| "default".to_owned());
             let (value, note) = match key.form {
+                Form::Secret if value.as_str() == Some("") => (shown(value), ""),
                 Form::Secret => (format!("\"${{{}}}\"", variable_of(&place)), ", not shown"),
+                Form::Assignments => (shown_assignments(value), ", not shown"),
                 Form::Text | Form::Plain | Form::Texts | Form::Numbers => (shown(value), ""),
             };
             // A comment ends with its line; what a flag has said may have more.
@@ -41,7 +43,7 @@ impl Effective {
     pub fn to_json(&self) -> String {
         let values = flatten(&self.config);
         let told = |(place, value): (&Place, &Value)| {
-            let is_secret = place.key().is_some_and(|key| key.form == Form::Secret);
+            let is_secret = place.key().is_some_and(|key| key.form.is_secret());
             let value = if is_secret { json!("***") } else { json!(value) };
             let origin = self.told(place).unwrap_or_else(|| "default".to_owned());
             (place.shown(), json!({ "value": value, "origin": origin }))
@@ -65,7 +67,8 @@ impl Effective {
                 all.push((heading, key, Place::nth(key.path, nth)));
             }
         }
-        let is_one_table = |key: &&Key| !key.path.starts_with("listen.") && !key.path.contains('*');
+        let is_of_array = |key: &Key| ARRAYS.iter().any(|array| key.path.split('.').next() == Some(*array));
+        let is_one_table = |key: &&Key| !is_of_array(key) && !key.path.contains('*');
         let plain = KEYS.iter().filter(is_one_table);
         all.extend(plain.map(|key| (format!("[{}]", table(key)), key, Place(key.path.to_owned()))));
         let instruments = self.config.instrument.keys().map(|name| ("instrument.", name));
@@ -77,8 +80,21 @@ impl Effective {
             let quoted = if name.bytes().all(is_bare) { name.clone() } else { format!("{name:?}") };
             all.extend(of(table).map(|key| (format!("[{table}{quoted}]"), key, place(key))));
         }
+        for nth in 0..self.config.backend.len() {
+            let one = of("backend.").map(|key| ("[[backend]]".to_owned(), key, Place::nth(key.path, nth)));
+            all.extend(one);
+        }
         all
     }
+}
+
+/// Each name with the variable of that name.
+fn shown_assignments(value: &Value) -> String {
+    let name =
+        |value: &Value| value.as_str().and_then(|text| text.split_once('=')).map(|(name, _)| name.to_owned());
+    let names = value.as_array().into_iter().flatten().filter_map(name);
+    let shown: Vec<String> = names.map(|name| format!("\"{name}=${{{name}}}\"")).collect();
+    format!("[{}]", shown.join(", "))
 }
 
 /// A variable's name that a shell takes, whatever the venue's.
@@ -125,13 +141,17 @@ mod tests {
 
     const ALL: &str = "[[listen]]\norigins = [\"https://a.example\"]\n[listen.tls]\ncertificate = \"c\\\"${DOLLAR}{x}\"\n\
         key = \"k\"\n[[listen]]\naddress = \"127.0.0.1:2\"\n[listen.deflate]\nenabled = true\n[limits]\nheaders_max = 9\n\
-        [venue.fx-1]\nkey = \"secret\"\nconnect = [\"a:1\"]\n[venue.b]\nkey = \"secret too\"\n";
+        [venue.fx-1]\nkey = \"secret\"\nconnect = [\"a:1\"]\n[venue.b]\nkey = \"secret too\"\n[[backend]]\n\
+        name = \"a\"\ncommand = [\"x\", \"y z\"]\nenvironment = [\"API_KEY=secret=3\"]\n[[backend]]\nname = \"b\"\n\
+        kind = \"http\"\naddresses = [\"http://a/\"]\nweights = [3]\nauthorization = \"secret\"\n";
 
     fn variable(name: &str) -> Option<String> {
         match name {
             "DOLLAR" => Some("$".to_owned()),
             "VENUE_FX_1_KEY" => Some("secret".to_owned()),
             "VENUE_B_KEY" => Some("secret too".to_owned()),
+            "API_KEY" => Some("secret=3".to_owned()),
+            "BACKEND_1_AUTHORIZATION" => Some("secret".to_owned()),
             _ => None,
         }
     }

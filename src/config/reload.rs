@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::keys::{Form, Place, Reload};
+use super::keys::{KEYS, Place, Reload};
 use super::print::shown;
 use super::sources::{flatten, insert};
-use super::{Config, Instrument};
+use super::{Backend, Config, Instrument};
 use crate::exit::{Exit, Failure};
 
 /// The outcome.
@@ -34,14 +34,19 @@ pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merg
     let mut changed = Vec::new();
     tell_venues(running, &wanted, &mut changed);
     tell_instruments(running, &wanted, &mut changed);
+    tell_backends(running, &wanted, &mut changed);
     let mut kept: BTreeMap<&Place, &Value> = BTreeMap::new();
     for (place, new) in &after {
+        // Told by their names, not by their places.
+        if place.segments().next() == Some("backend") {
+            continue;
+        }
         // What is only here, or only there, is of a listener, and was kept above, or of a venue or an instrument, and was told.
         let Some(old) = before.get(place).filter(|old| *old != new) else { continue };
         let key = place.key();
         let is_live = key.is_some_and(|key| key.reload == Reload::Live && !keep.contains(&key.path));
         let text = |value| {
-            if key.is_some_and(|key| key.form == Form::Secret) { "***".to_owned() } else { shown(value) }
+            if key.is_some_and(|key| key.form.is_secret()) { "***".to_owned() } else { shown(value) }
         };
         if is_live {
             changed.push(format!("{} {} → {}", place.shown(), text(old), text(new)));
@@ -127,6 +132,42 @@ fn tell_instruments(running: &Config, wanted: &Config, changed: &mut Vec<String>
     }
 }
 
+/// Backends that come and go, and keys of those that stay.
+fn tell_backends(running: &Config, wanted: &Config, changed: &mut Vec<String>) {
+    let named =
+        |config: &'_ Config, name: &str| config.backend.iter().position(|backend| backend.name == name);
+    for Backend { name, .. } in &running.backend {
+        if named(wanted, name).is_none() {
+            changed.push(format!("[[backend]] {name} there → absent"));
+        }
+    }
+    let (before, after) = (flatten(running), flatten(wanted));
+    for (nth, Backend { name, .. }) in wanted.backend.iter().enumerate() {
+        let Some(was) = named(running, name) else {
+            changed.push(format!("[[backend]] {name} absent → there"));
+            continue;
+        };
+        let keys = KEYS.iter().filter(|key| key.path.starts_with("backend."));
+        for key in keys {
+            let (was, is) = (before.get(&Place::nth(key.path, was)), after.get(&Place::nth(key.path, nth)));
+            if was != is {
+                let text = |value: Option<&Value>| match value {
+                    Some(_) if key.form.is_secret() => "***".to_owned(),
+                    Some(value) => shown(value),
+                    None => String::new(),
+                };
+                changed.push(format!("{} of {name} {} → {}", key.path, text(was), text(is)));
+            }
+        }
+    }
+    let order = |config: &Config| -> Vec<String> {
+        config.backend.iter().map(|backend| backend.name.clone()).collect()
+    };
+    if changed.iter().all(|changed| !changed.starts_with("[[backend]]")) && order(running) != order(wanted) {
+        changed.push("[[backend]] in another order".to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +243,19 @@ mod tests {
         let merged = check(a, &listens, &["venue.a.listen absent → \"127.0.0.1:7\""], &[]);
         assert_eq!(merged.venue, config(&listens).venue);
         check(&listens, a, &["venue.a.listen \"127.0.0.1:7\" → absent"], &[]);
+    }
+
+    #[test]
+    fn backends_come_go_and_change_by_their_names() {
+        let a = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+        let b = "[[backend]]\nname = \"b\"\ncommand = [\"x\"]\nenvironment = [\"K=old\"]\n";
+        let both = format!("{a}{b}");
+        assert_eq!(check(a, &both, &["[[backend]] b absent → there"], &[]), config(&both));
+        check(&both, b, &["[[backend]] a there → absent"], &[]);
+        check(&both, &format!("{b}{a}"), &["[[backend]] in another order"], &[]);
+        let slower = both.replacen("[\"x\"]", "[\"y\"]", 1).replace("old", "new");
+        let changed = ["backend.command of a [\"x\"] → [\"y\"]", "backend.environment of b *** → ***"];
+        assert_eq!(check(&both, &slower, &changed, &[]), config(&slower));
     }
 
     #[test]

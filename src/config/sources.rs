@@ -13,9 +13,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::check::RangeFault;
-use super::keys::{Form, PREFIX, Place, nearest_of_file};
+use super::keys::{ARRAYS, Form, PREFIX, Place, nearest_of_file};
 use super::{BusyPoll, Config, Speed, text};
 use crate::exit::{Exit, Failure};
+use crate::limits;
 
 /// What is read, and read again.
 #[derive(Clone, Debug, Default)]
@@ -191,7 +192,7 @@ impl Sources {
                 Failure::new(Exit::Usage, format!("--set {}: no such key", name.trim()), hint)
             })?;
             // A secret would stand in the error.
-            let is_secret = place.key().is_some_and(|key| key.form == Form::Secret);
+            let is_secret = place.key().is_some_and(|key| key.form.is_secret());
             let origin = if is_secret { Origin::Flag(format!("--set {}", place.shown())) } else { origin };
             Ok(Assignment { value: value_of(&place, value.trim()), place, origin })
         };
@@ -334,7 +335,9 @@ fn leaves(table: &Table) -> BTreeMap<Place, Value> {
 fn line_of(text: &str, place: &Place) -> Option<usize> {
     let mut segments: Vec<&str> = place.segments().collect();
     let nth = match segments.first() {
-        Some(&"listen") if segments.len() > 1 => segments.remove(1).parse().unwrap_or_default(),
+        Some(array) if ARRAYS.contains(array) && segments.len() > 1 => {
+            segments.remove(1).parse().unwrap_or_default()
+        }
         Some(_) | None => 0,
     };
     text::line_of(text, &segments.join("."), nth)
@@ -354,8 +357,8 @@ fn value_of(place: &Place, text: &str) -> Value {
     match place.key().map_or(Form::Text, |key| key.form) {
         Form::Text | Form::Secret => text.to_owned().into(),
         Form::Plain => plain(text),
-        Form::Texts | Form::Numbers if text.starts_with('[') => plain(text),
-        Form::Texts => Value::Array(parts().map(|part| part.to_owned().into()).collect()),
+        Form::Texts | Form::Assignments | Form::Numbers if text.starts_with('[') => plain(text),
+        Form::Texts | Form::Assignments => Value::Array(parts().map(|part| part.to_owned().into()).collect()),
         Form::Numbers => Value::Array(parts().map(plain).collect()),
     }
 }
@@ -373,7 +376,7 @@ fn assign(
     };
     let mut alone = Table::new();
     if !insert(&mut alone, &place, value.clone(), usize::MAX) || !insert(table, &place, value, 1) {
-        let what = format!("{origin}: there is no listener of that number");
+        let what = format!("{origin}: there is no table of that number");
         return Err(Failure::new(exit, what, "the first is 0, and the next adds one"));
     }
     Config::deserialize(alone).map_err(|error| {
@@ -388,22 +391,23 @@ fn assign(
 pub(super) fn insert(table: &mut Table, place: &Place, value: Value, more_max: usize) -> bool {
     let segments: Vec<&str> = place.segments().collect();
     let Some((last, tables)) = segments.split_last() else { return false };
-    let (listener, tables) = match tables {
-        [first, number, rest @ ..] if *first == "listen" => (number.parse::<usize>().ok(), rest),
+    let (numbered, tables) = match tables {
+        [first, number, rest @ ..] if ARRAYS.contains(first) => (number.parse().ok().zip(Some(*first)), rest),
         tables => (None, tables),
     };
     let mut here = table;
-    if let Some(nth) = listener {
-        let listen = here.entry("listen").or_insert_with(|| Value::Array(vec![Value::Table(Table::new())]));
-        let Value::Array(listeners) = listen else { return false };
-        if nth >= crate::limits::LISTENERS_MAX || nth >= listeners.len().saturating_add(more_max) {
+    if let Some((nth, array)) = numbered {
+        let array_max = if array == "listen" { limits::LISTENERS_MAX } else { limits::BACKENDS_MAX };
+        let array = here.entry(array).or_insert_with(|| Value::Array(vec![Value::Table(Table::new())]));
+        let Value::Array(array) = array else { return false };
+        if nth >= array_max || nth >= array.len().saturating_add(more_max) {
             return false;
         }
-        while listeners.len() <= nth {
-            listeners.push(Value::Table(Table::new()));
+        while array.len() <= nth {
+            array.push(Value::Table(Table::new()));
         }
-        let Value::Table(listener) = &mut listeners[nth] else { return false };
-        here = listener;
+        let Value::Table(one) = &mut array[nth] else { return false };
+        here = one;
     }
     for name in tables {
         let Value::Table(inner) = here.entry(*name).or_insert_with(|| Value::Table(Table::new())) else {
@@ -459,8 +463,8 @@ fn toml_failure(file: &str, text: &str, error: &toml::de::Error) -> Failure {
 /// Whether a line that sets this may have a secret: the key of one, or a table that is written in the line.
 fn may_be_secret(path: &str) -> bool {
     match Place::nth(path, 0).key() {
-        Some(key) => key.form == Form::Secret,
-        None => path == "venue" || path.starts_with("venue."),
+        Some(key) => key.form.is_secret(),
+        None => path == "backend" || path == "venue" || path.starts_with("venue."),
     }
 }
 

@@ -127,7 +127,7 @@ fn what_is_wrong_is_told_with_the_variable_or_the_flag_that_says_it() {
         (
             "TICKRING_LISTEN_3_BACKLOG",
             "1",
-            "TICKRING_LISTEN_3_BACKLOG: there is no listener of that number: the first is 0, and the next adds one",
+            "TICKRING_LISTEN_3_BACKLOG: there is no table of that number: the first is 0, and the next adds one",
         ),
     ] {
         assert_eq!(refused("", &[(variable, value)], &[]), told);

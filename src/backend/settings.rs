@@ -1,0 +1,164 @@
+//! What a backend of calls is by the configuration: what is routed to it, and how it is reached. PURE. Home: made by the main thread, read
+//! by every thread that routes or carries calls.
+//!
+//! Invariant: values are within the ranges of `tickring.toml`; of two backends no id and no name is the same.
+
+use std::path::PathBuf;
+
+use crate::model::call::BackendId;
+
+/// One `[[backend]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendSettings {
+    /// The same as long as the process runs and the backend is configured, whatever comes and goes around it.
+    pub id: BackendId,
+    pub name: Box<str>,
+    pub route: RouteSettings,
+    pub way: WaySettings,
+}
+
+/// Which calls are its own, and what hubs do for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// `risk/*`, all methods of that prefix, or one method, `risk/price`. Of two that fit, the longer one counts.
+    pub methods: Vec<Box<str>>,
+    pub access: Access,
+    /// Methods, written in the same way, that may be sent twice.
+    pub idempotent: Vec<Box<str>>,
+    /// How long answers of those are good for; 0: none is kept.
+    pub cache_ttl_ns: u64,
+    /// Whether one account's answer is every account's.
+    pub cache_shared: bool,
+    /// From the request to the answer, whatever happens between.
+    pub timeout_ns: u64,
+    /// Calls under way from one shard.
+    pub in_flight_max: u32,
+    /// Of those, from one connection.
+    pub in_flight_per_client_max: u32,
+}
+
+/// Whose calls are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody's, also without a log-in.
+    Public,
+    /// Of who has logged in with the scope `backend:read`.
+    Read,
+    /// Of who has logged in with the scope `backend:read_write`.
+    #[default]
+    ReadWrite,
+}
+
+/// How it is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WaySettings {
+    /// Child processes that speak JSON-RPC in lines.
+    Stdio(ProcessSettings),
+    /// JSON-RPC over HTTP.
+    Http(HttpSettings),
+}
+
+/// Child processes that do the same, and when there is another one in place of one that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// A program and its arguments; at least the program.
+    pub command: Vec<String>,
+    /// Where it is started; `None`: where the gateway was.
+    pub directory: Option<PathBuf>,
+    /// What its environment has beside a few usual variables.
+    pub environment: Vec<(String, String)>,
+    /// How many there are.
+    pub pool: u16,
+    pub start: Start,
+    /// How long one that was started on demand may have nothing to do; 0: for good.
+    pub idle_timeout_ns: u64,
+    pub retry: RetrySettings,
+    /// For each step of an end: standard input closed, SIGTERM, SIGKILL.
+    pub stop_timeout_ns: u64,
+    pub limits: ProcessLimits,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// By the first call that finds none free.
+    #[default]
+    Demand,
+    /// With the gateway.
+    Boot,
+}
+
+/// What one child may use at most; 0: as much as the gateway itself may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessLimits {
+    /// Of address space (`RLIMIT_AS`).
+    pub memory_bytes: u64,
+    pub descriptors: u32,
+    /// Seconds of processor time, after which it is killed (`RLIMIT_CPU`).
+    pub cpu_s: u32,
+    /// Of each file that it writes (`RLIMIT_FSIZE`).
+    pub file_bytes: u64,
+    /// Percent of one core, for all children of the backend together, by a control group.
+    pub cpu_percent: u32,
+}
+
+/// How often, and how fast, what failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Before the second attempt; twice as long before each further one, up to 64 times, and up to a fifth more or less.
+    pub delay_ns: u64,
+    /// Failures in a row after which it is given up; 0: never.
+    pub max: u32,
+}
+
+/// Services that do the same, each at an address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkSettings {
+    /// At least one.
+    pub members: Vec<MemberSettings>,
+    pub balance: Balance,
+    /// Connections that are kept to each of them.
+    pub pool: u16,
+    /// How long one may have nothing to do before it is closed; 0: for good.
+    pub idle_timeout_ns: u64,
+    pub connect_timeout_ns: u64,
+    /// How often an idempotent call is sent, in all.
+    pub attempts_max: u8,
+    /// Failures in a row after which an address is not used.
+    pub breaker_failures: u32,
+    /// For how long; then one call tries it.
+    pub breaker_open_ns: u64,
+    /// Between two looks at an address that nobody calls; 0: none is looked at.
+    pub health_interval_ns: u64,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberSettings {
+    /// A URL, or `host:port`, as the kind has it.
+    pub address: Box<str>,
+    /// Its share of the calls, where shares are given; else 1.
+    pub weight: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// One after the other, by their weights.
+    #[default]
+    RoundRobin,
+    /// Where the fewest calls are under way, for their weight.
+    LeastConnections,
+}
+
+/// Services that are asked over HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSettings {
+    pub links: LinkSettings,
+    /// Of `http://` addresses: HTTP/2 from the first byte. Over TLS both are offered.
+    pub http2: bool,
+    /// The value of `Authorization`; empty for none.
+    pub authorization: String,
+    /// What is asked for by GET to see whether it is well, a path; empty: a connection is enough.
+    pub health_path: String,
+    /// Certificates that are trusted in place of the host's, in PEM; `None`: those of the host.
+    pub authorities: Option<PathBuf>,
+}

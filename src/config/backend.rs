@@ -1,0 +1,583 @@
+//! The `[[backend]]` tables: services and child processes that own methods of their own. Home: the main thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::check::{Range, RangeFault};
+use crate::backend::settings::{
+    Access, BackendSettings, Balance, HttpSettings, LinkSettings, MemberSettings, ProcessLimits,
+    ProcessSettings, RetrySettings, RouteSettings, Start, WaySettings,
+};
+use crate::limits;
+use crate::model::call::BackendId;
+
+const NAME_BYTES_MAX: usize = 32;
+const METHOD_BYTES_MAX: usize = 128;
+const HOUR_MS: u64 = 3_600_000;
+const MS: u64 = 1_000_000;
+
+/// One backend. See `docs/backends.md`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backend {
+    pub name: String,
+    pub kind: BackendKind,
+    /// Empty: all of the prefix that is its name.
+    pub methods: Vec<String>,
+    pub access: CallAccess,
+    pub idempotent: Vec<String>,
+    pub cache_ttl_ms: u32,
+    pub cache_shared: bool,
+    pub timeout_ms: u32,
+    pub in_flight_max: u32,
+    pub in_flight_per_client_max: u32,
+    /// Processes, or connections that are kept to each address.
+    pub pool: u16,
+    pub idle_timeout_ms: u32,
+    pub max_retries: u32,
+    pub retry_delay_ms: u32,
+
+    pub command: Vec<String>,
+    pub directory: PathBuf,
+    /// `NAME=value`.
+    pub environment: Vec<String>,
+    pub start: StartAt,
+    pub stop_timeout_ms: u32,
+    pub memory_bytes_max: u64,
+    pub descriptors_max: u32,
+    pub cpu_s_max: u32,
+    pub file_bytes_max: u64,
+    pub cpu_percent_max: u32,
+
+    pub addresses: Vec<String>,
+    /// In the order of the addresses; empty: the same for all.
+    pub weights: Vec<u32>,
+    pub balance: BalanceBy,
+    pub connect_timeout_ms: u32,
+    /// Of an idempotent call.
+    pub attempts_max: u8,
+    pub breaker_failures: u32,
+    pub breaker_open_ms: u32,
+    pub health_interval_ms: u32,
+    pub health_path: String,
+    pub http2: bool,
+    pub authorization: String,
+    pub authorities: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Child processes that speak JSON-RPC in lines on standard input and output.
+    #[default]
+    Stdio,
+    /// JSON-RPC over HTTP/1.1 and HTTP/2.
+    Http,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallAccess {
+    Public,
+    Read,
+    #[default]
+    ReadWrite,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    #[default]
+    Demand,
+    Boot,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BalanceBy {
+    #[default]
+    RoundRobin,
+    LeastConnections,
+}
+
+/// Keys that only backends of child processes have, and those that only backends at addresses have.
+const OF_PROCESSES: &[&str] = &[
+    "command",
+    "directory",
+    "environment",
+    "start",
+    "stop_timeout_ms",
+    "memory_bytes_max",
+    "descriptors_max",
+    "cpu_s_max",
+    "file_bytes_max",
+    "cpu_percent_max",
+    "max_retries",
+    "retry_delay_ms",
+];
+const OF_LINKS: &[&str] = &[
+    "addresses",
+    "weights",
+    "balance",
+    "connect_timeout_ms",
+    "attempts_max",
+    "breaker_failures",
+    "breaker_open_ms",
+    "health_interval_ms",
+];
+/// And those that only one kind of those has.
+const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
+
+impl BackendKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BackendKind::Stdio => "stdio",
+            BackendKind::Http => "http",
+        }
+    }
+
+    fn has_processes(self) -> bool {
+        match self {
+            BackendKind::Stdio => true,
+            BackendKind::Http => false,
+        }
+    }
+
+    fn is_http(self) -> bool {
+        match self {
+            BackendKind::Stdio => false,
+            BackendKind::Http => true,
+        }
+    }
+
+    /// Whether a key means something to backends of this kind.
+    fn has(self, key: &str) -> bool {
+        let is_of = |keys: &[&str]| keys.contains(&key);
+        (self.has_processes() || !is_of(OF_PROCESSES))
+            && (!self.has_processes() || !is_of(OF_LINKS))
+            && (self.is_http() || !is_of(OF_HTTP))
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Backend {
+        Backend {
+            name: String::new(),
+            kind: BackendKind::default(),
+            methods: Vec::new(),
+            access: CallAccess::default(),
+            idempotent: Vec::new(),
+            cache_ttl_ms: 0,
+            cache_shared: false,
+            timeout_ms: 30_000,
+            in_flight_max: 1_024,
+            in_flight_per_client_max: 64,
+            pool: 1,
+            idle_timeout_ms: 0,
+            max_retries: 10,
+            retry_delay_ms: 500,
+            command: Vec::new(),
+            directory: PathBuf::new(),
+            environment: Vec::new(),
+            start: StartAt::default(),
+            stop_timeout_ms: 1_000,
+            memory_bytes_max: 0,
+            descriptors_max: 256,
+            cpu_s_max: 0,
+            file_bytes_max: 0,
+            cpu_percent_max: 0,
+            addresses: Vec::new(),
+            weights: Vec::new(),
+            balance: BalanceBy::default(),
+            connect_timeout_ms: 30_000,
+            attempts_max: 2,
+            breaker_failures: 5,
+            breaker_open_ms: 5_000,
+            health_interval_ms: 5_000,
+            health_path: String::new(),
+            http2: false,
+            authorization: String::new(),
+            authorities: PathBuf::new(),
+        }
+    }
+}
+
+impl Backend {
+    /// What threads are told; `id` is the caller's affair. Values are within their ranges.
+    #[must_use]
+    pub fn settings(&self, id: BackendId) -> BackendSettings {
+        let way = match self.kind {
+            BackendKind::Stdio => WaySettings::Stdio(self.process()),
+            BackendKind::Http => WaySettings::Http(self.http()),
+        };
+        BackendSettings { id, name: self.name.as_str().into(), route: self.route(), way }
+    }
+
+    /// The methods that are its own.
+    #[must_use]
+    pub fn own_methods(&self) -> Vec<Box<str>> {
+        if self.methods.is_empty() { vec![format!("{}/*", self.name).into()] } else { texts(&self.methods) }
+    }
+
+    fn route(&self) -> RouteSettings {
+        RouteSettings {
+            methods: self.own_methods(),
+            access: match self.access {
+                CallAccess::Public => Access::Public,
+                CallAccess::Read => Access::Read,
+                CallAccess::ReadWrite => Access::ReadWrite,
+            },
+            idempotent: texts(&self.idempotent),
+            cache_ttl_ns: ns(self.cache_ttl_ms),
+            cache_shared: self.cache_shared,
+            timeout_ns: ns(self.timeout_ms),
+            in_flight_max: self.in_flight_max,
+            in_flight_per_client_max: self.in_flight_per_client_max,
+        }
+    }
+
+    fn process(&self) -> ProcessSettings {
+        let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
+        let assignment = |text: &String| {
+            let (name, value) = text.split_once('=')?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        ProcessSettings {
+            command: self.command.clone(),
+            directory: Some(self.directory.clone()).filter(is_set),
+            environment: self.environment.iter().filter_map(assignment).collect(),
+            pool: self.pool,
+            start: match self.start {
+                StartAt::Demand => Start::Demand,
+                StartAt::Boot => Start::Boot,
+            },
+            idle_timeout_ns: ns(self.idle_timeout_ms),
+            retry: RetrySettings { delay_ns: ns(self.retry_delay_ms), max: self.max_retries },
+            stop_timeout_ns: ns(self.stop_timeout_ms),
+            limits: ProcessLimits {
+                memory_bytes: self.memory_bytes_max,
+                descriptors: self.descriptors_max,
+                cpu_s: self.cpu_s_max,
+                file_bytes: self.file_bytes_max,
+                cpu_percent: self.cpu_percent_max,
+            },
+        }
+    }
+
+    fn links(&self) -> LinkSettings {
+        let weights = self.weights.iter().copied().chain(std::iter::repeat(1));
+        let members = self.addresses.iter().zip(weights);
+        LinkSettings {
+            members: members
+                .map(|(address, weight)| MemberSettings { address: address.as_str().into(), weight })
+                .collect(),
+            balance: match self.balance {
+                BalanceBy::RoundRobin => Balance::RoundRobin,
+                BalanceBy::LeastConnections => Balance::LeastConnections,
+            },
+            pool: self.pool,
+            idle_timeout_ns: ns(self.idle_timeout_ms),
+            connect_timeout_ns: ns(self.connect_timeout_ms),
+            attempts_max: self.attempts_max,
+            breaker_failures: self.breaker_failures,
+            breaker_open_ns: ns(self.breaker_open_ms),
+            health_interval_ns: ns(self.health_interval_ms),
+        }
+    }
+
+    fn http(&self) -> HttpSettings {
+        let authorities = Some(self.authorities.clone()).filter(|path| !path.as_os_str().is_empty());
+        HttpSettings {
+            links: self.links(),
+            http2: self.http2,
+            authorization: self.authorization.clone(),
+            health_path: self.health_path.clone(),
+            authorities,
+        }
+    }
+
+    fn ranges(&self) -> [Range; 17] {
+        let range = |key, value: u64, min, max, unit, hint| Range { key, value, min, max, unit, hint };
+        let ms = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "ms", hint);
+        let none = "0 sets no limit";
+        let addresses_max = limits::BACKEND_ADDRESSES_MAX as u64;
+        let pool_max = limits::PROCESSES_MAX as u64;
+        [
+            ms("backend.cache_ttl_ms", self.cache_ttl_ms, 0, 24 * HOUR_MS, "0 keeps none"),
+            ms("backend.timeout_ms", self.timeout_ms, 1, HOUR_MS, "by default 30000"),
+            range("backend.in_flight_max", self.in_flight_max.into(), 1, 65_536, "calls", "by default 1024"),
+            range(
+                "backend.in_flight_per_client_max",
+                self.in_flight_per_client_max.into(),
+                1,
+                65_536,
+                "calls",
+                "by default 64",
+            ),
+            range("backend.pool", self.pool.into(), 1, pool_max, "processes or connections", "by default 1"),
+            ms("backend.idle_timeout_ms", self.idle_timeout_ms, 0, 24 * HOUR_MS, "0 keeps them for good"),
+            ms("backend.retry_delay_ms", self.retry_delay_ms, 10, HOUR_MS, "by default 500"),
+            ms("backend.stop_timeout_ms", self.stop_timeout_ms, 10, 60_000, "by default 1000"),
+            // Below it hardly a program starts.
+            range("backend.descriptors_max", self.descriptors_max.into(), 16, 1 << 20, "", "by default 256"),
+            range("backend.memory_bytes_max", self.memory_bytes_max, 0, 1 << 44, "bytes", none),
+            range("backend.file_bytes_max", self.file_bytes_max, 0, 1 << 44, "bytes", none),
+            range("backend.cpu_percent_max", self.cpu_percent_max.into(), 0, 100_000, "percent", none),
+            range("backend.addresses", self.addresses.len() as u64, 0, addresses_max, "addresses", ""),
+            ms("backend.connect_timeout_ms", self.connect_timeout_ms, 1, HOUR_MS, "by default 30000"),
+            range("backend.attempts_max", self.attempts_max.into(), 1, 16, "", "1 sends nothing again"),
+            ms("backend.breaker_open_ms", self.breaker_open_ms, 10, HOUR_MS, "by default 5000"),
+            ms("backend.health_interval_ms", self.health_interval_ms, 0, HOUR_MS, "0 looks at none"),
+        ]
+    }
+
+    /// Whether what it says goes together.
+    fn check(&self) -> Result<(), Odd> {
+        let Backend { name, kind, .. } = self;
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
+            let what = format!("is \"{name}\", expected 1 to {NAME_BYTES_MAX} letters, digits, - and _");
+            return Err(("name", what, "name = \"risk\""));
+        }
+        if let Some(key) = self.foreign_key() {
+            let what = format!("is set, but a backend of kind {} has none", kind.as_str());
+            return Err((key, what, "tickring.toml says which kinds have it"));
+        }
+        for (key, patterns) in [("methods", &self.methods), ("idempotent", &self.idempotent)] {
+            if let Some(odd) = patterns.iter().find(|pattern| !is_method_pattern(pattern)) {
+                let what = format!("has \"{odd}\", expected a method or prefix/*");
+                return Err((key, what, "methods = [\"risk/*\"]"));
+            }
+        }
+        if kind.has_processes() { self.check_process() } else { self.check_links() }
+    }
+
+    /// A key that says something, and that its kind does not have.
+    fn foreign_key(&self) -> Option<&'static str> {
+        let table = |backend: &Backend| {
+            Table::try_from(backend).expect("invariant: every field of a backend is a value of TOML")
+        };
+        let (said, default) = (table(self), table(&Backend::default()));
+        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP);
+        keys.copied().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
+    }
+
+    fn check_process(&self) -> Result<(), Odd> {
+        let has_nul = |text: &String| text.contains('\0');
+        if self.command.first().is_none_or(String::is_empty) || self.command.iter().any(has_nul) {
+            let what = "names no program".to_owned();
+            return Err(("command", what, "command = [\"node\", \"server.mjs\"]"));
+        }
+        let is_variable = |text: &&String| {
+            text.split_once('=').is_some_and(|(name, value)| !name.is_empty() && !value.contains('\0'))
+        };
+        if let Some(nth) = self.environment.iter().position(|text| !is_variable(&text)) {
+            // Not what it says: it may be a secret.
+            let what = format!("has an entry without NAME=, the {}. of them", nth + 1);
+            return Err(("environment", what, "environment = [\"API_KEY=${API_KEY}\"]"));
+        }
+        Ok(())
+    }
+
+    fn check_links(&self) -> Result<(), Odd> {
+        if self.addresses.is_empty() {
+            let what = "has none".to_owned();
+            return Err(("addresses", what, "addresses = [\"http://127.0.0.1:8080/rpc\"]"));
+        }
+        if let Some(odd) = self.addresses.iter().find(|text| self.is_http() && !is_url(text)) {
+            let what = format!("has \"{odd}\", expected http://host[:port]/path, or https://");
+            return Err(("addresses", what, "addresses = [\"http://127.0.0.1:8080/rpc\"]"));
+        }
+        if !self.weights.is_empty() && self.weights.len() != self.addresses.len() {
+            let what = format!("has {} for {} addresses", self.weights.len(), self.addresses.len());
+            return Err(("weights", what, "one for each address, in their order"));
+        }
+        if let Some(odd) = self.weights.iter().find(|weight| !(1..=1_000).contains(*weight)) {
+            return Err((
+                "weights",
+                format!("has {odd}, expected 1 to 1000"),
+                "its share beside the others'",
+            ));
+        }
+        if !self.health_path.is_empty() && !self.health_path.starts_with('/') {
+            return Err(("health_path", "does not begin with /".to_owned(), "health_path = \"/healthz\""));
+        }
+        if !self.authorization.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            let what = "has bytes that no header may have".to_owned();
+            return Err(("authorization", what, "authorization = \"Bearer ${TOKEN}\""));
+        }
+        Ok(())
+    }
+
+    fn is_http(&self) -> bool {
+        self.kind.is_http()
+    }
+}
+
+/// A key, what is wrong with it, and what helps.
+type Odd = (&'static str, String, &'static str);
+
+/// Whether every backend can be what it says, beside the others; the first fault.
+pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
+    let fault = |nth, (key, what, hint): Odd| RangeFault {
+        key: format!("backend.{key}").into(),
+        nth,
+        what,
+        hint: hint.to_owned(),
+    };
+    if backends.len() > limits::BACKENDS_MAX {
+        let what = format!("has {} tables, expected at most {}", backends.len(), limits::BACKENDS_MAX);
+        return Err(RangeFault {
+            key: "backend".into(),
+            nth: 0,
+            what,
+            hint: "one process may serve several".to_owned(),
+        });
+    }
+    let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
+    let mut processes = 0;
+    for (nth, backend) in backends.iter().enumerate() {
+        for range in backend.ranges() {
+            range.check().map_err(|fault| RangeFault { nth, ..fault })?;
+        }
+        backend.check().map_err(|odd| fault(nth, odd))?;
+        if !names.insert(backend.name.as_str()) {
+            let what = format!("is \"{}\", as of one before it", backend.name);
+            return Err(fault(nth, ("name", what, "one name each")));
+        }
+        for method in backend.own_methods() {
+            let what = format!("has \"{method}\"");
+            if let Some(other) = owners.insert(method, backend.name.as_str()) {
+                let what = format!("{what}, which backend {other} has");
+                return Err(fault(nth, ("methods", what, "a method has one backend")));
+            }
+        }
+        processes += if backend.kind.has_processes() { usize::from(backend.pool) } else { 0 };
+        if processes > limits::PROCESSES_MAX {
+            let what =
+                format!("makes {processes} processes in all, expected at most {}", limits::PROCESSES_MAX);
+            return Err(fault(nth, ("pool", what, "lower pool")));
+        }
+    }
+    Ok(())
+}
+
+/// `risk/*` or `risk/price`, of letters that need no quotes in JSON.
+fn is_method_pattern(text: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+    };
+    text.len() <= METHOD_BYTES_MAX
+        && text
+            .split_once('/')
+            .is_some_and(|(prefix, rest)| is_word(prefix) && (rest == "*" || is_word(rest)))
+}
+
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(['@', ' ', '#'])
+    })
+}
+
+fn texts(of: &[String]) -> Vec<Box<str>> {
+    of.iter().map(|text| text.as_str().into()).collect()
+}
+
+fn ns(ms: u32) -> u64 {
+    u64::from(ms) * MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "f.toml", &|_| None).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_process_needs_a_name_and_a_command() {
+        let config = parse("[[backend]]\nname = \"risk\"\ncommand = [\"risk\", \"-v\"]\n").unwrap();
+        let settings = config.backend[0].settings(BackendId(7));
+        assert_eq!((settings.id, &*settings.name), (BackendId(7), "risk"));
+        assert_eq!(settings.route.methods, [Box::from("risk/*")]);
+        assert_eq!(settings.route.access, Access::ReadWrite);
+        assert_eq!(settings.route.timeout_ns, 30_000_000_000);
+        let WaySettings::Stdio(process) = settings.way else { panic!("{:?}", settings.way) };
+        assert_eq!(process.command, ["risk", "-v"]);
+        assert_eq!((process.pool, process.directory, process.start), (1, None, Start::Demand));
+    }
+
+    #[test]
+    fn addresses_have_their_weights() {
+        let text =
+            "[[backend]]\nname = \"risk\"\nkind = \"http\"\naddresses = [\"http://a/\", \"https://b:1/x\"]\n";
+        let members = |text: &str| {
+            let config = parse(text).unwrap();
+            let WaySettings::Http(http) = config.backend[0].settings(BackendId(0)).way else { panic!() };
+            let pair = |member: MemberSettings| (member.address.into_string(), member.weight);
+            http.links.members.into_iter().map(pair).collect::<Vec<_>>()
+        };
+        let pairs = |weights: [u32; 2]| {
+            vec![("http://a/".to_owned(), weights[0]), ("https://b:1/x".to_owned(), weights[1])]
+        };
+        assert_eq!(members(text), pairs([1, 1]));
+        assert_eq!(members(&format!("{text}weights = [3, 2]\n")), pairs([3, 2]));
+    }
+
+    #[test]
+    fn names_line_and_key_of_what_cannot_be() {
+        const STDIO: &str = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+        const HTTP: &str = "[[backend]]\nname = \"b\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";
+        for (text, expected) in [
+            ("[[backend]]\ncommand = [\"x\"]\n", "f.toml: backend.name: is \"\", expected 1 to 32 letters"),
+            ("[[backend]]\nname = \"a b\"\n", "f.toml:2: backend.name: is \"a b\", expected "),
+            ("[[backend]]\nname = \"a\"\n", "f.toml: backend.command: names no program: command = ["),
+            (
+                "[[backend]]\nname = \"a\"\nkind = \"pigeon\"\n",
+                "f.toml:3: backend.kind: unknown variant `pigeon`",
+            ),
+            (&format!("{STDIO}pool = 0\n"), "f.toml:4: backend.pool: is 0, expected 1 to "),
+            (&format!("{STDIO}{STDIO}"), "f.toml:5: backend.name: is \"a\", as of one before it: "),
+            (
+                &format!("{STDIO}{HTTP}methods = [\"a/*\"]\n"),
+                "f.toml:8: backend.methods: has \"a/*\", which backend a has",
+            ),
+            (
+                &format!("{STDIO}http2 = true\n"),
+                "f.toml:4: backend.http2: is set, but a backend of kind stdio has none",
+            ),
+            (
+                &format!("{HTTP}command = [\"x\"]\n"),
+                "f.toml:5: backend.command: is set, but a backend of kind http has none",
+            ),
+            (
+                &format!("{STDIO}methods = [\"a\"]\n"),
+                "f.toml:4: backend.methods: has \"a\", expected a method or prefix/*",
+            ),
+            (
+                &format!("{STDIO}environment = [\"secret\"]\n"),
+                "f.toml:4: backend.environment: has an entry without NAME=, the 1. of",
+            ),
+            (&format!("{HTTP}weights = [1, 2]\n"), "f.toml:5: backend.weights: has 2 for 1 addresses"),
+            (&format!("{HTTP}weights = [0]\n"), "f.toml:5: backend.weights: has 0, expected 1 to 1000"),
+            (
+                &HTTP.replace("http://", "ftp://"),
+                "f.toml:4: backend.addresses: has \"ftp://h/\", expected http://",
+            ),
+            (
+                &format!("{STDIO}pool = 1000\n{}pool = 100\n", STDIO.replace("\"a\"", "\"c\"")),
+                "f.toml:8: backend.pool: makes 1100 processes in all",
+            ),
+        ] {
+            let failure = parse(text).unwrap_err();
+            assert!(failure.starts_with(expected), "{failure}\nis not\n{expected}");
+        }
+    }
+}
