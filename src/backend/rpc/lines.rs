@@ -27,12 +27,14 @@ pub struct Lines {
     /// Of the line that has begun, or, while skipping, its last bytes.
     partial: Vec<u8>,
     is_skipping: bool,
+    /// Of the line that is skipped.
+    skipped_bytes: usize,
 }
 
 impl Lines {
     #[must_use]
     pub const fn new(line_bytes_max: usize) -> Lines {
-        Lines { line_bytes_max, partial: Vec::new(), is_skipping: false }
+        Lines { line_bytes_max, partial: Vec::new(), is_skipping: false, skipped_bytes: 0 }
     }
 
     /// Takes bytes as they come, and tells each piece as it is whole.
@@ -56,10 +58,15 @@ impl Lines {
         self.keep(bytes, tell);
     }
 
-    /// Whether a line has begun.
+    /// Bytes that were skipped of the line that has begun.
     #[must_use]
-    pub const fn is_within(&self) -> bool {
-        self.is_skipping || !self.partial.is_empty()
+    pub const fn skipped_bytes(&self) -> usize {
+        if self.is_skipping { self.skipped_bytes } else { 0 }
+    }
+
+    /// Of lines that begin from now on, and of the one that has begun if it is not longer yet.
+    pub fn set_line_bytes_max(&mut self, line_bytes_max: usize) {
+        self.line_bytes_max = line_bytes_max;
     }
 
     /// Forgets what has begun: another connection begins.
@@ -76,14 +83,14 @@ impl Lines {
 
     fn keep(&mut self, bytes: &[u8], tell: &mut dyn FnMut(Piece<'_>)) {
         if !self.is_skipping {
-            let room = self.line_bytes_max - self.partial.len();
+            let room = self.line_bytes_max.saturating_sub(self.partial.len());
             if bytes.len() <= room {
                 self.partial.extend_from_slice(bytes);
                 return;
             }
             self.partial.extend_from_slice(&bytes[..room]);
             tell(Piece::TooLong(&self.partial));
-            self.is_skipping = true;
+            (self.is_skipping, self.skipped_bytes) = (true, 0);
             self.partial.clear();
             return self.keep_tail(&bytes[room..]);
         }
@@ -91,6 +98,7 @@ impl Lines {
     }
 
     fn keep_tail(&mut self, bytes: &[u8]) {
+        self.skipped_bytes = self.skipped_bytes.saturating_add(bytes.len());
         self.partial.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
         let surplus = self.partial.len().saturating_sub(TAIL_BYTES);
         self.partial.drain(..surplus);

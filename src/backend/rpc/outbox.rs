@@ -98,6 +98,12 @@ impl Outbox {
         self.open.map(|open| open.due_ns)
     }
 
+    /// Requests of the array that is gathered.
+    #[must_use]
+    pub fn gathered(&self) -> u32 {
+        self.open.map_or(0, |open| open.count)
+    }
+
     /// What can be sent now.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
