@@ -84,12 +84,13 @@ pub struct OwnedCall {
     pub method: Box<str>,
     pub params: Option<Box<[u8]>>,
     pub trace_parent: Option<Box<str>>,
+    pub is_idempotent: bool,
     pub due_ns: u64,
 }
 
 impl From<Call<'_>> for OwnedCall {
     fn from(call: Call<'_>) -> OwnedCall {
-        let Call { key, backend, conn, account, method, params, trace_parent, due_ns } = call;
+        let Call { key, backend, conn, account, method, params, trace_parent, is_idempotent, due_ns } = call;
         OwnedCall {
             key,
             backend,
@@ -98,6 +99,7 @@ impl From<Call<'_>> for OwnedCall {
             method: method.into(),
             params: params.map(Into::into),
             trace_parent: trace_parent.map(Into::into),
+            is_idempotent,
             due_ns,
         }
     }

@@ -46,6 +46,19 @@ pub const RPC_SILENT_TIMEOUTS_MAX: u32 = 3;
 pub const RPC_GARBAGE_LINES_MAX: u32 = 16;
 /// Bytes of a line that is too long that are skipped before its link is closed.
 pub const RPC_SKIPPED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Methods, and starts of methods, that they have in all.
+pub const ROUTES_MAX: usize = 16_384;
+const _: () = assert!(ROUTES_MAX <= u32::MAX as usize);
+/// Calls of one shard that clients wait for, some 300 bytes each besides what is sent.
+pub const CALLS_WAITING_MAX: usize = 65_536;
+/// Requests that wait for one call's answer, where several ask for the same: they are answered at once, some 0.5 us each.
+pub const CALL_JOINED_MAX: u32 = 4_096;
+/// Calls of one turn and the bytes of their methods and parameters, before the shard hands them on: more than the received bytes
+/// of a turn make, but for a read that inflates.
+pub const CALLS_OUTGOING_MAX: usize = 16_384;
+pub const CALL_BYTES_OUTGOING_MAX: usize = 4 * 1024 * 1024;
+/// Calls that one look at the timers ends because their time is over, some 1 us each.
+pub const CALLS_ENDED_PER_TIMEOUT: usize = 1_024;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
 

@@ -110,6 +110,7 @@ pub(super) const KEYS: &[Key] = &[
     live("limits.messages_per_s_max", Plain),
     live("limits.bytes_per_s_max", Plain),
     live("limits.requests_pending_max", Plain),
+    live("limits.calls_under_way_max", Plain),
     live("limits.subscriptions_max", Plain),
     live("limits.queued_bytes_max", Plain),
     live("limits.write_timeout_ms", Plain),

@@ -29,6 +29,8 @@ pub struct Limits {
     pub bytes_per_s_max: u32,
     /// Per connection: requests that wait for another thread.
     pub requests_pending_max: u16,
+    /// Per connection: calls of backends' methods that are not answered.
+    pub calls_under_way_max: u32,
     /// Per connection, wildcards counted by the channels they stand for.
     pub subscriptions_max: usize,
     /// Unsent bytes per connection.
@@ -58,6 +60,7 @@ impl Default for Limits {
             messages_per_s_max: 0,
             bytes_per_s_max: 0,
             requests_pending_max: 256,
+            calls_under_way_max: 128,
             subscriptions_max: 1024,
             queued_bytes_max: 1024 * 1024,
             write_timeout_ms: 30_000,

@@ -171,6 +171,7 @@ impl Hub {
         if let Some(opened_ns) = self.session(conn).map(|session| session.opened_ns) {
             self.counters.connections_closed_ns_total += now.mono_ns.saturating_sub(opened_ns);
             self.depart(conn, Departure::Disconnected);
+            self.cancel_calls(conn, None);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
             self.egress.close(conn);
@@ -188,19 +189,24 @@ impl Hub {
         self.now = now;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now.mono_ns, &mut due);
-        for conn in due.drain(..) {
-            if let Some(session) = self.session(conn) {
+        for slot in due.drain(..) {
+            if let Some(session) = self.sessions[slot as usize].as_deref_mut() {
                 session.armed_ns = None;
+                let conn = session.conn;
                 self.handle_deadline(conn);
             }
         }
         self.due = due;
+        self.end_due_calls();
     }
 
     /// When [`Hub::handle_timeout`] is to be called next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.wheel.next_deadline_ns(), self.pressure_due_ns()].into_iter().flatten().min()
+        [self.wheel.next_deadline_ns(), self.calls.poll_timeout(), self.pressure_due_ns()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Bytes of the request that a connection begins with, behind those that have come of it before.
@@ -471,6 +477,7 @@ impl Hub {
             session.heartbeat = None;
         }
         self.forget_unfinished(conn);
+        self.cancel_calls(conn, None);
         self.drop_batches(conn);
         self.arm_deadline(conn);
     }
@@ -621,7 +628,7 @@ impl Hub {
                 return;
             }
             session.armed_ns = Some(deadline_ns);
-            self.wheel.arm(conn, deadline_ns);
+            self.wheel.arm(conn.slot, deadline_ns);
         }
     }
 

@@ -44,6 +44,18 @@ counters! {
     messages_deflated_total,
     /// Those whose connection had gone, or did not subscribe any more.
     messages_too_late_total,
+    /// Calls that were handed on to backends, and how they ended: by a result, by the backend's own error, by a failure that was told
+    /// of, at their deadline. Cancelled are requests that waited and were cancelled, or whose client is gone.
+    calls_sent_total,
+    calls_answered_total,
+    calls_refused_total,
+    calls_failed_total,
+    calls_timed_out_total,
+    calls_cancelled_total,
+    /// Answers that came for calls that were over: late ones, second ones.
+    call_answers_late_total,
+    /// A gauge: calls that wait for an answer.
+    calls_under_way,
     /// Times when reading a connection was paused.
     reads_paused_total,
     /// Gaps in what other homes sent.

@@ -31,6 +31,8 @@ pub enum Declined {
     Subscriptions,
     /// More than `requests_pending_max`, or than all connections together may have waiting.
     RequestsPending,
+    /// More calls to backends than a connection, a backend or the shard may have under way.
+    CallsUnderWay,
     /// Something new to be kept, while memory is short.
     Overload,
     /// More answers than `limits::ANSWER_WORK_BYTES_PER_READ_MAX` to what came in one read.
@@ -47,9 +49,10 @@ pub enum Declined {
 
 impl Declined {
     /// Every one, in the order of declaration.
-    pub const ALL: [Declined; 8] = [
+    pub const ALL: [Declined; 9] = [
         Declined::Subscriptions,
         Declined::RequestsPending,
+        Declined::CallsUnderWay,
         Declined::Overload,
         Declined::RequestBurst,
         Declined::Login,
@@ -64,6 +67,7 @@ impl Declined {
         match self {
             Declined::Subscriptions => Failure::INVALID_PARAMS.code,
             Declined::RequestsPending
+            | Declined::CallsUnderWay
             | Declined::Overload
             | Declined::RequestBurst
             | Declined::LoginsWaiting => Failure::RETRY.code,
@@ -79,6 +83,7 @@ impl Declined {
         match self {
             Declined::Subscriptions => "subscriptions_full",
             Declined::RequestsPending => "requests_pending",
+            Declined::CallsUnderWay => "calls_under_way",
             Declined::Overload => "overload_declined",
             Declined::Login => "login_refused",
             Declined::Token => "token_refused",

@@ -307,6 +307,7 @@ impl Hub {
         }
         let conn = reply_to.conn;
         self.depart(conn, Departure::LoggedOut);
+        self.cancel_calls(conn, Some(Failure::CALL_CANCELLED.because("its log-in is over")));
         self.reply_with(reply_to, json_rpc::write_ok);
         let named = self.session(conn).and_then(|session| session.login()).and_then(|login| login.grant);
         if let (Some(grant), SessionTokens::Invalidated) = (named, tokens) {
@@ -354,6 +355,7 @@ impl Hub {
     /// A client's log-in has come to its end: it is what it was before.
     pub(super) fn expire_login(&mut self, conn: ConnId) {
         self.depart(conn, Departure::Disconnected);
+        self.cancel_calls(conn, Some(Failure::CALL_CANCELLED.because("its log-in is over")));
         self.leave_named_session(conn);
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             (identity.login, identity.expires_ns) = (None, None);
@@ -490,6 +492,13 @@ impl Hub {
         if asked.is_some_and(|asked| asked != login.account) {
             // Who it was is not there any more.
             self.depart(conn, Departure::Disconnected);
+        }
+        let account = self.session(conn).and_then(|session| session.login()).map(|before| before.account);
+        if account.is_some_and(|before| before != login.account) {
+            self.cancel_calls(
+                conn,
+                Some(Failure::CALL_CANCELLED.because("the connection is another account's")),
+            );
         }
         self.leave_named_session(conn);
         self.session_members.extend(login.named_grant().map(|grant| (grant, conn)));

@@ -45,6 +45,7 @@ impl Hub {
             + self.topics.memory_bytes()
             + self.home.memory_bytes()
             + self.outbox.memory_bytes()
+            + self.calls.memory_bytes()
             + self.cache.instruments().len() * InstrumentState::MEMORY_BYTES
             + self.scratch.capacity()
             + self.inflaters.memory_bytes()
@@ -59,6 +60,7 @@ impl Hub {
     pub(super) fn trim(&mut self) {
         self.egress.trim();
         self.outbox.trim();
+        self.calls.trim();
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();
         }

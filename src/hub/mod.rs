@@ -1,7 +1,8 @@
 //! One shard's brain: connections, subscriptions, fan-out, requests. PURE: no socket, clock, thread or randomness.
 //!
 //! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
-//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`]. Once a turn, after its
+//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`], what [`Hub::poll_call`] gives by
+//! [`Hub::handle_outcome`], until [`Hub::poll_cancelled`] says that nobody waits for it. Once a turn, after its
 //! last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`]; only then do messages of this turn reach
 //! subscribers, those on this shard included. Then it flushes: for each connection of [`Hub::poll_ready`], the bytes of
 //! [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are written. `now` never goes back. While
@@ -10,11 +11,12 @@
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
-//! `unsubscribe`, `publish`, `orders`, `messages`, `fanout`, `transmit`.
+//! `unsubscribe`, `publish`, `orders`, `messages`, `calls`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
 mod cache;
+pub mod calls;
 mod connection;
 mod control_frame;
 pub mod counters;
@@ -75,6 +77,8 @@ use crate::ws::deflate::Inflaters;
 use crate::ws::receiver::ReceiveLimits;
 
 pub use cache::Cache;
+pub use calls::CallLimits;
+pub use calls::routes::{BackendTerms, Caching, Route, Routes, RoutesFault, Sharing};
 pub use counters::HubCounters;
 pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
@@ -86,6 +90,7 @@ pub use rates::{RateLimits, Rates};
 
 use batch::{Batch, Outgoing};
 use batch_reply::PendingBatch;
+use calls::Calls;
 use egress::Egress;
 use history::HistoryLimits;
 use home::{Home, HomeCounters};
@@ -148,6 +153,9 @@ pub struct HubConfig {
     /// Segments of the frame log that are made at the start.
     pub log_segments_ready: usize,
     pub deflation: Deflation,
+    /// Whose methods backends have.
+    pub routes: Arc<Routes>,
+    pub calls: CallLimits,
     /// One for each listener of the ring, in its order.
     pub listeners: Vec<ListenerPolicy>,
 }
@@ -183,6 +191,8 @@ impl Default for HubConfig {
             keyring: Arc::default(),
             log_segments_ready: 0,
             deflation: Deflation::default(),
+            routes: Arc::default(),
+            calls: CallLimits::default(),
             listeners: vec![ListenerPolicy::default()],
         }
     }
@@ -199,6 +209,9 @@ pub struct Occupancy {
     pub subscribes: usize,
     pub publishes: usize,
     pub asks: usize,
+    /// Requests that wait for a backend's answer, and calls that are under way for them.
+    pub calls_waiting: usize,
+    pub calls: usize,
     pub batches: usize,
     pub batched_bytes: usize,
     /// Log-ins that wait for their verdict.
@@ -230,6 +243,8 @@ impl Occupancy {
             + self.subscribes
             + self.publishes
             + self.asks
+            + self.calls_waiting
+            + self.calls
             + self.batches
             + self.batched_bytes
             + self.logins
@@ -297,12 +312,13 @@ pub struct Hub {
     home: Home,
     outbox: Outbox,
     wheel: Wheel,
-    due: Vec<ConnId>,
+    due: Vec<u32>,
     joins: Tickets<Join>,
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
     asks: Tickets<PendingAsk>,
     message_asks: Tickets<PendingMessageAsk>,
+    calls: Calls,
     /// Of messages, in this turn.
     deflated_bytes: usize,
     batches: Tickets<PendingBatch>,
@@ -380,6 +396,7 @@ impl Hub {
             publishes: Tickets::default(),
             asks: Tickets::default(),
             message_asks: Tickets::default(),
+            calls: Calls::new(now.mono_ns),
             deflated_bytes: 0,
             batches: Tickets::default(),
             logins: Tickets::default(),
@@ -416,7 +433,7 @@ impl Hub {
 
     #[must_use]
     pub fn counters(&self) -> HubCounters {
-        self.counters
+        HubCounters { calls_under_way: self.calls.under_way_count() as u64, ..self.counters }
     }
 
     /// Messages put into queues, one per subscriber.
@@ -493,6 +510,8 @@ impl Hub {
             subscribes: self.subscribes.entries.len(),
             publishes: self.publishes.entries.len(),
             asks: self.asks.entries.len() + self.message_asks.entries.len(),
+            calls_waiting: self.calls.waiting_count(),
+            calls: self.calls.under_way_count(),
             batches: self.batches.entries.len(),
             batched_bytes: self.batched_bytes,
             logins: self.logins.entries.len(),

@@ -182,6 +182,8 @@ impl Hub {
             }
             Method::Order(call) => self.call_desk(reply_to, call),
             Method::Message(call) => self.call_office(reply_to, call),
+            Method::Foreign(call) => self.call_backend(reply_to, &call),
+            Method::Cancel { id } => self.cancel_call(&reply_to, id),
             Method::DisableHeartbeat => {
                 if let Some(session) = self.session(reply_to.conn) {
                     session.heartbeat = None;
@@ -288,6 +290,16 @@ impl Hub {
         self.counters.requests_failed_total += 1;
         self.reply(reply_to, Some(failure), |out, id, stamps| {
             json_rpc::write_error(out, id, failure, stamps)
+        });
+    }
+
+    /// Sends the error object of a backend, one valid JSON object.
+    pub(super) fn reply_foreign_error(&mut self, reply_to: &ReplyTo<'_>, error: &[u8]) {
+        self.counters.requests_failed_total += 1;
+        self.reply(reply_to, Some(Failure::OTHER_REJECT), |out, id, stamps| {
+            json_rpc::open_error(out, id);
+            out.extend_from_slice(error);
+            json_rpc::close_reply(out, stamps);
         });
     }
 

@@ -67,7 +67,7 @@ impl Hub {
         let waits = self
             .session(conn)
             .is_some_and(|session| session.requests_pending > 0 || session.awaits_verdict());
-        waits || self.egress.is_held(conn)
+        waits || self.calls.has_waiting(conn) || self.egress.is_held(conn)
     }
 
     pub(super) fn end(&mut self, conn: ConnId, end: End) {

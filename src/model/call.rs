@@ -40,8 +40,17 @@ pub struct Call<'a> {
     pub params: Option<&'a [u8]>,
     /// The client's `traceparent`, if it gave one (W3C Trace Context).
     pub trace_parent: Option<&'a str>,
+    /// Its route declares that it may be done twice, so that it may be sent again where nobody knows what became of it.
+    pub is_idempotent: bool,
     /// When the hub gives up, on the monotonic clock. Whoever carries the call does nothing for it afterwards.
     pub due_ns: u64,
+}
+
+/// A call that nobody waits for any more: its client has cancelled it or is gone, or its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelledCall {
+    pub key: CallKey,
+    pub backend: BackendId,
 }
 
 /// How a call ended.

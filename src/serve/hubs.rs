@@ -6,7 +6,7 @@ use super::{deflation, history, overload_marks};
 use crate::auth::{Keyring, Patterns, Reach};
 use crate::config::{self, Config};
 use crate::http::HeadLimits;
-use crate::hub::{Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
+use crate::hub::{CallLimits, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
 use crate::limits;
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
@@ -27,6 +27,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
         requests_pending_max: limits.requests_pending_max,
+        calls: CallLimits { per_connection_max: limits.calls_under_way_max },
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
         message_timeout_ns: ns(limits.message_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),
@@ -35,6 +36,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         history: history(config),
         deflation: deflation(config),
         overload: overload_marks(config),
+        routes: Arc::default(),
         log_segments_ready: limits::LOG_SEGMENTS_READY,
         publishing: match (config.topics.publish, config.auth.has_file()) {
             (true, _) => Publishing::Anyone,

@@ -278,6 +278,14 @@ metrics! {
         Counter "tickring_message_frames_queued_total" "Messages, receipts and changes of presence that were queued for connections." = shard.hub.messages_delivered_total;
         Counter "tickring_message_frames_deflated_total" "Frames of those that were compressed." = shard.hub.messages_deflated_total;
         Counter "tickring_messages_too_late_total" "Those whose connection had gone, or did not subscribe any more." = shard.hub.messages_too_late_total;
+        Counter "tickring_calls_sent_total" "Calls of clients that were handed on to backends." = shard.hub.calls_sent_total;
+        Counter "tickring_calls_answered_total" "Calls that backends answered by a result." = shard.hub.calls_answered_total;
+        Counter "tickring_calls_refused_total" "Calls that backends answered by an error of their own." = shard.hub.calls_refused_total;
+        Counter "tickring_calls_failed_total" "Calls that have no answer of their backend, and are not over by time: not sent, lost, garbled, too long." = shard.hub.calls_failed_total;
+        Counter "tickring_calls_timed_out_total" "Calls that were not answered in time." = shard.hub.calls_timed_out_total;
+        Counter "tickring_calls_cancelled_total" "Requests for backends that were cancelled, or whose client is gone." = shard.hub.calls_cancelled_total;
+        Counter "tickring_call_answers_late_total" "Answers of backends to calls that were over: late ones, second ones." = shard.hub.call_answers_late_total;
+        Gauge "tickring_calls_under_way" "Calls that wait for an answer of their backend." = shard.hub.calls_under_way;
         Counter "tickring_reads_paused_total" "Times that reading a connection was paused." = shard.hub.reads_paused_total;
         Counter "tickring_gaps_total" "Gaps in what other threads sent." = shard.hub.gaps_total;
         Counter "tickring_frames_skipped_total" "Frames that came while their topic was being recovered." = shard.hub.frames_skipped_total;

@@ -5,6 +5,7 @@
 
 use super::envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 use super::errors::Failure;
+use super::foreign::foreign;
 use super::login::Access;
 use super::methods::Method;
 use super::scan::{Kind, Malformed, Place, Scanner, Value};
@@ -116,7 +117,12 @@ impl<'a> Envelope<'a> {
                 return refused(id, Failure::INVALID_REQUEST.because("must be an object").at("params"));
             }
         }
-        Parsed { id, access: Access::of(&name), call: Method::decode(&name, self.params) }
+        let access = Access::of(&name);
+        let call = match Method::decode(&name, self.params) {
+            Err(Failure::METHOD_NOT_FOUND) => foreign(name, self.params).map(Method::Foreign),
+            call => call,
+        };
+        Parsed { id, access, call }
     }
 }
 

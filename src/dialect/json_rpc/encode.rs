@@ -40,6 +40,13 @@ pub fn open_result(out: &mut Vec<u8>, id: Id<'_>) {
     push(out, ",\"result\":");
 }
 
+/// Starts a reply that is an error; the error object comes next.
+pub fn open_error(out: &mut Vec<u8>, id: Id<'_>) {
+    push(out, "{\"jsonrpc\":\"2.0\",\"id\":");
+    push(out, id.as_str());
+    push(out, ",\"error\":");
+}
+
 /// Ends a reply.
 pub fn close_reply(out: &mut Vec<u8>, stamps: Stamps) {
     let (in_us, out_us) = (stamps.in_unix_ns / 1000, stamps.out_unix_ns / 1000);
@@ -63,9 +70,8 @@ pub fn close_reply(out: &mut Vec<u8>, stamps: Stamps) {
 
 /// A whole error reply.
 pub fn write_error(out: &mut Vec<u8>, id: Id<'_>, failure: Failure, stamps: Stamps) {
-    push(out, "{\"jsonrpc\":\"2.0\",\"id\":");
-    push(out, id.as_str());
-    push(out, ",\"error\":{\"code\":");
+    open_error(out, id);
+    push(out, "{\"code\":");
     push(out, itoa::Buffer::new().format(failure.code));
     push(out, ",\"message\":");
     push_string(out, failure.message);

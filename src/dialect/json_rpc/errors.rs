@@ -1,6 +1,7 @@
 //! What goes wrong in a request, in JSON-RPC 2.0's codes (§5.1) and Deribit's documented ones. PURE. What neither has a
 //! code for gets one from 20001 on, which is nobody's.
 
+use crate::model::call::CallFailure;
 use crate::model::message::MessageRefusal;
 use crate::model::order::{OrderId, OrderRefusal};
 
@@ -94,6 +95,17 @@ impl Failure {
     /// Accepted, and then never sent.
     pub const NOT_SENT: Failure = Failure::new(20_002, "not_sent");
 
+    /// A backend was asked, and has not answered in time.
+    pub const CALL_TIMED_OUT: Failure = Failure::new(20_003, "backend_timed_out");
+    /// A backend was asked, and its link or process ended before an answer.
+    pub const CALL_LOST: Failure = Failure::new(20_004, "backend_lost");
+    /// A backend's answer is none.
+    pub const CALL_GARBLED: Failure = Failure::new(20_005, "backend_garbled");
+    /// A backend's answer is longer than may be.
+    pub const ANSWER_TOO_LONG: Failure = Failure::new(20_006, "answer_too_long");
+    /// The client has cancelled the request, or is not who sent it any more; the Language Server Protocol's code.
+    pub const CALL_CANCELLED: Failure = Failure::new(-32_800, "Request cancelled");
+
     const fn new(code: i32, message: &'static str) -> Failure {
         Failure { code, message, reason: None, param: None, detail: Detail::None }
     }
@@ -177,6 +189,26 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         }
         OrderRefusal::NotSent => Failure::NOT_SENT.because("the link to the venue ended first"),
         OrderRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET.at("scope"),
+    }
+}
+
+/// The error of a call that has no answer of its backend.
+#[must_use]
+pub const fn call_failure(failure: CallFailure) -> Failure {
+    match failure {
+        CallFailure::Unavailable => Failure::UNAVAILABLE.because("not sent: the backend is not available"),
+        CallFailure::Busy => {
+            Failure::RETRY.because("not sent: as much is under way to the backend as may be")
+        }
+        CallFailure::TimedOut => {
+            Failure::CALL_TIMED_OUT.because("sent, but not answered in time: what became of it is not known")
+        }
+        CallFailure::Lost => Failure::CALL_LOST
+            .because("sent, but the backend ended before an answer: what became of it is not known"),
+        CallFailure::Garbled => Failure::CALL_GARBLED.because("the backend's answer is no JSON-RPC answer"),
+        CallFailure::TooLong => {
+            Failure::ANSWER_TOO_LONG.because("the backend's answer is longer than may be")
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use super::encode::Precision;
+use super::envelope::{ID_BYTES_MAX, Id};
 use super::errors::Failure;
+use super::foreign::ForeignCall;
 use super::login::{AuthParams, decode_auth};
 use super::message_calls::MessageCall;
 use super::order_calls::OrderCall;
@@ -84,6 +86,12 @@ pub enum Method<'a> {
     Order(OrderCall<'a>),
     /// Messages, groups and presence.
     Message(MessageCall<'a>),
+    /// None of the gateway's own: it is a backend's, or nobody's.
+    Foreign(ForeignCall<'a>),
+    /// To answer a call of this connection now, by an error, and to tell its backend that nobody waits for it.
+    Cancel {
+        id: Id<'a>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +161,7 @@ impl<'a> Method<'a> {
             | Method::UnsubscribeAll
             | Method::SetHeartbeat { .. }
             | Method::DisableHeartbeat
+            | Method::Cancel { .. }
             | Method::Logout { .. } => true,
             Method::Message(call) => call.is_of_connection(),
             Method::Test { .. }
@@ -168,6 +177,7 @@ impl<'a> Method<'a> {
             | Method::Auth(_)
             | Method::ListKeys
             | Method::Publish { .. }
+            | Method::Foreign(_)
             | Method::Order(_) => false,
         }
     }
@@ -210,6 +220,7 @@ impl<'a> Method<'a> {
             "private/list_api_keys" => take(params, []).map(|[]| Method::ListKeys),
             "public/set_heartbeat" => set_heartbeat(params),
             "public/disable_heartbeat" => take(params, []).map(|[]| Method::DisableHeartbeat),
+            "$/cancelRequest" => cancel(params),
             _ if name.starts_with("private/") => OrderCall::decode(name, params).map(Method::Order),
             _ => MessageCall::decode(name, params).map(Method::Message),
         }
@@ -221,6 +232,20 @@ fn publish(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
     let topic = param("topic", topic).required_text()?;
     let data = data.ok_or(Failure::value_required("data"))?;
     Ok(Method::Publish { topic, data: data.text().as_bytes() })
+}
+
+/// As in the Language Server Protocol: a notification that names a request by its id.
+fn cancel(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
+    let [id] = take(params, ["id"])?;
+    let id = param("id", id).value.ok_or(Failure::value_required("id"))?;
+    match id.kind() {
+        Kind::Number | Kind::String if id.text().len() <= ID_BYTES_MAX => {
+            Ok(Method::Cancel { id: Id::new(id.text()) })
+        }
+        Kind::Number | Kind::String | Kind::Object | Kind::Array | Kind::Boolean | Kind::Null => {
+            Err(Failure::wrong_format("id"))
+        }
+    }
 }
 
 fn hello(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 mod envelope;
 mod errors;
+mod foreign;
 mod login;
 mod market;
 mod message_calls;
@@ -31,11 +32,12 @@ pub use call::{call_of_body, call_of_query};
 pub use checksum::{CHECKSUM_LEVELS, checksum};
 pub use decode::decode;
 pub use encode::{
-    BatchReply, Precision, Recovery, Stamps, close_reply, open_result, write_channels, write_error, write_ok,
-    write_places, write_position, write_resumed, write_time, write_version,
+    BatchReply, Precision, Recovery, Stamps, close_reply, open_error, open_result, write_channels,
+    write_error, write_ok, write_places, write_position, write_resumed, write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
-pub use errors::{Detail, Failure, message_failure, order_failure};
+pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};
+pub use foreign::{ForeignCall, ForeignFault, METHOD_BYTES_MAX, check_foreign};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,

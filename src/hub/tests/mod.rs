@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
 mod batches;
+mod calls;
 mod control;
 mod deflate;
 mod delisting;

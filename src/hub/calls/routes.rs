@@ -1,0 +1,336 @@
+//! Which backend has which methods, and on what terms. PURE. Home: built from the configuration, then read by every shard.
+//!
+//! Invariants: a method has one route, the most specific of those that fit it; no route takes a name of the gateway's own methods;
+//! nothing is hashed or copied to find one.
+
+use std::fmt;
+
+use crate::dialect::json_rpc::{Access, ForeignFault, check_foreign};
+use crate::limits;
+use crate::model::call::BackendId;
+
+/// All routes of one configuration. A backend's id stays its own as long as the process lives, whatever is configured later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// In order of their texts.
+    entries: Vec<Entry>,
+    /// By their ids; `None` where a backend is gone.
+    backends: Vec<Option<BackendTerms>>,
+}
+
+/// What a hub has to know of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendTerms {
+    /// As configured; for people.
+    pub name: Box<str>,
+    /// Calls of one shard that may be under way to it.
+    pub under_way_max: u32,
+    /// After which a call is given up, in nanoseconds.
+    pub timeout_ns: u64,
+}
+
+/// Methods of a backend that have the same terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// A method's name, or the start of one with `*` behind it: `risk/*`, `risk/get_*`, `risk/var`. It goes beyond the first `/`.
+    pub pattern: Box<str>,
+    pub backend: BackendId,
+    /// Who may call; whoever has to log in needs a key whose patterns allow the method too.
+    pub access: Access,
+    /// A call may be done twice without harm: it may be sent again, and asked for by `GET`.
+    pub is_idempotent: bool,
+    /// Results are kept and told again; only of idempotent methods.
+    pub caching: Option<Caching>,
+}
+
+/// How results of a route are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caching {
+    /// Nanoseconds, at least 1.
+    pub ttl_ns: u64,
+    pub sharing: Sharing,
+}
+
+/// Whom a kept result is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// The account that asked; those who have not logged in are as one.
+    Account,
+    /// Everybody who may call the method.
+    Everybody,
+}
+
+/// Why routes can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoutesFault {
+    /// Not a method's name with a prefix, or the start of one and `*`.
+    Form(Box<str>),
+    /// The prefix is the gateway's own.
+    Own(Box<str>),
+    /// Two routes are of one pattern.
+    Twice(Box<str>),
+    /// A method whose results are kept is not declared idempotent.
+    NotIdempotent(Box<str>),
+    /// A route is of a backend that is not there.
+    UnknownBackend(Box<str>),
+    /// More than `limits::BACKENDS_MAX` or `limits::ROUTES_MAX`.
+    TooMany,
+}
+
+impl fmt::Display for RoutesFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoutesFault::Form(pattern) => {
+                write!(
+                    out,
+                    "{pattern:?} is no method, as \"risk/var\", and no start of one with *, as \"risk/*\""
+                )
+            }
+            RoutesFault::Own(pattern) => write!(out, "{pattern:?}: the prefix is the gateway's own"),
+            RoutesFault::Twice(pattern) => write!(out, "{pattern:?} stands twice"),
+            RoutesFault::NotIdempotent(pattern) => {
+                write!(out, "{pattern:?} keeps results, and is not declared idempotent")
+            }
+            RoutesFault::UnknownBackend(pattern) => write!(out, "{pattern:?} is of no backend"),
+            RoutesFault::TooMany => write!(
+                out,
+                "more than {} backends or {} methods and patterns",
+                limits::BACKENDS_MAX,
+                limits::ROUTES_MAX
+            ),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    /// The pattern without its `*`.
+    text: Box<str>,
+    /// It takes what begins with its text, not the text alone.
+    is_start: bool,
+    /// The longest other start that its text begins with.
+    wider: Option<u32>,
+    route: Route,
+}
+
+impl Entry {
+    fn takes(&self, method: &str) -> bool {
+        if self.is_start { method.starts_with(&*self.text) } else { *self.text == *method }
+    }
+}
+
+impl Routes {
+    /// # Errors
+    /// The first fault that is found.
+    pub fn new(
+        backends: impl IntoIterator<Item = (BackendId, BackendTerms)>,
+        routes: impl IntoIterator<Item = Route>,
+    ) -> Result<Routes, RoutesFault> {
+        let mut known: Vec<Option<BackendTerms>> = Vec::new();
+        for (id, terms) in backends {
+            if id.index() >= limits::BACKENDS_MAX {
+                return Err(RoutesFault::TooMany);
+            }
+            if known.len() <= id.index() {
+                known.resize(id.index() + 1, None);
+            }
+            known[id.index()] = Some(terms);
+        }
+        let mut entries = routes.into_iter().map(entry).collect::<Result<Vec<Entry>, RoutesFault>>()?;
+        if entries.len() > limits::ROUTES_MAX {
+            return Err(RoutesFault::TooMany);
+        }
+        let has = |id: BackendId| known.get(id.index()).is_some_and(Option::is_some);
+        if let Some(entry) = entries.iter().find(|entry| !has(entry.route.backend)) {
+            return Err(RoutesFault::UnknownBackend(entry.route.pattern.clone()));
+        }
+        // Of one text, the method itself is the more specific: it comes later, and finds the start before it.
+        entries.sort_by(|a, b| a.text.cmp(&b.text).then(b.is_start.cmp(&a.is_start)));
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].route.pattern == pair[1].route.pattern) {
+            return Err(RoutesFault::Twice(pair[1].route.pattern.clone()));
+        }
+        link(&mut entries);
+        Ok(Routes { entries, backends: known })
+    }
+
+    /// The route of a method.
+    #[must_use]
+    pub fn find(&self, method: &str) -> Option<&Route> {
+        // Whatever the method begins with comes no later than it does, and the last that comes no later begins with the longest of
+        // those.
+        let after = self.entries.partition_point(|entry| *entry.text <= *method);
+        let mut at = after.checked_sub(1)?;
+        loop {
+            let entry = &self.entries[at];
+            if entry.takes(method) {
+                return Some(&entry.route);
+            }
+            at = entry.wider? as usize;
+        }
+    }
+
+    /// A backend's terms; `None` where it is not there any more.
+    #[must_use]
+    pub fn backend(&self, id: BackendId) -> Option<&BackendTerms> {
+        self.backends.get(id.index())?.as_ref()
+    }
+
+    /// All backends with their ids, in order.
+    pub fn backends(&self) -> impl Iterator<Item = (BackendId, &BackendTerms)> {
+        (0..).map(BackendId).zip(&self.backends).filter_map(|(id, terms)| Some((id, terms.as_ref()?)))
+    }
+
+    /// All routes, in order of their patterns.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.entries.iter().map(|entry| &entry.route)
+    }
+}
+
+fn entry(route: Route) -> Result<Entry, RoutesFault> {
+    let pattern = &route.pattern;
+    let (text, is_start) = match pattern.strip_suffix('*') {
+        Some(start) => (start, true),
+        None => (&**pattern, false),
+    };
+    match check_foreign(text) {
+        Ok(()) if !text.contains('*') => {}
+        Ok(()) | Err(ForeignFault::Form) => return Err(RoutesFault::Form(pattern.clone())),
+        Err(ForeignFault::Own) => return Err(RoutesFault::Own(pattern.clone())),
+    }
+    if route.caching.is_some() && !route.is_idempotent {
+        return Err(RoutesFault::NotIdempotent(pattern.clone()));
+    }
+    Ok(Entry { text: text.into(), is_start, wider: None, route })
+}
+
+/// Has each entry know the next wider start; `entries` are in order.
+fn link(entries: &mut [Entry]) {
+    // Starts that begin one another, the longest last.
+    let mut open: Vec<usize> = Vec::new();
+    for at in 0..entries.len() {
+        while open.last().is_some_and(|start| !entries[at].text.starts_with(&*entries[*start].text)) {
+            open.pop();
+        }
+        let wider = open.last().map(|start| u32::try_from(*start).expect("invariant: at most ROUTES_MAX"));
+        entries[at].wider = wider;
+        if entries[at].is_start {
+            open.push(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::auth::Scope;
+
+    fn route(pattern: &str) -> Route {
+        Route {
+            pattern: pattern.into(),
+            backend: BackendId(0),
+            access: Access::Everybody,
+            is_idempotent: false,
+            caching: None,
+        }
+    }
+
+    fn terms() -> [(BackendId, BackendTerms); 1] {
+        [(BackendId(0), BackendTerms { name: "risk".into(), under_way_max: 1, timeout_ns: 1 })]
+    }
+
+    fn routes(patterns: &[&str]) -> Result<Routes, RoutesFault> {
+        Routes::new(terms(), patterns.iter().map(|pattern| route(pattern)))
+    }
+
+    #[test]
+    fn the_most_specific_route_has_a_method() {
+        let routes =
+            routes(&["risk/*", "risk/get_*", "risk/get_all", "risk/var/*", "desk/x", "a/*"]).unwrap();
+        let check = |method: &str, expected: Option<&str>| {
+            assert_eq!(routes.find(method).map(|route| &*route.pattern), expected, "{method}");
+        };
+        check("risk/limit", Some("risk/*"));
+        check("risk/get_one", Some("risk/get_*"));
+        check("risk/get_all", Some("risk/get_all"));
+        check("risk/get_all_of", Some("risk/get_*"));
+        check("risk/var", Some("risk/*"));
+        check("risk/var/a/b", Some("risk/var/*"));
+        check("risk/z", Some("risk/*"));
+        check("risk/", Some("risk/*"));
+        check("risk", None);
+        check("risks/x", None);
+        check("desk/x", Some("desk/x"));
+        check("desk/xy", None);
+        check("desk/w", None);
+        check("zzz/a", None);
+        check("", None);
+    }
+
+    #[test]
+    fn names_of_the_gateway_and_what_is_no_name_are_refused() {
+        let fault = |pattern: &str| routes(&[pattern]).unwrap_err();
+        for own in ["public/*", "private/x", "message/*", "group/x", "presence/x", "topic/*", "rpc.x/y"] {
+            assert_eq!(fault(own), RoutesFault::Own(own.into()));
+        }
+        for odd in
+            ["", "*", "risk", "risk*", "/x", "a b/x", "risk/a b", "risk/*/x", "risk/**", "r\"/x", "é/x"]
+        {
+            assert_eq!(fault(odd), RoutesFault::Form(odd.into()), "{odd}");
+        }
+        let long = format!("risk/{}", "x".repeat(200));
+        assert_eq!(fault(&long), RoutesFault::Form(long.as_str().into()));
+        assert_eq!(routes(&["a/x", "a/x"]).unwrap_err(), RoutesFault::Twice("a/x".into()));
+        assert!(routes(&["a/x", "a/x*"]).is_ok());
+        let kept = Caching { ttl_ns: 1, sharing: Sharing::Everybody };
+        let kept = Route { caching: Some(kept), ..route("a/x") };
+        assert_eq!(Routes::new(terms(), [kept]).unwrap_err(), RoutesFault::NotIdempotent("a/x".into()));
+        let other = Route { backend: BackendId(1), ..route("a/x") };
+        assert_eq!(Routes::new(terms(), [other]).unwrap_err(), RoutesFault::UnknownBackend("a/x".into()));
+    }
+
+    #[test]
+    fn a_method_and_a_start_of_the_same_text_are_two_routes() {
+        let scoped = Route { access: Access::Scoped(Scope::TradeRead), ..route("a/x") };
+        let routes = Routes::new(terms(), [scoped, route("a/x*")]).unwrap();
+        assert_eq!(routes.find("a/x").unwrap().access, Access::Scoped(Scope::TradeRead));
+        assert_eq!(routes.find("a/xy").unwrap().access, Access::Everybody);
+        assert_eq!(routes.routes().count(), 2);
+        assert_eq!(
+            routes.backends().map(|(id, terms)| (id.0, &*terms.name)).collect::<Vec<_>>(),
+            [(0, "risk")]
+        );
+        assert_eq!(routes.backend(BackendId(7)), None);
+    }
+
+    /// The plain definition.
+    fn naive<'p>(patterns: &'p [String], method: &str) -> Option<&'p str> {
+        let takes = |pattern: &&String| match pattern.strip_suffix('*') {
+            Some(start) => method.starts_with(start),
+            None => *pattern == method,
+        };
+        // An exact one is as long as the start of the same text and its star: it comes first.
+        patterns
+            .iter()
+            .filter(takes)
+            .max_by_key(|pattern| {
+                let text = pattern.trim_end_matches('*');
+                (text.len(), !pattern.ends_with('*'))
+            })
+            .map(String::as_str)
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_the_plain_definition_finds(
+            patterns in proptest::collection::btree_set("[ab]/[ab]{0,4}\\*?", 0..12),
+            method in "[ab]/[ab]{0,6}",
+        ) {
+            let patterns: Vec<String> = patterns.into_iter().collect();
+            let texts: Vec<&str> = patterns.iter().map(String::as_str).collect();
+            let routes = routes(&texts).unwrap();
+            prop_assert_eq!(routes.find(&method).map(|route| &*route.pattern), naive(&patterns, &method));
+        }
+    }
+}

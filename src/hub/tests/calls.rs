@@ -1,0 +1,371 @@
+//! Calls of methods that backends have, which the tests are themselves here: one reply each, whatever the backend does, to who asked;
+//! bounded; and that a backend hears once that nobody waits.
+
+use serde_json::{Value, json};
+
+use super::http_api::{answers, open, post, say};
+use super::private::{log_in, login};
+use super::*;
+use crate::auth::{Scope, Verdict};
+use crate::dialect::json_rpc::Access;
+use crate::model::call::{BackendId, CallFailure, CallKey, CallOutcome, CancelledCall};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A call as its backend is told of it.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    key: Option<CallKey>,
+    backend: u16,
+    method: String,
+    params: Option<Value>,
+}
+
+fn routes(routes: &[(&str, Access)]) -> Arc<Routes> {
+    let terms = |name: &str| BackendTerms { name: name.into(), under_way_max: 4, timeout_ns: 8 * SECOND };
+    let backends = [(BackendId(0), terms("risk")), (BackendId(1), terms("desk"))];
+    let routes = routes.iter().map(|(pattern, access)| Route {
+        pattern: (*pattern).into(),
+        backend: BackendId(u16::from(!pattern.starts_with("risk/"))),
+        access: *access,
+        is_idempotent: pattern.contains("get_"),
+        caching: None,
+    });
+    Arc::new(Routes::new(backends, routes).unwrap())
+}
+
+fn with_routes(config: HubConfig) -> World {
+    let access = [
+        ("risk/*", Access::Everybody),
+        ("risk/get_*", Access::Everybody),
+        ("desk/*", Access::Scoped(Scope::TradeReadWrite)),
+    ];
+    World::with(1, &HubConfig { routes: routes(&access), ..config })
+}
+
+fn world() -> World {
+    with_routes(HubConfig { calls: CallLimits { per_connection_max: 3 }, ..config() })
+}
+
+fn request(id: &str, method: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"n":{id}}}}}"#)
+}
+
+impl World {
+    /// Calls that the first shard hands out.
+    fn calls(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(call) = self.hubs[0].poll_call() {
+            let params = call.params.map(|params| serde_json::from_slice(params).unwrap());
+            let (method, backend) = (call.method.to_owned(), call.backend.0);
+            told.push(Told { key: call.key, backend, method, params });
+        }
+        told
+    }
+
+    fn cancelled(&mut self) -> Vec<CancelledCall> {
+        std::iter::from_fn(|| self.hubs[0].poll_cancelled()).collect()
+    }
+
+    fn outcome(&mut self, call: &Told, outcome: CallOutcome<'_>) {
+        self.hubs[0].handle_outcome(call.key.unwrap(), outcome, self.now);
+        self.carry();
+    }
+
+    fn pass(&mut self, ns: u64) {
+        self.now = self.now.plus_ns(ns);
+        self.hubs[0].handle_timeout(self.now);
+        self.carry();
+    }
+
+    fn waits_for_nothing(&self) -> bool {
+        let occupancy = self.hubs[0].occupancy();
+        (occupancy.calls, occupancy.calls_waiting) == (0, 0)
+    }
+}
+
+fn reasons(texts: &[Value]) -> Vec<(i64, String)> {
+    let reason = |text: &Value| {
+        let reason = text["error"]["data"]["reason"].as_str().unwrap_or_default().to_owned();
+        (text["error"]["code"].as_i64().unwrap_or_default(), reason)
+    };
+    texts.iter().map(reason).collect()
+}
+
+#[test]
+fn a_call_goes_to_the_backend_of_its_prefix_and_its_result_to_who_asked() {
+    let mut world = world();
+    let (one, two) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, one, &request("1", "risk/var"));
+    world.send(0, two, &request("1", "risk/limit"));
+    let calls = world.calls();
+    let methods: Vec<&str> = calls.iter().map(|call| &*call.method).collect();
+    assert_eq!(methods, ["risk/var", "risk/limit"]);
+    assert_eq!((calls[0].backend, calls[0].params.clone()), (0, Some(json!({"n": 1}))));
+    assert_ne!(calls[0].key, calls[1].key);
+    world.outcome(&calls[1], CallOutcome::Result(br#"{"a":[1]}"#));
+    world.outcome(&calls[0], CallOutcome::Error(br#"{"code":-5,"message":"no"}"#));
+    let (first, second) = (world.texts(0, one), world.texts(0, two));
+    assert_eq!(
+        (first.len(), &first[0]["id"], &first[0]["error"]),
+        (1, &json!(1), &json!({"code": -5, "message": "no"}))
+    );
+    assert_eq!((second.len(), &second[0]["result"]), (1, &json!({"a": [1]})));
+    assert!(world.waits_for_nothing() && world.cancelled().is_empty());
+}
+
+#[test]
+fn what_no_route_has_is_no_method() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    for method in ["risks/var", "risk", "message/none", "other/x"] {
+        world.send(0, conn, &request("1", method));
+        let texts = world.texts(0, conn);
+        assert_eq!(texts[0]["error"]["code"], json!(-32601), "{method}");
+    }
+    assert_eq!(world.calls(), []);
+}
+
+#[test]
+fn each_failure_of_a_backend_has_its_error() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    let cases = [
+        (CallFailure::Unavailable, 13_028, "not sent"),
+        (CallFailure::Busy, 10_040, "not sent"),
+        (CallFailure::TimedOut, 20_003, "sent, but not answered in time"),
+        (CallFailure::Lost, 20_004, "sent, but the backend ended"),
+        (CallFailure::Garbled, 20_005, "no JSON-RPC answer"),
+        (CallFailure::TooLong, 20_006, "longer than may be"),
+    ];
+    for (failure, code, reason) in cases {
+        world.send(0, conn, &request("7", "risk/var"));
+        let calls = world.calls();
+        world.outcome(&calls[0], CallOutcome::Failed(failure));
+        let told = reasons(&world.texts(0, conn));
+        assert!(told.len() == 1 && told[0].0 == code && told[0].1.contains(reason), "{failure:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_second_answer_and_a_late_one_are_dropped_and_counted() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/var"));
+    let first = world.calls().remove(0);
+    world.outcome(&first, CallOutcome::Result(b"1"));
+    world.outcome(&first, CallOutcome::Result(b"2"));
+    // The slot is another's by now.
+    world.send(0, conn, &request("2", "risk/var"));
+    let second = world.calls().remove(0);
+    world.outcome(&first, CallOutcome::Result(b"3"));
+    world.outcome(&second, CallOutcome::Result(b"4"));
+    let results: Vec<Value> = world.texts(0, conn).iter().map(|text| text["result"].clone()).collect();
+    assert_eq!(results, [json!(1), json!(4)]);
+    assert_eq!(world.hubs[0].counters().call_answers_late_total, 2);
+}
+
+#[test]
+fn a_call_that_is_not_answered_in_time_is_given_up_once() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/var"));
+    let call = world.calls().remove(0);
+    world.pass(7 * SECOND);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+    world.pass(2 * SECOND);
+    assert_eq!(reasons(&world.texts(0, conn))[0].0, 20_003);
+    assert_eq!(world.cancelled(), [CancelledCall { key: call.key.unwrap(), backend: BackendId(0) }]);
+    world.outcome(&call, CallOutcome::Result(b"1"));
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+    assert_eq!(world.hubs[0].counters().call_answers_late_total, 1);
+    assert!(world.waits_for_nothing());
+}
+
+#[test]
+fn deadlines_beyond_one_look_are_kept_at_the_next() {
+    let mut world = with_routes(config());
+    let conns: Vec<ConnId> = (0..4).map(|slot| world.connect(0, slot)).collect();
+    for conn in &conns {
+        world.send(0, *conn, &request("1", "risk/var"));
+    }
+    world.pass(9 * SECOND);
+    for conn in conns {
+        // None was handed out.
+        assert_eq!(reasons(&world.texts(0, conn))[0].0, 13_028);
+    }
+    assert_eq!((world.calls(), world.cancelled()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_notification_is_sent_and_never_answered() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, r#"{"jsonrpc":"2.0","method":"risk/note","params":[1]}"#);
+    let calls = world.calls();
+    assert_eq!((calls[0].key, calls[0].params.clone()), (None, Some(json!([1]))));
+    assert!(world.waits_for_nothing());
+    world.pass(9 * SECOND);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+}
+
+#[test]
+fn a_batch_has_one_array_of_replies_when_the_last_is_known() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    let note = r#"{"jsonrpc":"2.0","method":"risk/note"}"#;
+    let batch = format!("[{},{note},{}]", request("1", "risk/a"), request("2", "public/test"));
+    world.send(0, conn, &batch);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+    let calls = world.calls();
+    assert_eq!(calls.len(), 2);
+    world.outcome(&calls[0], CallOutcome::Result(b"\"x\""));
+    let texts = world.texts(0, conn);
+    let replies = texts[0].as_array().unwrap();
+    assert_eq!((texts.len(), replies.len(), &replies[1]["result"]), (1, 2, &json!("x")));
+    world.send(0, conn, &format!("[{note},{note}]"));
+    assert_eq!((world.calls().len(), world.texts(0, conn).len()), (2, 0));
+    assert_eq!(world.hubs[0].occupancy().batches, 0);
+}
+
+#[test]
+fn more_of_a_connection_or_a_backend_than_may_be_is_refused_each_by_its_reason() {
+    let mut world = world();
+    let (one, two) = (world.connect(0, 0), world.connect(0, 1));
+    for id in ["1", "2", "3", "4"] {
+        world.send(0, one, &request(id, "risk/var"));
+    }
+    let told = reasons(&world.texts(0, one));
+    assert!(told.len() == 1 && told[0].1.contains("of this connection"), "{told:?}");
+    for id in ["1", "2"] {
+        world.send(0, two, &request(id, "risk/var"));
+    }
+    let told = reasons(&world.texts(0, two));
+    assert!(told.len() == 1 && told[0].1.contains("to the backend"), "{told:?}");
+    let refused = world.hubs[0].incidents().of(Incident::Declined(Declined::CallsUnderWay));
+    assert_eq!((refused, world.calls().len()), (2, 4));
+    world.hubs[0].handle_closed(one, world.now);
+    world.send(0, two, &request("3", "risk/var"));
+    assert_eq!((world.calls().len(), world.cancelled().len()), (1, 3));
+}
+
+#[test]
+fn a_client_cancels_by_id_and_is_told_at_once() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/var"));
+    world.send(0, conn, &request("\"b\"", "risk/var"));
+    let calls = world.calls();
+    world.send(0, conn, r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"b"}}"#);
+    let texts = world.texts(0, conn);
+    assert_eq!((texts.len(), &texts[0]["id"], reasons(&texts)[0].0), (1, &json!("b"), -32_800));
+    assert_eq!(world.cancelled(), [CancelledCall { key: calls[1].key.unwrap(), backend: BackendId(0) }]);
+    world.send(0, conn, r#"{"jsonrpc":"2.0","id":9,"method":"$/cancelRequest","params":{"id":"b"}}"#);
+    assert_eq!(world.texts(0, conn)[0]["result"], json!(false));
+    // One that is cancelled before it was handed out never is.
+    world.send(0, conn, &request("3", "risk/var"));
+    world.send(0, conn, r#"{"jsonrpc":"2.0","id":9,"method":"$/cancelRequest","params":{"id":3}}"#);
+    let texts = world.texts(0, conn);
+    assert_eq!((texts.len(), &texts[1]["result"]), (2, &json!(true)));
+    assert_eq!((world.calls(), world.cancelled()), (Vec::new(), Vec::new()));
+    world.outcome(&calls[0], CallOutcome::Result(b"1"));
+    assert_eq!(world.texts(0, conn)[0]["id"], json!(1));
+}
+
+#[test]
+fn calls_of_a_connection_that_is_gone_are_cancelled_and_nobody_gets_their_answers() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &format!("[{},{}]", request("1", "risk/a"), request("2", "risk/b")));
+    let calls = world.calls();
+    world.hubs[0].handle_closed(conn, world.now);
+    assert_eq!(world.cancelled().len(), 2);
+    let next = world.connect(0, 0);
+    calls.iter().for_each(|call| world.outcome(call, CallOutcome::Result(b"1")));
+    assert_eq!(world.texts(0, next), Vec::<Value>::new());
+    assert!(world.waits_for_nothing());
+}
+
+#[test]
+fn who_closes_is_answered_what_it_has_asked_before_its_end() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/a"));
+    let call = world.calls().remove(0);
+    let mut close = vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    world.hubs[0].handle_bytes(conn, &mut close, world.now);
+    assert_eq!(world.texts(0, conn), Vec::<Value>::new());
+    world.outcome(&call, CallOutcome::Result(b"1"));
+    let texts = world.texts(0, conn);
+    assert_eq!((&texts[0]["result"], &texts[1]["close"]), (&json!(1), &json!(1000)));
+    assert_eq!(world.cancelled(), []);
+}
+
+#[test]
+fn who_closes_and_is_not_answered_for_long_goes_without() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/a"));
+    world.calls();
+    let mut close = vec![0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
+    world.hubs[0].handle_bytes(conn, &mut close, world.now);
+    world.pass(SECOND + SECOND / 8);
+    assert_eq!(world.texts(0, conn), [json!({"close": 1000})]);
+    assert_eq!(world.cancelled().len(), 1);
+    assert!(world.waits_for_nothing());
+}
+
+#[test]
+fn a_method_needs_its_scope() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "desk/x"));
+    assert_eq!(reasons(&world.texts(0, conn))[0].0, 13_009);
+    log_in(&mut world, 0, conn, login(1, "trade:read"));
+    world.send(0, conn, &request("1", "desk/x"));
+    let told = reasons(&world.texts(0, conn));
+    assert_eq!(told[0], (13_021, "needs scope trade:read_write".to_owned()));
+    assert_eq!(world.calls(), []);
+    log_in(&mut world, 0, conn, login(1, "trade:read_write"));
+    world.send(0, conn, &request("1", "desk/x"));
+    assert_eq!(world.calls().len(), 1);
+}
+
+#[test]
+fn who_becomes_another_account_has_its_calls_cancelled() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    log_in(&mut world, 0, conn, login(1, "trade:read_write"));
+    world.send(0, conn, &request("1", "desk/x"));
+    world.calls();
+    log_in(&mut world, 0, conn, login(1, "trade:read_write"));
+    assert_eq!((world.texts(0, conn).len(), world.cancelled().len()), (0, 0));
+    let auth = r#"{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}"#;
+    world.send(0, conn, &format!(r#"{{"jsonrpc":"2.0","id":0,"method":"public/auth","params":{auth}}}"#));
+    let Some(LoginQuestion::Judge { ticket, .. }) = world.hubs[0].poll_question() else { panic!() };
+    let verdict = Verdict::Granted { login: login(2, "trade:read_write"), tokens: None };
+    world.hubs[0].handle_verdict(ticket, verdict, world.now);
+    assert_eq!((reasons(&world.texts(0, conn))[0].0, world.cancelled().len()), (-32_800, 1));
+}
+
+#[test]
+fn a_call_over_http_is_answered_as_one_over_a_websocket() {
+    let mut world = world();
+    let conn = open(&mut world, 0);
+    say(&mut world, 0, conn, &post("/risk/var", "", r#"{"n":1}"#));
+    let calls = world.calls();
+    assert_eq!((calls.len(), calls[0].params.clone()), (1, Some(json!({"n": 1}))));
+    world.outcome(&calls[0], CallOutcome::Result(b"[1]"));
+    let answered = answers(&mut world, 0, conn);
+    assert_eq!((answered.len(), answered[0].0), (1, 200));
+    assert_eq!(http_api::json(&answered[0].2)["result"], json!([1]));
+    say(&mut world, 0, conn, &post("/risk/var", "", ""));
+    let call = world.calls().remove(0);
+    world.outcome(&call, CallOutcome::Error(br#"{"code":-5,"message":"no"}"#));
+    let answered = answers(&mut world, 0, conn);
+    assert_eq!((answered[0].0, &http_api::json(&answered[0].2)["error"]["code"]), (400, &json!(-5)));
+    say(&mut world, 0, conn, &post("/risk/var", "", ""));
+    assert_eq!(world.calls().len(), 1);
+    world.hubs[0].handle_closed(conn, world.now);
+    assert!(world.waits_for_nothing());
+}
