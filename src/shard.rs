@@ -37,11 +37,14 @@ use crate::turn_load::TurnLoad;
 use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
+use self::backends::Backends;
+pub use self::backends::Services;
 use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
+mod backends;
 mod inspecting;
 mod resident;
 mod secure;
@@ -173,6 +176,7 @@ struct Shard {
     secure: Secure,
     mesh: MeshEndpoint,
     logins: LoginPort,
+    backends: Backends,
     inspecting: Inspecting,
     carry: Carry,
     pressure: Arc<PressureBoard>,
@@ -245,9 +249,11 @@ impl Shard {
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
-        let ShardSettings { hub, spin, pace_ns_max, farewell } = setup.settings;
+        let ShardSettings { hub, spin, pace_ns_max, farewell, services } = setup.settings;
         let mut hub = Hub::new(setup.home, setup.shards, hub, now);
         hub.make_ready();
+        let mut backends = Backends::new(now.unix_ns ^ u64::from(setup.home.0) << 56);
+        backends.set(services, now);
         Ok(Shard {
             home: setup.home,
             hub,
@@ -258,6 +264,7 @@ impl Shard {
             ),
             mesh: setup.mesh,
             logins: setup.logins,
+            backends,
             inspecting: Inspecting::new(setup.inspect),
             carry: Carry::default(),
             pressure: setup.pressure,
@@ -313,6 +320,7 @@ impl Shard {
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
         busy |= self.turn_resident();
+        busy |= self.turn_backends();
         busy |= self.flush(reaped_ns);
         if busy {
             self.now = clock::now();
@@ -344,6 +352,17 @@ impl Shard {
             };
             let Some(event) = event else { break };
             any = true;
+            if let Event::Sent(_) | Event::Closed(_) = event {
+                self.unbuffered = false;
+            }
+            let event = match self.backends.take(event, &mut self.hub, now) {
+                Err(event) => event,
+                Ok(bytes) => {
+                    taken_bytes += bytes;
+                    self.act();
+                    continue;
+                }
+            };
             match event {
                 Event::Accepted { conn, listener, peer } => {
                     let way = self.secure.open(conn, listener);
@@ -363,7 +382,6 @@ impl Shard {
                 Event::Eof(conn) if self.secure.has(conn) => self.secure.eof(conn, &mut self.hub, now),
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
                 Event::Sent(conn) => {
-                    self.unbuffered = false;
                     if self.secure.sent(conn, &mut self.hub) == Sent::Hubs {
                         self.hub.handle_sent(conn, now);
                     }
@@ -375,7 +393,6 @@ impl Shard {
                     self.ring.close(conn, How::Abort);
                 }
                 Event::Closed(conn) => {
-                    self.unbuffered = false;
                     self.secure.close(conn);
                     self.hub.handle_closed(conn, now);
                     self.guests.leave(conn);
@@ -383,7 +400,7 @@ impl Shard {
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
-                    unreachable!("invariant: a shard accepts only, it asks for no connection")
+                    unreachable!("invariant: links have all outgoing connections")
                 }
             }
             self.act();
@@ -467,8 +484,10 @@ impl Shard {
             return;
         }
         self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
-        let Shard { hub, ring, secure, .. } = self;
-        let memory_bytes = (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes()) as u64;
+        let Shard { hub, ring, secure, backends, .. } = self;
+        let memory_bytes =
+            (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes() + backends.memory_bytes())
+                as u64;
         let costliest_bytes = hub.costliest_bytes();
         self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
@@ -640,6 +659,7 @@ impl Shard {
             (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
+            self.backends.poll_timeout(),
             venue_ns,
         ];
         (self.timers_due_ns, self.pressure_due_ns) = (now_ns, now_ns);

@@ -23,7 +23,9 @@ impl Exchange {
         moment: Moment,
         tell: &mut Tell<'_>,
     ) {
-        let Some(link) = self.links.get_mut(id.index()).filter(|link| link.conn() == Some(conn)) else { return };
+        let Some(link) = self.links.get_mut(id.index()).filter(|link| link.conn() == Some(conn)) else {
+            return;
+        };
         (link.received_ns, link.silent_timeouts) = (moment.now_ns, 0);
         link.backoff.succeed();
         let mut lines = std::mem::take(&mut link.lines);
@@ -43,8 +45,7 @@ impl Exchange {
         match piece {
             Piece::Line(b"") => {}
             Piece::Line(line) => {
-                let read =
-                    codec::read(line, &mut |message| self.handle_message(id, message, moment, tell));
+                let read = codec::read(line, &mut |message| self.handle_message(id, message, moment, tell));
                 let is_garbage = read.is_err();
                 if let Some(link) = self.links.get_mut(id.index()) {
                     link.garbage_lines = if is_garbage { link.garbage_lines + 1 } else { 0 };
@@ -58,10 +59,12 @@ impl Exchange {
             }
             Piece::TooLong(head) => {
                 self.counters.too_long_total += 1;
-                self.fail_one(self.call_of(id, head), CallFailure::TooLong, moment, tell);
+                let of = self.call_of(id, head);
+                self.fail_one(of, CallFailure::TooLong, moment, tell);
             }
             Piece::SkippedTo(tail) => {
-                self.fail_one(self.call_of(id, tail), CallFailure::TooLong, moment, tell);
+                let of = self.call_of(id, tail);
+                self.fail_one(of, CallFailure::TooLong, moment, tell);
             }
         }
     }
@@ -96,7 +99,8 @@ impl Exchange {
         moment: Moment,
         tell: &mut Tell<'_>,
     ) {
-        let Some(owner) = self.flights.get(wire).filter(|flight| flight.link == id).map(|flight| flight.owner)
+        let Some(owner) =
+            self.flights.get(wire).filter(|flight| flight.link == id).map(|flight| flight.owner)
         else {
             self.counters.answers_stray_total += 1;
             return;

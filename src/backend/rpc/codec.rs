@@ -313,7 +313,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_or_array_is_garbage_and_takes_nothing() {
-        for line in ["", "1", "\"x\"", "{", "{\"id\":1,\"result\":1}x", "[{\"id\":1,\"result\":1}", "[1]2", "{\"a\"}"] {
+        for line in
+            ["", "1", "\"x\"", "{", "{\"id\":1,\"result\":1}x", "[{\"id\":1,\"result\":1}", "[1]2", "{\"a\"}"]
+        {
             assert_eq!(said(line), Err(Garbage), "{line}");
         }
         assert_eq!(read(b"{\"id\":1,\"result\":\"\xff\"}", &mut |_| panic!()), Err(Garbage));

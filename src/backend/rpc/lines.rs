@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn a_line_of_exactly_what_may_be_is_a_line_and_one_byte_more_is_too_long() {
-        assert_eq!(told(&mut Lines::new(3), b"abc\nabcd\nx\n"), ["abc", "too long: abc", "skipped to: d", "x"]);
+        assert_eq!(
+            told(&mut Lines::new(3), b"abc\nabcd\nx\n"),
+            ["abc", "too long: abc", "skipped to: d", "x"]
+        );
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Link {
     }
 
     /// Whether a call may be put on it. One that failed to connect takes none until it is up.
-    pub(super) const fn takes_calls(&self) -> bool {
+    pub(super) fn takes_calls(&self) -> bool {
         let is_reached = match self.phase {
             Phase::Up(_) => true,
             Phase::Idle | Phase::Wanted { .. } | Phase::Connecting => self.backoff.failures() == 0,
@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// Whether it is up, but takes no calls, as too much is under way.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         matches!(self.phase, Phase::Up(_)) && !self.is_leaving && !self.takes_calls()
     }
 
@@ -132,7 +132,7 @@ impl Link {
         !self.outbox.unsent().is_empty()
     }
 
-    pub(super) const fn has_gone_quiet(&self) -> bool {
+    pub(super) fn has_gone_quiet(&self) -> bool {
         self.in_flight == 0 && self.outbox.waiting_bytes() == 0
     }
 }

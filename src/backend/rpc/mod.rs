@@ -230,9 +230,9 @@ impl Exchange {
         });
     }
 
-    /// Nobody waits for a call any more.
-    pub fn handle_cancelled(&mut self, call: CancelledCall, moment: Moment, tell: &mut Tell<'_>) {
-        let Some(id) = self.flights.of_call(call.key) else { return };
+    /// Nobody waits for a call any more; whether it was under way here.
+    pub fn handle_cancelled(&mut self, call: CancelledCall, moment: Moment, tell: &mut Tell<'_>) -> bool {
+        let Some(id) = self.flights.of_call(call.key) else { return false };
         let now_ns = moment.now_ns;
         let (link_id, is_late, is_silent) = {
             let flight = self.flights.get(id).expect("invariant: it was just found");
@@ -253,6 +253,7 @@ impl Exchange {
         if is_hung {
             self.lose(link_id, CallFailure::Lost, moment, tell);
         }
+        true
     }
 
     /// A link that has something to send, each once until it is marked again; [`Exchange::unsent`] is what.

@@ -49,12 +49,7 @@ pub struct Span {
 
 impl Outbox {
     /// Puts what `write` appends, one JSON object, behind the rest.
-    pub fn put(
-        &mut self,
-        batching: Option<Batching>,
-        now_ns: u64,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> Span {
+    pub fn put(&mut self, batching: Option<Batching>, now_ns: u64, write: impl FnOnce(&mut Vec<u8>)) -> Span {
         match (&mut self.open, batching) {
             (Some(open), _) => {
                 self.bytes[open.at] = b'[';
@@ -70,7 +65,8 @@ impl Outbox {
         }
         let begin = self.bytes.len();
         write(&mut self.bytes);
-        let length = u32::try_from(self.bytes.len() - begin).expect("invariant: a request is bounded by its message");
+        let length =
+            u32::try_from(self.bytes.len() - begin).expect("invariant: a request is bounded by its message");
         match (self.open, batching) {
             (Some(open), Some(Batching { count_max, bytes_max, .. })) => {
                 if open.count >= count_max || self.bytes.len() - open.at >= bytes_max as usize {

@@ -168,7 +168,8 @@ impl Exchange {
         let service = &mut self.services[service_id.index()];
         let (Some(health), links) = (service.health(), &self.links) else { return };
         let up = service.links.get(member.index()).into_iter().flatten().copied();
-        let Some(link_id) = up.filter(|id| links[id.index()].conn().is_some()).min_by_key(|id| links[id.index()].in_flight)
+        let Some(link_id) =
+            up.filter(|id| links[id.index()].conn().is_some()).min_by_key(|id| links[id.index()].in_flight)
         else {
             // Whether it can be reached is seen without a probe.
             service.pool.skip_probe(member);
@@ -274,8 +275,7 @@ impl Exchange {
         let (old_id, new_id) = (flight.link, service.best_link(again.member, &self.links));
         let link = &mut self.links[new_id.index()];
         let bytes = flight.kept.as_deref().or(unsent).unwrap_or_default();
-        flight.span =
-            link.outbox.put(service.config.batching, now_ns, |out| out.extend_from_slice(bytes));
+        flight.span = link.outbox.put(service.config.batching, now_ns, |out| out.extend_from_slice(bytes));
         link.in_flight += 1;
         (flight.owner, flight.link) = (Owner::Call { key, picked: again }, new_id);
         (flight.begun_ns, flight.retries) = (now_ns, flight.retries + 1);
