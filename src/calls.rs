@@ -113,6 +113,16 @@ pub enum OwnedOutcome {
     Failed(CallFailure),
 }
 
+impl From<CallOutcome<'_>> for OwnedOutcome {
+    fn from(outcome: CallOutcome<'_>) -> OwnedOutcome {
+        match outcome {
+            CallOutcome::Result(value) => OwnedOutcome::Result(value.into()),
+            CallOutcome::Error(value) => OwnedOutcome::Error(value.into()),
+            CallOutcome::Failed(failure) => OwnedOutcome::Failed(failure),
+        }
+    }
+}
+
 impl OwnedOutcome {
     #[must_use]
     pub fn get(&self) -> CallOutcome<'_> {

@@ -4,6 +4,7 @@
 //! and what it asks for is a flag, a signal or a doorbell; what is asked of it is bounded, in length as in time. What an answer
 //! says is decided in `api`, which is PURE; this file carries.
 
+pub mod backends;
 mod door;
 mod inspecting;
 mod lifecycle;
@@ -48,8 +49,9 @@ use crate::store;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
-use crate::telemetry::{Board, Looks, ProcessReading, Rates, Snapshot, Totals};
+use crate::telemetry::{BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals};
 
+use backends::{Backends, BackendsSetup};
 pub use lifecycle::Lifecycle;
 use logs::Logs;
 use streams::{Readers, Streams};
@@ -71,6 +73,8 @@ pub struct ControlSetup {
     pub tcp: Option<TcpListener>,
     pub unix: Option<UnixListener>,
     pub source: Source,
+    /// Carries the calls of backends that are processes or asked over HTTP.
+    pub backends: BackendsSetup,
     /// Puts the thread behind those that carry messages.
     pub give_way: fn() -> io::Result<()>,
     /// Starts the same stop as a signal.
@@ -97,6 +101,8 @@ pub struct Source {
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
+    /// How backends of calls are, once a second.
+    pub callees: Arc<ArcSwap<Vec<BackendStatus>>>,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -158,16 +164,16 @@ impl Control {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            // For the log's file alone (`logs.rs`).
-            .thread_name("log-read")
-            .max_blocking_threads(1)
+            // For the log's file (`logs.rs`), and to look up names of services.
+            .thread_name("control-wait")
+            .max_blocking_threads(4)
             .build()?;
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
             if let Err(error) = (setup.give_way)() {
                 log::debug!("the control thread keeps its priority: {error}");
             }
             if let Err(error) = runtime.block_on(serve(setup, stopped)) {
-                log::error!("operators' HTTP is not served: {error}");
+                log::error!("neither operators nor calls of backends are served: {error}");
             }
             // Who waits for a disk that does not answer is not waited for.
             runtime.shutdown_background();
@@ -190,7 +196,10 @@ impl Control {
 }
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let ControlSetup { tcp, unix, source, drain, .. } = setup;
+    let ControlSetup { tcp, unix, source, backends, drain, .. } = setup;
+    let (stop_backends, backends_stopped) = oneshot::channel();
+    // On this thread, which is that of its children's end (decision 0025).
+    let backends = tokio::spawn(Backends::new(backends).run(backends_stopped));
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         logs: Logs::new(Arc::clone(&source.log_file)),
@@ -218,7 +227,9 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     }
     // Whoever drops the other end wants the thread to end too.
     let _ = stopped.await;
-    Ok(())
+    let _ = stop_backends.send(());
+    // A panic has aborted the process already.
+    backends.await.unwrap_or(Ok(()))
 }
 
 /// Looks once a second, and tells those who read events.
@@ -353,7 +364,8 @@ impl Shared {
         let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
         let histograms =
             matches!(route, Route::Histograms | Route::Metrics).then(|| self.source.histograms.collection());
-        let snapshot = Snapshot::take(boards, &process);
+        let callees = self.source.callees.load();
+        let snapshot = Snapshot::take(boards, &process).with_backends(&callees);
         let looked = self.looked.load();
         let view = View { histograms: histograms.as_deref(), lines, ..self.view(&snapshot, &looked) };
         api::answer(route, question, &view)
@@ -369,6 +381,7 @@ impl Shared {
             alerts: &looked.alerts,
             latency: &looked.latency,
             links: source.switch.links(),
+            callees: source.callees.load_full(),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
@@ -477,8 +490,10 @@ impl Shared {
         let now_ns = clock::now().mono_ns;
         let source = &self.source;
         let usage = process::usage();
-        let bounds = source.bounds.load();
+        let (bounds, callees) = (source.bounds.load(), source.callees.load());
         ProcessReading {
+            backends_count: callees.len() as u64,
+            backends_down_count: callees.iter().filter(|callee| !callee.is_up).count() as u64,
             is_ready: source.lifecycle.phase() == api::Phase::Serving,
             start_unix_ns: source.lifecycle.begun_unix_ns(),
             startup_ns: source.lifecycle.startup_ns(),

@@ -20,6 +20,21 @@ pub const SOURCES_MAX: usize = 64;
 pub const BACKENDS_MAX: usize = 1024;
 /// Child processes of all backends. Each costs three pipes' ends and some kilobytes here, and what it is itself.
 pub const PROCESSES_MAX: usize = 1024;
+/// Bytes of a line that a child writes, of which no more than an answer may have is held; past it the child is ended.
+pub const CHILD_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What is held of a line that is too long, and of room for the next: its beginning says whose answer it is.
+pub const CHILD_LINE_BYTES_KEPT: usize = 1024;
+/// Bytes of a line that a child writes to standard error, and such lines in a second, of one child; what is beyond is counted.
+pub const CHILD_LOG_LINE_BYTES_MAX: usize = 1000;
+pub const CHILD_LOG_LINES_PER_S_MAX: u32 = 20;
+/// Bytes of calls that a child has not read yet, beside what its pipe holds; one more call is refused as busy.
+pub const CHILD_UNREAD_BYTES_MAX: usize = 1024 * 1024;
+/// How long a child may read nothing of what waits for it before it is ended.
+pub const CHILD_UNREAD_NS_MAX: u64 = 30_000_000_000;
+/// Calls in a row that run out of time at one child, none answered between, before it is ended as one that hangs.
+pub const CHILD_CALLS_TIMED_OUT_MAX: u32 = 8;
+/// How long a child runs before it counts as one that works, although it was asked nothing.
+pub const CHILD_SETTLED_NS: u64 = 60_000_000_000;
 /// Addresses of one backend. Each pick looks at all of them.
 pub const BACKEND_ADDRESSES_MAX: usize = 32;
 /// How many times its first span an address is ejected for at the longest.
@@ -61,6 +76,10 @@ pub const CALL_BYTES_OUTGOING_MAX: usize = 4 * 1024 * 1024;
 pub const CALLS_ENDED_PER_TIMEOUT: usize = 1_024;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
+/// Of those that control takes before it looks at what backends have said.
+pub const CALL_WORDS_PER_ROUND: usize = 256;
+/// How soon control looks again whether a shard's queue, which was full, has room.
+pub const CALL_ROOM_LOOK_NS: u64 = 1_000_000;
 
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;

@@ -3,13 +3,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::telemetry::Window;
 use crate::telemetry::latency::Recent;
+use crate::telemetry::{BackendStatus, Window};
 
 use super::{Phase, View, alerts, rounded};
 
 /// Over how many seconds its rates are: boards are told every tenth of a second, so that one second would be jagged.
 const RATES_S: u64 = 2;
+/// Backends that an event tells of.
+const BACKENDS_TOLD: usize = 64;
 /// Milliseconds after which a browser comes again.
 const RETRY_MS: u32 = 1000;
 
@@ -42,6 +44,7 @@ pub fn event(view: &View<'_>) -> String {
         "stages": stages(view),
         "shards": threads(view, window),
         "links": links(view),
+        "backends": backends(view),
         "incidents": incidents(view, window),
         "alerts": alerts::active(view),
         "log_lines_total": snapshot.total("tickring_log_lines_total"),
@@ -123,6 +126,29 @@ fn links(view: &View<'_>) -> Vec<Value> {
         })
     };
     view.links.iter().map(link).collect()
+}
+
+/// Of backends of calls those that are down, then others; not all where there are very many.
+fn backends(view: &View<'_>) -> Vec<Value> {
+    let backend = |backend: &BackendStatus| {
+        let up =
+            backend.members.iter().filter(|member| ["up", "running", "idle"].contains(&member.state)).count();
+        json!({
+            "name": &*backend.name,
+            "kind": backend.kind,
+            "state": if backend.is_up { "up" } else { "down" },
+            "members_up": up,
+            "members": backend.members.len(),
+            "under_way": backend.under_way(),
+            "calls": backend.counters.calls_total,
+            "failed": backend.counters.failed_total,
+            "reuse_percent": backend.reuse_percent().map(rounded),
+            "last_reason": backend.members.iter().find_map(|member| member.last_reason.as_deref()),
+        })
+    };
+    let (up, down): (Vec<&BackendStatus>, Vec<&BackendStatus>) =
+        view.callees.iter().partition(|callee| callee.is_up);
+    down.into_iter().chain(up).take(BACKENDS_TOLD).map(backend).collect()
 }
 
 /// Each reason for which a client was refused, closed or declined so far, of all shards together.

@@ -33,7 +33,7 @@ use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
 use crate::telemetry::alerts::Alerts;
 use crate::telemetry::latency::{Collection, Recent};
-use crate::telemetry::{Looks, Rates, Snapshot};
+use crate::telemetry::{BackendStatus, Looks, Rates, Snapshot};
 
 pub use answer::{Answer, Body, accepts_gzip, gzip};
 pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
@@ -137,6 +137,8 @@ pub struct View<'a> {
     /// Of the last second.
     pub latency: &'a [Recent],
     pub links: Arc<Box<[LinkStatus]>>,
+    /// Backends of calls that the control thread carries.
+    pub callees: Arc<Vec<BackendStatus>>,
     pub phase: Phase,
     pub now: Now,
     /// Since the start.
@@ -193,8 +195,9 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
 impl View<'_> {
     /// Links that are up, and all there are; the feed is one.
     fn backends(&self) -> (usize, usize) {
-        let healthy = self.links.iter().filter(|link| link.state == LinkState::Up).count();
-        (healthy, self.links.len())
+        let links = self.links.iter().filter(|link| link.state == LinkState::Up).count();
+        let callees = self.callees.iter().filter(|callee| callee.is_up).count();
+        (links + callees, self.links.len() + self.callees.len())
     }
 
     /// Shards at this stance or above: 0 normal, 1 guarded, 2 shedding; and all there are.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Phase, View, percent, rounded};
+use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
 
 pub(super) fn answer(view: &View<'_>) -> Answer {
     let snapshot = view.snapshot;
@@ -22,6 +23,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
             "last_reason": link.last_reason.as_deref(),
         })
     });
+    let backends = backends.chain(view.callees.iter().map(callee));
     let state = match view.phase {
         Phase::Starting => "starting",
         Phase::Serving => "serving",
@@ -56,6 +58,47 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
             "backends": {"healthy": healthy, "total": total, "list": backends.collect::<Vec<Value>>()},
         }),
     )
+}
+
+/// A backend of calls.
+fn callee(backend: &BackendStatus) -> Value {
+    let BackendCounters {
+        calls_total,
+        answered_total,
+        failed_total,
+        retries_total,
+        starts_total,
+        ends_total,
+        garbage_total,
+        late_total,
+    } = backend.counters;
+    let member = |member: &BackendMember| {
+        json!({
+            "name": &*member.name,
+            "state": member.state,
+            "under_way": member.under_way,
+            "pid": member.pid,
+            "last_reason": member.last_reason.as_deref(),
+        })
+    };
+    json!({
+        "name": &*backend.name,
+        "kind": backend.kind,
+        "state": if backend.is_up { "up" } else { "down" },
+        "members": backend.members.iter().map(member).collect::<Vec<Value>>(),
+        "calls": {
+            "under_way": backend.under_way(),
+            "total": calls_total,
+            "answered": answered_total,
+            "failed": failed_total,
+            "retried": retries_total,
+            "late_answers": late_total,
+        },
+        "starts": starts_total,
+        "ends": ends_total,
+        "garbage_lines": garbage_total,
+        "reuse_percent": backend.reuse_percent().map(rounded),
+    })
 }
 
 /// A request is answered in the turn that takes it, so that the mean busy turn of the last seconds is what it takes here.

@@ -12,7 +12,8 @@ use crate::hub::{HubCounters, IncidentCounts};
 use crate::model::link::{LinkIdentity, LinkKind};
 use crate::telemetry::latency::{Stage, exchange};
 use crate::telemetry::{
-    Board, MeshReading, ProcessReading, RingCounters, ShardReading, ThreadReading, Totals,
+    BackendCounters, BackendMember, BackendStatus, Board, MeshReading, ProcessReading, RingCounters,
+    ShardReading, ThreadReading, Totals,
 };
 
 mod inspecting;
@@ -72,6 +73,7 @@ fn link(state: LinkState) -> LinkStatus {
 struct World {
     boards: Vec<Arc<Board>>,
     links: Vec<LinkStatus>,
+    callees: Vec<BackendStatus>,
     phase: Phase,
     alerts: Alerts,
 }
@@ -79,7 +81,13 @@ struct World {
 impl World {
     fn new(stances: [u64; 2]) -> World {
         let boards = stances.iter().enumerate().map(|(number, stance)| board(number, *stance)).collect();
-        World { boards, links: vec![link(LinkState::Up)], phase: Phase::Serving, alerts: Alerts::default() }
+        World {
+            boards,
+            links: vec![link(LinkState::Up)],
+            callees: Vec::new(),
+            phase: Phase::Serving,
+            alerts: Alerts::default(),
+        }
     }
 
     fn ask(&self, route: Route, query: &str) -> Answer {
@@ -121,6 +129,7 @@ impl World {
                 max_ns: 6,
             }],
             links: Arc::new(self.links.clone().into_boxed_slice()),
+            callees: Arc::new(self.callees.clone()),
             phase: self.phase,
             now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },
             uptime_ns: 12_500_000_000,
@@ -218,6 +227,50 @@ fn status_tells_of_each_backend() {
     let backend = &body["backends"]["list"][0];
     assert_eq!((&backend["name"], &backend["state"]), (&json!("fx.2"), &json!("up")));
     assert_eq!(backend["last_reason"], "timeout");
+}
+
+fn callee(name: &str, is_up: bool) -> BackendStatus {
+    let member = |name: &str, state, pid| BackendMember {
+        name: name.into(),
+        state,
+        under_way: 2,
+        pid,
+        last_reason: pid.is_none().then(|| "ended: exit status: 1".into()),
+    };
+    let counters = BackendCounters {
+        calls_total: 400,
+        answered_total: 390,
+        starts_total: 3,
+        ends_total: 1,
+        ..Default::default()
+    };
+    let members = vec![member("1", "running", Some(7)), member("2", "waiting", None)];
+    BackendStatus { name: name.into(), kind: "stdio", is_up, members, counters }
+}
+
+#[test]
+fn backends_of_calls_are_told_with_their_processes_and_count_for_health() {
+    let mut world = World::new([0, 0]);
+    world.callees = vec![callee("risk", true), callee("prices", false)];
+    let (_, health) = world.value(Route::Health, "");
+    assert_eq!(health["backends"], json!({"healthy": 2, "total": 3}));
+    let (_, body) = world.value(Route::Status, "");
+    let risk = &body["backends"]["list"][1];
+    assert_eq!(
+        (&risk["name"], &risk["kind"], &risk["state"]),
+        (&json!("risk"), &json!("stdio"), &json!("up"))
+    );
+    assert_eq!((&risk["calls"]["total"], &risk["calls"]["under_way"]), (&json!(400), &json!(4)));
+    assert_eq!((&risk["members"][0]["pid"], &risk["reuse_percent"]), (&json!(7), &json!(99.25)));
+    assert_eq!(risk["members"][1]["last_reason"], "ended: exit status: 1");
+    let text = world.ask(Route::Events, "").body.text;
+    let told: Value = serde_json::from_str(text.trim().split_once("data: ").unwrap().1).unwrap();
+    // What is down comes first.
+    assert_eq!(
+        (&told["backends"][0]["name"], &told["backends"][0]["state"]),
+        (&json!("prices"), &json!("down"))
+    );
+    assert_eq!((&told["backends"][1]["members_up"], &told["backends"][1]["members"]), (&json!(1), &json!(2)));
 }
 
 #[test]

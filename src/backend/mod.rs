@@ -1,11 +1,15 @@
 //! Where data and orders come from and go to. Add a backend: a folder here and one line in this file. PURE.
 //! A feed is a value that the venue thread polls each turn.
 
+pub mod codec;
+#[cfg(feature = "runtime")]
+pub mod http;
 pub mod paper;
 pub mod pool;
 pub mod replay;
 pub mod rpc;
 pub mod settings;
+pub mod stdio;
 pub mod tcp;
 
 use self::paper::{Paper, PaperConfig};

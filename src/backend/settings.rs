@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::pool::{BackoffConfig, MemberConfig, PoolConfig, RetryConfig};
 use crate::model::call::BackendId;
 
 /// One `[[backend]]`.
@@ -33,8 +34,6 @@ pub struct RouteSettings {
     pub timeout_ns: u64,
     /// Calls under way from one shard.
     pub in_flight_max: u32,
-    /// Of those, from one connection.
-    pub in_flight_per_client_max: u32,
 }
 
 /// Whose calls are taken.
@@ -72,7 +71,10 @@ pub struct ProcessSettings {
     pub start: Start,
     /// How long one that was started on demand may have nothing to do; 0: for good.
     pub idle_timeout_ns: u64,
-    pub retry: RetrySettings,
+    /// Before it is started again.
+    pub backoff: BackoffConfig,
+    /// Failures in a row after which it is given up; 0: never.
+    pub failures_max: u32,
     /// For each step of an end: standard input closed, SIGTERM, SIGKILL.
     pub stop_timeout_ns: u64,
     pub limits: ProcessLimits,
@@ -97,56 +99,20 @@ pub struct ProcessLimits {
     pub cpu_s: u32,
     /// Of each file that it writes (`RLIMIT_FSIZE`).
     pub file_bytes: u64,
-    /// Percent of one core, for all children of the backend together, by a control group.
-    pub cpu_percent: u32,
-}
-
-/// How often, and how fast, what failed is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetrySettings {
-    /// Before the second attempt; twice as long before each further one, up to 64 times, and up to a fifth more or less.
-    pub delay_ns: u64,
-    /// Failures in a row after which it is given up; 0: never.
-    pub max: u32,
 }
 
 /// Services that do the same, each at an address.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSettings {
-    /// At least one.
-    pub members: Vec<MemberSettings>,
-    pub balance: Balance,
+    /// At least one, URLs or `host:port` as the kind has it.
+    pub members: Vec<MemberConfig>,
+    pub pool: PoolConfig,
     /// Connections that are kept to each of them.
-    pub pool: u16,
+    pub links: u16,
     /// How long one may have nothing to do before it is closed; 0: for good.
     pub idle_timeout_ns: u64,
     pub connect_timeout_ns: u64,
-    /// How often an idempotent call is sent, in all.
-    pub attempts_max: u8,
-    /// Failures in a row after which an address is not used.
-    pub breaker_failures: u32,
-    /// For how long; then one call tries it.
-    pub breaker_open_ns: u64,
-    /// Between two looks at an address that nobody calls; 0: none is looked at.
-    pub health_interval_ns: u64,
-}
-
-/// One of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberSettings {
-    /// A URL, or `host:port`, as the kind has it.
-    pub address: Box<str>,
-    /// Its share of the calls, where shares are given; else 1.
-    pub weight: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Balance {
-    /// One after the other, by their weights.
-    #[default]
-    RoundRobin,
-    /// Where the fewest calls are under way, for their weight.
-    LeastConnections,
+    pub retry: RetryConfig,
 }
 
 /// Services that are asked over HTTP.

@@ -16,6 +16,7 @@ use crate::serve;
 use crate::serve::opening::{self, Found, Opened};
 use crate::tls::Fingerprint;
 
+mod child;
 mod histogram;
 mod host;
 mod keys;
@@ -85,6 +86,9 @@ enum Command {
     Store(store::Store),
     /// Be a venue for a gateway: the paper market at the other end of a venue link
     PaperVenue(paper_venue::Flags),
+    /// Become a child process of a server that has started this
+    #[command(hide = true)]
+    Child(child::Flags),
 }
 
 #[derive(Args, Debug, Clone, Default)]
@@ -174,6 +178,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Some(Command::Keys(command)) => keys::run(command),
         Some(Command::Store(command)) => store::run(command),
         Some(Command::PaperVenue(flags)) => paper_venue::run(&flags),
+        Some(Command::Child(flags)) => child::run(flags),
     }
 }
 

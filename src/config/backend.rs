@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::check::{Range, RangeFault};
+use crate::backend::pool::{
+    BackoffConfig, BreakerConfig, EjectionConfig, HealthConfig, MemberConfig, Pick, PoolConfig, RetryConfig,
+};
 use crate::backend::settings::{
-    Access, BackendSettings, Balance, HttpSettings, LinkSettings, MemberSettings, ProcessLimits,
-    ProcessSettings, RetrySettings, RouteSettings, Start, WaySettings,
+    Access, BackendSettings, HttpSettings, LinkSettings, ProcessLimits, ProcessSettings, RouteSettings,
+    Start, WaySettings,
 };
 use crate::limits;
 use crate::model::call::BackendId;
@@ -18,6 +21,14 @@ const NAME_BYTES_MAX: usize = 32;
 const METHOD_BYTES_MAX: usize = 128;
 const HOUR_MS: u64 = 3_600_000;
 const MS: u64 = 1_000_000;
+/// How often addresses are compared, by how many calls each, and for how long the worst is left out at first.
+const EJECTION_INTERVAL_NS: u64 = 10_000 * MS;
+const EJECTION_CALLS_MIN: u32 = 20;
+const EJECTED_NS: u64 = 30_000 * MS;
+/// Retries for 100 calls: a service that fails is not to be asked twice as much.
+const RETRIES_PERCENT_MAX: u32 = 20;
+/// A wait grows up to so many times its first length.
+const BACKOFF_TIMES_MAX: u64 = 64;
 
 /// One backend. See `docs/backends.md`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -33,7 +44,6 @@ pub struct Backend {
     pub cache_shared: bool,
     pub timeout_ms: u32,
     pub in_flight_max: u32,
-    pub in_flight_per_client_max: u32,
     /// Processes, or connections that are kept to each address.
     pub pool: u16,
     pub idle_timeout_ms: u32,
@@ -50,7 +60,6 @@ pub struct Backend {
     pub descriptors_max: u32,
     pub cpu_s_max: u32,
     pub file_bytes_max: u64,
-    pub cpu_percent_max: u32,
 
     pub addresses: Vec<String>,
     /// In the order of the addresses; empty: the same for all.
@@ -61,6 +70,8 @@ pub struct Backend {
     pub attempts_max: u8,
     pub breaker_failures: u32,
     pub breaker_open_ms: u32,
+    /// Percentage points.
+    pub ejection_percent: u8,
     pub health_interval_ms: u32,
     pub health_path: String,
     pub http2: bool,
@@ -101,6 +112,7 @@ pub enum BalanceBy {
     #[default]
     RoundRobin,
     LeastConnections,
+    Weighted,
 }
 
 /// Keys that only backends of child processes have, and those that only backends at addresses have.
@@ -114,7 +126,6 @@ const OF_PROCESSES: &[&str] = &[
     "descriptors_max",
     "cpu_s_max",
     "file_bytes_max",
-    "cpu_percent_max",
     "max_retries",
     "retry_delay_ms",
 ];
@@ -126,6 +137,7 @@ const OF_LINKS: &[&str] = &[
     "attempts_max",
     "breaker_failures",
     "breaker_open_ms",
+    "ejection_percent",
     "health_interval_ms",
 ];
 /// And those that only one kind of those has.
@@ -175,7 +187,6 @@ impl Default for Backend {
             cache_shared: false,
             timeout_ms: 30_000,
             in_flight_max: 1_024,
-            in_flight_per_client_max: 64,
             pool: 1,
             idle_timeout_ms: 0,
             max_retries: 10,
@@ -189,7 +200,6 @@ impl Default for Backend {
             descriptors_max: 256,
             cpu_s_max: 0,
             file_bytes_max: 0,
-            cpu_percent_max: 0,
             addresses: Vec::new(),
             weights: Vec::new(),
             balance: BalanceBy::default(),
@@ -197,6 +207,7 @@ impl Default for Backend {
             attempts_max: 2,
             breaker_failures: 5,
             breaker_open_ms: 5_000,
+            ejection_percent: 50,
             health_interval_ms: 5_000,
             health_path: String::new(),
             http2: false,
@@ -236,7 +247,6 @@ impl Backend {
             cache_shared: self.cache_shared,
             timeout_ns: ns(self.timeout_ms),
             in_flight_max: self.in_flight_max,
-            in_flight_per_client_max: self.in_flight_per_client_max,
         }
     }
 
@@ -256,36 +266,62 @@ impl Backend {
                 StartAt::Boot => Start::Boot,
             },
             idle_timeout_ns: ns(self.idle_timeout_ms),
-            retry: RetrySettings { delay_ns: ns(self.retry_delay_ms), max: self.max_retries },
+            backoff: backoff(self.retry_delay_ms),
+            failures_max: self.max_retries,
             stop_timeout_ns: ns(self.stop_timeout_ms),
             limits: ProcessLimits {
                 memory_bytes: self.memory_bytes_max,
                 descriptors: self.descriptors_max,
                 cpu_s: self.cpu_s_max,
                 file_bytes: self.file_bytes_max,
-                cpu_percent: self.cpu_percent_max,
             },
         }
     }
 
     fn links(&self) -> LinkSettings {
         let weights = self.weights.iter().copied().chain(std::iter::repeat(1));
-        let members = self.addresses.iter().zip(weights);
+        let member =
+            |(address, weight): (&String, u32)| MemberConfig { address: address.as_str().into(), weight };
         LinkSettings {
-            members: members
-                .map(|(address, weight)| MemberSettings { address: address.as_str().into(), weight })
-                .collect(),
-            balance: match self.balance {
-                BalanceBy::RoundRobin => Balance::RoundRobin,
-                BalanceBy::LeastConnections => Balance::LeastConnections,
-            },
-            pool: self.pool,
+            members: self.addresses.iter().zip(weights).map(member).collect(),
+            pool: self.pool_config(),
+            links: self.pool,
             idle_timeout_ns: ns(self.idle_timeout_ms),
             connect_timeout_ns: ns(self.connect_timeout_ms),
-            attempts_max: self.attempts_max,
-            breaker_failures: self.breaker_failures,
-            breaker_open_ns: ns(self.breaker_open_ms),
-            health_interval_ns: ns(self.health_interval_ms),
+            retry: RetryConfig {
+                attempts_max: u32::from(self.attempts_max) - 1,
+                percent_max: RETRIES_PERCENT_MAX,
+            },
+        }
+    }
+
+    fn pool_config(&self) -> PoolConfig {
+        let ejection = EjectionConfig {
+            interval_ns: EJECTION_INTERVAL_NS,
+            calls_min: EJECTION_CALLS_MIN,
+            worse_percent: self.ejection_percent.into(),
+            ejected_ns: EJECTED_NS,
+        };
+        let every_ns = ns(self.health_interval_ms);
+        let health = HealthConfig {
+            every_ns,
+            timeout_ns: every_ns.min(ns(self.connect_timeout_ms)),
+            ill_after: 2,
+            well_after: 2,
+        };
+        PoolConfig {
+            pick: match self.balance {
+                BalanceBy::RoundRobin => Pick::RoundRobin,
+                BalanceBy::LeastConnections => Pick::LeastConnections,
+                BalanceBy::Weighted => Pick::Weighted,
+            },
+            breaker: BreakerConfig {
+                faults: self.breaker_failures,
+                open: backoff(self.breaker_open_ms),
+                probes: 1,
+            },
+            ejection: (self.ejection_percent > 0).then_some(ejection),
+            health: (every_ns > 0).then_some(health),
         }
     }
 
@@ -300,24 +336,16 @@ impl Backend {
         }
     }
 
-    fn ranges(&self) -> [Range; 17] {
+    fn ranges(&self) -> Vec<Range> {
         let range = |key, value: u64, min, max, unit, hint| Range { key, value, min, max, unit, hint };
         let ms = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "ms", hint);
         let none = "0 sets no limit";
         let addresses_max = limits::BACKEND_ADDRESSES_MAX as u64;
         let pool_max = limits::PROCESSES_MAX as u64;
-        [
+        vec![
             ms("backend.cache_ttl_ms", self.cache_ttl_ms, 0, 24 * HOUR_MS, "0 keeps none"),
             ms("backend.timeout_ms", self.timeout_ms, 1, HOUR_MS, "by default 30000"),
             range("backend.in_flight_max", self.in_flight_max.into(), 1, 65_536, "calls", "by default 1024"),
-            range(
-                "backend.in_flight_per_client_max",
-                self.in_flight_per_client_max.into(),
-                1,
-                65_536,
-                "calls",
-                "by default 64",
-            ),
             range("backend.pool", self.pool.into(), 1, pool_max, "processes or connections", "by default 1"),
             ms("backend.idle_timeout_ms", self.idle_timeout_ms, 0, 24 * HOUR_MS, "0 keeps them for good"),
             ms("backend.retry_delay_ms", self.retry_delay_ms, 10, HOUR_MS, "by default 500"),
@@ -326,11 +354,18 @@ impl Backend {
             range("backend.descriptors_max", self.descriptors_max.into(), 16, 1 << 20, "", "by default 256"),
             range("backend.memory_bytes_max", self.memory_bytes_max, 0, 1 << 44, "bytes", none),
             range("backend.file_bytes_max", self.file_bytes_max, 0, 1 << 44, "bytes", none),
-            range("backend.cpu_percent_max", self.cpu_percent_max.into(), 0, 100_000, "percent", none),
             range("backend.addresses", self.addresses.len() as u64, 0, addresses_max, "addresses", ""),
             ms("backend.connect_timeout_ms", self.connect_timeout_ms, 1, HOUR_MS, "by default 30000"),
             range("backend.attempts_max", self.attempts_max.into(), 1, 16, "", "1 sends nothing again"),
             ms("backend.breaker_open_ms", self.breaker_open_ms, 10, HOUR_MS, "by default 5000"),
+            range(
+                "backend.ejection_percent",
+                self.ejection_percent.into(),
+                0,
+                100,
+                "percent",
+                "0 leaves none out",
+            ),
             ms("backend.health_interval_ms", self.health_interval_ms, 0, HOUR_MS, "0 looks at none"),
         ]
     }
@@ -466,15 +501,17 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
     Ok(())
 }
 
-/// `risk/*` or `risk/price`, of letters that need no quotes in JSON.
+/// `risk/price`, `risk/*` or `risk/get_*`, of letters that need no quotes in JSON.
 fn is_method_pattern(text: &str) -> bool {
-    let is_word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-    };
+    let is_word =
+        |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+    let Some((prefix, rest)) = text.split_once('/') else { return false };
+    let start = rest.strip_suffix('*').unwrap_or(rest);
     text.len() <= METHOD_BYTES_MAX
-        && text
-            .split_once('/')
-            .is_some_and(|(prefix, rest)| is_word(prefix) && (rest == "*" || is_word(rest)))
+        && !prefix.is_empty()
+        && !rest.is_empty()
+        && is_word(prefix)
+        && is_word(start)
 }
 
 fn is_url(text: &str) -> bool {
@@ -486,6 +523,10 @@ fn is_url(text: &str) -> bool {
 
 fn texts(of: &[String]) -> Vec<Box<str>> {
     of.iter().map(|text| text.as_str().into()).collect()
+}
+
+fn backoff(first_ms: u32) -> BackoffConfig {
+    BackoffConfig { first_ns: ns(first_ms), longest_ns: BACKOFF_TIMES_MAX * ns(first_ms) }
 }
 
 fn ns(ms: u32) -> u64 {
@@ -521,7 +562,7 @@ mod tests {
         let members = |text: &str| {
             let config = parse(text).unwrap();
             let WaySettings::Http(http) = config.backend[0].settings(BackendId(0)).way else { panic!() };
-            let pair = |member: MemberSettings| (member.address.into_string(), member.weight);
+            let pair = |member: MemberConfig| (member.address.into_string(), member.weight);
             http.links.members.into_iter().map(pair).collect::<Vec<_>>()
         };
         let pairs = |weights: [u32; 2]| {

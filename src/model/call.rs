@@ -19,7 +19,7 @@ impl BackendId {
 }
 
 /// A call while it is under way: the hub that waits for it, and what that knows it by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallKey {
     pub home: HomeId,
     pub ticket: Ticket,

@@ -67,7 +67,7 @@ pub struct TopicId {
 }
 
 /// What a shard gave a question to recognise the answer by: a slot and a generation of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket {
     pub slot: u32,
     pub generation: u32,

@@ -6,6 +6,7 @@
 //! table is not told; docs/metrics.md is the tables, which a test holds.
 
 pub mod alerts;
+mod backends;
 mod board;
 mod csv;
 mod json;
@@ -20,6 +21,7 @@ mod summary;
 mod table;
 mod window;
 
+pub use backends::{BackendCounters, BackendMember, BackendStatus};
 pub use board::Board;
 pub use csv::csv;
 pub use json::json;
@@ -30,8 +32,8 @@ pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
 pub use summary::Summary;
 pub use table::{
-    INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED, ShardReading,
-    StoreReading, ThreadReading, VENUE, VenueReading,
+    BACKEND, INCIDENTS, Kind, LATENCY, MeshReading, Metric, PROCESS, ProcessReading, SHARD, SHARED,
+    ShardReading, StoreReading, ThreadReading, VENUE, VenueReading,
 };
 pub use window::{Looks, Window};
 

@@ -1,6 +1,6 @@
 //! docs/metrics.md, as the tables have it. PURE.
 
-use super::table::{INCIDENTS, Kind, LATENCY, Metric, PROCESS, SHARD, SHARED, VENUE};
+use super::table::{BACKEND, INCIDENTS, Kind, LATENCY, Metric, PROCESS, SHARD, SHARED, VENUE};
 
 const HEAD: &str = "\
 # Metrics
@@ -25,6 +25,7 @@ pub fn page() -> String {
         ("Venue", &["thread"], VENUE),
         ("Latency", &["stage"], &latency[..]),
         ("Process", &[], PROCESS),
+        ("Backends", &["backend"], BACKEND),
     ] {
         out.push_str(&format!(
             "\n## {title}\n\n| metric | type | labels | what | from |\n|---|---|---|---|---|\n"

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use super::BackendStatus;
 use super::Board;
-use super::table::{INCIDENTS, Metric, PROCESS, ProcessReading, SHARD, SHARED, VENUE, tell_process};
+use super::table::{
+    BACKEND, INCIDENTS, Metric, PROCESS, ProcessReading, SHARD, SHARED, VENUE, tell_backend, tell_process,
+};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,25 @@ impl<'a> Snapshot<'a> {
         });
         families.retain(|family| !family.samples.is_empty());
         Snapshot { families }
+    }
+
+    /// The same, and what backends have to say of themselves: behind all else, since they come and go.
+    #[must_use]
+    pub fn with_backends(mut self, backends: &'a [BackendStatus]) -> Snapshot<'a> {
+        if backends.is_empty() {
+            return self;
+        }
+        let first = self.families.len();
+        self.families.extend(BACKEND.iter().map(|metric| Family { metric, samples: Vec::new() }));
+        for backend in backends {
+            let mut families = self.families[first..].iter_mut();
+            tell_backend(backend, |value| {
+                let family =
+                    families.next().expect("invariant: the table tells as many values as it has metrics");
+                family.samples.push(Sample { labels: vec![("backend", &*backend.name)], value });
+            });
+        }
+        self
     }
 
     #[must_use]

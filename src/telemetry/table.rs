@@ -11,7 +11,7 @@ use crate::mail::{OfficeCounters, OfficeGauges};
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::storage::StoreFault;
 
-use super::RingCounters;
+use super::{BackendStatus, RingCounters};
 
 /// What kind of number it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,8 @@ pub struct VenueReading<'a> {
 /// What is known of the whole process when it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessReading {
+    pub backends_count: u64,
+    pub backends_down_count: u64,
     pub is_ready: bool,
     pub start_unix_ns: u64,
     pub startup_ns: u64,
@@ -424,6 +426,8 @@ metrics! {
         Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
+        Gauge "tickring_backends" "Backends of calls that the control thread carries; those of each are below." = process.backends_count;
+        Gauge "tickring_backends_down" "Those of which no process and no address takes calls." = process.backends_down_count;
         Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
         Counter "tickring_store_commits_total" "Commits of the store, each with one fsync." = process.store.commits_total;
         Counter "tickring_store_batches_total" "Batches that are on the disk: those of one commit share its fsync." = process.store.batches_total;
@@ -449,5 +453,21 @@ metrics! {
         Gauge "process_open_fds" "Open descriptors; clients' sockets are the rings' and not among them." = process.open_fds;
         Gauge "process_max_fds" "Descriptors that may be open." = process.max_fds;
         Gauge "process_start_time_seconds" "When the process started, since 1970." = process.start_unix_ns;
+    }
+}
+
+metrics! {
+    /// Of each backend of calls that the control thread carries: label `backend`.
+    BACKEND, tell_backend(backend: &BackendStatus) {
+        Gauge "tickring_backend_up" "1 while a call would be carried." = u64::from(backend.is_up);
+        Gauge "tickring_backend_calls_under_way" "Calls that it has not answered." = backend.under_way();
+        Counter "tickring_backend_calls_total" "Calls for it." = backend.counters.calls_total;
+        Counter "tickring_backend_answers_total" "Those that it answered, by a result or an error of its own." = backend.counters.answered_total;
+        Counter "tickring_backend_failures_total" "Those that have no answer of it: not sent, lost, too late, garbled or too long." = backend.counters.failed_total;
+        Counter "tickring_backend_retries_total" "Attempts after the first one of a call." = backend.counters.retries_total;
+        Counter "tickring_backend_starts_total" "Processes that were started, or connections that were begun." = backend.counters.starts_total;
+        Counter "tickring_backend_ends_total" "Processes that ended without being told to." = backend.counters.ends_total;
+        Counter "tickring_backend_garbage_lines_total" "Lines of processes that have ended that were no messages." = backend.counters.garbage_total;
+        Counter "tickring_backend_late_answers_total" "Answers of processes that have ended that nobody waited for any more." = backend.counters.late_total;
     }
 }

@@ -15,7 +15,8 @@ use crate::mail::{OfficeCounters, OfficeGauges};
 use crate::model::link::{LinkIdentity, LinkKind, LinkState, LinkStatus};
 
 fn tables() -> impl Iterator<Item = &'static Metric> {
-    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain([&LATENCY]).chain(PROCESS)
+    let of_process = PROCESS.iter().chain(BACKEND);
+    SHARED.iter().chain(SHARD).chain([&INCIDENTS]).chain(VENUE).chain([&LATENCY]).chain(of_process)
 }
 
 fn thread_reading<'a>(topics: &'a HomeCounters, ring: &'a RingCounters) -> ThreadReading<'a> {

@@ -311,6 +311,15 @@ function drawLinks({ links }) {
     ["last reason", (row) => row.last_reason ?? "–", "long"]], links, "There is no venue, and no feed.");
 }
 
+function drawBackends({ backends }) {
+  byId("panel-backends").hidden = backends.length === 0;
+  drawTable("backends", [["backend", (row) => row.name, "long"], ["kind", (row) => row.kind, "wide"],
+    ["state", (row) => el("span", { class: `chip ${row.state === "up" ? "good" : "bad"}` }, row.state)],
+    ["ready", (row) => `${row.members_up}/${row.members}`, "n"], ["under way", number(count, (row) => row.under_way), "n wide"],
+    ["calls", number(count, (row) => row.calls), "n"], ["failed", number(count, (row) => row.failed), "n"],
+    ["last reason", (row) => row.last_reason ?? "–", "long"]], backends, "There is no backend.");
+}
+
 function drawIncidents({ incidents }) {
   const rows = Object.entries(incidents).sort(([, a], [, b]) => b.total - a.total).slice(0, ROWS);
   drawTable("incidents", [["reason", ([reason]) => reason.replaceAll("_", " "), "long"], ["a second", ([, of]) => count(of.per_second), "n"], ["in all", ([, of]) => count(of.total), "n"]],
@@ -391,6 +400,7 @@ function draw() {
   charts.forEach((chart) => chart.draw());
   drawShards(event);
   drawLinks(event);
+  drawBackends(event);
   drawIncidents(event);
   const state = byId("state"), isWell = event.state === "serving";
   if (document.body.dataset.link === "live" && state.textContent !== event.state) {

@@ -1,0 +1,320 @@
+//! What a child process is told and says, in lines: requests with numbers of our own, answers, and lines for the log. PURE.
+//!
+//! Invariants: a request that was begun has one outcome at most: the first answer with its number, or what `forget` and `end` say; a
+//! line is held up to its bound only, and what is beyond is counted and dropped.
+
+use std::collections::BTreeMap;
+
+use crate::backend::codec::{self, Said};
+use crate::limits;
+use crate::model::call::{CallFailure, CallKey, CallOutcome};
+
+/// One child's calls.
+#[derive(Debug)]
+pub struct Conversation {
+    next_id: u64,
+    waiting: BTreeMap<u64, CallKey>,
+    line: Line,
+    counters: ConversationCounters,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConversationCounters {
+    pub answers_total: u64,
+    /// Answers that nobody waits for any more, or that came twice.
+    pub late_total: u64,
+    /// Lines that are no messages.
+    pub garbage_total: u64,
+    /// Requests and notifications of the child's own.
+    pub unasked_total: u64,
+}
+
+/// The child writes a line without an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endless;
+
+impl Conversation {
+    /// `line_bytes_max` bounds an answer.
+    #[must_use]
+    pub fn new(line_bytes_max: usize) -> Conversation {
+        Conversation {
+            next_id: 1,
+            waiting: BTreeMap::new(),
+            line: Line::new(line_bytes_max),
+            counters: ConversationCounters::default(),
+        }
+    }
+
+    /// Appends a call's line.
+    pub fn begin(&mut self, key: Option<CallKey>, method: &str, params: Option<&[u8]>, out: &mut Vec<u8>) {
+        let id = key.map(|key| {
+            let id = self.next_id;
+            self.next_id += 1;
+            self.waiting.insert(id, key);
+            id
+        });
+        codec::write_request(out, id, method, params);
+        out.push(b'\n');
+    }
+
+    /// Nobody waits for that call any more.
+    pub fn forget(&mut self, key: CallKey) {
+        self.waiting.retain(|_, waiting| *waiting != key);
+    }
+
+    /// Takes what was read, and tells what became of calls.
+    ///
+    /// # Errors
+    /// A line is longer than anything that is waited for: the child is to be ended.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        mut tell: impl FnMut(CallKey, CallOutcome<'_>),
+    ) -> Result<(), Endless> {
+        let Conversation { waiting, line, counters, .. } = self;
+        line.receive(bytes, |line, dropped_bytes| {
+            let (key, outcome) = if dropped_bytes > 0 {
+                let key =
+                    codec::id_of_beginning(line).map_or_else(|| only(waiting), |id| waiting.remove(&id));
+                (key, CallOutcome::Failed(CallFailure::TooLong))
+            } else {
+                match codec::read(line) {
+                    Said::Answer { id, outcome } => (waiting.remove(&id), outcome),
+                    Said::Garbled { id } => (waiting.remove(&id), CallOutcome::Failed(CallFailure::Garbled)),
+                    Said::Unasked => {
+                        counters.unasked_total += 1;
+                        return;
+                    }
+                    Said::Garbage if line.trim_ascii().is_empty() => return,
+                    Said::Garbage => {
+                        counters.garbage_total += 1;
+                        let Some(key) = only(waiting) else { return };
+                        (Some(key), CallOutcome::Failed(CallFailure::Garbled))
+                    }
+                }
+            };
+            match key {
+                Some(key) => {
+                    counters.answers_total += 1;
+                    tell(key, outcome);
+                }
+                None => counters.late_total += 1,
+            }
+        });
+        if line.dropped_bytes > limits::CHILD_LINE_BYTES_MAX { Err(Endless) } else { Ok(()) }
+    }
+
+    /// The child has ended: those that have no answer.
+    pub fn end(&mut self) -> impl Iterator<Item = CallKey> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+
+    #[must_use]
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[must_use]
+    pub const fn counters(&self) -> ConversationCounters {
+        self.counters
+    }
+}
+
+/// Whose a line is that does not say so: where one call alone waits, its own.
+fn only(waiting: &mut BTreeMap<u64, CallKey>) -> Option<CallKey> {
+    if waiting.len() == 1 { waiting.pop_first().map(|(_, key)| key) } else { None }
+}
+
+/// Lines of a stream, each up to a bound.
+#[derive(Debug)]
+pub struct Line {
+    held: Vec<u8>,
+    bytes_max: usize,
+    /// Of the line that has begun, what is beyond the bound.
+    dropped_bytes: usize,
+}
+
+impl Line {
+    #[must_use]
+    pub const fn new(bytes_max: usize) -> Line {
+        Line { held: Vec::new(), bytes_max, dropped_bytes: 0 }
+    }
+
+    /// Takes bytes, and tells each line that ends in them, with how many bytes behind it were dropped.
+    pub fn receive(&mut self, bytes: &[u8], mut tell: impl FnMut(&[u8], usize)) {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, behind) = (&rest[..end], &rest[end + 1..]);
+            rest = behind;
+            if self.held.is_empty() && line.len() <= self.bytes_max {
+                tell(line, 0);
+                continue;
+            }
+            self.hold(line);
+            tell(&self.held, self.dropped_bytes);
+            self.held.clear();
+            self.dropped_bytes = 0;
+            // A long line is an exception: its room is not kept.
+            self.held.shrink_to(limits::CHILD_LINE_BYTES_KEPT);
+        }
+        self.hold(rest);
+    }
+
+    /// What has begun and not ended, at the end of the stream.
+    pub fn end(&mut self, tell: impl FnOnce(&[u8], usize)) {
+        if !self.held.is_empty() {
+            tell(&self.held, self.dropped_bytes);
+        }
+        *self = Line::new(self.bytes_max);
+    }
+
+    fn hold(&mut self, bytes: &[u8]) {
+        let total = self.held.len() + self.dropped_bytes + bytes.len();
+        if total <= self.bytes_max {
+            return self.held.extend_from_slice(bytes);
+        }
+        // Of one that is too long only the beginning is looked at.
+        let kept = limits::CHILD_LINE_BYTES_KEPT.min(self.bytes_max);
+        let more = bytes.len().min(kept.saturating_sub(self.held.len()));
+        self.held.extend_from_slice(&bytes[..more]);
+        self.held.truncate(kept);
+        self.held.shrink_to(kept);
+        self.dropped_bytes = total - self.held.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ids::{HomeId, Ticket};
+
+    const LINE_BYTES_MAX: usize = 4096;
+
+    fn key(slot: u32) -> CallKey {
+        CallKey { home: HomeId(0), ticket: Ticket { slot, generation: 1 } }
+    }
+
+    /// A conversation in which so many calls are under way, numbered from 1.
+    fn conversation(calls: u32) -> Conversation {
+        let mut conversation = Conversation::new(LINE_BYTES_MAX);
+        for slot in 1..=calls {
+            conversation.begin(Some(key(slot)), "a/b", None, &mut Vec::new());
+        }
+        conversation
+    }
+
+    /// What comes of these bytes: the call's number and its outcome.
+    fn told(conversation: &mut Conversation, bytes: &[u8]) -> Vec<(u32, String)> {
+        let mut told = Vec::new();
+        let outcome = conversation.receive(bytes, |key, outcome| {
+            let text = match outcome {
+                CallOutcome::Result(value) | CallOutcome::Error(value) => {
+                    String::from_utf8_lossy(value).into_owned()
+                }
+                CallOutcome::Failed(failure) => format!("{failure:?}"),
+            };
+            told.push((key.ticket.slot, text));
+        });
+        assert_eq!(outcome, Ok(()));
+        told
+    }
+
+    fn one(slot: u32, text: &str) -> Vec<(u32, String)> {
+        vec![(slot, text.to_owned())]
+    }
+
+    #[test]
+    fn calls_are_lines_with_numbers_of_our_own() {
+        let (mut conversation, mut out) = (conversation(0), Vec::new());
+        conversation.begin(Some(key(9)), "a/b", Some(b"[1]"), &mut out);
+        conversation.begin(None, "a/c", None, &mut out);
+        conversation.begin(Some(key(8)), "a/b", None, &mut out);
+        let lines = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a/b\",\"params\":[1]}\n\
+                     {\"jsonrpc\":\"2.0\",\"method\":\"a/c\"}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"a/b\"}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), lines);
+    }
+
+    #[test]
+    fn an_answer_goes_to_its_call_and_a_second_one_to_nobody() {
+        let mut conversation = conversation(2);
+        assert_eq!(told(&mut conversation, b"{\"id\":2,\"result\":5}\n"), one(2, "5"));
+        assert_eq!(told(&mut conversation, b"{\"id\":2,\"result\":6}\n{\"id\":1,"), []);
+        assert_eq!(told(&mut conversation, b"\"result\":7}\n"), one(1, "7"));
+        let counters = conversation.counters();
+        assert_eq!((counters.answers_total, counters.late_total), (2, 1));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_answered_late_and_what_is_left_at_the_end_is_told() {
+        let mut conversation = conversation(3);
+        conversation.forget(key(1));
+        assert_eq!(told(&mut conversation, b"{\"id\":1,\"result\":5}\n"), []);
+        assert_eq!(conversation.end().collect::<Vec<_>>(), [key(2), key(3)]);
+        assert_eq!(conversation.waiting_count(), 0);
+    }
+
+    #[test]
+    fn garbage_is_one_calls_only_where_one_alone_waits() {
+        let mut conversation = conversation(2);
+        assert_eq!(told(&mut conversation, b"hello\n\n \n{\"method\":\"log\"}\n"), []);
+        assert_eq!(told(&mut conversation, b"{\"id\":2}\n"), one(2, "Garbled"));
+        assert_eq!(told(&mut conversation, b"oops\n"), one(1, "Garbled"));
+        let counters = conversation.counters();
+        assert_eq!((counters.garbage_total, counters.unasked_total), (2, 1));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_its_calls_and_the_next_line_is_read() {
+        let mut conversation = conversation(2);
+        let long = format!("{{\"id\":2,\"result\":\"{}\"}}\n{{\"id\":1,\"result\":1}}\n", "x".repeat(10_000));
+        let mut all = Vec::new();
+        for part in long.as_bytes().chunks(1000) {
+            all.extend(told(&mut conversation, part));
+        }
+        assert_eq!(all, [(2, "TooLong".to_owned()), (1, "1".to_owned())]);
+        assert!(conversation.line.held.capacity() <= LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up() {
+        let mut conversation = conversation(1);
+        let part = vec![b'x'; 1 << 20];
+        let rounds = (0..100).take_while(|_| conversation.receive(&part, |_, _| panic!()).is_ok()).count();
+        assert_eq!(rounds, limits::CHILD_LINE_BYTES_MAX / part.len());
+        assert!(conversation.line.held.capacity() <= LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn lines_for_the_log_are_cut_at_their_bound() {
+        let (mut line, mut lines) = (Line::new(4), Vec::new());
+        for part in [&b"ab\nabcd"[..], b"\nabcdef\nx", b"yz\nlast"] {
+            line.receive(part, |text, dropped| {
+                lines.push((String::from_utf8_lossy(text).into_owned(), dropped))
+            });
+        }
+        line.end(|text, dropped| lines.push((String::from_utf8_lossy(text).into_owned(), dropped)));
+        let expected = [("ab", 0), ("abcd", 0), ("abcd", 2), ("xyz", 0), ("last", 0)];
+        assert_eq!(lines, expected.map(|(text, dropped)| (text.to_owned(), dropped)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_tells_the_same(
+            lines in prop::collection::vec(prop_oneof![
+                (0_u32..6).prop_map(|id| format!("{{\"id\":{id},\"result\":{id}}}")),
+                (0_u32..6).prop_map(|id| format!("{{\"id\":{id},\"result\":\"{}\"}}", "y".repeat(5000))),
+                "[a-z{}\"]{0,40}",
+            ], 0..12),
+            size in 1_usize..300,
+        ) {
+            let bytes: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
+            let (mut whole, mut split) = (conversation(5), conversation(5));
+            let expected = told(&mut whole, &bytes);
+            let parts: Vec<(u32, String)> = bytes.chunks(size).flat_map(|part| told(&mut split, part)).collect();
+            prop_assert_eq!(parts, expected);
+            prop_assert_eq!(split.counters(), whole.counters());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Between the gateway and a child: the gateway's own program, which takes upon itself what a child is to have, and becomes the child.
+//! Home: a process of its own, of one thread (decision 0025).
+//!
+//! Invariants: it ends with the thread that started it; it is replaced or ends, and starts nobody.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+
+use crate::backend::settings::ProcessLimits;
+use crate::exit::{Exit, Failure};
+
+/// What it is told on its command line.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The process that started it.
+    pub parent: i32,
+    pub limits: ProcessLimits,
+    /// Where it goes first.
+    pub directory: Option<PathBuf>,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+}
+
+/// Becomes the child.
+///
+/// # Errors
+/// What keeps it from that. It never returns otherwise.
+pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure> {
+    let Launch { parent, limits, directory, command } = launch;
+    let failure = |what: String| Failure::new(Exit::Unavailable, what, "see the [[backend]] of that name");
+    // The kernel sends it when the thread ends that made this process; what happened before is seen by the parent's number.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| failure(format!("PR_SET_PDEATHSIG: {error}")))?;
+    if getppid().as_raw() != *parent {
+        return Err(failure("the gateway that started this has ended".to_owned()));
+    }
+    let wanted = [
+        (Resource::RLIMIT_AS, limits.memory_bytes),
+        (Resource::RLIMIT_NOFILE, limits.descriptors.into()),
+        (Resource::RLIMIT_CPU, limits.cpu_s.into()),
+        (Resource::RLIMIT_FSIZE, limits.file_bytes),
+    ];
+    for (resource, wanted) in wanted.into_iter().filter(|(_, wanted)| *wanted > 0) {
+        let set = getrlimit(resource).and_then(|(_, hard)| {
+            let limit = wanted.min(hard);
+            setrlimit(resource, limit, limit)
+        });
+        set.map_err(|error| failure(format!("{resource:?} of {wanted}: {error}")))?;
+    }
+    // Its memory may hold what is nobody's business.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| failure(format!("RLIMIT_CORE: {error}")))?;
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(failure("there is no program to start".to_owned()));
+    };
+    let mut child = Command::new(program);
+    child.args(arguments);
+    if let Some(directory) = directory {
+        std::env::set_current_dir(directory)
+            .map_err(|error| failure(format!("{}: {error}", directory.display())))?;
+    }
+    // Signals are as usual behind it: none blocked, SIGPIPE not ignored.
+    let error = child.exec();
+    Err(failure(format!("{}: {error}", program.display())))
+}

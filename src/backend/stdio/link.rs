@@ -1,0 +1,436 @@
+//! One child process: its pipes, its end. Home: a task of the control thread, which is the thread that started it: the kernel ends
+//! the child with that thread (decision 0025).
+//!
+//! Invariants: a call that was handed over is told of once, by `Event::Answered`, unless it was cancelled; the last event is
+//! `Event::Ended`, and then the child and what is left of its process group are gone and nobody's zombie; what it has not read and
+//! what it writes to the log are bounded.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::codec::{Conversation, ConversationCounters, Line};
+use crate::backend::settings::ProcessSettings;
+use crate::calls::{OwnedCall, OwnedOutcome};
+use crate::clock;
+use crate::limits;
+use crate::model::call::{CallFailure, CallKey};
+
+/// What of the gateway's environment a child has too.
+const PASSED_ON: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+/// Of what is read at once.
+const READ_BYTES: usize = 4096;
+/// How long what a child has written is read after it has ended: another process may hold its pipe.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What a child is told.
+#[derive(Debug)]
+pub enum Word {
+    Call(OwnedCall),
+    Cancel(CallKey),
+    /// To end, once nothing is under way any more or the time for that is over.
+    Stop,
+    /// To end now.
+    Kill,
+}
+
+/// What is told of a child.
+#[derive(Debug)]
+pub enum Event {
+    Answered {
+        key: CallKey,
+        outcome: OwnedOutcome,
+    },
+    /// It is gone.
+    Ended {
+        why: Why,
+        counters: ConversationCounters,
+    },
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Why {
+    Exited(ExitStatus),
+    /// It read nothing of what waited for it.
+    ReadNothing,
+    /// It wrote a line without an end.
+    Endless,
+    /// The kernel did not say how.
+    Unknown(io::Error),
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::Exited(status) => write!(out, "{status}"),
+            Why::ReadNothing => out.write_str("it read nothing of what waited for it, and was killed"),
+            Why::Endless => out.write_str("it wrote a line without an end, and was killed"),
+            Why::Unknown(error) => write!(out, "{error}"),
+        }
+    }
+}
+
+/// The starter's end.
+#[derive(Debug)]
+pub struct Link {
+    words: mpsc::UnboundedSender<Word>,
+    unread_bytes: Arc<AtomicUsize>,
+    pid: u32,
+}
+
+impl Link {
+    /// Starts a child, called `name` in the log. `tell` hears of it until its end. Called on the control thread only.
+    ///
+    /// # Errors
+    /// The kernel has no process, or no descriptor, left.
+    pub fn start(
+        settings: &ProcessSettings,
+        name: String,
+        answer_bytes_max: usize,
+        tell: impl FnMut(Event) + Send + 'static,
+    ) -> io::Result<Link> {
+        let mut child = command(settings).spawn()?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            unreachable!("invariant: all three were asked for");
+        };
+        let pid = child.id().expect("invariant: it was not waited for yet");
+        let (words, heard) = mpsc::unbounded_channel();
+        let unread_bytes = Arc::new(AtomicUsize::new(0));
+        let talk = Talk {
+            name,
+            conversation: Conversation::new(answer_bytes_max),
+            unread: Vec::new(),
+            unread_bytes: Arc::clone(&unread_bytes),
+            log: LogLines::default(),
+            tell,
+        };
+        let stop_timeout = Duration::from_nanos(settings.stop_timeout_ns);
+        let group =
+            Group(Pid::from_raw(i32::try_from(pid).expect("invariant: the kernel's numbers are i32")));
+        tokio::spawn(
+            talk.run(Running { child, stdin: Some(stdin), stdout, stderr, group, stop_timeout }, heard),
+        );
+        Ok(Link { words, unread_bytes, pid })
+    }
+
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Whether it has read enough of what waits for it to be sent one more call.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unread_bytes.load(Ordering::Relaxed) < limits::CHILD_UNREAD_BYTES_MAX
+    }
+
+    /// It hears of it unless it has ended, which is told by its event.
+    pub fn say(&self, word: Word) {
+        if let Word::Call(call) = &word {
+            let bytes = call.method.len() + call.params.as_ref().map_or(0, |params| params.len());
+            self.unread_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        // The other end is there until `Event::Ended` is told.
+        let _ = self.words.send(word);
+    }
+}
+
+fn command(settings: &ProcessSettings) -> Command {
+    let limits = settings.limits;
+    // The same program, also where its file was replaced since the start.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("child").arg(format!("--parent={}", std::process::id()));
+    let flags = [
+        ("--memory-bytes", limits.memory_bytes),
+        ("--descriptors", limits.descriptors.into()),
+        ("--cpu-s", limits.cpu_s.into()),
+        ("--file-bytes", limits.file_bytes),
+    ];
+    command.args(flags.map(|(flag, value)| format!("{flag}={value}")));
+    if let Some(directory) = &settings.directory {
+        command.arg("--directory").arg(directory);
+    }
+    command.arg("--").args(&settings.command);
+    command.env_clear();
+    command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
+    // A group of its own, so that what it starts ends with it.
+    command.process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A child's process group.
+#[derive(Clone, Copy, Debug)]
+struct Group(Pid);
+
+impl Group {
+    fn signal(self, signal: Signal) {
+        // Nobody is left in it where that fails.
+        let _ = killpg(self.0, signal);
+    }
+}
+
+struct Running {
+    child: Child,
+    /// `None` once it is closed.
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    group: Group,
+    stop_timeout: Duration,
+}
+
+struct Talk<F> {
+    name: String,
+    conversation: Conversation,
+    /// Lines that wait to be taken by the child's pipe.
+    unread: Vec<u8>,
+    /// The same, with what is still in the channel, for who sends.
+    unread_bytes: Arc<AtomicUsize>,
+    log: LogLines,
+    tell: F,
+}
+
+/// How a child's time is going.
+#[derive(Clone, Copy, Debug)]
+enum Course {
+    Serving,
+    /// Its standard input is closed once nothing is under way.
+    Ending {
+        by: Instant,
+    },
+    /// It was sent SIGTERM.
+    Terminated {
+        by: Instant,
+    },
+    /// It was sent SIGKILL.
+    Killed,
+}
+
+impl<F: FnMut(Event) + Send + 'static> Talk<F> {
+    async fn run(mut self, mut running: Running, mut heard: mpsc::UnboundedReceiver<Word>) {
+        let why = self.talk(&mut running, &mut heard).await;
+        let Running { mut child, group, stdout, stderr, .. } = running;
+        if why.is_none() {
+            // It closes its pipes before it is gone, and is asked how it ended.
+            let _ = timeout(LAST_WORDS, child.wait()).await;
+        }
+        // What is left of its group, and of itself where it has only closed its pipes.
+        group.signal(Signal::SIGKILL);
+        let ended = child.wait().await;
+        let why = match (why, ended) {
+            (Some(why), _) => why,
+            (None, Ok(status)) => Why::Exited(status),
+            (None, Err(error)) => Why::Unknown(error),
+        };
+        self.last_words(stdout, stderr).await;
+        heard.close();
+        while let Ok(word) = heard.try_recv() {
+            if let Word::Call(OwnedCall { key: Some(key), .. }) = word {
+                // It never saw it.
+                (self.tell)(Event::Answered { key, outcome: OwnedOutcome::Failed(CallFailure::Unavailable) });
+            }
+        }
+        let lost: Vec<CallKey> = self.conversation.end().collect();
+        for key in lost {
+            (self.tell)(Event::Answered { key, outcome: OwnedOutcome::Failed(CallFailure::Lost) });
+        }
+        (self.tell)(Event::Ended { why, counters: self.conversation.counters() });
+    }
+
+    /// Until it has ended, or is to be ended for what it does.
+    async fn talk(
+        &mut self,
+        running: &mut Running,
+        heard: &mut mpsc::UnboundedReceiver<Word>,
+    ) -> Option<Why> {
+        let Running { child, stdin, stdout, stderr, group, stop_timeout } = running;
+        let (mut said, mut errors) = ([0; READ_BYTES], [0; READ_BYTES / 4]);
+        let (mut says_errors, mut course) = (true, Course::Serving);
+        let unread_max = Duration::from_nanos(limits::CHILD_UNREAD_NS_MAX);
+        let mut read_by = Instant::now() + unread_max;
+        loop {
+            if matches!(course, Course::Ending { .. }) && self.is_done() {
+                *stdin = None;
+            }
+            let due = match course {
+                Course::Ending { by } | Course::Terminated { by } => Some(by),
+                Course::Serving => (!self.unread.is_empty()).then_some(read_by),
+                Course::Killed => None,
+            };
+            tokio::select! {
+                word = heard.recv(), if !matches!(course, Course::Killed) => match word {
+                    Some(Word::Call(call)) => {
+                        if self.unread.is_empty() {
+                            read_by = Instant::now() + unread_max;
+                        }
+                        self.call(&call);
+                    }
+                    Some(Word::Cancel(key)) => self.conversation.forget(key),
+                    Some(Word::Stop) => course = Course::Ending { by: Instant::now() + *stop_timeout },
+                    // Whoever started it is gone.
+                    Some(Word::Kill) | None => {
+                        group.signal(Signal::SIGKILL);
+                        course = Course::Killed;
+                    }
+                },
+                taken = write(stdin.as_mut(), &self.unread), if stdin.is_some() && !self.unread.is_empty() => {
+                    match taken {
+                        Ok(bytes) => {
+                            self.took(bytes);
+                            read_by = Instant::now() + unread_max;
+                        }
+                        // It has closed its standard input: it may still answer.
+                        Err(_) => *stdin = None,
+                    }
+                }
+                read = stdout.read(&mut said) => match read {
+                    Ok(0) | Err(_) => return None,
+                    Ok(bytes) => if self.receive(&said[..bytes]) { return Some(Why::Endless) },
+                },
+                read = stderr.read(&mut errors), if says_errors => match read {
+                    Ok(0) | Err(_) => says_errors = false,
+                    Ok(bytes) => self.log.receive(&self.name, &errors[..bytes]),
+                },
+                status = child.wait() => return status.map_or_else(|error| Some(Why::Unknown(error)), |_| None),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => match course {
+                    Course::Serving | Course::Killed => return Some(Why::ReadNothing),
+                    Course::Ending { .. } => {
+                        *stdin = None;
+                        group.signal(Signal::SIGTERM);
+                        course = Course::Terminated { by: Instant::now() + *stop_timeout };
+                    }
+                    Course::Terminated { .. } => {
+                        group.signal(Signal::SIGKILL);
+                        course = Course::Killed;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Whether nothing is under way.
+    fn is_done(&self) -> bool {
+        self.unread.is_empty() && self.conversation.waiting_count() == 0
+    }
+
+    fn call(&mut self, call: &OwnedCall) {
+        let OwnedCall { key, method, params, due_ns, .. } = call;
+        let bytes = method.len() + params.as_ref().map_or(0, |params| params.len());
+        let before = self.unread.len();
+        // Nobody waits for one whose time is over.
+        if *due_ns > clock::now().mono_ns {
+            self.conversation.begin(*key, method, params.as_deref(), &mut self.unread);
+        }
+        self.unread_bytes.fetch_add(self.unread.len() - before, Ordering::Relaxed);
+        self.unread_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The child's pipe has taken so many bytes.
+    fn took(&mut self, bytes: usize) {
+        self.unread.drain(..bytes);
+        if self.unread.is_empty() {
+            self.unread.shrink_to(READ_BYTES);
+        }
+        self.unread_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a line has no end.
+    fn receive(&mut self, bytes: &[u8]) -> bool {
+        let tell = &mut self.tell;
+        let received = self
+            .conversation
+            .receive(bytes, |key, outcome| (tell)(Event::Answered { key, outcome: outcome.into() }));
+        received.is_err()
+    }
+
+    /// What its pipes still hold.
+    async fn last_words(&mut self, mut stdout: ChildStdout, mut stderr: ChildStderr) {
+        let mut read = [0; READ_BYTES];
+        while let Ok(Ok(bytes @ 1..)) = timeout(LAST_WORDS, stdout.read(&mut read)).await {
+            if self.receive(&read[..bytes]) {
+                break;
+            }
+        }
+        while let Ok(Ok(bytes @ 1..)) = timeout(LAST_WORDS, stderr.read(&mut read)).await {
+            self.log.receive(&self.name, &read[..bytes]);
+        }
+        self.log.end(&self.name);
+    }
+}
+
+/// `stdin` is there wherever this is waited for.
+async fn write(stdin: Option<&mut ChildStdin>, bytes: &[u8]) -> io::Result<usize> {
+    match stdin {
+        Some(stdin) => stdin.write(bytes).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a child writes to standard error, so many lines a second.
+#[derive(Debug)]
+struct LogLines {
+    line: Line,
+    /// The second that is counted, and the lines in it.
+    second: u64,
+    lines: u32,
+    dropped: u64,
+}
+
+impl Default for LogLines {
+    fn default() -> LogLines {
+        LogLines { line: Line::new(limits::CHILD_LOG_LINE_BYTES_MAX), second: 0, lines: 0, dropped: 0 }
+    }
+}
+
+impl LogLines {
+    fn receive(&mut self, name: &str, bytes: &[u8]) {
+        let second = clock::now().mono_ns / 1_000_000_000;
+        if second != self.second {
+            self.tell_dropped(name);
+            (self.second, self.lines) = (second, 0);
+        }
+        let LogLines { line, lines, dropped, .. } = self;
+        line.receive(bytes, |text, cut| {
+            *lines += 1;
+            if *lines > limits::CHILD_LOG_LINES_PER_S_MAX {
+                *dropped += 1;
+            } else {
+                log_line(name, text, cut);
+            }
+        });
+    }
+
+    fn end(&mut self, name: &str) {
+        self.line.end(|text, cut| log_line(name, text, cut));
+        self.tell_dropped(name);
+    }
+
+    fn tell_dropped(&mut self, name: &str) {
+        match std::mem::take(&mut self.dropped) {
+            0 => {}
+            dropped => log::warn!("{name}: {dropped} more lines of standard error are not shown"),
+        }
+    }
+}
+
+/// Without what would be more than text to a terminal.
+fn log_line(name: &str, text: &[u8], cut: usize) {
+    let text = String::from_utf8_lossy(text.trim_ascii_end()).replace(char::is_control, " ");
+    match cut {
+        0 => log::info!("{name}: {text}"),
+        cut => log::info!("{name}: {text} … ({cut} more bytes)"),
+    }
+}

@@ -1,0 +1,34 @@
+//! `tickring child`: what the gateway starts in place of a child process, to become it. Not for people.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::backend::settings::ProcessLimits;
+use crate::backend::stdio::launcher::{Launch, become_child};
+use crate::exit::Failure;
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    #[arg(long)]
+    parent: i32,
+    #[arg(long, default_value_t = 0)]
+    memory_bytes: u64,
+    #[arg(long, default_value_t = 0)]
+    descriptors: u32,
+    #[arg(long, default_value_t = 0)]
+    cpu_s: u32,
+    #[arg(long, default_value_t = 0)]
+    file_bytes: u64,
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+pub(super) fn run(flags: Flags) -> Result<(), Failure> {
+    let Flags { parent, memory_bytes, descriptors, cpu_s, file_bytes, directory, command } = flags;
+    let limits = ProcessLimits { memory_bytes, descriptors, cpu_s, file_bytes };
+    match become_child(&Launch { parent, limits, directory, command })? {}
+}

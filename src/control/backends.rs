@@ -1,0 +1,442 @@
+//! Backends of calls that the control thread carries: child processes and services over HTTP.
+//!
+//! Home: a task of the control thread. Invariants: nothing here waits for a backend or a shard; a call that was taken has one outcome,
+//! unless it was cancelled; what a shard's queue has no room for is kept and sent later, in order; a backend that is taken away or
+//! changed answers what it was asked before it ends.
+
+mod processes;
+mod services;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backend::settings::{BackendSettings, WaySettings};
+use crate::backend::stdio;
+use crate::calls::{FromControl, Full, OwnedCall, OwnedOutcome, Switchboard, ToControl};
+use crate::clock;
+use crate::limits;
+use crate::model::call::{BackendId, CallFailure, CallKey};
+use crate::model::ids::HomeId;
+use crate::model::time::Now;
+use crate::telemetry::BackendStatus;
+
+use processes::Processes;
+use services::Services;
+
+/// How often operators are told how backends are.
+const LOOK: Duration = Duration::from_secs(1);
+/// Close code of a connection that nobody here serves (RFC 6455, 7.4.1).
+const NOT_SERVED: u16 = 1011;
+
+/// What the task is made from.
+#[derive(Debug)]
+pub struct BackendsSetup {
+    pub switchboard: Switchboard,
+    pub settings: Wanted,
+    /// Newer ones, from the main thread.
+    pub newer: mpsc::UnboundedReceiver<Wanted>,
+    /// Where operators find how they are.
+    pub status: Arc<ArcSwap<Vec<BackendStatus>>>,
+}
+
+/// What there is to be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    pub backends: Vec<BackendSettings>,
+    /// Bytes of an answer.
+    pub answer_bytes_max: usize,
+}
+
+/// See the file's head.
+pub(super) struct Backends {
+    board: Switchboard,
+    /// What shards have had no room for, by their numbers.
+    kept: BTreeMap<HomeId, VecDeque<FromControl>>,
+    newer: mpsc::UnboundedReceiver<Wanted>,
+    status: Arc<ArcSwap<Vec<BackendStatus>>>,
+    /// By a number that is not given twice: of two that have a name, one is leaving.
+    backends: BTreeMap<u64, Backend>,
+    /// Those that get calls.
+    by_id: BTreeMap<BackendId, u64>,
+    next_serial: u64,
+    /// Who carries a call.
+    carriers: BTreeMap<CallKey, u64>,
+    happened: mpsc::UnboundedReceiver<Happened>,
+    here: mpsc::UnboundedSender<Happened>,
+    /// When the earliest of them has something to do.
+    due_ns: Option<u64>,
+}
+
+/// One backend, while it is there.
+struct Backend {
+    settings: BackendSettings,
+    answer_bytes_max: usize,
+    carrier: Carrier,
+    is_leaving: bool,
+}
+
+enum Carrier {
+    Processes(Processes),
+    Services(Services),
+}
+
+/// What tasks tell of backends, by their serial numbers.
+enum Happened {
+    Process { serial: u64, child: processes::ChildId, event: stdio::link::Event },
+    Service { serial: u64, event: services::Event },
+}
+
+/// What a backend is handed with whatever it is told.
+struct Scene {
+    now: Now,
+    serial: u64,
+    here: mpsc::UnboundedSender<Happened>,
+    /// Outcomes of calls, to be sent.
+    outcomes: Vec<(CallKey, OwnedOutcome)>,
+}
+
+impl Scene {
+    /// Any number, each time another.
+    fn chance(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now.mono_ns
+    }
+}
+
+impl Backends {
+    pub(super) fn new(setup: BackendsSetup) -> Backends {
+        let BackendsSetup { switchboard, settings, newer, status } = setup;
+        let (here, happened) = mpsc::unbounded_channel();
+        let mut backends = Backends {
+            board: switchboard,
+            kept: BTreeMap::new(),
+            newer,
+            status,
+            backends: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            next_serial: 0,
+            carriers: BTreeMap::new(),
+            happened,
+            here,
+            due_ns: None,
+        };
+        backends.want(settings);
+        backends
+    }
+
+    /// Carries calls until `stopped`, then ends all backends.
+    ///
+    /// # Errors
+    /// The runtime can't watch the shards' doorbell.
+    pub(super) async fn run(mut self, mut stopped: tokio::sync::oneshot::Receiver<()>) -> io::Result<()> {
+        let bell = AsyncFd::new(self.board.doorbell())?;
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut may_change = true;
+        loop {
+            let due = self.due_ns.map(|due_ns| {
+                Instant::now() + Duration::from_nanos(due_ns.saturating_sub(clock::now().mono_ns))
+            });
+            tokio::select! {
+                biased;
+                _ = &mut stopped => break,
+                happened = self.happened.recv() => {
+                    let happened = happened.expect("invariant: this has a sender of its own");
+                    self.take(happened);
+                }
+                heard = self.board.wait(&bell) => {
+                    heard?;
+                    self.hear();
+                    // Others of the thread have their turn.
+                    tokio::task::yield_now().await;
+                }
+                wanted = self.newer.recv(), if may_change => match wanted {
+                    Some(wanted) => self.want(wanted),
+                    None => may_change = false,
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.handle_timeout(),
+                _ = looks.tick() => self.tell_status(),
+            }
+            self.send_kept();
+            self.board.announce();
+        }
+        self.end_all().await;
+        Ok(())
+    }
+
+    /// What shards have said, so much of it at a time.
+    fn hear(&mut self) {
+        for _ in 0..limits::CALL_WORDS_PER_ROUND {
+            let Some((home, word)) = self.board.receive() else { break };
+            match word {
+                ToControl::Call(call) => self.call(home, call),
+                ToControl::Cancel(key) => self.cancel(key),
+                ToControl::Opened { conn, .. } => {
+                    self.send(home, FromControl::Close { conn, code: NOT_SERVED, reason: "not served here" });
+                }
+                ToControl::Text { .. } | ToControl::Closed { .. } => {}
+            }
+        }
+    }
+
+    fn call(&mut self, home: HomeId, call: OwnedCall) {
+        let (key, id) = (call.key, call.backend);
+        let refused = match self.by_id.get(&id).copied() {
+            None => Err(CallFailure::Unavailable),
+            Some(serial) => {
+                if let Some(key) = key {
+                    self.carriers.insert(key, serial);
+                }
+                self.with(serial, |backend, scene| backend.carrier.call(call, scene)).unwrap_or(Ok(()))
+            }
+        };
+        if let (Err(failure), Some(key)) = (refused, key) {
+            self.carriers.remove(&key);
+            self.send(home, FromControl::Answered { key, outcome: OwnedOutcome::Failed(failure) });
+        }
+    }
+
+    fn cancel(&mut self, key: CallKey) {
+        if let Some(serial) = self.carriers.remove(&key) {
+            self.with(serial, |backend, scene| backend.carrier.cancel(key, scene));
+        }
+    }
+
+    fn take(&mut self, happened: Happened) {
+        match happened {
+            Happened::Process { serial, child, event } => {
+                self.with(serial, |backend, scene| match &mut backend.carrier {
+                    Carrier::Processes(processes) => processes.handle_event(child, event, scene),
+                    Carrier::Services(_) => {}
+                });
+            }
+            Happened::Service { serial, event } => {
+                self.with(serial, |backend, scene| match &mut backend.carrier {
+                    Carrier::Services(services) => services.handle_event(event, scene),
+                    Carrier::Processes(_) => {}
+                });
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        self.due_ns = None;
+        let serials: Vec<u64> = self.backends.keys().copied().collect();
+        for serial in serials {
+            self.with(serial, |backend, scene| backend.carrier.handle_timeout(scene));
+        }
+    }
+
+    /// Has a backend do something, and sends what comes of it. One that has left and is done is forgotten.
+    fn with<T>(&mut self, serial: u64, what: impl FnOnce(&mut Backend, &mut Scene) -> T) -> Option<T> {
+        let backend = self.backends.get_mut(&serial)?;
+        let mut scene = Scene { now: clock::now(), serial, here: self.here.clone(), outcomes: Vec::new() };
+        let done = what(backend, &mut scene);
+        let due_ns = backend.carrier.poll_timeout();
+        if backend.is_leaving && backend.carrier.is_gone() {
+            log::info!("backend {} has ended", backend.settings.name);
+            self.backends.remove(&serial);
+        }
+        self.due_ns = self.due_ns.into_iter().chain(due_ns).min();
+        for (key, outcome) in scene.outcomes {
+            if self.carriers.remove(&key).is_some() {
+                self.send(key.home, FromControl::Answered { key, outcome });
+            }
+        }
+        Some(done)
+    }
+
+    /// Has these from now on. One that is as it was stays; one that is gone or differs answers what it was asked, and ends.
+    fn want(&mut self, wanted: Wanted) {
+        let Wanted { backends, answer_bytes_max } = wanted;
+        let mut by_id = BTreeMap::new();
+        for settings in backends {
+            let id = settings.id;
+            let is_same = |backend: &Backend| {
+                backend.settings.way == settings.way
+                    && backend.settings.name == settings.name
+                    && backend.answer_bytes_max == answer_bytes_max
+            };
+            let serial = match self.by_id.remove(&id) {
+                Some(serial) if self.backends.get(&serial).is_some_and(is_same) => serial,
+                before => {
+                    before.into_iter().for_each(|serial| self.dismiss(serial));
+                    self.begin(settings, answer_bytes_max)
+                }
+            };
+            by_id.insert(id, serial);
+        }
+        let gone = std::mem::replace(&mut self.by_id, by_id);
+        gone.into_values().for_each(|serial| self.dismiss(serial));
+        self.tell_status();
+    }
+
+    fn begin(&mut self, settings: BackendSettings, answer_bytes_max: usize) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let now = clock::now();
+        let carrier = match &settings.way {
+            WaySettings::Stdio(process) => {
+                Carrier::Processes(Processes::new(&settings.name, process.clone(), answer_bytes_max, now))
+            }
+            WaySettings::Http(http) => {
+                Carrier::Services(Services::new(&settings.name, http.clone(), answer_bytes_max, now))
+            }
+        };
+        self.backends.insert(serial, Backend { settings, answer_bytes_max, carrier, is_leaving: false });
+        self.with(serial, |backend, scene| backend.carrier.begin(scene));
+        serial
+    }
+
+    fn dismiss(&mut self, serial: u64) {
+        self.with(serial, |backend, scene| {
+            backend.is_leaving = true;
+            backend.carrier.drain(scene);
+        });
+    }
+
+    /// A word for a shard; kept where it has no room, or others wait.
+    fn send(&mut self, home: HomeId, word: FromControl) {
+        let kept = self.kept.entry(home).or_default();
+        if kept.is_empty() {
+            match self.board.send(home, word) {
+                Ok(()) => {}
+                Err(Full(word)) => kept.push_back(word),
+            }
+        } else {
+            kept.push_back(word);
+        }
+    }
+
+    fn send_kept(&mut self) {
+        let Backends { kept, board, due_ns, .. } = self;
+        for (home, words) in kept {
+            while let Some(word) = words.pop_front() {
+                if let Err(Full(word)) = board.send(*home, word) {
+                    words.push_front(word);
+                    // Nobody says when there is room again: it is looked for.
+                    let look_ns = clock::now().mono_ns + limits::CALL_ROOM_LOOK_NS;
+                    *due_ns = Some(due_ns.map_or(look_ns, |due_ns| due_ns.min(look_ns)));
+                    break;
+                }
+            }
+        }
+    }
+
+    fn tell_status(&self) {
+        let now_ns = clock::now().mono_ns;
+        let told = self.backends.values().map(|backend| BackendStatus {
+            name: backend.settings.name.clone(),
+            kind: backend.carrier.kind(),
+            is_up: !backend.is_leaving && backend.carrier.is_up(now_ns),
+            members: backend.carrier.members(now_ns),
+            counters: backend.carrier.counters(),
+        });
+        self.status.store(Arc::new(told.collect()));
+    }
+
+    /// Nobody waits any more: all are told to end, and waited for.
+    async fn end_all(&mut self) {
+        let serials: Vec<u64> = self.backends.keys().copied().collect();
+        serials.into_iter().for_each(|serial| self.dismiss(serial));
+        while !self.backends.is_empty() {
+            let happened = self.happened.recv().await.expect("invariant: this has a sender of its own");
+            self.take(happened);
+            self.send_kept();
+            self.board.announce();
+        }
+    }
+}
+
+impl Carrier {
+    fn kind(&self) -> &'static str {
+        match self {
+            Carrier::Processes(_) => "stdio",
+            Carrier::Services(_) => "http",
+        }
+    }
+
+    /// Starts what is to be there before the first call.
+    fn begin(&mut self, scene: &mut Scene) {
+        match self {
+            Carrier::Processes(processes) => processes.begin(scene),
+            Carrier::Services(services) => services.handle_timeout(scene),
+        }
+    }
+
+    fn call(&mut self, call: OwnedCall, scene: &mut Scene) -> Result<(), CallFailure> {
+        match self {
+            Carrier::Processes(processes) => processes.call(call, scene),
+            Carrier::Services(services) => services.call(call, scene),
+        }
+    }
+
+    fn cancel(&mut self, key: CallKey, scene: &mut Scene) {
+        match self {
+            Carrier::Processes(processes) => processes.cancel(key, scene),
+            Carrier::Services(services) => services.cancel(key, scene),
+        }
+    }
+
+    fn handle_timeout(&mut self, scene: &mut Scene) {
+        match self {
+            Carrier::Processes(processes) => processes.handle_timeout(scene),
+            Carrier::Services(services) => services.handle_timeout(scene),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        match self {
+            Carrier::Processes(processes) => processes.poll_timeout(),
+            Carrier::Services(services) => services.poll_timeout(),
+        }
+    }
+
+    /// It gets no further calls, and ends when it has answered those that it has.
+    fn drain(&mut self, scene: &mut Scene) {
+        match self {
+            Carrier::Processes(processes) => processes.drain(scene),
+            Carrier::Services(services) => services.drain(),
+        }
+    }
+
+    /// Whether nothing of it is left, once it drains.
+    fn is_gone(&self) -> bool {
+        match self {
+            Carrier::Processes(processes) => processes.is_gone(),
+            Carrier::Services(services) => services.is_gone(),
+        }
+    }
+
+    fn is_up(&self, now_ns: u64) -> bool {
+        match self {
+            Carrier::Processes(processes) => processes.is_up(now_ns),
+            Carrier::Services(services) => services.is_up(now_ns),
+        }
+    }
+
+    fn members(&self, now_ns: u64) -> Vec<crate::telemetry::BackendMember> {
+        match self {
+            Carrier::Processes(processes) => processes.members(now_ns),
+            Carrier::Services(services) => services.members(now_ns),
+        }
+    }
+
+    fn counters(&self) -> crate::telemetry::BackendCounters {
+        match self {
+            Carrier::Processes(processes) => processes.counters(),
+            Carrier::Services(services) => services.counters(),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The child processes of one backend: which of them gets a call, when they are started, restarted and given up. Home: the task of
+//! backends.
+//!
+//! Invariants: a place has one child at a time; a call that a child was handed is one flight until it is answered or cancelled; nothing
+//! is left of a backend once `is_gone`.
+
+use std::collections::BTreeMap;
+
+use crate::backend::pool::{
+    BackoffConfig, BreakerConfig, Ending, MemberConfig, MemberId, Pick, Picked, Pool, PoolConfig,
+};
+use crate::backend::settings::{ProcessSettings, Start};
+use crate::backend::stdio::link::{Event, Link, Why, Word};
+use crate::backend::stdio::supervision::{Next, Place, State};
+use crate::calls::{OwnedCall, OwnedOutcome};
+use crate::limits;
+use crate::model::call::{CallFailure, CallKey};
+use crate::model::time::Now;
+use crate::telemetry::{BackendCounters, BackendMember};
+
+use super::{Happened, Scene};
+
+/// A child by its place and a number that is not given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChildId {
+    place: usize,
+    number: u64,
+}
+
+/// See the file's head.
+pub(super) struct Processes {
+    name: Box<str>,
+    settings: ProcessSettings,
+    answer_bytes_max: usize,
+    pool: Pool,
+    seats: Vec<Seat>,
+    flights: BTreeMap<CallKey, Flight>,
+    /// Children that have not ended, those that were told to among them.
+    alive: usize,
+    next_number: u64,
+    is_draining: bool,
+    counters: BackendCounters,
+}
+
+struct Seat {
+    place: Place,
+    child: Option<(u64, Link)>,
+    /// Calls in a row that ran out of time.
+    timed_out: u32,
+    used_ns: u64,
+    last_reason: Option<Box<str>>,
+}
+
+struct Flight {
+    picked: Picked,
+    due_ns: u64,
+}
+
+/// Who is asked is who has the least to do; what hangs is ended, not left out.
+const POOL: PoolConfig = PoolConfig {
+    pick: Pick::LeastConnections,
+    breaker: BreakerConfig { faults: 0, open: BackoffConfig { first_ns: 1, longest_ns: 1 }, probes: 1 },
+    ejection: None,
+    health: None,
+};
+
+impl Processes {
+    pub(super) fn new(name: &str, settings: ProcessSettings, answer_bytes_max: usize, now: Now) -> Processes {
+        let seats = || 1..=settings.pool;
+        let members = seats().map(|seat| MemberConfig { address: seat.to_string().into(), weight: 1 });
+        let pool = Pool::new(POOL, members.collect(), now.mono_ns, 0);
+        let seat = |_| Seat {
+            place: Place::new(settings.backoff, settings.failures_max),
+            child: None,
+            timed_out: 0,
+            used_ns: now.mono_ns,
+            last_reason: None,
+        };
+        Processes {
+            name: name.into(),
+            seats: seats().map(seat).collect(),
+            settings,
+            answer_bytes_max,
+            pool,
+            flights: BTreeMap::new(),
+            alive: 0,
+            next_number: 0,
+            is_draining: false,
+            counters: BackendCounters::default(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, scene: &mut Scene) {
+        match self.settings.start {
+            Start::Boot => (0..self.seats.len()).for_each(|seat| self.start(seat, scene)),
+            Start::Demand => {}
+        }
+    }
+
+    /// Hands a call to a child.
+    ///
+    /// # Errors
+    /// It was not sent, and why.
+    pub(super) fn call(&mut self, call: OwnedCall, scene: &mut Scene) -> Result<(), CallFailure> {
+        self.counters.calls_total += 1;
+        if !self.seats.iter().enumerate().any(|(nth, seat)| seat.child.is_some() && self.is_free(nth, scene))
+        {
+            let idle = self.seats.iter().position(|seat| seat.place.state() == State::Idle);
+            if let Some(seat) = idle.filter(|_| !self.is_draining) {
+                self.start(seat, scene);
+            }
+        }
+        let Some(picked) = self.pool.pick(None, scene.now_ns()) else {
+            self.counters.failed_total += 1;
+            return Err(CallFailure::Unavailable);
+        };
+        let seat = &mut self.seats[picked.member.index()];
+        let (_, link) = seat.child.as_ref().expect("invariant: who is ready has a child");
+        let has_room = link.has_room();
+        seat.used_ns = scene.now_ns();
+        match call.key.filter(|_| has_room) {
+            Some(key) => {
+                self.flights.insert(key, Flight { picked, due_ns: call.due_ns });
+            }
+            None => self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance()),
+        }
+        if !has_room {
+            self.counters.failed_total += 1;
+            return Err(CallFailure::Busy);
+        }
+        link.say(Word::Call(call));
+        Ok(())
+    }
+
+    /// Nobody waits for a call any more. One that hangs is ended after so many of those whose time was over.
+    pub(super) fn cancel(&mut self, key: CallKey, scene: &mut Scene) {
+        let Some(Flight { picked, due_ns }) = self.flights.remove(&key) else { return };
+        let is_over = due_ns <= scene.now_ns();
+        self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance());
+        self.counters.failed_total += u64::from(is_over);
+        let seat = &mut self.seats[picked.member.index()];
+        let Some((_, link)) = &seat.child else { return };
+        link.say(Word::Cancel(key));
+        seat.timed_out += u32::from(is_over);
+        if seat.timed_out >= limits::CHILD_CALLS_TIMED_OUT_MAX {
+            log::warn!(
+                "{}: {} calls in a row ran out of time: it is killed",
+                self.called(picked.member),
+                seat.timed_out
+            );
+            seat.timed_out = 0;
+            link.say(Word::Kill);
+        }
+    }
+
+    pub(super) fn handle_event(&mut self, child: ChildId, event: Event, scene: &mut Scene) {
+        match event {
+            Event::Answered { key, outcome } => self.answered(child, key, outcome, scene),
+            Event::Ended { why, counters } => {
+                self.alive -= 1;
+                self.counters.garbage_total += counters.garbage_total;
+                self.counters.late_total += counters.late_total;
+                let seat = &self.seats[child.place];
+                if seat.child.as_ref().is_some_and(|(number, _)| *number == child.number) {
+                    self.ended(child.place, &why, scene);
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, child: ChildId, key: CallKey, outcome: OwnedOutcome, scene: &mut Scene) {
+        let Some(Flight { picked, .. }) = self.flights.remove(&key) else { return };
+        self.pool.end(picked, Ending::of(outcome.get()), scene.now_ns(), scene.chance());
+        let seat = &mut self.seats[child.place];
+        match outcome {
+            OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => {
+                self.counters.answered_total += 1;
+                seat.timed_out = 0;
+                seat.place.handle_answer();
+            }
+            OwnedOutcome::Failed(_) => self.counters.failed_total += 1,
+        }
+        seat.used_ns = scene.now_ns();
+        scene.outcomes.push((key, outcome));
+    }
+
+    /// A child has ended that was not told to.
+    fn ended(&mut self, place: usize, why: &Why, scene: &mut Scene) {
+        self.counters.ends_total += 1;
+        self.leave(place);
+        if self.is_draining {
+            return;
+        }
+        self.failed(place, &format!("ended: {why}"), scene);
+    }
+
+    /// There is no child where there should be one.
+    fn failed(&mut self, place: usize, what: &str, scene: &mut Scene) {
+        let called = self.called(member(place));
+        let seat = &mut self.seats[place];
+        seat.last_reason = Some(what.into());
+        match seat.place.handle_end(scene.now_ns(), scene.chance()) {
+            Next::Restarts { after_ns } => {
+                log::warn!("{called} {what}; started again in {} ms", after_ns / 1_000_000);
+            }
+            Next::GivenUp => {
+                let failures = seat.place.failures();
+                log::error!("{called} {what}; given up after {failures} failures in a row (max_retries)");
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, scene: &mut Scene) {
+        if self.is_draining {
+            return;
+        }
+        for place in 0..self.seats.len() {
+            if self.seats[place].place.is_due(scene.now_ns()) {
+                self.start(place, scene);
+            }
+            if self.idle_until(place).is_some_and(|until_ns| until_ns <= scene.now_ns()) {
+                log::info!("{} has nothing to do, and is stopped", self.called(member(place)));
+                self.stop(place);
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        if self.is_draining {
+            return None;
+        }
+        let starts = self.seats.iter().filter_map(|seat| seat.place.poll_timeout());
+        starts.chain((0..self.seats.len()).filter_map(|place| self.idle_until(place))).min()
+    }
+
+    pub(super) fn drain(&mut self, _: &mut Scene) {
+        self.is_draining = true;
+        self.pool.drain();
+        (0..self.seats.len()).for_each(|place| self.stop(place));
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.alive == 0
+    }
+
+    /// Whether one runs, or would be started by a call.
+    pub(super) fn is_up(&self, _: u64) -> bool {
+        self.seats.iter().any(|seat| matches!(seat.place.state(), State::Running { .. } | State::Idle))
+    }
+
+    pub(super) fn members(&self, now_ns: u64) -> Vec<BackendMember> {
+        let under_way = |place: usize| {
+            let of_pool = self.pool.members(now_ns).find(|(id, _)| id.index() == place);
+            of_pool.map_or(0, |(_, status)| status.under_way)
+        };
+        let member = |(place, seat): (usize, &Seat)| BackendMember {
+            name: (place + 1).to_string().into(),
+            state: seat.place.state().as_str(),
+            under_way: under_way(place),
+            pid: seat.child.as_ref().map(|(_, link)| link.pid()),
+            last_reason: seat.last_reason.clone(),
+        };
+        self.seats.iter().enumerate().map(member).collect()
+    }
+
+    pub(super) fn counters(&self) -> BackendCounters {
+        self.counters
+    }
+
+    /// Whether it has nothing to do.
+    fn is_free(&self, place: usize, scene: &Scene) -> bool {
+        let mut members = self.pool.members(scene.now_ns());
+        members.any(|(id, status)| id.index() == place && status.under_way == 0)
+    }
+
+    /// When a child that was started on demand has had nothing to do for too long.
+    fn idle_until(&self, place: usize) -> Option<u64> {
+        let seat = &self.seats[place];
+        let is_kept = self.settings.start == Start::Boot || self.settings.idle_timeout_ns == 0;
+        let is_busy = || self.flights.values().any(|flight| flight.picked.member == member(place));
+        (!is_kept && seat.child.is_some() && !is_busy())
+            .then(|| seat.used_ns.saturating_add(self.settings.idle_timeout_ns))
+    }
+
+    fn start(&mut self, place: usize, scene: &mut Scene) {
+        let child = ChildId { place, number: self.next_number };
+        self.next_number += 1;
+        let (serial, here) = (scene.serial, scene.here.clone());
+        // Nobody is left to hear of it where the task has ended.
+        let tell = move |event| drop(here.send(Happened::Process { serial, child, event }));
+        let called = self.called(member(place));
+        match Link::start(&self.settings, called.clone(), self.answer_bytes_max, tell) {
+            Ok(link) => {
+                log::info!("{called} is process {}", link.pid());
+                self.alive += 1;
+                self.counters.starts_total += 1;
+                self.pool.set_ready(member(place), true);
+                let seat = &mut self.seats[place];
+                seat.child = Some((child.number, link));
+                seat.used_ns = scene.now_ns();
+                seat.timed_out = 0;
+                seat.place.handle_start(scene.now_ns());
+            }
+            Err(error) => self.failed(place, &format!("cannot be started: {error}"), scene),
+        }
+    }
+
+    /// Tells a child to end, if there is one; its place is free.
+    fn stop(&mut self, place: usize) {
+        if let Some((_, link)) = &self.seats[place].child {
+            link.say(Word::Stop);
+            self.seats[place].place.handle_stop();
+            self.leave(place);
+        }
+    }
+
+    fn leave(&mut self, place: usize) {
+        self.seats[place].child = None;
+        self.pool.set_ready(member(place), false);
+    }
+
+    /// As the log calls a child.
+    fn called(&self, member: MemberId) -> String {
+        match self.settings.pool {
+            1 => format!("backend {}", self.name),
+            _ => format!("backend {}, process {}", self.name, member.index() + 1),
+        }
+    }
+}
+
+fn member(place: usize) -> MemberId {
+    MemberId(u16::try_from(place).expect("invariant: at most PROCESSES_MAX places"))
+}

@@ -1,0 +1,231 @@
+//! Backends that are child processes, as clients see them: real processes that hang, crash, talk nonsense and are killed. Each draws
+//! one clear error for who asked, nobody else notices, and none is left behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::control;
+use crate::reload::reload;
+use crate::server::Server;
+
+/// A backend `t` of such children, with these keys besides.
+fn config(keys: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire/child.sh");
+    format!(
+        "[[backend]]\nname = \"t\"\ncommand = [\"sh\", {script:?}]\naccess = \"public\"\nretry_delay_ms = 10\n\
+         stop_timeout_ms = 200\n{keys}"
+    )
+}
+
+fn start(keys: &str) -> (Server, Client) {
+    let server = Server::start(&config(keys), "0");
+    let client = Client::connect(server.address);
+    (server, client)
+}
+
+/// Why a call failed.
+fn reason(reply: &Value) -> &str {
+    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
+}
+
+fn fails(client: &mut Client, method: &str, why: &str) {
+    let reply = client.request(method, &json!([]));
+    assert!(reason(&reply).contains(why), "{method}: {reply}");
+}
+
+/// Until a child answers again.
+fn await_child(client: &mut Client) -> i32 {
+    let mut pid = None;
+    crate::until("a child answers", || {
+        pid = client.request("t/pid", &json!([]))["result"].as_i64();
+        pid.is_some()
+    });
+    i32::try_from(pid.unwrap()).unwrap()
+}
+
+/// Whether there is such a process, be it a zombie.
+fn is_there(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+#[test]
+fn calls_are_answered_by_a_process_that_the_first_of_them_starts() {
+    let (mut server, mut client) = start("");
+    assert!(!server.has_just_logged("backend t is process"));
+    assert_eq!(client.call("t/echo", &json!({"a": [1, "x\n"]})), json!({"a": [1, "x\n"]}));
+    assert_eq!(client.call("t/complain", &json!([])), json!(true));
+    server.wait_for_log("backend t: it complains");
+    let refused = client.request("t/refuse", &json!([]));
+    assert_eq!((&refused["error"]["code"], &refused["error"]["message"]), (&json!(-7), &json!("no")));
+    let pid = client.call("t/pid", &json!([])).as_i64().unwrap();
+    assert_eq!(client.call("t/pid", &json!([])), json!(pid));
+    let ended = server.stop();
+    assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
+    assert!(!is_there(i32::try_from(pid).unwrap()));
+}
+
+#[test]
+fn a_child_has_what_it_is_given_and_nothing_else() {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).canonicalize().unwrap();
+    let (_server, mut client) = start(&format!(
+        "directory = {directory:?}\nenvironment = [\"SECRET=s3cret\"]\ndescriptors_max = 40\nfile_bytes_max = 1048576\n\
+         memory_bytes_max = 1073741824\n"
+    ));
+    assert_eq!(client.call("t/descriptors", &json!([])), json!("0 1 2 "));
+    // Blocks of 512 or 1024 bytes, as the shell has it.
+    let limits = client.call("t/limits", &json!([]));
+    let limits: Vec<&str> = limits.as_str().unwrap().split(' ').collect();
+    assert_eq!((limits[0], limits[1], limits[3]), ("40", "1048576", "0"));
+    assert!(["1024", "2048"].contains(&limits[2]), "{limits:?}");
+    let signals = client.call("t/signals", &json!([]));
+    assert!(signals.as_str().unwrap().matches("0000000000000000").count() == 2, "{signals}");
+    let told = client.call("t/environment", &json!([]));
+    let (names, rest) = told.as_str().unwrap().split_once("s3cret").unwrap();
+    let known = ["HOME", "LANG", "LC_ALL", "PATH", "SECRET", "TMPDIR", "TZ"];
+    assert!(names.split_whitespace().all(|name| known.contains(&name)), "{names}");
+    assert_eq!(rest.trim(), directory.to_str().unwrap());
+}
+
+#[test]
+fn whatever_a_child_does_is_one_error_for_who_asked() {
+    let (mut server, mut client) = start("timeout_ms = 500\n");
+    let mut other = Client::connect(server.address);
+    assert_eq!(other.call("t/echo", &json!([1])), json!([1]));
+    fails(&mut client, "t/hang", "not answered in time");
+    fails(&mut client, "t/garbage", "no JSON-RPC answer");
+    fails(&mut client, "t/odd", "no JSON-RPC answer");
+    fails(&mut client, "t/long", "longer than may be");
+    assert_eq!(client.call("t/twice", &json!([])), json!(1));
+    assert_eq!(other.call("t/echo", &json!([2])), json!([2]));
+    // It answers after its time, and the next call is not answered by that.
+    fails(&mut client, "t/late", "not answered in time");
+    crate::until("it is through", || client.request("t/echo", &json!([3]))["result"] == json!([3]));
+    fails(&mut client, "t/crash", "ended before an answer");
+    server.wait_for_log("backend t ended: signal: 9 (SIGKILL)");
+    await_child(&mut client);
+    fails(&mut client, "t/exit", "ended before an answer");
+    server.wait_for_log("backend t ended: exit status: 3");
+    await_child(&mut client);
+    assert_eq!(other.call("t/echo", &json!([4])), json!([4]));
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn calls_under_way_at_a_child_that_dies_are_told_so_each_once() {
+    let (mut server, mut client) = start("");
+    let pid = await_child(&mut client);
+    let ids: Vec<u64> = (0..20).map(|_| client.send("t/hang", &json!([]))).collect();
+    // Behind them, so that the child has them.
+    let mut sign = Client::connect(server.address);
+    sign.call("t/pid", &json!([]));
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    let mut told: Vec<u64> = ids
+        .iter()
+        .map(|_| {
+            let reply = client.message();
+            assert!(reason(&reply).contains("ended before an answer"), "{reply}");
+            reply["id"].as_u64().unwrap()
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, ids);
+    server.wait_for_log("started again in");
+    assert_ne!(await_child(&mut client), pid);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn one_that_writes_without_an_end_or_hangs_is_killed_and_another_comes() {
+    let (mut server, mut client) = start("timeout_ms = 100\n");
+    fails(&mut client, "t/endless", "");
+    server.wait_for_log("a line without an end");
+    await_child(&mut client);
+    for _ in 0..8 {
+        fails(&mut client, "t/hang", "not answered in time");
+    }
+    server.wait_for_log("8 calls in a row ran out of time");
+    server.wait_for_log("backend t ended: signal: 9 (SIGKILL)");
+    await_child(&mut client);
+}
+
+#[test]
+fn one_that_fails_again_and_again_is_given_up_and_operators_see_it() {
+    let toml = "[control]\naddress = \"127.0.0.1:0\"\n[[backend]]\nname = \"t\"\ncommand = [\"no-such-program\"]\n\
+                access = \"public\"\nretry_delay_ms = 10\nmax_retries = 3\nstart = \"boot\"\n";
+    let mut server = Server::start(toml, "0");
+    server.wait_for_log("no-such-program: No such file or directory");
+    server.wait_for_log("given up after 3 failures in a row");
+    let mut client = Client::connect(server.address);
+    fails(&mut client, "t/echo", "not available");
+    crate::until("operators are told", || {
+        let status = control::get(&server, "/api/status").json();
+        let list = status["backends"]["list"].as_array().unwrap().clone();
+        list.iter().any(|one| one["name"] == "t" && one["members"][0]["state"] == "given_up")
+    });
+    let answer = control::get(&server, "/metrics");
+    let metrics = answer.text();
+    assert!(metrics.contains("tickring_backend_up{backend=\"t\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("tickring_backends_down 1\n"), "{metrics}");
+    // Another try, by another configuration.
+    reload(&mut server, &format!("[control]\naddress = \"127.0.0.1:0\"\n{}", config("")), "from now on");
+    await_child(&mut client);
+}
+
+#[test]
+fn the_pool_has_as_many_processes_as_calls_keep_busy() {
+    let (server, mut client) = start("pool = 3\n");
+    let mut pids = std::collections::BTreeSet::new();
+    crate::until("three have answered", || {
+        (0..6).for_each(|_| drop(client.send("t/pid", &json!([]))));
+        pids.extend((0..6).map(|_| client.message()["result"].as_i64().unwrap()));
+        pids.len() == 3
+    });
+    assert_eq!(server.stop().code, Some(0));
+    assert!(pids.iter().all(|pid| !is_there(i32::try_from(*pid).unwrap())));
+}
+
+#[test]
+fn a_reload_brings_processes_and_lets_those_that_go_answer_first() {
+    let (mut server, mut client) = start("");
+    let pid = await_child(&mut client);
+    let id = client.send("t/late", &json!([0.2]));
+    reload(&mut server, &config("timeout_ms = 1000\npool = 2\n"), "from now on");
+    let reply = client.message();
+    assert_eq!((&reply["id"], &reply["result"]), (&json!(id), &json!("late")));
+    crate::until("the old one is gone", || !is_there(pid));
+    assert_ne!(await_child(&mut client), pid);
+    reload(&mut server, "", "[[backend]] t there → absent");
+    crate::until("it is no method any more", || {
+        client.request("t/pid", &json!([]))["error"]["code"] == json!(-32601)
+    });
+}
+
+#[test]
+fn nobody_is_left_when_the_server_is_killed() {
+    let (server, mut client) = start("pool = 2\nstart = \"boot\"\n");
+    let pid = await_child(&mut client);
+    // One that does not read can't see that its standard input ends.
+    client.send("t/deaf", &json!([]));
+    server.signal(Signal::SIGKILL);
+    crate::until("the child is gone", || !is_there(pid));
+    drop(server);
+}
+
+#[test]
+fn what_a_child_has_started_ends_with_it() {
+    let (server, mut client) = start("");
+    let grandchild = i32::try_from(client.call("t/fork", &json!([])).as_i64().unwrap()).unwrap();
+    assert!(is_there(grandchild));
+    assert_eq!(server.stop().code, Some(0));
+    crate::until("it is gone", || {
+        // Whoever adopts it may be slow to look.
+        let stat = fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    });
+}
