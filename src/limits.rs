@@ -42,7 +42,10 @@ pub const EJECTION_TIMES_MAX: u32 = 10;
 /// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.
 pub const RETRIES_IN_RESERVE: u32 = 10;
 /// Links of one shard to `tcp` backends: beside its clients in its ring, each with a buffer or two.
-pub const RPC_LINKS_MAX: usize = 256;
+pub const RPC_LINKS_MAX: u32 = 256;
+/// Between attempts at a link that fail: after the first, and at most.
+pub const RPC_RECONNECT_NS: u64 = 100_000_000;
+pub const RPC_RECONNECT_NS_MAX: u64 = 5_000_000_000;
 /// Links of one shard to each address of a `tcp` backend.
 pub const RPC_LINKS_PER_ADDRESS_MAX: u64 = 16;
 /// Calls of one link under way: a backend that has so many to do is not helped by more.

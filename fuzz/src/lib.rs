@@ -13,6 +13,7 @@ pub mod linked_world;
 pub mod message_records;
 pub mod orders;
 pub mod pieces;
+pub mod rpc_link;
 pub mod upgrade;
 pub mod venue_link;
 pub mod websocket;
@@ -21,13 +22,14 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("deflate", deflate::check),
     ("http_api", http_api::check),
     ("hub", hub::check),
     ("json_rpc", json_rpc::check),
     ("message_records", message_records::check),
     ("orders", orders::check),
+    ("rpc_link", rpc_link::check),
     ("upgrade", upgrade::check),
     ("venue_link", venue_link::check),
     ("websocket", websocket::check),

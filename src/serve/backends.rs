@@ -4,11 +4,15 @@
 //! changes nothing until it is taken.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::auth::Scope;
 use crate::backend::http::link::trusted;
-use crate::backend::settings::{Access, BackendSettings, WaySettings};
+use crate::backend::pool::{BackoffConfig, PoolConfig};
+use crate::backend::rpc::{ServiceConfig, ServiceMember};
+use crate::backend::settings::{Access, BackendSettings, TcpSettings, WaySettings};
+use crate::clock;
 use crate::config::{Backend, Config};
 use crate::control::backends::Wanted;
 use crate::dialect::json_rpc;
@@ -16,22 +20,40 @@ use crate::exit::{Exit, Failure};
 use crate::hub::calls::routes::{BackendTerms, Caching, Route, Routes, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::shard::Services;
+
+use super::links::{LOOKUP_NS, look_up};
 
 /// Backends as they are, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Backends {
     ids: BTreeMap<String, BackendId>,
     /// The id that was given last.
     last: Option<u16>,
     pub(super) settings: Vec<BackendSettings>,
     pub(super) routes: Arc<Routes>,
+    /// Those that shards have links to.
+    pub(super) services: Services,
+}
+
+/// None.
+impl Default for Backends {
+    fn default() -> Backends {
+        Backends {
+            ids: BTreeMap::new(),
+            last: None,
+            settings: Vec::new(),
+            routes: Arc::default(),
+            services: Arc::from([]),
+        }
+    }
 }
 
 impl Backends {
     /// What this configuration would make of them.
     ///
     /// # Errors
-    /// A route is not possible, or a file of certificates no good.
+    /// A route is not possible, a file of certificates no good, or a host's name unknown.
     pub(super) fn plan(&self, config: &Config) -> Result<Backends, Failure> {
         let mut next = Backends { last: self.last, ..Backends::default() };
         let named = |backend: &Backend| Some((backend.name.clone(), *self.ids.get(&backend.name)?));
@@ -53,12 +75,38 @@ impl Backends {
             }
         }
         next.routes = Arc::new(routes(&next.settings)?);
+        next.services = self.services(&next.settings, config)?;
         Ok(next)
     }
 
     /// What the control thread is told.
     pub(super) fn wanted(&self, config: &Config) -> Wanted {
-        Wanted { backends: self.settings.clone(), answer_bytes_max: config.limits.message_bytes_max }
+        let of_control = self.settings.iter().filter(|backend| !matches!(backend.way, WaySettings::Tcp(_)));
+        Wanted {
+            backends: of_control.cloned().collect(),
+            answer_bytes_max: config.limits.message_bytes_max,
+        }
+    }
+
+    /// Those that shards have links to. What an address meant stays as long as its backend has it.
+    fn services(&self, settings: &[BackendSettings], config: &Config) -> Result<Services, Failure> {
+        let by_ns = clock::now().mono_ns + LOOKUP_NS;
+        let mut services = Vec::new();
+        for BackendSettings { id, name, way, .. } in settings {
+            let WaySettings::Tcp(tcp) = way else { continue };
+            let before = self.services.iter().find(|(before, _)| before == id).map(|(_, before)| before);
+            let mut members = Vec::new();
+            for member in &tcp.links.members {
+                let known = before.into_iter().flat_map(|before| &before.members);
+                let addresses = match known.into_iter().find(|known| known.config.address == member.address) {
+                    Some(known) => known.addresses.clone(),
+                    None => resolve(name, &member.address, by_ns)?,
+                };
+                members.push(ServiceMember { config: member.clone(), addresses });
+            }
+            services.push((*id, service(name, tcp, members, config)));
+        }
+        Ok(services.into())
     }
 
     /// One that nobody has, nor had just before.
@@ -73,6 +121,38 @@ impl Backends {
         let id = id.expect("invariant: the configuration has at most BACKENDS_MAX");
         self.last = Some(id);
         BackendId(id)
+    }
+}
+
+fn service(name: &str, tcp: &TcpSettings, members: Vec<ServiceMember>, config: &Config) -> ServiceConfig {
+    let TcpSettings { links, batching, health_method } = tcp;
+    ServiceConfig {
+        name: name.into(),
+        members,
+        pool: PoolConfig { health: links.pool.health.filter(|_| !health_method.is_empty()), ..links.pool },
+        links: links.links,
+        idle_ns: links.idle_timeout_ns,
+        connect_timeout_ns: links.connect_timeout_ns,
+        backoff: BackoffConfig {
+            first_ns: limits::RPC_RECONNECT_NS,
+            longest_ns: limits::RPC_RECONNECT_NS_MAX,
+        },
+        retry: links.retry,
+        batching: *batching,
+        health_method: health_method.clone(),
+        line_bytes_max: config.limits.message_bytes_max as usize,
+    }
+}
+
+fn resolve(name: &str, address: &str, by_ns: u64) -> Result<Vec<SocketAddr>, Failure> {
+    let failure = |why: String| {
+        let what = format!("backend.addresses of {name}: {address}: {why}");
+        Failure::new(Exit::Unavailable, what, "name a host that resolves, or its address")
+    };
+    match look_up(address, by_ns) {
+        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+        Ok(_) => Err(failure("the name has no address".to_owned())),
+        Err(why) => Err(failure(why)),
     }
 }
 

@@ -39,7 +39,8 @@ impl Exchange {
     }
 
     fn handle_piece(&mut self, id: LinkId, piece: Piece<'_>, moment: Moment, tell: &mut Tell<'_>) {
-        if !self.links.contains(id.index()) {
+        // It may have left with its last call; of one that is broken nothing more is taken.
+        if self.links.get(id.index()).is_none_or(|link| link.is_broken) {
             return;
         }
         match piece {

@@ -80,7 +80,12 @@ pub fn write_call(
     out.push(b'"');
     if let Some(params) = params {
         out.extend_from_slice(b",\"params\":");
+        let begin = out.len();
         out.extend_from_slice(params);
+        // Between two tokens a line break says the same as a space, and inside of a string there is none.
+        while let Some(at) = memchr::memchr2(b'\n', b'\r', &out[begin..]) {
+            out[begin + at] = b' ';
+        }
     }
     if let Some(trace_parent) = trace_parent.filter(|text| is_trace_parent(text)) {
         out.extend_from_slice(b",\"traceparent\":\"");
@@ -236,6 +241,13 @@ mod tests {
         let expected = r#"{"jsonrpc":"2.0","id":7,"method":"risk/var","params":{ "a" : 1 }}"#;
         assert_eq!(written(id, Some(b"{ \"a\" : 1 }"), None), expected);
         assert_eq!(written(None, None, None), r#"{"jsonrpc":"2.0","method":"risk/var"}"#);
+    }
+
+    #[test]
+    fn a_request_is_one_line_whatever_space_its_parameters_have() {
+        let params = b"[\n1,\r\n\"a\\n\"\n]";
+        let expected = r#"{"jsonrpc":"2.0","method":"risk/var","params":[ 1,  "a\n" ]}"#;
+        assert_eq!(written(None, Some(params), None), expected);
     }
 
     #[test]

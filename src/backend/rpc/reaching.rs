@@ -331,7 +331,7 @@ impl Exchange {
             let own = self.services[id.index()].links.get(member.index()).map_or(&[][..], Vec::as_slice);
             let staying = own.iter().filter(|own| !self.links[own.index()].is_leaving).count();
             for nth in staying..wanted {
-                if self.links.len() < limits::RPC_LINKS_MAX {
+                if self.links.len() < limits::RPC_LINKS_MAX as usize {
                     self.new_link(id, member, &address, nth);
                 }
             }

@@ -74,8 +74,10 @@ impl Conversation {
         let Conversation { waiting, line, counters, .. } = self;
         line.receive(bytes, |line, dropped_bytes| {
             let (key, outcome) = if dropped_bytes > 0 {
-                let key =
-                    codec::id_of_beginning(line).map_or_else(|| only(waiting), |id| waiting.remove(&id));
+                let key = match codec::id_of_beginning(line) {
+                    Some(id) => waiting.remove(&id),
+                    None => only(waiting),
+                };
                 (key, CallOutcome::Failed(CallFailure::TooLong))
             } else {
                 match codec::read(line) {
