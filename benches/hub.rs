@@ -7,6 +7,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use tickring::model::ids::HomeId;
 
+use crate::fixture::calls::{answer_calls, calling_hub};
 use crate::fixture::{BATCHES, NOW, TICKS_PER_BATCH, connect, end_turn, fan, frame, hub, ticks};
 
 fn main() {
@@ -33,6 +34,36 @@ fn public_test(bencher: Bencher<'_, '_>) {
     let mut test = frame(r#"{"jsonrpc":"2.0","id":8212,"method":"public/test","params":{}}"#);
     bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
         hub.handle_bytes(conn, &mut test, NOW);
+        black_box(end_turn(&mut hub, &mut out))
+    });
+}
+
+/// A backend's method whose result is kept, from its request's frame to the bytes of the reply; 1 us at most is asked for.
+#[divan::bench]
+fn kept_result(bencher: Bencher<'_, '_>) {
+    let mut hub = calling_hub();
+    let mut out = vec![0; 64 * 1024];
+    let conn = connect(&mut hub, 0);
+    let mut ask = frame(r#"{"jsonrpc":"2.0","id":8212,"method":"risk/get_price","params":{"of":17}}"#);
+    hub.handle_bytes(conn, &mut ask, NOW);
+    answer_calls(&mut hub, br#"{"price":101.5,"amount":40,"at":1700000000000}"#, NOW);
+    end_turn(&mut hub, &mut out);
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        hub.handle_bytes(conn, &mut ask, NOW);
+        black_box(end_turn(&mut hub, &mut out))
+    });
+}
+
+/// A backend's method whose result is not kept: the request to the call, and the outcome to the bytes of the reply.
+#[divan::bench]
+fn call_and_outcome(bencher: Bencher<'_, '_>) {
+    let mut hub = calling_hub();
+    let mut out = vec![0; 64 * 1024];
+    let conn = connect(&mut hub, 0);
+    let mut ask = frame(r#"{"jsonrpc":"2.0","id":8212,"method":"risk/echo","params":{"of":17}}"#);
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        hub.handle_bytes(conn, &mut ask, NOW);
+        answer_calls(&mut hub, br#"{"price":101.5,"amount":40,"at":1700000000000}"#, NOW);
         black_box(end_turn(&mut hub, &mut out))
     });
 }

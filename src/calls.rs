@@ -56,6 +56,11 @@ pub enum FromControl {
         key: CallKey,
         outcome: OwnedOutcome,
     },
+    /// The call goes on, and has come so far: one valid JSON value.
+    Progressed {
+        key: CallKey,
+        value: Box<[u8]>,
+    },
     /// One text message to such a connection; dropped where that is gone.
     Text {
         conn: ConnId,
@@ -228,7 +233,7 @@ impl Switchboard {
     ///
     /// # Errors
     /// The runtime can't watch the doorbell.
-    pub async fn wait(&self, bell: &AsyncFd<Doorbell>) -> io::Result<()> {
+    pub async fn wait(&mut self, bell: &AsyncFd<Doorbell>) -> io::Result<()> {
         loop {
             self.sleeper.prepare();
             if self.has_received() {
@@ -246,9 +251,15 @@ impl Switchboard {
     }
 
     /// What [`Switchboard::wait`] watches.
-    #[must_use]
-    pub fn doorbell(&self) -> Doorbell {
-        self.doorbell.clone()
+    ///
+    /// # Errors
+    /// The runtime can't watch it.
+    #[expect(
+        deprecated,
+        reason = "a doorbell has the same descriptor as long as it lives: what makes the call unsound is not so here"
+    )]
+    pub fn bell(&self) -> io::Result<AsyncFd<Doorbell>> {
+        AsyncFd::new(self.doorbell.clone())
     }
 
     fn has_received(&self) -> bool {
@@ -373,7 +384,7 @@ mod tests {
             }
         });
         runtime().block_on(async {
-            let own = AsyncFd::new(board.doorbell()).unwrap();
+            let own = board.bell().unwrap();
             let mut answered = 0;
             while answered < ROUNDS {
                 board.wait(&own).await.unwrap();

@@ -60,6 +60,9 @@ pub struct Entry {
     pub subscribe: Vec<String>,
     #[serde(default)]
     pub publish: Vec<String>,
+    /// Methods of backends; where none are listed all of them, as far as the scopes go.
+    #[serde(default = "every", skip_serializing_if = "is_every")]
+    pub call: Vec<String>,
     /// Milliseconds since 1970.
     #[serde(default)]
     pub created_ms: u64,
@@ -100,6 +103,8 @@ pub struct IssuerEntry {
     pub subscribe: Vec<String>,
     #[serde(default)]
     pub publish: Vec<String>,
+    #[serde(default = "every", skip_serializing_if = "is_every")]
+    pub call: Vec<String>,
 }
 
 /// All of them.
@@ -110,6 +115,15 @@ pub struct KeysFile {
     pub key: Vec<Entry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuer: Vec<IssuerEntry>,
+}
+
+/// What a key may call that does not say.
+fn every() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn is_every(patterns: &[String]) -> bool {
+    patterns == ["*"]
 }
 
 /// The keys of a server without a file: none, or the one that everybody knows.
@@ -123,6 +137,7 @@ pub fn without_file(demo_key: bool) -> Keyring {
         scopes: Scopes::ALL,
         subscribe: Patterns::ANY,
         publish: Patterns::none(),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Loopback,
@@ -145,14 +160,13 @@ pub fn load(path: &Path) -> Result<Keyring, Failure> {
     KeysFile::read_for(Reader::Server, path)?.keyring().map_err(odd)
 }
 
-/// Scopes and patterns to subscribe and publish by, of the key or issuer `whose`.
+/// Scopes and patterns to subscribe, publish and call by, of the key or issuer `whose`.
 fn rights(
     whose: &str,
     scopes: &[String],
-    subscribe: &[String],
-    publish: &[String],
-) -> Result<(Scopes, Patterns, Patterns), String> {
-    for (name, list) in [("subscribe", subscribe), ("publish", publish)] {
+    patterns: [&[String]; 3],
+) -> Result<(Scopes, [Patterns; 3]), String> {
+    for (name, list) in ["subscribe", "publish", "call"].into_iter().zip(patterns) {
         if list.len() > limits::PATTERNS_PER_KEY_MAX {
             return Err(format!("{whose}: {name} has more than {} patterns", limits::PATTERNS_PER_KEY_MAX));
         }
@@ -162,7 +176,7 @@ fn rights(
     }
     let scopes = Scopes::parse(scopes.iter().map(String::as_str));
     let scopes = scopes.ok_or_else(|| format!("{whose}: scopes has a word that is no scope"))?;
-    Ok((scopes, Patterns::new(subscribe), Patterns::new(publish)))
+    Ok((scopes, patterns.map(Patterns::new)))
 }
 
 impl Reader {
@@ -222,7 +236,8 @@ impl IssuerEntry {
         if self.max_lifetime_s == Some(0) {
             return Err(format!("{iss}: max_lifetime_s is at least 1"));
         }
-        let (scopes, subscribe, publish) = rights(iss, &self.scopes, &self.subscribe, &self.publish)?;
+        let patterns = [&*self.subscribe, &*self.publish, &*self.call];
+        let (scopes, [subscribe, publish, call]) = rights(iss, &self.scopes, patterns)?;
         let default_scopes = Scopes::parse(self.default_scopes.iter().map(String::as_str));
         Ok(Issuer {
             name: iss.as_str().into(),
@@ -235,6 +250,7 @@ impl IssuerEntry {
                 .ok_or_else(|| format!("{iss}: default_scopes has a word that is no scope"))?,
             subscribe,
             publish,
+            call,
             max_lifetime_s: self.max_lifetime_s,
         })
     }
@@ -256,7 +272,8 @@ impl Entry {
             }
             (_, _) => return Err(format!("{client_id}: has not exactly one of secret and secret_sha256")),
         };
-        let (scopes, subscribe, publish) = rights(client_id, &self.scopes, &self.subscribe, &self.publish)?;
+        let patterns = [&*self.subscribe, &*self.publish, &*self.call];
+        let (scopes, [subscribe, publish, call]) = rights(client_id, &self.scopes, patterns)?;
         Ok(Credential {
             client_id: client_id.as_str().into(),
             account: self.account.as_str().into(),
@@ -265,6 +282,7 @@ impl Entry {
             scopes,
             subscribe,
             publish,
+            call,
             created_unix_ms: self.created_ms,
             expires_unix_ms: self.expires_ms,
             reach: Reach::Anywhere,
@@ -412,7 +430,7 @@ fn write_like(path: &Path, text: &str, before: Option<&Metadata>, shown: &str) -
 /// The line of a fault and the key that it is about, if that is one of ours. Nothing else: both the line and the fault's own
 /// text may quote a secret.
 fn what_is_odd(text: &str, error: &toml::de::Error) -> String {
-    const NAMES: [&str; 19] = [
+    const NAMES: [&str; 20] = [
         "client_id",
         "account",
         "name",
@@ -421,6 +439,7 @@ fn what_is_odd(text: &str, error: &toml::de::Error) -> String {
         "scopes",
         "subscribe",
         "publish",
+        "call",
         "created_ms",
         "expires_ms",
         "iss",

@@ -33,6 +33,8 @@ pub const CHILD_UNREAD_BYTES_MAX: usize = 1024 * 1024;
 pub const CHILD_UNREAD_NS_MAX: u64 = 30_000_000_000;
 /// Calls in a row that run out of time at one child, none answered between, before it is ended as one that hangs.
 pub const CHILD_CALLS_TIMED_OUT_MAX: u32 = 8;
+/// From one start of a child to the next of a backend that has many, at boot.
+pub const CHILD_STARTS_APART_NS: u64 = 2_000_000;
 /// How long a child runs before it counts as one that works, although it was asked nothing.
 pub const CHILD_SETTLED_NS: u64 = 60_000_000_000;
 /// Addresses of one backend. Each pick looks at all of them.
@@ -75,8 +77,20 @@ pub const CALL_JOINED_MAX: u32 = 4_096;
 /// of a turn make, but for a read that inflates.
 pub const CALLS_OUTGOING_MAX: usize = 16_384;
 pub const CALL_BYTES_OUTGOING_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a backend's result that is kept to be told again; longer ones are not.
+pub const CACHED_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How often what is kept is looked at for what is over, and how many of it at a time: some 10 us.
+pub const CACHE_SWEEP_NS: u64 = 250_000_000;
+pub const CACHE_SWEPT_MAX: usize = 1_024;
+/// Results that are looked at to make room for one; where all of them were asked for since, the new one is not kept.
+pub const CACHE_STEPS_MAX: usize = 64;
+/// Buffers of results that have gone, and bytes of one, that are kept to be used again.
+pub const CACHE_SPARE_MAX: usize = 64;
+pub const CACHE_SPARE_BYTES_MAX: usize = 4 * 1024;
 /// Calls that one look at the timers ends because their time is over, some 1 us each.
 pub const CALLS_ENDED_PER_TIMEOUT: usize = 1_024;
+/// Words of the control thread that a shard takes in one turn, some 1 us each besides their bytes.
+pub const CALL_WORDS_PER_TURN_MAX: usize = 512;
 /// Words between a shard and the control thread that wait to be taken, each way: calls, cancellations, answers and text.
 pub const CALL_WORDS_PER_SHARD_MAX: usize = 4096;
 /// Of those that control takes before it looks at what backends have said.

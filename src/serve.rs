@@ -2,6 +2,7 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod backends;
 mod hubs;
 mod links;
 mod listeners;
@@ -22,13 +23,16 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::admission::Admission;
 use crate::auth::Keyring;
 use crate::backend::Feed;
+use crate::calls::{self, Switchboard};
 use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
+use crate::control::backends::Wanted;
 use crate::control::{Bounds, Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
@@ -51,12 +55,13 @@ use crate::stop::Stop;
 use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
-use crate::telemetry::Board;
 use crate::telemetry::latency::Recorder;
+use crate::telemetry::{BackendStatus, Board};
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::Verifier;
 
+use self::backends::Backends;
 use self::links::VenueLinks;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
@@ -94,9 +99,10 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let ring = ring_config(&config);
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
+    let backends = Backends::default().plan(&config)?;
     let doors = Doors::bind(&config)?;
     let store = storing::claim(&config)?;
-    let opened = Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store };
+    let opened = Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -129,9 +135,17 @@ struct Server {
     store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
+    /// The same.
+    switchboard: Option<Switchboard>,
+    /// Of calls.
+    backends: Backends,
+    /// For others.
+    newer_backends: UnboundedSender<Wanted>,
+    /// How they are, as the control thread tells.
+    callees: Arc<ArcSwap<Vec<BackendStatus>>>,
     /// For newer settings.
     slots: Slots,
-    /// None where operators are not answered.
+    /// None before it is started.
     control: Option<Control>,
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
@@ -172,6 +186,7 @@ struct Opened {
     sockets: Vec<Inherited>,
     feed: Feed,
     links: (VenueLinks, LinksSetup),
+    backends: Backends,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
@@ -196,7 +211,8 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, tls, keyring, lifecycle, sources, log_file, store } = opened;
+        let Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store } =
+            opened;
         let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
         let shards = shard_count(cores)?;
         let beside = venue_beside(cores, available);
@@ -212,15 +228,16 @@ impl Server {
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
+        let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
         let venue_end = (venue_end, inspects.pop(), handle);
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
         let mut threads = Vec::new();
-        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).enumerate();
-        for (number, ((((mesh, recorder), listeners), logins), inspect)) in ends {
+        let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).zip(ports).enumerate();
+        for (number, (((((mesh, recorder), listeners), logins), inspect), calls)) in ends {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                settings: reload::shard_settings(&config, &keyring),
+                settings: reload::shard_settings(&config, &keyring, &backends.routes),
                 newer_settings: Arc::clone(&slots.shards[number]),
                 ring,
                 listeners,
@@ -229,6 +246,7 @@ impl Server {
                 connections_max: config.shards.connections_max,
                 mesh,
                 logins,
+                calls,
                 inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
@@ -255,6 +273,11 @@ impl Server {
             verifier,
             store,
             inspector,
+            switchboard: Some(switchboard),
+            backends,
+            // Nobody hears it before the control thread is there.
+            newer_backends: tokio::sync::mpsc::unbounded_channel().0,
+            callees: Arc::default(),
             slots,
             control: None,
             socket_file: None,

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use rustls::ServerConfig;
 
 use crate::admission::Admission;
+use crate::calls::CallPort;
 use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
 use crate::guests::Guests;
@@ -45,6 +46,7 @@ pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
 mod backends;
+mod calls;
 mod inspecting;
 mod resident;
 mod secure;
@@ -81,6 +83,8 @@ pub struct ShardSetup {
     pub connections_max: u32,
     pub mesh: MeshEndpoint,
     pub logins: LoginPort,
+    /// To the control thread, and from it.
+    pub calls: CallPort,
     /// What operators ask comes by it.
     pub inspect: InspectPort,
     /// With a place for each home.
@@ -177,6 +181,7 @@ struct Shard {
     mesh: MeshEndpoint,
     logins: LoginPort,
     backends: Backends,
+    calls: CallPort,
     inspecting: Inspecting,
     carry: Carry,
     pressure: Arc<PressureBoard>,
@@ -265,6 +270,7 @@ impl Shard {
             mesh: setup.mesh,
             logins: setup.logins,
             backends,
+            calls: setup.calls,
             inspecting: Inspecting::new(setup.inspect),
             carry: Carry::default(),
             pressure: setup.pressure,
@@ -314,6 +320,7 @@ impl Shard {
         self.note_decoded(reaped_ns, messages_before);
         busy |= self.take_batches();
         busy |= self.take_answers();
+        busy |= self.take_words();
         busy |= self.take_question();
         self.take_timers();
         self.take_stop();
@@ -560,6 +567,7 @@ impl Shard {
         }
         self.mesh.ring_doorbells();
         self.ask();
+        self.hand_on_calls();
     }
 
     /// Hands the connections' bytes to the ring: all replies, and data when the pace allows; whether there were any. A round of
@@ -642,6 +650,10 @@ impl Shard {
         }
         self.mesh.prepare_sleep();
         if !self.mesh.may_sleep() {
+            return Wait::Poll;
+        }
+        if self.calls.has_received() {
+            self.mesh.wake();
             return Wait::Poll;
         }
         let Some(venue_ns) = self.prepare_resident() else {

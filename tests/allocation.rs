@@ -7,12 +7,17 @@ use std::sync::Arc;
 
 use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::desk::{Desk, DeskConfig};
+use tickring::dialect::json_rpc::Access;
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
-use tickring::hub::{Arrival, Hub, HubConfig, ListenerPolicy, Publishing, Urgency};
+use tickring::hub::{
+    Arrival, BackendTerms, Caching, Hub, HubConfig, ListenerPolicy, Publishing, Route, Routes, Sharing,
+    Urgency,
+};
 use tickring::mail::{OfficeCounters, OfficeGauges};
 use tickring::model::book::{Level, LevelUpdate, Side};
+use tickring::model::call::{BackendId, CallKey, CallOutcome};
 use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
@@ -566,4 +571,57 @@ fn a_turn_that_is_measured_allocates_nothing() {
     });
     let asked = sum.stage(Stage::Request).unwrap().len();
     assert_eq!(asked, 4 * (WARM_UP + COUNTED - 99));
+}
+
+/// A hub with a backend: `risk/echo`, and `risk/get_echo`, whose results are kept.
+fn with_backend() -> World {
+    let route = |pattern: &str, caching: Option<Caching>| Route {
+        pattern: pattern.into(),
+        backend: BackendId(0),
+        access: Access::Everybody,
+        is_idempotent: caching.is_some(),
+        caching,
+    };
+    let terms = BackendTerms {
+        name: "risk".into(),
+        under_way_max: 64,
+        per_connection_max: 64,
+        timeout_ns: 30_000_000_000,
+    };
+    let kept = Caching { ttl_ns: 20_000, sharing: Sharing::Everybody };
+    let routes = [route("risk/*", None), route("risk/get_*", Some(kept))];
+    let routes = Arc::new(Routes::new([(BackendId(0), terms)], routes).unwrap());
+    let mut world = World::new();
+    let config = HubConfig { routes, listeners: vec![ListenerPolicy::default()], ..HubConfig::default() };
+    world.hub = Hub::new(HomeId(0), 1, config, world.now);
+    world
+}
+
+#[test]
+fn calls_of_backends_allocate_nothing() {
+    let mut world = with_backend();
+    let conn = world.connect(0);
+    let mut asks = ["risk/echo", "risk/get_echo"].map(|method| {
+        frame(&format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{"of":[1,2,3]}}}}"#))
+    });
+    let mut under_way: Vec<CallKey> = Vec::with_capacity(64);
+    assert_allocates_nothing(|number| {
+        // Answers come a few turns later, what is kept is over after twenty.
+        for ask in &mut asks {
+            world.send(conn, ask);
+        }
+        while let Some(call) = world.hub.poll_call() {
+            under_way.extend(call.key);
+        }
+        if number % 4 == 0 {
+            for key in under_way.drain(..) {
+                world.hub.handle_outcome(key, CallOutcome::Result(b"{\"price\":101.5}"), world.now);
+            }
+        }
+        world.hub.handle_timeout(world.now);
+        world.flush();
+    });
+    let counters = world.hub.counters();
+    assert!(counters.call_cache_hits_total > 0 && counters.call_cache_joined_total > 0);
+    assert_eq!(counters.requests_failed_total, 0);
 }

@@ -437,6 +437,7 @@ fn login(session: Option<Box<str>>) -> Login {
         scopes: Scopes::ALL,
         subscribe: Patterns::ANY,
         publish: Patterns::none(),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Anywhere,

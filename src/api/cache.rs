@@ -1,4 +1,5 @@
-//! `GET /performance/cache`: the cache is the histories from which clients resume; a hit is a join that missed nothing. PURE.
+//! `GET /performance/cache`: the histories from which clients resume, where a hit is a join that missed nothing; and the results of
+//! backends that are kept. PURE.
 
 use serde_json::json;
 
@@ -41,10 +42,28 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
                     "hit_rate_percent": rate,
                     "performance_grade": grade(rate, [95.0, TARGET_PERCENT, 70.0, 50.0]),
                 },
+                "call_cache": call_cache(view),
                 "optimization_suggestions": suggestions,
             },
         }),
     )
+}
+
+/// Results of backends, of all shards.
+fn call_cache(view: &View<'_>) -> serde_json::Value {
+    let of = |name| view.snapshot.total(name);
+    let (hits, joined) = (of("tickring_call_cache_hits_total"), of("tickring_call_cache_joined_total"));
+    let misses = of("tickring_call_cache_misses_total");
+    json!({
+        "size": of("tickring_call_cache_entries"),
+        "bytes": of("tickring_call_cache_bytes"),
+        "hits": hits,
+        "joined": joined,
+        "misses": misses,
+        "hit_rate_percent": percent(hits, hits + joined + misses),
+        "evicted": of("tickring_call_cache_evicted_total"),
+        "expired": of("tickring_call_cache_expired_total"),
+    })
 }
 
 /// Of all joins so far; 100 where there was none.

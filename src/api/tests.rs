@@ -28,6 +28,8 @@ fn board(number: usize, overload_stance: u64) -> Arc<Board> {
         messages_received_total: 30,
         requests_total: 10,
         requests_failed_total: 1,
+        call_cache_hits_total: 3,
+        call_cache_misses_total: 1,
         overload_stance,
         ..HubCounters::default()
     };
@@ -214,6 +216,9 @@ fn scripts_find_the_names_of_the_cache() {
     assert_eq!(cache["memory_cache"], memory);
     let rate = json!({"hits": 4, "misses": 2, "hit_rate_percent": 66.67, "performance_grade": "D"});
     assert_eq!(cache["hit_rate"], rate);
+    let calls = json!({"size": 0, "bytes": 0, "hits": 6, "joined": 0, "misses": 2, "hit_rate_percent": 75.0, "evicted": 0,
+                       "expired": 0});
+    assert_eq!(cache["call_cache"], calls);
     assert_eq!(cache["optimization_suggestions"].as_array().unwrap().len(), 1);
 }
 
@@ -440,6 +445,7 @@ fn only_a_key_that_may_changes_anything() {
         scopes: Scopes::parse(scopes.split_whitespace()).unwrap(),
         subscribe: Patterns::none(),
         publish: Patterns::none(),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: Some(100),
         reach,

@@ -51,6 +51,8 @@ pub struct Credential {
     pub subscribe: Patterns,
     /// Topics that it may publish to, besides those that everybody may.
     pub publish: Patterns,
+    /// Methods of backends that it may call; those that everybody may call ask for no key.
+    pub call: Patterns,
     pub created_unix_ms: u64,
     pub expires_unix_ms: Option<u64>,
     pub reach: Reach,

@@ -46,6 +46,7 @@ pub struct Issuer {
     pub default_scopes: Scopes,
     pub subscribe: Patterns,
     pub publish: Patterns,
+    pub call: Patterns,
     /// How long a log-in lasts at most, and how old its token may become.
     pub max_lifetime_s: Option<u32>,
 }
@@ -174,6 +175,7 @@ impl Issuer {
             scopes,
             subscribe: self.subscribe.clone(),
             publish: self.publish.clone(),
+            call: self.call.clone(),
             created_unix_ms: now_ms,
             expires_unix_ms: Some(until_ms),
             reach: Reach::Anywhere,
@@ -184,7 +186,7 @@ impl Issuer {
     /// for the others.
     pub(super) fn upholds(&self, other: &Issuer, account: &str) -> bool {
         let Issuer { name, audience, key, accounts, denied: _, scopes, default_scopes, .. } = self;
-        let Issuer { subscribe, publish, max_lifetime_s, .. } = self;
+        let Issuer { subscribe, publish, call, max_lifetime_s, .. } = self;
         *name == other.name
             && *audience == other.audience
             && *key == other.key
@@ -193,6 +195,7 @@ impl Issuer {
             && *default_scopes == other.default_scopes
             && *subscribe == other.subscribe
             && *publish == other.publish
+            && *call == other.call
             && *max_lifetime_s == other.max_lifetime_s
             && !self.denies(account)
     }

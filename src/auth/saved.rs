@@ -154,6 +154,7 @@ fn fingerprint(credential: &Credential) -> Digest {
         scopes,
         subscribe,
         publish,
+        call,
         created_unix_ms,
         expires_unix_ms,
         reach,
@@ -165,11 +166,12 @@ fn fingerprint(credential: &Credential) -> Digest {
     };
     let words = |words: &mut dyn Iterator<Item = &str>| words.collect::<Vec<_>>().join(" ");
     let text = format!(
-        "{client_id}\n{account}\n{}\n{}\n{}\n{}\n{created_unix_ms}\n{expires_unix_ms:?}\n{reach:?}",
+        "{client_id}\n{account}\n{}\n{}\n{}\n{}\n{}\n{created_unix_ms}\n{expires_unix_ms:?}\n{reach:?}",
         hex(&key),
         words(&mut scopes.words()),
         words(&mut subscribe.words()),
         words(&mut publish.words()),
+        words(&mut call.words()),
     );
     sha256(text.as_bytes())
 }

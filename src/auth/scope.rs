@@ -22,6 +22,9 @@ pub enum Scope {
     MessageReadWrite,
     /// To see and requeue everybody's dead letters.
     MessageAdmin,
+    /// To call methods of backends that only look, and all others.
+    BackendRead,
+    BackendReadWrite,
     /// Of operators: to stop the gateway, to halt trading. No method of clients needs it.
     ControlWrite,
 }
@@ -32,6 +35,7 @@ pub struct Scopes {
     pub account: Level,
     pub trade: Level,
     pub message: Level,
+    pub backend: Level,
     /// Comes with nothing else.
     pub message_admin: bool,
     pub control_write: bool,
@@ -48,6 +52,7 @@ pub struct ScopeRequest {
     trade: Option<Level>,
     /// And whether everybody's dead letters are asked for.
     message: Option<(Level, bool)>,
+    backend: Option<Level>,
     /// `session:NAME`: tokens that outlive the connection.
     pub session: Option<Box<str>>,
     /// `expires:SECONDS`: tokens that end sooner than usual.
@@ -66,7 +71,7 @@ impl Level {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 8] = [
+    pub const ALL: [Scope; 10] = [
         Scope::AccountRead,
         Scope::AccountReadWrite,
         Scope::TradeRead,
@@ -74,6 +79,8 @@ impl Scope {
         Scope::MessageRead,
         Scope::MessageReadWrite,
         Scope::MessageAdmin,
+        Scope::BackendRead,
+        Scope::BackendReadWrite,
         Scope::ControlWrite,
     ];
 
@@ -88,6 +95,8 @@ impl Scope {
             Scope::MessageRead => "message:read",
             Scope::MessageReadWrite => "message:read_write",
             Scope::MessageAdmin => "message:admin",
+            Scope::BackendRead => "backend:read",
+            Scope::BackendReadWrite => "backend:read_write",
             Scope::ControlWrite => "control:write",
         }
     }
@@ -103,6 +112,8 @@ impl Scope {
             Scope::MessageRead => "needs scope message:read",
             Scope::MessageReadWrite => "needs scope message:read_write",
             Scope::MessageAdmin => "needs scope message:admin",
+            Scope::BackendRead => "needs scope backend:read",
+            Scope::BackendReadWrite => "needs scope backend:read_write",
             Scope::ControlWrite => "needs scope control:write",
         }
     }
@@ -114,6 +125,7 @@ impl Scopes {
         account: Level::ReadWrite,
         trade: Level::ReadWrite,
         message: Level::ReadWrite,
+        backend: Level::ReadWrite,
         message_admin: false,
         control_write: false,
     };
@@ -129,6 +141,8 @@ impl Scopes {
             Scope::MessageRead => self.message >= Level::Read,
             Scope::MessageReadWrite => self.message >= Level::ReadWrite,
             Scope::MessageAdmin => self.message_admin,
+            Scope::BackendRead => self.backend >= Level::Read,
+            Scope::BackendReadWrite => self.backend >= Level::ReadWrite,
             Scope::ControlWrite => self.control_write,
         }
     }
@@ -145,6 +159,8 @@ impl Scopes {
                 Scope::MessageRead => scopes.message = scopes.message.max(Level::Read),
                 Scope::MessageReadWrite => scopes.message = Level::ReadWrite,
                 Scope::MessageAdmin => scopes.message_admin = true,
+                Scope::BackendRead => scopes.backend = scopes.backend.max(Level::Read),
+                Scope::BackendReadWrite => scopes.backend = Level::ReadWrite,
                 Scope::ControlWrite => scopes.control_write = true,
             }
         }
@@ -169,8 +185,13 @@ impl Scopes {
             Level::ReadWrite => Some(Scope::MessageReadWrite),
         };
         let admin = self.message_admin.then_some(Scope::MessageAdmin);
+        let backend = match self.backend {
+            Level::None => None,
+            Level::Read => Some(Scope::BackendRead),
+            Level::ReadWrite => Some(Scope::BackendReadWrite),
+        };
         let control = self.control_write.then_some(Scope::ControlWrite);
-        [account, trade, message, admin, control].into_iter().flatten().map(Scope::as_str)
+        [account, trade, message, admin, backend, control].into_iter().flatten().map(Scope::as_str)
     }
 
     /// What both allow.
@@ -180,6 +201,7 @@ impl Scopes {
             account: self.account.min(other.account),
             trade: self.trade.min(other.trade),
             message: self.message.min(other.message),
+            backend: self.backend.min(other.backend),
             message_admin: self.message_admin && other.message_admin,
             control_write: self.control_write && other.control_write,
         }
@@ -204,6 +226,7 @@ impl ScopeRequest {
                         value => (Level::parse(value)?, admin),
                     });
                 }
+                "backend" => request.backend = Some(Level::parse(value)?),
                 "session" => request.session = Some(session_name(value)?.into()),
                 "expires" => request.expires_s = Some(value.parse().ok().filter(|seconds| *seconds > 0)?),
                 _ => {}
@@ -215,13 +238,14 @@ impl ScopeRequest {
     /// What of `most` is asked for.
     #[must_use]
     pub fn within(&self, most: Scopes) -> Scopes {
-        let Scopes { account, trade, message, message_admin, control_write } = most;
+        let Scopes { account, trade, message, backend, message_admin, control_write } = most;
         let (message, message_admin) = self.message.unwrap_or((message, message_admin));
         most.within(Scopes {
             message,
             message_admin,
             account: self.account.unwrap_or(account),
             trade: self.trade.unwrap_or(trade),
+            backend: self.backend.unwrap_or(backend),
             control_write,
         })
     }

@@ -22,6 +22,7 @@ fn credential(client_id: &str, key: Key) -> Credential {
         scopes: Scopes::parse(["trade:read_write", "account:read"]).unwrap(),
         subscribe: Patterns::ANY,
         publish: Patterns::none(),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Anywhere,

@@ -14,14 +14,25 @@ pub enum Said<'a> {
     Answer { id: u64, outcome: CallOutcome<'a> },
     /// What pretends to be the answer to that request, and is none.
     Garbled { id: u64 },
-    /// A request or a notification of its own: nobody asked for it.
-    Unasked,
+    /// The request of that number goes on, and has come so far: one valid JSON value (`$/progress`).
+    Progress { id: u64, value: &'a [u8] },
+    /// A request of its own, which has this id.
+    Asked { id: &'a str },
+    /// Another notification: nobody asked for it.
+    Told,
     /// No message of JSON-RPC.
     Garbage,
 }
 
-/// Appends a request, or, without a number, a notification. `params` is one valid JSON object or array.
-pub fn write_request(out: &mut Vec<u8>, id: Option<u64>, method: &str, params: Option<&[u8]>) {
+/// Appends a request, or, without a number, a notification. `params` is one valid JSON object or array, `trace_parent` a `traceparent`
+/// of W3C Trace Context.
+pub fn write_request(
+    out: &mut Vec<u8>,
+    id: Option<u64>,
+    method: &str,
+    params: Option<&[u8]>,
+    trace_parent: Option<&str>,
+) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0""#);
     if let Some(id) = id {
         out.extend_from_slice(br#","id":"#);
@@ -36,7 +47,26 @@ pub fn write_request(out: &mut Vec<u8>, id: Option<u64>, method: &str, params: O
         // Between two tokens a line break says the same as a space, and in a string there is none.
         out.extend(params.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
     }
+    if let Some(trace_parent) = trace_parent {
+        out.extend_from_slice(br#","traceparent":"#);
+        let trace_parent = serde_json::to_string(trace_parent).expect("invariant: text is a value of JSON");
+        out.extend_from_slice(trace_parent.as_bytes());
+    }
     out.push(b'}');
+}
+
+/// Appends the notification that nobody waits for a request's answer any more, as the Language Server Protocol has it.
+pub fn write_cancel(out: &mut Vec<u8>, id: u64) {
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"#);
+    out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends the answer to a request of the backend's own: the gateway has no methods for it. `id` is one valid JSON value.
+pub fn write_not_found(out: &mut Vec<u8>, id: &str) {
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.extend(id.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    out.extend_from_slice(br#","error":{"code":-32601,"message":"Method not found"}}"#);
 }
 
 /// Reads one message.
@@ -46,18 +76,23 @@ pub fn read(text: &[u8]) -> Said<'_> {
     if message.kind() != Kind::Object {
         return Said::Garbage;
     }
-    let (mut id, mut method, mut result, mut error) = (None, None, None, None);
+    let (mut id, mut method, mut params, mut result, mut error) = (None, None, None, None, None);
     for (name, value) in message.members() {
         match name.string().as_deref() {
             Some("id") => id = Some(value),
             Some("method") => method = Some(value),
+            Some("params") => params = Some(value),
             Some("result") => result = Some(value),
             Some("error") => error = Some(value),
             Some(_) | None => {}
         }
     }
-    if method.is_some() {
-        return Said::Unasked;
+    if let Some(method) = method {
+        return match (id, method.string().as_deref()) {
+            (Some(id), _) => Said::Asked { id: id.text() },
+            (None, Some("$/progress")) => params.and_then(progress).unwrap_or(Said::Told),
+            (None, _) => Said::Told,
+        };
     }
     let Some(id) = id.and_then(Value::unsigned) else { return Said::Garbage };
     // Servers of JSON-RPC 1.0 write both, one of them null.
@@ -69,6 +104,14 @@ pub fn read(text: &[u8]) -> Said<'_> {
         (Some(result), None) => Said::Answer { id, outcome: CallOutcome::Result(result.text().as_bytes()) },
         (_, Some(_)) | (None, None) => Said::Garbled { id },
     }
+}
+
+/// What `$/progress` says, of which request.
+fn progress(params: Value<'_>) -> Option<Said<'_>> {
+    let of = |wanted: &str| {
+        params.members().find(|(name, _)| name.string().as_deref() == Some(wanted)).map(|(_, value)| value)
+    };
+    Some(Said::Progress { id: of("token")?.unsigned()?, value: of("value")?.text().as_bytes() })
 }
 
 /// The request that a message seems to answer of which only the first bytes are there.
@@ -113,7 +156,7 @@ mod tests {
 
     fn written(id: Option<u64>, method: &str, params: Option<&str>) -> String {
         let mut out = Vec::new();
-        write_request(&mut out, id, method, params.map(str::as_bytes));
+        write_request(&mut out, id, method, params.map(str::as_bytes), None);
         String::from_utf8(out).unwrap()
     }
 
@@ -122,6 +165,16 @@ mod tests {
         let line = r#"{"jsonrpc":"2.0","id":7,"method":"a/b","params":[1, "x"]}"#;
         assert_eq!(written(Some(7), "a/b", Some("[1,\n\"x\"]")).replace(",  ", ", "), line);
         assert_eq!(written(None, "a/\"", None), r#"{"jsonrpc":"2.0","method":"a/\""}"#);
+        let mut out = Vec::new();
+        write_request(&mut out, None, "a/b", None, Some("00-1-2-03"));
+        assert_eq!(out, br#"{"jsonrpc":"2.0","method":"a/b","traceparent":"00-1-2-03"}"#);
+        let (mut cancel, mut not_found) = (Vec::new(), Vec::new());
+        write_cancel(&mut cancel, 7);
+        assert_eq!(cancel, br#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":7}}"#);
+        write_not_found(&mut not_found, "[1,\n2]");
+        let refused =
+            br#"{"jsonrpc":"2.0","id":[1, 2],"error":{"code":-32601,"message":"Method not found"}}"#;
+        assert_eq!(not_found, refused);
     }
 
     #[test]
@@ -138,7 +191,13 @@ mod tests {
             (r#"{"id":3,"error":{"code":"x","message":"no"}}"#, Said::Garbled { id: 3 }),
             (r#"{"id":3,"error":{"code":1}}"#, Said::Garbled { id: 3 }),
             (r#"{"id":3}"#, Said::Garbled { id: 3 }),
-            (r#"{"id":3,"method":"x","result":1}"#, Said::Unasked),
+            (r#"{"id":3,"method":"x","result":1}"#, Said::Asked { id: "3" }),
+            (r#"{"method":"x","params":{"token":3,"value":1}}"#, Said::Told),
+            (
+                r#"{"method":"$/progress","params":{"value":[1],"token":3}}"#,
+                Said::Progress { id: 3, value: b"[1]" },
+            ),
+            (r#"{"method":"$/progress","params":{"token":"3","value":1}}"#, Said::Told),
             (r#"{"id":"3","result":1}"#, Said::Garbage),
             (r#"{"result":1}"#, Said::Garbage),
             (r#"{"id":3,"result":1} x"#, Said::Garbage),

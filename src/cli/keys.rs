@@ -46,6 +46,9 @@ pub(super) struct Add {
     /// Topics that it may publish to, as a pattern with `*`; may be repeated. By default none
     #[arg(long, value_name = "PATTERN")]
     publish: Vec<String>,
+    /// Methods of backends that it may call, as a pattern with `*`, beside the scope that they need; may be repeated. By default all
+    #[arg(long, value_name = "PATTERN")]
+    call: Vec<String>,
     /// Days after which it expires; by default it does not
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..36_500))]
     days: Option<u32>,
@@ -97,6 +100,7 @@ fn add(add: Add) -> Result<(), Failure> {
         scopes: or_default(add.scopes, &["account:read", "trade:read_write"]),
         subscribe: or_default(add.subscribe, &["*"]),
         publish: add.publish,
+        call: or_default(add.call, &["*"]),
         created_ms,
         expires_ms: add.days.map(|days| created_ms + u64::from(days) * DAY_MS),
     };

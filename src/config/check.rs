@@ -295,7 +295,7 @@ impl Config {
 }
 
 impl Limits {
-    fn ranges(&self) -> [Range; 19] {
+    fn ranges(&self) -> [Range; 21] {
         macro_rules! range {
             ($key:ident, $min:expr => $max:expr, $unit:expr, $hint:expr) => {
                 Range {
@@ -321,7 +321,9 @@ impl Limits {
             range!(messages_per_s_max, 0 => 10_000_000, "messages/s", "per connection, 0 sets no limit"),
             range!(bytes_per_s_max, 0 => u64::from(u32::MAX), "bytes/s", "per connection, 0 sets no limit"),
             range!(requests_pending_max, 1 => u64::from(u16::MAX), "requests", "per connection, by default 256"),
-            range!(calls_under_way_max, 1 => crate::limits::CALLS_WAITING_MAX as u64, "calls", "per connection, by default 128"),
+            range!(call_cache_entries_max, 0 => 1 << 20, "results", "of each shard, by default 16384"),
+            range!(call_cache_bytes_max, 0 => GIB, "bytes", "of each shard, by default 67108864"),
+            range!(calls_under_way_max, 1 => limits::CALLS_WAITING_MAX as u64, "calls", "per connection, by default 128"),
             range!(subscriptions_max, 1 => 1_000_000, "channels", "per connection, by default 1024"),
             range!(queued_bytes_max, 4096 => GIB, "bytes", "unsent bytes per connection, by default 1048576"),
             range!(memory_bytes_max, 16 << 20 => 1 << 40, "bytes", "of all threads, by default 1500000000"),

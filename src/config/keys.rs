@@ -9,8 +9,18 @@
 pub(super) const PREFIX: &str = "TICKRING_";
 
 /// Variables with that beginning that are no keys: for the build, tests and other commands.
-const OTHERS: [&str; 9] =
-    ["COMMIT", "DATA", "ORDER_OPS", "REQUIRE", "SEED", "SEEDS", "TEST_UNSET", "VENUE_KEY", "WRITE_DOCS"];
+const OTHERS: [&str; 10] = [
+    "CHILDREN",
+    "COMMIT",
+    "DATA",
+    "ORDER_OPS",
+    "REQUIRE",
+    "SEED",
+    "SEEDS",
+    "TEST_UNSET",
+    "VENUE_KEY",
+    "WRITE_DOCS",
+];
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +50,8 @@ pub(super) enum Form {
 impl Form {
     pub(super) const fn is_secret(self) -> bool {
         match self {
-            Form::Secret | Form::Assignments => true,
-            Form::Text | Form::Plain | Form::Texts | Form::Numbers => false,
+            Secret | Assignments => true,
+            Text | Plain | Texts | Numbers => false,
         }
     }
 }
@@ -111,6 +121,8 @@ pub(super) const KEYS: &[Key] = &[
     live("limits.bytes_per_s_max", Plain),
     live("limits.requests_pending_max", Plain),
     live("limits.calls_under_way_max", Plain),
+    live("limits.call_cache_entries_max", Plain),
+    live("limits.call_cache_bytes_max", Plain),
     live("limits.subscriptions_max", Plain),
     live("limits.queued_bytes_max", Plain),
     live("limits.write_timeout_ms", Plain),

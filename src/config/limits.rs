@@ -31,6 +31,10 @@ pub struct Limits {
     pub requests_pending_max: u16,
     /// Per connection: calls of backends' methods that are not answered.
     pub calls_under_way_max: u32,
+    /// Results of backends that each shard keeps; 0 keeps none.
+    pub call_cache_entries_max: usize,
+    /// Bytes of those and of what they are known by.
+    pub call_cache_bytes_max: usize,
     /// Per connection, wildcards counted by the channels they stand for.
     pub subscriptions_max: usize,
     /// Unsent bytes per connection.
@@ -61,6 +65,8 @@ impl Default for Limits {
             bytes_per_s_max: 0,
             requests_pending_max: 256,
             calls_under_way_max: 128,
+            call_cache_entries_max: 16_384,
+            call_cache_bytes_max: 64 << 20,
             subscriptions_max: 1024,
             queued_bytes_max: 1024 * 1024,
             write_timeout_ms: 30_000,

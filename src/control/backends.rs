@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -99,6 +98,8 @@ struct Scene {
     now: Now,
     serial: u64,
     here: mpsc::UnboundedSender<Happened>,
+    /// How far calls have come, to be sent, before outcomes.
+    progress: Vec<(CallKey, Box<[u8]>)>,
     /// Outcomes of calls, to be sent.
     outcomes: Vec<(CallKey, OwnedOutcome)>,
 }
@@ -140,7 +141,7 @@ impl Backends {
     /// # Errors
     /// The runtime can't watch the shards' doorbell.
     pub(super) async fn run(mut self, mut stopped: tokio::sync::oneshot::Receiver<()>) -> io::Result<()> {
-        let bell = AsyncFd::new(self.board.doorbell())?;
+        let bell = self.board.bell()?;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut may_change = true;
@@ -241,7 +242,13 @@ impl Backends {
     /// Has a backend do something, and sends what comes of it. One that has left and is done is forgotten.
     fn with<T>(&mut self, serial: u64, what: impl FnOnce(&mut Backend, &mut Scene) -> T) -> Option<T> {
         let backend = self.backends.get_mut(&serial)?;
-        let mut scene = Scene { now: clock::now(), serial, here: self.here.clone(), outcomes: Vec::new() };
+        let mut scene = Scene {
+            now: clock::now(),
+            serial,
+            here: self.here.clone(),
+            progress: Vec::new(),
+            outcomes: Vec::new(),
+        };
         let done = what(backend, &mut scene);
         let due_ns = backend.carrier.poll_timeout();
         if backend.is_leaving && backend.carrier.is_gone() {
@@ -249,6 +256,9 @@ impl Backends {
             self.backends.remove(&serial);
         }
         self.due_ns = self.due_ns.into_iter().chain(due_ns).min();
+        for (key, value) in scene.progress {
+            self.send(key.home, FromControl::Progressed { key, value });
+        }
         for (key, outcome) in scene.outcomes {
             if self.carriers.remove(&key).is_some() {
                 self.send(key.home, FromControl::Answered { key, outcome });
@@ -301,9 +311,9 @@ impl Backends {
     }
 
     fn dismiss(&mut self, serial: u64) {
-        self.with(serial, |backend, scene| {
+        self.with(serial, |backend, _| {
             backend.is_leaving = true;
-            backend.carrier.drain(scene);
+            backend.carrier.drain();
         });
     }
 
@@ -405,9 +415,9 @@ impl Carrier {
     }
 
     /// It gets no further calls, and ends when it has answered those that it has.
-    fn drain(&mut self, scene: &mut Scene) {
+    fn drain(&mut self) {
         match self {
-            Carrier::Processes(processes) => processes.drain(scene),
+            Carrier::Processes(processes) => processes.drain(),
             Carrier::Services(services) => services.drain(),
         }
     }
@@ -422,14 +432,14 @@ impl Carrier {
 
     fn is_up(&self, now_ns: u64) -> bool {
         match self {
-            Carrier::Processes(processes) => processes.is_up(now_ns),
+            Carrier::Processes(processes) => processes.is_up(),
             Carrier::Services(services) => services.is_up(now_ns),
         }
     }
 
     fn members(&self, now_ns: u64) -> Vec<crate::telemetry::BackendMember> {
         match self {
-            Carrier::Processes(processes) => processes.members(now_ns),
+            Carrier::Processes(processes) => processes.members(),
             Carrier::Services(services) => services.members(now_ns),
         }
     }

@@ -3,26 +3,27 @@
 //! Invariants: a request has one reply, whatever its backend does: the first of its outcome, its deadline and its cancellation; what
 //! comes later for a call that is over is dropped and counted. What waits is bounded for each connection, each backend and the
 //! shard before anything is sent, so that a refusal here means that nothing was sent. A call that nobody waits for any more is told
-//! of once. An answer goes to the connection that asked, as long as that is who it was.
+//! of once. An answer goes to the connections that asked, as long as they are who they were.
 
+mod admission;
+mod cache;
 mod outgoing;
 pub mod routes;
 mod table;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use crate::dialect::json_rpc::{self, Failure, ForeignCall, Id};
+use crate::dialect::json_rpc::{self, Failure, Id};
 use crate::limits;
 use crate::model::call::{Call, CallFailure, CallKey, CallOutcome, CancelledCall};
 use crate::model::ids::{ConnId, Ticket};
 use crate::model::time::Now;
 
 use super::Hub;
-use super::incident::{Declined, Incident};
 use super::requests::ReplyTo;
-use outgoing::{Head, Outgoing};
-use routes::Route;
+use super::text_frame::replace_with_text_frame;
+use cache::{AnswerCache, Bounds};
+use outgoing::Outgoing;
 use table::{Ended, Left, Table};
 
 /// Bounds on calls that the configuration sets.
@@ -30,12 +31,21 @@ use table::{Ended, Left, Table};
 pub struct CallLimits {
     /// Requests of one connection that may wait for backends.
     pub per_connection_max: u32,
+    /// Results of backends that one shard keeps to be told again, and the bytes of those and what they are known by.
+    pub cache_entries_max: usize,
+    pub cache_bytes_max: usize,
 }
 
 /// As an empty configuration file has it.
 impl Default for CallLimits {
     fn default() -> CallLimits {
-        CallLimits { per_connection_max: 128 }
+        CallLimits { per_connection_max: 128, cache_entries_max: 16_384, cache_bytes_max: 64 << 20 }
+    }
+}
+
+impl CallLimits {
+    fn cache_bounds(&self) -> Bounds {
+        Bounds { entries_max: self.cache_entries_max, bytes_max: self.cache_bytes_max }
     }
 }
 
@@ -43,13 +53,19 @@ impl Default for CallLimits {
 #[derive(Debug)]
 pub(super) struct Calls {
     table: Table,
+    cache: AnswerCache,
     outgoing: Outgoing,
     cancelled: VecDeque<CancelledCall>,
 }
 
 impl Calls {
-    pub(super) fn new(now_ns: u64) -> Calls {
-        Calls { table: Table::new(now_ns), outgoing: Outgoing::default(), cancelled: VecDeque::new() }
+    pub(super) fn new(limits: CallLimits, now_ns: u64) -> Calls {
+        Calls {
+            table: Table::new(now_ns),
+            cache: AnswerCache::new(limits.cache_bounds(), now_ns),
+            outgoing: Outgoing::default(),
+            cancelled: VecDeque::new(),
+        }
     }
 
     /// Whether requests of a connection wait for an answer.
@@ -67,16 +83,28 @@ impl Calls {
         self.table.under_way_count()
     }
 
+    /// Results that are kept, keys whose calls are under way, and the bytes of both.
+    pub(super) fn cached(&self) -> (usize, usize) {
+        (self.cache.len(), self.cache.held_bytes())
+    }
+
+    /// Results that have gone to make room, and since their time was over.
+    pub(super) fn cache_losses(&self) -> (u64, u64) {
+        (self.cache.evicted_total, self.cache.expired_total)
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        self.table.poll_timeout()
+        [self.table.poll_timeout(), self.cache.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.outgoing.memory_bytes()
+        self.table.memory_bytes() + self.outgoing.memory_bytes() + self.cache.memory_bytes()
     }
 
-    pub(super) fn trim(&mut self) {
+    /// Gives back what is only kept to be used again.
+    pub(super) fn trim(&mut self, limits: CallLimits) {
         self.outgoing.trim();
+        self.cache.clear(limits.cache_bounds());
     }
 }
 
@@ -87,7 +115,7 @@ impl Hub {
         let queued = loop {
             let queued = outgoing.pop()?;
             // One that was cancelled before it was handed out never is.
-            if queued.head.ticket.is_none_or(|ticket| table.hand_out(ticket).is_some()) {
+            if queued.head.ticket.is_none_or(|ticket| table.hand_out(ticket)) {
                 break queued;
             }
         };
@@ -105,10 +133,8 @@ impl Hub {
     /// # Panics
     /// The call is another hub's.
     pub fn handle_outcome(&mut self, key: CallKey, outcome: CallOutcome<'_>, now: Now) {
-        assert_eq!(key.home, self.me, "invariant: an outcome goes to the hub that asked");
         self.now = now;
-        if !self.calls.table.has(key.ticket) {
-            self.counters.call_answers_late_total += 1;
+        if !self.awaits(key) {
             return;
         }
         match outcome {
@@ -116,12 +142,63 @@ impl Hub {
             CallOutcome::Error(_) => self.counters.calls_refused_total += 1,
             CallOutcome::Failed(_) => self.counters.calls_failed_total += 1,
         }
+        if let (CallOutcome::Result(result), Some((at, ttl_ns))) =
+            (outcome, self.calls.table.kept_at(key.ticket))
+        {
+            let until_ns = self.now.mono_ns.saturating_add(ttl_ns);
+            self.calls.cache.keep(at, key.ticket, result, until_ns);
+        }
         self.end_call(key.ticket, outcome);
+        self.serve_answered();
+    }
+
+    /// A backend says how far a call has come, by one valid JSON value. Clients that do not read what they are told are spared it.
+    ///
+    /// # Panics
+    /// The call is another hub's.
+    pub fn handle_progress(&mut self, key: CallKey, value: &[u8], now: Now) {
+        self.now = now;
+        if !self.awaits(key) {
+            return;
+        }
+        let mut behind = None;
+        while let Some((at, reply_to)) = self.calls.table.next_waiting(key.ticket, behind) {
+            behind = Some(at);
+            self.tell_progress(&reply_to.get(), value);
+        }
+    }
+
+    fn tell_progress(&mut self, reply_to: &ReplyTo<'_>, value: &[u8]) {
+        let conn = reply_to.conn;
+        let is_caller = self.session(conn).is_none_or(|session| session.is_caller());
+        let Some(id) = reply_to.id.filter(|_| !is_caller) else { return };
+        if self.egress.reply_bytes(conn.slot) + value.len() > limits::REPLY_BYTES_PAUSE {
+            self.counters.call_progress_dropped_total += 1;
+            return;
+        }
+        self.counters.call_progress_total += 1;
+        let mut frame = std::mem::take(&mut self.scratch);
+        replace_with_text_frame(&mut frame, |out| json_rpc::write_progress(out, id, value));
+        self.work.written(frame.len());
+        self.queue_reply(conn, &frame);
+        self.scratch = frame;
+    }
+
+    /// Whether somebody waits for a call; if not, what came for it is counted.
+    fn awaits(&mut self, key: CallKey) -> bool {
+        assert_eq!(key.home, self.me, "invariant: what is said of a call goes to the hub that made it");
+        let awaits = self.calls.table.has(key.ticket);
+        self.counters.call_answers_late_total += u64::from(!awaits);
+        awaits
     }
 
     /// Answers all who wait for a call.
     fn end_call(&mut self, ticket: Ticket, outcome: CallOutcome<'_>) {
-        while let Some(Left { reply_to, .. }) = self.calls.table.leave_flight(ticket) {
+        while let Some(Left { reply_to, ended }) = self.calls.table.leave_flight(ticket) {
+            if let Some(Ended { kept_at: Some(at), .. }) = ended {
+                // A result is there by now.
+                self.calls.cache.abandon(at, ticket);
+            }
             match outcome {
                 CallOutcome::Result(result) => {
                     self.reply_with(&reply_to.get(), |out| out.extend_from_slice(result));
@@ -142,35 +219,10 @@ impl Hub {
             self.counters.calls_timed_out_total += 1;
             let failure = if due.is_handed { CallFailure::TimedOut } else { CallFailure::Unavailable };
             self.end_call(due.ticket, CallOutcome::Failed(failure));
-            self.give_up(due);
+            self.calls.cancelled.extend(due.cancelled(self.me));
         }
-    }
-
-    /// A method that a backend may have.
-    pub(super) fn call_backend(&mut self, reply_to: ReplyTo<'_>, call: &ForeignCall<'_>) {
-        let routes = Arc::clone(&self.config.routes);
-        let Some(route) = routes.find(&call.method) else {
-            return self.reply_error(&reply_to, Failure::METHOD_NOT_FOUND);
-        };
-        if let Err(failure) = self.check_call_of(reply_to.conn, route) {
-            return self.reply_error(&reply_to, failure);
-        }
-        let terms = routes.backend(route.backend).expect("invariant: a route's backend is there");
-        if let Err(failure) = self.admit_call_of(&reply_to, route, terms.under_way_max, call) {
-            return self.reply_error(&reply_to, failure);
-        }
-        let conn = reply_to.conn;
-        let due_ns = self.now.mono_ns.saturating_add(terms.timeout_ns);
-        let ticket = reply_to.id.map(|_| self.calls.table.begin(route.backend, due_ns));
-        match ticket {
-            Some(ticket) => self.calls.table.join(ticket, reply_to.keep()),
-            // It ends its share of a batch.
-            None => self.reply_with(&reply_to, |_| {}),
-        }
-        let account = self.account_of(conn);
-        let Route { backend, is_idempotent, .. } = *route;
-        let head = Head { ticket, backend, conn, account, is_idempotent, due_ns };
-        self.calls.outgoing.push(head, &call.method, call.params);
+        self.calls.cache.sweep(self.now.mono_ns);
+        self.serve_answered();
     }
 
     /// `$/cancelRequest`: whether the request was waiting.
@@ -178,7 +230,6 @@ impl Hub {
         let left = self.calls.table.leave_named(reply_to.conn, id.as_str());
         let was_waiting = left.is_some();
         if let Some(left) = left {
-            self.counters.calls_cancelled_total += 1;
             self.end_waiting(left, Some(Failure::CALL_CANCELLED.because("cancelled by its client")));
         }
         self.reply_with(reply_to, |out| out.extend_from_slice(if was_waiting { b"true" } else { b"false" }));
@@ -187,57 +238,24 @@ impl Hub {
     /// Ends all calls of a connection, which is told why unless it is gone.
     pub(super) fn cancel_calls(&mut self, conn: ConnId, why: Option<Failure>) {
         while let Some(left) = self.calls.table.leave_conn(conn) {
-            self.counters.calls_cancelled_total += 1;
             self.end_waiting(left, why);
         }
     }
 
+    /// Other routes hold from now on, or other bounds: results of before are nothing any more.
+    pub(super) fn forget_results(&mut self) {
+        self.calls.cache.clear(self.config.calls.cache_bounds());
+    }
+
     fn end_waiting(&mut self, left: Left, why: Option<Failure>) {
         let Left { reply_to, ended } = left;
+        self.counters.calls_cancelled_total += 1;
         if let Some(ended) = ended {
-            self.give_up(ended);
+            ended.kept_at.into_iter().for_each(|at| self.calls.cache.abandon(at, ended.ticket));
+            self.calls.cancelled.extend(ended.cancelled(self.me));
         }
         if let Some(failure) = why {
             self.reply_error(&reply_to.get(), failure);
         }
-    }
-
-    /// A call is over before its backend has answered.
-    fn give_up(&mut self, ended: Ended) {
-        self.calls.cancelled.extend(ended.cancelled(self.me));
-    }
-
-    /// Whether a client may call a method of a route.
-    fn check_call_of(&mut self, conn: ConnId, route: &Route) -> Result<(), Failure> {
-        let scopes = self.session(conn).and_then(|session| session.login()).map(|login| login.scopes);
-        route.access.refused_to(scopes).map_or(Ok(()), Err)
-    }
-
-    /// Whether one more call may be under way.
-    fn admit_call_of(
-        &mut self,
-        reply_to: &ReplyTo<'_>,
-        route: &Route,
-        under_way_max: u32,
-        call: &ForeignCall<'_>,
-    ) -> Result<(), Failure> {
-        let conn = reply_to.conn;
-        if !self.session(conn).is_some_and(|session| session.is_open()) {
-            return Err(Failure::RETRY.because("not sent: the connection ends"));
-        }
-        let table = &self.calls.table;
-        let why = if table.of_conn(conn) >= self.config.calls.per_connection_max {
-            "not sent: as many calls of this connection are under way as may be"
-        } else if table.of_backend(route.backend) >= under_way_max {
-            "not sent: as much is under way to the backend as may be"
-        } else if table.waiting_count() >= limits::CALLS_WAITING_MAX
-            || !self.calls.outgoing.has_room(&call.method, call.params)
-        {
-            "not sent: too many calls are under way"
-        } else {
-            return Ok(());
-        };
-        self.report(conn, Incident::Declined(Declined::CallsUnderWay));
-        Err(Failure::RETRY.because(why))
     }
 }

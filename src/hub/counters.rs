@@ -54,6 +54,21 @@ counters! {
     calls_cancelled_total,
     /// Answers that came for calls that were over: late ones, second ones.
     call_answers_late_total,
+    /// What backends said of calls before they answered: notifications to clients, and those that a client was spared since it does
+    /// not read.
+    call_progress_total,
+    call_progress_dropped_total,
+    /// Requests for results that may be kept: those that were answered by what is kept, those that joined a call that was under way,
+    /// and those that made a call.
+    call_cache_hits_total,
+    call_cache_joined_total,
+    call_cache_misses_total,
+    /// Results that went to make room, and since their time was over.
+    call_cache_evicted_total,
+    call_cache_expired_total,
+    /// Gauges: results that are kept, keys whose calls are under way, and the bytes of both.
+    call_cache_entries,
+    call_cache_bytes,
     /// A gauge: calls that wait for an answer.
     calls_under_way,
     /// Times when reading a connection was paused.

@@ -11,6 +11,7 @@ use crate::dialect::json_rpc::{self, Detail, Failure};
 use crate::http::inbox::Framing;
 use crate::http::{self, Answer, Body, Inbox, Limits, Next, Persistence, Probe, Rejection, Status, Verdict};
 use crate::limits;
+use crate::model::call::TraceParent;
 use crate::model::ids::ConnId;
 
 use super::Hub;
@@ -48,6 +49,8 @@ struct Exchange {
     persistence: Persistence,
     body: Body,
     origin: Option<Box<[u8]>>,
+    /// The `traceparent` that came with it.
+    trace_parent: Option<Box<str>>,
 }
 
 /// What has come of a request.
@@ -156,7 +159,7 @@ impl Hub {
             None if json.is_empty() => Status::NoContent,
             None => Status::Ok,
         };
-        let Exchange { persistence, body, origin } = exchange;
+        let Exchange { persistence, body, origin, .. } = exchange;
         let mut head = Vec::new();
         let (origin, retry_after_s) = (origin.as_deref(), failure.and_then(retry_after_s));
         Answer { status, persistence, origin, body_bytes: json.len(), retry_after_s }.write(&mut head);
@@ -334,7 +337,8 @@ impl Hub {
         if matches!(shown, Shown::Waits) {
             return Served::Waits;
         }
-        let exchange = Exchange { persistence, body: omitted, origin: origin.map(Box::from) };
+        let trace_parent = trace_parent(request).map(Box::from);
+        let exchange = Exchange { persistence, body: omitted, origin: origin.map(Box::from), trace_parent };
         if let Some(caller) = self.caller(conn) {
             caller.exchange = Some(exchange);
         }
@@ -441,6 +445,9 @@ impl Hub {
             Some("topic/publish") => {
                 self.refuse_text(conn, Failure::INVALID_REQUEST.because("topic/publish goes by POST"));
             }
+            Some(method) if !self.may_get(method) => {
+                self.refuse_text(conn, Failure::INVALID_REQUEST.because("this method goes by POST"));
+            }
             Some(method) => match http::decode_query(request.query.unwrap_or_default()) {
                 Ok(params) => self.handle_text(conn, &json_rpc::call_of_query(method, &params)),
                 Err(http::query::NotDecodable) => {
@@ -448,6 +455,11 @@ impl Hub {
                 }
             },
         }
+    }
+
+    /// The `traceparent` of the request at hand, where it came over HTTP.
+    pub(super) fn shown_trace_parent(&mut self, conn: ConnId) -> Option<Box<str>> {
+        self.caller(conn)?.exchange.as_ref()?.trace_parent.clone()
     }
 
     /// Answers those who look after the gateway, and ends the connection as ever.
@@ -487,6 +499,12 @@ impl Hub {
     fn caller(&mut self, conn: ConnId) -> Option<&mut Caller> {
         self.session(conn)?.caller.as_deref_mut()
     }
+}
+
+/// The `traceparent` of a request, if it has one that is one.
+fn trace_parent<'r>(request: &'r http::Request<'_>) -> Option<&'r str> {
+    let text = std::str::from_utf8(request.single_value("traceparent")?).ok()?;
+    TraceParent::parse(text).map(TraceParent::as_str)
 }
 
 /// Whether a page of another site has a browser send what that keeps of its user: for a picture, say, without an `Origin`.

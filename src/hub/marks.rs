@@ -61,8 +61,10 @@ pub struct Told {
 /// What has come to its end since it was last looked at.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// Requests that were answered, by when they were received.
+    /// Requests that were answered, by when they were received, but for those whose answer was a backend's to give.
     pub replies: Tally,
+    /// Those, whatever came of them, but for those of batches.
+    pub calls: Tally,
     /// Of those, what the desk has answered.
     pub orders: Tally,
     /// Connections whose upgrade was granted, by when they were accepted.

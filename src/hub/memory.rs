@@ -60,7 +60,7 @@ impl Hub {
     pub(super) fn trim(&mut self) {
         self.egress.trim();
         self.outbox.trim();
-        self.calls.trim();
+        self.calls.trim(self.config.calls);
         if self.scratch.capacity() > SCRATCH_BYTES_KEPT {
             self.scratch = Vec::new();
         }

@@ -379,6 +379,7 @@ impl Hub {
         let overload = Overload::new(config.overload);
         let egress = Egress::new(config.log_segments_ready);
         let keyring = Arc::clone(&config.keyring);
+        let calls = Calls::new(config.calls, now.mono_ns);
         Hub {
             me,
             shards,
@@ -396,7 +397,7 @@ impl Hub {
             publishes: Tickets::default(),
             asks: Tickets::default(),
             message_asks: Tickets::default(),
-            calls: Calls::new(now.mono_ns),
+            calls,
             deflated_bytes: 0,
             batches: Tickets::default(),
             logins: Tickets::default(),
@@ -433,7 +434,15 @@ impl Hub {
 
     #[must_use]
     pub fn counters(&self) -> HubCounters {
-        HubCounters { calls_under_way: self.calls.under_way_count() as u64, ..self.counters }
+        let ((entries, bytes), (evicted, expired)) = (self.calls.cached(), self.calls.cache_losses());
+        HubCounters {
+            calls_under_way: self.calls.under_way_count() as u64,
+            call_cache_entries: entries as u64,
+            call_cache_bytes: bytes as u64,
+            call_cache_evicted_total: evicted,
+            call_cache_expired_total: expired,
+            ..self.counters
+        }
     }
 
     /// Messages put into queues, one per subscriber.

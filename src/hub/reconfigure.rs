@@ -28,8 +28,12 @@ impl Hub {
         self.home.set_deflation(config.deflation);
         self.overload.set_marks(config.overload);
         let (receive, rates) = (config.receive, config.rates);
+        let is_routed_anew = config.routes != self.config.routes || config.calls != self.config.calls;
         let other_rates = rates != self.config.rates;
         self.config = HubConfig { keyring: Arc::clone(&self.config.keyring), ..config };
+        if is_routed_anew {
+            self.forget_results();
+        }
         for slot in 0..self.sessions.len() {
             let Some(session) = self.sessions[slot].as_deref_mut() else { continue };
             if session.service != Service::Echo {

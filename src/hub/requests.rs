@@ -22,19 +22,22 @@ pub(super) struct ReplyTo<'i> {
     pub(super) id: Option<Id<'i>>,
     batch: Option<Ticket>,
     received: Now,
+    /// It is measured as a backend's.
+    is_of_backend: bool,
 }
 
 /// Where a reply goes that has to wait.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct KeptReplyTo {
     pub(super) conn: ConnId,
     id: Option<KeptId>,
     batch: Option<Ticket>,
     received: Now,
+    is_of_backend: bool,
 }
 
 /// A request's id while its reply waits; inline, so that waiting takes no allocation.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct KeptId {
     bytes: [u8; json_rpc::ID_BYTES_MAX],
     len: u8,
@@ -60,7 +63,13 @@ impl ReplyTo<'_> {
                 len: u8::try_from(text.len()).expect("invariant: an id has at most ID_BYTES_MAX, 128"),
             }
         });
-        KeptReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
+        let ReplyTo { conn, batch, received, is_of_backend, .. } = self;
+        KeptReplyTo { conn, id, batch, received, is_of_backend }
+    }
+
+    /// While a backend is asked.
+    pub(super) fn keep_for_backend(self) -> KeptReplyTo {
+        KeptReplyTo { is_of_backend: true, ..self.keep() }
     }
 }
 
@@ -73,7 +82,8 @@ impl KeptReplyTo {
                     .expect("invariant: the bytes were an id's text when they were kept"),
             )
         });
-        ReplyTo { conn: self.conn, id, batch: self.batch, received: self.received }
+        let KeptReplyTo { conn, batch, received, is_of_backend, .. } = *self;
+        ReplyTo { conn, id, batch, received, is_of_backend }
     }
 }
 
@@ -98,7 +108,8 @@ impl Hub {
 
     /// Answers what is no request.
     pub(super) fn refuse_text(&mut self, conn: ConnId, failure: Failure) {
-        let reply_to = ReplyTo { conn, id: Some(Id::NULL), batch: None, received: self.now };
+        let reply_to =
+            ReplyTo { conn, id: Some(Id::NULL), batch: None, received: self.now, is_of_backend: false };
         self.reply_error(&reply_to, failure);
     }
 
@@ -107,7 +118,7 @@ impl Hub {
         let is_caller = self.session(conn).is_some_and(|session| session.is_caller());
         // Each request over HTTP has its answer, whether or not it names an id.
         let id = if is_caller && batch.is_none() { parsed.id.or(Some(Id::NULL)) } else { parsed.id };
-        let reply_to = ReplyTo { conn, id, batch, received: self.now };
+        let reply_to = ReplyTo { conn, id, batch, received: self.now, is_of_backend: false };
         if batch.is_none() && self.work.has_answered_enough() {
             self.report(conn, Incident::Declined(Declined::RequestBurst));
             return self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
@@ -319,7 +330,8 @@ impl Hub {
             return self.reply_in_batch(reply_to, batch, stamps, write);
         }
         let Some(id) = reply_to.id else { return };
-        self.marks.replies.add(reply_to.received_ns(), 1);
+        let tally = if reply_to.is_of_backend { &mut self.marks.calls } else { &mut self.marks.replies };
+        tally.add(reply_to.received_ns(), 1);
         let mut frame = std::mem::take(&mut self.scratch);
         if is_caller {
             frame.clear();

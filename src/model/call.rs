@@ -53,6 +53,30 @@ pub struct CancelledCall {
     pub backend: BackendId,
 }
 
+/// A `traceparent` of W3C Trace Context: 55 bytes, `00-{trace}-{parent}-{flags}` in lower hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceParent<'a>(&'a str);
+
+impl<'a> TraceParent<'a> {
+    /// `None` where it is not one: it counts as absent then (W3C Trace Context, 2.2.2).
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<TraceParent<'a>> {
+        const DASHES: [usize; 3] = [2, 35, 52];
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_legal =
+            |(at, byte): (usize, u8)| if DASHES.contains(&at) { byte == b'-' } else { is_digit(byte) };
+        let is_whole = text.len() == 55 && text.bytes().enumerate().all(is_legal);
+        let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+        let is_one = is_whole && &text[..2] != "ff" && !is_zero(&text[3..35]) && !is_zero(&text[36..52]);
+        is_one.then_some(TraceParent(text))
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome<'a> {
@@ -78,4 +102,28 @@ pub enum CallFailure {
     Garbled,
     /// The backend's answer is longer than `limits.message_bytes_max` lets be.
     TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_parent_is_taken_as_it_is_or_not_at_all() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(TraceParent::parse(good).map(TraceParent::as_str), Some(good));
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473\"-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473\u{e9}-00f067aa0ba902b7-1",
+        ] {
+            assert_eq!(TraceParent::parse(bad), None, "{bad}");
+        }
+    }
 }

@@ -169,7 +169,8 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
     let all = backends.iter().flat_map(|backend| {
         let settings = &backend.route;
         let sharing = if settings.cache_shared { Sharing::Everybody } else { Sharing::Account };
-        let caching = (settings.cache_ttl_ns > 0).then_some(Caching { ttl_ns: settings.cache_ttl_ns, sharing });
+        let caching =
+            (settings.cache_ttl_ns > 0).then_some(Caching { ttl_ns: settings.cache_ttl_ns, sharing });
         let route = move |pattern: &Box<str>, is_idempotent: bool| Route {
             pattern: pattern.clone(),
             backend: backend.id,
@@ -241,6 +242,9 @@ mod tests {
     #[test]
     fn the_gateways_own_names_are_not_given_away() {
         let failure = Backends::default().plan(&config(&["public"])).unwrap_err().to_string();
-        assert!(failure.starts_with("backend.methods: \"public/*\": the prefix is the gateway's own"), "{failure}");
+        assert!(
+            failure.starts_with("backend.methods: \"public/*\": the prefix is the gateway's own"),
+            "{failure}"
+        );
     }
 }

@@ -6,13 +6,14 @@ use super::{deflation, history, overload_marks};
 use crate::auth::{Keyring, Patterns, Reach};
 use crate::config::{self, Config};
 use crate::http::HeadLimits;
+use crate::hub::calls::routes::Routes;
 use crate::hub::{CallLimits, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits};
 use crate::limits;
 use crate::ws::deflate::{ClientContextTakeover, DeflateSettings, WindowBits};
 use crate::ws::receiver::ReceiveLimits;
 
 /// What each shard's hub is made from.
-pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
+pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<Routes>) -> HubConfig {
     let limits = &config.limits;
     let ns = |ms: u32| u64::from(ms) * 1_000_000;
     let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -27,7 +28,11 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         queued_bytes_max: bytes(limits.queued_bytes_max),
         subscriptions_max: limits.subscriptions_max,
         requests_pending_max: limits.requests_pending_max,
-        calls: CallLimits { per_connection_max: limits.calls_under_way_max },
+        calls: CallLimits {
+            per_connection_max: limits.calls_under_way_max,
+            cache_entries_max: limits.call_cache_entries_max,
+            cache_bytes_max: limits.call_cache_bytes_max,
+        },
         handshake_timeout_ns: ns(limits.handshake_timeout_ms),
         message_timeout_ns: ns(limits.message_timeout_ms),
         idle_timeout_ns: ns(limits.idle_timeout_ms),
@@ -36,7 +41,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>) -> HubConfig {
         history: history(config),
         deflation: deflation(config),
         overload: overload_marks(config),
-        routes: Arc::default(),
+        routes: Arc::clone(routes),
         log_segments_ready: limits::LOG_SEGMENTS_READY,
         publishing: match (config.topics.publish, config.auth.has_file()) {
             (true, _) => Publishing::Anyone,

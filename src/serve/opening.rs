@@ -15,6 +15,7 @@ use crate::keys;
 use crate::log_file;
 use crate::tls::Tls;
 
+use super::backends::Backends;
 use super::sources;
 
 /// Something that is named.
@@ -49,6 +50,8 @@ pub fn open_all(config: &Config) -> Vec<Opened> {
             say("listen.tls.certificate", nth, looked_at(&[&tls.certificate, &tls.key], open));
         }
     }
+    let backends = Backends::default().plan(config).err();
+    say("backend.methods", 0, backends.map(Found::Fault));
     if config.feed.kind == FeedKind::Replay {
         let path = &config.feed.replay.file;
         say("feed.replay.file", 0, looked_at(&[path], || sources::open_feed(config).map(drop)));

@@ -12,8 +12,10 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
+use tokio::sync::mpsc;
 
 use crate::config::{self, Config};
+use crate::control::backends::{BackendsSetup, Wanted};
 use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::limits;
@@ -69,18 +71,15 @@ impl Doors {
         Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()? })
     }
 
-    /// Serves on them; nobody does where there is none.
+    /// Serves on them, and carries calls of backends also where there is none.
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(self, source: Source) -> std::io::Result<(Option<Control>, Option<SocketFile>)> {
+    fn open(self, source: Source, backends: BackendsSetup) -> std::io::Result<(Control, Option<SocketFile>)> {
         let Doors { tcp, unix } = self;
         let (unix, file) = unix.unzip();
-        if tcp.is_none() && unix.is_none() {
-            return Ok((None, None));
-        }
-        let setup = ControlSetup { tcp, unix, source, give_way: rt::give_way, drain: tell_to_stop };
-        Control::start(setup).map(|control| (Some(control), file))
+        let setup = ControlSetup { tcp, unix, source, backends, give_way: rt::give_way, drain: tell_to_stop };
+        Control::start(setup).map(|control| (control, file))
     }
 }
 
@@ -88,8 +87,10 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
-        match doors.open(source) {
-            Ok((control, file)) => (self.control, self.socket_file) = (control, file),
+        let (newer, backends) = self.backends_setup();
+        self.newer_backends = newer;
+        match doors.open(source, backends) {
+            Ok((control, file)) => (self.control, self.socket_file) = (Some(control), file),
             Err(error) => {
                 let failure =
                     Failure::new(Exit::OsError, format!("cannot answer operators: {error}"), "see ulimit -a");
@@ -118,9 +119,20 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
+            callees: Arc::clone(&self.callees),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }
+    }
+}
+
+impl Server {
+    /// What backends of calls are carried by, and where newer ones are told.
+    fn backends_setup(&mut self) -> (mpsc::UnboundedSender<Wanted>, BackendsSetup) {
+        let (newer, heard) = mpsc::unbounded_channel();
+        let switchboard = self.switchboard.take().expect("invariant: the control thread is started once");
+        let settings = self.backends.wanted(&self.config);
+        (newer, BackendsSetup { switchboard, settings, newer: heard, status: Arc::clone(&self.callees) })
     }
 }
 

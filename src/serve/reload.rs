@@ -11,6 +11,7 @@ use crate::backend::FeedSettings;
 use crate::config::{Config, Merged, desk_limits, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
+use crate::hub::calls::routes::Routes;
 use crate::keys;
 use crate::log_tail;
 use crate::rt;
@@ -18,6 +19,7 @@ use crate::shard::{ShardSettings, Spin};
 use crate::slot::Slot;
 use crate::venue::{LinksSetup, VenueSettings};
 
+use super::backends::Backends;
 use super::links::VenueLinks;
 use super::verifying::auth_settings;
 use super::{Server, hubs, operators, sources};
@@ -36,11 +38,12 @@ impl Slots {
     }
 }
 
-/// What was read for the venue's thread, and is good.
+/// What was read for venue and backends, and is good.
 struct Planned {
     feed: FeedSettings,
     /// `None` where they are as they were.
     links: Option<(VenueLinks, LinksSetup)>,
+    backends: Backends,
 }
 
 impl Server {
@@ -117,7 +120,7 @@ impl Server {
         let feed = sources::feed_settings(&wanted.config)?;
         let other = wanted.config.venue != self.config.venue;
         let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
-        Ok(Planned { feed, links })
+        Ok(Planned { feed, links, backends: self.backends.plan(&wanted.config)? })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
@@ -172,7 +175,7 @@ impl Server {
         self.verifier.set_settings(auth_settings(&config));
         let keyring = self.shared.keyring.load_full();
         for slot in &self.slots.shards {
-            slot.put(shard_settings(&config, &keyring));
+            slot.put(shard_settings(&config, &keyring, &planned.backends.routes));
         }
         if let Some((links, setup)) = planned.links {
             for (_, listener) in &setup.listeners {
@@ -182,6 +185,9 @@ impl Server {
             // Where the thread has ended, the server is about to.
             let _ = self.newer_links.send(setup);
         }
+        // Where the thread has ended, the server is about to.
+        let _ = self.newer_backends.send(planned.backends.wanted(&config));
+        self.backends = planned.backends;
         self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
         self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);
@@ -191,9 +197,9 @@ impl Server {
 }
 
 /// What a shard goes by.
-pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>) -> ShardSettings {
+pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<Routes>) -> ShardSettings {
     ShardSettings {
-        hub: hubs::hub_config(config, keyring),
+        hub: hubs::hub_config(config, keyring, routes),
         spin: super::spin(config.shards.busy_poll),
         pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
         farewell: super::farewell(config),

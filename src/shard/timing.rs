@@ -94,6 +94,7 @@ impl Shard {
         for (stage, tally) in [
             (Stage::Request, &mut marks.replies),
             (Stage::Order, &mut marks.orders),
+            (Stage::Call, &mut marks.calls),
             (Stage::Upgrade, &mut marks.upgrades),
             (Stage::PublishLossless, &mut handed.lossless),
             (Stage::PublishLatest, &mut handed.latest),

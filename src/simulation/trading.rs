@@ -612,6 +612,7 @@ fn login(account: u32) -> Box<Login> {
         scopes,
         subscribe: Patterns::ANY,
         publish: Patterns::ANY,
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Anywhere,

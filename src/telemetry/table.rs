@@ -287,6 +287,15 @@ metrics! {
         Counter "tickring_calls_timed_out_total" "Calls that were not answered in time." = shard.hub.calls_timed_out_total;
         Counter "tickring_calls_cancelled_total" "Requests for backends that were cancelled, or whose client is gone." = shard.hub.calls_cancelled_total;
         Counter "tickring_call_answers_late_total" "Answers of backends to calls that were over: late ones, second ones." = shard.hub.call_answers_late_total;
+        Counter "tickring_call_progress_total" "What backends said of calls before they answered, told to clients." = shard.hub.call_progress_total;
+        Counter "tickring_call_progress_dropped_total" "The same that clients were spared since they do not read." = shard.hub.call_progress_dropped_total;
+        Counter "tickring_call_cache_hits_total" "Requests that were answered by a result that was kept." = shard.hub.call_cache_hits_total;
+        Counter "tickring_call_cache_joined_total" "Requests that waited for a call that was under way already." = shard.hub.call_cache_joined_total;
+        Counter "tickring_call_cache_misses_total" "Requests for results that may be kept which made a call." = shard.hub.call_cache_misses_total;
+        Counter "tickring_call_cache_evicted_total" "Results that went to make room for others." = shard.hub.call_cache_evicted_total;
+        Counter "tickring_call_cache_expired_total" "Results whose time was over." = shard.hub.call_cache_expired_total;
+        Gauge "tickring_call_cache_entries" "Results that are kept, and requests whose result is to be." = shard.hub.call_cache_entries;
+        Gauge "tickring_call_cache_bytes" "Bytes of those." = shard.hub.call_cache_bytes;
         Gauge "tickring_calls_under_way" "Calls that wait for an answer of their backend." = shard.hub.calls_under_way;
         Counter "tickring_reads_paused_total" "Times that reading a connection was paused." = shard.hub.reads_paused_total;
         Counter "tickring_gaps_total" "Gaps in what other threads sent." = shard.hub.gaps_total;

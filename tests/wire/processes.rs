@@ -117,6 +117,19 @@ fn whatever_a_child_does_is_one_error_for_who_asked() {
 }
 
 #[test]
+fn a_call_for_a_child_that_does_not_read_is_refused_as_busy() {
+    let (_server, mut client) = start("");
+    await_child(&mut client);
+    client.send("t/deaf", &json!([]));
+    let long = json!(["x".repeat(60_000)]);
+    // 1 MiB, and what its pipe takes.
+    let replies: Vec<u64> = (0..25).map(|_| client.send("t/echo", &long)).collect();
+    let busy = client.message();
+    assert!(reason(&busy).contains("as much is under way"), "{busy}");
+    assert!(replies.contains(&busy["id"].as_u64().unwrap()));
+}
+
+#[test]
 fn calls_under_way_at_a_child_that_dies_are_told_so_each_once() {
     let (mut server, mut client) = start("");
     let pid = await_child(&mut client);
@@ -228,4 +241,77 @@ fn what_a_child_has_started_ends_with_it() {
         let stat = fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")
     });
+}
+
+/// How many children: TICKRING_CHILDREN says another number.
+fn children() -> usize {
+    std::env::var("TICKRING_CHILDREN").ok().map_or(60, |text| text.parse().unwrap())
+}
+
+/// The processes of the backend that run, as operators are told.
+fn running(server: &Server) -> Vec<i32> {
+    let status = control::get(server, "/api/status").json();
+    let list = status["backends"]["list"].as_array().unwrap().clone();
+    let backend = list.into_iter().find(|one| one["name"] == "t").unwrap();
+    let members = backend["members"].as_array().unwrap().clone();
+    let running = members.iter().filter(|member| member["state"] == "running");
+    running.map(|member| i32::try_from(member["pid"].as_i64().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn no_answer_is_lost_without_a_word_while_children_are_killed_at_random() {
+    let (count, control) = (children(), "[control]\naddress = \"127.0.0.1:0\"\n");
+    let server = Server::start(control, "0");
+    let (without_kib, _) = server.resident_kib();
+    assert_eq!(server.stop().code, Some(0));
+    let keys = format!("pool = {count}\nstart = \"boot\"\nmax_retries = 0\n");
+    let server = Server::start(&format!("{control}{}", config(&keys)), "0");
+    crate::until("all run", || running(&server).len() == count);
+    let mut client = Client::connect(server.address);
+    // Each has been asked, so that its buffers are there.
+    (0..count).for_each(|_| drop(client.call("t/echo", &json!([]))));
+    let (with_kib, _) = server.resident_kib();
+    let (mut answered, mut told, mut killed) = (0, 0, 0_usize);
+    let mut chance = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..40 {
+        let pids = running(&server);
+        let ids: Vec<u64> = (0..64).map(|number| client.send("t/echo", &json!([number]))).collect();
+        for _ in 0..3 {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let victim = pids[usize::try_from(chance >> 33).unwrap() % pids.len()];
+            // Another of these may have been it.
+            killed += usize::from(kill(Pid::from_raw(victim), Signal::SIGKILL).is_ok());
+        }
+        let mut replied: Vec<u64> = Vec::new();
+        for _ in &ids {
+            let reply = client.message();
+            let id = reply["id"].as_u64().unwrap();
+            replied.push(id);
+            match reply.get("result") {
+                Some(result) => {
+                    assert_eq!(*result, json!([id - ids[0]]));
+                    answered += 1;
+                }
+                None => {
+                    let why = reason(&reply);
+                    assert!(
+                        why.contains("ended before an answer") || why.contains("not available"),
+                        "{reply}"
+                    );
+                    told += 1;
+                }
+            }
+        }
+        replied.sort_unstable();
+        assert_eq!(replied, ids, "each has one reply");
+    }
+    crate::until("all run again", || running(&server).len() == count);
+    let pids = running(&server);
+    let of_each = with_kib.saturating_sub(without_kib) / count as u64;
+    println!(
+        "{count} children, {killed} killed: {answered} calls answered, {told} told as lost; {of_each} KiB resident each"
+    );
+    assert_eq!(answered + told, 40 * 64);
+    assert_eq!(server.stop().code, Some(0));
+    assert!(pids.iter().all(|pid| !is_there(*pid)));
 }

@@ -15,6 +15,7 @@ pub(super) fn issuer(secret: &str) -> Issuer {
         default_scopes: Scopes::default(),
         subscribe: Patterns::new(["ticker.*"]),
         publish: Patterns::none(),
+        call: Patterns::ANY,
         max_lifetime_s: None,
     }
 }

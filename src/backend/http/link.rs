@@ -97,7 +97,8 @@ impl Caller {
     async fn ask(&self, address: &str, call: &OwnedCall) -> OwnedOutcome {
         let OwnedCall { key, method, params, trace_parent, .. } = call;
         let mut body = Vec::new();
-        codec::write_request(&mut body, key.map(|_| ID), method, params.as_deref());
+        // The trace has a header of its own.
+        codec::write_request(&mut body, key.map(|_| ID), method, params.as_deref(), None);
         let Some(request) = self.request(address, trace_parent.as_deref(), body) else {
             return OwnedOutcome::Failed(CallFailure::Unavailable);
         };
@@ -174,7 +175,12 @@ impl Caller {
 fn answer(status: StatusCode, body: &[u8]) -> OwnedOutcome {
     match codec::read(body) {
         Said::Answer { id: ID, outcome } => outcome.into(),
-        Said::Answer { .. } | Said::Garbled { .. } | Said::Unasked | Said::Garbage => {
+        Said::Answer { .. }
+        | Said::Garbled { .. }
+        | Said::Progress { .. }
+        | Said::Asked { .. }
+        | Said::Told
+        | Said::Garbage => {
             let is_away = matches!(
                 status,
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

@@ -1,6 +1,6 @@
 //! What a child process is told and says, in lines: requests with numbers of our own, answers, and lines for the log. PURE.
 //!
-//! Invariants: a request that was begun has one outcome at most: the first answer with its number, or what `forget` and `end` say; a
+//! Invariants: a request that was begun has one outcome at most: the first answer with its number, or what `cancel` and `end` say; a
 //! line is held up to its bound only, and what is beyond is counted and dropped.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,23 @@ pub struct ConversationCounters {
     pub unasked_total: u64,
 }
 
+/// A call as it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    /// One valid JSON object or array.
+    pub params: Option<&'a [u8]>,
+    pub trace_parent: Option<&'a str>,
+}
+
+/// What is told of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// One valid JSON value; the call goes on.
+    Progress(&'a [u8]),
+    Outcome(CallOutcome<'a>),
+}
+
 /// The child writes a line without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endless;
@@ -46,30 +63,36 @@ impl Conversation {
     }
 
     /// Appends a call's line.
-    pub fn begin(&mut self, key: Option<CallKey>, method: &str, params: Option<&[u8]>, out: &mut Vec<u8>) {
+    pub fn begin(&mut self, key: Option<CallKey>, call: &Request<'_>, out: &mut Vec<u8>) {
         let id = key.map(|key| {
             let id = self.next_id;
             self.next_id += 1;
             self.waiting.insert(id, key);
             id
         });
-        codec::write_request(out, id, method, params);
+        codec::write_request(out, id, call.method, call.params, call.trace_parent);
         out.push(b'\n');
     }
 
-    /// Nobody waits for that call any more.
-    pub fn forget(&mut self, key: CallKey) {
-        self.waiting.retain(|_, waiting| *waiting != key);
+    /// Nobody waits for that call any more: appends that, if it was under way.
+    pub fn cancel(&mut self, key: CallKey, out: &mut Vec<u8>) {
+        let id = self.waiting.iter().find(|(_, waiting)| **waiting == key).map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.waiting.remove(&id);
+            codec::write_cancel(out, id);
+            out.push(b'\n');
+        }
     }
 
-    /// Takes what was read, and tells what became of calls.
+    /// Takes what was read, and tells what became of calls. Appends answers to what the child asks, as long as it reads.
     ///
     /// # Errors
     /// A line is longer than anything that is waited for: the child is to be ended.
     pub fn receive(
         &mut self,
         bytes: &[u8],
-        mut tell: impl FnMut(CallKey, CallOutcome<'_>),
+        out: &mut Vec<u8>,
+        mut tell: impl FnMut(CallKey, News<'_>),
     ) -> Result<(), Endless> {
         let Conversation { waiting, line, counters, .. } = self;
         line.receive(bytes, |line, dropped_bytes| {
@@ -83,7 +106,19 @@ impl Conversation {
                 match codec::read(line) {
                     Said::Answer { id, outcome } => (waiting.remove(&id), outcome),
                     Said::Garbled { id } => (waiting.remove(&id), CallOutcome::Failed(CallFailure::Garbled)),
-                    Said::Unasked => {
+                    Said::Progress { id, value } => {
+                        waiting.get(&id).iter().for_each(|key| tell(**key, News::Progress(value)));
+                        return;
+                    }
+                    Said::Asked { id } => {
+                        counters.unasked_total += 1;
+                        if out.len() < limits::CHILD_UNREAD_BYTES_MAX {
+                            codec::write_not_found(out, id);
+                            out.push(b'\n');
+                        }
+                        return;
+                    }
+                    Said::Told => {
                         counters.unasked_total += 1;
                         return;
                     }
@@ -98,7 +133,7 @@ impl Conversation {
             match key {
                 Some(key) => {
                     counters.answers_total += 1;
-                    tell(key, outcome);
+                    tell(key, News::Outcome(outcome));
                 }
                 None => counters.late_total += 1,
             }
@@ -198,11 +233,15 @@ mod tests {
         CallKey { home: HomeId(0), ticket: Ticket { slot, generation: 1 } }
     }
 
+    fn request<'a>(method: &'a str, params: Option<&'a [u8]>) -> Request<'a> {
+        Request { method, params, trace_parent: None }
+    }
+
     /// A conversation in which so many calls are under way, numbered from 1.
     fn conversation(calls: u32) -> Conversation {
         let mut conversation = Conversation::new(LINE_BYTES_MAX);
         for slot in 1..=calls {
-            conversation.begin(Some(key(slot)), "a/b", None, &mut Vec::new());
+            conversation.begin(Some(key(slot)), &request("a/b", None), &mut Vec::new());
         }
         conversation
     }
@@ -210,12 +249,12 @@ mod tests {
     /// What comes of these bytes: the call's number and its outcome.
     fn told(conversation: &mut Conversation, bytes: &[u8]) -> Vec<(u32, String)> {
         let mut told = Vec::new();
-        let outcome = conversation.receive(bytes, |key, outcome| {
-            let text = match outcome {
-                CallOutcome::Result(value) | CallOutcome::Error(value) => {
-                    String::from_utf8_lossy(value).into_owned()
-                }
-                CallOutcome::Failed(failure) => format!("{failure:?}"),
+        let outcome = conversation.receive(bytes, &mut Vec::new(), |key, news| {
+            let text = |value| String::from_utf8_lossy(value).into_owned();
+            let text = match news {
+                News::Progress(value) => format!("so far {}", text(value)),
+                News::Outcome(CallOutcome::Result(value) | CallOutcome::Error(value)) => text(value),
+                News::Outcome(CallOutcome::Failed(failure)) => format!("{failure:?}"),
             };
             told.push((key.ticket.slot, text));
         });
@@ -230,9 +269,9 @@ mod tests {
     #[test]
     fn calls_are_lines_with_numbers_of_our_own() {
         let (mut conversation, mut out) = (conversation(0), Vec::new());
-        conversation.begin(Some(key(9)), "a/b", Some(b"[1]"), &mut out);
-        conversation.begin(None, "a/c", None, &mut out);
-        conversation.begin(Some(key(8)), "a/b", None, &mut out);
+        conversation.begin(Some(key(9)), &request("a/b", Some(b"[1]")), &mut out);
+        conversation.begin(None, &request("a/c", None), &mut out);
+        conversation.begin(Some(key(8)), &request("a/b", None), &mut out);
         let lines = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a/b\",\"params\":[1]}\n\
                      {\"jsonrpc\":\"2.0\",\"method\":\"a/c\"}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"a/b\"}\n";
         assert_eq!(String::from_utf8(out).unwrap(), lines);
@@ -249,12 +288,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_answered_late_and_what_is_left_at_the_end_is_told() {
+    fn what_is_cancelled_is_answered_late_and_what_is_left_at_the_end_is_told() {
         let mut conversation = conversation(3);
-        conversation.forget(key(1));
+        let mut out = Vec::new();
+        conversation.cancel(key(1), &mut out);
+        conversation.cancel(key(1), &mut out);
+        assert_eq!(out, b"{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":1}}\n");
         assert_eq!(told(&mut conversation, b"{\"id\":1,\"result\":5}\n"), []);
         assert_eq!(conversation.end().collect::<Vec<_>>(), [key(2), key(3)]);
         assert_eq!(conversation.waiting_count(), 0);
+    }
+
+    #[test]
+    fn what_a_call_has_come_to_is_told_and_what_a_child_asks_is_refused() {
+        let mut conversation = conversation(2);
+        let progress = b"{\"method\":\"$/progress\",\"params\":{\"token\":2,\"value\":40}}\n";
+        assert_eq!(told(&mut conversation, progress), one(2, "so far 40"));
+        let mut out = Vec::new();
+        conversation.receive(b"{\"id\":\"x\",\"method\":\"ask\"}\n", &mut out, |_, _| panic!()).unwrap();
+        let refused = "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), refused);
+        assert_eq!(conversation.counters().unasked_total, 1);
+        assert_eq!(conversation.waiting_count(), 2);
     }
 
     #[test]
@@ -283,7 +338,9 @@ mod tests {
     fn a_line_without_an_end_is_given_up() {
         let mut conversation = conversation(1);
         let part = vec![b'x'; 1 << 20];
-        let rounds = (0..100).take_while(|_| conversation.receive(&part, |_, _| panic!()).is_ok()).count();
+        let rounds = (0..100)
+            .take_while(|_| conversation.receive(&part, &mut Vec::new(), |_, _| panic!()).is_ok())
+            .count();
         assert_eq!(rounds, limits::CHILD_LINE_BYTES_MAX / part.len());
         assert!(conversation.line.held.capacity() <= LINE_BYTES_MAX);
     }

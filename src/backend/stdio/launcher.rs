@@ -16,6 +16,9 @@ use nix::unistd::getppid;
 use crate::backend::settings::ProcessLimits;
 use crate::exit::{Exit, Failure};
 
+/// How soon the kernel ends it when memory runs out.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
 /// What it is told on its command line.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -55,6 +58,12 @@ pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure
     }
     // Its memory may hold what is nobody's business.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| failure(format!("RLIMIT_CORE: {error}")))?;
+    // A service may be spared when memory runs out; what it starts is not.
+    if std::fs::read_to_string(OOM_SCORE).is_ok_and(|score| score.starts_with('-'))
+        && let Err(error) = std::fs::write(OOM_SCORE, "0")
+    {
+        log::warn!("it is spared when memory runs out, as the gateway is: {OOM_SCORE}: {error}");
+    }
     let Some((program, arguments)) = command.split_first() else {
         return Err(failure("there is no program to start".to_owned()));
     };

@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::codec::{Conversation, ConversationCounters, Line};
+use super::codec::{Conversation, ConversationCounters, Line, News, Request};
 use crate::backend::settings::ProcessSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::clock;
@@ -49,6 +49,11 @@ pub enum Event {
     Answered {
         key: CallKey,
         outcome: OwnedOutcome,
+    },
+    /// The call goes on, and has come so far: one valid JSON value.
+    Progressed {
+        key: CallKey,
+        value: Box<[u8]>,
     },
     /// It is gone.
     Ended {
@@ -278,7 +283,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                         }
                         self.call(&call);
                     }
-                    Some(Word::Cancel(key)) => self.conversation.forget(key),
+                    Some(Word::Cancel(key)) => self.say(|conversation, out| conversation.cancel(key, out)),
                     Some(Word::Stop) => course = Course::Ending { by: Instant::now() + *stop_timeout },
                     // Whoever started it is gone.
                     Some(Word::Kill) | None => {
@@ -327,15 +332,23 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
     }
 
     fn call(&mut self, call: &OwnedCall) {
-        let OwnedCall { key, method, params, due_ns, .. } = call;
+        let OwnedCall { key, method, params, trace_parent, due_ns, .. } = call;
         let bytes = method.len() + params.as_ref().map_or(0, |params| params.len());
-        let before = self.unread.len();
         // Nobody waits for one whose time is over.
         if *due_ns > clock::now().mono_ns {
-            self.conversation.begin(*key, method, params.as_deref(), &mut self.unread);
+            let request =
+                Request { method, params: params.as_deref(), trace_parent: trace_parent.as_deref() };
+            self.say(|conversation, out| conversation.begin(*key, &request, out));
         }
-        self.unread_bytes.fetch_add(self.unread.len() - before, Ordering::Relaxed);
         self.unread_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Has the conversation say something to the child.
+    fn say<T>(&mut self, what: impl FnOnce(&mut Conversation, &mut Vec<u8>) -> T) -> T {
+        let before = self.unread.len();
+        let done = what(&mut self.conversation, &mut self.unread);
+        self.unread_bytes.fetch_add(self.unread.len() - before, Ordering::Relaxed);
+        done
     }
 
     /// The child's pipe has taken so many bytes.
@@ -349,10 +362,13 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
 
     /// Whether a line has no end.
     fn receive(&mut self, bytes: &[u8]) -> bool {
-        let tell = &mut self.tell;
-        let received = self
-            .conversation
-            .receive(bytes, |key, outcome| (tell)(Event::Answered { key, outcome: outcome.into() }));
+        let Talk { conversation, unread, unread_bytes, tell, .. } = self;
+        let before = unread.len();
+        let received = conversation.receive(bytes, unread, |key, news| match news {
+            News::Progress(value) => tell(Event::Progressed { key, value: value.into() }),
+            News::Outcome(outcome) => tell(Event::Answered { key, outcome: outcome.into() }),
+        });
+        unread_bytes.fetch_add(unread.len() - before, Ordering::Relaxed);
         received.is_err()
     }
 

@@ -94,9 +94,14 @@ impl Place {
         }
     }
 
+    /// The first one is to be started then.
+    pub fn handle_boot(&mut self, at_ns: u64) {
+        self.state = State::Waiting { until_ns: at_ns };
+    }
+
     /// One runs.
     pub fn handle_start(&mut self, now_ns: u64) {
-        self.restarts_total += u64::from(matches!(self.state, State::Waiting { .. }));
+        self.restarts_total += u64::from(self.failures > 0);
         self.state = State::Running { since_ns: now_ns, is_useful: false };
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Processes {
 struct Seat {
     place: Place,
     child: Option<(u64, Link)>,
+    /// Calls that it was handed.
+    under_way: u32,
     /// Calls in a row that ran out of time.
     timed_out: u32,
     used_ns: u64,
@@ -72,6 +74,7 @@ impl Processes {
         let seat = |_| Seat {
             place: Place::new(settings.backoff, settings.failures_max),
             child: None,
+            under_way: 0,
             timed_out: 0,
             used_ns: now.mono_ns,
             last_reason: None,
@@ -92,7 +95,12 @@ impl Processes {
 
     pub(super) fn begin(&mut self, scene: &mut Scene) {
         match self.settings.start {
-            Start::Boot => (0..self.seats.len()).for_each(|seat| self.start(seat, scene)),
+            // Not all at once: each start takes this thread some time.
+            Start::Boot => {
+                for (nth, seat) in (0..).zip(&mut self.seats) {
+                    seat.place.handle_boot(scene.now_ns() + nth * limits::CHILD_STARTS_APART_NS);
+                }
+            }
             Start::Demand => {}
         }
     }
@@ -103,8 +111,8 @@ impl Processes {
     /// It was not sent, and why.
     pub(super) fn call(&mut self, call: OwnedCall, scene: &mut Scene) -> Result<(), CallFailure> {
         self.counters.calls_total += 1;
-        if !self.seats.iter().enumerate().any(|(nth, seat)| seat.child.is_some() && self.is_free(nth, scene))
-        {
+        let is_free = |seat: &Seat| seat.child.is_some() && seat.under_way == 0;
+        if !self.seats.iter().any(is_free) {
             let idle = self.seats.iter().position(|seat| seat.place.state() == State::Idle);
             if let Some(seat) = idle.filter(|_| !self.is_draining) {
                 self.start(seat, scene);
@@ -120,6 +128,7 @@ impl Processes {
         seat.used_ns = scene.now_ns();
         match call.key.filter(|_| has_room) {
             Some(key) => {
+                seat.under_way += 1;
                 self.flights.insert(key, Flight { picked, due_ns: call.due_ns });
             }
             None => self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance()),
@@ -138,16 +147,14 @@ impl Processes {
         let is_over = due_ns <= scene.now_ns();
         self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance());
         self.counters.failed_total += u64::from(is_over);
+        let called = self.called(picked.member);
         let seat = &mut self.seats[picked.member.index()];
+        seat.under_way -= 1;
         let Some((_, link)) = &seat.child else { return };
         link.say(Word::Cancel(key));
         seat.timed_out += u32::from(is_over);
         if seat.timed_out >= limits::CHILD_CALLS_TIMED_OUT_MAX {
-            log::warn!(
-                "{}: {} calls in a row ran out of time: it is killed",
-                self.called(picked.member),
-                seat.timed_out
-            );
+            log::warn!("{called}: {} calls in a row ran out of time: it is killed", seat.timed_out);
             seat.timed_out = 0;
             link.say(Word::Kill);
         }
@@ -156,6 +163,11 @@ impl Processes {
     pub(super) fn handle_event(&mut self, child: ChildId, event: Event, scene: &mut Scene) {
         match event {
             Event::Answered { key, outcome } => self.answered(child, key, outcome, scene),
+            Event::Progressed { key, value } => {
+                if self.flights.contains_key(&key) {
+                    scene.progress.push((key, value));
+                }
+            }
             Event::Ended { why, counters } => {
                 self.alive -= 1;
                 self.counters.garbage_total += counters.garbage_total;
@@ -172,6 +184,7 @@ impl Processes {
         let Some(Flight { picked, .. }) = self.flights.remove(&key) else { return };
         self.pool.end(picked, Ending::of(outcome.get()), scene.now_ns(), scene.chance());
         let seat = &mut self.seats[child.place];
+        seat.under_way -= 1;
         match outcome {
             OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => {
                 self.counters.answered_total += 1;
@@ -233,7 +246,7 @@ impl Processes {
         starts.chain((0..self.seats.len()).filter_map(|place| self.idle_until(place))).min()
     }
 
-    pub(super) fn drain(&mut self, _: &mut Scene) {
+    pub(super) fn drain(&mut self) {
         self.is_draining = true;
         self.pool.drain();
         (0..self.seats.len()).for_each(|place| self.stop(place));
@@ -244,19 +257,15 @@ impl Processes {
     }
 
     /// Whether one runs, or would be started by a call.
-    pub(super) fn is_up(&self, _: u64) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.seats.iter().any(|seat| matches!(seat.place.state(), State::Running { .. } | State::Idle))
     }
 
-    pub(super) fn members(&self, now_ns: u64) -> Vec<BackendMember> {
-        let under_way = |place: usize| {
-            let of_pool = self.pool.members(now_ns).find(|(id, _)| id.index() == place);
-            of_pool.map_or(0, |(_, status)| status.under_way)
-        };
+    pub(super) fn members(&self) -> Vec<BackendMember> {
         let member = |(place, seat): (usize, &Seat)| BackendMember {
             name: (place + 1).to_string().into(),
             state: seat.place.state().as_str(),
-            under_way: under_way(place),
+            under_way: seat.under_way,
             pid: seat.child.as_ref().map(|(_, link)| link.pid()),
             last_reason: seat.last_reason.clone(),
         };
@@ -267,18 +276,11 @@ impl Processes {
         self.counters
     }
 
-    /// Whether it has nothing to do.
-    fn is_free(&self, place: usize, scene: &Scene) -> bool {
-        let mut members = self.pool.members(scene.now_ns());
-        members.any(|(id, status)| id.index() == place && status.under_way == 0)
-    }
-
     /// When a child that was started on demand has had nothing to do for too long.
     fn idle_until(&self, place: usize) -> Option<u64> {
         let seat = &self.seats[place];
         let is_kept = self.settings.start == Start::Boot || self.settings.idle_timeout_ns == 0;
-        let is_busy = || self.flights.values().any(|flight| flight.picked.member == member(place));
-        (!is_kept && seat.child.is_some() && !is_busy())
+        (!is_kept && seat.child.is_some() && seat.under_way == 0)
             .then(|| seat.used_ns.saturating_add(self.settings.idle_timeout_ns))
     }
 

@@ -62,6 +62,7 @@ struct Envelope<'a> {
     id: Option<Value<'a>>,
     method: Option<Value<'a>>,
     params: Option<Value<'a>>,
+    trace_parent: Option<Value<'a>>,
     repeated: Option<&'static str>,
 }
 
@@ -75,6 +76,7 @@ fn envelope<'a>(scanner: &mut Scanner<'a>, depth_max: usize) -> Result<Envelope<
             Some("id") => (&mut found.id, "id"),
             Some("method") => (&mut found.method, "method"),
             Some("params") => (&mut found.params, "params"),
+            Some("traceparent") => (&mut found.trace_parent, "traceparent"),
             Some(_) | None => continue,
         };
         if slot.replace(value).is_some() {
@@ -119,7 +121,9 @@ impl<'a> Envelope<'a> {
         }
         let access = Access::of(&name);
         let call = match Method::decode(&name, self.params) {
-            Err(Failure::METHOD_NOT_FOUND) => foreign(name, self.params).map(Method::Foreign),
+            Err(Failure::METHOD_NOT_FOUND) => {
+                foreign(name, self.params, self.trace_parent).map(Method::Foreign)
+            }
             call => call,
         };
         Parsed { id, access, call }

@@ -110,6 +110,15 @@ fn write_error_data(out: &mut Vec<u8>, failure: Failure) {
     }
 }
 
+/// The notification that a request has come so far, in the Language Server Protocol's form; `value` is one valid JSON value.
+pub fn write_progress(out: &mut Vec<u8>, id: Id<'_>, value: &[u8]) {
+    push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"$/progress\",\"params\":{\"token\":");
+    push(out, id.as_str());
+    push(out, ",\"value\":");
+    out.extend_from_slice(value);
+    push(out, "}}");
+}
+
 /// The array of a batch's replies. Nothing is written where no entry was: a batch of notifications has no reply.
 #[derive(Debug, Default)]
 pub struct BatchReply {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::errors::Failure;
 use super::scan::Value;
+use crate::model::call::TraceParent;
 
 /// Bytes of a method's name: it is compared with routes, kept and sent on.
 pub const METHOD_BYTES_MAX: usize = 128;
@@ -20,6 +21,8 @@ pub struct ForeignCall<'a> {
     pub method: Cow<'a, str>,
     /// One valid JSON object or array exactly as the client wrote it.
     pub params: Option<&'a [u8]>,
+    /// The request's member of that name.
+    pub trace_parent: Option<TraceParent<'a>>,
 }
 
 /// What is wrong with the name of a backend's method, or the start of one.
@@ -57,9 +60,21 @@ pub fn check_foreign(name: &str) -> Result<(), ForeignFault> {
 ///
 /// # Errors
 /// No backend can have it either.
-pub(super) fn foreign<'a>(name: Cow<'a, str>, params: Option<Value<'a>>) -> Result<ForeignCall<'a>, Failure> {
+pub(super) fn foreign<'a>(
+    name: Cow<'a, str>,
+    params: Option<Value<'a>>,
+    trace_parent: Option<Value<'a>>,
+) -> Result<ForeignCall<'a>, Failure> {
     match check_foreign(&name) {
-        Ok(()) => Ok(ForeignCall { method: name, params: params.map(|params| params.text().as_bytes()) }),
+        Ok(()) => Ok(ForeignCall {
+            method: name,
+            params: params.map(|params| params.text().as_bytes()),
+            trace_parent: trace_parent.and_then(|text| match text.string()? {
+                Cow::Borrowed(text) => TraceParent::parse(text),
+                // It has nothing to escape.
+                Cow::Owned(_) => None,
+            }),
+        }),
         Err(ForeignFault::Form | ForeignFault::Own) => Err(Failure::METHOD_NOT_FOUND),
     }
 }

@@ -224,7 +224,12 @@ pub fn write_keys<'k>(out: &mut Vec<u8>, keys: impl Iterator<Item = &'k Credenti
             Some(expires_ms) => push_unsigned(out, expires_ms),
             None => push(out, "null"),
         }
-        for (member, patterns) in [(",\"subscribe\":[", &key.subscribe), ("],\"publish\":[", &key.publish)] {
+        let lists = [
+            (",\"subscribe\":[", &key.subscribe),
+            ("],\"publish\":[", &key.publish),
+            ("],\"call\":[", &key.call),
+        ];
+        for (member, patterns) in lists {
             push(out, member);
             push_list(out, patterns.words(), push_string);
         }

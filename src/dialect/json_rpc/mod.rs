@@ -33,7 +33,8 @@ pub use checksum::{CHECKSUM_LEVELS, checksum};
 pub use decode::decode;
 pub use encode::{
     BatchReply, Precision, Recovery, Stamps, close_reply, open_error, open_result, write_channels,
-    write_error, write_ok, write_places, write_position, write_resumed, write_time, write_version,
+    write_error, write_ok, write_places, write_position, write_progress, write_resumed, write_time,
+    write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};

@@ -28,6 +28,15 @@ pub(super) struct Queued {
     pub(super) head: Head,
     method: Span,
     params: Option<Span>,
+    trace_parent: Option<Span>,
+}
+
+/// A call's bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Body<'a> {
+    pub(super) method: &'a str,
+    pub(super) params: Option<&'a [u8]>,
+    pub(super) trace_parent: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,21 +52,24 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Whether a call of this method and these parameters has room.
-    pub(super) fn has_room(&self, method: &str, params: Option<&[u8]>) -> bool {
+    /// Whether a call has room.
+    pub(super) fn has_room(&self, body: Body<'_>) -> bool {
         let held_bytes = if self.queue.is_empty() { 0 } else { self.bytes.len() };
-        let bytes = held_bytes + method.len() + params.map_or(0, <[u8]>::len);
+        let Body { method, params, trace_parent } = body;
+        let own_bytes = method.len() + params.map_or(0, <[u8]>::len) + trace_parent.map_or(0, str::len);
+        let bytes = held_bytes + own_bytes;
         self.queue.len() < limits::CALLS_OUTGOING_MAX && bytes <= limits::CALL_BYTES_OUTGOING_MAX
     }
 
     /// Puts a call behind the others; there is room for it.
-    pub(super) fn push(&mut self, head: Head, method: &str, params: Option<&[u8]>) {
+    pub(super) fn push(&mut self, head: Head, body: Body<'_>) {
         if self.queue.is_empty() {
             self.bytes.clear();
         }
-        let method = self.keep(method.as_bytes());
-        let params = params.map(|params| self.keep(params));
-        self.queue.push_back(Queued { head, method, params });
+        let method = self.keep(body.method.as_bytes());
+        let params = body.params.map(|params| self.keep(params));
+        let trace_parent = body.trace_parent.map(|trace_parent| self.keep(trace_parent.as_bytes()));
+        self.queue.push_back(Queued { head, method, params, trace_parent });
     }
 
     /// The first call; its bytes are there until the next is put.
@@ -67,17 +79,16 @@ impl Outgoing {
 
     /// A call of a hub as its carrier is told of it.
     pub(super) fn call(&self, home: HomeId, queued: Queued) -> Call<'_> {
-        let Queued { head, method, params } = queued;
+        let Queued { head, method, params, trace_parent } = queued;
         let Head { ticket, backend, conn, account, is_idempotent, due_ns } = head;
         Call {
             key: ticket.map(|ticket| CallKey { home, ticket }),
             backend,
             conn,
             account,
-            method: std::str::from_utf8(self.bytes_of(method))
-                .expect("invariant: the bytes were a method's text when they were kept"),
+            method: self.text_of(method),
             params: params.map(|params| self.bytes_of(params)),
-            trace_parent: None,
+            trace_parent: trace_parent.map(|trace_parent| self.text_of(trace_parent)),
             is_idempotent,
             due_ns,
         }
@@ -102,6 +113,11 @@ impl Outgoing {
 
     fn place(&self) -> u32 {
         u32::try_from(self.bytes.len()).expect("invariant: at most CALL_BYTES_OUTGOING_MAX")
+    }
+
+    fn text_of(&self, span: Span) -> &str {
+        std::str::from_utf8(self.bytes_of(span))
+            .expect("invariant: the bytes were a text when they were kept")
     }
 
     fn bytes_of(&self, span: Span) -> &[u8] {

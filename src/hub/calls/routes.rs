@@ -25,6 +25,8 @@ pub struct BackendTerms {
     pub name: Box<str>,
     /// Calls of one shard that may be under way to it.
     pub under_way_max: u32,
+    /// Of those, for requests of one connection.
+    pub per_connection_max: u32,
     /// After which a call is given up, in nanoseconds.
     pub timeout_ns: u64,
 }
@@ -237,7 +239,10 @@ mod tests {
     }
 
     fn terms() -> [(BackendId, BackendTerms); 1] {
-        [(BackendId(0), BackendTerms { name: "risk".into(), under_way_max: 1, timeout_ns: 1 })]
+        [(
+            BackendId(0),
+            BackendTerms { name: "risk".into(), under_way_max: 1, per_connection_max: 1, timeout_ns: 1 },
+        )]
     }
 
     fn routes(patterns: &[&str]) -> Result<Routes, RoutesFault> {

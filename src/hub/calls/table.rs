@@ -58,6 +58,9 @@ struct Flight {
     due_ns: u64,
     /// It was handed out.
     is_handed: bool,
+    /// Where its result is to be kept, and for how long.
+    kept_at: Option<u32>,
+    ttl_ns: u64,
     askers: List,
 }
 
@@ -89,13 +92,21 @@ pub(super) struct Ended {
     pub(super) ticket: Ticket,
     pub(super) backend: BackendId,
     pub(super) is_handed: bool,
+    /// Where its result was to be kept.
+    pub(super) kept_at: Option<u32>,
 }
 
 impl Ended {
     /// What its backend is to be told, if it knows of it.
     pub(super) fn cancelled(self, home: HomeId) -> Option<CancelledCall> {
-        let Ended { ticket, backend, is_handed } = self;
+        let Ended { ticket, backend, is_handed, .. } = self;
         is_handed.then_some(CancelledCall { key: CallKey { home, ticket }, backend })
+    }
+}
+
+impl Flight {
+    fn ended(&self, ticket: Ticket) -> Ended {
+        Ended { ticket, backend: self.backend, is_handed: self.is_handed, kept_at: self.kept_at }
     }
 }
 
@@ -137,9 +148,51 @@ impl Table {
         self.by_backend.get(backend.index()).copied().unwrap_or(0)
     }
 
+    /// Whether a connection has so many requests or more waiting for a backend; it has `limits.calls_under_way_max` at most in all.
+    pub(super) fn has_of_backend(&self, conn: ConnId, backend: BackendId, count: u32) -> bool {
+        let Some(list) = self.by_conn.get(conn.slot as usize).filter(|list| list.count >= count) else {
+            return false;
+        };
+        let (mut at, mut found) = (list.first, 0);
+        while at != NONE && found < count {
+            let asker = &self.askers[at as usize];
+            found += u32::from(self.flights.entries[asker.flight as usize].1.backend == backend);
+            at = asker.links[Of::Conn as usize].next;
+        }
+        found == count
+    }
+
+    /// Requests that wait for a call.
+    pub(super) fn of_flight(&self, ticket: Ticket) -> u32 {
+        self.flights.peek(ticket).map_or(0, |flight| flight.askers.count)
+    }
+
+    /// A call's result is to be kept there, for so long.
+    pub(super) fn keep_at(&mut self, ticket: Ticket, at: u32, ttl_ns: u64) {
+        if let Some(flight) = self.flights.peek_mut(ticket) {
+            (flight.kept_at, flight.ttl_ns) = (Some(at), ttl_ns);
+        }
+    }
+
+    /// Where a call's result is to be kept, and for how long.
+    pub(super) fn kept_at(&self, ticket: Ticket) -> Option<(u32, u64)> {
+        let flight = self.flights.peek(ticket)?;
+        Some((flight.kept_at?, flight.ttl_ns))
+    }
+
+    /// The next who waits for a call, behind the one at that place: its own place, and where it is answered.
+    pub(super) fn next_waiting(&self, ticket: Ticket, behind: Option<u32>) -> Option<(u32, KeptReplyTo)> {
+        let at = match behind {
+            None => self.flights.peek(ticket)?.askers.first,
+            Some(at) => self.askers[at as usize].links[Of::Flight as usize].next,
+        };
+        Some((at, self.askers.get(at as usize)?.reply_to))
+    }
+
     /// A call begins; somebody is to join it at once.
     pub(super) fn begin(&mut self, backend: BackendId, due_ns: u64) -> Ticket {
-        let flight = Flight { backend, due_ns, is_handed: false, askers: List::EMPTY };
+        let flight =
+            Flight { backend, due_ns, is_handed: false, kept_at: None, ttl_ns: 0, askers: List::EMPTY };
         let ticket = self.flights.issue(flight);
         if self.by_backend.len() <= backend.index() {
             self.by_backend.resize(backend.index() + 1, 0);
@@ -163,10 +216,10 @@ impl Table {
         push(&mut self.askers, Of::Conn, &mut self.by_conn[slot], asker);
     }
 
-    /// A call is handed out; `None` where nobody waits for it any more.
-    pub(super) fn hand_out(&mut self, ticket: Ticket) -> Option<()> {
-        self.flights.peek_mut(ticket)?.is_handed = true;
-        Some(())
+    /// A call is handed out; false where nobody waits for it any more.
+    pub(super) fn hand_out(&mut self, ticket: Ticket) -> bool {
+        let flight = self.flights.peek_mut(ticket);
+        flight.map(|flight| flight.is_handed = true).is_some()
     }
 
     /// Whether a call is under way, by its ticket.
@@ -208,7 +261,7 @@ impl Table {
             let Some((generation, flight)) = self.flights.entries.get(slot as usize) else { continue };
             if now_ns >= flight.due_ns {
                 let ticket = Ticket { slot, generation: *generation };
-                return Some(Ended { ticket, backend: flight.backend, is_handed: flight.is_handed });
+                return Some(flight.ended(ticket));
             }
             self.wheel.arm(slot, flight.due_ns);
         }
@@ -229,11 +282,11 @@ impl Table {
             return Left { reply_to, ended: None };
         }
         let ticket = Ticket { slot, generation: *generation };
-        let Flight { backend, is_handed, .. } = *flight;
+        let ended = flight.ended(ticket);
         self.flights.redeem(ticket);
-        self.by_backend[backend.index()] -= 1;
+        self.by_backend[ended.backend.index()] -= 1;
         self.wheel.disarm(slot);
-        Left { reply_to, ended: Some(Ended { ticket, backend, is_handed }) }
+        Left { reply_to, ended: Some(ended) }
     }
 }
 

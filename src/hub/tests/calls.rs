@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use super::http_api::{answers, open, post, say};
 use super::private::{log_in, login};
 use super::*;
-use crate::auth::{Scope, Verdict};
+use crate::auth::{Credential, Scope, Verdict};
 use crate::dialect::json_rpc::Access;
 use crate::model::call::{BackendId, CallFailure, CallKey, CallOutcome, CancelledCall};
+
+mod cache;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -22,29 +24,48 @@ struct Told {
 }
 
 fn routes(routes: &[(&str, Access)]) -> Arc<Routes> {
-    let terms = |name: &str| BackendTerms { name: name.into(), under_way_max: 4, timeout_ns: 8 * SECOND };
+    let terms = |name: &str| BackendTerms {
+        name: name.into(),
+        under_way_max: 4,
+        per_connection_max: 3,
+        timeout_ns: 8 * SECOND,
+    };
     let backends = [(BackendId(0), terms("risk")), (BackendId(1), terms("desk"))];
     let routes = routes.iter().map(|(pattern, access)| Route {
         pattern: (*pattern).into(),
         backend: BackendId(u16::from(!pattern.starts_with("risk/"))),
         access: *access,
-        is_idempotent: pattern.contains("get_"),
-        caching: None,
+        is_idempotent: caching(pattern).is_some(),
+        caching: caching(pattern),
     });
     Arc::new(Routes::new(backends, routes).unwrap())
+}
+
+/// Results of `risk/get_…` are kept for an account, those of `risk/all_…` for everybody.
+fn caching(pattern: &str) -> Option<Caching> {
+    let sharing = match pattern {
+        pattern if pattern.contains("get_") => Sharing::Account,
+        pattern if pattern.contains("all_") => Sharing::Everybody,
+        _ => return None,
+    };
+    Some(Caching { ttl_ns: 2 * SECOND, sharing })
 }
 
 fn with_routes(config: HubConfig) -> World {
     let access = [
         ("risk/*", Access::Everybody),
         ("risk/get_*", Access::Everybody),
+        ("risk/all_*", Access::Everybody),
         ("desk/*", Access::Scoped(Scope::TradeReadWrite)),
     ];
     World::with(1, &HubConfig { routes: routes(&access), ..config })
 }
 
 fn world() -> World {
-    with_routes(HubConfig { calls: CallLimits { per_connection_max: 3 }, ..config() })
+    with_routes(HubConfig {
+        calls: CallLimits { per_connection_max: 3, ..CallLimits::default() },
+        ..config()
+    })
 }
 
 fn request(id: &str, method: &str) -> String {
@@ -183,7 +204,7 @@ fn a_call_that_is_not_answered_in_time_is_given_up_once() {
 }
 
 #[test]
-fn deadlines_beyond_one_look_are_kept_at_the_next() {
+fn what_was_never_handed_out_was_not_sent() {
     let mut world = with_routes(config());
     let conns: Vec<ConnId> = (0..4).map(|slot| world.connect(0, slot)).collect();
     for conn in &conns {
@@ -367,5 +388,208 @@ fn a_call_over_http_is_answered_as_one_over_a_websocket() {
     say(&mut world, 0, conn, &post("/risk/var", "", ""));
     assert_eq!(world.calls().len(), 1);
     world.hubs[0].handle_closed(conn, world.now);
+    assert!(world.waits_for_nothing());
+}
+
+#[test]
+fn a_key_calls_what_its_patterns_allow() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    let mut narrow = login(1, "trade:read_write");
+    let credential = Credential { call: Patterns::new(["desk/a*"]), ..Credential::clone(&narrow.credential) };
+    narrow.credential = Arc::new(credential);
+    log_in(&mut world, 0, conn, narrow);
+    world.send(0, conn, &request("1", "desk/b"));
+    assert_eq!(reasons(&world.texts(0, conn)), [(13_021, "not for this key".to_owned())]);
+    world.send(0, conn, &request("1", "desk/a1"));
+    // What everybody may call asks for no key.
+    world.send(0, conn, &request("2", "risk/var"));
+    assert_eq!(world.calls().len(), 2);
+}
+
+#[test]
+fn progress_goes_to_who_asked_under_the_request_s_own_id() {
+    let mut world = world();
+    let (one, two) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, one, &request("\"a\"", "risk/var"));
+    world.send(0, two, &request("1", "risk/var"));
+    let calls = world.calls();
+    world.hubs[0].handle_progress(calls[0].key.unwrap(), br#"{"percent":5}"#, world.now);
+    let texts = world.texts(0, one);
+    assert_eq!(
+        texts,
+        [
+            json!({"jsonrpc": "2.0", "method": "$/progress", "params": {"token": "a", "value": {"percent": 5}}})
+        ]
+    );
+    assert_eq!(world.texts(0, two), Vec::<Value>::new());
+    world.outcome(&calls[0], CallOutcome::Result(b"1"));
+    world.hubs[0].handle_progress(calls[0].key.unwrap(), b"1", world.now);
+    assert_eq!(world.texts(0, one).len(), 1);
+    let counters = world.hubs[0].counters();
+    assert_eq!((counters.call_progress_total, counters.call_answers_late_total), (1, 1));
+}
+
+#[test]
+fn who_does_not_read_is_spared_progress_and_gets_its_answer() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &request("1", "risk/var"));
+    let call = world.calls().remove(0);
+    let value = format!("\"{}\"", "x".repeat(60_000));
+    for _ in 0..100 {
+        world.hubs[0].handle_progress(call.key.unwrap(), value.as_bytes(), world.now);
+    }
+    world.outcome(&call, CallOutcome::Result(b"1"));
+    let counters = world.hubs[0].counters();
+    assert_eq!(counters.call_progress_total + counters.call_progress_dropped_total, 100);
+    assert!(counters.call_progress_dropped_total > 90);
+    assert_eq!(world.texts(0, conn).last().unwrap()["result"], json!(1));
+}
+
+#[test]
+fn a_trace_parent_is_passed_on_from_the_request_or_its_field() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut world = world();
+    let conn = world.connect(0, 1);
+    let parent = |world: &mut World| world.hubs[0].poll_call().unwrap().trace_parent.map(str::to_owned);
+    world.send(0, conn, &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"risk/x","traceparent":"{PARENT}"}}"#));
+    assert_eq!(parent(&mut world).as_deref(), Some(PARENT));
+    world.send(0, conn, r#"{"jsonrpc":"2.0","id":2,"method":"risk/x","traceparent":"none"}"#);
+    assert_eq!(parent(&mut world), None);
+    let caller = open(&mut world, 0);
+    say(&mut world, 0, caller, &post("/risk/x", &format!("traceparent: {PARENT}\r\n"), ""));
+    assert_eq!(parent(&mut world).as_deref(), Some(PARENT));
+}
+
+#[test]
+fn what_is_not_declared_idempotent_is_not_asked_for_by_get() {
+    let mut world = world();
+    let conn = open(&mut world, 0);
+    say(&mut world, 0, conn, "GET /api/v2/risk/var HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answered = answers(&mut world, 0, conn);
+    assert_eq!((answered[0].0, world.calls()), (400, Vec::new()));
+    assert_eq!(http_api::json(&answered[0].2)["error"]["data"]["reason"], json!("this method goes by POST"));
+    say(&mut world, 0, conn, "GET /api/v2/risk/get_all?of=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(world.calls()[0].params, Some(json!({"of": "1"})));
+}
+
+/// Whatever comes in whatever order, each request has one reply and nothing is left over.
+#[test]
+fn whatever_a_backend_does_each_request_has_one_reply() {
+    let mut random = 1_u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    for _ in 0..40 {
+        let mut world = world();
+        let conns: Vec<ConnId> = (0..4).map(|slot| world.connect(0, slot)).collect();
+        let (mut calls, mut asked, mut told) = (Vec::new(), 0, 0);
+        let mut texts = |world: &mut World| -> usize {
+            let of =
+                |conn: &ConnId| world.texts(0, *conn).iter().filter(|text| text["id"].is_number()).count();
+            conns.iter().map(of).sum()
+        };
+        for id in 0..200 {
+            let conn = conns[next(4) as usize];
+            match next(8) {
+                0..4 => {
+                    let method = ["risk/a", "risk/get_a", "risk/all_a"][next(3) as usize];
+                    world.send(0, conn, &request(&id.to_string(), method));
+                    asked += 1;
+                }
+                4 => calls.extend(world.calls()),
+                5 if !calls.is_empty() => {
+                    // Perhaps again: an answer does not end what may come of a call.
+                    let call: Told = calls[next(calls.len() as u64) as usize].clone();
+                    let outcome = match next(3) {
+                        0 => CallOutcome::Result(b"1"),
+                        1 => CallOutcome::Error(br#"{"code":1,"message":"x"}"#),
+                        _ => CallOutcome::Failed(CallFailure::Lost),
+                    };
+                    world.outcome(&call, outcome);
+                }
+                6 => {
+                    let id = next(id + 1);
+                    let cancel =
+                        format!(r#"{{"jsonrpc":"2.0","method":"$/cancelRequest","params":{{"id":{id}}}}}"#);
+                    world.send(0, conn, &cancel);
+                }
+                _ => world.pass(SECOND / 10),
+            }
+            told += texts(&mut world);
+        }
+        world.pass(9 * SECOND);
+        told += texts(&mut world);
+        assert_eq!(told, asked);
+        assert!(world.waits_for_nothing());
+    }
+}
+
+/// A hub whose bounds are the limits' own.
+fn wide(world_routes: &[(&str, Access)]) -> World {
+    let terms = BackendTerms {
+        name: "risk".into(),
+        under_way_max: u32::MAX,
+        per_connection_max: u32::MAX,
+        timeout_ns: 8 * SECOND,
+    };
+    let routes = world_routes.iter().map(|(pattern, access)| Route {
+        pattern: (*pattern).into(),
+        backend: BackendId(0),
+        access: *access,
+        is_idempotent: true,
+        caching: caching(pattern),
+    });
+    let routes = Arc::new(Routes::new([(BackendId(0), terms)], routes).unwrap());
+    let calls = CallLimits { per_connection_max: u32::MAX, ..CallLimits::default() };
+    World::with(1, &HubConfig { routes, calls, ..config() })
+}
+
+/// Sends so many requests, each in a turn of its own; how many were refused.
+fn send_many(world: &mut World, conn: ConnId, count: u32, text: &str) -> u64 {
+    let before = world.hubs[0].incidents().of(Incident::Declined(Declined::CallsUnderWay));
+    for _ in 0..count {
+        world.hubs[0].handle_bytes(conn, &mut frame(text), world.now);
+    }
+    world.hubs[0].incidents().of(Incident::Declined(Declined::CallsUnderWay)) - before
+}
+
+#[test]
+fn more_than_may_join_a_call_are_refused() {
+    let mut world = wide(&[("risk/all_*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let text = request("1", "risk/all_x");
+    assert_eq!(send_many(&mut world, conn, limits::CALL_JOINED_MAX + 3, &text), 3);
+    assert_eq!(world.calls().len(), 1);
+}
+
+#[test]
+fn calls_of_one_turn_have_so_much_room() {
+    let mut world = wide(&[("risk/*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let long =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"risk/x","params":{{"of":"{}"}}}}"#, "x".repeat(60_000));
+    let fits = (limits::CALL_BYTES_OUTGOING_MAX / 60_000) as u32;
+    let refused = send_many(&mut world, conn, fits + 10, &long);
+    assert!((10..20).contains(&refused), "{refused}");
+    let taken = world.calls().len();
+    assert_eq!(taken as u64, u64::from(fits) + 10 - refused);
+    // The next turn has as much.
+    assert_eq!(send_many(&mut world, conn, taken as u32, &long), 0);
+}
+
+#[test]
+fn a_look_ends_so_many_calls_and_the_next_the_others() {
+    let mut world = wide(&[("risk/*", Access::Everybody)]);
+    let conn = world.connect(0, 0);
+    let count = limits::CALLS_ENDED_PER_TIMEOUT as u32 + 10;
+    assert_eq!(send_many(&mut world, conn, count, &request("1", "risk/x")), 0);
+    world.now = world.now.plus_ns(9 * SECOND);
+    world.hubs[0].handle_timeout(world.now);
+    assert_eq!(world.hubs[0].occupancy().calls, 10);
+    assert_eq!(world.hubs[0].poll_timeout(), Some(0));
+    world.hubs[0].handle_timeout(world.now);
     assert!(world.waits_for_nothing());
 }

@@ -18,6 +18,7 @@ fn key(client_id: &str) -> Credential {
         scopes: Scopes::parse(["account:read"]).unwrap(),
         subscribe: Patterns::new(["ticker.*", "topic.desk.*"]),
         publish: Patterns::new(["desk.*"]),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Anywhere,

@@ -469,6 +469,7 @@ fn a_topic_takes_the_right_to_publish_and_to_subscribe() {
     let credential = Credential {
         subscribe: Patterns::new(["topic.alerts"]),
         publish: Patterns::new(["alerts"]),
+        call: Patterns::ANY,
         ..(*allowed.credential).clone()
     };
     allowed.credential = Arc::new(credential);

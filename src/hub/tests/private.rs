@@ -35,6 +35,7 @@ pub(super) fn login(account: u32, scopes: &str) -> Box<Login> {
         scopes,
         subscribe: Patterns::new([] as [&str; 0]),
         publish: Patterns::new([] as [&str; 0]),
+        call: Patterns::ANY,
         created_unix_ms: 0,
         expires_unix_ms: None,
         reach: Reach::Anywhere,

@@ -43,10 +43,12 @@ pub enum Stage {
     Mesh,
     /// A connection accepted → its upgrade's answer handed to the ring.
     Upgrade,
+    /// A request for a backend received → its reply handed to the ring, whatever the backend takes.
+    Call,
 }
 
 impl Stage {
-    pub const ALL: [Stage; 8] = [
+    pub const ALL: [Stage; 9] = [
         Stage::Decode,
         Stage::Request,
         Stage::PublishLossless,
@@ -55,6 +57,7 @@ impl Stage {
         Stage::Turn,
         Stage::Mesh,
         Stage::Upgrade,
+        Stage::Call,
     ];
     /// Those of the venue's thread.
     pub const OF_VENUE: [Stage; 2] = [Stage::Turn, Stage::Mesh];
@@ -70,6 +73,7 @@ impl Stage {
             Stage::Turn => "turn",
             Stage::Mesh => "mesh",
             Stage::Upgrade => "upgrade",
+            Stage::Call => "call",
         }
     }
 }

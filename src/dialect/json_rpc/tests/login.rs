@@ -134,6 +134,7 @@ fn credential() -> Credential {
         scopes: Scopes::ALL,
         subscribe: Patterns::ANY,
         publish: Patterns::new(["a.*", "b"]),
+        call: Patterns::ANY,
         created_unix_ms: 5,
         expires_unix_ms: None,
         reach: Reach::Anywhere,
@@ -159,7 +160,7 @@ fn a_grant_is_told_in_deribits_members() {
     assert_eq!(
         told(&login, Some("x\"y")),
         json!({"access_token": "a.0.1.ff", "enabled_features": [], "expires_in": 900, "refresh_token": "r.0.1.ee",
-            "scope": "account:read_write trade:read_write message:read_write connection", "state": "x\"y", "token_type": "bearer"})
+            "scope": "account:read_write trade:read_write message:read_write backend:read_write connection", "state": "x\"y", "token_type": "bearer"})
     );
     login.session = Some("desk_1".into());
     login.scopes = Scopes::default();
@@ -178,7 +179,7 @@ fn keys_are_listed_without_their_secrets() {
     assert_eq!(
         told[0],
         json!({"id": 1, "client_id": "k1", "name": "say \"hi\"", "account": "desk", "enabled": true, "default": false,
-            "enabled_features": [], "max_scope": "account:read_write trade:read_write message:read_write", "timestamp": 5,
+            "enabled_features": [], "max_scope": "account:read_write trade:read_write message:read_write backend:read_write", "timestamp": 5,
             "expires_at": null, "subscribe": ["*"], "publish": ["a.*", "b"]})
     );
     assert_eq!(

@@ -1,0 +1,61 @@
+//! Calls of clients to backends that control carries, and what comes of them. Home: the shard.
+//!
+//! Invariants: what the hub says is handed on in the turn in which it says it, or answered as not sent; what control has said
+//! is taken up to a bound, and the rest by the next turns.
+
+use crate::calls::{FromControl, Full, OwnedCall, ToControl};
+use crate::limits;
+use crate::model::call::{CallFailure, CallKey, CallOutcome, CancelledCall};
+
+use super::{RECEIVED_BYTES_PER_TURN, Shard};
+
+impl Shard {
+    /// What control has said, up to a bound on words and on the work that they make, which the next turns owe; whether there was
+    /// anything.
+    pub(super) fn take_words(&mut self) -> bool {
+        let mut any = false;
+        let work_before_bytes = self.hub.work_bytes_total();
+        for _ in 0..limits::CALL_WORDS_PER_TURN_MAX {
+            if self.hub.work_bytes_total() - work_before_bytes > RECEIVED_BYTES_PER_TURN {
+                break;
+            }
+            let Some(word) = self.calls.receive() else { break };
+            any = true;
+            match word {
+                FromControl::Answered { key, outcome } => {
+                    self.hub.handle_outcome(key, outcome.get(), self.now);
+                }
+                FromControl::Progressed { key, value } => self.hub.handle_progress(key, &value, self.now),
+                FromControl::Text { .. } | FromControl::Taken { .. } | FromControl::Close { .. } => {
+                    unreachable!("invariant: this is said of connections that were opened to control alone")
+                }
+            }
+            self.act();
+        }
+        self.owed_bytes += self.hub.work_bytes_total() - work_before_bytes;
+        any
+    }
+
+    /// Hands on what the hub says to backends.
+    pub(super) fn hand_on_calls(&mut self) {
+        while let Some(call) = self.hub.poll_call() {
+            let key = call.key;
+            if let Err(Full(_)) = self.calls.send(ToControl::Call(OwnedCall::from(call))) {
+                self.refuse_call(key);
+            }
+        }
+        while let Some(CancelledCall { key, .. }) = self.hub.poll_cancelled() {
+            // Where there is no room the backend works for nothing: what it says is dropped.
+            let _ = self.calls.send(ToControl::Cancel(key));
+        }
+        self.calls.announce();
+    }
+
+    /// A call could not be handed on.
+    fn refuse_call(&mut self, key: Option<CallKey>) {
+        if let Some(key) = key {
+            self.hub.handle_outcome(key, CallOutcome::Failed(CallFailure::Busy), self.now);
+            self.act();
+        }
+    }
+}
