@@ -237,7 +237,7 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                settings: reload::shard_settings(&config, &keyring, &backends.routes),
+                settings: reload::shard_settings(&config, &keyring, &backends),
                 newer_settings: Arc::clone(&slots.shards[number]),
                 ring,
                 listeners,

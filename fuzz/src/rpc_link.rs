@@ -5,9 +5,7 @@
 //!
 //! Input: how the bytes are cut (`pieces`), a byte of choices, then the bytes. The ids of the calls are 1048576, 2097153, 3145730 and so on.
 
-use tickring::backend::pool::{
-    BackoffConfig, BreakerConfig, MemberConfig, Pick, PoolConfig, RetryConfig,
-};
+use tickring::backend::pool::{BackoffConfig, BreakerConfig, MemberConfig, Pick, PoolConfig, RetryConfig};
 use tickring::backend::rpc::{Action, Exchange, Moment, ServiceConfig, ServiceMember};
 use tickring::model::call::{BackendId, Call, CallKey, CallOutcome};
 use tickring::model::ids::{ConnId, HomeId, Ticket};
@@ -76,7 +74,10 @@ fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<(u32, St
 
 fn text(outcome: CallOutcome<'_>) -> String {
     let json = |bytes: &[u8]| {
-        serde_json::from_slice::<&serde_json::value::RawValue>(bytes).expect("one valid value").get().to_owned()
+        serde_json::from_slice::<&serde_json::value::RawValue>(bytes)
+            .expect("one valid value")
+            .get()
+            .to_owned()
     };
     match outcome {
         CallOutcome::Result(result) => json(result),

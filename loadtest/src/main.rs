@@ -52,7 +52,8 @@ use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping, request,
+    Rig, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping,
+    request,
 };
 
 /// The usual `--lag-us-max`.

@@ -555,10 +555,7 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
         };
         let links_max = limits::RPC_LINKS_MAX as usize / 2;
         if links > links_max {
-            let what = format!(
-                "makes {links} links of each shard in all, expected at most {}",
-                links_max
-            );
+            let what = format!("makes {links} links of each shard in all, expected at most {}", links_max);
             return Err(fault(nth, ("pool", what, "lower pool")));
         }
         processes += if backend.kind.has_processes() { usize::from(backend.pool) } else { 0 };

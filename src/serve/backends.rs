@@ -82,10 +82,7 @@ impl Backends {
     /// What the control thread is told.
     pub(super) fn wanted(&self, config: &Config) -> Wanted {
         let of_control = self.settings.iter().filter(|backend| !matches!(backend.way, WaySettings::Tcp(_)));
-        Wanted {
-            backends: of_control.cloned().collect(),
-            answer_bytes_max: config.limits.message_bytes_max,
-        }
+        Wanted { backends: of_control.cloned().collect(), answer_bytes_max: config.limits.message_bytes_max }
     }
 
     /// Those that shards have links to. What an address meant stays as long as its backend has it.

@@ -29,8 +29,7 @@ impl Service {
 
     fn at(listener: TcpListener) -> Service {
         let (note, notes) = mpsc::channel();
-        let service =
-            Service { address: listener.local_addr().unwrap(), connections: Arc::default(), notes };
+        let service = Service { address: listener.local_addr().unwrap(), connections: Arc::default(), notes };
         let connections = Arc::clone(&service.connections);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -189,9 +188,7 @@ fn a_service_that_dies_loses_what_was_under_way_and_is_found_again() {
         let message = client.message();
         assert!(reason(&message).contains("ended before an answer"), "{message}");
     }
-    crate::until("there is another link", || {
-        client.request("t/echo", &json!([1]))["result"] == json!([1])
-    });
+    crate::until("there is another link", || client.request("t/echo", &json!([1]))["result"] == json!([1]));
     assert_eq!(service.connections.load(Ordering::Relaxed), 2);
     assert_eq!(server.stop().code, Some(0));
 }

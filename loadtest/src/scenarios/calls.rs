@@ -114,7 +114,13 @@ pub(crate) fn run(rig: &Rig, arguments: &CallsArguments) -> Result<(Vec<Comparis
     };
     let mut rig = rig.clone();
     if arguments.smoke {
-        rig = Rig { pairs: 1, warmup_ns: SMOKE_NS, measured_ns: SMOKE_NS, generator_lag_ns_max: u64::MAX, ..rig };
+        rig = Rig {
+            pairs: 1,
+            warmup_ns: SMOKE_NS,
+            measured_ns: SMOKE_NS,
+            generator_lag_ns_max: u64::MAX,
+            ..rig
+        };
     }
     let (mut comparisons, mut accounts) = (Vec::new(), Vec::new());
     let asked = |part: &Part| arguments.parts.is_empty() || arguments.parts.contains(part);
@@ -151,9 +157,8 @@ fn cached(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
         "calls, cached: {connections} connections, closed loop, window {window}, {KEPT_CALLS} different calls"
     );
     let requests: Vec<Vec<u8>> = (0..KEPT_CALLS).map(|nth| request("echo/get_ask", nth)).collect();
-    let comparison = paired(rig, &case, NO_LIMIT, || {
-        Ok((Sample::default(), measure_closed(rig, shape, &requests)?))
-    });
+    let comparison =
+        paired(rig, &case, NO_LIMIT, || Ok((Sample::default(), measure_closed(rig, shape, &requests)?)));
     let mut account = Account { case, ..Account::default() };
     if shape.judges_speed {
         judge(&mut account, &comparison, CALLS, "1/s", Bar::AtLeast(CACHED_PER_S_MIN));
@@ -168,7 +173,8 @@ fn latency(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
     });
     let mut account = Account { case: case.to_owned(), ..Account::default() };
     let whole = |sample: &Sample| sample.value(WHOLE_P50);
-    let added = comparison.pairs.iter().filter_map(|(straight, through)| Some(whole(through)? - whole(straight)?));
+    let added =
+        comparison.pairs.iter().filter_map(|(straight, through)| Some(whole(through)? - whole(straight)?));
     if let Some(added_us) = median(added.collect())
         && shape.judges_speed
     {
@@ -182,8 +188,7 @@ fn latency(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
 fn load(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
     let Shape { clients, rate_per_s, .. } = shape;
     let case = format!("calls, load: {clients} clients, open loop, {rate_per_s}/s");
-    let comparison =
-        paired(rig, &case, NO_LIMIT, || Ok((Sample::default(), measure_open(rig, shape)?)));
+    let comparison = paired(rig, &case, NO_LIMIT, || Ok((Sample::default(), measure_open(rig, shape)?)));
     let mut account = Account { case, ..Account::default() };
     if shape.judges_speed {
         judge(&mut account, &comparison, LATENCY_P99, "us", Bar::AtMost(P99_US_MAX));
@@ -460,7 +465,9 @@ fn judge(account: &mut Account, comparison: &Comparison, metric: &'static str, u
     let value = comparison.subject_median(metric);
     let told = value.map_or("not measured".to_owned(), short);
     let (bound, holds) = match bar {
-        Bar::AtLeast(least) => (format!("at least {}", short(least)), value.is_some_and(|value| least <= value)),
+        Bar::AtLeast(least) => {
+            (format!("at least {}", short(least)), value.is_some_and(|value| least <= value))
+        }
         Bar::AtMost(most) => (format!("at most {}", short(most)), value.is_some_and(|value| value <= most)),
     };
     account.judge(format!("{metric}: {told} {unit}, {bound}"), holds);

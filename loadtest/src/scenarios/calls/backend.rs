@@ -133,7 +133,8 @@ mod tests {
     fn calls_are_answered_by_their_parameters_however_they_come() {
         let mut backend = Backend::bind().unwrap();
         let mut gateway = TcpStream::connect(backend.address().unwrap()).unwrap();
-        let call = |id: u64| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"a/b\",\"params\":[{id}]}}\n");
+        let call =
+            |id: u64| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"a/b\",\"params\":[{id}]}}\n");
         let said = [call(1), call(22)].concat();
         for piece in said.as_bytes().chunks(7) {
             gateway.write_all(piece).unwrap();
