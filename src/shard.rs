@@ -362,10 +362,11 @@ impl Shard {
             if let Event::Sent(_) | Event::Closed(_) = event {
                 self.unbuffered = false;
             }
+            let work_before_bytes = self.hub.work_bytes_total();
             let event = match self.backends.take(event, &mut self.hub, now) {
                 Err(event) => event,
                 Ok(bytes) => {
-                    taken_bytes += bytes;
+                    taken_bytes += bytes + self.hub.work_bytes_total() - work_before_bytes;
                     self.act();
                     continue;
                 }
@@ -377,7 +378,6 @@ impl Shard {
                     self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
-                    let work_before_bytes = self.hub.work_bytes_total();
                     taken_bytes += bytes.len() as u64;
                     if self.secure.has(conn) {
                         taken_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;

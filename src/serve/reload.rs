@@ -11,7 +11,6 @@ use crate::backend::FeedSettings;
 use crate::config::{Config, Merged, desk_limits, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
-use crate::hub::calls::routes::Routes;
 use crate::keys;
 use crate::log_tail;
 use crate::rt;

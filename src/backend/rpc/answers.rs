@@ -7,7 +7,7 @@ use super::codec::{self, Message, WireId};
 use super::flights::Owner;
 use super::lines::Piece;
 use super::link::LinkId;
-use super::{Exchange, Moment, Tell};
+use super::{Exchange, Moment, News, Tell};
 use crate::backend::pool::Ending;
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
@@ -87,6 +87,12 @@ impl Exchange {
                 }
             }
             Message::Told => {}
+            Message::Progress { id: wire, value } => {
+                let on_link = self.flights.get(wire).filter(|flight| flight.link == id);
+                if let Some(Owner::Call { key, .. }) = on_link.map(|flight| flight.owner) {
+                    tell(key, News::Progress(value));
+                }
+            }
             Message::Asked { id: theirs } => self.refuse(id, theirs, moment),
             Message::Stray => self.counters.answers_stray_total += 1,
         }
@@ -108,7 +114,7 @@ impl Exchange {
         };
         self.finish(wire, Ending::Good, moment);
         match owner {
-            Owner::Call { key, .. } => tell(key, outcome),
+            Owner::Call { key, .. } => tell(key, News::Ended(outcome)),
             Owner::Probe(_) => {}
         }
     }

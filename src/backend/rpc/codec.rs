@@ -49,7 +49,9 @@ pub enum Message<'a> {
     Error { id: WireId, error: &'a [u8] },
     /// An answer to a request of ours that says neither, or both, or an error that is none.
     Garbled { id: WireId },
-    /// A notification.
+    /// How far a request of ours is: one valid JSON value.
+    Progress { id: WireId, value: &'a [u8] },
+    /// Another notification.
     Told,
     /// A request to us, which has this id.
     Asked { id: &'a str },
@@ -146,7 +148,7 @@ pub fn id_in(text: &[u8]) -> Option<WireId> {
 
 /// The object that comes next.
 fn object<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Malformed> {
-    let (mut id, mut result, mut error, mut method) = (None, None, None, None);
+    let (mut id, mut result, mut error, mut method, mut params) = (None, None, None, None, None);
     if !scanner.open(b'{') {
         return Err(Malformed);
     }
@@ -157,25 +159,38 @@ fn object<'a>(scanner: &mut Scanner<'a>) -> Result<Message<'a>, Malformed> {
             "\"result\"" => result = Some(value),
             "\"error\"" => error = Some(value),
             "\"method\"" => method = Some(value),
+            "\"params\"" => params = Some(value),
             _ => {}
         }
     }
-    Ok(classify(id, result, error, method))
+    Ok(match method {
+        Some(method) => classify_said(id, method, params),
+        None => classify_answer(id, result, error),
+    })
 }
 
-fn classify<'a>(
+/// What has a method is no answer.
+fn classify_said<'a>(id: Option<Value<'a>>, method: Value<'a>, params: Option<Value<'a>>) -> Message<'a> {
+    match id {
+        Some(id) if matches!(id.kind(), Kind::Number | Kind::String) => Message::Asked { id: id.text() },
+        Some(_) => Message::Stray,
+        None if method.text() == "\"$/progress\"" => {
+            let member =
+                |name: &str| params?.members().find(|(key, _)| key.text() == name).map(|(_, value)| value);
+            match (member("\"token\"").and_then(Value::unsigned).and_then(WireId::of), member("\"value\"")) {
+                (Some(id), Some(value)) => Message::Progress { id, value: value.text().as_bytes() },
+                _ => Message::Told,
+            }
+        }
+        None => Message::Told,
+    }
+}
+
+fn classify_answer<'a>(
     id: Option<Value<'a>>,
     result: Option<Value<'a>>,
     error: Option<Value<'a>>,
-    method: Option<Value<'a>>,
 ) -> Message<'a> {
-    if method.is_some() {
-        return match id {
-            Some(id) if matches!(id.kind(), Kind::Number | Kind::String) => Message::Asked { id: id.text() },
-            Some(_) => Message::Stray,
-            None => Message::Told,
-        };
-    }
     let Some(id) = id.and_then(Value::unsigned).and_then(WireId::of) else { return Message::Stray };
     // Some still write the half that is not there, as JSON-RPC 1.0 had it.
     let is_there = |value: &Value<'_>| value.kind() != Kind::Null;
@@ -223,6 +238,7 @@ mod tests {
                 Message::Result { id, result } => format!("{} result {}", id.0, text(result)),
                 Message::Error { id, error } => format!("{} error {}", id.0, text(error)),
                 Message::Garbled { id } => format!("{} garbled", id.0),
+                Message::Progress { id, value } => format!("{} progress {}", id.0, text(value)),
                 Message::Told => "told".to_owned(),
                 Message::Asked { id } => format!("asked {id}"),
                 Message::Stray => "stray".to_owned(),
@@ -318,6 +334,15 @@ mod tests {
     }
 
     #[test]
+    fn how_far_a_call_is_is_told_with_the_number_of_its_request() {
+        let told = |params: &str| one(&format!(r#"{{"method":"$/progress","params":{params}}}"#));
+        assert_eq!(told(r#"{"token":5,"value":{"done":0.5}}"#), r#"5 progress {"done":0.5}"#);
+        for params in [r#"{"token":"5","value":1}"#, r#"{"token":5}"#, "[5,1]", "null"] {
+            assert_eq!(told(params), "told", "{params}");
+        }
+    }
+
+    #[test]
     fn an_array_is_its_messages() {
         assert_eq!(one(r#"[{"id":1,"result":1}, {"id":2,"result":[]},3]"#), "1 result 1; 2 result []; stray");
         assert_eq!(one("[]"), "");
@@ -353,7 +378,9 @@ mod tests {
         fn whatever_is_told_is_valid_json(line in "[\\[\\]{}\":,a-e0-9 \\\\]{0,40}|(\\{\"id\":[0-9],\"(result|error)\":[\\[\\]{}\":,0-9a-z]{0,20}\\})") {
             let valid = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).is_ok();
             let _ = read(line.as_bytes(), &mut |message| match message {
-                Message::Result { result: told, .. } | Message::Error { error: told, .. } => assert!(valid(told)),
+                Message::Result { result: told, .. }
+                | Message::Error { error: told, .. }
+                | Message::Progress { value: told, .. } => assert!(valid(told)),
                 Message::Asked { id } => assert!(valid(id.as_bytes())),
                 Message::Garbled { .. } | Message::Told | Message::Stray => {}
             });

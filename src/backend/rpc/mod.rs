@@ -50,8 +50,17 @@ pub struct Moment {
     pub chance: u64,
 }
 
-/// Who is told how calls end.
-pub type Tell<'a> = dyn FnMut(CallKey, CallOutcome<'_>) + 'a;
+/// What is told of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// How far it is: one valid JSON value.
+    Progress(&'a [u8]),
+    /// Nothing follows.
+    Ended(CallOutcome<'a>),
+}
+
+/// Who is told of calls.
+pub type Tell<'a> = dyn FnMut(CallKey, News<'_>) + 'a;
 
 /// What the ring is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

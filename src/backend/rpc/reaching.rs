@@ -7,7 +7,7 @@ use super::codec::{self, WireId};
 use super::flights::{Flight, Owner};
 use super::link::{LinkId, Phase};
 use super::service::ServiceId;
-use super::{Action, Exchange, Moment, Tell};
+use super::{Action, Exchange, Moment, News, Tell};
 use crate::backend::pool::{Ending, MemberId, MemberState};
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
@@ -244,7 +244,7 @@ impl Exchange {
             Owner::Call { key, .. } => {
                 if !self.try_again(wire, failure, verdict, unsent, moment) {
                     self.finish(wire, verdict, moment);
-                    tell(key, CallOutcome::Failed(failure));
+                    tell(key, News::Ended(CallOutcome::Failed(failure)));
                 }
             }
         }

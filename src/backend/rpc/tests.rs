@@ -102,12 +102,13 @@ impl World {
     fn with_tell<R>(&mut self, act: impl FnOnce(&mut Exchange, Moment, &mut Tell<'_>) -> R) -> R {
         let moment = self.moment();
         let told = &mut self.told;
-        let done = act(&mut self.exchange, moment, &mut |key, outcome| {
+        let done = act(&mut self.exchange, moment, &mut |key, news| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let outcome = match outcome {
-                CallOutcome::Result(result) => format!("result {}", text(result)),
-                CallOutcome::Error(error) => format!("error {}", text(error)),
-                CallOutcome::Failed(failure) => format!("{failure:?}"),
+            let outcome = match news {
+                News::Progress(value) => format!("progress {}", text(value)),
+                News::Ended(CallOutcome::Result(result)) => format!("result {}", text(result)),
+                News::Ended(CallOutcome::Error(error)) => format!("error {}", text(error)),
+                News::Ended(CallOutcome::Failed(failure)) => format!("{failure:?}"),
             };
             told.push((key.ticket.slot, outcome));
         });
@@ -267,6 +268,17 @@ fn an_error_of_the_backend_is_its_answer() {
     let id = world.sent_ids().remove(0);
     world.receive(world.first(), &format!("{{\"id\":{id},\"error\":{{\"code\":7,\"message\":\"no\"}}}}\n"));
     assert_eq!(world.told(), [told(0, "error {\"code\":7,\"message\":\"no\"}")]);
+}
+
+#[test]
+fn how_far_a_call_is_is_told_until_it_ends() {
+    let mut world = World::up(config([A]));
+    world.call().unwrap();
+    let id = world.sent_ids().remove(0);
+    let progress = format!("{{\"method\":\"$/progress\",\"params\":{{\"token\":{id},\"value\":50}}}}\n");
+    let conn = world.first();
+    world.receive(conn, &[progress.as_str(), &format!("{{\"id\":{id},\"result\":1}}\n"), &progress].concat());
+    assert_eq!(world.told(), [told(0, "progress 50"), told(0, "result 1")]);
 }
 
 #[test]
