@@ -6,7 +6,7 @@
 //! Input: how the bytes are cut (`pieces`), a byte of choices, then the bytes. The ids of the calls are 1048576, 2097153, 3145730 and so on.
 
 use tickring::backend::pool::{BackoffConfig, BreakerConfig, MemberConfig, Pick, PoolConfig, RetryConfig};
-use tickring::backend::rpc::{Action, Exchange, Moment, ServiceConfig, ServiceMember};
+use tickring::backend::rpc::{Action, Exchange, Moment, News, ServiceConfig, ServiceMember};
 use tickring::model::call::{BackendId, Call, CallKey, CallOutcome};
 use tickring::model::ids::{ConnId, HomeId, Ticket};
 
@@ -41,7 +41,10 @@ fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<(u32, St
     let mut exchange = Exchange::default();
     exchange.set_services(vec![(BACKEND, config())], NOW);
     let mut ends = Vec::new();
-    let mut tell = |key: CallKey, outcome: CallOutcome<'_>| ends.push((key.ticket.slot, text(outcome)));
+    let mut tell = |key: CallKey, news: News<'_>| match news {
+        News::Progress(value) => drop(json(value)),
+        News::Ended(outcome) => ends.push((key.ticket.slot, text(outcome))),
+    };
     exchange.handle_timeout(NOW, &mut tell);
     let Some(Action::Connect { tag, .. }) = exchange.poll_action() else { panic!("a link is asked for") };
     let link = exchange.handle_connected(CONN, tag, NOW).expect("it is wanted");
@@ -73,17 +76,15 @@ fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<(u32, St
 }
 
 fn text(outcome: CallOutcome<'_>) -> String {
-    let json = |bytes: &[u8]| {
-        serde_json::from_slice::<&serde_json::value::RawValue>(bytes)
-            .expect("one valid value")
-            .get()
-            .to_owned()
-    };
     match outcome {
         CallOutcome::Result(result) => json(result),
         CallOutcome::Error(error) => format!("error {}", json(error)),
         CallOutcome::Failed(failure) => format!("{failure:?}"),
     }
+}
+
+fn json(bytes: &[u8]) -> String {
+    serde_json::from_slice::<&serde_json::value::RawValue>(bytes).expect("one valid value").get().to_owned()
 }
 
 fn config() -> ServiceConfig {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::backend::rpc::{Action, Exchange, LinkId, Moment, ServiceConfig};
+use crate::backend::rpc::{Action, Exchange, LinkId, Moment, News, ServiceConfig};
 use crate::hub::Hub;
-use crate::model::call::{BackendId, Call, CallFailure, CallOutcome, CancelledCall};
+use crate::model::call::{BackendId, Call, CallFailure, CallKey, CancelledCall};
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::ring::{Event, How, Ring, Transmit};
@@ -94,7 +94,7 @@ impl Backends {
             Event::ConnectFailed { tag, errno } => {
                 log::debug!("no connection to a backend: {}", errno.desc());
                 let moment = self.moment(now);
-                let tell = &mut |key, outcome: CallOutcome<'_>| hub.handle_outcome(key, outcome, now);
+                let tell = &mut |key, news: News<'_>| hear(hub, key, news, now);
                 self.exchange.handle_connect_failed(*tag, moment, tell);
                 return Ok(0);
             }
@@ -110,7 +110,7 @@ impl Backends {
         }
         let Some(link) = link.1 else { return Ok(0) };
         let moment = self.moment(now);
-        let tell = &mut |key, outcome: CallOutcome<'_>| hub.handle_outcome(key, outcome, now);
+        let tell = &mut |key, news: News<'_>| hear(hub, key, news, now);
         match event {
             Event::Received { bytes, .. } => {
                 self.exchange.handle_bytes(link, conn, bytes, moment, tell);
@@ -125,7 +125,7 @@ impl Backends {
     /// Does what is due, and what the exchange asks of the ring.
     pub(super) fn drive(&mut self, hub: &mut Hub, ring: &mut Ring, now: Now) {
         let moment = self.moment(now);
-        let tell = &mut |key, outcome: CallOutcome<'_>| hub.handle_outcome(key, outcome, now);
+        let tell = &mut |key, news: News<'_>| hear(hub, key, news, now);
         self.exchange.handle_timeout(moment, tell);
         for conn in self.unwanted.drain(..) {
             ring.close(conn, How::Abort);
@@ -203,6 +203,14 @@ impl Backends {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ self.seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Moment { now_ns: now.mono_ns, chance: mixed ^ mixed >> 27 }
+    }
+}
+
+/// Tells the hub of a call.
+fn hear(hub: &mut Hub, key: CallKey, news: News<'_>, now: Now) {
+    match news {
+        News::Progress(value) => hub.handle_progress(key, value, now),
+        News::Ended(outcome) => hub.handle_outcome(key, outcome, now),
     }
 }
 
