@@ -43,6 +43,8 @@ pub const BACKEND_ADDRESSES_MAX: usize = 32;
 pub const EJECTION_TIMES_MAX: u32 = 10;
 /// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.
 pub const RETRIES_IN_RESERVE: u32 = 10;
+/// How often a shard tells operators how its links are, at most.
+pub const BACKEND_TICK_NS: u64 = 1_000_000_000;
 /// Links of one shard to `tcp` backends: beside its clients in its ring, each with a buffer or two.
 pub const RPC_LINKS_MAX: u32 = 256;
 /// Between attempts at a link that fail: after the first, and at most.

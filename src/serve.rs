@@ -50,7 +50,7 @@ use crate::probe;
 use crate::pulse::Pulse;
 use crate::ring::RingConfig;
 use crate::rt::{self, Cpu, PinnedThread};
-use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
+use crate::shard::{self, BackendBoard, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
@@ -178,6 +178,8 @@ struct Shared {
     /// The newest, for the control thread.
     keyring: Arc<ArcSwap<Keyring>>,
     bounds: Arc<ArcSwap<Bounds>>,
+    /// How the backends are that shards have links to, as each of them tells.
+    linked: Vec<BackendBoard>,
 }
 
 /// What was read before the first thread starts.
@@ -250,6 +252,7 @@ impl Server {
                 inspect,
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
+                linked: Arc::clone(&shared.linked[number]),
                 recorder,
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
@@ -473,6 +476,7 @@ impl Shared {
             bounds: Arc::new(ArcSwap::from_pointee(operators::bounds(config))),
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
+            linked: (0..shards).map(|_| Arc::default()).collect(),
         };
         (shared, recorders)
     }

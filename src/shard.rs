@@ -39,7 +39,7 @@ use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::backends::Backends;
-pub use self::backends::Services;
+pub use self::backends::{BackendBoard, Services};
 use self::inspecting::Inspecting;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
@@ -91,6 +91,8 @@ pub struct ShardSetup {
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
+    /// The same: how the backends are that it has links to.
+    pub linked: BackendBoard,
     pub recorder: Recorder,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
@@ -257,7 +259,7 @@ impl Shard {
         let ShardSettings { hub, spin, pace_ns_max, farewell, services } = setup.settings;
         let mut hub = Hub::new(setup.home, setup.shards, hub, now);
         hub.make_ready();
-        let mut backends = Backends::new(now.unix_ns ^ u64::from(setup.home.0) << 56);
+        let mut backends = Backends::new(now.unix_ns ^ u64::from(setup.home.0) << 56, setup.linked);
         backends.set(services, now);
         Ok(Shard {
             home: setup.home,

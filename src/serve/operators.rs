@@ -120,6 +120,7 @@ impl Server {
             keyring: Arc::clone(keyring),
             inspector,
             callees: Arc::clone(&self.callees),
+            linked: self.shared.linked.clone(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }

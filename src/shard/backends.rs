@@ -6,19 +6,26 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use nix::errno::Errno;
 
-use crate::backend::rpc::{Action, Exchange, LinkId, Moment, News, ServiceConfig};
+use crate::backend::pool::MemberStatus;
+use crate::backend::rpc::{Action, Exchange, LinkId, Moment, News, ServiceConfig, ServiceStatus};
 use crate::hub::Hub;
+use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CancelledCall};
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 use crate::ring::{Event, How, Ring, Transmit};
+use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
 
 use super::Shard;
 
 /// Backends that are reached by links of the shards, as the configuration has them.
 pub type Services = Arc<[(BackendId, ServiceConfig)]>;
+
+/// Where a shard tells how they are; the newest is read by whoever asks.
+pub type BackendBoard = Arc<ArcSwap<Vec<BackendStatus>>>;
 
 /// See the file's head.
 #[derive(Debug)]
@@ -31,17 +38,25 @@ pub(super) struct Backends {
     unwanted: Vec<ConnId>,
     /// Makes chance: spreads what many shards would do at one moment.
     seed: u64,
+    board: BackendBoard,
+    /// Something has happened since it was told.
+    is_untold: bool,
+    /// It is told no earlier.
+    tell_due_ns: u64,
 }
 
 impl Backends {
     /// None yet; `seed` is any number, for each shard another.
-    pub(super) fn new(seed: u64) -> Backends {
+    pub(super) fn new(seed: u64, board: BackendBoard) -> Backends {
         Backends {
             exchange: Exchange::default(),
             services: Arc::from([]),
             conns: Vec::new(),
             unwanted: Vec::new(),
             seed,
+            board,
+            is_untold: false,
+            tell_due_ns: 0,
         }
     }
 
@@ -51,6 +66,7 @@ impl Backends {
             let moment = self.moment(now);
             self.exchange.set_services(services.to_vec(), moment);
             self.services = services;
+            (self.is_untold, self.tell_due_ns) = (true, 0);
         }
     }
 
@@ -65,14 +81,14 @@ impl Backends {
     /// It is not sent.
     pub(super) fn handle_call(&mut self, call: &Call<'_>, now: Now) -> Result<(), CallFailure> {
         let moment = self.moment(now);
+        self.is_untold = true;
         self.exchange.handle_call(call, moment)
     }
 
     /// Nobody waits for a call any more; whether it was on a link.
     pub(super) fn handle_cancelled(&mut self, call: CancelledCall, hub: &mut Hub, now: Now) -> bool {
         let moment = self.moment(now);
-        self.exchange
-            .handle_cancelled(call, moment, &mut |key, outcome| hub.handle_outcome(key, outcome, now))
+        self.exchange.handle_cancelled(call, moment, &mut |key, news| hear(hub, key, news, now))
     }
 
     /// Takes an event if it is of a link, or of an attempt to make one; how many bytes came by it.
@@ -94,6 +110,7 @@ impl Backends {
             Event::ConnectFailed { tag, errno } => {
                 log::debug!("no connection to a backend: {}", errno.desc());
                 let moment = self.moment(now);
+                self.is_untold = true;
                 let tell = &mut |key, news: News<'_>| hear(hub, key, news, now);
                 self.exchange.handle_connect_failed(*tag, moment, tell);
                 return Ok(0);
@@ -109,6 +126,7 @@ impl Backends {
             self.conns[slot] = None;
         }
         let Some(link) = link.1 else { return Ok(0) };
+        self.is_untold = true;
         let moment = self.moment(now);
         let tell = &mut |key, news: News<'_>| hear(hub, key, news, now);
         match event {
@@ -176,9 +194,19 @@ impl Backends {
         Flushed { any, is_unbuffered: false }
     }
 
+    /// Tells how they are, if something has happened, at most once a second.
+    fn tell(&mut self, now: Now) {
+        if !self.is_untold || now.mono_ns < self.tell_due_ns {
+            return;
+        }
+        (self.is_untold, self.tell_due_ns) = (false, now.mono_ns + limits::BACKEND_TICK_NS);
+        self.board.store(Arc::new(self.exchange.statuses(now.mono_ns).map(status).collect()));
+    }
+
     /// When [`Backends::drive`] has something to do, on the monotonic clock, in nanoseconds.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        self.exchange.poll_timeout()
+        let telling = self.is_untold.then_some(self.tell_due_ns);
+        [self.exchange.poll_timeout(), telling].into_iter().flatten().min()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -186,6 +214,7 @@ impl Backends {
     }
 
     fn connected(&mut self, conn: ConnId, tag: u32, now: Now) {
+        self.is_untold = true;
         let moment = self.moment(now);
         let link = self.exchange.handle_connected(conn, tag, moment);
         if link.is_none() {
@@ -203,6 +232,34 @@ impl Backends {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.seed ^ self.seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Moment { now_ns: now.mono_ns, chance: mixed ^ mixed >> 27 }
+    }
+}
+
+/// As operators are told.
+fn status(service: ServiceStatus<'_>) -> BackendStatus {
+    let ServiceStatus { name, counters, members, retried_total, is_up, .. } = service;
+    let member = |member: MemberStatus<'_>| BackendMember {
+        name: member.address.into(),
+        state: member.state.as_str(),
+        under_way: member.under_way,
+        pid: None,
+        last_reason: None,
+    };
+    BackendStatus {
+        name: name.into(),
+        kind: "tcp",
+        is_up,
+        members: members.into_iter().map(member).collect(),
+        counters: BackendCounters {
+            calls_total: counters.calls_total,
+            answered_total: counters.answered_total,
+            failed_total: counters.failed_total,
+            retries_total: retried_total,
+            starts_total: counters.connects_total + counters.connects_failed_total,
+            ends_total: 0,
+            garbage_total: counters.garbage_total,
+            late_total: counters.stray_total,
+        },
     }
 }
 
@@ -227,6 +284,7 @@ impl Shard {
     /// What links have to say, and what is due of them; whether something was sent.
     pub(super) fn turn_backends(&mut self) -> bool {
         self.backends.drive(&mut self.hub, &mut self.ring, self.now);
+        self.backends.tell(self.now);
         self.act();
         if self.unbuffered {
             return false;

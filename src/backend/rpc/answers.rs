@@ -53,7 +53,7 @@ impl Exchange {
                     link.is_broken |= link.garbage_lines >= limits::RPC_GARBAGE_LINES_MAX;
                 }
                 if is_garbage {
-                    self.counters.garbage_total += 1;
+                    self.count_garbage(id);
                     let of = self.call_of(id, line).or_else(|| self.only_call_of(id));
                     self.fail_one(of, CallFailure::Garbled, moment, tell);
                 }
@@ -80,10 +80,10 @@ impl Exchange {
             }
             Message::Garbled { id: wire } => {
                 if self.is_on(id, wire) {
-                    self.counters.garbage_total += 1;
+                    self.count_garbage(id);
                     self.fail_one(Some(wire), CallFailure::Garbled, moment, tell);
                 } else {
-                    self.counters.answers_stray_total += 1;
+                    self.count_stray(id);
                 }
             }
             Message::Told => {}
@@ -94,7 +94,7 @@ impl Exchange {
                 }
             }
             Message::Asked { id: theirs } => self.refuse(id, theirs, moment),
-            Message::Stray => self.counters.answers_stray_total += 1,
+            Message::Stray => self.count_stray(id),
         }
     }
 
@@ -109,9 +109,14 @@ impl Exchange {
         let Some(owner) =
             self.flights.get(wire).filter(|flight| flight.link == id).map(|flight| flight.owner)
         else {
-            self.counters.answers_stray_total += 1;
+            self.count_stray(id);
             return;
         };
+        if let Owner::Call { .. } = owner
+            && let Some(link) = self.links.get(id.index())
+        {
+            self.services[link.service.index()].counters.answered_total += 1;
+        }
         self.finish(wire, Ending::Good, moment);
         match owner {
             Owner::Call { key, .. } => tell(key, News::Ended(outcome)),
@@ -128,6 +133,20 @@ impl Exchange {
         let batching = self.services[link.service.index()].config.batching;
         link.outbox.put(batching, moment.now_ns, |out| codec::write_not_found(out, theirs));
         self.mark_dirty(id);
+    }
+
+    fn count_garbage(&mut self, id: LinkId) {
+        self.counters.garbage_total += 1;
+        if let Some(link) = self.links.get(id.index()) {
+            self.services[link.service.index()].counters.garbage_total += 1;
+        }
+    }
+
+    fn count_stray(&mut self, id: LinkId) {
+        self.counters.answers_stray_total += 1;
+        if let Some(link) = self.links.get(id.index()) {
+            self.services[link.service.index()].counters.stray_total += 1;
+        }
     }
 
     fn fail_one(&mut self, of: Option<WireId>, failure: CallFailure, moment: Moment, tell: &mut Tell<'_>) {

@@ -105,6 +105,9 @@ pub struct ServiceStatus<'a> {
     pub links: usize,
     pub links_up: usize,
     pub under_way: u32,
+    pub retried_total: u64,
+    /// Whether a call would find a link now.
+    pub is_up: bool,
 }
 
 /// See the file's head.
@@ -176,6 +179,14 @@ impl Exchange {
 
     fn take_call(&mut self, call: &Call<'_>, moment: Moment) -> Result<(), CallFailure> {
         let id = self.of_backend(call.backend).ok_or(CallFailure::Unavailable)?;
+        let taken = self.take_call_of(id, call, moment);
+        let counters = &mut self.services[id.index()].counters;
+        counters.calls_total += 1;
+        counters.failed_total += u64::from(taken.is_err());
+        taken
+    }
+
+    fn take_call_of(&mut self, id: ServiceId, call: &Call<'_>, moment: Moment) -> Result<(), CallFailure> {
         if self.flights.len() >= limits::RPC_FLIGHTS_MAX {
             return Err(CallFailure::Busy);
         }
@@ -185,7 +196,6 @@ impl Exchange {
             return Err(if is_full { CallFailure::Busy } else { CallFailure::Unavailable });
         };
         service.retries.begin();
-        service.counters.calls_total += 1;
         self.counters.calls_total += 1;
         let link = service.best_link(picked.member, &self.links);
         match call.key {
@@ -256,7 +266,8 @@ impl Exchange {
         if is_late && is_silent {
             link.silent_timeouts += 1;
         }
-        let is_hung = link.silent_timeouts >= limits::RPC_SILENT_TIMEOUTS_MAX;
+        self.services[link.service.index()].counters.failed_total += u64::from(is_late);
+        let is_hung = self.links[link_id.index()].silent_timeouts >= limits::RPC_SILENT_TIMEOUTS_MAX;
         self.finish(id, if is_late { Ending::Fault } else { Ending::Unjudged }, moment);
         self.mark_dirty(link_id);
         if is_hung {
@@ -349,6 +360,8 @@ impl Exchange {
                 links: links().count(),
                 links_up: links().filter(|id| self.links[id.index()].conn().is_some()).count(),
                 under_way: service.pool.under_way(),
+                retried_total: service.retries.retried_total(),
+                is_up: service.pool.is_available(now_ns),
             }
         })
     }

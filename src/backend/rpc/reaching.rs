@@ -242,7 +242,9 @@ impl Exchange {
         match flight.owner {
             Owner::Probe(_) => self.finish(wire, Ending::Fault, moment),
             Owner::Call { key, .. } => {
+                let service = flight.service;
                 if !self.try_again(wire, failure, verdict, unsent, moment) {
+                    self.services[service.index()].counters.failed_total += 1;
                     self.finish(wire, verdict, moment);
                     tell(key, News::Ended(CallOutcome::Failed(failure)));
                 }

@@ -57,10 +57,19 @@ pub struct ServiceMember {
 /// What a service has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceCounters {
+    /// Calls and notifications for it, also those that it did not get.
     pub calls_total: u64,
+    /// By a result or an error of its own.
+    pub answered_total: u64,
+    /// Calls that have no answer of it: not sent, lost, too late, garbled or too long.
+    pub failed_total: u64,
     pub connects_total: u64,
     pub connects_failed_total: u64,
     pub links_lost_total: u64,
+    /// Lines, and answers, that were no messages.
+    pub garbage_total: u64,
+    /// Answers to what was no call under way: late ones, second ones.
+    pub stray_total: u64,
 }
 
 /// See the file's head.
