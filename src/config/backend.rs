@@ -466,9 +466,10 @@ impl Backend {
     fn check_links(&self) -> Result<(), Odd> {
         if self.addresses.is_empty() {
             let what = "has none".to_owned();
-            let hint = match self.is_http() {
-                true => "addresses = [\"http://127.0.0.1:8080/rpc\"]",
-                false => "addresses = [\"127.0.0.1:7000\"]",
+            let hint = if self.is_http() {
+                "addresses = [\"http://127.0.0.1:8080/rpc\"]"
+            } else {
+                "addresses = [\"127.0.0.1:7000\"]"
             };
             return Err(("addresses", what, hint));
         }

@@ -94,8 +94,8 @@ impl Backends {
             let before = self.services.iter().find(|(before, _)| before == id).map(|(_, before)| before);
             let mut members = Vec::new();
             for member in &tcp.links.members {
-                let known = before.into_iter().flat_map(|before| &before.members);
-                let addresses = match known.into_iter().find(|known| known.config.address == member.address) {
+                let mut known = before.into_iter().flat_map(|before| &before.members);
+                let addresses = match known.find(|known| known.config.address == member.address) {
                     Some(known) => known.addresses.clone(),
                     None => resolve(name, &member.address, by_ns)?,
                 };
@@ -137,7 +137,7 @@ fn service(name: &str, tcp: &TcpSettings, members: Vec<ServiceMember>, config: &
         retry: links.retry,
         batching: *batching,
         health_method: health_method.clone(),
-        line_bytes_max: config.limits.message_bytes_max as usize,
+        line_bytes_max: config.limits.message_bytes_max,
     }
 }
 

@@ -135,7 +135,14 @@ impl Backends {
                 return Ok(bytes.len() as u64);
             }
             Event::Sent(_) => self.exchange.mark_dirty(link),
-            _ => self.exchange.handle_over(link, conn, moment, tell),
+            Event::Eof(_) | Event::ReceiveFailed { .. } | Event::SendFailed { .. } | Event::Closed(_) => {
+                self.exchange.handle_over(link, conn, moment, tell);
+            }
+            Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Connected { .. }
+            | Event::ConnectFailed { .. }
+            | Event::Doorbell => unreachable!("invariant: these are of no connection that is made"),
         }
         Ok(0)
     }

@@ -262,15 +262,13 @@ impl Exchange {
         if link.conn().is_some() {
             let batching = self.services[link.service.index()].config.batching;
             link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id));
-        }
-        if is_late && is_silent {
-            link.silent_timeouts += 1;
+            link.silent_timeouts += u32::from(is_late && is_silent);
         }
         self.services[link.service.index()].counters.failed_total += u64::from(is_late);
-        let is_hung = self.links[link_id.index()].silent_timeouts >= limits::RPC_SILENT_TIMEOUTS_MAX;
+        let is_hung = link.silent_timeouts >= limits::RPC_SILENT_TIMEOUTS_MAX;
         self.finish(id, if is_late { Ending::Fault } else { Ending::Unjudged }, moment);
         self.mark_dirty(link_id);
-        if is_hung {
+        if is_hung && self.links.contains(link_id.index()) {
             self.lose(link_id, CallFailure::Lost, moment, tell);
         }
         true
@@ -282,9 +280,8 @@ impl Exchange {
             let Some(link) = self.links.get_mut(id.index()) else { continue };
             link.is_dirty = false;
             let batching = self.services[link.service.index()].config.batching;
-            let batches_before = link.outbox.batches_total();
             let has_bytes = link.close_due(batching, now_ns);
-            self.counters.batches_total += link.outbox.batches_total() - batches_before;
+            self.counters.batches_total += link.outbox.take_batches();
             if let Some(due_ns) = link.outbox.due_ns() {
                 self.due_ns = self.due_ns.min(due_ns);
             }
@@ -306,6 +303,7 @@ impl Exchange {
     pub fn handle_handed(&mut self, id: LinkId, bytes: usize) {
         self.links[id.index()].outbox.handed(bytes);
         self.note_room(id);
+        self.dismiss_if_done(id);
     }
 
     /// A link can send on.
@@ -411,7 +409,10 @@ impl Exchange {
         }
         let pool = &mut self.services[service.index()].pool;
         match owner {
-            Owner::Call { picked, .. } => pool.end(picked, ending, moment.now_ns, moment.chance),
+            Owner::Call { picked, .. } => {
+                pool.end(picked, ending, moment.now_ns, moment.chance);
+                self.links[link_id.index()].used_ns = moment.now_ns;
+            }
             Owner::Probe(member) => pool.end_probe(member, ending == Ending::Good),
         }
         self.leave_link(link_id);

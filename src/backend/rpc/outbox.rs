@@ -37,7 +37,8 @@ pub struct Outbox {
     /// The place of the first of `bytes`.
     base: u64,
     open: Option<Open>,
-    batches_total: u64,
+    /// Arrays that were closed since somebody asked.
+    batches: u64,
 }
 
 /// Where a request lies; bytes before it may be of an array.
@@ -148,10 +149,9 @@ impl Outbox {
         (self.handed, self.open) = (0, None);
     }
 
-    /// Arrays of two or more requests that were closed.
-    #[must_use]
-    pub const fn batches_total(&self) -> u64 {
-        self.batches_total
+    /// Arrays of two or more requests that were closed since it was last asked.
+    pub fn take_batches(&mut self) -> u64 {
+        std::mem::take(&mut self.batches)
     }
 
     #[must_use]
@@ -163,7 +163,7 @@ impl Outbox {
         let Some(open) = self.open.take() else { return };
         if open.count > 1 {
             self.bytes.push(b']');
-            self.batches_total += 1;
+            self.batches += 1;
         }
         self.bytes.push(b'\n');
     }
@@ -191,7 +191,7 @@ mod tests {
         put(&mut outbox, None, "{1}");
         put(&mut outbox, None, "{2}");
         assert_eq!(sent(&mut outbox), "{1}\n{2}\n");
-        assert_eq!((outbox.waiting_bytes(), outbox.batches_total()), (0, 0));
+        assert_eq!((outbox.waiting_bytes(), outbox.take_batches()), (0, 0));
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let short = Batching { bytes_max: 8, ..BATCHING };
         put(&mut outbox, Some(short), "{6}");
         put(&mut outbox, Some(short), "{7}");
-        assert_eq!((sent(&mut outbox).as_str(), outbox.batches_total()), ("[{6},{7}]\n", 3));
+        assert_eq!((sent(&mut outbox).as_str(), outbox.take_batches()), ("[{6},{7}]\n", 3));
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
         let mut outbox = Outbox::default();
         put(&mut outbox, Some(BATCHING), "{1}");
         outbox.close_due(50, Some(BATCHING), false);
-        assert_eq!((sent(&mut outbox).as_str(), outbox.batches_total()), (" {1}\n", 0));
+        assert_eq!((sent(&mut outbox).as_str(), outbox.take_batches()), (" {1}\n", 0));
     }
 
     #[test]

@@ -83,24 +83,33 @@ impl Exchange {
 
     fn look_at_service(&mut self, id: ServiceId, moment: Moment) {
         let now_ns = moment.now_ns;
-        let late = |flights: &mut super::Flights, wire: &WireId| {
-            flights.get(*wire).is_some_and(|flight| flight.due_ns <= now_ns)
-        };
+        let mut late = std::mem::take(&mut self.ending);
         let mut probes = std::mem::take(&mut self.services[id.index()].probes);
-        probes.retain(|wire| self.flights.get(*wire).is_some());
-        while let Some(nth) = probes.iter().position(|wire| late(&mut self.flights, wire)) {
-            self.finish(probes.swap_remove(nth), Ending::Fault, moment);
+        probes.retain(|wire| match self.flights.due_ns(*wire) {
+            Some(due_ns) if due_ns <= now_ns => {
+                late.push(*wire);
+                false
+            }
+            Some(_) => true,
+            None => false,
+        });
+        self.services[id.index()].probes = probes;
+        for wire in late.drain(..) {
+            self.finish(wire, Ending::Fault, moment);
         }
+        self.ending = late;
         // It may have left with its last probe.
         let Some(service) = self.services.get_mut(id.index()) else { return };
-        service.probes = probes;
-        service.pool.handle_timeout(now_ns);
-        while let Some(member) = self.services[id.index()].pool.poll_probe(now_ns) {
-            self.probe(id, member, moment);
+        let is_leaving = service.is_leaving;
+        if !is_leaving {
+            service.pool.handle_timeout(now_ns);
+            while let Some(member) = self.services[id.index()].pool.poll_probe(now_ns) {
+                self.probe(id, member, moment);
+            }
         }
         let service = &self.services[id.index()];
         let of_probes = service.probes.iter().filter_map(|wire| self.flights.due_ns(*wire)).min();
-        let dues = [service.pool.poll_timeout(), of_probes];
+        let dues = [service.pool.poll_timeout().filter(|_| !is_leaving), of_probes];
         self.due_ns = dues.into_iter().flatten().fold(self.due_ns, u64::min);
     }
 
@@ -168,9 +177,8 @@ impl Exchange {
         let service = &mut self.services[service_id.index()];
         let (Some(health), links) = (service.health(), &self.links) else { return };
         let up = service.links.get(member.index()).into_iter().flatten().copied();
-        let Some(link_id) =
-            up.filter(|id| links[id.index()].conn().is_some()).min_by_key(|id| links[id.index()].in_flight)
-        else {
+        let can = |id: &LinkId| links[id.index()].conn().is_some() && !links[id.index()].is_leaving;
+        let Some(link_id) = up.filter(can).min_by_key(|id| links[id.index()].in_flight) else {
             // Whether it can be reached is seen without a probe.
             service.pool.skip_probe(member);
             return;

@@ -134,12 +134,13 @@ impl Service {
         self.pool.set_ready(member, *count > 0);
     }
 
-    /// Where a member's next call goes: the link with the least to do, of those that are up if there are any.
+    /// Where a member's next call goes: the link with the least to do, of those that are up if there are any, else of those that are
+    /// being connected.
     pub(super) fn best_link(&self, member: MemberId, links: &Slab<Link>) -> LinkId {
         let takes = |id: &&LinkId| links[id.index()].takes_calls();
         let least = |id: &&LinkId| {
             let link = &links[id.index()];
-            (link.conn().is_none(), link.in_flight)
+            (link.conn().is_none(), link.phase == Phase::Idle, link.in_flight)
         };
         let best = self.links[member.index()].iter().filter(takes).min_by_key(least);
         *best.expect("invariant: a member is ready while one of its links takes calls")

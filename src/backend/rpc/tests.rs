@@ -71,6 +71,7 @@ impl World {
     fn up(config: ServiceConfig) -> World {
         let mut world = World::new(config);
         world.connect_all();
+        world.wait(0);
         world
     }
 
@@ -459,6 +460,7 @@ fn a_backend_that_does_not_read_takes_so_much_and_then_is_busy() {
 #[test]
 fn a_link_that_is_silent_while_calls_time_out_is_closed() {
     let mut world = World::up(config([A]));
+    world.now_ns += 1;
     for nth in 0..limits::RPC_SILENT_TIMEOUTS_MAX {
         assert_eq!(world.open.len(), 1, "{nth}");
         let slot = world.call_with("risk/var", false, 10).unwrap();
