@@ -33,6 +33,8 @@ pub const CHILD_UNREAD_BYTES_MAX: usize = 1024 * 1024;
 pub const CHILD_UNREAD_NS_MAX: u64 = 30_000_000_000;
 /// Calls in a row that run out of time at one child, none answered between, before it is ended as one that hangs.
 pub const CHILD_CALLS_TIMED_OUT_MAX: u32 = 8;
+/// What one child has said of calls that go on and control has not heard yet; what is beyond is dropped.
+pub const CHILD_PROGRESS_MAX: usize = 64;
 /// From one start of a child to the next of a backend that has many, at boot.
 pub const CHILD_STARTS_APART_NS: u64 = 2_000_000;
 /// How long a child runs before it counts as one that works, although it was asked nothing.

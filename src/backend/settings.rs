@@ -35,6 +35,8 @@ pub struct RouteSettings {
     pub timeout_ns: u64,
     /// Calls under way from one shard.
     pub in_flight_max: u32,
+    /// Of those, from one connection.
+    pub in_flight_per_client_max: u32,
 }
 
 /// Whose calls are taken.

@@ -45,6 +45,7 @@ pub struct Backend {
     pub cache_shared: bool,
     pub timeout_ms: u32,
     pub in_flight_max: u32,
+    pub in_flight_per_client_max: u32,
     /// Processes, or connections that are kept to each address.
     pub pool: u16,
     pub idle_timeout_ms: u32,
@@ -199,6 +200,7 @@ impl Default for Backend {
             cache_shared: false,
             timeout_ms: 30_000,
             in_flight_max: 1_024,
+            in_flight_per_client_max: 64,
             pool: 1,
             idle_timeout_ms: 0,
             max_retries: 10,
@@ -265,6 +267,7 @@ impl Backend {
             cache_shared: self.cache_shared,
             timeout_ns: ns(self.timeout_ms),
             in_flight_max: self.in_flight_max,
+            in_flight_per_client_max: self.in_flight_per_client_max,
         }
     }
 
@@ -382,6 +385,14 @@ impl Backend {
             ms("backend.cache_ttl_ms", self.cache_ttl_ms, 0, 24 * HOUR_MS, "0 keeps none"),
             ms("backend.timeout_ms", self.timeout_ms, 1, HOUR_MS, "by default 30000"),
             range("backend.in_flight_max", self.in_flight_max.into(), 1, 65_536, "calls", "by default 1024"),
+            range(
+                "backend.in_flight_per_client_max",
+                self.in_flight_per_client_max.into(),
+                1,
+                65_536,
+                "calls",
+                "by default 64",
+            ),
             range("backend.pool", self.pool.into(), 1, pool_max, "processes or connections", "by default 1"),
             ms("backend.idle_timeout_ms", self.idle_timeout_ms, 0, 24 * HOUR_MS, "0 keeps them for good"),
             ms("backend.retry_delay_ms", self.retry_delay_ms, 10, HOUR_MS, "by default 500"),

@@ -234,6 +234,7 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.cache_shared", Plain),
     live("backend.timeout_ms", Plain),
     live("backend.in_flight_max", Plain),
+    live("backend.in_flight_per_client_max", Plain),
     live("backend.pool", Plain),
     live("backend.idle_timeout_ms", Plain),
     live("backend.max_retries", Plain),

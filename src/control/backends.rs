@@ -150,7 +150,6 @@ impl Backends {
                 Instant::now() + Duration::from_nanos(due_ns.saturating_sub(clock::now().mono_ns))
             });
             tokio::select! {
-                biased;
                 _ = &mut stopped => break,
                 happened = self.happened.recv() => {
                     let happened = happened.expect("invariant: this has a sender of its own");
@@ -257,7 +256,10 @@ impl Backends {
         }
         self.due_ns = self.due_ns.into_iter().chain(due_ns).min();
         for (key, value) in scene.progress {
-            self.send(key.home, FromControl::Progressed { key, value });
+            // Who is behind is spared it.
+            if self.kept.get(&key.home).is_none_or(VecDeque::is_empty) {
+                self.send(key.home, FromControl::Progressed { key, value });
+            }
         }
         for (key, outcome) in scene.outcomes {
             if self.carriers.remove(&key).is_some() {
@@ -360,7 +362,10 @@ impl Backends {
     /// Nobody waits any more: all are told to end, and waited for.
     async fn end_all(&mut self) {
         let serials: Vec<u64> = self.backends.keys().copied().collect();
-        serials.into_iter().for_each(|serial| self.dismiss(serial));
+        for serial in serials {
+            self.dismiss(serial);
+            self.with(serial, |backend, _| backend.carrier.abandon());
+        }
         while !self.backends.is_empty() {
             let happened = self.happened.recv().await.expect("invariant: this has a sender of its own");
             self.take(happened);
@@ -419,6 +424,15 @@ impl Carrier {
         match self {
             Carrier::Processes(processes) => processes.drain(),
             Carrier::Services(services) => services.drain(),
+        }
+    }
+
+    /// Nobody waits for what is under way any more.
+    fn abandon(&mut self) {
+        match self {
+            // They end within their own time, whatever they do.
+            Carrier::Processes(_) => {}
+            Carrier::Services(services) => services.abandon(),
         }
     }
 

@@ -26,6 +26,10 @@ use cache::{AnswerCache, Bounds};
 use outgoing::Outgoing;
 use table::{Ended, Left, Table};
 
+/// Bytes of the notification and its frame around what is said, the longest id among them.
+const PROGRESS_BYTES: usize = 256;
+const _: () = assert!(PROGRESS_BYTES > json_rpc::ID_BYTES_MAX + 80);
+
 /// Bounds on calls that the configuration sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
@@ -172,7 +176,8 @@ impl Hub {
         let conn = reply_to.conn;
         let is_caller = self.session(conn).is_none_or(|session| session.is_caller());
         let Some(id) = reply_to.id.filter(|_| !is_caller) else { return };
-        if self.egress.reply_bytes(conn.slot) + value.len() > limits::REPLY_BYTES_PAUSE {
+        // So that it neither pauses nor ends the connection.
+        if self.egress.reply_bytes(conn.slot) + value.len() + PROGRESS_BYTES > limits::REPLY_BYTES_PAUSE {
             self.counters.call_progress_dropped_total += 1;
             return;
         }

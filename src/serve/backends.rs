@@ -17,7 +17,7 @@ use crate::config::{Backend, Config};
 use crate::control::backends::Wanted;
 use crate::dialect::json_rpc;
 use crate::exit::{Exit, Failure};
-use crate::hub::calls::routes::{BackendTerms, Caching, Route, Routes, Sharing};
+use crate::hub::{BackendTerms, Caching, Route, Routes, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
 use crate::shard::Services;
@@ -159,6 +159,7 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
         let terms = BackendTerms {
             name: name.clone(),
             under_way_max: route.in_flight_max,
+            per_connection_max: route.in_flight_per_client_max,
             timeout_ns: route.timeout_ns,
         };
         (*id, terms)
@@ -179,7 +180,7 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
             is_idempotent,
             caching: caching.filter(|_| is_idempotent),
         };
-        let others = settings.methods.iter().filter(|method| !settings.idempotent.contains(method));
+        let others = settings.methods.iter().filter(move |method| !settings.idempotent.contains(method));
         let idempotent = settings.idempotent.iter().map(move |method| route(method, true));
         idempotent.chain(others.map(move |method| route(method, false)))
     });

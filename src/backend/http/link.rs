@@ -51,15 +51,7 @@ impl Caller {
     /// # Errors
     /// There are no certificates to trust in.
     pub fn new(settings: &HttpSettings, answer_bytes_max: usize) -> io::Result<Caller> {
-        let tls = rustls::ClientConfig::builder();
-        let tls = tls.with_root_certificates(trusted(settings)?).with_no_client_auth();
-        let connector = Counting::new(Duration::from_nanos(settings.links.connect_timeout_ns));
-        let connections_total = Arc::clone(&connector.begun_total);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
+        let (connector, connections_total) = connector(settings)?;
         let idle = settings.links.idle_timeout_ns;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -190,6 +182,25 @@ fn answer(status: StatusCode, body: &[u8]) -> OwnedOutcome {
     }
 }
 
+/// What connects to the addresses of a backend, with TLS where they say so, and how often it has.
+///
+/// # Errors
+/// There are no certificates to trust in.
+pub fn connector(settings: &HttpSettings) -> io::Result<(HttpsConnector<Counting>, Arc<AtomicU64>)> {
+    let tls = rustls::ClientConfig::builder();
+    let tls = tls.with_root_certificates(trusted(settings)?).with_no_client_auth();
+    let connector = Counting::new(Duration::from_nanos(settings.links.connect_timeout_ns));
+    let begun_total = Arc::clone(&connector.begun_total);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    Ok((connector, begun_total))
+}
+
+/// The certificates by which a backend's addresses are known.
+///
 /// # Errors
 /// There are none, or what the file has is none.
 pub fn trusted(settings: &HttpSettings) -> io::Result<RootCertStore> {
@@ -221,7 +232,7 @@ fn read_authorities(path: &Path, store: &mut RootCertStore) -> io::Result<()> {
 
 /// What connects, and counts how often.
 #[derive(Clone, Debug)]
-struct Counting {
+pub struct Counting {
     inner: HttpConnector,
     begun_total: Arc<AtomicU64>,
 }

@@ -197,6 +197,12 @@ impl Line {
         self.hold(rest);
     }
 
+    /// Of the line that has begun, how much is beyond the bound.
+    #[must_use]
+    pub const fn dropped_bytes(&self) -> usize {
+        self.dropped_bytes
+    }
+
     /// What has begun and not ended, at the end of the stream.
     pub fn end(&mut self, tell: impl FnOnce(&[u8], usize)) {
         if !self.held.is_empty() {

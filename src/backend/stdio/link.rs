@@ -6,27 +6,25 @@
 //! what it writes to the log are bounded.
 
 use std::io;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::codec::{Conversation, ConversationCounters, Line, News, Request};
+use super::codec::{Conversation, ConversationCounters, News, Request};
+use super::spawn::{Group, LogLines, command};
 use crate::backend::settings::ProcessSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::clock;
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey};
 
-/// What of the gateway's environment a child has too.
-const PASSED_ON: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 /// Of what is read at once.
 const READ_BYTES: usize = 4096;
 /// How long what a child has written is read after it has ended: another process may hold its pipe.
@@ -121,8 +119,7 @@ impl Link {
             tell,
         };
         let stop_timeout = Duration::from_nanos(settings.stop_timeout_ns);
-        let group =
-            Group(Pid::from_raw(i32::try_from(pid).expect("invariant: the kernel's numbers are i32")));
+        let group = Group::of(pid);
         tokio::spawn(
             talk.run(Running { child, stdin: Some(stdin), stdout, stderr, group, stop_timeout }, heard),
         );
@@ -148,42 +145,6 @@ impl Link {
         }
         // The other end is there until `Event::Ended` is told.
         let _ = self.words.send(word);
-    }
-}
-
-fn command(settings: &ProcessSettings) -> Command {
-    let limits = settings.limits;
-    // The same program, also where its file was replaced since the start.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("child").arg(format!("--parent={}", std::process::id()));
-    let flags = [
-        ("--memory-bytes", limits.memory_bytes),
-        ("--descriptors", limits.descriptors.into()),
-        ("--cpu-s", limits.cpu_s.into()),
-        ("--file-bytes", limits.file_bytes),
-    ];
-    command.args(flags.map(|(flag, value)| format!("{flag}={value}")));
-    if let Some(directory) = &settings.directory {
-        command.arg("--directory").arg(directory);
-    }
-    command.arg("--").args(&settings.command);
-    command.env_clear();
-    command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
-    // A group of its own, so that what it starts ends with it.
-    command.process_group(0).kill_on_drop(true);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A child's process group.
-#[derive(Clone, Copy, Debug)]
-struct Group(Pid);
-
-impl Group {
-    fn signal(self, signal: Signal) {
-        // Nobody is left in it where that fails.
-        let _ = killpg(self.0, signal);
     }
 }
 
@@ -297,8 +258,8 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                             self.took(bytes);
                             read_by = Instant::now() + unread_max;
                         }
-                        // It has closed its standard input: it may still answer.
-                        Err(_) => *stdin = None,
+                        // It has closed its standard input: what it has written by now is all that it says.
+                        Err(_) => return None,
                     }
                 }
                 read = stdout.read(&mut said) => match read {
@@ -392,61 +353,5 @@ async fn write(stdin: Option<&mut ChildStdin>, bytes: &[u8]) -> io::Result<usize
     match stdin {
         Some(stdin) => stdin.write(bytes).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What a child writes to standard error, so many lines a second.
-#[derive(Debug)]
-struct LogLines {
-    line: Line,
-    /// The second that is counted, and the lines in it.
-    second: u64,
-    lines: u32,
-    dropped: u64,
-}
-
-impl Default for LogLines {
-    fn default() -> LogLines {
-        LogLines { line: Line::new(limits::CHILD_LOG_LINE_BYTES_MAX), second: 0, lines: 0, dropped: 0 }
-    }
-}
-
-impl LogLines {
-    fn receive(&mut self, name: &str, bytes: &[u8]) {
-        let second = clock::now().mono_ns / 1_000_000_000;
-        if second != self.second {
-            self.tell_dropped(name);
-            (self.second, self.lines) = (second, 0);
-        }
-        let LogLines { line, lines, dropped, .. } = self;
-        line.receive(bytes, |text, cut| {
-            *lines += 1;
-            if *lines > limits::CHILD_LOG_LINES_PER_S_MAX {
-                *dropped += 1;
-            } else {
-                log_line(name, text, cut);
-            }
-        });
-    }
-
-    fn end(&mut self, name: &str) {
-        self.line.end(|text, cut| log_line(name, text, cut));
-        self.tell_dropped(name);
-    }
-
-    fn tell_dropped(&mut self, name: &str) {
-        match std::mem::take(&mut self.dropped) {
-            0 => {}
-            dropped => log::warn!("{name}: {dropped} more lines of standard error are not shown"),
-        }
-    }
-}
-
-/// Without what would be more than text to a terminal.
-fn log_line(name: &str, text: &[u8], cut: usize) {
-    let text = String::from_utf8_lossy(text.trim_ascii_end()).replace(char::is_control, " ");
-    match cut {
-        0 => log::info!("{name}: {text}"),
-        cut => log::info!("{name}: {text} … ({cut} more bytes)"),
     }
 }

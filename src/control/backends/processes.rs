@@ -5,6 +5,8 @@
 //! is left of a backend once `is_gone`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::backend::pool::{
     BackoffConfig, BreakerConfig, Ending, MemberConfig, MemberId, Pick, Picked, Pool, PoolConfig,
@@ -44,13 +46,20 @@ pub(super) struct Processes {
 
 struct Seat {
     place: Place,
-    child: Option<(u64, Link)>,
+    child: Option<Running>,
     /// Calls that it was handed.
     under_way: u32,
     /// Calls in a row that ran out of time.
     timed_out: u32,
     used_ns: u64,
     last_reason: Option<Box<str>>,
+}
+
+struct Running {
+    number: u64,
+    link: Link,
+    /// What it has said of calls that go on, and was not heard yet.
+    unheard: Arc<AtomicUsize>,
 }
 
 struct Flight {
@@ -123,7 +132,7 @@ impl Processes {
             return Err(CallFailure::Unavailable);
         };
         let seat = &mut self.seats[picked.member.index()];
-        let (_, link) = seat.child.as_ref().expect("invariant: who is ready has a child");
+        let Running { link, .. } = seat.child.as_ref().expect("invariant: who is ready has a child");
         let has_room = link.has_room();
         seat.used_ns = scene.now_ns();
         match call.key.filter(|_| has_room) {
@@ -150,7 +159,7 @@ impl Processes {
         let called = self.called(picked.member);
         let seat = &mut self.seats[picked.member.index()];
         seat.under_way -= 1;
-        let Some((_, link)) = &seat.child else { return };
+        let Some(Running { link, .. }) = &seat.child else { return };
         link.say(Word::Cancel(key));
         seat.timed_out += u32::from(is_over);
         if seat.timed_out >= limits::CHILD_CALLS_TIMED_OUT_MAX {
@@ -164,6 +173,10 @@ impl Processes {
         match event {
             Event::Answered { key, outcome } => self.answered(child, key, outcome, scene),
             Event::Progressed { key, value } => {
+                let running = self.seats[child.place].child.as_ref();
+                if let Some(running) = running.filter(|running| running.number == child.number) {
+                    running.unheard.fetch_sub(1, Ordering::Relaxed);
+                }
                 if self.flights.contains_key(&key) {
                     scene.progress.push((key, value));
                 }
@@ -173,7 +186,7 @@ impl Processes {
                 self.counters.garbage_total += counters.garbage_total;
                 self.counters.late_total += counters.late_total;
                 let seat = &self.seats[child.place];
-                if seat.child.as_ref().is_some_and(|(number, _)| *number == child.number) {
+                if seat.child.as_ref().is_some_and(|running| running.number == child.number) {
                     self.ended(child.place, &why, scene);
                 }
             }
@@ -266,7 +279,7 @@ impl Processes {
             name: (place + 1).to_string().into(),
             state: seat.place.state().as_str(),
             under_way: seat.under_way,
-            pid: seat.child.as_ref().map(|(_, link)| link.pid()),
+            pid: seat.child.as_ref().map(|running| running.link.pid()),
             last_reason: seat.last_reason.clone(),
         };
         self.seats.iter().enumerate().map(member).collect()
@@ -289,7 +302,17 @@ impl Processes {
         self.next_number += 1;
         let (serial, here) = (scene.serial, scene.here.clone());
         // Nobody is left to hear of it where the task has ended.
-        let tell = move |event| drop(here.send(Happened::Process { serial, child, event }));
+        let unheard = Arc::new(AtomicUsize::new(0));
+        let said = Arc::clone(&unheard);
+        let tell = move |event| {
+            if matches!(event, Event::Progressed { .. })
+                && said.fetch_add(1, Ordering::Relaxed) >= limits::CHILD_PROGRESS_MAX
+            {
+                said.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            let _ = here.send(Happened::Process { serial, child, event });
+        };
         let called = self.called(member(place));
         match Link::start(&self.settings, called.clone(), self.answer_bytes_max, tell) {
             Ok(link) => {
@@ -298,7 +321,7 @@ impl Processes {
                 self.counters.starts_total += 1;
                 self.pool.set_ready(member(place), true);
                 let seat = &mut self.seats[place];
-                seat.child = Some((child.number, link));
+                seat.child = Some(Running { number: child.number, link, unheard });
                 seat.used_ns = scene.now_ns();
                 seat.timed_out = 0;
                 seat.place.handle_start(scene.now_ns());
@@ -309,7 +332,7 @@ impl Processes {
 
     /// Tells a child to end, if there is one; its place is free.
     fn stop(&mut self, place: usize) {
-        if let Some((_, link)) = &self.seats[place].child {
+        if let Some(Running { link, .. }) = &self.seats[place].child {
             link.say(Word::Stop);
             self.seats[place].place.handle_stop();
             self.leave(place);

@@ -135,7 +135,7 @@ impl Services {
         match event {
             Event::Looked { member, is_good } => self.pool.end_probe(member, is_good),
             Event::Answered { key: None, picked, outcome } => {
-                self.notes -= 1;
+                self.notes = self.notes.saturating_sub(1);
                 // What a service answers to a notification, an empty text say, is nobody's business.
                 let ending = match outcome {
                     OwnedOutcome::Result(_)
@@ -195,6 +195,13 @@ impl Services {
 
     pub(super) fn drain(&mut self) {
         self.pool.drain();
+    }
+
+    pub(super) fn abandon(&mut self) {
+        for flight in std::mem::take(&mut self.flights).into_values() {
+            flight.attempt.abort();
+        }
+        self.notes = 0;
     }
 
     pub(super) fn is_gone(&self) -> bool {

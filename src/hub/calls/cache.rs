@@ -460,7 +460,8 @@ mod tests {
                     (_, Found::Kept(_)) => {
                         let (result, until_ns) = &kept[&name];
                         prop_assert!(now_ns < *until_ns);
-                        prop_assert_eq!(told(&mut cache, &key(&method), now_ns).as_ref(), Some(result));
+                        let told = told(&mut cache, &key(&method), now_ns);
+                        prop_assert_eq!(told.as_ref(), Some(result));
                     }
                     (_, Found::UnderWay(_)) => prop_assert!(false, "none is left under way"),
                 }

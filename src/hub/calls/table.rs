@@ -184,7 +184,7 @@ impl Table {
     pub(super) fn next_waiting(&self, ticket: Ticket, behind: Option<u32>) -> Option<(u32, KeptReplyTo)> {
         let at = match behind {
             None => self.flights.peek(ticket)?.askers.first,
-            Some(at) => self.askers[at as usize].links[Of::Flight as usize].next,
+            Some(at) => self.askers.get(at as usize)?.links[Of::Flight as usize].next,
         };
         Some((at, self.askers.get(at as usize)?.reply_to))
     }

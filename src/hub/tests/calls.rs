@@ -486,7 +486,7 @@ fn whatever_a_backend_does_each_request_has_one_reply() {
         let mut world = world();
         let conns: Vec<ConnId> = (0..4).map(|slot| world.connect(0, slot)).collect();
         let (mut calls, mut asked, mut told) = (Vec::new(), 0, 0);
-        let mut texts = |world: &mut World| -> usize {
+        let texts = |world: &mut World| -> usize {
             let of =
                 |conn: &ConnId| world.texts(0, *conn).iter().filter(|text| text["id"].is_number()).count();
             conns.iter().map(of).sum()

@@ -400,7 +400,8 @@ pub const RULES: &[Rule] = &[
 fn slowest(of: &Measured<'_>, percentile: fn(&Recent) -> u64) -> Option<f64> {
     let felt = |recent: &&Recent| match recent.stage {
         Stage::Request | Stage::Order | Stage::PublishLossless | Stage::PublishLatest => recent.count > 0,
-        Stage::Decode | Stage::Turn | Stage::Mesh | Stage::Upgrade => false,
+        // What a backend takes is its own.
+        Stage::Decode | Stage::Turn | Stage::Mesh | Stage::Upgrade | Stage::Call => false,
     };
     of.latency.iter().filter(felt).map(|recent| percentile(recent) as f64 / 1e9).reduce(f64::max)
 }
