@@ -233,7 +233,7 @@ fn a_call_is_sent_under_an_id_of_ours_and_its_answer_told() {
 #[test]
 fn many_calls_are_one_send_and_their_answers_come_in_any_order() {
     let mut world = World::up(config([A]));
-    (0..3).for_each(|_| drop(world.call()));
+    (0..3).for_each(|_| assert!(world.call().is_ok()));
     let ids = world.sent_ids();
     let conn = world.first();
     for (nth, id) in ids.iter().enumerate().rev() {
@@ -306,7 +306,7 @@ fn a_second_answer_and_a_late_one_are_dropped_and_counted() {
 #[test]
 fn garbage_ends_the_call_that_it_names_or_the_only_one_and_no_other() {
     let mut world = World::up(config([A]));
-    (0..3).for_each(|_| drop(world.call()));
+    (0..3).for_each(|_| assert!(world.call().is_ok()));
     let ids = world.sent_ids();
     let conn = world.first();
     world.receive(conn, "rubbish\n");
@@ -322,7 +322,7 @@ fn garbage_ends_the_call_that_it_names_or_the_only_one_and_no_other() {
 #[test]
 fn a_link_that_says_nothing_but_garbage_is_closed() {
     let mut world = World::up(config([A]));
-    (0..2).for_each(|_| drop(world.call()));
+    (0..2).for_each(|_| assert!(world.call().is_ok()));
     world.sent();
     let conn = world.first();
     world.receive(conn, &"x\n".repeat(limits::RPC_GARBAGE_LINES_MAX as usize - 1));
@@ -334,7 +334,7 @@ fn a_link_that_says_nothing_but_garbage_is_closed() {
 #[test]
 fn an_answer_that_is_too_long_ends_its_call_at_once_and_the_next_one_is_heard() {
     let mut world = World::up(config([A]));
-    (0..3).for_each(|_| drop(world.call()));
+    (0..3).for_each(|_| assert!(world.call().is_ok()));
     let ids = world.sent_ids();
     let conn = world.first();
     world.receive(conn, &format!("{{\"id\":{},\"result\":\"{}", ids[0], "x".repeat(5000)));
@@ -503,7 +503,7 @@ fn calls_that_pile_up_on_one_link_have_an_idle_one_connected() {
     let mut world = World::up(ServiceConfig { links: 2, idle_ns: 50 * MS, ..config([A]) });
     world.wait(51 * MS);
     assert_eq!(world.open.len(), 0);
-    (1..limits::RPC_CALLS_BEFORE_ANOTHER_LINK).for_each(|_| drop(world.call()));
+    (1..limits::RPC_CALLS_BEFORE_ANOTHER_LINK).for_each(|_| assert!(world.call().is_ok()));
     world.wait(0);
     assert_eq!(world.attempts.len(), 1);
     world.call().unwrap();
@@ -514,7 +514,7 @@ fn calls_that_pile_up_on_one_link_have_an_idle_one_connected() {
 #[test]
 fn links_of_one_address_share_its_calls() {
     let mut world = World::up(ServiceConfig { links: 2, ..config([A]) });
-    (0..4).for_each(|_| drop(world.call()));
+    (0..4).for_each(|_| assert!(world.call().is_ok()));
     let per_link: Vec<usize> = world.sent().iter().map(|(_, text)| text.lines().count()).collect();
     assert_eq!(per_link, [2, 2]);
 }
