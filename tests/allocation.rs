@@ -590,7 +590,7 @@ fn with_backend() -> World {
     };
     let kept = Caching { ttl_ns: 20_000, sharing: Sharing::Everybody };
     let routes = [route("risk/*", None), route("risk/get_*", Some(kept))];
-    let routes = Arc::new(Routes::new([(BackendId(0), terms)], routes).unwrap());
+    let routes = Arc::new(Routes::new([(BackendId(0), terms)], routes).expect("legal routes"));
     let mut world = World::new();
     let config = HubConfig { routes, listeners: vec![ListenerPolicy::default()], ..HubConfig::default() };
     world.hub = Hub::new(HomeId(0), 1, config, world.now);

@@ -269,6 +269,16 @@ fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t
         // Its names are those of `private/`; which of them it is shows in what is asked for.
         Method::Order(call) => (called, called.starts_with("private/") && is_order_read_right(call, params)),
         Method::Message(call) => (called, is_message_read_right(call, called, params)),
+        Method::Foreign(call) => {
+            let told: Value = call.params.map_or(Value::Null, |text| {
+                serde_json::from_slice(text).expect("what a backend is told is one value")
+            });
+            (called, call.method == called && json_rpc::check_foreign(called).is_ok() && told == *params)
+        }
+        Method::Cancel { id } => {
+            let id: Value = serde_json::from_str(id.as_str()).expect("an id is JSON");
+            ("$/cancelRequest", id == params["id"])
+        }
     }
 }
 

@@ -51,10 +51,11 @@ impl Watcher {
     /// Until an instrument's ticker says so.
     fn await_ticker(&mut self, instrument: &str, state: &str) {
         let channel = format!("ticker.{instrument}.raw");
-        while {
+        // Others' notes come for ever, so that the socket's own deadline would not end this.
+        until(&format!("the ticker of {instrument} says {state}"), || {
             let note = self.next();
-            note["channel"] != channel || note["data"]["state"] != state
-        } {}
+            note["channel"] == channel && note["data"]["state"] == state
+        });
     }
 
     /// It goes on: so many changes of the book more.

@@ -593,3 +593,20 @@ fn a_look_ends_so_many_calls_and_the_next_the_others() {
     world.hubs[0].handle_timeout(world.now);
     assert!(world.waits_for_nothing());
 }
+
+#[test]
+fn at_a_stop_calls_that_are_under_way_are_answered_before_the_end() {
+    let mut world = world();
+    let (one, two) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, one, &request("1", "risk/a"));
+    world.send(0, two, &request("1", "risk/a"));
+    let calls = world.calls();
+    world.hubs[0].handle_shutdown(world.now);
+    assert_eq!((world.texts(0, one), world.texts(0, two)), (Vec::new(), Vec::new()));
+    world.outcome(&calls[0], CallOutcome::Result(b"1"));
+    let texts = world.texts(0, one);
+    assert_eq!((&texts[0]["result"], &texts[1]["close"]), (&json!(1), &json!(1001)));
+    world.pass(SECOND + SECOND / 8);
+    assert_eq!(world.texts(0, two), [json!({"close": 1001})]);
+    assert_eq!(world.cancelled().len(), 1);
+}

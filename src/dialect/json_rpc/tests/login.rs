@@ -180,7 +180,7 @@ fn keys_are_listed_without_their_secrets() {
         told[0],
         json!({"id": 1, "client_id": "k1", "name": "say \"hi\"", "account": "desk", "enabled": true, "default": false,
             "enabled_features": [], "max_scope": "account:read_write trade:read_write message:read_write backend:read_write", "timestamp": 5,
-            "expires_at": null, "subscribe": ["*"], "publish": ["a.*", "b"]})
+            "expires_at": null, "subscribe": ["*"], "publish": ["a.*", "b"], "call": ["*"]})
     );
     assert_eq!(
         (&told[1]["id"], &told[1]["enabled"], &told[1]["expires_at"]),
