@@ -251,6 +251,11 @@ fn what_a_child_has_started_ends_with_it() {
     crate::until("it is gone", || !is_alive(grandchild));
 }
 
+/// How many children: TICKRING_CHILDREN says another number.
+fn children() -> usize {
+    std::env::var("TICKRING_CHILDREN").ok().map_or(100, |text| text.parse().unwrap())
+}
+
 /// The processes of the backend that run, as operators are told.
 fn running(server: &Server) -> Vec<i32> {
     let status = control::get(server, "/api/status").json();
