@@ -63,6 +63,7 @@ pub mod pulse;
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod slot;
+pub mod spin;
 #[cfg(feature = "runtime")]
 pub mod store;
 #[cfg(feature = "runtime")]

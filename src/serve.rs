@@ -646,7 +646,7 @@ fn seed() -> (u64, u64) {
 fn spin(busy_poll: BusyPoll) -> Spin {
     match busy_poll {
         BusyPoll::Always => Spin::Always,
-        BusyPoll::ForUs(us) => Spin::ForNs(u64::from(us) * 1000),
+        BusyPoll::ForUs(us) => Spin::ForNs(us.saturating_mul(1000)),
     }
 }
 

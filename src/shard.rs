@@ -1,8 +1,8 @@
 //! One shard, top to bottom: a pinned executor's pump that turns one net ring and one hub.
 //!
 //! A turn: submit and reap → hub → mesh → flush. Everything that is ready is taken, then all of it is answered, so that
-//! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
-//! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
+//! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while, where that pays, and then parks
+//! in the ring, where a completion, a deadline or the doorbell of a peer wakes it.
 //!
 //! Home: one thread per shard. Invariant: this file, what it has in `shard/`, and `venue.rs` alone drive a pure half by
 //! the runtime.
@@ -31,6 +31,7 @@ use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::slot::Slot;
+use crate::spin::SpinAccount;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
@@ -62,7 +63,8 @@ const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spin {
-    ForNs(u64),
+    /// At most, and where it pays: [`SpinAccount`].
+    ForNs(u32),
     Always,
 }
 
@@ -194,6 +196,7 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    spin_account: SpinAccount,
     newer_settings: Arc<Slot<ShardSettings>>,
     resident: Option<Resident>,
     stop: Arc<Stop>,
@@ -261,6 +264,7 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(pace_ns_max),
             spin,
+            spin_account: spin.account(),
             newer_settings: setup.newer_settings,
             resident,
             serving: Some(setup.stop.enter()),
@@ -319,6 +323,7 @@ impl Shard {
             self.turn_ns_max = self.turn_ns_max.max(work_ns);
             self.busy_turns_total += 1;
             self.busy_ns_total += work_ns;
+            self.spin_account.worked(reaped_ns.saturating_sub(self.worked_ns));
             self.worked_ns = self.now.mono_ns;
             self.note_turn(work_ns);
         }
@@ -604,11 +609,12 @@ impl Shard {
         }
         // Where data waits for the pace it is known when there is something to do next: turns until then would only cost.
         let is_paced = self.hub.data_count() > 0 && !self.pace.may_flush(now_ns);
+        // Who waits for the disk is answered the sooner, the sooner the store has the core.
+        let gives_way = is_paced || self.resident.as_ref().is_some_and(Resident::waits_for_store);
         match self.spin {
             Spin::Always => return Wait::Poll,
-            Spin::ForNs(spin_ns) if (idle_ns < spin_ns && !is_paced) || self.worked_ns == now_ns => {
-                return Wait::Poll;
-            }
+            Spin::ForNs(_) if self.worked_ns == now_ns => return Wait::Poll,
+            Spin::ForNs(_) if !gives_way && self.spin_account.poll(idle_ns) => return Wait::Poll,
             Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
@@ -625,6 +631,7 @@ impl Shard {
             return Wait::Poll;
         };
         self.parks_total += 1;
+        self.spin_account.parked(idle_ns);
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         let behind = behind || self.hub.has_questions();

@@ -121,31 +121,62 @@ impl Single {
 
     /// The next message's payload, spinning until it is there.
     pub(crate) fn receive(&mut self) -> Result<&[u8]> {
-        self.received.drain(..self.consumed_bytes);
-        self.consumed_bytes = 0;
         let deadline_ns = clock::mono_ns() + STEP_DEADLINE_NS;
-        loop {
-            let header =
-                frame::decode(&self.received).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
-            if let Some(header) = header
-                && header.frame_bytes() <= self.received.len()
-            {
-                check_message(&header)?;
-                self.consumed_bytes = header.frame_bytes();
-                return Ok(&self.received[header.header_bytes..self.consumed_bytes]);
-            }
-            let mut chunk = [0; 4096];
-            match self.line.read(&mut chunk) {
-                Ok(0) => return Err(Failure::Protocol("the server closed the connection".to_owned())),
-                Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                    if deadline_ns < clock::mono_ns() {
-                        return Err(Failure::Deadline("a reply".to_owned()));
-                    }
-                }
-                Err(error) => return Err(Failure::Io("receive", error)),
+        while !self.has_message()? {
+            if deadline_ns < clock::mono_ns() {
+                return Err(Failure::Deadline("a reply".to_owned()));
             }
         }
+        self.take_message()
+    }
+
+    /// The next message's payload, if it is there; pings before it are answered.
+    pub(crate) fn poll(&mut self) -> Result<Option<&[u8]>> {
+        while self.has_message()? {
+            let header = self.header()?.expect("invariant: it was seen to be whole");
+            if header.opcode != frame::PING {
+                return self.take_message().map(Some);
+            }
+            let mut pong = Vec::new();
+            let payload = &self.received[header.header_bytes..header.frame_bytes()];
+            frame::encode_client(frame::PONG, payload, &mut pong);
+            self.consumed_bytes = header.frame_bytes();
+            self.send(&pong)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether a whole message is there, after one look at the socket where there is none.
+    fn has_message(&mut self) -> Result<bool> {
+        self.received.drain(..self.consumed_bytes);
+        self.consumed_bytes = 0;
+        if self.header()?.is_some() {
+            return Ok(true);
+        }
+        let mut chunk = [0; 4096];
+        match self.line.read(&mut chunk) {
+            Ok(0) => Err(Failure::Protocol("the server closed the connection".to_owned())),
+            Ok(bytes) => {
+                self.received.extend_from_slice(&chunk[..bytes]);
+                Ok(self.header()?.is_some())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(Failure::Io("receive", error)),
+        }
+    }
+
+    /// That of the first message, if it is whole.
+    fn header(&self) -> Result<Option<frame::Header>> {
+        let header =
+            frame::decode(&self.received).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
+        Ok(header.filter(|header| header.frame_bytes() <= self.received.len()))
+    }
+
+    fn take_message(&mut self) -> Result<&[u8]> {
+        let header = self.header()?.expect("invariant: it was seen to be whole");
+        check_message(&header)?;
+        self.consumed_bytes = header.frame_bytes();
+        Ok(&self.received[header.header_bytes..self.consumed_bytes])
     }
 
     /// Sends a text message and returns the reply to it.

@@ -20,6 +20,7 @@ mod host;
 mod limit;
 mod link;
 mod markdown;
+mod operators;
 mod outcome;
 mod peers;
 mod progress;

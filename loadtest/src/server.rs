@@ -53,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     security: Security,
     /// Where it answers operators, if it says so in the same line.
-    pub(crate) control: Option<SocketAddr>,
+    control: Option<SocketAddr>,
     /// From spawn to the line with the address.
     pub(crate) started_in_ns: u64,
     log: Option<JoinHandle<Log>>,
@@ -208,6 +208,11 @@ impl Server {
 
     pub(crate) fn target(&self) -> Target {
         Target { address: self.address, security: self.security }
+    }
+
+    /// Where it answers operators.
+    pub(crate) fn control(&self) -> Result<SocketAddr> {
+        self.control.ok_or_else(|| Failure::Protocol("no address of the operators' port".to_owned()))
     }
 
     pub(crate) fn pid(&self) -> u32 {
