@@ -11,6 +11,7 @@ pub mod opening;
 mod operators;
 mod reload;
 mod service;
+mod services;
 mod sources;
 mod storing;
 mod verifying;
@@ -23,16 +24,14 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc::UnboundedSender;
 
 use crate::admission::Admission;
 use crate::auth::Keyring;
 use crate::backend::Feed;
-use crate::calls::{self, Switchboard};
+use crate::calls;
 use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
-use crate::control::backends::Wanted;
 use crate::control::{Bounds, Control, Lifecycle};
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
@@ -55,20 +54,20 @@ use crate::stop::Stop;
 use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
+use crate::telemetry::Board;
 use crate::telemetry::latency::Recorder;
-use crate::telemetry::{BackendStatus, Board};
 use crate::tls::Tls;
 use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
 use crate::verify::Verifier;
 
-use self::backends::Backends;
+use self::backends::{Backends, Callees};
 use self::links::VenueLinks;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
 use self::storing::Claimed;
-use self::verifying::start_verifier;
+use self::verifying::{start_verifier, warn_of_the_demo_key};
 
 const MESH_CAPACITY: Capacity =
     Capacity { data: limits::MESH_DATA_BATCHES_MAX, commands: limits::MESH_COMMAND_BATCHES_MAX };
@@ -135,14 +134,8 @@ struct Server {
     store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
-    /// The same.
-    switchboard: Option<Switchboard>,
-    /// Of calls.
-    backends: Backends,
-    /// For others.
-    newer_backends: UnboundedSender<Wanted>,
-    /// How they are, as the control thread tells.
-    callees: Arc<ArcSwap<Vec<BackendStatus>>>,
+    /// Backends of calls.
+    callees: Callees,
     /// For newer settings.
     slots: Slots,
     /// None before it is started.
@@ -276,11 +269,7 @@ impl Server {
             verifier,
             store,
             inspector,
-            switchboard: Some(switchboard),
-            backends,
-            // Nobody hears it before the control thread is there.
-            newer_backends: tokio::sync::mpsc::unbounded_channel().0,
-            callees: Arc::default(),
+            callees: Callees::new(backends, switchboard),
             slots,
             control: None,
             socket_file: None,
@@ -688,17 +677,6 @@ fn keyring(config: &Config) -> Result<Keyring, Failure> {
         keys::load(&config.auth.keys)
     } else {
         Ok(keys::without_file(config.auth.demo_key))
-    }
-}
-
-fn warn_of_the_demo_key(config: &Config) {
-    let is_loopback = config.listen.iter().any(|listen| listen.address.ip().is_loopback());
-    if config.auth.demo_key && is_loopback && !config.auth.has_file() {
-        log::warn!(
-            "auth.keys names no file: on loopback everybody may log in as client_id {:?} with client_secret {:?}",
-            keys::DEMO_ID,
-            keys::DEMO_SECRET
-        );
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
 use crate::backend::settings::{BackendSettings, WaySettings};
 use crate::backend::stdio;
@@ -146,9 +146,7 @@ impl Backends {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut may_change = true;
         loop {
-            let due = self.due_ns.map(|due_ns| {
-                Instant::now() + Duration::from_nanos(due_ns.saturating_sub(clock::now().mono_ns))
-            });
+            let left_ns = self.due_ns.map(|due_ns| due_ns.saturating_sub(clock::now().mono_ns));
             tokio::select! {
                 _ = &mut stopped => break,
                 happened = self.happened.recv() => {
@@ -165,7 +163,9 @@ impl Backends {
                     Some(wanted) => self.want(wanted),
                     None => may_change = false,
                 },
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.handle_timeout(),
+                () = sleep(Duration::from_nanos(left_ns.unwrap_or_default())), if left_ns.is_some() => {
+                    self.handle_timeout();
+                }
                 _ = looks.tick() => self.tell_status(),
             }
             self.send_kept();

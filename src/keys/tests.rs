@@ -16,6 +16,7 @@ fn entry(client_id: &str) -> Entry {
         scopes: vec!["trade:read".to_owned()],
         subscribe: vec!["*".to_owned()],
         publish: Vec::new(),
+        call: vec!["risk/*".to_owned()],
         created_ms: 1,
         expires_ms: Some(2),
     }
@@ -68,6 +69,7 @@ fn what_is_written_is_read_again_and_is_for_its_owner_alone() {
         default_scopes: vec!["trade:read".to_owned()],
         subscribe: Vec::new(),
         publish: Vec::new(),
+        call: every(),
     };
     let kept = KeysFile { key: vec![entry("a"), bearer], issuer: vec![issuer] };
     KeysFile::edit(&path, |file| {
@@ -184,6 +186,7 @@ fn debug_output_of_a_file_has_no_secrets() {
         default_scopes: Vec::new(),
         subscribe: Vec::new(),
         publish: Vec::new(),
+        call: every(),
     };
     let key = Entry { secret: Some("hidden".repeat(6)), ..entry("shown") };
     let file = KeysFile { key: vec![key], issuer: vec![issuer] };
@@ -252,4 +255,20 @@ fn without_a_file_there_is_the_key_that_everybody_knows_or_none() {
     assert!(key.is_shown_by(DEMO_SECRET) && key.reach == Reach::Loopback);
     assert!(key.subscribe.allow("quote.X") && !key.publish.allow("x"));
     assert_eq!(without_file(false).credentials().len(), 0);
+}
+
+#[test]
+fn a_key_that_does_not_say_what_it_calls_may_call_whatever_its_scopes_allow() {
+    let call = |text: &str| {
+        let key = format!(
+            "[[key]]\nclient_id = \"a\"\naccount = \"a\"\nsecret = \"{}\"\n{text}",
+            "x".repeat(SECRET_BYTES_MIN)
+        );
+        let file: KeysFile = toml::from_str(&key).unwrap();
+        let ring = file.keyring().unwrap();
+        ["risk/var", "desk/x"].map(|method| ring.find("a").unwrap().call.allow(method))
+    };
+    assert_eq!(call(""), [true, true]);
+    assert_eq!(call("call = [\"risk/*\"]\n"), [true, false]);
+    assert_eq!(call("call = []\n"), [false, false]);
 }

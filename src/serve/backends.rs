@@ -4,25 +4,61 @@
 //! changes nothing until it is taken.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 
 use crate::auth::Scope;
 use crate::backend::http::link::trusted;
-use crate::backend::pool::{BackoffConfig, PoolConfig};
-use crate::backend::rpc::{ServiceConfig, ServiceMember};
-use crate::backend::settings::{Access, BackendSettings, TcpSettings, WaySettings};
-use crate::clock;
+use crate::backend::settings::{Access, BackendSettings, WaySettings};
+use crate::calls::Switchboard;
 use crate::config::{Backend, Config};
-use crate::control::backends::Wanted;
+use crate::control::backends::{BackendsSetup, Wanted};
 use crate::dialect::json_rpc;
 use crate::exit::{Exit, Failure};
 use crate::hub::{BackendTerms, Caching, Route, Routes, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
 use crate::shard::Services;
+use crate::telemetry::BackendStatus;
 
-use super::links::{LOOKUP_NS, look_up};
+use super::services::services;
+
+/// Backends, and the way to the thread that carries their calls.
+pub(super) struct Callees {
+    pub(super) backends: Backends,
+    newer: mpsc::UnboundedSender<Wanted>,
+    /// Until the control thread has them.
+    for_control: Option<(Switchboard, mpsc::UnboundedReceiver<Wanted>)>,
+    /// How they are, as the control thread tells.
+    pub(super) status: Arc<ArcSwap<Vec<BackendStatus>>>,
+}
+
+impl Callees {
+    pub(super) fn new(backends: Backends, switchboard: Switchboard) -> Callees {
+        let (newer, heard) = mpsc::unbounded_channel();
+        Callees { backends, newer, for_control: Some((switchboard, heard)), status: Arc::default() }
+    }
+
+    /// What the control thread carries calls by.
+    ///
+    /// # Panics
+    /// It was told before: our own bug.
+    pub(super) fn setup(&mut self, config: &Config) -> BackendsSetup {
+        let for_control = self.for_control.take();
+        let (switchboard, newer) = for_control.expect("invariant: the control thread is started once");
+        let settings = self.backends.wanted(config);
+        BackendsSetup { switchboard, settings, newer, status: Arc::clone(&self.status) }
+    }
+
+    /// These hold from now on.
+    pub(super) fn apply(&mut self, backends: Backends, config: &Config) {
+        // Where the thread has ended, the server is about to.
+        let _ = self.newer.send(backends.wanted(config));
+        self.backends = backends;
+    }
+}
 
 /// Backends as they are, by name.
 #[derive(Clone, Debug)]
@@ -30,7 +66,7 @@ pub(super) struct Backends {
     ids: BTreeMap<String, BackendId>,
     /// The id that was given last.
     last: Option<u16>,
-    pub(super) settings: Vec<BackendSettings>,
+    settings: Vec<BackendSettings>,
     pub(super) routes: Arc<Routes>,
     /// Those that shards have links to.
     pub(super) services: Services,
@@ -75,35 +111,14 @@ impl Backends {
             }
         }
         next.routes = Arc::new(routes(&next.settings)?);
-        next.services = self.services(&next.settings, config)?;
+        next.services = services(&next.settings, &self.services, config)?;
         Ok(next)
     }
 
     /// What the control thread is told.
-    pub(super) fn wanted(&self, config: &Config) -> Wanted {
+    fn wanted(&self, config: &Config) -> Wanted {
         let of_control = self.settings.iter().filter(|backend| !matches!(backend.way, WaySettings::Tcp(_)));
         Wanted { backends: of_control.cloned().collect(), answer_bytes_max: config.limits.message_bytes_max }
-    }
-
-    /// Those that shards have links to. What an address meant stays as long as its backend has it.
-    fn services(&self, settings: &[BackendSettings], config: &Config) -> Result<Services, Failure> {
-        let by_ns = clock::now().mono_ns + LOOKUP_NS;
-        let mut services = Vec::new();
-        for BackendSettings { id, name, way, .. } in settings {
-            let WaySettings::Tcp(tcp) = way else { continue };
-            let before = self.services.iter().find(|(before, _)| before == id).map(|(_, before)| before);
-            let mut members = Vec::new();
-            for member in &tcp.links.members {
-                let mut known = before.into_iter().flat_map(|before| &before.members);
-                let addresses = match known.find(|known| known.config.address == member.address) {
-                    Some(known) => known.addresses.clone(),
-                    None => resolve(name, &member.address, by_ns)?,
-                };
-                members.push(ServiceMember { config: member.clone(), addresses });
-            }
-            services.push((*id, service(name, tcp, members, config)));
-        }
-        Ok(services.into())
     }
 
     /// One that nobody has, nor had just before.
@@ -118,38 +133,6 @@ impl Backends {
         let id = id.expect("invariant: the configuration has at most BACKENDS_MAX");
         self.last = Some(id);
         BackendId(id)
-    }
-}
-
-fn service(name: &str, tcp: &TcpSettings, members: Vec<ServiceMember>, config: &Config) -> ServiceConfig {
-    let TcpSettings { links, batching, health_method } = tcp;
-    ServiceConfig {
-        name: name.into(),
-        members,
-        pool: PoolConfig { health: links.pool.health.filter(|_| !health_method.is_empty()), ..links.pool },
-        links: links.links,
-        idle_ns: links.idle_timeout_ns,
-        connect_timeout_ns: links.connect_timeout_ns,
-        backoff: BackoffConfig {
-            first_ns: limits::RPC_RECONNECT_NS,
-            longest_ns: limits::RPC_RECONNECT_NS_MAX,
-        },
-        retry: links.retry,
-        batching: *batching,
-        health_method: health_method.clone(),
-        line_bytes_max: config.limits.message_bytes_max,
-    }
-}
-
-fn resolve(name: &str, address: &str, by_ns: u64) -> Result<Vec<SocketAddr>, Failure> {
-    let failure = |why: String| {
-        let what = format!("backend.addresses of {name}: {address}: {why}");
-        Failure::new(Exit::Unavailable, what, "name a host that resolves, or its address")
-    };
-    match look_up(address, by_ns) {
-        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-        Ok(_) => Err(failure("the name has no address".to_owned())),
-        Err(why) => Err(failure(why)),
     }
 }
 

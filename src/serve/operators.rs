@@ -12,10 +12,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
-use tokio::sync::mpsc;
 
 use crate::config::{self, Config};
-use crate::control::backends::{BackendsSetup, Wanted};
+use crate::control::backends::BackendsSetup;
 use crate::control::{Bounds, Control, ControlSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::limits;
@@ -87,8 +86,7 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
-        let (newer, backends) = self.backends_setup();
-        self.newer_backends = newer;
+        let backends = self.callees.setup(&self.config);
         match doors.open(source, backends) {
             Ok((control, file)) => (self.control, self.socket_file) = (Some(control), file),
             Err(error) => {
@@ -119,21 +117,11 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
-            callees: Arc::clone(&self.callees),
+            callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }
-    }
-}
-
-impl Server {
-    /// What backends of calls are carried by, and where newer ones are told.
-    fn backends_setup(&mut self) -> (mpsc::UnboundedSender<Wanted>, BackendsSetup) {
-        let (newer, heard) = mpsc::unbounded_channel();
-        let switchboard = self.switchboard.take().expect("invariant: the control thread is started once");
-        let settings = self.backends.wanted(&self.config);
-        (newer, BackendsSetup { switchboard, settings, newer: heard, status: Arc::clone(&self.callees) })
     }
 }
 

@@ -119,7 +119,7 @@ impl Server {
         let feed = sources::feed_settings(&wanted.config)?;
         let other = wanted.config.venue != self.config.venue;
         let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
-        Ok(Planned { feed, links, backends: self.backends.plan(&wanted.config)? })
+        Ok(Planned { feed, links, backends: self.callees.backends.plan(&wanted.config)? })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
@@ -184,9 +184,7 @@ impl Server {
             // Where the thread has ended, the server is about to.
             let _ = self.newer_links.send(setup);
         }
-        // Where the thread has ended, the server is about to.
-        let _ = self.newer_backends.send(planned.backends.wanted(&config));
-        self.backends = planned.backends;
+        self.callees.apply(planned.backends, &config);
         self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
         self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);

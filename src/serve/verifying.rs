@@ -6,6 +6,7 @@ use crate::auth::{self, Keyring};
 use crate::config::Config;
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
+use crate::keys;
 use crate::rt;
 use crate::sessions_file::SessionsFile;
 use crate::verify::{LoginPort, Verifier};
@@ -36,5 +37,17 @@ pub(super) fn auth_settings(config: &Config) -> auth::Settings {
         refresh_s: config.auth.refresh_lifetime_s,
         signature_window_ms: config.auth.signature_window_ms.into(),
         failures_per_minute_max: config.auth.failures_per_minute_max,
+    }
+}
+
+/// Whoever is on this machine may log in then.
+pub(super) fn warn_of_the_demo_key(config: &Config) {
+    let is_loopback = config.listen.iter().any(|listen| listen.address.ip().is_loopback());
+    if config.auth.demo_key && is_loopback && !config.auth.has_file() {
+        log::warn!(
+            "auth.keys names no file: on loopback everybody may log in as client_id {:?} with client_secret {:?}",
+            keys::DEMO_ID,
+            keys::DEMO_SECRET
+        );
     }
 }

@@ -206,7 +206,9 @@ fn the_pool_has_as_many_processes_as_calls_keep_busy() {
     let (server, mut client) = start("pool = 3\n");
     let mut pids = std::collections::BTreeSet::new();
     crate::until("three have answered", || {
-        (0..6).for_each(|_| drop(client.send("t/pid", &json!([]))));
+        for _ in 0..6 {
+            client.send("t/pid", &json!([]));
+        }
         pids.extend((0..6).map(|_| client.message()["result"].as_i64().unwrap()));
         pids.len() == 3
     });
@@ -277,7 +279,9 @@ fn no_answer_is_lost_without_a_word_while_children_are_killed_at_random() {
     crate::until("all run", || running(&server).len() == count);
     let mut client = Client::connect(server.address);
     // Each has been asked, so that its buffers are there.
-    (0..count).for_each(|_| drop(client.call("t/echo", &json!([]))));
+    for _ in 0..count {
+        client.call("t/echo", &json!([]));
+    }
     let (with_kib, _) = server.resident_kib();
     let (mut answered, mut told, mut killed) = (0, 0, 0_usize);
     let mut chance = 0x2545_F491_4F6C_DD1D_u64;

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::codec::{Conversation, ConversationCounters, News, Request};
 use super::spawn::{Group, LogLines, command};
@@ -118,10 +118,10 @@ impl Link {
             log: LogLines::default(),
             tell,
         };
-        let stop_timeout = Duration::from_nanos(settings.stop_timeout_ns);
+        let stop_timeout_ns = settings.stop_timeout_ns;
         let group = Group::of(pid);
         tokio::spawn(
-            talk.run(Running { child, stdin: Some(stdin), stdout, stderr, group, stop_timeout }, heard),
+            talk.run(Running { child, stdin: Some(stdin), stdout, stderr, group, stop_timeout_ns }, heard),
         );
         Ok(Link { words, unread_bytes, pid })
     }
@@ -155,7 +155,7 @@ struct Running {
     stdout: ChildStdout,
     stderr: ChildStderr,
     group: Group,
-    stop_timeout: Duration,
+    stop_timeout_ns: u64,
 }
 
 struct Talk<F> {
@@ -175,11 +175,11 @@ enum Course {
     Serving,
     /// Its standard input is closed once nothing is under way.
     Ending {
-        by: Instant,
+        by_ns: u64,
     },
     /// It was sent SIGTERM.
     Terminated {
-        by: Instant,
+        by_ns: u64,
     },
     /// It was sent SIGKILL.
     Killed,
@@ -222,30 +222,29 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
         running: &mut Running,
         heard: &mut mpsc::UnboundedReceiver<Word>,
     ) -> Option<Why> {
-        let Running { child, stdin, stdout, stderr, group, stop_timeout } = running;
+        let Running { child, stdin, stdout, stderr, group, stop_timeout_ns } = running;
         let (mut said, mut errors) = ([0; READ_BYTES], [0; READ_BYTES / 4]);
         let (mut says_errors, mut course) = (true, Course::Serving);
-        let unread_max = Duration::from_nanos(limits::CHILD_UNREAD_NS_MAX);
-        let mut read_by = Instant::now() + unread_max;
+        let mut read_by_ns = from_now(limits::CHILD_UNREAD_NS_MAX);
         loop {
             if matches!(course, Course::Ending { .. }) && self.is_done() {
                 *stdin = None;
             }
-            let due = match course {
-                Course::Ending { by } | Course::Terminated { by } => Some(by),
-                Course::Serving => (!self.unread.is_empty()).then_some(read_by),
+            let due_ns = match course {
+                Course::Ending { by_ns } | Course::Terminated { by_ns } => Some(by_ns),
+                Course::Serving => (!self.unread.is_empty()).then_some(read_by_ns),
                 Course::Killed => None,
             };
             tokio::select! {
                 word = heard.recv(), if !matches!(course, Course::Killed) => match word {
                     Some(Word::Call(call)) => {
                         if self.unread.is_empty() {
-                            read_by = Instant::now() + unread_max;
+                            read_by_ns = from_now(limits::CHILD_UNREAD_NS_MAX);
                         }
                         self.call(&call);
                     }
                     Some(Word::Cancel(key)) => self.say(|conversation, out| conversation.cancel(key, out)),
-                    Some(Word::Stop) => course = Course::Ending { by: Instant::now() + *stop_timeout },
+                    Some(Word::Stop) => course = Course::Ending { by_ns: from_now(*stop_timeout_ns) },
                     // Whoever started it is gone.
                     Some(Word::Kill) | None => {
                         group.signal(Signal::SIGKILL);
@@ -256,7 +255,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                     match taken {
                         Ok(bytes) => {
                             self.took(bytes);
-                            read_by = Instant::now() + unread_max;
+                            read_by_ns = from_now(limits::CHILD_UNREAD_NS_MAX);
                         }
                         // It has closed its standard input: what it has written by now is all that it says.
                         Err(_) => return None,
@@ -271,12 +270,12 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                     Ok(bytes) => self.log.receive(&self.name, &errors[..bytes]),
                 },
                 status = child.wait() => return status.map_or_else(|error| Some(Why::Unknown(error)), |_| None),
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => match course {
+                () = sleep(until(due_ns)), if due_ns.is_some() => match course {
                     Course::Serving | Course::Killed => return Some(Why::ReadNothing),
                     Course::Ending { .. } => {
                         *stdin = None;
                         group.signal(Signal::SIGTERM);
-                        course = Course::Terminated { by: Instant::now() + *stop_timeout };
+                        course = Course::Terminated { by_ns: from_now(*stop_timeout_ns) };
                     }
                     Course::Terminated { .. } => {
                         group.signal(Signal::SIGKILL);
@@ -346,6 +345,16 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
         }
         self.log.end(&self.name);
     }
+}
+
+/// A moment on the monotonic clock.
+fn from_now(ns: u64) -> u64 {
+    clock::now().mono_ns.saturating_add(ns)
+}
+
+/// From now to a moment; nothing where there is none.
+fn until(due_ns: Option<u64>) -> Duration {
+    Duration::from_nanos(due_ns.map_or(0, |due_ns| due_ns.saturating_sub(clock::now().mono_ns)))
 }
 
 /// `stdin` is there wherever this is waited for.
