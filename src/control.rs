@@ -47,11 +47,14 @@ use crate::log_file;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
+use crate::shard::BackendBoard;
 use crate::store;
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
-use crate::telemetry::{BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals};
+use crate::telemetry::{
+    BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals, merged_backends,
+};
 
 use backends::{Backends, BackendsSetup};
 pub use lifecycle::Lifecycle;
@@ -106,8 +109,9 @@ pub struct Source {
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
-    /// How backends of calls are, once a second.
-    pub callees: Arc<ArcSwap<Vec<BackendStatus>>>,
+    /// How backends of calls are, once a second: those that are carried here, and those that each shard has links to.
+    pub callees: BackendBoard,
+    pub linked: Vec<BackendBoard>,
 }
 
 /// What of the configuration is told beside what it bounds.
@@ -373,7 +377,7 @@ impl Shared {
         let boards = if is_fixed { &[] } else { self.source.boards.as_slice() };
         let histograms =
             matches!(route, Route::Histograms | Route::Metrics).then(|| self.source.histograms.collection());
-        let callees = self.source.callees.load();
+        let callees = self.callees();
         let snapshot = Snapshot::take(boards, &process).with_backends(&callees);
         let looked = self.looked.load();
         let view = View { histograms: histograms.as_deref(), lines, ..self.view(&snapshot, &looked) };
@@ -390,7 +394,7 @@ impl Shared {
             alerts: &looked.alerts,
             latency: &looked.latency,
             links: source.switch.links(),
-            callees: source.callees.load_full(),
+            callees: Arc::new(self.callees()),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
@@ -503,12 +507,19 @@ impl Shared {
         response
     }
 
+    /// How all backends of calls are.
+    fn callees(&self) -> Vec<BackendStatus> {
+        let Source { callees, linked, .. } = &self.source;
+        let linked: Vec<_> = linked.iter().map(|board| board.load_full()).collect();
+        merged_backends(&callees.load(), linked.iter().map(|told| told.as_slice()))
+    }
+
     /// What is known of the whole process by now.
     fn process(&self) -> ProcessReading {
         let now_ns = clock::now().mono_ns;
         let source = &self.source;
         let usage = process::usage();
-        let (bounds, callees) = (source.bounds.load(), source.callees.load());
+        let (bounds, callees) = (source.bounds.load(), self.callees());
         ProcessReading {
             backends_count: callees.len() as u64,
             backends_down_count: callees.iter().filter(|callee| !callee.is_up).count() as u64,

@@ -54,6 +54,31 @@ pub const BACKEND_ADDRESSES_MAX: usize = 32;
 pub const EJECTION_TIMES_MAX: u32 = 10;
 /// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.
 pub const RETRIES_IN_RESERVE: u32 = 10;
+/// How often a shard tells operators how its links are, at most.
+pub const BACKEND_TICK_NS: u64 = 1_000_000_000;
+/// Links of one shard to `tcp` backends: beside its clients in its ring, each with a buffer or two.
+pub const RPC_LINKS_MAX: u32 = 256;
+/// Between attempts at a link that fail: after the first, and at most.
+pub const RPC_RECONNECT_NS: u64 = 100_000_000;
+pub const RPC_RECONNECT_NS_MAX: u64 = 5_000_000_000;
+/// Links of one shard to each address of a `tcp` backend.
+pub const RPC_LINKS_PER_ADDRESS_MAX: u64 = 16;
+/// Calls of one link under way: a backend that has so many to do is not helped by more.
+pub const RPC_CALLS_PER_LINK_MAX: u32 = 4_096;
+/// Calls under way on a link from which on one that is idle is connected.
+pub const RPC_CALLS_BEFORE_ANOTHER_LINK: u32 = 8;
+/// Bytes that wait on a link, beyond which it takes no calls: its backend does not read. The last call may exceed it.
+pub const RPC_UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// Calls and probes under way from one shard to all its `tcp` backends; those of calls are bounded by the hub before.
+pub const RPC_FLIGHTS_MAX: usize = 131_072;
+/// Buffers of requests that are kept to be used again, as many as one turn's calls of a busy shard.
+pub const RPC_SPARE_BUFFERS_MAX: usize = 1_024;
+/// Calls in a row that ended at their deadline, without a byte from their link since they were sent, after which that is closed.
+pub const RPC_SILENT_TIMEOUTS_MAX: u32 = 3;
+/// Lines in a row that are no messages, after which a link is closed.
+pub const RPC_GARBAGE_LINES_MAX: u32 = 16;
+/// Bytes of a line that is too long that are skipped before its link is closed.
+pub const RPC_SKIPPED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Methods, and starts of methods, that they have in all.
 pub const ROUTES_MAX: usize = 16_384;
 const _: () = assert!(ROUTES_MAX <= u32::MAX as usize);

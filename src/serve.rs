@@ -12,6 +12,7 @@ pub mod opening;
 mod operators;
 mod reload;
 mod service;
+mod services;
 mod sources;
 mod storing;
 mod verifying;
@@ -49,7 +50,7 @@ use crate::probe;
 use crate::pulse::Pulse;
 use crate::ring::RingConfig;
 use crate::rt::{self, Cpu, PinnedThread};
-use crate::shard::{self, Farewell, ShardError, ShardReport, ShardSetup, Spin};
+use crate::shard::{self, BackendBoard, Farewell, ShardError, ShardReport, ShardSetup, Spin};
 use crate::stop::Stop;
 use crate::store::{Store, StoreHandle};
 use crate::switch::HaltSwitch;
@@ -172,6 +173,8 @@ struct Shared {
     /// The newest, for the control thread.
     keyring: Arc<ArcSwap<Keyring>>,
     bounds: Arc<ArcSwap<Bounds>>,
+    /// How the backends are that shards have links to, as each of them tells.
+    linked: Vec<BackendBoard>,
 }
 
 /// What was read before the first thread starts.
@@ -232,7 +235,7 @@ impl Server {
             let setup = ShardSetup {
                 home: shard::home(number),
                 shards,
-                settings: reload::shard_settings(&config, &keyring, &backends.routes),
+                settings: reload::shard_settings(&config, &keyring, &backends),
                 newer_settings: Arc::clone(&slots.shards[number]),
                 ring,
                 listeners,
@@ -247,6 +250,7 @@ impl Server {
                 inward: inward_port.take(),
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
+                linked: Arc::clone(&shared.linked[number]),
                 recorder,
                 pulse: Arc::clone(&shared.pulses[number]),
                 stop: Arc::clone(&shared.stop),
@@ -460,6 +464,7 @@ impl Shared {
             bounds: Arc::new(ArcSwap::from_pointee(operators::bounds(config))),
             switch: Arc::new(HaltSwitch::default()),
             keyring: Arc::new(ArcSwap::new(Arc::clone(keyring))),
+            linked: (0..shards).map(|_| Arc::default()).collect(),
         };
         (shared, recorders)
     }
@@ -607,7 +612,8 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
 
 fn ring_config(config: &Config) -> RingConfig {
     let usual = RingConfig::default();
-    let connections_max = config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX;
+    let connections_max =
+        config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX + limits::RPC_LINKS_MAX;
     RingConfig {
         connections_max,
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the

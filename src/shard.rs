@@ -40,13 +40,17 @@ use crate::turn_load::TurnLoad;
 use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
+use self::backends::Backends;
+pub use self::backends::{BackendBoard, Services};
 use self::inspecting::Inspecting;
 use self::inward::InwardCalls;
 use self::leaving::Leaving;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
+use self::stopping::Leaving;
 use self::timing::Timing;
 
+mod backends;
 mod calls;
 mod inspecting;
 mod inward;
@@ -54,6 +58,7 @@ mod leaving;
 mod resident;
 mod secure;
 mod settings;
+mod stopping;
 mod telling;
 mod timing;
 
@@ -97,6 +102,8 @@ pub struct ShardSetup {
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
     pub board: Arc<Board>,
+    /// The same: how the backends are that it has links to.
+    pub linked: BackendBoard,
     pub recorder: Recorder,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
@@ -186,6 +193,7 @@ struct Shard {
     secure: Secure,
     mesh: MeshEndpoint,
     logins: LoginPort,
+    backends: Backends,
     calls: CallPort,
     inspecting: Inspecting,
     inward: Option<InwardCalls>,
@@ -240,9 +248,11 @@ impl Shard {
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
-        let ShardSettings { hub, spin, pace_ns_max, farewell } = setup.settings;
+        let ShardSettings { hub, spin, pace_ns_max, farewell, services } = setup.settings;
         let mut hub = Hub::new(setup.home, setup.shards, hub, now);
         hub.make_ready();
+        let mut backends = Backends::new(now.unix_ns ^ u64::from(setup.home.0) << 56, setup.linked);
+        backends.set(services, now);
         Ok(Shard {
             home: setup.home,
             hub,
@@ -253,6 +263,7 @@ impl Shard {
             ),
             mesh: setup.mesh,
             logins: setup.logins,
+            backends,
             calls: setup.calls,
             inspecting: Inspecting::new(setup.inspect),
             inward: setup.inward.map(|port| InwardCalls::new(port, listeners)),
@@ -313,6 +324,7 @@ impl Shard {
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
         self.say();
         busy |= self.turn_resident();
+        busy |= self.turn_backends();
         busy |= self.flush(reaped_ns);
         if busy {
             self.now = clock::now();
@@ -345,6 +357,18 @@ impl Shard {
             };
             let Some(event) = event else { break };
             any = true;
+            if let Event::Sent(_) | Event::Closed(_) = event {
+                self.unbuffered = false;
+            }
+            let work_before_bytes = self.hub.work_bytes_total();
+            let event = match self.backends.take(event, &mut self.hub, now) {
+                Err(event) => event,
+                Ok(bytes) => {
+                    taken_bytes += bytes + self.hub.work_bytes_total() - work_before_bytes;
+                    self.act();
+                    continue;
+                }
+            };
             match event {
                 Event::Accepted { conn, listener, peer } => {
                     let way = self.secure.open(conn, listener);
@@ -352,7 +376,6 @@ impl Shard {
                     self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
                 }
                 Event::Received { conn, bytes } => {
-                    let work_before_bytes = self.hub.work_bytes_total();
                     taken_bytes += bytes.len() as u64;
                     if self.secure.has(conn) {
                         taken_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;
@@ -364,7 +387,6 @@ impl Shard {
                 Event::Eof(conn) if self.secure.has(conn) => self.secure.eof(conn, &mut self.hub, now),
                 Event::Eof(conn) => self.hub.handle_eof(conn, now),
                 Event::Sent(conn) => {
-                    self.unbuffered = false;
                     if self.secure.sent(conn, &mut self.hub) == Sent::Hubs {
                         self.hub.handle_sent(conn, now);
                     }
@@ -376,7 +398,6 @@ impl Shard {
                     self.ring.close(conn, How::Abort);
                 }
                 Event::Closed(conn) => {
-                    self.unbuffered = false;
                     self.secure.close(conn);
                     self.hub.handle_closed(conn, now);
                     self.guests.leave(conn);
@@ -389,7 +410,7 @@ impl Shard {
                     log::debug!("a connection from within is not taken: {}", errno.desc());
                 }
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
-                    unreachable!("invariant: a shard accepts only, it asks for no connection")
+                    unreachable!("invariant: links have all outgoing connections")
                 }
             }
             self.act();
@@ -473,8 +494,10 @@ impl Shard {
             return;
         }
         self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
-        let Shard { hub, ring, secure, .. } = self;
-        let memory_bytes = (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes()) as u64;
+        let Shard { hub, ring, secure, backends, .. } = self;
+        let memory_bytes =
+            (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes() + backends.memory_bytes())
+                as u64;
         let costliest_bytes = hub.costliest_bytes();
         self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
@@ -502,24 +525,6 @@ impl Shard {
             self.owed_bytes += self.hub.work_bytes_total() - work_before_bytes;
             self.act();
             self.timers_due_ns = self.now.mono_ns + limits::WHEEL_SLOT_NS;
-        }
-    }
-
-    fn take_stop(&mut self) {
-        if self.stop_by_ns.is_none() && self.stop.is_told() {
-            self.stop_by_ns = Some(self.now.mono_ns + self.farewell.within_ns);
-            self.ring.stop_accepting();
-            let clients = self.hub.begin_shutdown(self.now);
-            self.leaving = Leaving { begun_ns: self.now.mono_ns, clients, told: 0 };
-        }
-        if self.hub.has_untold() {
-            self.hub.tell_platform(limits::STOP_NOTICES_PER_TURN, self.now);
-        }
-        if self.leaving.told < self.leaving.clients {
-            let count = self.leaving.due(self.farewell.spread_ns, self.now.mono_ns);
-            self.hub.shut_down(count, self.now);
-            self.leaving.told += count;
-            self.act();
         }
     }
 
@@ -653,6 +658,7 @@ impl Shard {
             (self.hub.data_count() > 0).then(|| self.pace.due_ns()),
             retry.then_some(now_ns + limits::RETRY_NS),
             self.stop_by_ns,
+            self.backends.poll_timeout(),
             venue_ns,
         ];
         (self.timers_due_ns, self.pressure_due_ns) = (now_ns, now_ns);
@@ -660,16 +666,6 @@ impl Shard {
             Some(deadline_ns) => Wait::Until(deadline_ns.max(now_ns + 1)),
             None => Wait::Forever,
         }
-    }
-
-    /// Whether its clients have gone, and those of other shards, which it answers until then.
-    fn has_stopped(&mut self) -> bool {
-        let Some(by_ns) = self.stop_by_ns else { return false };
-        // The desk is to hear who has gone.
-        if self.hub.connection_count() == 0 && !self.carry.is_waiting() {
-            self.serving = None;
-        }
-        (self.hub.connection_count() == 0 && self.stop.is_deserted()) || self.now.mono_ns >= by_ns
     }
 
     fn report(&self) -> ShardReport {

@@ -14,6 +14,7 @@ pub mod linked_world;
 pub mod message_records;
 pub mod orders;
 pub mod pieces;
+pub mod rpc_link;
 pub mod upgrade;
 pub mod venue_link;
 pub mod websocket;
@@ -22,7 +23,7 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("binary_tcp", binary_tcp::check),
     ("deflate", deflate::check),
     ("http_api", http_api::check),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 10] = [
     ("json_rpc", json_rpc::check),
     ("message_records", message_records::check),
     ("orders", orders::check),
+    ("rpc_link", rpc_link::check),
     ("upgrade", upgrade::check),
     ("venue_link", venue_link::check),
     ("websocket", websocket::check),

@@ -100,6 +100,11 @@ fn the_corpus_of_the_message_records_holds() {
     replay("message_records");
 }
 
+#[test]
+fn the_corpus_of_the_rpc_link_holds() {
+    replay("rpc_link");
+}
+
 /// A target without a corpus, or a corpus without a target, would be replayed by nobody.
 #[test]
 fn every_target_has_a_corpus_and_every_corpus_a_target() {

@@ -53,7 +53,8 @@ use crate::command::run::{self as load, RunArguments};
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping, request,
+    Rig, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping,
+    request,
 };
 
 /// The usual `--lag-us-max`.
@@ -214,6 +215,9 @@ enum Load {
     /// Messages between users, part by part, each against its bar: durable ones beside the disk, those in memory beside the raw
     /// loop, critical ones past low ones, scheduled ones, many that wait, a crash (needs --server)
     Messages(messages::MessagesArguments),
+    /// Calls to a backend over TCP, part by part, each against its bar, this process being both the clients and the backend: as many
+    /// as a core carries, one at a time, answers that are kept, at a rate over many clients (needs --server)
+    Calls(calls::CallsArguments),
     /// Idle connections: accepted, resident memory, idle CPU, drain
     Connections {
         #[arg(long, default_value_t = 10_000)]
@@ -408,6 +412,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Ingest { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
         own @ (Load::Messages(_)
+        | Load::Calls(_)
         | Load::Peers(_)
         | Load::Proof(_)
         | Load::Gate(_)
@@ -433,6 +438,10 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
     match command {
         Load::Messages(arguments) => {
             let (compared, judged) = messages::run(rig, &arguments)?;
+            report(&compared, &judged, json)
+        }
+        Load::Calls(arguments) => {
+            let (compared, judged) = calls::run(rig, &arguments)?;
             report(&compared, &judged, json)
         }
         Load::Peers(arguments) => Ok(match peers::run(rig, &arguments, json)? {
@@ -525,6 +534,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         | Load::Flood { .. }
         | Load::Link { .. }
         | Load::Messages(_)
+        | Load::Calls(_)
         | Load::Peers(_)
         | Load::Proof(_)
         | Load::Gate(_)

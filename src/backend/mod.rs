@@ -7,6 +7,7 @@ pub mod http;
 pub mod paper;
 pub mod pool;
 pub mod replay;
+pub mod rpc;
 pub mod settings;
 pub mod stdio;
 pub mod tcp;

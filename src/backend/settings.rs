@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::pool::{BackoffConfig, MemberConfig, PoolConfig, RetryConfig};
+use super::rpc::Batching;
 use crate::model::call::BackendId;
 
 /// One `[[backend]]`.
@@ -57,6 +58,8 @@ pub enum WaySettings {
     Stdio(ProcessSettings),
     /// JSON-RPC over HTTP.
     Http(HttpSettings),
+    /// JSON-RPC in lines over TCP, from the shards.
+    Tcp(TcpSettings),
 }
 
 /// Child processes that do the same, and when there is another one in place of one that ended.
@@ -129,4 +132,14 @@ pub struct HttpSettings {
     pub health_path: String,
     /// Certificates that are trusted in place of the host's, in PEM; `None`: those of the host.
     pub authorities: Option<PathBuf>,
+}
+
+/// Services that are spoken to over TCP, a line each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpSettings {
+    pub links: LinkSettings,
+    /// Of requests, for who takes arrays of them; `None`: none is sent.
+    pub batching: Option<Batching>,
+    /// What is called to see whether an address is well, where any answer will do; empty: a connection is enough.
+    pub health_method: Box<str>,
 }

@@ -10,9 +10,10 @@ use super::check::{Range, RangeFault};
 use crate::backend::pool::{
     BackoffConfig, BreakerConfig, EjectionConfig, HealthConfig, MemberConfig, Pick, PoolConfig, RetryConfig,
 };
+use crate::backend::rpc::Batching;
 use crate::backend::settings::{
     Access, BackendSettings, HttpSettings, LinkSettings, ProcessLimits, ProcessSettings, RouteSettings,
-    Start, WaySettings,
+    Start, TcpSettings, WaySettings,
 };
 use crate::limits;
 use crate::model::call::BackendId;
@@ -78,6 +79,11 @@ pub struct Backend {
     pub http2: bool,
     pub authorization: String,
     pub authorities: PathBuf,
+    pub health_method: String,
+    pub batch_count_max: u32,
+    pub batch_bytes_max: u32,
+    pub batch_wait_us: u32,
+    pub batch_adaptive: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -88,6 +94,8 @@ pub enum BackendKind {
     Stdio,
     /// JSON-RPC over HTTP/1.1 and HTTP/2.
     Http,
+    /// JSON-RPC in lines over TCP, by links of the shards.
+    Tcp,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -143,6 +151,8 @@ const OF_LINKS: &[&str] = &[
 ];
 /// And those that only one kind of those has.
 const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
+const OF_TCP: &[&str] =
+    &["health_method", "batch_count_max", "batch_bytes_max", "batch_wait_us", "batch_adaptive"];
 
 impl BackendKind {
     #[must_use]
@@ -150,19 +160,20 @@ impl BackendKind {
         match self {
             BackendKind::Stdio => "stdio",
             BackendKind::Http => "http",
+            BackendKind::Tcp => "tcp",
         }
     }
 
     fn has_processes(self) -> bool {
         match self {
             BackendKind::Stdio => true,
-            BackendKind::Http => false,
+            BackendKind::Http | BackendKind::Tcp => false,
         }
     }
 
     fn is_http(self) -> bool {
         match self {
-            BackendKind::Stdio => false,
+            BackendKind::Stdio | BackendKind::Tcp => false,
             BackendKind::Http => true,
         }
     }
@@ -173,6 +184,7 @@ impl BackendKind {
         (self.has_processes() || !is_of(OF_PROCESSES))
             && (!self.has_processes() || !is_of(OF_LINKS))
             && (self.is_http() || !is_of(OF_HTTP))
+            && (self == BackendKind::Tcp || !is_of(OF_TCP))
     }
 }
 
@@ -215,6 +227,11 @@ impl Default for Backend {
             http2: false,
             authorization: String::new(),
             authorities: PathBuf::new(),
+            health_method: String::new(),
+            batch_count_max: 1,
+            batch_bytes_max: 16_384,
+            batch_wait_us: 0,
+            batch_adaptive: true,
         }
     }
 }
@@ -226,6 +243,7 @@ impl Backend {
         let way = match self.kind {
             BackendKind::Stdio => WaySettings::Stdio(self.process()),
             BackendKind::Http => WaySettings::Http(self.http()),
+            BackendKind::Tcp => WaySettings::Tcp(self.tcp()),
         };
         BackendSettings { id, name: self.name.as_str().into(), route: self.route(), way }
     }
@@ -339,12 +357,30 @@ impl Backend {
         }
     }
 
+    fn tcp(&self) -> TcpSettings {
+        let batching = Batching {
+            count_max: self.batch_count_max,
+            bytes_max: self.batch_bytes_max,
+            wait_ns: u64::from(self.batch_wait_us) * 1000,
+            is_adaptive: self.batch_adaptive,
+        };
+        TcpSettings {
+            links: self.links(),
+            batching: (self.batch_count_max > 1).then_some(batching),
+            health_method: self.health_method.as_str().into(),
+        }
+    }
+
     fn ranges(&self) -> Vec<Range> {
         let range = |key, value: u64, min, max, unit, hint| Range { key, value, min, max, unit, hint };
         let ms = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "ms", hint);
         let none = "0 sets no limit";
         let addresses_max = limits::BACKEND_ADDRESSES_MAX as u64;
-        let pool_max = limits::PROCESSES_MAX as u64;
+        let pool_max = match self.kind {
+            BackendKind::Tcp => limits::RPC_LINKS_PER_ADDRESS_MAX,
+            BackendKind::Stdio | BackendKind::Http => limits::PROCESSES_MAX as u64,
+        };
+        let count = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "", hint);
         vec![
             ms("backend.cache_ttl_ms", self.cache_ttl_ms, 0, 24 * HOUR_MS, "0 keeps none"),
             ms("backend.timeout_ms", self.timeout_ms, 1, HOUR_MS, "by default 30000"),
@@ -378,6 +414,15 @@ impl Backend {
                 "0 leaves none out",
             ),
             ms("backend.health_interval_ms", self.health_interval_ms, 0, HOUR_MS, "0 looks at none"),
+            count("backend.batch_count_max", self.batch_count_max, 1, 1_024, "1 sends no arrays"),
+            count("backend.batch_bytes_max", self.batch_bytes_max, 64, 1 << 20, "by default 16384"),
+            count(
+                "backend.batch_wait_us",
+                self.batch_wait_us,
+                0,
+                100_000,
+                "0 waits for the turn's others only",
+            ),
         ]
     }
 
@@ -408,7 +453,7 @@ impl Backend {
             Table::try_from(backend).expect("invariant: every field of a backend is a value of TOML")
         };
         let (said, default) = (table(self), table(&Backend::default()));
-        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP);
+        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP).chain(OF_TCP);
         keys.copied().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
     }
 
@@ -432,11 +477,24 @@ impl Backend {
     fn check_links(&self) -> Result<(), Odd> {
         if self.addresses.is_empty() {
             let what = "has none".to_owned();
-            return Err(("addresses", what, "addresses = [\"http://127.0.0.1:8080/rpc\"]"));
+            let hint = if self.is_http() {
+                "addresses = [\"http://127.0.0.1:8080/rpc\"]"
+            } else {
+                "addresses = [\"127.0.0.1:7000\"]"
+            };
+            return Err(("addresses", what, hint));
         }
         if let Some(odd) = self.addresses.iter().find(|text| self.is_http() && !is_url(text)) {
             let what = format!("has \"{odd}\", expected http://host[:port]/path, or https://");
             return Err(("addresses", what, "addresses = [\"http://127.0.0.1:8080/rpc\"]"));
+        }
+        if let Some(odd) = self.addresses.iter().find(|text| !self.is_http() && !is_host_and_port(text)) {
+            let what = format!("has \"{odd}\", expected host:port");
+            return Err(("addresses", what, "addresses = [\"127.0.0.1:7000\"]"));
+        }
+        if !is_method_text(&self.health_method) {
+            let what = "has letters that want quotes in JSON".to_owned();
+            return Err(("health_method", what, "health_method = \"ping\""));
         }
         if !self.weights.is_empty() && self.weights.len() != self.addresses.len() {
             let what = format!("has {} for {} addresses", self.weights.len(), self.addresses.len());
@@ -485,7 +543,7 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
         });
     }
     let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
-    let mut processes = 0;
+    let (mut processes, mut links) = (0, 0);
     for (nth, backend) in backends.iter().enumerate() {
         for range in backend.ranges() {
             range.check().map_err(|fault| RangeFault { nth, ..fault })?;
@@ -501,6 +559,16 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
                 let what = format!("{what}, which backend {other} has");
                 return Err(fault(nth, ("methods", what, "a method has one backend")));
             }
+        }
+        links += if backend.kind == BackendKind::Tcp {
+            usize::from(backend.pool) * backend.addresses.len()
+        } else {
+            0
+        };
+        let links_max = limits::RPC_LINKS_MAX as usize / 2;
+        if links > links_max {
+            let what = format!("makes {links} links of each shard in all, expected at most {}", links_max);
+            return Err(fault(nth, ("pool", what, "lower pool")));
         }
         processes += if backend.kind.has_processes() { usize::from(backend.pool) } else { 0 };
         if processes > limits::PROCESSES_MAX {
@@ -523,6 +591,17 @@ fn is_method_pattern(text: &str) -> bool {
         && !rest.is_empty()
         && is_word(prefix)
         && is_word(start)
+}
+
+/// Letters that stand in JSON as they are.
+fn is_method_text(text: &str) -> bool {
+    text.len() <= METHOD_BYTES_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn is_url(text: &str) -> bool {

@@ -262,6 +262,11 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.http2", Plain),
     live("backend.authorization", Secret),
     live("backend.authorities", Text),
+    live("backend.health_method", Text),
+    live("backend.batch_count_max", Plain),
+    live("backend.batch_bytes_max", Plain),
+    live("backend.batch_wait_us", Plain),
+    live("backend.batch_adaptive", Plain),
 ];
 
 /// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.

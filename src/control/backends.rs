@@ -305,6 +305,7 @@ impl Backends {
             WaySettings::Http(http) => {
                 Carrier::Services(Services::new(&settings.name, http.clone(), answer_bytes_max, now))
             }
+            WaySettings::Tcp(_) => unreachable!("invariant: shards carry these, control is not told of them"),
         };
         self.backends.insert(serial, Backend { settings, answer_bytes_max, carrier, is_leaving: false });
         self.with(serial, |backend, scene| backend.carrier.begin(scene));

@@ -20,7 +20,10 @@ use crate::exit::{Exit, Failure};
 use crate::hub::{BackendTerms, Caching, Route, Routes, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::shard::Services;
 use crate::telemetry::BackendStatus;
+
+use super::services::services;
 
 /// Backends, and the way to the thread that carries their calls.
 pub(super) struct Callees {
@@ -58,20 +61,35 @@ impl Callees {
 }
 
 /// Backends as they are, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Backends {
     ids: BTreeMap<String, BackendId>,
     /// The id that was given last.
     last: Option<u16>,
     settings: Vec<BackendSettings>,
     pub(super) routes: Arc<Routes>,
+    /// Those that shards have links to.
+    pub(super) services: Services,
+}
+
+/// None.
+impl Default for Backends {
+    fn default() -> Backends {
+        Backends {
+            ids: BTreeMap::new(),
+            last: None,
+            settings: Vec::new(),
+            routes: Arc::default(),
+            services: Arc::from([]),
+        }
+    }
 }
 
 impl Backends {
     /// What this configuration would make of them.
     ///
     /// # Errors
-    /// A route is not possible, or a file of certificates no good.
+    /// A route is not possible, a file of certificates no good, or a host's name unknown.
     pub(super) fn plan(&self, config: &Config) -> Result<Backends, Failure> {
         let mut next = Backends { last: self.last, ..Backends::default() };
         let named = |backend: &Backend| Some((backend.name.clone(), *self.ids.get(&backend.name)?));
@@ -93,12 +111,14 @@ impl Backends {
             }
         }
         next.routes = Arc::new(routes(&next.settings)?);
+        next.services = services(&next.settings, &self.services, config)?;
         Ok(next)
     }
 
     /// What the control thread is told.
     fn wanted(&self, config: &Config) -> Wanted {
-        Wanted { backends: self.settings.clone(), answer_bytes_max: config.limits.message_bytes_max }
+        let of_control = self.settings.iter().filter(|backend| !matches!(backend.way, WaySettings::Tcp(_)));
+        Wanted { backends: of_control.cloned().collect(), answer_bytes_max: config.limits.message_bytes_max }
     }
 
     /// One that nobody has, nor had just before.

@@ -20,7 +20,7 @@ use crate::ring::{LISTENERS_MAX, ListenError, Listener, ListenerOptions};
 use crate::venue::{LinkSetup, LinksSetup, Way};
 
 /// How long all hosts' names of a configuration may take to be looked up: the thread that waits feeds the watchdog.
-const LOOKUP_NS: u64 = 3_000_000_000;
+pub(super) const LOOKUP_NS: u64 = 3_000_000_000;
 
 /// Links as they are, and what they were made from.
 #[derive(Clone, Debug)]
@@ -211,7 +211,7 @@ fn reach(name: &str, venue: &Venue, by_ns: u64) -> Result<ReachConfig, Failure> 
 
 /// What a name means. The resolver waits for its servers as long as it likes: a thread of its own does so, which is left alone
 /// when it is too late.
-fn look_up(text: &str, by_ns: u64) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn look_up(text: &str, by_ns: u64) -> Result<Vec<SocketAddr>, String> {
     if let Ok(address) = text.parse() {
         return Ok(vec![address]);
     }

@@ -120,6 +120,7 @@ impl Server {
             inspector,
             inward,
             callees: Arc::clone(&self.callees.status),
+            linked: self.shared.linked.clone(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }

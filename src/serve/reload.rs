@@ -11,7 +11,6 @@ use crate::backend::FeedSettings;
 use crate::config::{Config, Merged, desk_limits, merge};
 use crate::doorbell::Doorbell;
 use crate::exit::Failure;
-use crate::hub::Routes;
 use crate::keys;
 use crate::log_tail;
 use crate::rt;
@@ -175,7 +174,7 @@ impl Server {
         self.verifier.set_settings(auth_settings(&config));
         let keyring = self.shared.keyring.load_full();
         for slot in &self.slots.shards {
-            slot.put(shard_settings(&config, &keyring, &planned.backends.routes));
+            slot.put(shard_settings(&config, &keyring, &planned.backends));
         }
         if let Some((links, setup)) = planned.links {
             for (_, listener) in &setup.listeners {
@@ -195,12 +194,13 @@ impl Server {
 }
 
 /// What a shard goes by.
-pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<Routes>) -> ShardSettings {
+pub(super) fn shard_settings(config: &Config, keyring: &Arc<Keyring>, backends: &Backends) -> ShardSettings {
     ShardSettings {
-        hub: hubs::hub_config(config, keyring, routes),
+        hub: hubs::hub_config(config, keyring, &backends.routes),
         spin: super::spin(config.shards.busy_poll),
         pace_ns_max: u64::from(config.flush.pace_max_us) * 1000,
         farewell: super::farewell(config),
+        services: Arc::clone(&backends.services),
     }
 }
 

@@ -1,11 +1,11 @@
-//! Calls of clients to backends that control carries, and what comes of them. Home: the shard.
+//! Calls of clients to backends: to the shard's own links, or to control, which carries the others, and what comes of them. Home: the shard.
 //!
 //! Invariants: what the hub says is handed on in the turn in which it says it, or answered as not sent; what control has said
 //! is taken up to a bound, and the rest by the next turns.
 
 use crate::calls::{FromControl, Full, OwnedCall, ToControl};
 use crate::limits;
-use crate::model::call::{CallFailure, CallKey, CallOutcome, CancelledCall};
+use crate::model::call::{CallFailure, CallKey, CallOutcome};
 
 use super::{RECEIVED_BYTES_PER_TURN, Shard};
 
@@ -40,21 +40,30 @@ impl Shard {
     pub(super) fn hand_on_calls(&mut self) {
         while let Some(call) = self.hub.poll_call() {
             let key = call.key;
-            if let Err(Full(_)) = self.calls.send(ToControl::Call(OwnedCall::from(call))) {
-                self.refuse_call(key);
+            let handed_on = if self.backends.has_backend(call.backend) {
+                self.backends.handle_call(&call, self.now)
+            } else {
+                let word = ToControl::Call(OwnedCall::from(call));
+                self.calls.send(word).map_err(|Full(_)| CallFailure::Busy)
+            };
+            if let Err(failure) = handed_on {
+                self.refuse_call(key, failure);
             }
         }
-        while let Some(CancelledCall { key, .. }) = self.hub.poll_cancelled() {
-            // Where there is no room the backend works for nothing: what it says is dropped.
-            let _ = self.calls.send(ToControl::Cancel(key));
+        while let Some(cancelled) = self.hub.poll_cancelled() {
+            if !self.backends.handle_cancelled(cancelled, &mut self.hub, self.now) {
+                // Where there is no room the backend works for nothing: what it says is dropped.
+                let _ = self.calls.send(ToControl::Cancel(cancelled.key));
+            }
+            self.act();
         }
         self.calls.announce();
     }
 
     /// A call could not be handed on.
-    fn refuse_call(&mut self, key: Option<CallKey>) {
+    fn refuse_call(&mut self, key: Option<CallKey>, failure: CallFailure) {
         if let Some(key) = key {
-            self.hub.handle_outcome(key, CallOutcome::Failed(CallFailure::Busy), self.now);
+            self.hub.handle_outcome(key, CallOutcome::Failed(failure), self.now);
             self.act();
         }
     }

@@ -3,7 +3,7 @@
 use crate::hub::HubConfig;
 use crate::spin::SpinAccount;
 
-use super::{Farewell, Shard, Spin};
+use super::{Farewell, Services, Shard, Spin};
 
 /// What the configuration sets of a shard, and may set again.
 #[derive(Clone, Debug)]
@@ -12,14 +12,16 @@ pub struct ShardSettings {
     pub spin: Spin,
     pub pace_ns_max: u64,
     pub farewell: Farewell,
+    pub services: Services,
 }
 
 impl Shard {
     /// Goes by newer settings from this turn on, if there are any.
     pub(super) fn take_settings(&mut self) {
         let Some(newer) = self.newer_settings.take() else { return };
-        let ShardSettings { hub, spin, pace_ns_max, farewell } = ShardSettings::clone(&newer);
+        let ShardSettings { hub, spin, pace_ns_max, farewell, services } = ShardSettings::clone(&newer);
         self.hub.handle_config(hub, self.now);
+        self.backends.set(services, self.now);
         self.pace.set_wait_max(pace_ns_max);
         if self.spin != spin {
             (self.spin, self.spin_account) = (spin, spin.account());

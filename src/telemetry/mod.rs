@@ -21,7 +21,7 @@ mod summary;
 mod table;
 mod window;
 
-pub use backends::{BackendCounters, BackendMember, BackendStatus};
+pub use backends::{BackendCounters, BackendMember, BackendStatus, merged_backends};
 pub use board::Board;
 pub use csv::csv;
 pub use json::json;

@@ -54,7 +54,8 @@ fn is_pure(path: &str) -> bool {
     let (folders, file) = backend.rsplit_once('/').unwrap_or(("", backend));
     file.starts_with("codec")
         || folders.split('/').any(|folder| folder == "codec")
-        || (["paper/", "pool/", "tcp/"].iter().any(|pure| backend.starts_with(pure)) && file != "link.rs")
+        || (["paper/", "pool/", "rpc/", "tcp/"].iter().any(|pure| backend.starts_with(pure))
+            && file != "link.rs")
 }
 
 fn is_module(path: &str, name: &str) -> bool {

@@ -50,6 +50,11 @@ impl Client {
         id
     }
 
+    /// Sends a message as it is.
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
     /// The whole reply to a request; what is told meanwhile is kept.
     pub(crate) fn request(&mut self, method: &str, params: &Value) -> Value {
         let id = self.send(method, params);

@@ -27,6 +27,7 @@ mod gap;
 mod histograms;
 mod http_api;
 mod limits_of_descriptors;
+mod line_services;
 mod listeners;
 mod logs;
 mod messages;

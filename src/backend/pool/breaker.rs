@@ -44,13 +44,12 @@ pub(super) struct Breaker {
     state: State,
     term: Term,
     backoff: Backoff,
-    opened_total: u64,
 }
 
 impl Breaker {
     pub(super) const fn new(config: BreakerConfig) -> Breaker {
         let (state, backoff) = (State::Closed { faults: 0 }, Backoff::new(config.open));
-        Breaker { config, state, term: Term(0), backoff, opened_total: 0 }
+        Breaker { config, state, term: Term(0), backoff }
     }
 
     /// Goes by this from now on; what is open stays so for as long as it was told.
@@ -116,14 +115,9 @@ impl Breaker {
         }
     }
 
-    pub(super) const fn opened_total(&self) -> u64 {
-        self.opened_total
-    }
-
     fn open(&mut self, now_ns: u64, chance: u64) -> bool {
         let until_ns = now_ns.saturating_add(self.backoff.fail(chance));
         self.enter(State::Open { until_ns });
-        self.opened_total += 1;
         true
     }
 
@@ -157,9 +151,9 @@ mod tests {
         {
             assert!(!call(&mut breaker, ending, 5));
         }
-        assert_eq!((breaker.state(5), breaker.opened_total()), (BreakerState::Closed, 0));
+        assert_eq!(breaker.state(5), BreakerState::Closed);
         assert!(call(&mut breaker, Ending::Fault, 5));
-        assert_eq!((breaker.state(5), breaker.opened_total()), (BreakerState::Open, 1));
+        assert_eq!(breaker.state(5), BreakerState::Open);
         assert!(!breaker.admits(1004));
     }
 
@@ -208,7 +202,7 @@ mod tests {
         breaker.end(early[2], Ending::Fault, 1000, 0);
         assert_eq!(breaker.state(1000), BreakerState::HalfOpen);
         breaker.end(probe, Ending::Good, 1000, 0);
-        assert_eq!((breaker.state(1000), breaker.opened_total()), (BreakerState::Closed, 1));
+        assert_eq!(breaker.state(1000), BreakerState::Closed);
     }
 
     #[test]

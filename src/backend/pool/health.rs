@@ -59,6 +59,11 @@ impl Health {
         }
     }
 
+    /// A probe was not sent.
+    pub(super) fn skip(&mut self) {
+        self.is_asked = false;
+    }
+
     /// Nobody probes any more: who is not asked is well.
     pub(super) fn forget(&mut self) {
         (self.is_ill, self.against) = (false, 0);

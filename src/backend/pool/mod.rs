@@ -300,6 +300,11 @@ impl Pool {
         self.members[member.index()].health.end(config, is_good);
     }
 
+    /// A probe could not be sent: it says nothing.
+    pub fn skip_probe(&mut self, member: MemberId) {
+        self.members[member.index()].health.skip();
+    }
+
     /// When [`Pool::handle_timeout`] or [`Pool::poll_probe`] has something to do next, on the monotonic clock, in nanoseconds.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {

@@ -82,7 +82,7 @@ fn events_go_on_each_second_and_have_the_numbers_of_the_clients() {
     while !last["rates"]["requests"].is_number() {
         last = events.next();
     }
-    assert_eq!(last["stages"].as_array().map(Vec::len), Some(8), "{last}");
+    assert_eq!(last["stages"].as_array().map(Vec::len), Some(9), "{last}");
     drop(clients);
     // The stream does not hold the stop up.
     server.stop().assert_clean();

@@ -1,0 +1,172 @@
+//! What a backend says: the bytes of a link to the outcomes of calls. PURE. Home: one shard.
+//!
+//! Invariant: what is wrong with one answer ends the call that it was for, where that can be known, and no other; where it can't, that call
+//! ends at its deadline.
+
+use super::codec::{self, Message, WireId};
+use super::flights::Owner;
+use super::lines::Piece;
+use super::link::LinkId;
+use super::{Exchange, Moment, News, Tell};
+use crate::backend::pool::Ending;
+use crate::limits;
+use crate::model::call::{CallFailure, CallOutcome};
+use crate::model::ids::ConnId;
+
+impl Exchange {
+    /// Takes bytes that came on a connection of a link.
+    pub fn handle_bytes(
+        &mut self,
+        id: LinkId,
+        conn: ConnId,
+        bytes: &[u8],
+        moment: Moment,
+        tell: &mut Tell<'_>,
+    ) {
+        let Some(link) = self.links.get_mut(id.index()).filter(|link| link.conn() == Some(conn)) else {
+            return;
+        };
+        (link.received_ns, link.silent_timeouts) = (moment.now_ns, 0);
+        link.backoff.succeed();
+        let mut lines = std::mem::take(&mut link.lines);
+        lines.take(bytes, &mut |piece| self.handle_piece(id, piece, moment, tell));
+        let Some(link) = self.links.get_mut(id.index()) else { return };
+        let is_broken = link.is_broken || lines.skipped_bytes() > limits::RPC_SKIPPED_BYTES_MAX;
+        link.lines = lines;
+        if is_broken {
+            self.lose(id, CallFailure::Garbled, moment, tell);
+        }
+    }
+
+    fn handle_piece(&mut self, id: LinkId, piece: Piece<'_>, moment: Moment, tell: &mut Tell<'_>) {
+        // It may have left with its last call; of one that is broken nothing more is taken.
+        if self.links.get(id.index()).is_none_or(|link| link.is_broken) {
+            return;
+        }
+        match piece {
+            Piece::Line(b"") => {}
+            Piece::Line(line) => {
+                let read = codec::read(line, &mut |message| self.handle_message(id, message, moment, tell));
+                let is_garbage = read.is_err();
+                if let Some(link) = self.links.get_mut(id.index()) {
+                    link.garbage_lines = if is_garbage { link.garbage_lines + 1 } else { 0 };
+                    link.is_broken |= link.garbage_lines >= limits::RPC_GARBAGE_LINES_MAX;
+                }
+                if is_garbage {
+                    self.count_garbage(id);
+                    let of = self.call_of(id, line).or_else(|| self.only_call_of(id));
+                    self.fail_one(of, CallFailure::Garbled, moment, tell);
+                }
+            }
+            Piece::TooLong(head) => {
+                self.counters.too_long_total += 1;
+                let of = self.call_of(id, head);
+                self.fail_one(of, CallFailure::TooLong, moment, tell);
+            }
+            Piece::SkippedTo(tail) => {
+                let of = self.call_of(id, tail);
+                self.fail_one(of, CallFailure::TooLong, moment, tell);
+            }
+        }
+    }
+
+    fn handle_message(&mut self, id: LinkId, message: Message<'_>, moment: Moment, tell: &mut Tell<'_>) {
+        match message {
+            Message::Result { id: wire, result } => {
+                self.answer(id, wire, CallOutcome::Result(result), moment, tell);
+            }
+            Message::Error { id: wire, error } => {
+                self.answer(id, wire, CallOutcome::Error(error), moment, tell);
+            }
+            Message::Garbled { id: wire } => {
+                if self.is_on(id, wire) {
+                    self.count_garbage(id);
+                    self.fail_one(Some(wire), CallFailure::Garbled, moment, tell);
+                } else {
+                    self.count_stray(id);
+                }
+            }
+            Message::Told => {}
+            Message::Progress { id: wire, value } => {
+                let on_link = self.flights.get(wire).filter(|flight| flight.link == id);
+                if let Some(Owner::Call { key, .. }) = on_link.map(|flight| flight.owner) {
+                    tell(key, News::Progress(value));
+                }
+            }
+            Message::Asked { id: theirs } => self.refuse(id, theirs, moment),
+            Message::Stray => self.count_stray(id),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        id: LinkId,
+        wire: WireId,
+        outcome: CallOutcome<'_>,
+        moment: Moment,
+        tell: &mut Tell<'_>,
+    ) {
+        let Some(owner) =
+            self.flights.get(wire).filter(|flight| flight.link == id).map(|flight| flight.owner)
+        else {
+            self.count_stray(id);
+            return;
+        };
+        if let Owner::Call { .. } = owner
+            && let Some(link) = self.links.get(id.index())
+        {
+            self.services[link.service.index()].counters.answered_total += 1;
+        }
+        self.finish(wire, Ending::Good, moment);
+        match owner {
+            Owner::Call { key, .. } => tell(key, News::Ended(outcome)),
+            Owner::Probe(_) => {}
+        }
+    }
+
+    /// A backend asks for something: the gateway has no methods for it. Who does not read the answers gets none.
+    fn refuse(&mut self, id: LinkId, theirs: &str, moment: Moment) {
+        let Some(link) = self.links.get_mut(id.index()) else { return };
+        if link.outbox.waiting_bytes() >= limits::RPC_UNSENT_BYTES_MAX {
+            return;
+        }
+        let batching = self.services[link.service.index()].config.batching;
+        link.outbox.put(batching, moment.now_ns, |out| codec::write_not_found(out, theirs));
+        self.mark_dirty(id);
+    }
+
+    fn count_garbage(&mut self, id: LinkId) {
+        self.counters.garbage_total += 1;
+        if let Some(link) = self.links.get(id.index()) {
+            self.services[link.service.index()].counters.garbage_total += 1;
+        }
+    }
+
+    fn count_stray(&mut self, id: LinkId) {
+        self.counters.answers_stray_total += 1;
+        if let Some(link) = self.links.get(id.index()) {
+            self.services[link.service.index()].counters.stray_total += 1;
+        }
+    }
+
+    fn fail_one(&mut self, of: Option<WireId>, failure: CallFailure, moment: Moment, tell: &mut Tell<'_>) {
+        if let Some(wire) = of {
+            self.fail(wire, failure, Ending::Fault, None, moment, tell);
+        }
+    }
+
+    /// The call whose answer a text seems to have been.
+    fn call_of(&mut self, id: LinkId, text: &[u8]) -> Option<WireId> {
+        codec::id_in(text).filter(|wire| self.is_on(id, *wire))
+    }
+
+    /// The call that alone is under way on a link: whatever comes is for it.
+    fn only_call_of(&self, id: LinkId) -> Option<WireId> {
+        let link = self.links.get(id.index())?;
+        if link.in_flight == 1 { self.flights.on_link(id).next() } else { None }
+    }
+
+    fn is_on(&mut self, id: LinkId, wire: WireId) -> bool {
+        self.flights.get(wire).is_some_and(|flight| flight.link == id)
+    }
+}

@@ -1,0 +1,287 @@
+//! Backends of kind `tcp`, as clients see them: services that speak lines, well and not so well.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::server::Server;
+
+/// A service in a thread, for as long as the test runs.
+struct Service {
+    address: SocketAddr,
+    connections: Arc<AtomicU32>,
+    /// Requests without an id.
+    notes: Receiver<Value>,
+}
+
+impl Service {
+    fn start() -> Service {
+        Service::at(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn at(listener: TcpListener) -> Service {
+        let (note, notes) = mpsc::channel();
+        let service = Service { address: listener.local_addr().unwrap(), connections: Arc::default(), notes };
+        let connections = Arc::clone(&service.connections);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let note = note.clone();
+                connections.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || serve(stream.unwrap(), &note));
+            }
+        });
+        service
+    }
+}
+
+/// Answers what comes on one link, as the methods of `t/` say.
+fn serve(stream: TcpStream, note: &Sender<Value>) {
+    let mut out = stream.try_clone().unwrap();
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { return };
+        let request: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let Some(id) = request["id"].as_u64() else {
+            let _ = note.send(request);
+            continue;
+        };
+        let answer = |result: &Value| format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "result": result}));
+        let text = match request["method"].as_str().unwrap() {
+            "t/echo" => answer(&request["params"]),
+            "t/whole" => answer(&request),
+            "t/where" => answer(&json!(out.local_addr().unwrap().port())),
+            "t/refuse" => format!("{}\n", json!({"id": id, "error": {"code": -7, "message": "no"}})),
+            "t/hang" => continue,
+            "t/twice" => [answer(&json!(1)), answer(&json!(2))].concat(),
+            "t/garbage" => format!("{{\"id\":{id},\"result\":<html>\n"),
+            "t/nothing" => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}}}\n"),
+            "t/long" => answer(&json!("x".repeat(10_000_000))),
+            "t/late" => {
+                let (text, mut out) = (answer(&json!("late")), out.try_clone().unwrap());
+                thread::spawn(move || {
+                    thread::park_timeout(Duration::from_millis(600));
+                    let _ = out.write_all(text.as_bytes());
+                });
+                continue;
+            }
+            "t/crash" => {
+                let _ = out.write_all(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"resu").as_bytes());
+                let _ = out.shutdown(Shutdown::Both);
+                return;
+            }
+            other => panic!("nobody calls {other}"),
+        };
+        if out.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn config(addresses: &[SocketAddr], keys: &str) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    format!(
+        "[[backend]]\nname = \"t\"\nkind = \"tcp\"\naddresses = {addresses:?}\naccess = \"public\"\n\
+         breaker_failures = 0\n{keys}"
+    )
+}
+
+fn start(addresses: &[SocketAddr], keys: &str) -> (Server, Client) {
+    let server = Server::start(&config(addresses, keys), "0");
+    let client = Client::connect(server.address);
+    (server, client)
+}
+
+fn reason(reply: &Value) -> &str {
+    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
+}
+
+fn fails(client: &mut Client, method: &str, why: &str) {
+    let reply = client.request(method, &json!([]));
+    assert!(reason(&reply).contains(why), "{method}: {reply}");
+}
+
+#[test]
+fn calls_of_many_clients_share_one_link() {
+    let service = Service::start();
+    let (server, _) = start(&[service.address], "");
+    let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(server.address)).collect();
+    for number in 0..10 {
+        for client in &mut clients {
+            assert_eq!(client.call("t/echo", &json!([number])), json!([number]));
+        }
+    }
+    let refused = clients[0].request("t/refuse", &json!([]));
+    assert_eq!(refused["error"]["code"], -7, "{refused}");
+    assert_eq!(service.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn calls_under_way_at_once_are_answered_each_to_who_asked() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "");
+    let ids: Vec<u64> = (0..60).map(|number| client.send("t/echo", &json!([number]))).collect();
+    let mut answered = Vec::new();
+    for _ in &ids {
+        let message = client.message();
+        answered.push((message["id"].as_u64().unwrap(), message["result"][0].as_u64().unwrap()));
+    }
+    answered.sort_unstable();
+    let expected: Vec<(u64, u64)> = ids.into_iter().zip(0..).collect();
+    assert_eq!(answered, expected);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_request_reaches_the_service_as_it_was_and_a_notification_is_one() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "");
+    let whole = client.call("t/whole", &json!({"a": ["\n", 1.50]}));
+    assert_eq!((&whole["jsonrpc"], &whole["method"]), (&json!("2.0"), &json!("t/whole")));
+    assert_eq!(whole["params"], json!({"a": ["\n", 1.5]}));
+    client.send_text(r#"{"jsonrpc":"2.0","method":"t/note","params":[7]}"#);
+    let note = service.notes.recv_timeout(crate::DEADLINE).unwrap();
+    assert_eq!(note, json!({"jsonrpc": "2.0", "method": "t/note", "params": [7]}));
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn whatever_a_service_does_is_one_error_for_who_asked_and_nothing_for_others() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "timeout_ms = 300\npool = 2\n");
+    let mut other = Client::connect(server.address);
+    for (method, why) in [
+        ("t/hang", "not answered in time"),
+        ("t/garbage", "no JSON-RPC answer"),
+        ("t/nothing", "no JSON-RPC answer"),
+        ("t/long", "longer than may be"),
+        ("t/late", "not answered in time"),
+        ("t/crash", "ended before an answer"),
+    ] {
+        fails(&mut client, method, why);
+        assert_eq!(other.call("t/echo", &json!([method])), json!([method]));
+    }
+    assert_eq!(client.call("t/twice", &json!([])), json!(1));
+    // What comes late or twice answers nothing else.
+    for number in 0..100 {
+        assert_eq!(client.call("t/echo", &json!([number])), json!([number]));
+    }
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_service_that_dies_loses_what_was_under_way_and_is_found_again() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "");
+    let mut other = Client::connect(server.address);
+    for _ in 0..20 {
+        client.send("t/hang", &json!([]));
+    }
+    // They are under way when this is answered.
+    client.send("t/echo", &json!([0]));
+    assert_eq!(client.message()["result"], json!([0]));
+    fails(&mut other, "t/crash", "ended before an answer");
+    for _ in 0..20 {
+        let message = client.message();
+        assert!(reason(&message).contains("ended before an answer"), "{message}");
+    }
+    crate::until("there is another link", || client.request("t/echo", &json!([1]))["result"] == json!([1]));
+    assert_eq!(service.connections.load(Ordering::Relaxed), 2);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_service_that_is_not_there_is_an_error_at_once_and_found_when_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (server, mut client) = start(&[address], "");
+    fails(&mut client, "t/echo", "not sent: the backend is not available");
+    let _service = Service::at(TcpListener::bind(address).unwrap());
+    crate::until("it is found", || client.request("t/echo", &json!([1]))["result"] == json!([1]));
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn what_may_be_sent_twice_goes_to_another_address_when_one_dies() {
+    let services = [Service::start(), Service::start()];
+    let addresses = [services[0].address, services[1].address];
+    let (server, mut client) = start(&addresses, "idempotent = [\"t/echo\"]\n");
+    let mut other = Client::connect(server.address);
+    for _ in 0..5 {
+        crate::until("both addresses are up", || {
+            let [one, other] = [(); 2].map(|()| client.request("t/where", &json!([])));
+            one["result"].is_number() && other["result"].is_number() && one["result"] != other["result"]
+        });
+        // Beside the call that has its service end the link.
+        let id = other.send("t/crash", &json!([]));
+        for number in 0..20 {
+            assert_eq!(client.call("t/echo", &json!([number])), json!([number]));
+        }
+        let reply = other.message();
+        assert_eq!((&reply["id"], reason(&reply).is_empty()), (&json!(id), false));
+    }
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_reload_moves_to_another_address_and_what_was_asked_before_is_still_answered() {
+    let (before, after) = (Service::start(), Service::start());
+    let (mut server, mut client) = start(&[before.address], "timeout_ms = 20000\n");
+    client.send("t/late", &json!([]));
+    // It is under way when this is answered.
+    client.send("t/echo", &json!([1]));
+    assert_eq!(client.message()["result"], json!([1]));
+    server.write_config(&config(&[after.address], "timeout_ms = 20000\n"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("from now on: ");
+    let mut other = Client::connect(server.address);
+    crate::until("the other service is asked", || {
+        other.call("t/echo", &json!([2]));
+        after.connections.load(Ordering::Relaxed) > 0
+    });
+    assert_eq!(client.message()["result"], json!("late"));
+    server.write_config("");
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("from now on: ");
+    crate::until("the backend is gone", || {
+        other.request("t/echo", &json!([3]))["error"]["code"] == json!(-32_601)
+    });
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn gathered_calls_reach_a_service_that_takes_arrays() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut out = stream.try_clone().unwrap();
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            let message: Value = serde_json::from_str(&line).unwrap();
+            let calls = message.as_array().cloned().unwrap_or_else(|| vec![message.clone()]);
+            let answer = |call: &Value| json!({"id": call["id"], "result": call["params"]});
+            let answers: Vec<Value> = calls.iter().map(answer).collect();
+            let answer = if message.is_array() { json!(answers) } else { answers[0].clone() };
+            let _ = tell.send(calls.len());
+            out.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        }
+    });
+    let batching = "batch_count_max = 50\nbatch_wait_us = 100000\nbatch_adaptive = false\n";
+    let (server, mut client) = start(&[address], batching);
+    (0..50).for_each(|number| drop(client.send("t/echo", &json!([number]))));
+    client.settle(50);
+    let sizes: Vec<usize> = told.try_iter().collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 50);
+    assert!(sizes.iter().any(|size| *size > 1), "{sizes:?}");
+    assert_eq!(server.stop().code, Some(0));
+}
