@@ -115,7 +115,11 @@ impl Backends {
                 self.exchange.handle_connect_failed(*tag, moment, tell);
                 return Ok(0);
             }
-            Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Doorbell => return Err(event),
+            Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Adopted { .. }
+            | Event::AdoptFailed { .. }
+            | Event::Doorbell => return Err(event),
         };
         let slot = conn.slot as usize;
         let Some(link) = self.conns.get(slot).and_then(|own| own.filter(|own| own.0 == conn.generation))
@@ -140,6 +144,8 @@ impl Backends {
             }
             Event::Accepted { .. }
             | Event::AcceptFailed { .. }
+            | Event::Adopted { .. }
+            | Event::AdoptFailed { .. }
             | Event::Connected { .. }
             | Event::ConnectFailed { .. }
             | Event::Doorbell => unreachable!("invariant: these are of no connection that is made"),
