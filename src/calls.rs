@@ -320,7 +320,10 @@ mod tests {
         std::iter::from_fn(|| board.receive())
             .map(|(shard, word)| match word {
                 ToControl::Text { text, .. } => (shard.0, String::from_utf8(text.into_vec()).unwrap()),
-                other => panic!("{other:?}"),
+                other @ (ToControl::Call(_)
+                | ToControl::Cancel(_)
+                | ToControl::Opened { .. }
+                | ToControl::Closed { .. }) => panic!("{other:?}"),
             })
             .collect()
     }

@@ -40,7 +40,7 @@ pub use backend::{Backend, BackendKind};
 pub use control::Control;
 pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
-pub use listen::{Listen, ListenDeflate};
+pub use listen::{Listen, ListenDeflate, Protocol};
 pub use log::Log;
 pub use messages::Messages;
 pub use orders::Orders;

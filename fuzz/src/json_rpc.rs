@@ -238,18 +238,7 @@ fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t
                 is_right && trades.start_seq == params["start_seq"].as_u64(),
             )
         }
-        Method::Subscribe(subscribe) => {
-            let empty = serde_json::Map::new();
-            let resume = params["resume"].as_object().unwrap_or(&empty);
-            let resumed = subscribe.resume.iter().all(|(channel, place)| {
-                let told = &resume[channel.as_ref()];
-                // A channel that stands twice in `resume` is read twice here and once there.
-                subscribe.resume.len() != resume.len()
-                    || (told["epoch"].as_u64(), told["seq"].as_u64())
-                        == (Some(place.epoch.0), Some(place.seq.0))
-            });
-            ("public/subscribe", are_texts(&subscribe.channels, &params["channels"]) && resumed)
-        }
+        Method::Subscribe(subscribe) => ("public/subscribe", is_subscribe_read_right(subscribe, params)),
         Method::Unsubscribe { channels } => ("public/unsubscribe", are_texts(channels, &params["channels"])),
         Method::UnsubscribeAll => ("public/unsubscribe_all", true),
         Method::SetHeartbeat { interval_s } => {
@@ -280,6 +269,18 @@ fn read_beside<'t>(method: &Method<'_>, called: &'t str, params: &Value) -> (&'t
             ("$/cancelRequest", id == params["id"])
         }
     }
+}
+
+fn is_subscribe_read_right(subscribe: &json_rpc::SubscribeParams<'_>, params: &Value) -> bool {
+    let empty = serde_json::Map::new();
+    let resume = params["resume"].as_object().unwrap_or(&empty);
+    let is_resumed = subscribe.resume.iter().all(|(channel, place)| {
+        let told = &resume[channel.as_ref()];
+        // A channel that stands twice in `resume` is read twice here and once there.
+        subscribe.resume.len() != resume.len()
+            || (told["epoch"].as_u64(), told["seq"].as_u64()) == (Some(place.epoch.0), Some(place.seq.0))
+    });
+    are_texts(&subscribe.channels, &params["channels"]) && is_resumed
 }
 
 fn is_message_read_right(call: &MessageCall<'_>, called: &str, params: &Value) -> bool {

@@ -4,7 +4,6 @@
 
 use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection};
-use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
 use crate::model::time::Now;
@@ -12,9 +11,9 @@ use crate::tls;
 use crate::ws::Fault;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::deflate::Agreement;
-use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+use crate::ws::frame::Opcode;
 use crate::ws::handshake;
-use crate::ws::receiver::{Event, Receiver};
+use crate::ws::receiver::Event;
 
 use super::Hub;
 use super::control_frame::ControlFrame;
@@ -24,7 +23,8 @@ use super::effect::{Effect, Ending};
 use super::egress::ControlLane;
 use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
-use super::listener::{Arrival, Echo, ListenerPolicy};
+use super::intake::Intake;
+use super::listener::{Arrival, Echo, Framing, ListenerPolicy, Way};
 use super::rates::Rates;
 use super::session::{Phase, Ping, Progress, Service, Session};
 use super::settling::{End, settling_ns};
@@ -71,7 +71,8 @@ impl Hub {
         }
         assert!(self.sessions[slot].is_none(), "a slot is closed before it is opened again");
         assert!(usize::from(arrival.listener) < self.config.listeners.len(), "each listener has its policy");
-        let receiver = Receiver::new(self.config.receive);
+        let framing = self.config.listeners[usize::from(arrival.listener)].framing;
+        let receiver = Intake::new(framing, self.config.receive);
         let rates = Rates::of(self.config.rates, now.mono_ns);
         self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, rates, now)));
         self.egress.open(conn);
@@ -80,6 +81,8 @@ impl Hub {
         if self.stopping {
             self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
             self.mark_closing(conn, true);
+        } else if framing == Framing::LengthPrefixed && arrival.way == Way::Open {
+            self.open_length_prefixed(conn);
         }
     }
 
@@ -89,6 +92,9 @@ impl Hub {
             && matches!(session.phase, Phase::Securing)
         {
             session.phase = Phase::UPGRADING;
+            if session.receiver.is_length_prefixed() {
+                self.open_length_prefixed(conn);
+            }
         }
     }
 
@@ -109,10 +115,15 @@ impl Hub {
             session.keep_unread(bytes);
             return self.note_unfinished(conn);
         }
+        let is_length_prefixed = session.receiver.is_length_prefixed();
         match &mut session.phase {
             Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             // Bytes that get through may come before the word that the handshake is done.
+            Phase::Securing if is_length_prefixed => {
+                self.open_length_prefixed(conn);
+                self.handle_frames(conn, bytes);
+            }
             Phase::Securing => self.handle_head(conn, Vec::new(), bytes),
             Phase::Upgrading { head } => {
                 let head = std::mem::take(head);
@@ -251,7 +262,7 @@ impl Hub {
                     session.phase = Phase::Open;
                     session.service = service;
                     if service == Service::Echo {
-                        session.receiver = Receiver::new(echo::RECEIVE);
+                        session.receiver = Intake::new(Framing::WebSocket, echo::RECEIVE);
                     }
                     if let Some(agreement) = &deflate {
                         session.receiver.agree_on_deflate(agreement);
@@ -354,7 +365,7 @@ impl Hub {
             let service = session.service;
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let lent_before = self.inflaters.lent();
-            let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
+            let step = session.receiver.step(&mut bytes[taken..], &mut self.inflaters);
             let inflated = self.inflaters.inflated_bytes_total() - before.0;
             self.counters.inflated_bytes_total += inflated;
             self.work.inflated(inflated, self.inflaters.restarts_total() - before.1);
@@ -389,7 +400,7 @@ impl Hub {
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
                 Some(Event::Ping(payload)) => {
-                    let frame = control_frame(Opcode::Pong, &payload);
+                    let frame = ControlFrame::of(Opcode::Pong, &payload);
                     self.egress.push_control(conn.slot, ControlLane::Pong, frame);
                 }
                 Some(Event::Close(peer)) => {
@@ -458,9 +469,12 @@ impl Hub {
         }
         self.tell_going(conn);
         self.unsubscribe_all(conn);
+        if self.egress.is_length_prefixed(conn.slot) {
+            return self.close_length_prefixed(conn, code, reason);
+        }
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
-        let frame = control_frame(Opcode::Close, &payload[..len]);
+        let frame = ControlFrame::of(Opcode::Close, &payload[..len]);
         self.egress.push_control(conn.slot, ControlLane::Close, frame);
         self.mark_closing(conn, false);
     }
@@ -548,7 +562,7 @@ impl Hub {
             }
             Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
                 session.ping = Ping::Queued;
-                let frame = control_frame(Opcode::Ping, &[]);
+                let frame = ControlFrame::of(Opcode::Ping, &[]);
                 self.egress.push_control(conn.slot, ControlLane::Ping, frame);
             }
             Ping::No | Ping::Queued | Ping::Sent { .. } => {}
@@ -631,56 +645,4 @@ impl Hub {
             self.wheel.arm(conn.slot, deadline_ns);
         }
     }
-
-    /// Queues a reply's frame, pausing or closing a client that does not take its replies.
-    pub(super) fn queue_reply(&mut self, conn: ConnId, frame: &[u8]) {
-        self.queue_reply_parts(conn, &[], frame, limits::REPLY_BYTES_MAX);
-    }
-
-    /// Like `queue_reply`, of a frame in two parts; `unread_bytes_max` is how much may wait.
-    pub(super) fn queue_reply_parts(
-        &mut self,
-        conn: ConnId,
-        header: &[u8],
-        payload: &[u8],
-        unread_bytes_max: usize,
-    ) {
-        let Some(session) = self.session(conn).filter(|session| session.is_answered()) else { return };
-        let paused = session.reading_paused;
-        let held_bytes = self.egress.held_bytes(conn.slot);
-        let waiting = self.egress.push_reply(conn.slot, header, payload);
-        let all_bytes = self.egress.note_held(conn.slot, held_bytes);
-        self.counters.replies_total += 1;
-        let all_bytes = all_bytes + self.batched_bytes;
-        let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
-        if waiting > unread_bytes_max || crowded {
-            self.begin_close(conn, Closing::RepliesUnread);
-        } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {
-            self.counters.reads_paused_total += 1;
-            self.effects.push_back(Effect::PauseReading { conn });
-            if let Some(session) = self.session(conn) {
-                session.reading_paused = true;
-            }
-        }
-    }
-
-    pub(super) fn resume_reading(&mut self, conn: ConnId) {
-        let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
-        let now_ns = self.now.mono_ns;
-        let may_go_on = |session: &&mut Session| {
-            session.reading_paused && below && !session.awaits_verdict() && !session.awaits_answer()
-        };
-        if let Some(session) = self.session(conn).filter(may_go_on) {
-            session.reading_paused = false;
-            session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
-            self.effects.push_back(Effect::ResumeReading { conn });
-        }
-    }
-}
-
-/// A whole control frame; `payload` is at most 125 bytes.
-fn control_frame(opcode: Opcode, payload: &[u8]) -> ControlFrame {
-    let mut header = [0; SERVER_HEADER_BYTES_MAX];
-    let header_len = encode_header(opcode, payload.len(), &mut header);
-    ControlFrame::new(&header[..header_len], payload)
 }

@@ -34,6 +34,8 @@ mod http_api;
 pub mod incident;
 mod inflating;
 pub mod inspect;
+mod intake;
+mod length_prefixed;
 pub mod listener;
 mod log;
 mod login;
@@ -49,6 +51,7 @@ pub mod private;
 mod publish;
 mod rates;
 mod reconfigure;
+mod replying;
 mod requests;
 mod session;
 mod settling;
@@ -84,7 +87,7 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
+pub use listener::{Arrival, Echo, Framing, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
 pub use rates::{RateLimits, Rates};
 
@@ -156,7 +159,7 @@ pub struct HubConfig {
     /// Whose methods backends have.
     pub routes: Arc<Routes>,
     pub calls: CallLimits,
-    /// One for each listener of the ring, in its order.
+    /// One for each listener of the ring, in its order; behind them those for connections from within the process.
     pub listeners: Vec<ListenerPolicy>,
 }
 
