@@ -211,8 +211,7 @@ impl Server {
         let Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store } =
             opened;
         let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
-        let shards = shard_count(cores)?;
-        let beside = venue_beside(cores, available);
+        let (shards, beside) = (shard_count(cores)?, venue_beside(cores, available));
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
         let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
         let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
