@@ -403,10 +403,7 @@ impl Shard {
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
                 Event::Adopted { conn, tag } => self.open_inward(conn, tag),
-                Event::AdoptFailed { tag, errno } => {
-                    self.end_adoption(tag);
-                    log::debug!("a connection from within is not taken: {}", errno.desc());
-                }
+                Event::AdoptFailed { tag, errno } => self.adoption_failed(tag, errno),
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: links have all outgoing connections")
                 }

@@ -84,7 +84,7 @@ struct Backend {
 
 enum Carrier {
     Processes(Processes),
-    Services(Services),
+    Services(Box<Services>),
 }
 
 /// What tasks tell of backends, by their serial numbers.
@@ -302,9 +302,12 @@ impl Backends {
             WaySettings::Stdio(process) => {
                 Carrier::Processes(Processes::new(&settings.name, process.clone(), answer_bytes_max, now))
             }
-            WaySettings::Http(http) => {
-                Carrier::Services(Services::new(&settings.name, http.clone(), answer_bytes_max, now))
-            }
+            WaySettings::Http(http) => Carrier::Services(Box::new(Services::new(
+                &settings.name,
+                http.clone(),
+                answer_bytes_max,
+                now,
+            ))),
             WaySettings::Tcp(_) => unreachable!("invariant: shards carry these, control is not told of them"),
         };
         self.backends.insert(serial, Backend { settings, answer_bytes_max, carrier, is_leaving: false });

@@ -152,8 +152,8 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
         let sharing = if settings.cache_shared { Sharing::Everybody } else { Sharing::Account };
         let caching =
             (settings.cache_ttl_ns > 0).then_some(Caching { ttl_ns: settings.cache_ttl_ns, sharing });
-        let route = move |pattern: &Box<str>, is_idempotent: bool| Route {
-            pattern: pattern.clone(),
+        let route = move |pattern: &str, is_idempotent: bool| Route {
+            pattern: pattern.into(),
             backend: backend.id,
             access: match settings.access {
                 Access::Public => json_rpc::Access::Everybody,

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use nix::errno::Errno;
 use slab::Slab;
 
 use crate::auth::Reach;
@@ -56,8 +57,14 @@ impl Shard {
         self.hub.handle_open(conn, Arrival { listener, way: Way::Open, refused: None }, self.now);
     }
 
+    /// The ring could not take one: whoever asked by it finds it closed.
+    pub(super) fn adoption_failed(&mut self, tag: u32, errno: Errno) {
+        self.end_adoption(tag);
+        log::debug!("a connection from within is not taken: {}", errno.desc());
+    }
+
     /// The ring has taken one, or could not: by which of the hub's policies it comes, and from where.
-    pub(super) fn end_adoption(&mut self, tag: u32) -> (u8, Option<SocketAddr>) {
+    fn end_adoption(&mut self, tag: u32) -> (u8, Option<SocketAddr>) {
         let calls = self.inward.as_mut().expect("invariant: the ring adopts what came by the port");
         let (reach, peer) = calls.under_way.remove(tag as usize);
         let listener = match reach {
