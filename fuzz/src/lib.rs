@@ -10,6 +10,7 @@ pub mod hub;
 pub mod inflate;
 pub mod json_rpc;
 pub mod linked_world;
+pub mod mcp;
 pub mod message_records;
 pub mod orders;
 pub mod pieces;
@@ -21,11 +22,12 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("deflate", deflate::check),
     ("http_api", http_api::check),
     ("hub", hub::check),
     ("json_rpc", json_rpc::check),
+    ("mcp", mcp::check),
     ("message_records", message_records::check),
     ("orders", orders::check),
     ("upgrade", upgrade::check),
