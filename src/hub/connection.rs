@@ -4,7 +4,6 @@
 
 use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection};
-use crate::limits;
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
 use crate::model::time::Now;
@@ -25,6 +24,7 @@ use super::egress::ControlLane;
 use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
 use super::listener::{Arrival, Echo, ListenerPolicy};
+use super::pipes;
 use super::rates::Rates;
 use super::session::{Phase, Ping, Progress, Service, Session};
 use super::settling::{End, settling_ns};
@@ -41,6 +41,8 @@ struct Opening {
     head: Vec<u8>,
     service: Service,
     deflate: Option<Agreement>,
+    /// Of one whose messages control answers.
+    authorization: Option<Box<str>>,
     /// Bytes of the request; what follows are frames.
     request_bytes: usize,
 }
@@ -174,6 +176,7 @@ impl Hub {
             self.cancel_calls(conn, None);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
+            self.close_pipe(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
@@ -244,7 +247,7 @@ impl Hub {
                 self.egress.push_head(conn.slot, answer);
                 self.mark_closing(conn, false);
             }
-            Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes }))) => {
+            Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes }))) => {
                 let opened_ns = self.session(conn).map(|session| session.opened_ns);
                 opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
@@ -260,6 +263,9 @@ impl Hub {
                 }
                 self.egress.push_head(conn.slot, head);
                 self.arm_deadline(conn);
+                if service == Service::Mcp {
+                    self.open_pipe(conn, authorization);
+                }
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
             Ok(Some(Answer::Called)) => self.begin_calls(conn, bytes),
@@ -300,6 +306,7 @@ impl Hub {
         let service = match request.path {
             path if PATHS.contains(&path) => Service::JsonRpc,
             echo::PATH if self.policy(conn).echo == Echo::On => Service::Echo,
+            pipes::PATH if self.config.serves_mcp => Service::Mcp,
             _ => return Err(Rejection::NotFound),
         };
         let upgrade = handshake::upgrade(&request)?;
@@ -310,17 +317,21 @@ impl Hub {
         }
         let mut offered = upgrade.subprotocols().peekable();
         let offers_some = offered.peek().is_some();
-        let subprotocol = offered.find(|name| *name == SUBPROTOCOL);
+        let wanted = if service == Service::Mcp { pipes::SUBPROTOCOL } else { SUBPROTOCOL };
+        let subprotocol = offered.find(|name| *name == wanted);
         if offers_some && subprotocol.is_none() {
             return Err(Rejection::SubprotocolUnknown);
         }
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
-        if service == Service::JsonRpc && !self.admit_bearer(conn, &request)? {
+        if service != Service::Echo && !self.admit_bearer(conn, &request)? {
             return Ok(None);
         }
         let mut head = Vec::new();
         handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
-        Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes: request.head_bytes })))
+        let authorization = request.single_value("Authorization").filter(|_| service == Service::Mcp);
+        let authorization = authorization.and_then(|value| std::str::from_utf8(value).ok()).map(Into::into);
+        let request_bytes = request.head_bytes;
+        Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes })))
     }
 
     /// The rules of the listener that a connection came to.
@@ -350,6 +361,12 @@ impl Hub {
             }
             if session.awaits_verdict() {
                 return session.keep_unread(&bytes[taken..]);
+            }
+            if session.awaits_control() {
+                if let Some(pipe) = &mut session.pipe {
+                    pipe.keep(&bytes[taken..]);
+                }
+                return;
             }
             let service = session.service;
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
@@ -383,9 +400,10 @@ impl Hub {
                 Some(Event::Text(text)) => match service {
                     Service::JsonRpc => self.handle_text(conn, text.as_bytes()),
                     Service::Echo => self.echo(conn, Opcode::Text, text.as_bytes()),
+                    Service::Mcp => self.pipe_text(conn, text.as_bytes()),
                 },
                 Some(Event::Binary(bytes)) => match service {
-                    Service::JsonRpc => return self.begin_close(conn, Closing::Binary),
+                    Service::JsonRpc | Service::Mcp => return self.begin_close(conn, Closing::Binary),
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
                 Some(Event::Ping(payload)) => {
@@ -629,51 +647,6 @@ impl Hub {
             }
             session.armed_ns = Some(deadline_ns);
             self.wheel.arm(conn.slot, deadline_ns);
-        }
-    }
-
-    /// Queues a reply's frame, pausing or closing a client that does not take its replies.
-    pub(super) fn queue_reply(&mut self, conn: ConnId, frame: &[u8]) {
-        self.queue_reply_parts(conn, &[], frame, limits::REPLY_BYTES_MAX);
-    }
-
-    /// Like `queue_reply`, of a frame in two parts; `unread_bytes_max` is how much may wait.
-    pub(super) fn queue_reply_parts(
-        &mut self,
-        conn: ConnId,
-        header: &[u8],
-        payload: &[u8],
-        unread_bytes_max: usize,
-    ) {
-        let Some(session) = self.session(conn).filter(|session| session.is_answered()) else { return };
-        let paused = session.reading_paused;
-        let held_bytes = self.egress.held_bytes(conn.slot);
-        let waiting = self.egress.push_reply(conn.slot, header, payload);
-        let all_bytes = self.egress.note_held(conn.slot, held_bytes);
-        self.counters.replies_total += 1;
-        let all_bytes = all_bytes + self.batched_bytes;
-        let crowded = all_bytes > limits::REPLY_BYTES_PER_SHARD_MAX && waiting > limits::REPLY_BYTES_PAUSE;
-        if waiting > unread_bytes_max || crowded {
-            self.begin_close(conn, Closing::RepliesUnread);
-        } else if waiting > limits::REPLY_BYTES_PAUSE && !paused {
-            self.counters.reads_paused_total += 1;
-            self.effects.push_back(Effect::PauseReading { conn });
-            if let Some(session) = self.session(conn) {
-                session.reading_paused = true;
-            }
-        }
-    }
-
-    pub(super) fn resume_reading(&mut self, conn: ConnId) {
-        let below = self.egress.reply_bytes(conn.slot) < limits::REPLY_BYTES_RESUME;
-        let now_ns = self.now.mono_ns;
-        let may_go_on = |session: &&mut Session| {
-            session.reading_paused && below && !session.awaits_verdict() && !session.awaits_answer()
-        };
-        if let Some(session) = self.session(conn).filter(may_go_on) {
-            session.reading_paused = false;
-            session.message_begun_ns = session.message_begun_ns.map(|_| now_ns);
-            self.effects.push_back(Effect::ResumeReading { conn });
         }
     }
 }

@@ -316,6 +316,7 @@ impl Hub {
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
                 (_, Service::JsonRpc) => Some("json-rpc"),
                 (_, Service::Echo) => Some("echo"),
+                (_, Service::Mcp) => Some("mcp"),
             },
             client_id: session.login().map(|login| Arc::clone(&login.credential.client_id)),
             age_ns: now_ns.saturating_sub(session.opened_ns),
