@@ -6,6 +6,7 @@ mod backends;
 mod hubs;
 mod links;
 mod listeners;
+mod mcp;
 mod measuring;
 pub mod opening;
 mod operators;
@@ -695,7 +696,9 @@ fn announce(cores: &[usize], server: &Server) {
     let url = urls.join(" and ");
     let control = server.control.as_ref().and_then(Control::address);
     let control = control.map_or_else(String::new, |address| format!("; control on http://{address}"));
-    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}\n");
+    let mcp = server.control.as_ref().and_then(Control::mcp_address);
+    let mcp = mcp.map_or_else(String::new, |address| format!("; MCP on http://{address}/mcp"));
+    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}{mcp}\n");
     if out.is_terminal() {
         let tls = server.tls[0].as_ref().filter(|tls| !tls.has_files());
         let pin = tls.map_or_else(String::new, |tls| format!(" --pin {}", tls.fingerprint()));

@@ -11,8 +11,8 @@ use crate::backend::pool::{
     BackoffConfig, BreakerConfig, EjectionConfig, HealthConfig, MemberConfig, Pick, PoolConfig, RetryConfig,
 };
 use crate::backend::settings::{
-    Access, BackendSettings, HttpSettings, LinkSettings, ProcessLimits, ProcessSettings, RouteSettings,
-    Start, WaySettings,
+    Access, BackendSettings, HttpSettings, LinkSettings, McpInstances, McpSettings, ProcessLimits,
+    ProcessSettings, RouteSettings, Start, WaySettings,
 };
 use crate::limits;
 use crate::model::call::BackendId;
@@ -78,6 +78,10 @@ pub struct Backend {
     pub http2: bool,
     pub authorization: String,
     pub authorities: PathBuf,
+
+    /// `{name}` stands for the name.
+    pub prefix: String,
+    pub instances: InstancesOf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -88,6 +92,18 @@ pub enum BackendKind {
     Stdio,
     /// JSON-RPC over HTTP/1.1 and HTTP/2.
     Http,
+    /// Child processes that speak MCP.
+    McpStdio,
+    /// MCP over Streamable HTTP.
+    McpHttp,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstancesOf {
+    #[default]
+    Shared,
+    PerSession,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -143,6 +159,29 @@ const OF_LINKS: &[&str] = &[
 ];
 /// And those that only one kind of those has.
 const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
+/// Those of backends that speak MCP, and those that they have not.
+const OF_MCP: &[&str] = &["prefix", "instances"];
+const NOT_OF_MCP: &[&str] = &[
+    "methods",
+    "idempotent",
+    "cache_ttl_ms",
+    "cache_shared",
+    "in_flight_per_client_max",
+    "pool",
+    "idle_timeout_ms",
+    "start",
+    "max_retries",
+    "retry_delay_ms",
+    "cpu_percent_max",
+    "weights",
+    "balance",
+    "attempts_max",
+    "breaker_failures",
+    "breaker_open_ms",
+    "health_interval_ms",
+    "health_path",
+    "http2",
+];
 
 impl BackendKind {
     #[must_use]
@@ -150,20 +189,29 @@ impl BackendKind {
         match self {
             BackendKind::Stdio => "stdio",
             BackendKind::Http => "http",
+            BackendKind::McpStdio => "mcp-stdio",
+            BackendKind::McpHttp => "mcp-http",
         }
     }
 
     fn has_processes(self) -> bool {
         match self {
-            BackendKind::Stdio => true,
-            BackendKind::Http => false,
+            BackendKind::Stdio | BackendKind::McpStdio => true,
+            BackendKind::Http | BackendKind::McpHttp => false,
         }
     }
 
     fn is_http(self) -> bool {
         match self {
-            BackendKind::Stdio => false,
-            BackendKind::Http => true,
+            BackendKind::Stdio | BackendKind::McpStdio => false,
+            BackendKind::Http | BackendKind::McpHttp => true,
+        }
+    }
+
+    fn is_mcp(self) -> bool {
+        match self {
+            BackendKind::Stdio | BackendKind::Http => false,
+            BackendKind::McpStdio | BackendKind::McpHttp => true,
         }
     }
 
@@ -173,6 +221,8 @@ impl BackendKind {
         (self.has_processes() || !is_of(OF_PROCESSES))
             && (!self.has_processes() || !is_of(OF_LINKS))
             && (self.is_http() || !is_of(OF_HTTP))
+            && (self.is_mcp() || !is_of(OF_MCP))
+            && (!self.is_mcp() || !is_of(NOT_OF_MCP))
     }
 }
 
@@ -215,6 +265,8 @@ impl Default for Backend {
             http2: false,
             authorization: String::new(),
             authorities: PathBuf::new(),
+            prefix: "{name}".to_owned(),
+            instances: InstancesOf::default(),
         }
     }
 }
@@ -226,13 +278,24 @@ impl Backend {
         let way = match self.kind {
             BackendKind::Stdio => WaySettings::Stdio(self.process()),
             BackendKind::Http => WaySettings::Http(self.http()),
+            BackendKind::McpStdio => WaySettings::McpStdio(self.process(), self.mcp()),
+            BackendKind::McpHttp => WaySettings::McpHttp(self.http(), self.mcp()),
         };
         BackendSettings { id, name: self.name.as_str().into(), route: self.route(), way }
+    }
+
+    /// Whether clients of MCP see what it has.
+    #[must_use]
+    pub fn speaks_mcp(&self) -> bool {
+        self.kind.is_mcp()
     }
 
     /// The methods that are its own.
     #[must_use]
     pub fn own_methods(&self) -> Vec<Box<str>> {
+        if self.kind.is_mcp() {
+            return Vec::new();
+        }
         if self.methods.is_empty() { vec![format!("{}/*", self.name).into()] } else { texts(&self.methods) }
     }
 
@@ -339,6 +402,18 @@ impl Backend {
         }
     }
 
+    fn mcp(&self) -> McpSettings {
+        let prefix = match self.prefix.replace("{name}", &self.name).as_str() {
+            "" => String::new(),
+            prefix => format!("{prefix}__"),
+        };
+        let instances = match self.instances {
+            InstancesOf::Shared => McpInstances::Shared,
+            InstancesOf::PerSession => McpInstances::PerSession,
+        };
+        McpSettings { prefix: prefix.into(), instances }
+    }
+
     fn ranges(&self) -> Vec<Range> {
         let range = |key, value: u64, min, max, unit, hint| Range { key, value, min, max, unit, hint };
         let ms = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "ms", hint);
@@ -399,6 +474,15 @@ impl Backend {
                 return Err((key, what, "methods = [\"risk/*\"]"));
             }
         }
+        let prefix = self.prefix.replace("{name}", name);
+        if prefix.len() > NAME_BYTES_MAX || !prefix.bytes().all(is_name) {
+            let what = format!("is \"{}\", expected letters, digits, - and _", self.prefix);
+            return Err(("prefix", what, "prefix = \"\" for none, or \"{name}\""));
+        }
+        if kind.is_mcp() && self.addresses.len() > 1 {
+            let what = format!("has {}, but a session of MCP is of one", self.addresses.len());
+            return Err(("addresses", what, "one table for each"));
+        }
         if kind.has_processes() { self.check_process() } else { self.check_links() }
     }
 
@@ -408,7 +492,7 @@ impl Backend {
             Table::try_from(backend).expect("invariant: every field of a backend is a value of TOML")
         };
         let (said, default) = (table(self), table(&Backend::default()));
-        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP);
+        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP).chain(OF_MCP).chain(NOT_OF_MCP);
         keys.copied().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
     }
 
@@ -567,6 +651,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_mcp_has_a_prefix_and_no_methods() {
+        for (prefix, expected) in
+            [("", "files__"), ("prefix = \"\"", ""), ("prefix = \"x-{name}\"", "x-files__")]
+        {
+            let text =
+                format!("[[backend]]\nname = \"files\"\nkind = \"mcp-stdio\"\ncommand = [\"x\"]\n{prefix}\n");
+            let settings = parse(&text).unwrap().backend[0].settings(BackendId(0));
+            assert!(settings.route.methods.is_empty());
+            let WaySettings::McpStdio(_, mcp) = settings.way else { panic!("{:?}", settings.way) };
+            assert_eq!((&*mcp.prefix, mcp.instances), (expected, McpInstances::Shared));
+        }
+    }
+
+    #[test]
     fn addresses_have_their_weights() {
         let text =
             "[[backend]]\nname = \"risk\"\nkind = \"http\"\naddresses = [\"http://a/\", \"https://b:1/x\"]\n";
@@ -618,6 +716,24 @@ mod tests {
                 "f.toml:4: backend.environment: has an entry without NAME=, the 1. of",
             ),
             (&format!("{HTTP}weights = [1, 2]\n"), "f.toml:5: backend.weights: has 2 for 1 addresses"),
+            (
+                &STDIO
+                    .replace("[[backend]]", "[[backend]]\nkind = \"mcp-stdio\"")
+                    .replace("\"a\"", "\"a\"\nmethods = [\"a/*\"]"),
+                "f.toml:4: backend.methods: is set, but a backend of kind mcp-stdio has none",
+            ),
+            (
+                &format!("{STDIO}prefix = \"x\"\n"),
+                "f.toml:4: backend.prefix: is set, but a backend of kind stdio",
+            ),
+            (
+                &HTTP.replace("\"http\"", "\"mcp-http\"").replace("/\"]", "/\", \"http://i/\"]"),
+                "f.toml:4: backend.addresses: has 2, but a session of MCP is of one",
+            ),
+            (
+                &STDIO.replace("[[backend]]", "[[backend]]\nkind = \"mcp-stdio\"\nprefix = \"a b\""),
+                "f.toml:3: backend.prefix: is \"a b\", expected letters",
+            ),
             (&format!("{HTTP}weights = [0]\n"), "f.toml:5: backend.weights: has 0, expected 1 to 1000"),
             (
                 &HTTP.replace("http://", "ftp://"),

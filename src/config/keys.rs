@@ -102,6 +102,9 @@ pub(super) const KEYS: &[Key] = &[
     restart("control.address", Text),
     restart("control.socket", Text),
     live("control.debug", Plain),
+    restart("mcp.address", Text),
+    restart("mcp.origins", Texts),
+    restart("mcp.hosts", Texts),
     live("log.filter", Text),
     live("log.file", Text),
     restart("shards.cores", Numbers),
@@ -261,6 +264,8 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.http2", Plain),
     live("backend.authorization", Secret),
     live("backend.authorities", Text),
+    live("backend.prefix", Text),
+    live("backend.instances", Text),
 ];
 
 /// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.
