@@ -5,6 +5,7 @@ costs those who are served.
 usage: loadtest/operators.py PATH_OF_TICKRING [--connections 10000] [--starts 10]
        loadtest/operators.py PATH_OF_TICKRING --beside-fanout [--wrk wrk] [--subscribers 20] [--events 3000]
                                               [--pairs 6] [--window 5] [--cpu-server 0] [--cpu-client 1]
+       loadtest/operators.py PATH_OF_TICKRING --tools [--wrk wrk] [--window 5] [--cpu-server 0] [--cpu-client 1]
 
 Figures are medians with their range, in milliseconds. The server listens on loopback, on ports of the kernel's choice, and is
 stopped by its own process id. Latencies are those of one client that asks once at a time on a connection that is kept.
@@ -13,6 +14,9 @@ stopped by its own process id. Latencies are those of one client that asks once 
 with 8 connections makes them, take turns with windows without. Of each window: the processor time of the shard's thread by
 /proc/PID/task, over the deliveries that /metrics counts, and the p99 of the turns of an interval of histograms of its own. The
 control thread is another one and not in it. Subscribers and wrk are on the client's core, and so may the control thread be.
+
+--tools: the list of tools, as fast as wrk with 8 connections asks for it from a core of its own; a second, and for each second that the
+control thread has run.
 """
 
 import argparse
@@ -60,6 +64,7 @@ def main():
     flags.add_argument("--connections", type=int, default=10_000)
     flags.add_argument("--starts", type=int, default=10)
     flags.add_argument("--beside-fanout", action="store_true")
+    flags.add_argument("--tools", action="store_true")
     flags.add_argument("--wrk", default="wrk", help="the load generator of that name, or its path")
     flags.add_argument("--subscribers", type=int, default=20)
     flags.add_argument("--events", type=int, default=3_000, help="of the market, a second")
@@ -70,6 +75,8 @@ def main():
     options = flags.parse_args()
     if options.beside_fanout:
         return beside_fanout(options)
+    if options.tools:
+        return list_tools(options)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, options.connections + 1000)), hard))
     with tempfile.TemporaryDirectory() as folder:
@@ -106,9 +113,7 @@ class Server:
 
 def beside_fanout(options):
     """Requests to operators' HTTP beside a fan-out, and the same fan-out without them, in turns."""
-    wrk = shutil.which(options.wrk)
-    if wrk is None:
-        sys.exit(f"there is no {options.wrk}: install wrk, or name it by --wrk")
+    wrk = found_wrk(options)
     # Where a shard polls before it parks, its time says nothing of its work.
     settings = ["shards.busy_poll_us=0", f"feed.paper.events_per_s={options.events}"]
     more = ["--cores", str(options.cpu_server), *[word for setting in settings for word in ("--set", setting)]]
@@ -121,6 +126,51 @@ def beside_fanout(options):
             tell_windows(options, wrk, server, log)
         finally:
             server.stop()
+
+
+def list_tools(options):
+    """The list of tools as fast as it is told."""
+    wrk = found_wrk(options)
+    more = ["--cores", str(options.cpu_server), "--set", "shards.busy_poll_us=0", "--set", "feed.paper.events_per_s=1"]
+    server = Server(options.binary, more)
+    # It has its name once it answers. It may be anywhere but at wrk's core.
+    requests_of(server)
+    control = task_of(server.process.pid, "control")
+    os.sched_setaffinity(int(control), {options.cpu_server})
+    os.sched_setaffinity(0, {options.cpu_client})
+    rates = []
+    for _ in range(options.pairs):
+        cpu_ns, requests = run_ns(server.process.pid, control), requests_of(server)
+        rate, p99_ms = ask_by_wrk(wrk, server, "/api/tools", options.window)
+        requests = requests_of(server) - requests
+        rates.append((rate, requests * 1e9 / (run_ns(server.process.pid, control) - cpu_ns), p99_ms))
+    for column, name in enumerate(["a second", "a second of the control thread", "p99 in ms"]):
+        print(f"GET /api/tools, {name}: {spread([found[column] for found in rates], 2 if column == 2 else 0)}")
+    server.stop()
+
+
+def requests_of(server):
+    ask = http.client.HTTPConnection(*server.control)
+    return int(re.search(r"^tickring_control_requests_total (\d+)$", body(ask, "/metrics"), re.MULTILINE)[1])
+
+
+def found_wrk(options):
+    wrk = shutil.which(options.wrk)
+    if wrk is None:
+        sys.exit(f"there is no {options.wrk}: install wrk, or name it by --wrk")
+    return wrk
+
+
+def ask_by_wrk(wrk, server, path, seconds):
+    """Requests a second and their p99 in ms."""
+    url = "http://{}:{}".format(*server.control) + path
+    command = [wrk, "--latency", "-t1", "-c8", f"-d{seconds}s", url]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if re.search(r"Socket errors|Non-2xx", told):
+        sys.exit(f"not every request was answered:\n{told}")
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", told).groups()
+    rate = float(re.search(r"Requests/sec:\s+(\S+)", told)[1])
+    return rate, float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
 
 
 def tell_windows(options, wrk, server, log):
@@ -156,14 +206,7 @@ def window(options, server, ask, shard, wrk):
     if wrk is None:
         time.sleep(options.window)
     else:
-        url = "http://{}:{}/healthz".format(*server.control)
-        command = [wrk, "--latency", "-t1", "-c8", f"-d{options.window}s", url]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        if re.search(r"Socket errors|Non-2xx", told):
-            sys.exit(f"not every request was answered:\n{told}")
-        rate = float(re.search(r"Requests/sec:\s+(\S+)", told)[1])
-        number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", told).groups()
-        p99_ms = float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+        rate, p99_ms = ask_by_wrk(wrk, server, "/healthz", options.window)
     deliveries = of_shard(ask, "tickring_deliveries_total") - deliveries
     cpu_ns, elapsed_s = run_ns(server.process.pid, shard) - cpu_ns, time.monotonic() - begun
     if of_shard(ask, "tickring_shard_connections") != options.subscribers:

@@ -41,7 +41,7 @@ pub use backend::{Backend, BackendKind};
 pub use control::Control;
 pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
-pub use listen::{Listen, ListenDeflate};
+pub use listen::{Listen, ListenDeflate, Protocol};
 pub use log::Log;
 pub use mcp::Mcp;
 pub use messages::Messages;

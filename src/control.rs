@@ -14,6 +14,7 @@ mod office;
 mod process;
 mod profiling;
 mod streams;
+mod tools;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -42,6 +43,7 @@ use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
 use crate::hub::{self, RateLimits};
 use crate::inspect::Inspector;
+use crate::inward::Inward;
 use crate::log_file;
 use crate::log_tail;
 use crate::pressure::PressureBoard;
@@ -57,6 +59,7 @@ pub use lifecycle::Lifecycle;
 use logs::Logs;
 pub use mcp::{McpAccess, McpBackend, McpSetup, McpWay};
 use streams::{Readers, Streams};
+use tools::OwnTools;
 
 /// How often totals are looked at, for rates and alerts, and readers of events told.
 const LOOK: Duration = Duration::from_secs(1);
@@ -102,6 +105,8 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
+    /// To a shard, in a client's name.
+    pub inward: Inward,
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
@@ -141,6 +146,7 @@ struct Shared {
     streams: Streams,
     profiler: Profiler,
     logs: Logs,
+    tools: OwnTools,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
     rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
@@ -223,6 +229,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
         profiler: Profiler::default(),
+        tools: OwnTools::new(),
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
@@ -327,6 +334,8 @@ impl Shared {
                 Route::Profile => {
                     return self.profile(&parts.headers, parts.uri.query().unwrap_or_default()).await;
                 }
+                Route::Tools => return self.list_tools(&parts.headers),
+                Route::CallTool => self.call_tool(door, authorization, body).await,
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
@@ -478,27 +487,36 @@ impl Shared {
 
     /// Counts the answer and makes it HTTP.
     fn finish(&self, asked: &HeaderMap, answer: Answer) -> Response {
-        self.requests_total.fetch_add(1, Ordering::Relaxed);
-        self.failures_total.fetch_add(u64::from(answer.status >= 400), Ordering::Relaxed);
-        let encodings =
-            asked.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let packed = if api::accepts_gzip(encodings) { api::gzip(&answer.body.text) } else { None };
+        let packed = if Shared::takes_gzip(asked) { api::gzip(&answer.body.text) } else { None };
         let is_packed = packed.is_some();
         let body = packed.map_or_else(|| Body::from(answer.body.text.into_owned()), Body::from);
-        let mut response = Response::new(body);
-        *response.status_mut() =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = self.respond(answer.status, answer.body.content_type, body, is_packed);
         let headers = response.headers_mut();
-        head(headers, answer.body.content_type);
-        headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-        if is_packed {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         if answer.status == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = answer.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    fn takes_gzip(asked: &HeaderMap) -> bool {
+        let encodings = asked.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        encodings.is_some_and(api::accepts_gzip)
+    }
+
+    /// Counts an answer and puts the head before it.
+    fn respond(&self, status: u16, content_type: &'static str, body: Body, is_packed: bool) -> Response {
+        self.requests_total.fetch_add(1, Ordering::Relaxed);
+        self.failures_total.fetch_add(u64::from(status >= 400), Ordering::Relaxed);
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        head(headers, content_type);
+        headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+        if is_packed {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
     }

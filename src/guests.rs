@@ -39,18 +39,13 @@ impl Guests {
 
     /// A connection was accepted; gives why it has no place here, if so.
     pub fn arrive(&mut self, conn: ConnId, peer: Option<SocketAddr>) -> Option<Rejection> {
-        let slot = conn.slot as usize;
-        if self.guests.len() <= slot {
-            self.guests.resize_with(slot + 1, Guest::default);
-        }
-        assert!(self.guests[slot].claim.is_none(), "a slot is left before it is taken again");
-        (self.guests[slot].conn, self.guests[slot].peer) = (Some(conn), peer);
+        self.let_in(conn, peer);
         if self.admitted >= self.admitted_max {
             return Some(Rejection::ConnectionsFull);
         }
         match self.admission.claim(peer.map(|peer| peer.ip())) {
             Ok(claim) => {
-                self.guests[slot].claim = Some(claim);
+                self.place(conn).claim = Some(claim);
                 self.admitted += 1;
                 self.peak = self.peak.max(self.admitted);
                 None
@@ -58,6 +53,21 @@ impl Guests {
             Err(Refused::Total) => Some(Rejection::ConnectionsFull),
             Err(Refused::PerAddress) => Some(Rejection::AddressFull),
         }
+    }
+
+    /// A connection from within the process, which counts against no limit.
+    pub fn let_in(&mut self, conn: ConnId, peer: Option<SocketAddr>) {
+        let guest = self.place(conn);
+        (guest.conn, guest.peer) = (Some(conn), peer);
+    }
+
+    fn place(&mut self, conn: ConnId) -> &mut Guest {
+        let slot = conn.slot as usize;
+        if self.guests.len() <= slot {
+            self.guests.resize_with(slot + 1, Guest::default);
+        }
+        assert!(self.guests[slot].claim.is_none(), "a slot is left before it is taken again");
+        &mut self.guests[slot]
     }
 
     /// A connection is gone.
@@ -106,6 +116,9 @@ mod tests {
         assert_eq!(guests.peer(conn(1)), peer("192.0.2.1:3"));
         guests.leave(conn(1));
         assert_eq!(guests.peer(conn(1)), None);
+        guests.let_in(conn(1), peer("192.0.2.1:4"));
+        assert_eq!((guests.peer(conn(1)), guests.peak()), (peer("192.0.2.1:4"), 2), "it counts for nobody");
+        guests.leave(conn(1));
         assert_eq!(guests.peer(ConnId { slot: 0, generation: 2 }), None, "another has the slot");
         assert_eq!(others.arrive(conn(0), peer("192.0.2.2:1")), None);
         assert_eq!(others.arrive(conn(1), peer("192.0.2.3:1")), Some(Rejection::ConnectionsFull));

@@ -1,7 +1,7 @@
 //! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
 //!
 //! Layers, each naming only those above it (held by `tests/tidy.rs`):
-//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `mail` ← `hub`, `ws` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `mail` ← `hub`, `ws` ← `binary_tcp` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
 pub mod limits;
@@ -12,6 +12,8 @@ pub mod auth;
 pub mod http;
 pub mod tls;
 pub mod ws;
+
+pub mod binary_tcp;
 
 pub mod desk;
 pub mod dialect;
@@ -52,6 +54,8 @@ pub mod guests;
 pub mod incident_log;
 #[cfg(feature = "runtime")]
 pub mod inspect;
+#[cfg(feature = "runtime")]
+pub mod inward;
 pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;
@@ -63,6 +67,7 @@ pub mod pulse;
 pub mod sessions_file;
 #[cfg(feature = "runtime")]
 pub mod slot;
+pub mod spin;
 #[cfg(feature = "runtime")]
 pub mod store;
 #[cfg(feature = "runtime")]

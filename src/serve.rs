@@ -2,6 +2,7 @@
 //! Home: the main thread. Order: probe the host, bind, make the mesh, start the venue and the shards, say what is
 //! served, wait for a signal, stop.
 
+mod announcing;
 mod backends;
 mod hubs;
 mod links;
@@ -18,7 +19,6 @@ mod verifying;
 
 use std::fmt::{Debug, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -40,6 +40,7 @@ use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
 use crate::inspect::{self, InspectPort, Inspector};
+use crate::inward::{self, Inward};
 use crate::keys;
 use crate::limits;
 use crate::log_file::LogFile;
@@ -105,7 +106,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
-    announce(&cores, &server);
+    announcing::announce(&cores, &server);
     match server.wait(&service) {
         Ended::Told => server.drain(&service).map_or(Ok(()), Err),
         Ended::Broken => Err(server.stop_broken()),
@@ -136,6 +137,8 @@ struct Server {
     inspector: Inspector,
     /// Backends of calls.
     callees: Callees,
+    /// Until the control thread has it.
+    inward: Option<Inward>,
     /// For newer settings.
     slots: Slots,
     /// None before it is started.
@@ -222,6 +225,7 @@ impl Server {
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
         let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
+        let (inward, mut inward_port) = inward::ends(doorbells[0].clone());
         let venue_end = (venue_end, inspects.pop(), handle);
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
         let mut threads = Vec::new();
@@ -241,6 +245,8 @@ impl Server {
                 logins,
                 calls,
                 inspect,
+                // To the first shard.
+                inward: inward_port.take(),
                 pressure: Arc::clone(&shared.pressure),
                 board: Arc::clone(&shared.boards[number]),
                 recorder,
@@ -267,6 +273,7 @@ impl Server {
             store,
             inspector,
             callees: Callees::new(backends, switchboard),
+            inward: Some(inward),
             slots,
             control: None,
             socket_file: None,
@@ -284,13 +291,6 @@ impl Server {
             }
         }
         Ok(self)
-    }
-
-    fn urls(&self) -> Vec<String> {
-        let url = |(address, tls): (&SocketAddr, &Option<Tls>)| {
-            format!("{}://{address}/ws", if tls.is_some() { "wss" } else { "ws" })
-        };
-        self.addresses.iter().zip(&self.tls).map(url).collect()
     }
 
     fn is_broken(&self) -> bool {
@@ -630,7 +630,7 @@ fn seed() -> (u64, u64) {
 fn spin(busy_poll: BusyPoll) -> Spin {
     match busy_poll {
         BusyPoll::Always => Spin::Always,
-        BusyPoll::ForUs(us) => Spin::ForNs(u64::from(us) * 1000),
+        BusyPoll::ForUs(us) => Spin::ForNs(us.saturating_mul(1000)),
     }
 }
 
@@ -686,24 +686,4 @@ fn deflation(config: &Config) -> Deflation {
         message_bytes_min: config.deflate.message_bytes_min,
         kinds: ChannelKinds::of(ChannelKind::ALL.into_iter().filter(named)),
     }
-}
-
-/// What is served and one line to try. On stdout, since scripts read the address there.
-fn announce(cores: &[usize], server: &Server) {
-    let feed = sources::describe(&server.config, &server.links.addresses());
-    let mut out = std::io::stdout().lock();
-    let (version, urls) = (env!("CARGO_PKG_VERSION"), server.urls());
-    let url = urls.join(" and ");
-    let control = server.control.as_ref().and_then(Control::address);
-    let control = control.map_or_else(String::new, |address| format!("; control on http://{address}"));
-    let mcp = server.control.as_ref().and_then(Control::mcp_address);
-    let mcp = mcp.map_or_else(String::new, |address| format!("; MCP on http://{address}/mcp"));
-    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}{mcp}\n");
-    if out.is_terminal() {
-        let tls = server.tls[0].as_ref().filter(|tls| !tls.has_files());
-        let pin = tls.map_or_else(String::new, |tls| format!(" --pin {}", tls.fingerprint()));
-        lines.push_str(&format!("try: tickring watch --url {}{pin} 'ticker.*.raw'\n", urls[0]));
-    }
-    // A closed stdout is no reason not to serve.
-    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
 }

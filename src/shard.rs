@@ -1,8 +1,8 @@
 //! One shard, top to bottom: a pinned executor's pump that turns one net ring and one hub.
 //!
 //! A turn: submit and reap → hub → mesh → flush. Everything that is ready is taken, then all of it is answered, so that
-//! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while and then parks in
-//! the ring, where a completion, a deadline or the doorbell of a peer wakes it.
+//! one submission carries what a turn has to say to all sockets. Idle, the pump spins for a while, where that pays, and then parks
+//! in the ring, where a completion, a deadline or the doorbell of a peer wakes it.
 //!
 //! Home: one thread per shard. Invariant: this file, what it has in `shard/`, and `venue.rs` alone drive a pure half by
 //! the runtime.
@@ -23,6 +23,7 @@ use crate::hub::overload::Pressure;
 use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::inspect::InspectPort;
+use crate::inward::InwardPort;
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
@@ -31,6 +32,7 @@ use crate::pressure::{Holding, PressureBoard};
 use crate::pulse::Pulse;
 use crate::ring::{Event, How, Listener, Ring, RingConfig, RingCounters, RingError, Transmit, Wait};
 use crate::slot::Slot;
+use crate::spin::SpinAccount;
 use crate::stop::{Serving, Stop};
 use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
@@ -39,12 +41,14 @@ use crate::venue::{Resident, VenueError, VenueReport, VenueSetup};
 use crate::verify::{Answer, LoginPort};
 
 use self::inspecting::Inspecting;
+use self::inward::InwardCalls;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
 use self::timing::Timing;
 
 mod calls;
 mod inspecting;
+mod inward;
 mod resident;
 mod secure;
 mod settings;
@@ -57,7 +61,8 @@ const RECEIVED_BYTES_PER_TURN: u64 = limits::RECEIVED_BYTES_PER_TURN as u64;
 /// How long an idle shard spins before it parks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spin {
-    ForNs(u64),
+    /// At most, and where it pays: [`SpinAccount`].
+    ForNs(u32),
     Always,
 }
 
@@ -84,6 +89,8 @@ pub struct ShardSetup {
     pub calls: CallPort,
     /// What operators ask comes by it.
     pub inspect: InspectPort,
+    /// Connections from within the process come by it, to one shard.
+    pub inward: Option<InwardPort>,
     /// With a place for each home.
     pub pressure: Arc<PressureBoard>,
     /// This shard's own.
@@ -179,6 +186,7 @@ struct Shard {
     logins: LoginPort,
     calls: CallPort,
     inspecting: Inspecting,
+    inward: Option<InwardCalls>,
     carry: Carry,
     pressure: Arc<PressureBoard>,
     board: Arc<Board>,
@@ -186,6 +194,7 @@ struct Shard {
     turn_load: TurnLoad,
     pace: Pace,
     spin: Spin,
+    spin_account: SpinAccount,
     newer_settings: Arc<Slot<ShardSettings>>,
     resident: Option<Resident>,
     stop: Arc<Stop>,
@@ -247,6 +256,7 @@ impl Shard {
     fn new(setup: ShardSetup, resident: Option<Resident>) -> Result<Shard, RingError> {
         let now = clock::now();
         let mut ring = Ring::new(&setup.ring, setup.mesh.doorbell().clone())?;
+        let listeners = setup.listeners.len();
         for listener in setup.listeners {
             ring.listen(listener)?;
         }
@@ -265,6 +275,7 @@ impl Shard {
             logins: setup.logins,
             calls: setup.calls,
             inspecting: Inspecting::new(setup.inspect),
+            inward: setup.inward.map(|port| InwardCalls::new(port, listeners)),
             carry: Carry::default(),
             pressure: setup.pressure,
             board: setup.board,
@@ -272,6 +283,7 @@ impl Shard {
             turn_load: TurnLoad::default(),
             pace: Pace::new(pace_ns_max),
             spin,
+            spin_account: spin.account(),
             newer_settings: setup.newer_settings,
             resident,
             serving: Some(setup.stop.enter()),
@@ -315,6 +327,7 @@ impl Shard {
         busy |= self.take_answers();
         busy |= self.take_words();
         busy |= self.take_question();
+        busy |= self.take_inward();
         self.take_timers();
         self.take_stop();
         busy |= self.hub.joins_wait() && !self.hub.peers_are_behind();
@@ -329,6 +342,7 @@ impl Shard {
             self.turn_ns_max = self.turn_ns_max.max(work_ns);
             self.busy_turns_total += 1;
             self.busy_ns_total += work_ns;
+            self.spin_account.worked(reaped_ns.saturating_sub(self.worked_ns));
             self.worked_ns = self.now.mono_ns;
             self.note_turn(work_ns);
         }
@@ -389,6 +403,11 @@ impl Shard {
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
+                Event::Adopted { conn, tag } => self.open_inward(conn, tag),
+                Event::AdoptFailed { tag, errno } => {
+                    self.end_adoption(tag);
+                    log::debug!("a connection from within is not taken: {}", errno.desc());
+                }
                 Event::Connected { .. } | Event::ConnectFailed { .. } => {
                     unreachable!("invariant: a shard accepts only, it asks for no connection")
                 }
@@ -621,11 +640,12 @@ impl Shard {
         }
         // Where data waits for the pace it is known when there is something to do next: turns until then would only cost.
         let is_paced = self.hub.data_count() > 0 && !self.pace.may_flush(now_ns);
+        // Who waits for the disk is answered the sooner, the sooner the store has the core.
+        let gives_way = is_paced || self.resident.as_ref().is_some_and(Resident::waits_for_store);
         match self.spin {
             Spin::Always => return Wait::Poll,
-            Spin::ForNs(spin_ns) if (idle_ns < spin_ns && !is_paced) || self.worked_ns == now_ns => {
-                return Wait::Poll;
-            }
+            Spin::ForNs(_) if self.worked_ns == now_ns => return Wait::Poll,
+            Spin::ForNs(_) if !gives_way && self.spin_account.poll(idle_ns) => return Wait::Poll,
             Spin::ForNs(_) if self.hub.joins_wait() && !self.hub.peers_are_behind() => return Wait::Poll,
             Spin::ForNs(_) => {}
         }
@@ -642,6 +662,7 @@ impl Shard {
             return Wait::Poll;
         };
         self.parks_total += 1;
+        self.spin_account.parked(idle_ns);
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
         let behind = behind || self.hub.has_questions();

@@ -12,8 +12,8 @@ use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
 use tickring::hub::{
-    Arrival, BackendTerms, Caching, Hub, HubConfig, ListenerPolicy, Publishing, Route, Routes, Sharing,
-    Urgency,
+    Arrival, BackendTerms, Caching, Framing, Hub, HubConfig, ListenerPolicy, Publishing, Route, Routes,
+    Sharing, Urgency,
 };
 use tickring::mail::{OfficeCounters, OfficeGauges};
 use tickring::model::book::{Level, LevelUpdate, Side};
@@ -99,14 +99,21 @@ impl World {
             history: HISTORY,
             overload: OverloadMarks::default(),
             publishing: Publishing::Anyone,
-            listeners: vec![ListenerPolicy {
-                ping_interval_ns: 0,
-                deflate: Some(DeflateSettings {
-                    client_window_bits_max: WindowBits::MAX,
-                    client_context_takeover: ClientContextTakeover::Refused,
-                }),
-                ..ListenerPolicy::default()
-            }],
+            listeners: vec![
+                ListenerPolicy {
+                    ping_interval_ns: 0,
+                    deflate: Some(DeflateSettings {
+                        client_window_bits_max: WindowBits::MAX,
+                        client_context_takeover: ClientContextTakeover::Refused,
+                    }),
+                    ..ListenerPolicy::default()
+                },
+                ListenerPolicy {
+                    framing: Framing::LengthPrefixed,
+                    ping_interval_ns: 0,
+                    ..ListenerPolicy::default()
+                },
+            ],
             ..HubConfig::default()
         };
         World { hub: Hub::new(HomeId(0), 1, config, now), now, out: vec![0; 64 * 1024] }
@@ -114,6 +121,13 @@ impl World {
 
     fn connect(&mut self, slot: u32) -> ConnId {
         self.connect_with(slot, "")
+    }
+
+    /// A client of binary TCP.
+    fn connect_tcp(&mut self, slot: u32) -> ConnId {
+        let conn = ConnId { slot, generation: 1 };
+        self.hub.handle_open(conn, Arrival { listener: 1, ..Arrival::FIRST }, self.now);
+        conn
     }
 
     /// A client that has agreed to compression for a window of so many bits.
@@ -212,6 +226,35 @@ fn answering_requests_allocates_nothing() {
         assert!(world.flush() > 0);
         world.hub.handle_timeout(world.now);
     });
+}
+
+#[test]
+fn binary_tcp_allocates_nothing() {
+    let prefixed = |text: &str| {
+        let mut bytes = u32::try_from(text.len()).expect("short").to_be_bytes().to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    };
+    let mut world = World::new();
+    let conns: Vec<_> = (0..50).map(|slot| world.connect_tcp(slot)).collect();
+    for conn in &conns {
+        let subscribe =
+            r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["topic.t"]}}"#;
+        world.send(*conn, &mut prefixed(subscribe));
+    }
+    world.flush();
+    let mut sent = prefixed(
+        r#"{"jsonrpc":"2.0","id":1,"method":"topic/publish","params":{"topic":"t","data":"the quick brown fox"}}"#,
+    );
+    // A heartbeat too.
+    sent.extend_from_slice(&[0; 4]);
+    let before = world.hub.counters().deliveries_total;
+    assert_allocates_nothing(|number| {
+        let conn = conns[usize::try_from(number % 50).unwrap()];
+        world.send(conn, &mut sent);
+        assert!(world.flush() > 50 * 100);
+    });
+    assert_eq!(world.hub.counters().deliveries_total - before, 50 * (WARM_UP + COUNTED));
 }
 
 #[test]

@@ -85,6 +85,8 @@ fn serve_one_connection(ring: &mut Ring, address: SocketAddr) {
                 Event::Eof(conn) => ring.close(conn, How::Graceful),
                 Event::Closed(_) => return,
                 Event::AcceptFailed { .. }
+                | Event::Adopted { .. }
+                | Event::AdoptFailed { .. }
                 | Event::Connected { .. }
                 | Event::ConnectFailed { .. }
                 | Event::ReceiveFailed { .. }

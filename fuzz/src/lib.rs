@@ -4,6 +4,7 @@
 //! `fuzz_targets/` hands libFuzzer's inputs to them (nightly, feature `libfuzzer`); `tests/replay.rs` hands them the committed
 //! corpora, so that every ordinary test run holds what the fuzzer once found. How to fuzz: `docs/fuzzing.md`.
 
+pub mod binary_tcp;
 pub mod deflate;
 pub mod http_api;
 pub mod hub;
@@ -22,7 +23,8 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
+    ("binary_tcp", binary_tcp::check),
     ("deflate", deflate::check),
     ("http_api", http_api::check),
     ("hub", hub::check),

@@ -31,6 +31,11 @@ fn replay(name: &str) {
 }
 
 #[test]
+fn the_corpus_of_binary_tcp_holds() {
+    replay("binary_tcp");
+}
+
+#[test]
 fn the_corpus_of_deflate_holds() {
     replay("deflate");
 }

@@ -12,7 +12,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, bind
 
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
-use crate::frame;
+use crate::frame::{self, FrameFault, Framing};
 use crate::ring::{self, Event, Ring, Slot, Wait};
 use crate::secure::{self, Codec, Line, Target};
 use crate::swarm::source_address;
@@ -37,7 +37,9 @@ fn upgrade_line(stream: TcpStream, target: Target) -> Result<Line> {
     stream.set_nodelay(true).doing("TCP_NODELAY")?;
     stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
     let mut line = Line::over(stream, target.security)?;
-    ask_for_upgrade(&mut line, target.address)?;
+    if line.framing == Framing::WebSocket {
+        ask_for_upgrade(&mut line, target.address)?;
+    }
     Ok(line)
 }
 
@@ -112,6 +114,14 @@ impl Single {
 
     /// Sends an encoded frame; a server that does not take it within the deadline fails the run.
     pub(crate) fn send(&mut self, frame: &[u8]) -> Result<()> {
+        let mut prefixed = Vec::new();
+        let frame = match self.line.framing {
+            Framing::WebSocket => frame,
+            Framing::LengthPrefixed => {
+                frame::encode_prefixed(frame, &mut prefixed).map_err(broken)?;
+                &prefixed
+            }
+        };
         let sent = self.line.write(frame).doing("send")?;
         if sent < frame.len() {
             return Err(Failure::Protocol("the server does not read".to_owned()));
@@ -121,31 +131,61 @@ impl Single {
 
     /// The next message's payload, spinning until it is there.
     pub(crate) fn receive(&mut self) -> Result<&[u8]> {
-        self.received.drain(..self.consumed_bytes);
-        self.consumed_bytes = 0;
         let deadline_ns = clock::mono_ns() + STEP_DEADLINE_NS;
-        loop {
-            let header =
-                frame::decode(&self.received).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
-            if let Some(header) = header
-                && header.frame_bytes() <= self.received.len()
-            {
-                check_message(&header)?;
-                self.consumed_bytes = header.frame_bytes();
-                return Ok(&self.received[header.header_bytes..self.consumed_bytes]);
-            }
-            let mut chunk = [0; 4096];
-            match self.line.read(&mut chunk) {
-                Ok(0) => return Err(Failure::Protocol("the server closed the connection".to_owned())),
-                Ok(bytes) => self.received.extend_from_slice(&chunk[..bytes]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                    if deadline_ns < clock::mono_ns() {
-                        return Err(Failure::Deadline("a reply".to_owned()));
-                    }
-                }
-                Err(error) => return Err(Failure::Io("receive", error)),
+        while !self.has_message()? {
+            if deadline_ns < clock::mono_ns() {
+                return Err(Failure::Deadline("a reply".to_owned()));
             }
         }
+        self.take_message()
+    }
+
+    /// The next message's payload, if it is there; pings before it are answered.
+    pub(crate) fn poll(&mut self) -> Result<Option<&[u8]>> {
+        while self.has_message()? {
+            let header = self.header()?.expect("invariant: it was seen to be whole");
+            if header.opcode != frame::PING {
+                return self.take_message().map(Some);
+            }
+            let mut pong = Vec::new();
+            let payload = &self.received[header.header_bytes..header.frame_bytes()];
+            frame::encode_client(frame::PONG, payload, &mut pong);
+            self.consumed_bytes = header.frame_bytes();
+            self.send(&pong)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether a whole message is there, after one look at the socket where there is none.
+    fn has_message(&mut self) -> Result<bool> {
+        self.received.drain(..self.consumed_bytes);
+        self.consumed_bytes = 0;
+        if self.header()?.is_some() {
+            return Ok(true);
+        }
+        let mut chunk = [0; 4096];
+        match self.line.read(&mut chunk) {
+            Ok(0) => Err(Failure::Protocol("the server closed the connection".to_owned())),
+            Ok(bytes) => {
+                self.received.extend_from_slice(&chunk[..bytes]);
+                Ok(self.header()?.is_some())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(Failure::Io("receive", error)),
+        }
+    }
+
+    /// That of the first message, if it is whole.
+    fn header(&self) -> Result<Option<frame::Header>> {
+        let header = self.line.framing.decode(&self.received).map_err(broken)?;
+        Ok(header.filter(|header| header.frame_bytes() <= self.received.len()))
+    }
+
+    fn take_message(&mut self) -> Result<&[u8]> {
+        let header = self.header()?.expect("invariant: it was seen to be whole");
+        check_message(&header)?;
+        self.consumed_bytes = header.frame_bytes();
+        Ok(&self.received[header.header_bytes..self.consumed_bytes])
     }
 
     /// Sends a text message and returns the reply to it.
@@ -169,6 +209,10 @@ impl Single {
     }
 }
 
+fn broken(fault: FrameFault) -> Failure {
+    Failure::Protocol(format!("{fault:?}"))
+}
+
 fn check_message(header: &frame::Header) -> Result<()> {
     let is_message = header.opcode == frame::TEXT || header.opcode == frame::BINARY;
     if is_message && header.fin && header.mask.is_none() {
@@ -180,12 +224,18 @@ fn check_message(header: &frame::Header) -> Result<()> {
 /// Takes the messages to send, plain or over TLS.
 pub(crate) struct Outbox<'a> {
     ring: ring::Outbox<'a>,
+    framings: &'a [Framing],
     codecs: &'a mut [Codec],
     records: &'a mut Vec<u8>,
 }
 
 impl Outbox<'_> {
     pub(crate) fn send(&mut self, slot: Slot, bytes: &[u8]) -> Result<()> {
+        if self.framings[slot] == Framing::LengthPrefixed {
+            self.records.clear();
+            frame::encode_prefixed(bytes, self.records).map_err(broken)?;
+            return self.ring.send(slot, self.records);
+        }
         let Some(codec) = &mut self.codecs[slot] else { return self.ring.send(slot, bytes) };
         self.records.clear();
         secure::protect(codec, bytes, self.records)?;
@@ -196,6 +246,7 @@ impl Outbox<'_> {
 /// Many connections on one ring.
 pub(crate) struct Clients {
     ring: Ring,
+    framings: Vec<Framing>,
     codecs: Vec<Codec>,
     /// What one message is put into, and what was taken out of what came.
     records: Vec<u8>,
@@ -210,6 +261,7 @@ impl Clients {
     pub(crate) fn new() -> Result<Clients> {
         Ok(Clients {
             ring: Ring::new()?,
+            framings: Vec::new(),
             codecs: Vec::new(),
             records: Vec::new(),
             plain: Vec::new(),
@@ -222,12 +274,14 @@ impl Clients {
     /// Takes over an upgraded connection.
     pub(crate) fn add(&mut self, line: Line) -> Slot {
         self.unfinished.push(Vec::new());
+        self.framings.push(line.framing);
         self.codecs.push(line.codec);
         self.ring.add(line.stream)
     }
 
     pub(crate) fn outbox(&mut self) -> Outbox<'_> {
-        Outbox { ring: self.ring.outbox(), codecs: &mut self.codecs, records: &mut self.records }
+        let Clients { ring, framings, codecs, records, .. } = self;
+        Outbox { ring: ring.outbox(), framings, codecs, records }
     }
 
     /// How long the load thread has turned without finding anything: its spare capacity.
@@ -241,7 +295,7 @@ impl Clients {
         mut handle: impl FnMut(&mut Outbox<'_>, Slot, &[u8]) -> Result<()>,
     ) -> Result<u64> {
         let now_ns = clock::mono_ns();
-        let Clients { ring, codecs, records, plain, unfinished, .. } = self;
+        let Clients { ring, framings, codecs, records, plain, unfinished, .. } = self;
         let count = ring.turn(Wait::Spin, |outbox, event| match event {
             Event::Received(slot, bytes) => {
                 let bytes = match &mut codecs[slot] {
@@ -252,7 +306,7 @@ impl Clients {
                         plain.as_slice()
                     }
                 };
-                let mut outbox = Outbox { ring: outbox.reborrow(), codecs, records };
+                let mut outbox = Outbox { ring: outbox.reborrow(), framings, codecs, records };
                 take(&mut outbox, slot, &mut unfinished[slot], bytes, &mut handle)
             }
             Event::Closed(slot, _) => Err(Failure::Protocol(format!("the server closed connection {slot}"))),
@@ -293,7 +347,7 @@ fn take_frames(
     let mut consumed = 0;
     loop {
         let rest = &bytes[consumed..];
-        let header = frame::decode(rest).map_err(|fault| Failure::Protocol(format!("{fault:?}")))?;
+        let header = outbox.framings[slot].decode(rest).map_err(broken)?;
         let Some(header) = header.filter(|header| header.frame_bytes() <= rest.len()) else {
             return Ok(consumed);
         };

@@ -105,6 +105,49 @@ fn encode_header(opcode: u8, mask_bit: u8, payload_bytes: usize, frame: &mut Vec
     }
 }
 
+/// How messages stand in the bytes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// RFC 6455.
+    WebSocket,
+    /// tickring's binary TCP, written from docs/binary-tcp.md: four bytes of length, big-endian, then a message; an empty one is a
+    /// heartbeat.
+    LengthPrefixed,
+}
+
+/// Of a length-prefixed frame.
+const PREFIX_BYTES: usize = 4;
+
+impl Framing {
+    /// The header at the start of `bytes`, or `None` while it is incomplete. A heartbeat is a ping.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Result<Option<Header>, FrameFault> {
+        if self == Framing::WebSocket {
+            return decode(bytes);
+        }
+        let Some(length) = bytes.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+        let payload_bytes = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| FrameFault::TooLong)?;
+        if PAYLOAD_BYTES_MAX < payload_bytes {
+            return Err(FrameFault::TooLong);
+        }
+        let opcode = if payload_bytes == 0 { PING } else { TEXT };
+        Ok(Some(Header { fin: true, opcode, mask: None, header_bytes: PREFIX_BYTES, payload_bytes }))
+    }
+}
+
+/// Appends whole client frames, which `frames` holds, as length-prefixed ones. A pong is a heartbeat.
+pub(crate) fn encode_prefixed(mut frames: &[u8], out: &mut Vec<u8>) -> Result<(), FrameFault> {
+    while let Some(header) = decode(frames)? {
+        let payload = &frames[header.header_bytes..header.frame_bytes()];
+        let length = u32::try_from(payload.len()).map_err(|_| FrameFault::TooLong)?;
+        out.extend_from_slice(&length.to_be_bytes());
+        let start = out.len();
+        out.extend_from_slice(payload);
+        apply_mask(&mut out[start..], header.mask.unwrap_or_default());
+        frames = &frames[header.frame_bytes()..];
+    }
+    Ok(())
+}
+
 /// The code in a close frame's payload, RFC 6455 §5.5.1.
 pub(crate) fn close_code(payload: &[u8]) -> Option<u16> {
     payload.first_chunk().map(|code| u16::from_be_bytes(*code))
@@ -120,6 +163,26 @@ pub(crate) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_for_a_websocket_become_length_prefixed_and_are_read_back() {
+        let mut frames = Vec::new();
+        for payload in [&b"{}"[..], b"", &[b'x'; 300], &[b'y'; 70_000]] {
+            encode_client(if payload.is_empty() { PONG } else { TEXT }, payload, &mut frames);
+        }
+        let mut prefixed = Vec::new();
+        encode_prefixed(&frames, &mut prefixed).unwrap();
+        let mut rest = &prefixed[..];
+        let mut read = Vec::new();
+        while let Some(header) = Framing::LengthPrefixed.decode(rest).unwrap() {
+            read.push((header.opcode, rest[header.header_bytes..header.frame_bytes()].to_vec()));
+            rest = &rest[header.frame_bytes()..];
+        }
+        let expected =
+            [(TEXT, b"{}".to_vec()), (PING, vec![]), (TEXT, vec![b'x'; 300]), (TEXT, vec![b'y'; 70_000])];
+        assert_eq!(read, expected);
+        assert_eq!(Framing::LengthPrefixed.decode(b"HTTP"), Err(FrameFault::TooLong));
+    }
 
     #[test]
     fn decodes_what_it_encodes_at_every_length_form() {

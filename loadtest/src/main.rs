@@ -20,6 +20,7 @@ mod host;
 mod limit;
 mod link;
 mod markdown;
+mod operators;
 mod outcome;
 mod peers;
 mod progress;
@@ -103,6 +104,9 @@ struct RigArguments {
     /// For `request` and `fanout`: what TLS costs. The server plain and over TLS, in turns, in place of limit and server
     #[arg(long, global = true, requires = "server")]
     tls: bool,
+    /// For `request` and `fanout`: what framing costs. The server by WebSocket and by binary TCP, in turns, in place of limit and server
+    #[arg(long, global = true, requires = "server", conflicts_with = "tls")]
+    tcp: bool,
     /// Also write the results to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -572,5 +576,6 @@ fn rig(arguments: RigArguments) -> Result<Rig> {
         measured_ns: arguments.measure_ms * MILLISECOND_NS,
         generator_lag_ns_max: arguments.lag_us_max * 1_000,
         tls: arguments.tls,
+        tcp: arguments.tcp,
     })
 }

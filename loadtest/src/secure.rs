@@ -11,12 +11,15 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, Stream};
 
 use crate::failure::{Doing, Failure, Result};
+use crate::frame::Framing;
 
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Security {
     Plain,
     Tls,
+    /// Not by a WebSocket, but by binary TCP, and plain.
+    PlainTcp,
 }
 
 /// A server's address and how it is spoken to.
@@ -39,21 +42,24 @@ pub(crate) type Codec = Option<Box<ClientConnection>>;
 pub(crate) struct Line {
     pub(crate) stream: TcpStream,
     pub(crate) codec: Codec,
+    pub(crate) framing: Framing,
 }
 
 impl From<TcpStream> for Line {
     fn from(stream: TcpStream) -> Line {
-        Line { stream, codec: None }
+        Line { stream, codec: None, framing: Framing::WebSocket }
     }
 }
 
 impl Line {
     pub(crate) fn over(stream: TcpStream, security: Security) -> Result<Line> {
-        if security == Security::Plain {
-            return Ok(Line::from(stream));
+        let plain = Line::from(stream);
+        match security {
+            Security::Plain => return Ok(plain),
+            Security::PlainTcp => return Ok(Line { framing: Framing::LengthPrefixed, ..plain }),
+            Security::Tls => {}
         }
-        let codec = codec("localhost")?;
-        let mut line = Line { stream, codec: Some(codec) };
+        let mut line = Line { codec: Some(codec("localhost")?), ..plain };
         line.shake_hands().doing("the TLS handshake")?;
         Ok(line)
     }

@@ -53,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     security: Security,
     /// Where it answers operators, if it says so in the same line.
-    pub(crate) control: Option<SocketAddr>,
+    control: Option<SocketAddr>,
     /// From spawn to the line with the address.
     pub(crate) started_in_ns: u64,
     log: Option<JoinHandle<Log>>,
@@ -208,6 +208,11 @@ impl Server {
 
     pub(crate) fn target(&self) -> Target {
         Target { address: self.address, security: self.security }
+    }
+
+    /// Where it answers operators.
+    pub(crate) fn control(&self) -> Result<SocketAddr> {
+        self.control.ok_or_else(|| Failure::Protocol("no address of the operators' port".to_owned()))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -374,10 +379,11 @@ fn ring_sockets_of(fdinfo: &Path) -> Result<u64> {
     Err(Failure::Unmet("the kernel does not show what the server's rings hold".to_owned()))
 }
 
-/// The address in a line that holds `ws://IP:PORT…` or `wss://IP:PORT…`.
+/// The address in a line that holds `ws://IP:PORT…`, `wss://IP:PORT…` or `tcp://IP:PORT`.
 fn target_of(line: &str) -> Option<Target> {
-    let plain = line.split_once("ws://").map(|(_, rest)| (rest, Security::Plain));
-    let (rest, security) = plain.or_else(|| Some((line.split_once("wss://")?.1, Security::Tls)))?;
+    let schemes = [("ws://", Security::Plain), ("wss://", Security::Tls), ("tcp://", Security::PlainTcp)];
+    let (rest, security) =
+        schemes.into_iter().find_map(|(scheme, security)| Some((line.split_once(scheme)?.1, security)))?;
     let address = rest.split(|byte: char| byte == '/' || byte.is_whitespace()).next()?.parse().ok()?;
     Some(Target { address, security })
 }
@@ -448,6 +454,8 @@ mod tests {
         assert_eq!(target_of("ws://127.0.0.1:40001/ws"), Some(plain));
         assert_eq!(target_of("serving paper on ws://127.0.0.1:40001/ws (2 shards)"), Some(plain));
         let secure = Target { security: Security::Tls, ..plain };
+        let tcp = Target { security: Security::PlainTcp, ..plain };
+        assert_eq!(target_of("serves tcp://127.0.0.1:40001 on"), Some(tcp));
         assert_eq!(target_of("serves wss://127.0.0.1:40001/ws on"), Some(secure));
         assert_eq!(target_of("listening on 127.0.0.1:40001"), None);
     }

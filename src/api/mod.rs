@@ -24,6 +24,7 @@ pub mod publish;
 mod ready;
 pub mod shards;
 mod status;
+pub mod tools;
 pub mod topics;
 mod websocket;
 
@@ -79,6 +80,8 @@ pub enum Route {
     Heap,
     Trace,
     Publish,
+    Tools,
+    CallTool,
     OpenApi,
     Alerts,
     /// A stream, which does not end with an answer.
@@ -92,7 +95,7 @@ pub enum Route {
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 30] = [
+pub const ROUTES: [(&str, Method, Route); 32] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -118,6 +121,8 @@ pub const ROUTES: [(&str, Method, Route); 30] = [
     ("/api/alerts", Method::Get, Route::Alerts),
     ("/api/events", Method::Get, Route::Events),
     ("/api/publish", Method::Post, Route::Publish),
+    ("/api/tools", Method::Get, Route::Tools),
+    ("/api/tools/call", Method::Post, Route::CallTool),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
     ("/api/dead-letters", Method::Get, Route::DeadLetters),
@@ -174,6 +179,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Cache => cache::answer(view),
         Route::WebSocket => websocket::answer(view),
         Route::OpenApi => openapi::answer(),
+        Route::Tools => Answer::text(200, "application/json", tools::listed()),
         Route::Alerts => alerts::answer(view),
         Route::Events => Answer::text(200, "text/event-stream", event(view)),
         Route::Console(file) => console::answer(file),
@@ -188,6 +194,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         | Route::Shards
         | Route::Profile
         | Route::Trace
+        | Route::CallTool
         | Route::Publish => Answer::error(500, "this endpoint is answered by what other threads say"),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Phase, View, percent, rounded};
+use crate::dialect::tools::TOOLS;
 use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
 
 pub(super) fn answer(view: &View<'_>) -> Answer {
@@ -41,8 +42,8 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
                 "connections": snapshot.total("tickring_shard_connections"),
                 "trading_halted": snapshot.total("tickring_trading_halted") == 1,
             },
-            // There is no backend with tools yet.
-            "tools": {"total": 0, "available": 0},
+            // The gateway's own.
+            "tools": {"total": TOOLS.len(), "available": TOOLS.len()},
             "requests": {
                 "total": requests,
                 "successful": requests.saturating_sub(failed),

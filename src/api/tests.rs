@@ -228,7 +228,7 @@ fn status_tells_of_each_backend() {
     assert_eq!(body["server"]["uptime_seconds"], 12);
     assert_eq!(body["requests"]["success_rate_percent"], 90.0);
     assert_eq!(body["requests"]["mean_response_ms"], 2.5);
-    assert_eq!(body["tools"]["total"], 0);
+    assert_eq!(body["tools"]["total"], 7);
     let backend = &body["backends"]["list"][0];
     assert_eq!((&backend["name"], &backend["state"]), (&json!("fx.2"), &json!("up")));
     assert_eq!(backend["last_reason"], "timeout");
@@ -430,6 +430,7 @@ fn answers_are_as_the_document_says() {
     of(Route::Cache, "Cache");
     of(Route::WebSocket, "WebSocket");
     of(Route::Alerts, "Alerts");
+    of(Route::Tools, "Tools");
     let text = world.ask(Route::Events, "").body.text;
     let event = serde_json::from_str(text.split_once("data: ").unwrap().1).unwrap();
     check_schema(&document["components"]["schemas"]["Event"], &event, "Event");

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::orders::{PRICE_BAND_BP_MAX, WHOLE_UNITS_MAX};
-use super::{BusyPoll, Config, FeedKind, Limits, Listen, Speed};
+use super::{BusyPoll, Config, FeedKind, Limits, Listen, Protocol, Speed};
 use super::{backend, instrument, venue};
 use crate::auth::is_pattern;
 use crate::backend::paper;
@@ -159,6 +159,15 @@ impl Config {
                     let hint = "a chain and its key in PEM, or development = true".to_owned();
                     RangeFault { key: Cow::Borrowed(key), nth, what, hint }
                 })?;
+            }
+            if let Some(key) = listen.websocket_key_of_tcp() {
+                return Err(RangeFault {
+                    key: Cow::Borrowed(key),
+                    nth,
+                    what: "is set on a listener with protocol = \"tcp\"".to_owned(),
+                    hint: "it is of WebSocket and HTTP: leave it out, or set protocol = \"websocket\""
+                        .to_owned(),
+                });
             }
             let is_origin =
                 |text: &str| text == "*" || text.starts_with("http://") || text.starts_with("https://");
@@ -337,6 +346,18 @@ impl Limits {
 }
 
 impl Listen {
+    /// The first key that says something where there is neither HTTP nor a WebSocket.
+    fn websocket_key_of_tcp(&self) -> Option<&'static str> {
+        let odd = [
+            ("listen.origins", !self.origins.is_empty()),
+            ("listen.hosts", !self.hosts.is_empty()),
+            ("listen.echo", self.echo),
+            ("listen.deflate.enabled", self.deflate.enabled),
+        ];
+        let is_tcp = self.protocol == Protocol::Tcp;
+        odd.into_iter().find_map(|(key, is_set)| (is_tcp && is_set).then_some(key))
+    }
+
     fn ranges(&self) -> [Range; 5] {
         let range =
             |key, value: u32, min, max, unit, hint| Range { key, value: value.into(), min, max, unit, hint };
@@ -414,6 +435,16 @@ mod tests {
             "listen.deflate.client_window_bits_max"
         );
         assert_eq!(refused(|c| c.listen.push(Listen::default())), "listen.address");
+        let tcp_with = |change: fn(&mut Listen)| {
+            let mut listen = Listen { protocol: Protocol::Tcp, ..Listen::default() };
+            assert!(Config { listen: vec![listen.clone()], ..Config::default() }.check().is_ok());
+            change(&mut listen);
+            Config { listen: vec![listen], ..Config::default() }.check().unwrap_err().key
+        };
+        assert_eq!(tcp_with(|listen| listen.echo = true), "listen.echo");
+        assert_eq!(tcp_with(|listen| listen.origins = vec!["*".to_owned()]), "listen.origins");
+        assert_eq!(tcp_with(|listen| listen.hosts = vec!["gw".to_owned()]), "listen.hosts");
+        assert_eq!(tcp_with(|listen| listen.deflate.enabled = true), "listen.deflate.enabled");
         for odd in ["", "gw.example.com:9001", "http://gw.example.com", "*", "*.example.com"] {
             let config = Config {
                 listen: vec![Listen { hosts: vec![odd.to_owned()], ..Listen::default() }],

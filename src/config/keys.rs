@@ -80,6 +80,7 @@ use Form::{Assignments, Numbers, Plain, Secret, Text, Texts};
 pub(super) const KEYS: &[Key] = &[
     // A listener's socket and its options are of the start.
     restart("listen.address", Text),
+    restart("listen.protocol", Text),
     restart("listen.backlog", Plain),
     live("listen.origins", Texts),
     live("listen.hosts", Texts),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::hub::Framing;
 use crate::tls;
 
 /// Where clients come in, and by which rules.
@@ -11,6 +12,7 @@ use crate::tls;
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     pub address: SocketAddr,
+    pub protocol: Protocol,
     /// Connections that the kernel holds for us, per shard. Capped by `net.core.somaxconn`.
     pub backlog: u32,
     /// Pages that may connect besides those of the same host; `*` is any.
@@ -19,14 +21,34 @@ pub struct Listen {
     pub hosts: Vec<String>,
     /// Whether `/echo` is served.
     pub echo: bool,
-    /// 0 sends no pings.
+    /// 0 sends no pings, and no heartbeats of binary TCP.
     pub ping_interval_ms: u32,
     pub ping_timeout_ms: u32,
     /// `TCP_USER_TIMEOUT`; 0 is the kernel's default.
     pub unacknowledged_ms_max: u32,
-    /// None speaks plain HTTP.
+    /// None speaks in plain text.
     pub tls: Option<tls::Settings>,
     pub deflate: ListenDeflate,
+}
+
+/// What is spoken on a listener, over TLS where it has that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// WebSocket and HTTP.
+    #[default]
+    Websocket,
+    /// Binary TCP: JSON-RPC in frames with their length before them.
+    Tcp,
+}
+
+impl From<Protocol> for Framing {
+    fn from(protocol: Protocol) -> Framing {
+        match protocol {
+            Protocol::Websocket => Framing::WebSocket,
+            Protocol::Tcp => Framing::LengthPrefixed,
+        }
+    }
 }
 
 /// permessage-deflate on one listener.
@@ -44,6 +66,7 @@ impl Default for Listen {
     fn default() -> Listen {
         Listen {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9001)),
+            protocol: Protocol::Websocket,
             backlog: 4096,
             origins: Vec::new(),
             hosts: Vec::new(),

@@ -2,3 +2,4 @@
 
 pub mod json_rpc;
 pub mod mcp;
+pub mod tools;

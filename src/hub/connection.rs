@@ -11,9 +11,9 @@ use crate::tls;
 use crate::ws::Fault;
 use crate::ws::close::{self, CloseCode};
 use crate::ws::deflate::Agreement;
-use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+use crate::ws::frame::Opcode;
 use crate::ws::handshake;
-use crate::ws::receiver::{Event, Receiver};
+use crate::ws::receiver::Event;
 
 use super::Hub;
 use super::control_frame::ControlFrame;
@@ -23,7 +23,8 @@ use super::effect::{Effect, Ending};
 use super::egress::ControlLane;
 use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
-use super::listener::{Arrival, Echo, ListenerPolicy};
+use super::intake::Intake;
+use super::listener::{Arrival, Echo, Framing, ListenerPolicy, Way};
 use super::pipes;
 use super::rates::Rates;
 use super::session::{Phase, Ping, Progress, Service, Session};
@@ -73,7 +74,8 @@ impl Hub {
         }
         assert!(self.sessions[slot].is_none(), "a slot is closed before it is opened again");
         assert!(usize::from(arrival.listener) < self.config.listeners.len(), "each listener has its policy");
-        let receiver = Receiver::new(self.config.receive);
+        let framing = self.config.listeners[usize::from(arrival.listener)].framing;
+        let receiver = Intake::new(framing, self.config.receive);
         let rates = Rates::of(self.config.rates, now.mono_ns);
         self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, rates, now)));
         self.egress.open(conn);
@@ -82,6 +84,8 @@ impl Hub {
         if self.stopping {
             self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
             self.mark_closing(conn, true);
+        } else if framing == Framing::LengthPrefixed && arrival.way == Way::Open {
+            self.open_length_prefixed(conn);
         }
     }
 
@@ -91,6 +95,9 @@ impl Hub {
             && matches!(session.phase, Phase::Securing)
         {
             session.phase = Phase::UPGRADING;
+            if session.receiver.is_length_prefixed() {
+                self.open_length_prefixed(conn);
+            }
         }
     }
 
@@ -111,10 +118,15 @@ impl Hub {
             session.keep_unread(bytes);
             return self.note_unfinished(conn);
         }
+        let is_length_prefixed = session.receiver.is_length_prefixed();
         match &mut session.phase {
             Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             // Bytes that get through may come before the word that the handshake is done.
+            Phase::Securing if is_length_prefixed => {
+                self.open_length_prefixed(conn);
+                self.handle_frames(conn, bytes);
+            }
             Phase::Securing => self.handle_head(conn, Vec::new(), bytes),
             Phase::Upgrading { head } => {
                 let head = std::mem::take(head);
@@ -254,7 +266,7 @@ impl Hub {
                     session.phase = Phase::Open;
                     session.service = service;
                     if service == Service::Echo {
-                        session.receiver = Receiver::new(echo::RECEIVE);
+                        session.receiver = Intake::new(Framing::WebSocket, echo::RECEIVE);
                     }
                     if let Some(agreement) = &deflate {
                         session.receiver.agree_on_deflate(agreement);
@@ -371,7 +383,7 @@ impl Hub {
             let service = session.service;
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let lent_before = self.inflaters.lent();
-            let step = session.receiver.step_inflating(&mut bytes[taken..], &mut self.inflaters);
+            let step = session.receiver.step(&mut bytes[taken..], &mut self.inflaters);
             let inflated = self.inflaters.inflated_bytes_total() - before.0;
             self.counters.inflated_bytes_total += inflated;
             self.work.inflated(inflated, self.inflaters.restarts_total() - before.1);
@@ -407,7 +419,7 @@ impl Hub {
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
                 Some(Event::Ping(payload)) => {
-                    let frame = control_frame(Opcode::Pong, &payload);
+                    let frame = ControlFrame::of(Opcode::Pong, &payload);
                     self.egress.push_control(conn.slot, ControlLane::Pong, frame);
                 }
                 Some(Event::Close(peer)) => {
@@ -476,9 +488,12 @@ impl Hub {
         }
         self.tell_going(conn);
         self.unsubscribe_all(conn);
+        if self.egress.is_length_prefixed(conn.slot) {
+            return self.close_length_prefixed(conn, code, reason);
+        }
         let mut payload = [0; close::PAYLOAD_BYTES_MAX];
         let len = code.map_or(0, |code| close::write_payload(&mut payload, code, reason));
-        let frame = control_frame(Opcode::Close, &payload[..len]);
+        let frame = ControlFrame::of(Opcode::Close, &payload[..len]);
         self.egress.push_control(conn.slot, ControlLane::Close, frame);
         self.mark_closing(conn, false);
     }
@@ -566,7 +581,7 @@ impl Hub {
             }
             Ping::No if interval_ns > 0 && quiet_ns >= interval_ns => {
                 session.ping = Ping::Queued;
-                let frame = control_frame(Opcode::Ping, &[]);
+                let frame = ControlFrame::of(Opcode::Ping, &[]);
                 self.egress.push_control(conn.slot, ControlLane::Ping, frame);
             }
             Ping::No | Ping::Queued | Ping::Sent { .. } => {}
@@ -649,11 +664,4 @@ impl Hub {
             self.wheel.arm(conn.slot, deadline_ns);
         }
     }
-}
-
-/// A whole control frame; `payload` is at most 125 bytes.
-fn control_frame(opcode: Opcode, payload: &[u8]) -> ControlFrame {
-    let mut header = [0; SERVER_HEADER_BYTES_MAX];
-    let header_len = encode_header(opcode, payload.len(), &mut header);
-    ControlFrame::new(&header[..header_len], payload)
 }

@@ -1,6 +1,8 @@
 //! A control frame as it waits to be sent. PURE. Home: the connection that it is for.
 //! Invariant: it is one whole frame of a server.
 
+use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
+
 /// The largest control frame: two bytes of header and 125 of payload. RFC 6455 §5.5.
 pub(super) const CONTROL_FRAME_BYTES_MAX: usize = 127;
 
@@ -12,6 +14,13 @@ pub(super) struct ControlFrame {
 }
 
 impl ControlFrame {
+    /// `payload` is at most 125 bytes.
+    pub(super) fn of(opcode: Opcode, payload: &[u8]) -> ControlFrame {
+        let mut header = [0; SERVER_HEADER_BYTES_MAX];
+        let header_len = encode_header(opcode, payload.len(), &mut header);
+        ControlFrame::new(&header[..header_len], payload)
+    }
+
     pub(super) fn new(header: &[u8], payload: &[u8]) -> ControlFrame {
         let mut bytes = [0; CONTROL_FRAME_BYTES_MAX];
         let len = header.len() + payload.len();

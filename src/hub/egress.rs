@@ -59,6 +59,8 @@ pub(super) struct Lanes {
     in_ready: bool,
     /// What is sent are no frames but bytes, as in HTTP's answers: a send may end at any of them.
     cuts_anywhere: bool,
+    /// Frames become length-prefixed in the buffer of a send.
+    length_prefixed: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
     /// Before `queue`.
@@ -312,6 +314,15 @@ impl Egress {
     /// From now on what is sent may be cut anywhere.
     pub(super) fn cut_anywhere(&mut self, slot: u32) {
         self.lanes[slot as usize].cuts_anywhere = true;
+    }
+
+    /// From now on what is sent becomes length-prefixed.
+    pub(super) fn send_length_prefixed(&mut self, slot: u32) {
+        self.lanes[slot as usize].length_prefixed = true;
+    }
+
+    pub(super) fn is_length_prefixed(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].length_prefixed
     }
 
     /// What is sent from now on are frames again.

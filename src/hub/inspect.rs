@@ -314,6 +314,7 @@ impl Hub {
             dialect: match (&session.phase, session.service) {
                 (Phase::Securing | Phase::Upgrading { .. }, _) => None,
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
+                (_, Service::JsonRpc) if session.receiver.is_length_prefixed() => Some("binary-tcp"),
                 (_, Service::JsonRpc) => Some("json-rpc"),
                 (_, Service::Echo) => Some("echo"),
                 (_, Service::Mcp) => Some("mcp"),

@@ -11,9 +11,10 @@ use crate::ws::deflate::DeflateSettings;
 /// The rules of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerPolicy {
-    /// Without a byte received before a ping is sent, in nanoseconds; 0 for no pings.
+    pub framing: Framing,
+    /// Without a byte received before a ping, or a heartbeat of binary TCP, is sent, in nanoseconds; 0 for none.
     pub ping_interval_ns: u64,
-    /// Between a ping and any byte received, in nanoseconds.
+    /// Between that and any byte received, in nanoseconds.
     pub ping_timeout_ns: u64,
     pub origins: Origins,
     /// Names under which pages of the same host may reach it, besides IP addresses and `localhost`.
@@ -23,6 +24,16 @@ pub struct ListenerPolicy {
     pub reach: Reach,
     /// What is made of offers of permessage-deflate; without it they are declined.
     pub deflate: Option<DeflateSettings>,
+}
+
+/// How messages stand in the bytes of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// HTTP first; then, if it asks for that, RFC 6455.
+    #[default]
+    WebSocket,
+    /// Binary TCP, from the first byte on: see `binary_tcp`.
+    LengthPrefixed,
 }
 
 /// Whether `/echo` is served: every message comes back as it is. For conformance suites.
@@ -68,6 +79,7 @@ pub enum Way {
 impl Default for ListenerPolicy {
     fn default() -> ListenerPolicy {
         ListenerPolicy {
+            framing: Framing::WebSocket,
             ping_interval_ns: 20_000_000_000,
             ping_timeout_ns: 10_000_000_000,
             origins: Origins::SameHost,

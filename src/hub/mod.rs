@@ -34,6 +34,8 @@ mod http_api;
 pub mod incident;
 mod inflating;
 pub mod inspect;
+mod intake;
+mod length_prefixed;
 pub mod listener;
 mod log;
 mod login;
@@ -86,7 +88,7 @@ pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
 pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
-pub use listener::{Arrival, Echo, ListenerPolicy, Origins, Way};
+pub use listener::{Arrival, Echo, Framing, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
 pub use pipes::PipeWord;
 pub use rates::{RateLimits, Rates};
@@ -162,7 +164,7 @@ pub struct HubConfig {
     pub calls: CallLimits,
     /// Whether `/mcp` is served: control answers what comes there.
     pub serves_mcp: bool,
-    /// One for each listener of the ring, in its order.
+    /// One for each listener of the ring, in its order; behind them those for connections from within the process.
     pub listeners: Vec<ListenerPolicy>,
 }
 

@@ -5,11 +5,11 @@ use crate::http::Rejection;
 use crate::model::channel::{DeliveryClass, MarketChannel, TopicName};
 use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
-use crate::ws::receiver::Receiver;
 
 use super::batch::Ticket;
 use super::deflation::Encoding;
 use super::http_api::Caller;
+use super::intake::Intake;
 use super::listener::{Arrival, Way};
 use super::login::Identity;
 use super::pipes::Pipe;
@@ -97,7 +97,7 @@ pub(super) struct Session {
     pub(super) refused: Option<Rejection>,
     pub(super) phase: Phase,
     pub(super) service: Service,
-    pub(super) receiver: Receiver,
+    pub(super) receiver: Intake,
     /// Of one whose messages control answers.
     pub(super) pipe: Option<Box<Pipe>>,
     /// Of one that calls methods over HTTP.
@@ -148,7 +148,7 @@ impl Session {
     pub(super) fn new(
         conn: ConnId,
         arrival: Arrival,
-        receiver: Receiver,
+        receiver: Intake,
         rates: Option<Box<Rates>>,
         now: Now,
     ) -> Session {

@@ -41,10 +41,29 @@ impl Hub {
     /// If `out` is shorter than the largest control frame.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
         assert!(out.len() >= 128, "a send takes at least a control frame");
-        let slot = conn.slot;
         if self.egress.lanes_of(conn).is_none() {
             return 0;
         }
+        let written = if self.egress.is_length_prefixed(conn.slot) {
+            self.gather_length_prefixed(conn, out)
+        } else {
+            self.gather(conn, out)
+        };
+        if written > 0 {
+            self.egress.begin_write(conn.slot);
+            self.counters.bytes_transmitted_total += written as u64;
+            let begun_ns = self.now.mono_ns;
+            if let Some(session) = self.session(conn) {
+                session.write_begun_ns = Some(begun_ns);
+            }
+            self.resume_reading(conn);
+        }
+        written
+    }
+
+    /// Moves a WebSocket's frames into `out`, lane by lane; returns their bytes.
+    pub(super) fn gather(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
+        let slot = conn.slot;
         let held_bytes = self.egress.held_bytes(slot);
         let (mut written, data_may_follow) = self.egress.transmit_first(slot, out);
         if data_may_follow {
@@ -60,15 +79,6 @@ impl Hub {
             }
         }
         self.egress.note_held(slot, held_bytes);
-        if written > 0 {
-            self.egress.begin_write(slot);
-            self.counters.bytes_transmitted_total += written as u64;
-            let begun_ns = self.now.mono_ns;
-            if let Some(session) = self.session(conn) {
-                session.write_begun_ns = Some(begun_ns);
-            }
-            self.resume_reading(conn);
-        }
         written
     }
 

@@ -116,7 +116,8 @@ pub enum StoreState {
     /// The configuration has none.
     #[default]
     Absent,
-    /// It is opened, and tells what it has; batches wait. Where that ends in a fault it begins anew: what was told of it is void.
+    /// It is opened, and tells what it has; batches wait. Where that ends in a fault, and the same store is readable again, it is this once
+    /// more, and goes on with what was not told yet; what was told holds.
     Loading,
     /// It takes batches.
     Ready,

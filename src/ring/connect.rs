@@ -1,5 +1,5 @@
 //! Outgoing connections until they are made: a socket, a connect with a deadline, then a place in the table of direct
-//! descriptors, from where on the connection is as an accepted one.
+//! descriptors, from where on the connection is as an accepted one. A socket that is handed in, connected, begins with the last.
 //!
 //! Home: one shard. Maps memory: in the constructor only. The socket begins as an ordinary descriptor, because a direct one
 //! has no `setsockopt`; that is closed when the connection is made or cannot be.
@@ -41,11 +41,27 @@ impl Ring {
     /// `EBUSY` while [`CONNECTS_MAX`] are under way, `ENFILE` if every slot is in use (those that accepts wait for are), or why
     /// there is no socket. No event follows then.
     pub fn connect(&mut self, address: SocketAddr, tag: u32, timeout_ns: u64) -> Result<(), Errno> {
+        self.check_slot()?;
+        let origin = Origin::Connected { address, timeout_ns };
+        self.connector.begin(Attempt { tag, socket: open(address)?, origin, step: Step::Asked })
+    }
+
+    /// Takes over a stream socket that is connected, a half of a socketpair say; the next turn begins it. [`Event::Adopted`] follows, or
+    /// [`Event::AdoptFailed`].
+    ///
+    /// # Errors
+    /// `EBUSY` while [`CONNECTS_MAX`] are under way, `ENFILE` if every slot is in use. No event follows then, and the socket is closed.
+    pub fn adopt(&mut self, socket: OwnedFd, tag: u32) -> Result<(), Errno> {
+        self.check_slot()?;
+        self.connector.begin(Attempt { tag, socket, origin: Origin::Adopted, step: Step::Asked })
+    }
+
+    fn check_slot(&self) -> Result<(), Errno> {
         let accepts: u32 = self.acceptors.iter().map(super::Acceptor::in_flight).sum();
         if self.slots_held().saturating_add(accepts) >= self.connections_max {
             return Err(Errno::ENFILE);
         }
-        self.connector.begin(address, tag, timeout_ns)
+        Ok(())
     }
 
     /// Slots of connections, and of those under way.
@@ -62,18 +78,30 @@ impl Ring {
 
     pub(super) fn reap_install(&mut self, place: u32, completion: &Completion) -> Reaped {
         match self.connector.installed(place, completion) {
-            Ok((tag, file)) => {
+            Ok((tag, Origin::Connected { .. }, file)) => {
                 self.counters.connected_total += 1;
                 Reaped::Event(Event::Connected { conn: self.open(file), tag })
+            }
+            Ok((tag, Origin::Adopted, file)) => {
+                self.counters.accepted_total += 1;
+                Reaped::Event(Event::Adopted { conn: self.open(file), tag })
             }
             Err(failed) => self.connect_failed(failed),
         }
     }
 
-    fn connect_failed(&mut self, Failed { tag, errno }: Failed) -> Reaped {
-        self.counters.connects_failed_total += 1;
+    fn connect_failed(&mut self, Failed { tag, errno, origin }: Failed) -> Reaped {
         self.slot_freed();
-        Reaped::Event(Event::ConnectFailed { tag, errno })
+        match origin {
+            Origin::Connected { .. } => {
+                self.counters.connects_failed_total += 1;
+                Reaped::Event(Event::ConnectFailed { tag, errno })
+            }
+            Origin::Adopted => {
+                self.counters.accepts_failed_total += 1;
+                Reaped::Event(Event::AdoptFailed { tag, errno })
+            }
+        }
     }
 }
 
@@ -98,9 +126,17 @@ struct Place {
 struct Attempt {
     tag: u32,
     socket: OwnedFd,
-    address: SocketAddr,
-    timeout_ns: u64,
+    origin: Origin,
     step: Step,
+}
+
+/// Where a socket is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// It is connected to an address, with a deadline.
+    Connected { address: SocketAddr, timeout_ns: u64 },
+    /// It was handed in, connected.
+    Adopted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +155,7 @@ enum Step {
 pub(super) struct Failed {
     tag: u32,
     errno: Errno,
+    origin: Origin,
 }
 
 impl Connector {
@@ -152,11 +189,14 @@ impl Connector {
         for place in 0..CONNECTS_MAX {
             let Some(attempt) = &mut self.attempts[place] else { continue };
             match attempt.step {
-                Step::Asked => {
-                    let deadline_ns = now_ns.saturating_add(attempt.timeout_ns);
-                    attempt.step = Step::Connecting { deadline_ns };
-                    self.submit_connect(place, queue, counters);
-                }
+                Step::Asked => match attempt.origin {
+                    Origin::Connected { address, timeout_ns } => {
+                        let deadline_ns = now_ns.saturating_add(timeout_ns);
+                        attempt.step = Step::Connecting { deadline_ns };
+                        self.submit_connect(place, address, queue, counters);
+                    }
+                    Origin::Adopted => self.install(place, queue, counters),
+                },
                 Step::Connecting { deadline_ns }
                     if deadline_ns <= now_ns && self.cancels[place] == Cancel::None =>
                 {
@@ -169,19 +209,24 @@ impl Connector {
         }
     }
 
-    fn begin(&mut self, address: SocketAddr, tag: u32, timeout_ns: u64) -> Result<(), Errno> {
+    fn begin(&mut self, attempt: Attempt) -> Result<(), Errno> {
         let mut places = 0..CONNECTS_MAX;
         let is_free = |place: &usize| self.attempts[*place].is_none() && self.cancels[*place] == Cancel::None;
         let place = places.find(is_free).ok_or(Errno::EBUSY)?;
-        let socket = open(address)?;
-        self.attempts[place] = Some(Attempt { tag, socket, address, timeout_ns, step: Step::Asked });
+        self.attempts[place] = Some(attempt);
         self.under_way += 1;
         Ok(())
     }
 
-    fn submit_connect(&mut self, place: usize, queue: &mut Queue, counters: &mut RingCounters) {
+    fn submit_connect(
+        &mut self,
+        place: usize,
+        address: SocketAddr,
+        queue: &mut Queue,
+        counters: &mut RingCounters,
+    ) {
         let attempt = self.attempts[place].as_ref().expect("invariant: called for an attempt");
-        let address = SockaddrStorage::from(attempt.address);
+        let address = SockaddrStorage::from(address);
         let (socket, memory) = (attempt.socket.as_raw_fd(), self.at(place).as_ptr());
         // SAFETY: inside the region, and the kernel has no hold of the place: its attempt was not submitted before, and no
         // place is given away while it has. What is written fits, as nix keeps it in the same type. The memory is freed with
@@ -216,16 +261,23 @@ impl Connector {
             Err(errno) => Err(errno),
         };
         if let Err(errno) = outcome {
-            return Err(Failed { tag: self.end(place).tag, errno });
+            let Attempt { tag, origin, .. } = self.end(place);
+            return Err(Failed { tag, errno, origin });
         }
+        self.install(place, queue, counters);
+        Ok(())
+    }
+
+    /// Enters a connected socket into the table of direct descriptors.
+    fn install(&mut self, place: usize, queue: &mut Queue, counters: &mut RingCounters) {
+        let attempt = self.attempts[place].as_mut().expect("invariant: called for an attempt");
         attempt.step = Step::Installing;
         let (socket, memory) = (attempt.socket.as_raw_fd(), self.at(place).as_ptr());
-        // SAFETY: as in `submit_connect`; the connect is over.
+        // SAFETY: as in `submit_connect`; a connect of this place is over, or there was none.
         unsafe {
             (*memory).file = socket;
             queue.install(token(Operation::Install, place), &raw mut (*memory).file, counters);
         }
-        Ok(())
     }
 
     /// The cancel of a connect completed. If that missed while the connect was on the move, the next turn asks again.
@@ -237,19 +289,20 @@ impl Connector {
         self.cancels[place] = cancelled(found, is_connecting);
     }
 
-    /// The socket is in the table, or could not be entered: its tag and the direct descriptor.
-    fn installed(&mut self, place: u32, completion: &Completion) -> Result<(u32, u32), Failed> {
+    /// The socket is in the table, or could not be entered: its tag, where it is from and the direct descriptor.
+    fn installed(&mut self, place: u32, completion: &Completion) -> Result<(u32, Origin, u32), Failed> {
         let attempt = self.end(place as usize);
         assert_eq!(attempt.step, Step::Installing, "it is entered once");
-        let tag = attempt.tag;
+        let (tag, origin) = (attempt.tag, attempt.origin);
         match completion.outcome() {
             Ok(1..) => {
                 // SAFETY: inside the region; written by the kernel, which is done with it.
                 let file = unsafe { (*self.at(place as usize).as_ptr()).file };
-                Ok((tag, u32::try_from(file).expect("invariant: the kernel wrote an index of its table")))
+                let file = u32::try_from(file).expect("invariant: the kernel wrote an index of its table");
+                Ok((tag, origin, file))
             }
-            Ok(0) => Err(Failed { tag, errno: Errno::ENFILE }),
-            Err(errno) => Err(Failed { tag, errno }),
+            Ok(0) => Err(Failed { tag, errno: Errno::ENFILE, origin }),
+            Err(errno) => Err(Failed { tag, errno, origin }),
         }
     }
 
@@ -286,7 +339,10 @@ fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
 /// its own, and then connects to itself: who tries again and again comes to it.
 fn is_connected_to_itself(attempt: &Attempt) -> bool {
     let own: Result<SockaddrStorage, Errno> = getsockname(attempt.socket.as_raw_fd());
-    own.is_ok_and(|own| socket_address(&own) == Some(attempt.address))
+    match attempt.origin {
+        Origin::Connected { address, .. } => own.is_ok_and(|own| socket_address(&own) == Some(address)),
+        Origin::Adopted => false,
+    }
 }
 
 fn token(operation: Operation, place: usize) -> Token {

@@ -22,6 +22,10 @@ pub enum Event<'ring> {
     AcceptFailed { listener: ListenerId, errno: Errno },
     /// A connection asked for with `Ring::connect` is made, and from now on is as if it had been accepted.
     Connected { conn: ConnId, tag: u32 },
+    /// A socket that was handed to `Ring::adopt` is a connection from now on, as if it had been accepted.
+    Adopted { conn: ConnId, tag: u32 },
+    /// It could not be made one, and is closed.
+    AdoptFailed { tag: u32, errno: Errno },
     /// There is no connection: nothing is left of it here. `ETIMEDOUT` also when the time given for it was over.
     ConnectFailed { tag: u32, errno: Errno },
     /// Bytes came, to be used (in place, if it suits) before the next call on the ring. At least one.

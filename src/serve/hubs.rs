@@ -51,8 +51,15 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<R
         logins_per_minute_max: config.auth.logins_per_minute_max,
         keyring: Arc::clone(keyring),
         serves_mcp: config.backend.iter().any(config::Backend::speaks_mcp),
-        listeners: config.listen.iter().map(policy).collect(),
+        listeners: config.listen.iter().map(policy).chain(INWARD.map(inward)).collect(),
     }
+}
+
+/// From where clients come in whose name the process connects to itself, in the order of the listeners for them.
+const INWARD: [Reach; 2] = [Reach::Loopback, Reach::Anywhere];
+
+fn inward(reach: Reach) -> ListenerPolicy {
+    ListenerPolicy { reach, ..ListenerPolicy::default() }
 }
 
 fn policy(listen: &config::Listen) -> ListenerPolicy {
@@ -63,6 +70,7 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         origins => Origins::Listed(origins.to_vec()),
     };
     ListenerPolicy {
+        framing: listen.protocol.into(),
         ping_interval_ns: ns(listen.ping_interval_ms),
         ping_timeout_ns: ns(listen.ping_timeout_ms),
         origins,

@@ -105,6 +105,7 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
+        let inward = self.inward.take().expect("invariant: operators are answered once");
         let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
             &self.shared;
         Source {
@@ -120,6 +121,7 @@ impl Server {
             keyring: Arc::clone(keyring),
             inspector,
             callees: Arc::clone(&self.callees.status),
+            inward,
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }

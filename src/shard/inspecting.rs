@@ -100,7 +100,7 @@ impl Shard {
             turn_ns_mean: self.turn_load.mean_ns(),
             idle_ns: now_ns.saturating_sub(self.worked_ns),
             spin_ns: match self.spin {
-                Spin::ForNs(spin_ns) => Some(spin_ns),
+                Spin::ForNs(spin_ns) => Some(u64::from(spin_ns)),
                 Spin::Always => None,
             },
             stance: hub.stance().label(),

@@ -228,25 +228,52 @@ impl Snapshot {
         Ok(entries)
     }
 
-    /// All entries of these tables, piece by piece, until `take` says that it is enough.
+    /// The next piece of a walk; none behind the last. A walk goes on after an error, through a snapshot of the same [`Stamp`].
+    ///
+    /// # Errors
+    /// Those of the disk: the walk is where it was.
+    pub(super) fn next_piece(&self, walk: &mut Walk) -> Result<Option<(Table, Vec<Entry>)>, Trouble> {
+        while let Some((table, rest)) = walk.tables.split_first() {
+            let piece = self.piece(*table, walk.from)?;
+            let next = piece.last().and_then(|(last, _)| last.checked_add(1));
+            *walk = match next {
+                Some(from) => Walk { from, ..*walk },
+                None => Walk { tables: rest, from: 0 },
+            };
+            if !piece.is_empty() {
+                return Ok(Some((*table, piece)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All entries, piece by piece.
     ///
     /// # Errors
     /// Those of the disk, and those of `take`.
     pub(super) fn each_piece<E: From<Trouble>>(
         &self,
-        tables: &[Table],
         mut take: impl FnMut(Table, Vec<Entry>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for table in tables {
-            let mut from = Some(0);
-            while let Some(start) = from {
-                let piece = self.piece(*table, start)?;
-                let Some((last, _)) = piece.last() else { break };
-                from = last.checked_add(1);
-                take(*table, piece)?;
-            }
+        let mut walk = Walk::default();
+        while let Some((table, piece)) = self.next_piece(&mut walk)? {
+            take(table, piece)?;
         }
         Ok(())
+    }
+}
+
+/// How far somebody is who goes through all entries: table for table, by keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    tables: &'static [Table],
+    from: Key,
+}
+
+impl Default for Walk {
+    fn default() -> Walk {
+        // Without `Table::Meta`, which is the store's own.
+        Walk { tables: &Table::ALL[1..], from: 0 }
     }
 }
 

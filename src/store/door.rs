@@ -186,7 +186,7 @@ pub(super) fn write_backup(
     let entries: u64 = counts?.iter().sum();
     let head = Head { schema: schema::VERSION, stamp: snapshot.stamp(), entries, made_unix_ms };
     write(&backup::head(&head))?;
-    snapshot.each_piece(tables, |table, piece| write(&backup::entries(table, &piece)))?;
+    snapshot.each_piece(|table, piece| write(&backup::entries(table, &piece)))?;
     write(&backup::end(entries))?;
     Ok(entries)
 }

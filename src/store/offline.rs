@@ -241,7 +241,7 @@ fn each_of(snapshot: &Snapshot, note: Note<'_>, take: Take<'_>) -> Result<(), Tr
         total += snapshot.count(*table)?;
     }
     let mut done = 0;
-    snapshot.each_piece(tables, |table, entries| {
+    snapshot.each_piece(|table, entries| {
         for (key, value) in &entries {
             take(table, *key, value)?;
         }

@@ -16,11 +16,11 @@ use rtrb::{Consumer, Producer, PushError};
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::limits;
-use crate::model::storage::{StoreBatch, StoreFault, StoreOp, StoreState, StoreWord, Table};
+use crate::model::storage::{StoreBatch, StoreFault, StoreOp, StoreState, StoreWord};
 
 use super::Shared;
 use super::directory::{ClaimError, Directory, store_of};
-use super::disk::{Disk, Stamp, file_bytes};
+use super::disk::{Disk, Stamp, Walk, file_bytes};
 use super::door::{Ask, Door};
 use super::file::forget_cache;
 use super::trouble::{Trouble, hint};
@@ -41,8 +41,11 @@ pub(super) struct Worker {
     /// There was a store, good or not: none is made in its place.
     was_there: bool,
     state: StoreState,
-    /// Of the store that was loaded, as far as it is known to be on the disk; none before.
+    /// Of the store that was loaded, or is being, as far as it is known to be on the disk; none before.
     known: Option<Stamp>,
+    /// How far the sender was told what the store has; none once it was told all.
+    telling: Option<Walk>,
+    loaded_entries: u64,
     /// A commit failed, and whether these batches came through is not known; there are none where it was a probe.
     doubt: Option<Vec<StoreBatch>>,
     retry: Retry,
@@ -74,6 +77,8 @@ impl Worker {
             was_there: false,
             state: StoreState::Absent,
             known: None,
+            telling: Some(Walk::default()),
+            loaded_entries: 0,
             doubt: None,
             retry: Retry { due_ns: 0, distance_ns: limits::STORE_RETRY_NS_MIN },
         }
@@ -158,7 +163,7 @@ impl Worker {
 
     fn try_attempt(&mut self) -> Result<(), Trouble> {
         self.open()?;
-        if self.known.is_none() { self.load() } else { self.probe() }
+        if self.telling.is_some() { self.load() } else { self.probe() }
     }
 
     /// Has the store open, and says of what is in doubt what the disk says.
@@ -211,29 +216,30 @@ impl Worker {
         }
     }
 
-    /// Tells all that the store has.
+    /// Tells all that the store has; where it could not be read to its end before, what was not told yet. Nothing is committed meanwhile,
+    /// so that it is the same store as long as its stamp is.
     fn load(&mut self) -> Result<(), Trouble> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+        let (Some(disk), Some(mut walk)) = (&self.disk, self.telling) else { return Ok(()) };
         let began_ns = clock::now().mono_ns;
         let (snapshot, stamp) = (disk.snapshot()?, disk.stamp());
+        self.known = Some(stamp);
         // It was something else where it was not readable at first.
         self.change(StoreState::Loading);
-        let mut count = 0;
-        snapshot.each_piece(&Table::ALL[1..], |table, entries| {
-            count += entries.len() as u64;
+        while let Some((table, entries)) = snapshot.next_piece(&mut walk)? {
+            self.loaded_entries += entries.len() as u64;
             // Nobody listens any more: what is to be committed waits.
             if !self.is_stopping() {
                 self.say(StoreWord::Entries { table, entries });
             }
-            Ok::<(), Trouble>(())
-        })?;
+            self.telling = Some(walk);
+        }
         drop(snapshot);
         self.say(StoreWord::Loaded);
-        self.known = Some(stamp);
+        self.telling = None;
         let took_ns = clock::now().mono_ns - began_ns;
-        self.shared.progress.loaded_entries.set(count);
+        self.shared.progress.loaded_entries.set(self.loaded_entries);
         self.shared.progress.load_ns.set(took_ns);
-        log::info!("the store is loaded: {count} entries in {} ms", took_ns / 1_000_000);
+        log::info!("the store is loaded: {} entries in {} ms", self.loaded_entries, took_ns / 1_000_000);
         Ok(())
     }
 
@@ -391,7 +397,7 @@ impl Worker {
     fn answer(&mut self, asked: &Receiver<Ask>) {
         while let Ok(ask) = asked.try_recv() {
             let snapshot = match &self.disk {
-                Some(disk) if self.known.is_some() => disk.snapshot(),
+                Some(disk) if self.telling.is_none() => disk.snapshot(),
                 Some(_) | None => Err(Trouble::new(StoreFault::Io, "the store is not ready")),
             };
             // Who asked may have given up.
@@ -431,6 +437,7 @@ fn makes_room(batch: &StoreBatch) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::storage::Table;
 
     #[test]
     fn what_removes_an_entry_and_notes_little_of_it_makes_room() {

@@ -189,6 +189,9 @@ impl Links {
             Event::AcceptFailed { errno, .. } => log::debug!("venue link: accept failed: {}", errno.desc()),
             // What a link has to say more is looked for at each flush.
             Event::Sent(_) | Event::Doorbell => {}
+            Event::Adopted { .. } | Event::AdoptFailed { .. } => {
+                unreachable!("invariant: the venue's ring is handed no connection")
+            }
         }
         0
     }

@@ -13,6 +13,7 @@ use crate::model::time::Now;
 use crate::pulse::Pulse;
 use crate::ring::{Ring, Wait};
 
+use super::storing::Storing;
 use super::{Venue, VenueError, VenueReport, VenueSetup};
 
 /// See the file's head.
@@ -85,6 +86,12 @@ impl Resident {
             (due, _) => due,
         };
         Ok(())
+    }
+
+    /// Whether the store has something to commit: there is no core without a shard where a venue lives with one, so that the thread of
+    /// the store needs this one.
+    pub(crate) fn waits_for_store(&self) -> bool {
+        self.venue.store.as_ref().is_some_and(Storing::is_at_work)
     }
 
     /// Before its thread parks: until when it may, if it may.

@@ -32,6 +32,11 @@ impl Storing {
         self.unsent.is_some()
     }
 
+    /// Whether it has something to commit.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.handle.waiting_bytes() > 0
+    }
+
     /// Whether it has perhaps said more than was heard.
     pub(super) fn is_owing(&self) -> bool {
         self.is_owing

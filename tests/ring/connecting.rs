@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -250,4 +251,50 @@ fn a_ring_dropped_with_connections_under_way_makes_none() {
     }
     let late = TcpStream::connect(address).unwrap();
     assert_eq!(full.accept().unwrap().1, late.local_addr().unwrap());
+}
+
+fn adopt(driven: &mut Driven, socket: UnixStream, tag: u32) -> ConnId {
+    driven.ring.adopt(socket.into(), tag).unwrap();
+    let mut adopted = None;
+    driven.until(|event| {
+        if let Event::Adopted { conn, tag: told } = event {
+            assert_eq!(told, tag);
+            adopted = Some(conn);
+        }
+        adopted.is_some()
+    });
+    adopted.unwrap()
+}
+
+#[test]
+fn a_socket_that_is_handed_in_is_a_connection_like_any_other() {
+    let mut driven = Driven::new(small());
+    for tag in 0..100 {
+        let (mut own, theirs) = UnixStream::pair().unwrap();
+        // What has come before it is in the table is not lost.
+        own.write_all(b"ping").unwrap();
+        let conn = adopt(&mut driven, theirs, tag);
+        driven.until(|event| event == Event::Received { conn, bytes: &mut b"ping".to_vec() });
+        driven.transmit(conn, b"pong");
+        driven.until(|event| event == Event::Sent(conn));
+        let mut told = [0; 4];
+        own.read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"pong");
+        driven.ring.close(conn, How::Graceful);
+        drop(own);
+        driven.until_closed(conn);
+    }
+    assert_eq!(driven.ring.counters().accepted_total, 100);
+}
+
+#[test]
+fn a_full_table_takes_no_socket_and_closes_it() {
+    let mut driven = Driven::new(RingConfig { connections_max: 2, ..small() });
+    // One slot is the accept's that waits.
+    driven.ring.turn(Wait::Poll, 0).unwrap();
+    let (_own, theirs) = UnixStream::pair().unwrap();
+    adopt(&mut driven, theirs, 0);
+    let (mut own, theirs) = UnixStream::pair().unwrap();
+    assert_eq!(driven.ring.adopt(theirs.into(), 1), Err(Errno::ENFILE));
+    assert_eq!(own.read(&mut [0; 1]).unwrap(), 0);
 }

@@ -101,6 +101,7 @@ fn serve(mut ring: Ring, stopped: &AtomicBool) -> EchoReport {
                 Event::Closed(conn) => assert!(owed.remove(&conn).is_some()),
                 Event::Doorbell | Event::AcceptFailed { .. } => {}
                 Event::Connected { .. } | Event::ConnectFailed { .. } => panic!("it connects to nobody"),
+                Event::Adopted { .. } | Event::AdoptFailed { .. } => panic!("nothing is handed in"),
             }
         }
         for conn in ready.drain(..) {

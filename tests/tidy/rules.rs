@@ -31,8 +31,20 @@ pub(crate) const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/tmp
 
 /// DESIGN §5: files without I/O, clock, thread or randomness.
 fn is_pure(path: &str) -> bool {
-    const FOLDERS: &[&str] =
-        &["model", "auth", "http", "ws", "dialect", "desk", "mail", "hub", "simulation", "telemetry", "api"];
+    const FOLDERS: &[&str] = &[
+        "model",
+        "auth",
+        "http",
+        "ws",
+        "binary_tcp",
+        "dialect",
+        "desk",
+        "mail",
+        "hub",
+        "simulation",
+        "telemetry",
+        "api",
+    ];
     let Some(rest) = path.strip_prefix("src/") else { return false };
     let first = rest.split(['/', '.']).next().unwrap_or_default();
     if FOLDERS.contains(&first) || rest == "limits.rs" {
@@ -89,9 +101,9 @@ const BANS: &[Ban] = &[
         because: "a PURE file has no I/O, thread, clock or randomness: time and seeds are arguments",
     },
     Ban {
-        applies: |path| is_module(path, "ws") || is_module(path, "http"),
+        applies: |path| is_module(path, "ws") || is_module(path, "http") || is_module(path, "binary_tcp"),
         names: &["crate::model", "crate::desk", "crate::mail", "crate::hub", "crate::dialect"],
-        because: "ws and http know nothing of trading",
+        because: "ws, http and binary_tcp know nothing of trading",
     },
     Ban {
         applies: |path| is_module(path, "model"),

@@ -15,6 +15,7 @@ use crate::server::{Server, temporary_file, tickring};
 mod console;
 mod inspecting;
 mod profiling;
+mod tools;
 
 pub(crate) const DEMO: &str = "Authorization: Bearer demo.demo-secret\r\n";
 

@@ -13,6 +13,7 @@
 
 mod abuse;
 mod auth;
+mod binary_tcp;
 mod bytes;
 mod client;
 mod configuration;

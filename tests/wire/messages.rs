@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -168,6 +170,32 @@ fn what_was_accepted_survives_a_kill_and_comes_again_until_it_is_confirmed() {
     let mut bob = user(server.address, "bob");
     await_store(&mut bob);
     assert_eq!(bob.call("message/subscribe", &json!({}))["waiting"], 0);
+}
+
+/// Has this thread, and what it starts, on the first core alone.
+fn keep_to_one_core() {
+    let mut core = CpuSet::new();
+    core.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &core).unwrap();
+}
+
+#[test]
+fn a_shard_that_has_the_only_core_parks_while_the_store_commits_however_long_it_would_spin() {
+    keep_to_one_core();
+    let (keys, directory) = (keys(), temporary_directory());
+    let toml =
+        config(&keys, Some(&directory.0), "[feed]\nkind = \"none\"\n[shards]\nbusy_poll_us = 1000000\n");
+    let server = Server::start_with(&toml, "0", &["--control", "127.0.0.1:0"]);
+    let mut alice = user(server.address, "alice");
+    await_store(&mut alice);
+    let before = control::metric(&server, "tickring_parks_total");
+    const SENDS: u32 = 20;
+    for content in 0..SENDS {
+        alice.call("message/send", &json!({"user": "bob", "confirm": true, "content": content}));
+    }
+    let parks = control::metric(&server, "tickring_parks_total") - before;
+    assert!(parks >= f64::from(SENDS) / 2.0, "{parks} of {SENDS} commits had the core");
+    server.stop().assert_clean();
 }
 
 #[test]

@@ -297,7 +297,7 @@ pub(crate) fn number_after(text: &str, before: &str) -> u64 {
 /// Where a server serves, as its first line says: `… serves wss://127.0.0.1:1/ws and ws://127.0.0.1:2/ws on cores …`.
 fn addresses_in(announced: &str) -> Vec<SocketAddr> {
     let (urls, _) = announced.split_once(" on cores ").unwrap_or_else(|| panic!("{announced}"));
-    let hosts = urls.split("://").skip(1).map(|rest| rest.split_once("/ws").unwrap().0);
+    let hosts = urls.split("://").skip(1).map(|rest| rest.split(['/', ' ']).next().unwrap());
     hosts.map(|host| host.parse().unwrap()).collect()
 }
 

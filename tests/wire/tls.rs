@@ -44,9 +44,14 @@ impl Pair {
     }
 
     pub(crate) fn server(&self, cores: &str, more: &str) -> Server {
+        self.server_by("echo = true", cores, more)
+    }
+
+    /// With this in the listener's table.
+    pub(crate) fn server_by(&self, listen: &str, cores: &str, more: &str) -> Server {
         let Pair { certificate, key, .. } = self;
         let toml = format!(
-            "[[listen]]\necho = true\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}"
+            "[[listen]]\n{listen}\n[listen.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}"
         );
         Server::start(&toml, cores)
     }

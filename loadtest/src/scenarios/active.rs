@@ -107,6 +107,7 @@ mod tests {
             measured_ns: 3 * SECOND_NS,
             generator_lag_ns_max: 5_000_000,
             tls: false,
+            tcp: false,
         };
         let text = scenario_text(&rig, Shape { connections: 38_000, rate_per_s: 60_000 });
         let scenario = Scenario::parse(&text).unwrap();

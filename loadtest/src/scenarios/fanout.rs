@@ -83,7 +83,7 @@ fn compare_saturated(rig: &Rig, shape: Shape, arms: &Arms, window: u64) -> Compa
 }
 
 fn arms(rig: &Rig, shape: Shape) -> Result<Arms> {
-    if let Some(arms) = rig.arms_of_tls() {
+    if let Some(arms) = rig.arms_of_itself() {
         return Ok(arms);
     }
     let server = rig.server(&[]);

@@ -321,6 +321,7 @@ mod tests {
             measured_ns: 0,
             generator_lag_ns_max: 0,
             tls: false,
+            tcp: false,
         };
         let key = Key { client_id: "demo".to_owned(), secret: "demo".to_owned() };
         for (added_us_max, holds) in [(35, true), (34, false)] {

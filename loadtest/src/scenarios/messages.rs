@@ -12,6 +12,7 @@ mod queue;
 mod restart;
 mod schedule;
 mod site;
+mod soak;
 mod texts;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::account::Account;
-use crate::clock::MILLISECOND_NS;
+use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::report::{Comparison, Sample, short};
 use crate::scenarios::{NO_LIMIT, Rig, SUBJECT};
@@ -29,6 +30,8 @@ const SMOKE_NS: u64 = 300 * MILLISECOND_NS;
 /// Of a smoke run, in place of what the flags say.
 const SMOKE_MESSAGES: u64 = 4_000;
 const SMOKE_RATE_PER_S: u64 = 500;
+/// Long enough for who comes and goes to do so, and for mailboxes to overflow.
+const SMOKE_SOAK_NS: u64 = 8 * SECOND_NS;
 /// Messages beside those that a part leaves waiting: what is under way, and probes.
 const MESSAGES_BESIDE: u64 = 100_000;
 
@@ -46,11 +49,13 @@ enum Part {
     Queue,
     /// A SIGKILL with durable messages stored, and the start after it
     Restart,
+    /// Receivers who keep up, are slow, come and go, and are away: what the server holds, and whether all is received or dead
+    Soak,
 }
 
 impl Part {
-    const ALL: [Part; 6] =
-        [Part::Durable, Part::Memory, Part::Overtake, Part::Schedule, Part::Queue, Part::Restart];
+    const ALL: [Part; 7] =
+        [Part::Durable, Part::Memory, Part::Overtake, Part::Schedule, Part::Queue, Part::Restart, Part::Soak];
 
     const fn name(self) -> &'static str {
         match self {
@@ -60,6 +65,7 @@ impl Part {
             Part::Schedule => "messages, schedule",
             Part::Queue => "messages, queue",
             Part::Restart => "messages, restart",
+            Part::Soak => "messages, soak",
         }
     }
 }
@@ -96,6 +102,12 @@ pub(crate) struct MessagesArguments {
     /// Durable messages that are stored when the server is killed
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     stored: u64,
+    /// How long the soak lasts, in minutes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    soak_minutes: u64,
+    /// Durable messages a second of the soak
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(100..=5_000))]
+    soak_rate: u64,
     /// The folder in which each run makes one of its own, for the store and what the server is configured by
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
@@ -116,6 +128,8 @@ struct Shape {
     scheduled: u64,
     queued: u64,
     stored: u64,
+    soak_ns: u64,
+    soak_per_s: u64,
     folder: PathBuf,
     judges_speed: bool,
 }
@@ -135,6 +149,8 @@ impl Shape {
             scheduled: small(arguments.scheduled),
             queued: small(arguments.queued),
             stored: small(arguments.stored),
+            soak_ns: if arguments.smoke { SMOKE_SOAK_NS } else { arguments.soak_minutes * 60 * SECOND_NS },
+            soak_per_s: rate(arguments.soak_rate),
             folder: arguments.folder.clone(),
             judges_speed: !arguments.smoke,
         }
@@ -184,6 +200,7 @@ pub(crate) fn run(rig: &Rig, arguments: &MessagesArguments) -> Result<(Vec<Compa
             Part::Schedule => Ok(schedule::run(&rig, &shape)),
             Part::Queue => Ok(queue::run(&rig, &shape)),
             Part::Restart => restart::run(&rig, &shape),
+            Part::Soak => Ok((Vec::new(), soak::run(&rig, &shape))),
         };
         match measured {
             Ok((compared, judged)) => {
@@ -307,22 +324,25 @@ mod tests {
         assert_eq!(Shape::shares(3, 16), (1, 16));
     }
 
-    #[test]
-    fn a_smoke_is_small_and_judges_no_speed() {
+    /// What these flags ask for.
+    pub(super) fn shape(flags: &[&str]) -> Shape {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
             arguments: MessagesArguments,
         }
-        let shape = |flags: &[&str]| {
-            let line = <Line as clap::Parser>::parse_from(["loadtest"].iter().chain(flags));
-            Shape::new(&line.arguments)
-        };
+        let line = <Line as clap::Parser>::parse_from(["loadtest"].iter().chain(flags));
+        Shape::new(&line.arguments)
+    }
+
+    #[test]
+    fn a_smoke_is_small_and_judges_no_speed() {
         let full = shape(&[]);
         assert_eq!((full.rate_per_s, full.low, full.queued), (20_000, 100_000, 1_000_000));
         assert!(full.judges_speed && full.messages_max() > full.stored);
         let smoke = shape(&["--smoke", "--scheduled", "100"]);
         assert_eq!((smoke.scheduled, smoke.stored), (100, SMOKE_MESSAGES));
         assert!(!smoke.judges_speed);
+        assert_eq!((full.soak_ns, full.soak_per_s, smoke.soak_ns), (60 * SECOND_NS, 400, SMOKE_SOAK_NS));
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Rig {
     pub(crate) generator_lag_ns_max: u64,
     /// Compare the server over TLS with the same server plain.
     pub(crate) tls: bool,
+    /// Compare the server by binary TCP with the same server by WebSocket.
+    pub(crate) tcp: bool,
 }
 
 /// The two arms of a case.
@@ -99,8 +101,12 @@ impl Rig {
         Arms { limit, limit_name: "limit", subject, subject_name }
     }
 
-    /// The server plain, beside itself over TLS; `None` unless that is asked for.
-    pub(crate) fn arms_of_tls(&self) -> Option<Arms> {
+    /// The server beside itself, plain and over TLS, or by WebSocket and by binary TCP; `None` unless that is asked for.
+    pub(crate) fn arms_of_itself(&self) -> Option<Arms> {
+        if self.tcp {
+            let (limit, subject) = (self.server(&[])?, self.server(&["--set", "listen.protocol=tcp"])?);
+            return Some(Arms { limit, limit_name: "WebSocket", subject, subject_name: "binary TCP" });
+        }
         let limit = self.server(&[]).filter(|_| self.tls)?;
         let subject = self.server(&["--tls-dev"])?;
         Some(Arms { limit, limit_name: "plain", subject, subject_name: "TLS" })

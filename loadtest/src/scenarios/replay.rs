@@ -2,13 +2,12 @@
 //! which reads and parses the recording too, so that what is told is the least that the shard's cache takes. Home: the load thread.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
+use crate::operators::Metrics;
 use crate::report::{Comparison, Sample};
 use crate::scenarios::{self, Rig, Window};
 use crate::server::{self, Launch, Server};
@@ -19,8 +18,6 @@ const PAIRS: [&str; 6] = ["EUR/USD", "GBP/USD", "USD/JPY", "USD/CHF", "AUD/USD",
 const TICKS: u32 = 200_000;
 /// What the server counts its feed's events by.
 const COUNTER: &str = "tickring_feed_events_total";
-/// The longest wait for an answer of the operators' port.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replays at full speed on the first of the server's cores; `None` without a server.
 pub(crate) fn run(rig: &Rig) -> Result<Option<Comparison>> {
@@ -34,8 +31,7 @@ pub(crate) fn run(rig: &Rig) -> Result<Option<Comparison>> {
 
 fn measure(rig: &Rig, launch: &Launch) -> Result<Sample> {
     let server = Server::start(launch, rig.cpu_client)?;
-    let control = server.control;
-    let control = control.ok_or_else(|| Failure::Protocol("no address of the operators' port".to_owned()))?;
+    let control = server.control()?;
     server::sleep_ns(rig.warmup_ns);
     let window = Window::open(&server, 0)?;
     let (began_ns, before) = (clock::mono_ns(), events(control)?);
@@ -55,24 +51,7 @@ fn measure(rig: &Rig, launch: &Launch) -> Result<Sample> {
 
 /// Events that the feed has told so far.
 fn events(control: SocketAddr) -> Result<u64> {
-    let mut stream = TcpStream::connect(control).doing("connect to the operators' port")?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing("SO_RCVTIMEO")?;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).doing("ask for the metrics")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).doing("read the metrics")?;
-    sum_of(&answer, COUNTER).ok_or_else(|| Failure::Protocol(format!("no {COUNTER} among the metrics")))
-}
-
-/// A metric in the text form of Prometheus, over all of its labels; `None` where there is none of it.
-fn sum_of(metrics: &str, name: &str) -> Option<u64> {
-    let values = metrics.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        let value = if rest.starts_with('{') { rest.rsplit_once('}')?.1 } else { rest };
-        value.strip_prefix(' ')?.trim().parse::<u64>().ok()
-    });
-    let values: Vec<u64> = values.collect();
-    (!values.is_empty()).then(|| values.iter().sum())
+    Metrics::ask(control)?.sum_of(COUNTER)
 }
 
 /// A file that is gone with its owner.
@@ -118,15 +97,6 @@ fn text() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_metric_is_summed_over_its_labels_and_another_that_begins_so_is_none_of_it() {
-        let metrics =
-            "# TYPE a_total counter\na_total{thread=\"x\"} 3\na_total{thread=\"y\"} 4\na_total_more 9\n";
-        assert_eq!(sum_of(metrics, "a_total"), Some(7));
-        assert_eq!(sum_of("b_total 5\n", "b_total"), Some(5));
-        assert_eq!(sum_of(metrics, "b_total"), None);
-    }
 
     #[test]
     fn the_recording_s_time_and_prices_are_those_of_a_market() {

@@ -26,7 +26,7 @@ pub(crate) fn learnt_reply(rig: &Rig, server: Option<&Launch>) -> Result<Vec<Str
 }
 
 fn arms(rig: &Rig) -> Result<Arms> {
-    if let Some(arms) = rig.arms_of_tls() {
+    if let Some(arms) = rig.arms_of_itself() {
         return Ok(arms);
     }
     let server = rig.server(&[]);

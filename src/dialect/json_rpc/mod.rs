@@ -54,8 +54,8 @@ pub use methods::{
     SubscribeParams,
 };
 pub use notify::{
-    Heartbeat, close_notification, close_private_notification, open_notification, write_heartbeat,
-    write_maintenance, write_topic,
+    Heartbeat, close_notification, close_private_notification, open_notification, write_closing,
+    write_heartbeat, write_maintenance, write_topic,
 };
 pub use order_calls::{HALT_EVERYBODY_TOPIC, OrderCall};
 pub use orders::{

@@ -1,7 +1,7 @@
 //! Notifications: the frame around an event's data, topics and heartbeats. PURE. Home: the topic's home, which encodes
 //! each event once for all subscribers; so the bytes hold nothing of any one connection.
 
-use super::text::{push, push_unsigned};
+use super::text::{push, push_string, push_unsigned};
 use crate::model::channel::PLATFORM_STATE;
 use crate::model::ids::{Epoch, Seq};
 
@@ -55,6 +55,16 @@ pub fn write_maintenance(out: &mut Vec<u8>, unix_ns: u64) {
     open_notification(out, PLATFORM_STATE.as_bytes());
     push(out, "{\"maintenance\":true}");
     write_stamp(out, unix_ns);
+}
+
+/// A whole notification that this is the connection's last word, for those whose framing has no close frame: the code is one of RFC
+/// 6455's or of ours.
+pub fn write_closing(out: &mut Vec<u8>, code: u16, reason: &str) {
+    push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"close\",\"params\":{\"code\":");
+    push_unsigned(out, u64::from(code));
+    push(out, ",\"reason\":");
+    push_string(out, reason);
+    push(out, "}}");
 }
 
 /// What a heartbeat asks of the client.

@@ -2,6 +2,7 @@
 
 use super::super::control_frame::CONTROL_FRAME_BYTES_MAX;
 use super::{Egress, Lanes, WaitingBytes};
+use crate::binary_tcp::buffer_bytes;
 use crate::model::ids::ConnId;
 
 impl WaitingBytes {
@@ -27,12 +28,17 @@ impl Egress {
     /// Bytes that wait, values not counted: how large a buffer serves.
     pub(in crate::hub) fn pending_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
-        let started = lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent);
         let values = if lanes.values_head.is_some() { 4096 } else { 0 };
         let control = lanes.control.as_ref().map_or(0, |it| it.pongs.len() + 2 * CONTROL_FRAME_BYTES_MAX);
         let messages = lanes.messages.as_ref().map_or(0, |messages| messages.frame_bytes());
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values + messages };
-        started + control + self.reply_bytes(slot) + data
+        let all = self.begun_bytes(slot) + control + self.reply_bytes(slot) + data;
+        if lanes.length_prefixed { buffer_bytes(all) } else { all }
+    }
+
+    /// Bytes that are left of the frame that has begun to be sent.
+    pub(in crate::hub) fn begun_bytes(&self, slot: u32) -> usize {
+        self.lanes[slot as usize].started.as_ref().map_or(0, |started| started.frame.len() - started.sent)
     }
 
     /// The most frames that waited in one queue since this was last asked.
@@ -51,7 +57,7 @@ impl Egress {
     pub(in crate::hub) fn waiting_bytes(&self, conn: ConnId) -> WaitingBytes {
         let lanes = self.lanes.get(conn.slot as usize).filter(|lanes| lanes.generation == conn.generation);
         lanes.map_or_else(WaitingBytes::default, |lanes| WaitingBytes {
-            begun: lanes.started.as_ref().map_or(0, |started| started.frame.len() - started.sent),
+            begun: self.begun_bytes(conn.slot),
             pongs: lanes.control.as_ref().map_or(0, |control| control.pongs.len()),
             replies: self.reply_bytes(conn.slot),
             queued: lanes.queued_bytes as usize,

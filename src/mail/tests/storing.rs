@@ -341,6 +341,32 @@ fn what_cannot_be_read_is_counted_left_alone_and_its_number_not_given_again() {
 }
 
 #[test]
+fn a_load_that_fails_midway_goes_on_and_each_message_comes_once() {
+    let mut world = World::with_store(config());
+    for text in ["a", "b", "c"] {
+        world.sent("bob", durable("ann"), text);
+    }
+    let told: Vec<_> = world.disk.tables.iter().map(|((_, key), value)| (*key, value.clone())).collect();
+    let table = Table::Messages;
+    world.office = Office::new(config(), world.now);
+    world.set_store(StoreState::Loading);
+    world.subscribe(1, "ann", 10);
+    world.office.handle_store(StoreWord::Entries { table, entries: told[..1].to_vec() }, world.now);
+    world.set_store(StoreState::Faulty(StoreFault::Io));
+    // What is done meanwhile holds, and is told to the disk once it is well.
+    assert_eq!(world.ack("ann", MessageId(told[0].0)), Err(MessageRefusal::StoreFaulty));
+    assert_eq!(world.send("bob", durable("ann"), "x"), Err(MessageRefusal::StoreFaulty));
+    world.set_store(StoreState::Loading);
+    assert!(!world.take_batch(), "nothing is committed before all is told");
+    world.office.handle_store(StoreWord::Entries { table, entries: told[1..].to_vec() }, world.now);
+    world.office.handle_store(StoreWord::Loaded, world.now);
+    world.set_store(StoreState::Ready);
+    world.store_all();
+    assert_eq!((world.texts().as_str(), world.office.counters().unreadable_total), ("a b c", 0));
+    assert_eq!(world.disk.tables.len(), 2);
+}
+
+#[test]
 fn words_that_no_batch_of_ours_explains_are_counted_and_ignored() {
     let mut world = World::with_store(config());
     world.office.handle_store(StoreWord::Stored { through: 99 }, world.now);

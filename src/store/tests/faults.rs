@@ -141,6 +141,63 @@ fn a_damaged_store_is_told_so_and_nothing_is_loaded_until_a_backup_is_restored_i
     running.stop();
 }
 
+/// More than the database keeps in memory, so that to tell all of it is to read the file.
+fn filled_beyond_the_cache(path: &Path) -> u64 {
+    let (mut running, _) = Running::ready(path);
+    let entries = 3 * limits::STORE_CACHE_BYTES as u64 / 100_000;
+    for key in 0..entries {
+        running.store(vec![put(key, &vec![key as u8; 100_000])]);
+    }
+    running.stop();
+    entries
+}
+
+/// Started, and read errors from the first entries on: what was told until the fault.
+fn fails_while_it_loads(path: &Path) -> (Running, Vec<Key>) {
+    let trouble = injected(path);
+    let mut running = Running::start(path);
+    assert_eq!(running.word(), StoreWord::State(StoreState::Loading));
+    let mut told = Vec::new();
+    loop {
+        match running.word() {
+            StoreWord::Entries { entries, .. } => told.extend(entries.iter().map(|(key, _)| *key)),
+            StoreWord::State(StoreState::Faulty(StoreFault::Io)) => return (running, told),
+            other => panic!("{other:?} while it loads"),
+        }
+        set(&trouble.of_reads, Some(Errno::EIO));
+    }
+}
+
+#[test]
+fn a_load_that_fails_midway_goes_on_where_it_was_and_tells_each_entry_once() {
+    let scratch = Scratch::new("midway");
+    let count = filled_beyond_the_cache(scratch.path());
+    let (mut running, mut told) = fails_while_it_loads(scratch.path());
+    assert!(!told.is_empty() && (told.len() as u64) < count, "{} of {count}", told.len());
+    let number = running.send(vec![put(count, b"refused")]);
+    assert_eq!(running.word(), StoreWord::Refused { number, fault: StoreFault::Io });
+    set(&injected(scratch.path()).of_reads, None);
+    told.extend(running.load().iter().map(|entry| entry.1));
+    assert_eq!(told, (0..count).collect::<Vec<_>>());
+    assert_eq!(running.store.progress().reading(0).loaded_entries, count);
+    running.store(vec![put(count, b"taken")]);
+    running.stop();
+}
+
+#[test]
+fn what_was_told_of_one_store_is_not_gone_on_with_by_another() {
+    let scratch = Scratch::new("midway-other");
+    let (path, other) = (scratch.path().join("s"), scratch.path().join("o"));
+    let (running, _) = Running::ready(&other);
+    running.stop();
+    filled_beyond_the_cache(&path);
+    let (mut running, _) = fails_while_it_loads(&path);
+    fs::copy(store_of(&other), store_of(&path)).unwrap();
+    set(&injected(&path).of_reads, None);
+    assert_eq!(running.word(), StoreWord::State(StoreState::Faulty(StoreFault::Corrupt)));
+    running.stop();
+}
+
 #[test]
 fn another_store_in_the_place_of_ours_is_not_written_to() {
     let scratch = Scratch::new("other");

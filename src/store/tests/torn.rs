@@ -120,7 +120,7 @@ fn keys(disk: &Disk) -> Vec<Key> {
     let mut keys = Vec::new();
     let snapshot = disk.snapshot().unwrap();
     snapshot
-        .each_piece(&[Table::Messages], |_, entries| {
+        .each_piece(|_, entries| {
             for (key, value) in entries {
                 assert_eq!(value[..], vec![key as u8; 200][..], "key {key}");
                 keys.push(key);

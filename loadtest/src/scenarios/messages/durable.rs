@@ -138,7 +138,7 @@ fn hear(
 }
 
 fn make_site(shape: &Shape) -> Result<Site> {
-    let needs = Needs { users: 2 * shape.streams(), has_store: true, messages: shape.messages_max() };
+    let needs = Needs::plain(2 * shape.streams(), true, shape.messages_max());
     Site::make(&shape.folder, needs)
 }
 

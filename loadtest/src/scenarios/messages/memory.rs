@@ -59,7 +59,7 @@ fn post<'a>(user: &'a str, shape: &Shape, stream: usize, is_answered: bool) -> P
 }
 
 fn make_site(shape: &Shape) -> Result<Site> {
-    let needs = Needs { users: shape.connections, has_store: false, messages: shape.messages_max() };
+    let needs = Needs::plain(shape.connections, false, shape.messages_max());
     Site::make(&shape.folder, needs)
 }
 

@@ -93,8 +93,7 @@ impl Arrivals {
 }
 
 fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {
-    let site =
-        Site::make(&shape.folder, Needs { users: 3, has_store: false, messages: shape.messages_max() })?;
+    let site = Site::make(&shape.folder, Needs::plain(3, false, shape.messages_max()))?;
     let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
     let members = vec![
         member(LOW, "low", shape, &server)?,

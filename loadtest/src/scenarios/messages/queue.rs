@@ -56,7 +56,7 @@ pub(super) fn senders(shape: &Shape, server: &Server, confirm: bool) -> Result<V
 
 fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {
     let streams = shape.streams();
-    let needs = Needs { users: 2 * streams, has_store: false, messages: shape.messages_max() };
+    let needs = Needs::plain(2 * streams, false, shape.messages_max());
     let site = Site::make(&shape.folder, needs)?;
     let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
     let mut exchange = Exchange::new(senders(shape, &server, false)?, Ledger::new(streams))?;

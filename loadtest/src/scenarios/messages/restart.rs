@@ -63,7 +63,7 @@ struct Stored<'a> {
 impl<'a> Stored<'a> {
     fn fill(rig: &'a Rig, shape: &'a Shape) -> Result<Stored<'a>> {
         let streams = shape.streams();
-        let needs = Needs { users: 2 * streams, has_store: true, messages: shape.messages_max() };
+        let needs = Needs::plain(2 * streams, true, shape.messages_max());
         let site = Site::make(&shape.folder, needs)?;
         let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
         site::await_store(&mut site::log_in(0, 0, server.target())?)?;

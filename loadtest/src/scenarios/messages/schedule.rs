@@ -79,10 +79,7 @@ fn members(shape: &Shape, server: &Server) -> Result<Vec<Member>> {
 
 fn measure(rig: &Rig, shape: &Shape, times: Times) -> Result<Sample> {
     let streams = shape.streams();
-    let site = Site::make(
-        &shape.folder,
-        Needs { users: 2 * streams, has_store: false, messages: shape.messages_max() },
-    )?;
+    let site = Site::make(&shape.folder, Needs::plain(2 * streams, false, shape.messages_max()))?;
     let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
     let mut exchange = Exchange::new(members(shape, &server)?, Ledger::new(streams))?;
     let (each, count) = Shape::shares(shape.scheduled, streams);

@@ -45,6 +45,17 @@ pub(super) struct Needs {
     pub(super) has_store: bool,
     /// Messages that are not over at a time.
     pub(super) messages: u64,
+    /// Of those, what waits for one user, where that is to be less.
+    pub(super) mailbox: Option<u64>,
+    /// Dead letters, where they are not as many as the server keeps by itself.
+    pub(super) dead_letters: Option<u64>,
+}
+
+impl Needs {
+    /// No more bounds than the table of users and messages has.
+    pub(super) const fn plain(users: usize, has_store: bool, messages: u64) -> Needs {
+        Needs { users, has_store, messages, mailbox: None, dead_letters: None }
+    }
 }
 
 /// See the file's head.
@@ -70,6 +81,16 @@ impl Site {
         let config = self.config().to_string_lossy().into_owned();
         rig.server(&["--config", &config])
             .ok_or_else(|| Failure::Unmet("messages are a server's: --server PATH".to_owned()))
+    }
+
+    /// The same, answering operators.
+    pub(super) fn launch_watched(&self, rig: &Rig) -> Result<Launch> {
+        let config = self.config().to_string_lossy().into_owned();
+        let shards = rig.cpus_server.get(..1).unwrap_or_default();
+        let launch = rig.server_on(shards, "127.0.0.1:0", &["--config", &config]);
+        let launch =
+            launch.ok_or_else(|| Failure::Unmet("messages are a server's: --server PATH".to_owned()))?;
+        Ok(Launch { cpus: rig.cpus_server.clone(), ..launch })
     }
 
     /// Where the store is, and the disk's probe.
@@ -161,10 +182,15 @@ fn config(site: &Site, needs: Needs) -> String {
         "[feed.paper]\ninstruments = 1\nevents_per_s = 1\n\n[auth]\nkeys = {}\n\n\
          [limits]\nrequests_pending_max = {REQUESTS_PENDING_MAX}\nmemory_bytes_max = {MEMORY_BYTES_MAX}\n\n\
          [messages]\nmessages_max = {messages}\nbytes_max = {MESSAGE_BYTES_MAX}\nper_sender_max = {messages}\n\
-         scheduled_max = {messages}\nmailbox_max = {messages}\nmailbox_bytes_max = {MESSAGE_BYTES_MAX}\n",
+         scheduled_max = {messages}\nmailbox_max = {mailbox}\nmailbox_bytes_max = {MESSAGE_BYTES_MAX}\n",
         quoted(&site.keys()),
         messages = needs.messages,
+        mailbox = needs.mailbox.unwrap_or(needs.messages),
     );
+    if let Some(dead_letters) = needs.dead_letters {
+        writeln!(text, "dead_letters_max = {dead_letters}")
+            .expect("invariant: writing to a String cannot fail");
+    }
     if needs.has_store {
         write!(text, "\n[store]\ndirectory = {}\n", quoted(&site.store()))
             .expect("invariant: writing to a String cannot fail");
@@ -182,7 +208,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NEEDS: Needs = Needs { users: 3, has_store: true, messages: 70 };
+    const NEEDS: Needs = Needs { mailbox: Some(20), dead_letters: Some(10), ..Needs::plain(3, true, 70) };
 
     #[test]
     fn a_site_is_files_for_our_eyes_and_goes_when_it_goes() {
@@ -193,7 +219,11 @@ mod tests {
         let config: toml::Table = fs::read_to_string(site.config()).unwrap().parse().unwrap();
         assert_eq!(config["auth"]["keys"].as_str(), keys.to_str());
         assert_eq!(config["store"]["directory"].as_str(), site.store().to_str());
-        assert_eq!(config["messages"]["messages_max"].as_integer(), Some(70));
+        let bound = |key: &str| config["messages"][key].as_integer();
+        assert_eq!(
+            (bound("messages_max"), bound("mailbox_max"), bound("dead_letters_max")),
+            (Some(70), Some(20), Some(10))
+        );
         drop(site);
         assert!(!folder.exists());
     }
