@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use tokio::io::unix::AsyncFd;
 
+use crate::auth::Level;
 use crate::doorbell::Doorbell;
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome};
@@ -45,6 +46,8 @@ pub enum ToControl {
 #[derive(Clone, Debug)]
 pub struct Peer {
     pub account: Option<AccountId>,
+    /// What of the scope `backend` it has.
+    pub backend: Level,
     /// The `Authorization` of the upgrade, for what control asks in this client's name.
     pub authorization: Option<Box<str>>,
 }

@@ -23,6 +23,7 @@ mod keys;
 mod limits;
 mod listen;
 mod log;
+mod mcp;
 mod messages;
 mod orders;
 mod overload;
@@ -42,6 +43,7 @@ pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
 pub use listen::{Listen, ListenDeflate, Protocol};
 pub use log::Log;
+pub use mcp::Mcp;
 pub use messages::Messages;
 pub use orders::Orders;
 pub use overload::Overload;
@@ -58,6 +60,7 @@ pub struct Config {
     /// At least one.
     pub listen: Vec<Listen>,
     pub control: Control,
+    pub mcp: Mcp,
     pub log: Log,
     pub shards: Shards,
     pub limits: Limits,
@@ -168,6 +171,7 @@ impl Default for Config {
         Config {
             listen: vec![Listen::default()],
             control: Control::default(),
+            mcp: Mcp::default(),
             log: Log::default(),
             shards: Shards::default(),
             limits: Limits::default(),

@@ -9,6 +9,7 @@ mod door;
 mod inspecting;
 mod lifecycle;
 mod logs;
+mod mcp;
 mod office;
 mod process;
 mod profiling;
@@ -59,6 +60,7 @@ use crate::telemetry::{
 use backends::{Backends, BackendsSetup};
 pub use lifecycle::Lifecycle;
 use logs::Logs;
+pub use mcp::{McpAccess, McpBackend, McpSetup, McpWay};
 use streams::{Readers, Streams};
 use tools::OwnTools;
 
@@ -81,6 +83,8 @@ pub struct ControlSetup {
     pub source: Source,
     /// Carries the calls of backends that are processes or asked over HTTP.
     pub backends: BackendsSetup,
+    /// None where no backend speaks MCP.
+    pub mcp: Option<McpSetup>,
     /// Puts the thread behind those that carry messages.
     pub give_way: fn() -> io::Result<()>,
     /// Starts the same stop as a signal.
@@ -136,6 +140,7 @@ pub struct Control {
     thread: JoinHandle<()>,
     /// Where it is listened on, if on TCP.
     address: Option<SocketAddr>,
+    mcp_address: Option<SocketAddr>,
 }
 
 /// What the handlers share.
@@ -169,6 +174,8 @@ impl Control {
     /// The process is out of threads or descriptors.
     pub fn start(setup: ControlSetup) -> io::Result<Control> {
         let address = setup.tcp.as_ref().map(TcpListener::local_addr).transpose()?;
+        let mcp = setup.mcp.as_ref().and_then(|mcp| mcp.listener.as_ref());
+        let mcp_address = mcp.map(TcpListener::local_addr).transpose()?;
         let (stop, stopped) = oneshot::channel();
         // Here, so that what fails is heard of.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -188,12 +195,18 @@ impl Control {
             // Who waits for a disk that does not answer is not waited for.
             runtime.shutdown_background();
         })?;
-        Ok(Control { stop, thread, address })
+        Ok(Control { stop, thread, address, mcp_address })
     }
 
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Where clients of MCP are answered over HTTP.
+    #[must_use]
+    pub fn mcp_address(&self) -> Option<SocketAddr> {
+        self.mcp_address
     }
 
     /// Ends the thread; requests under way are cut.
@@ -206,10 +219,12 @@ impl Control {
 }
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let ControlSetup { tcp, unix, source, backends, drain, .. } = setup;
+    let ControlSetup { tcp, unix, source, backends, mcp, drain, .. } = setup;
     let (stop_backends, backends_stopped) = oneshot::channel();
+    let mcp = mcp.map(|mcp| mcp::start(mcp, Arc::clone(&source.keyring))).transpose()?;
+    let (line, mcp) = mcp.unzip();
     // On this thread, which is that of its children's end (decision 0025).
-    let backends = tokio::spawn(Backends::new(backends).run(backends_stopped));
+    let backends = tokio::spawn(Backends::new(backends, line).run(backends_stopped));
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         logs: Logs::new(Arc::clone(&source.log_file)),
@@ -229,16 +244,19 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         let is_local = listener.local_addr()?.ip().is_loopback();
         let door = if is_local { Door::Loopback } else { Door::Network };
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tokio::spawn(door::serve(listener, router(&shared, door)));
+        tokio::spawn(door::serve(listener, router(&shared, door), door::OPERATORS));
     }
     if let Some(listener) = unix {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        tokio::spawn(door::serve(listener, router(&shared, Door::File)));
+        tokio::spawn(door::serve(listener, router(&shared, Door::File), door::OPERATORS));
     }
     // Whoever drops the other end wants the thread to end too.
     let _ = stopped.await;
     let _ = stop_backends.send(());
+    if let Some(mcp) = mcp {
+        mcp.stop().await;
+    }
     // A panic has aborted the process already.
     backends.await.unwrap_or(Ok(()))
 }

@@ -111,6 +111,63 @@ pub const CALL_WORDS_PER_ROUND: usize = 256;
 /// How soon control looks again whether a shard's queue, which was full, has room.
 pub const CALL_ROOM_LOOK_NS: u64 = 1_000_000;
 
+/// Texts of one connection that are on their way to control: beyond them it is not read.
+pub const PIPE_TEXTS_MAX: u32 = 32;
+/// Bytes of unread texts of control at which a connection is closed: a whole message may come on top of what made reading pause.
+pub const PIPE_UNREAD_BYTES_MAX: usize = MCP_MESSAGE_BYTES_MAX + REPLY_BYTES_MAX;
+/// Sessions of MCP clients in all; each costs some kilobytes, and what it has under way.
+pub const MCP_SESSIONS_MAX: usize = 4096;
+/// Requests of one MCP client that are under way.
+pub const MCP_REQUESTS_PER_SESSION_MAX: usize = 64;
+/// What a backend asks of clients and has not been answered, for one backend.
+pub const MCP_QUESTIONS_PER_LINK_MAX: usize = 64;
+/// Resources that one MCP client is told the changes of.
+pub const MCP_SUBSCRIPTIONS_PER_SESSION_MAX: usize = 256;
+/// Bytes of a message of MCP, either way: pictures and sounds travel inside of them.
+pub const MCP_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Entries of one list of a backend; a gateway with a thousand of them still lists a hundred thousand.
+pub const MCP_LIST_ENTRIES_MAX: usize = 4096;
+/// Bytes of one list of a backend: some kilobytes for each of two thousand tools.
+pub const MCP_LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Pages of one list of a backend: one that always names a further page ends here.
+pub const MCP_LIST_PAGES_MAX: u32 = 256;
+/// Bytes of a backend's cursor, which is sent back to it.
+pub const MCP_CURSOR_BYTES_MAX: usize = 4096;
+/// Entries of a page for clients, and bytes after which a page ends: a page must fit a message.
+pub const MCP_PAGE_ENTRIES_MAX: usize = 1024;
+pub const MCP_PAGE_BYTES_MAX: usize = 1024 * 1024;
+const _: () = assert!(MCP_PAGE_BYTES_MAX + MCP_LIST_BYTES_MAX <= 2 * MCP_MESSAGE_BYTES_MAX);
+/// How long a client's request waits for backends that are starting or telling what they offer; then it is answered without them.
+pub const MCP_LISTS_WAIT_NS: u64 = 10_000_000_000;
+/// How long a backend may take for its `initialize`.
+pub const MCP_INITIALIZE_NS: u64 = 30_000_000_000;
+/// A backend that ended is started again after the first, then twice as long each time, up to the second.
+pub const MCP_REOPEN_NS: (u64, u64) = (500_000_000, 60_000_000_000);
+/// A backend that lived so long begins with the short pause again.
+pub const MCP_STEADY_NS: u64 = 60_000_000_000;
+/// Progress, and questions to the client, prolong a request; so many times its timeout it may take in all.
+pub const MCP_PROLONGED_MAX: u64 = 10;
+/// How long a client may take to answer what a backend asks: somebody reads and decides.
+pub const MCP_QUESTION_NS: u64 = 600_000_000_000;
+/// An MCP session that nobody has used for so long gives its place to a newcomer, where there is no other.
+pub const MCP_SESSION_IDLE_NS: u64 = 60_000_000_000;
+/// One over HTTP that nobody has used for so long is ended, with what runs for it alone.
+pub const MCP_SESSION_LIFE_NS: u64 = 1_800_000_000_000;
+const _: () = assert!(MCP_SESSION_IDLE_NS < MCP_SESSION_LIFE_NS);
+/// Bytes that wait to be taken by one MCP backend: one that takes none is cut.
+pub const MCP_LINK_UNREAD_BYTES_MAX: usize = 4 * MCP_MESSAGE_BYTES_MAX;
+/// Bodies over HTTP that are longer than the second, or do not say how long they are, and are read at a time.
+pub const MCP_LONG_BODIES: (usize, u64) = (32, 64 * 1024);
+/// Connections of MCP clients over Streamable HTTP at a time.
+pub const MCP_CONNECTIONS_MAX: usize = 1024;
+/// Events that wait for one reader of a stream, beyond what its socket holds.
+pub const MCP_EVENTS_UNREAD_MAX: usize = 64;
+/// Requests to one MCP backend over HTTP whose answers are waited for: beyond it the backend is given up and asked anew.
+pub const MCP_REMOTE_REQUESTS_MAX: usize = 512;
+/// Events of one session over Streamable HTTP that are kept for readers that were cut, and bytes of them.
+pub const MCP_EVENTS_KEPT_MAX: usize = 256;
+pub const MCP_EVENTS_KEPT_BYTES_MAX: usize = 1024 * 1024;
+
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;
 

@@ -7,6 +7,7 @@ mod backends;
 mod hubs;
 mod links;
 mod listeners;
+mod mcp;
 mod measuring;
 pub mod opening;
 mod operators;
@@ -135,9 +136,10 @@ struct Server {
     store: Option<Store>,
     /// Until the control thread has them.
     inspector: Inspector,
-    inward: Option<Inward>,
     /// Backends of calls.
     callees: Callees,
+    /// Until the control thread has it.
+    inward: Option<Inward>,
     /// For newer settings.
     slots: Slots,
     /// None before it is started.
@@ -273,8 +275,8 @@ impl Server {
             verifier,
             store,
             inspector,
-            inward: Some(inward),
             callees: Callees::new(backends, switchboard),
+            inward: Some(inward),
             slots,
             control: None,
             socket_file: None,

@@ -633,7 +633,7 @@ impl Shard {
         if !self.mesh.may_sleep() {
             return Wait::Poll;
         }
-        if self.calls.has_received() {
+        if self.calls.has_received() || self.hub.has_pipe_words() {
             self.mesh.wake();
             return Wait::Poll;
         }

@@ -11,6 +11,7 @@ pub mod hub;
 pub mod inflate;
 pub mod json_rpc;
 pub mod linked_world;
+pub mod mcp;
 pub mod message_records;
 pub mod orders;
 pub mod pieces;
@@ -29,6 +30,7 @@ pub const TARGETS: [Target; 11] = [
     ("http_api", http_api::check),
     ("hub", hub::check),
     ("json_rpc", json_rpc::check),
+    ("mcp", mcp::check),
     ("message_records", message_records::check),
     ("orders", orders::check),
     ("rpc_link", rpc_link::check),

@@ -96,6 +96,11 @@ fn the_corpus_of_the_venue_link_holds() {
 }
 
 #[test]
+fn the_corpus_of_mcp_holds() {
+    replay("mcp");
+}
+
+#[test]
 fn the_corpus_of_the_message_records_holds() {
     replay("message_records");
 }

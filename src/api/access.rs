@@ -17,7 +17,19 @@ pub enum Way {
     Remote,
 }
 
-/// The key that an `Authorization` field shows: `Bearer CLIENT_ID.SECRET`.
+/// The key that an `Authorization` field shows, `Bearer CLIENT_ID.SECRET`, if it is one of ours and may be shown by this way: the one
+/// that everybody knows where there is no file by loopback or a Unix socket alone.
+#[must_use]
+pub fn identify(
+    keyring: &Keyring,
+    authorization: Option<&str>,
+    way: Way,
+    unix_ms: u64,
+) -> Option<Arc<Credential>> {
+    shown(keyring, authorization, unix_ms).filter(|key| key.reach != Reach::Loopback || way == Way::Local)
+}
+
+/// The key that an `Authorization` field shows, if it may change the state of the gateway.
 ///
 /// # Errors
 /// The answer to who may not: 401 without a key of ours, 403 by one that may not.
@@ -27,18 +39,19 @@ pub fn authorize(
     way: Way,
     unix_ms: u64,
 ) -> Result<Arc<Credential>, Answer> {
-    let unknown = || Answer::error(401, "show a key: Authorization: Bearer CLIENT_ID.SECRET");
-    let token = authorization.and_then(bearer).ok_or_else(unknown)?;
-    let (client_id, secret) = token.split_once('.').ok_or_else(unknown)?;
-    let credential = keyring.find(client_id).filter(|known| known.is_shown_by(secret)).ok_or_else(unknown)?;
-    if credential.has_expired(unix_ms) {
-        return Err(unknown());
-    }
+    let credential = shown(keyring, authorization, unix_ms)
+        .ok_or_else(|| Answer::error(401, "show a key: Authorization: Bearer CLIENT_ID.SECRET"))?;
     let may = match credential.reach {
         Reach::Loopback => way == Way::Local,
         Reach::Anywhere => credential.scopes.control_write,
     };
-    if may { Ok(Arc::clone(credential)) } else { Err(Answer::error(403, "needs scope control:write")) }
+    if may { Ok(credential) } else { Err(Answer::error(403, "needs scope control:write")) }
+}
+
+fn shown(keyring: &Keyring, authorization: Option<&str>, unix_ms: u64) -> Option<Arc<Credential>> {
+    let (client_id, secret) = authorization.and_then(bearer)?.split_once('.')?;
+    let known = keyring.find(client_id).filter(|known| known.is_shown_by(secret))?;
+    (!known.has_expired(unix_ms)).then(|| Arc::clone(known))
 }
 
 fn bearer(authorization: &str) -> Option<&str> {

@@ -60,6 +60,37 @@ pub enum WaySettings {
     Http(HttpSettings),
     /// JSON-RPC in lines over TCP, from the shards.
     Tcp(TcpSettings),
+    /// Servers of the Model Context Protocol, which clients of that see as one; no method is routed to them.
+    McpStdio(ProcessSettings, McpSettings),
+    McpHttp(HttpSettings, McpSettings),
+}
+
+impl WaySettings {
+    /// Whether it is for clients of the Model Context Protocol.
+    #[must_use]
+    pub fn speaks_mcp(&self) -> bool {
+        match self {
+            WaySettings::Stdio(_) | WaySettings::Http(_) | WaySettings::Tcp(_) => false,
+            WaySettings::McpStdio(..) | WaySettings::McpHttp(..) => true,
+        }
+    }
+}
+
+/// How a server of the Model Context Protocol is one with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpSettings {
+    /// Before the names of its tools and prompts, its two underscores included; empty for nothing.
+    pub prefix: Box<str>,
+    pub instances: McpInstances,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum McpInstances {
+    /// One for all clients.
+    #[default]
+    Shared,
+    /// One for each client's session.
+    PerSession,
 }
 
 /// Child processes that do the same, and when there is another one in place of one that ended.

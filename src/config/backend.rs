@@ -12,8 +12,8 @@ use crate::backend::pool::{
 };
 use crate::backend::rpc::Batching;
 use crate::backend::settings::{
-    Access, BackendSettings, HttpSettings, LinkSettings, ProcessLimits, ProcessSettings, RouteSettings,
-    Start, TcpSettings, WaySettings,
+    Access, BackendSettings, HttpSettings, LinkSettings, McpInstances, McpSettings, ProcessLimits,
+    ProcessSettings, RouteSettings, Start, TcpSettings, WaySettings,
 };
 use crate::limits;
 use crate::model::call::BackendId;
@@ -84,6 +84,10 @@ pub struct Backend {
     pub batch_bytes_max: u32,
     pub batch_wait_us: u32,
     pub batch_adaptive: bool,
+
+    /// `{name}` stands for the name.
+    pub prefix: String,
+    pub instances: InstancesOf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -96,6 +100,18 @@ pub enum BackendKind {
     Http,
     /// JSON-RPC in lines over TCP, by links of the shards.
     Tcp,
+    /// Child processes that speak MCP.
+    McpStdio,
+    /// MCP over Streamable HTTP.
+    McpHttp,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstancesOf {
+    #[default]
+    Shared,
+    PerSession,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -153,6 +169,29 @@ const OF_LINKS: &[&str] = &[
 const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
 const OF_TCP: &[&str] =
     &["health_method", "batch_count_max", "batch_bytes_max", "batch_wait_us", "batch_adaptive"];
+/// Those of backends that speak MCP, and those that they have not.
+const OF_MCP: &[&str] = &["prefix", "instances"];
+const NOT_OF_MCP: &[&str] = &[
+    "methods",
+    "idempotent",
+    "cache_ttl_ms",
+    "cache_shared",
+    "in_flight_per_client_max",
+    "pool",
+    "idle_timeout_ms",
+    "start",
+    "max_retries",
+    "retry_delay_ms",
+    "cpu_percent_max",
+    "weights",
+    "balance",
+    "attempts_max",
+    "breaker_failures",
+    "breaker_open_ms",
+    "health_interval_ms",
+    "health_path",
+    "http2",
+];
 
 impl BackendKind {
     #[must_use]
@@ -161,20 +200,29 @@ impl BackendKind {
             BackendKind::Stdio => "stdio",
             BackendKind::Http => "http",
             BackendKind::Tcp => "tcp",
+            BackendKind::McpStdio => "mcp-stdio",
+            BackendKind::McpHttp => "mcp-http",
         }
     }
 
     fn has_processes(self) -> bool {
         match self {
-            BackendKind::Stdio => true,
-            BackendKind::Http | BackendKind::Tcp => false,
+            BackendKind::Stdio | BackendKind::McpStdio => true,
+            BackendKind::Http | BackendKind::McpHttp | BackendKind::Tcp => false,
         }
     }
 
     fn is_http(self) -> bool {
         match self {
-            BackendKind::Stdio | BackendKind::Tcp => false,
-            BackendKind::Http => true,
+            BackendKind::Stdio | BackendKind::McpStdio | BackendKind::Tcp => false,
+            BackendKind::Http | BackendKind::McpHttp => true,
+        }
+    }
+
+    fn is_mcp(self) -> bool {
+        match self {
+            BackendKind::Stdio | BackendKind::Http | BackendKind::Tcp => false,
+            BackendKind::McpStdio | BackendKind::McpHttp => true,
         }
     }
 
@@ -185,6 +233,8 @@ impl BackendKind {
             && (!self.has_processes() || !is_of(OF_LINKS))
             && (self.is_http() || !is_of(OF_HTTP))
             && (self == BackendKind::Tcp || !is_of(OF_TCP))
+            && (self.is_mcp() || !is_of(OF_MCP))
+            && (!self.is_mcp() || !is_of(NOT_OF_MCP))
     }
 }
 
@@ -232,6 +282,8 @@ impl Default for Backend {
             batch_bytes_max: 16_384,
             batch_wait_us: 0,
             batch_adaptive: true,
+            prefix: "{name}".to_owned(),
+            instances: InstancesOf::default(),
         }
     }
 }
@@ -244,13 +296,24 @@ impl Backend {
             BackendKind::Stdio => WaySettings::Stdio(self.process()),
             BackendKind::Http => WaySettings::Http(self.http()),
             BackendKind::Tcp => WaySettings::Tcp(self.tcp()),
+            BackendKind::McpStdio => WaySettings::McpStdio(self.process(), self.mcp()),
+            BackendKind::McpHttp => WaySettings::McpHttp(self.http(), self.mcp()),
         };
         BackendSettings { id, name: self.name.as_str().into(), route: self.route(), way }
+    }
+
+    /// Whether clients of MCP see what it has.
+    #[must_use]
+    pub fn speaks_mcp(&self) -> bool {
+        self.kind.is_mcp()
     }
 
     /// The methods that are its own.
     #[must_use]
     pub fn own_methods(&self) -> Vec<Box<str>> {
+        if self.kind.is_mcp() {
+            return Vec::new();
+        }
         if self.methods.is_empty() { vec![format!("{}/*", self.name).into()] } else { texts(&self.methods) }
     }
 
@@ -371,6 +434,18 @@ impl Backend {
         }
     }
 
+    fn mcp(&self) -> McpSettings {
+        let prefix = match self.prefix.replace("{name}", &self.name).as_str() {
+            "" => String::new(),
+            prefix => format!("{prefix}__"),
+        };
+        let instances = match self.instances {
+            InstancesOf::Shared => McpInstances::Shared,
+            InstancesOf::PerSession => McpInstances::PerSession,
+        };
+        McpSettings { prefix: prefix.into(), instances }
+    }
+
     fn ranges(&self) -> Vec<Range> {
         let range = |key, value: u64, min, max, unit, hint| Range { key, value, min, max, unit, hint };
         let ms = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "ms", hint);
@@ -444,6 +519,15 @@ impl Backend {
                 return Err((key, what, "methods = [\"risk/*\"]"));
             }
         }
+        let prefix = self.prefix.replace("{name}", name);
+        if prefix.len() > NAME_BYTES_MAX || !prefix.bytes().all(is_name) {
+            let what = format!("is \"{}\", expected letters, digits, - and _", self.prefix);
+            return Err(("prefix", what, "prefix = \"\" for none, or \"{name}\""));
+        }
+        if kind.is_mcp() && self.addresses.len() > 1 {
+            let what = format!("has {}, but a session of MCP is of one", self.addresses.len());
+            return Err(("addresses", what, "one table for each"));
+        }
         if kind.has_processes() { self.check_process() } else { self.check_links() }
     }
 
@@ -454,6 +538,7 @@ impl Backend {
         };
         let (said, default) = (table(self), table(&Backend::default()));
         let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP).chain(OF_TCP);
+        let keys = keys.chain(OF_MCP).chain(NOT_OF_MCP);
         keys.copied().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
     }
 
@@ -646,6 +731,20 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_mcp_has_a_prefix_and_no_methods() {
+        for (prefix, expected) in
+            [("", "files__"), ("prefix = \"\"", ""), ("prefix = \"x-{name}\"", "x-files__")]
+        {
+            let text =
+                format!("[[backend]]\nname = \"files\"\nkind = \"mcp-stdio\"\ncommand = [\"x\"]\n{prefix}\n");
+            let settings = parse(&text).unwrap().backend[0].settings(BackendId(0));
+            assert!(settings.route.methods.is_empty());
+            let WaySettings::McpStdio(_, mcp) = settings.way else { panic!("{:?}", settings.way) };
+            assert_eq!((&*mcp.prefix, mcp.instances), (expected, McpInstances::Shared));
+        }
+    }
+
+    #[test]
     fn addresses_have_their_weights() {
         let text =
             "[[backend]]\nname = \"risk\"\nkind = \"http\"\naddresses = [\"http://a/\", \"https://b:1/x\"]\n";
@@ -697,6 +796,24 @@ mod tests {
                 "f.toml:4: backend.environment: has an entry without NAME=, the 1. of",
             ),
             (&format!("{HTTP}weights = [1, 2]\n"), "f.toml:5: backend.weights: has 2 for 1 addresses"),
+            (
+                &STDIO
+                    .replace("[[backend]]", "[[backend]]\nkind = \"mcp-stdio\"")
+                    .replace("\"a\"", "\"a\"\nmethods = [\"a/*\"]"),
+                "f.toml:4: backend.methods: is set, but a backend of kind mcp-stdio has none",
+            ),
+            (
+                &format!("{STDIO}prefix = \"x\"\n"),
+                "f.toml:4: backend.prefix: is set, but a backend of kind stdio",
+            ),
+            (
+                &HTTP.replace("\"http\"", "\"mcp-http\"").replace("/\"]", "/\", \"http://i/\"]"),
+                "f.toml:4: backend.addresses: has 2, but a session of MCP is of one",
+            ),
+            (
+                &STDIO.replace("[[backend]]", "[[backend]]\nkind = \"mcp-stdio\"\nprefix = \"a b\""),
+                "f.toml:3: backend.prefix: is \"a b\", expected letters",
+            ),
             (&format!("{HTTP}weights = [0]\n"), "f.toml:5: backend.weights: has 0, expected 1 to 1000"),
             (
                 &HTTP.replace("http://", "ftp://"),

@@ -82,6 +82,7 @@ impl Config {
         venue::check(&self.venue)?;
         instrument::check(&self.instrument)?;
         backend::check(&self.backend)?;
+        self.mcp.check()?;
         if let Some(odd) = self.auth.public_subscribe.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(RangeFault {
                 key: Cow::Borrowed("auth.public_subscribe"),

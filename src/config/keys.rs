@@ -103,6 +103,9 @@ pub(super) const KEYS: &[Key] = &[
     restart("control.address", Text),
     restart("control.socket", Text),
     live("control.debug", Plain),
+    restart("mcp.address", Text),
+    restart("mcp.origins", Texts),
+    restart("mcp.hosts", Texts),
     live("log.filter", Text),
     live("log.file", Text),
     restart("shards.cores", Numbers),
@@ -267,6 +270,8 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.batch_bytes_max", Plain),
     live("backend.batch_wait_us", Plain),
     live("backend.batch_adaptive", Plain),
+    live("backend.prefix", Text),
+    live("backend.instances", Text),
 ];
 
 /// A key in its place: `listen.1.address`, `venue.fx.key`, `limits.connections_max`.

@@ -30,6 +30,7 @@ pub struct Merged {
 pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merged, Failure> {
     let mut refused = Vec::new();
     keep_listeners(running, &mut wanted, &mut refused);
+    keep_mcp(running, &mut wanted, &mut refused);
     let (before, after) = (flatten(running), flatten(&wanted));
     let mut changed = Vec::new();
     tell_venues(running, &wanted, &mut changed);
@@ -86,6 +87,21 @@ fn keep_listeners(running: &Config, wanted: &mut Config, refused: &mut Vec<Strin
             refused.push(format!("[{}] needs a restart: stays {stays}", place.shown()));
             is.tls.clone_from(&was.tls);
         }
+    }
+}
+
+/// Backends that speak MCP are of the start: their clients' sessions have them.
+fn keep_mcp(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
+    let of_mcp = |config: &Config| -> Vec<Backend> {
+        config.backend.iter().filter(|backend| backend.speaks_mcp()).cloned().collect()
+    };
+    let before = of_mcp(running);
+    if before != of_mcp(wanted) {
+        let names: Vec<&str> = before.iter().map(|backend| backend.name.as_str()).collect();
+        let stay = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+        refused.push(format!("[[backend]] of a kind that speaks MCP needs a restart: stays {stay}"));
+        wanted.backend.retain(|backend| !backend.speaks_mcp());
+        wanted.backend.extend(before);
     }
 }
 
@@ -256,6 +272,18 @@ mod tests {
         let slower = both.replacen("[\"x\"]", "[\"y\"]", 1).replace("old", "new");
         let changed = ["backend.command of a [\"x\"] → [\"y\"]", "backend.environment of b *** → ***"];
         assert_eq!(check(&both, &slower, &changed, &[]), config(&slower));
+    }
+
+    #[test]
+    fn backends_that_speak_mcp_are_of_the_start() {
+        let call = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+        let mcp = "[[backend]]\nname = \"m\"\nkind = \"mcp-stdio\"\ncommand = [\"x\"]\n";
+        let stays =
+            |names: &str| format!("[[backend]] of a kind that speaks MCP needs a restart: stays {names}");
+        assert_eq!(check("", mcp, &[], &[&stays("there are none")]), config(""));
+        assert_eq!(check(mcp, &mcp.replace("\"x\"", "\"y\""), &[], &[&stays("m")]), config(mcp));
+        let both = format!("{call}{mcp}");
+        assert_eq!(check(mcp, &both, &["[[backend]] a absent → there"], &[]), config(&both));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a configuration may say, but hardly means: by itself, and on the host that it is for. PURE.
 
 use super::venue;
-use super::{Config, FeedKind, Limits, Listen, Speed, Warning};
+use super::{Backend, Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::limits;
 
 /// A small send buffer, of which a connection that does not read keeps one.
@@ -80,7 +80,7 @@ impl Config {
     }
 
     /// Who may what, from where.
-    fn odd_reach(&self) -> [Odd; 6] {
+    fn odd_reach(&self) -> [Odd; 7] {
         let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
         let is_open = |listen: &Listen| !listen.address.ip().is_loopback();
         let limits = &self.limits;
@@ -94,6 +94,12 @@ impl Config {
                 "control.address",
                 self.control.address.is_some_and(|address| !address.ip().is_loopback()),
                 "shows metrics and log lines, unencrypted, to whoever reaches it",
+            ),
+            (
+                "mcp.address",
+                self.mcp.address.is_some_and(|address| !address.ip().is_loopback())
+                    && self.backend.iter().any(Backend::speaks_mcp),
+                "shows keys and what tools are told, unencrypted, to whoever is between; put a proxy with TLS before it",
             ),
             (
                 "listen.address",

@@ -27,6 +27,7 @@ use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::telemetry::BackendStatus;
 
+use super::mcp::{PipeLine, PipeSaid};
 use processes::Processes;
 use services::Services;
 
@@ -68,6 +69,8 @@ pub(super) struct Backends {
     next_serial: u64,
     /// Who carries a call.
     carriers: BTreeMap<CallKey, u64>,
+    /// To those who speak MCP, where somebody does.
+    mcp: Option<PipeLine>,
     happened: mpsc::UnboundedReceiver<Happened>,
     here: mpsc::UnboundedSender<Happened>,
     /// When the earliest of them has something to do.
@@ -116,7 +119,7 @@ impl Scene {
 }
 
 impl Backends {
-    pub(super) fn new(setup: BackendsSetup) -> Backends {
+    pub(super) fn new(setup: BackendsSetup, mcp: Option<PipeLine>) -> Backends {
         let BackendsSetup { switchboard, settings, newer, status } = setup;
         let (here, happened) = mpsc::unbounded_channel();
         let mut backends = Backends {
@@ -128,6 +131,7 @@ impl Backends {
             by_id: BTreeMap::new(),
             next_serial: 0,
             carriers: BTreeMap::new(),
+            mcp,
             happened,
             here,
             due_ns: None,
@@ -159,6 +163,10 @@ impl Backends {
                     // Others of the thread have their turn.
                     tokio::task::yield_now().await;
                 }
+                word = word_of(&mut self.mcp) => {
+                    let (home, word) = word;
+                    self.send(home, word);
+                }
                 wanted = self.newer.recv(), if may_change => match wanted {
                     Some(wanted) => self.want(wanted),
                     None => may_change = false,
@@ -182,11 +190,20 @@ impl Backends {
             match word {
                 ToControl::Call(call) => self.call(home, call),
                 ToControl::Cancel(key) => self.cancel(key),
-                ToControl::Opened { conn, .. } => {
-                    self.send(home, FromControl::Close { conn, code: NOT_SERVED, reason: "not served here" });
-                }
-                ToControl::Text { .. } | ToControl::Closed { .. } => {}
+                ToControl::Opened { conn, peer } => self.relay(PipeSaid::Opened { home, conn, peer }),
+                ToControl::Text { conn, text } => self.relay(PipeSaid::Text { home, conn, text }),
+                ToControl::Closed { conn } => self.relay(PipeSaid::Closed { home, conn }),
             }
+        }
+    }
+
+    /// What a connection of another protocol has to say.
+    fn relay(&mut self, said: PipeSaid) {
+        if let Some(line) = &self.mcp {
+            // Its task ends with the thread.
+            let _ = line.said.send(said);
+        } else if let PipeSaid::Opened { home, conn, .. } = said {
+            self.send(home, FromControl::Close { conn, code: NOT_SERVED, reason: "not served here" });
         }
     }
 
@@ -273,7 +290,8 @@ impl Backends {
     fn want(&mut self, wanted: Wanted) {
         let Wanted { backends, answer_bytes_max } = wanted;
         let mut by_id = BTreeMap::new();
-        for settings in backends {
+        // Those that speak MCP are `mcp.rs`'s.
+        for settings in backends.into_iter().filter(|settings| !settings.way.speaks_mcp()) {
             let id = settings.id;
             let is_same = |backend: &Backend| {
                 backend.settings.way == settings.way
@@ -309,6 +327,9 @@ impl Backends {
                 now,
             ))),
             WaySettings::Tcp(_) => unreachable!("invariant: shards carry these, control is not told of them"),
+            WaySettings::McpStdio(..) | WaySettings::McpHttp(..) => {
+                unreachable!("invariant: these are not wanted here")
+            }
         };
         self.backends.insert(serial, Backend { settings, answer_bytes_max, carrier, is_leaving: false });
         self.with(serial, |backend, scene| backend.carrier.begin(scene));
@@ -359,7 +380,8 @@ impl Backends {
             members: backend.carrier.members(now_ns),
             counters: backend.carrier.counters(),
         });
-        self.status.store(Arc::new(told.collect()));
+        let of_mcp = self.mcp.as_ref().map(|line| line.status.load_full()).unwrap_or_default();
+        self.status.store(Arc::new(told.chain(of_mcp.iter().cloned()).collect()));
     }
 
     /// Nobody waits any more: all are told to end, and waited for.
@@ -466,5 +488,17 @@ impl Carrier {
             Carrier::Processes(processes) => processes.counters(),
             Carrier::Services(services) => services.counters(),
         }
+    }
+}
+
+/// The next word for a shard of those who speak MCP; never, where nobody does.
+async fn word_of(mcp: &mut Option<PipeLine>) -> (HomeId, FromControl) {
+    let word = match mcp {
+        Some(line) => line.words.recv().await,
+        None => None,
+    };
+    match word {
+        Some(word) => word,
+        None => std::future::pending().await,
     }
 }

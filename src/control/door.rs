@@ -1,4 +1,5 @@
-//! A socket for operators: so many connections at a time, each for so long. Home: the control thread.
+//! A socket for operators, or for clients that speak HTTP to control: so many connections at a time, each for so long. Home: the
+//! control thread.
 //!
 //! Invariant: who connects and says nothing, or reads nothing, holds a place for a bounded time only; who comes meanwhile waits in
 //! the kernel's backlog.
@@ -18,12 +19,17 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
-/// Connections of one socket at a time.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections of one socket at a time, and how long each may last in all, if that is bounded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) connections_max: usize,
+    pub(super) time_max: Option<Duration>,
+}
+
+/// Operators'.
+pub(super) const OPERATORS: Room = Room { connections_max: 256, time_max: Some(Duration::from_secs(300)) };
 /// From the accept, or from the answer before, to the end of a request's head.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
-/// A connection in all.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(300);
 /// Without a byte taken of what is to be sent.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
@@ -57,15 +63,15 @@ impl Accept for UnixListener {
 }
 
 /// Answers whoever connects, until the runtime ends.
-pub(super) async fn serve(listener: impl Accept, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(super) async fn serve(listener: impl Accept, router: Router, room: Room) {
+    let places = Arc::new(Semaphore::new(room.connections_max));
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.next().await {
             Ok(stream) => stream,
             Err(error) => {
-                log::debug!("operators' socket: {error}");
+                log::debug!("a socket of control: {error}");
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
@@ -78,7 +84,10 @@ pub(super) async fn serve(listener: impl Accept, router: Router) {
             .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME_MAX)), service);
         tokio::spawn(async move {
             // How it ended is the client's affair.
-            let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+            let _ = match room.time_max {
+                Some(time_max) => tokio::time::timeout(time_max, connection).await.is_ok(),
+                None => connection.await.is_ok(),
+            };
             drop(place);
         });
     }

@@ -25,6 +25,7 @@ use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
 use super::intake::Intake;
 use super::listener::{Arrival, Echo, Framing, ListenerPolicy, Way};
+use super::pipes;
 use super::rates::Rates;
 use super::session::{Phase, Ping, Progress, Service, Session};
 use super::settling::{End, settling_ns};
@@ -41,6 +42,8 @@ struct Opening {
     head: Vec<u8>,
     service: Service,
     deflate: Option<Agreement>,
+    /// Of one whose messages control answers.
+    authorization: Option<Box<str>>,
     /// Bytes of the request; what follows are frames.
     request_bytes: usize,
 }
@@ -185,6 +188,7 @@ impl Hub {
             self.cancel_calls(conn, None);
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
+            self.close_pipe(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
@@ -255,7 +259,7 @@ impl Hub {
                 self.egress.push_head(conn.slot, answer);
                 self.mark_closing(conn, false);
             }
-            Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes }))) => {
+            Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes }))) => {
                 let opened_ns = self.session(conn).map(|session| session.opened_ns);
                 opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
@@ -271,6 +275,9 @@ impl Hub {
                 }
                 self.egress.push_head(conn.slot, head);
                 self.arm_deadline(conn);
+                if service == Service::Mcp {
+                    self.open_pipe(conn, authorization);
+                }
                 self.handle_frames(conn, &mut bytes[request_bytes..]);
             }
             Ok(Some(Answer::Called)) => self.begin_calls(conn, bytes),
@@ -311,6 +318,7 @@ impl Hub {
         let service = match request.path {
             path if PATHS.contains(&path) => Service::JsonRpc,
             echo::PATH if self.policy(conn).echo == Echo::On => Service::Echo,
+            pipes::PATH if self.config.serves_mcp => Service::Mcp,
             _ => return Err(Rejection::NotFound),
         };
         let upgrade = handshake::upgrade(&request)?;
@@ -321,17 +329,21 @@ impl Hub {
         }
         let mut offered = upgrade.subprotocols().peekable();
         let offers_some = offered.peek().is_some();
-        let subprotocol = offered.find(|name| *name == SUBPROTOCOL);
+        let wanted = if service == Service::Mcp { pipes::SUBPROTOCOL } else { SUBPROTOCOL };
+        let subprotocol = offered.find(|name| *name == wanted);
         if offers_some && subprotocol.is_none() {
             return Err(Rejection::SubprotocolUnknown);
         }
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
-        if service == Service::JsonRpc && !self.admit_bearer(conn, &request)? {
+        if service != Service::Echo && !self.admit_bearer(conn, &request)? {
             return Ok(None);
         }
         let mut head = Vec::new();
         handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
-        Ok(Some(Answer::Opened(Opening { head, service, deflate, request_bytes: request.head_bytes })))
+        let authorization = request.single_value("Authorization").filter(|_| service == Service::Mcp);
+        let authorization = authorization.and_then(|value| std::str::from_utf8(value).ok()).map(Into::into);
+        let request_bytes = request.head_bytes;
+        Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes })))
     }
 
     /// The rules of the listener that a connection came to.
@@ -361,6 +373,12 @@ impl Hub {
             }
             if session.awaits_verdict() {
                 return session.keep_unread(&bytes[taken..]);
+            }
+            if session.awaits_control() {
+                if let Some(pipe) = &mut session.pipe {
+                    pipe.keep(&bytes[taken..]);
+                }
+                return;
             }
             let service = session.service;
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
@@ -394,9 +412,10 @@ impl Hub {
                 Some(Event::Text(text)) => match service {
                     Service::JsonRpc => self.handle_text(conn, text.as_bytes()),
                     Service::Echo => self.echo(conn, Opcode::Text, text.as_bytes()),
+                    Service::Mcp => self.pipe_text(conn, text.as_bytes()),
                 },
                 Some(Event::Binary(bytes)) => match service {
-                    Service::JsonRpc => return self.begin_close(conn, Closing::Binary),
+                    Service::JsonRpc | Service::Mcp => return self.begin_close(conn, Closing::Binary),
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
                 Some(Event::Ping(payload)) => {

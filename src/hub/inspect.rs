@@ -317,6 +317,7 @@ impl Hub {
                 (_, Service::JsonRpc) if session.receiver.is_length_prefixed() => Some("binary-tcp"),
                 (_, Service::JsonRpc) => Some("json-rpc"),
                 (_, Service::Echo) => Some("echo"),
+                (_, Service::Mcp) => Some("mcp"),
             },
             client_id: session.login().map(|login| Arc::clone(&login.credential.client_id)),
             age_ns: now_ns.saturating_sub(session.opened_ns),

@@ -154,6 +154,9 @@ impl Session {
         if let Some(caller) = &mut self.caller {
             caller.drop_unread();
         }
+        if let Some(pipe) = &mut self.pipe {
+            pipe.drop_unread();
+        }
     }
 }
 
@@ -357,6 +360,10 @@ impl Hub {
         self.depart(conn, Departure::Disconnected);
         self.cancel_calls(conn, Some(Failure::CALL_CANCELLED.because("its log-in is over")));
         self.leave_named_session(conn);
+        if self.session(conn).is_some_and(|session| session.pipe.is_some()) {
+            // What it may see was decided when it was opened.
+            return self.begin_close_with(conn, Some(CloseCode::POLICY_VIOLATION), "its log-in is over");
+        }
         if let Some(identity) = self.session(conn).and_then(|session| session.identity.as_deref_mut()) {
             (identity.login, identity.expires_ns) = (None, None);
         }

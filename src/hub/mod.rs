@@ -47,9 +47,11 @@ mod orders;
 mod outbox;
 pub mod overload;
 mod permissions;
+mod pipes;
 pub mod private;
 mod publish;
 mod rates;
+mod reading;
 mod reconfigure;
 mod replying;
 mod requests;
@@ -89,6 +91,7 @@ pub use egress::{Urgency, WaitingBytes};
 pub use incident::{Closing, Declined, Incident, IncidentCounts};
 pub use listener::{Arrival, Echo, Framing, ListenerPolicy, Origins, Way};
 pub use login::LoginQuestion;
+pub use pipes::PipeWord;
 pub use rates::{RateLimits, Rates};
 
 use batch::{Batch, Outgoing};
@@ -105,6 +108,7 @@ use messages::PendingMessageAsk;
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
+use pipes::Pipes;
 use publish::PendingPublish;
 use session::Session;
 use subscribe::{Join, PendingSubscribe};
@@ -159,6 +163,8 @@ pub struct HubConfig {
     /// Whose methods backends have.
     pub routes: Arc<Routes>,
     pub calls: CallLimits,
+    /// Whether `/mcp` is served: control answers what comes there.
+    pub serves_mcp: bool,
     /// One for each listener of the ring, in its order; behind them those for connections from within the process.
     pub listeners: Vec<ListenerPolicy>,
 }
@@ -196,6 +202,7 @@ impl Default for HubConfig {
             deflation: Deflation::default(),
             routes: Arc::default(),
             calls: CallLimits::default(),
+            serves_mcp: false,
             listeners: vec![ListenerPolicy::default()],
         }
     }
@@ -322,6 +329,7 @@ pub struct Hub {
     asks: Tickets<PendingAsk>,
     message_asks: Tickets<PendingMessageAsk>,
     calls: Calls,
+    pipes: Pipes,
     /// Of messages, in this turn.
     deflated_bytes: usize,
     batches: Tickets<PendingBatch>,
@@ -401,6 +409,7 @@ impl Hub {
             asks: Tickets::default(),
             message_asks: Tickets::default(),
             calls,
+            pipes: Pipes::default(),
             deflated_bytes: 0,
             batches: Tickets::default(),
             logins: Tickets::default(),

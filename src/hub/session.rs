@@ -12,6 +12,7 @@ use super::http_api::Caller;
 use super::intake::Intake;
 use super::listener::{Arrival, Way};
 use super::login::Identity;
+use super::pipes::Pipe;
 use super::rates::Rates;
 use super::settling::End;
 
@@ -47,6 +48,8 @@ pub(super) enum Service {
     JsonRpc,
     /// See `echo.rs`.
     Echo,
+    /// See `pipes.rs`.
+    Mcp,
 }
 
 /// A `*` subscription: applies to instruments that are listed later as well.
@@ -95,6 +98,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     pub(super) service: Service,
     pub(super) receiver: Intake,
+    /// Of one whose messages control answers.
+    pub(super) pipe: Option<Box<Pipe>>,
     /// Of one that calls methods over HTTP.
     pub(super) caller: Option<Box<Caller>>,
     /// None until it tries to log in.
@@ -137,7 +142,7 @@ pub(super) struct Session {
     pub(super) noted_bytes: u32,
 }
 
-const _: () = assert!(size_of::<Session>() <= 336, "an idle connection's share of memory");
+const _: () = assert!(size_of::<Session>() <= 344, "an idle connection's share of memory");
 
 impl Session {
     pub(super) fn new(
@@ -156,6 +161,7 @@ impl Session {
                 Way::Securing => Phase::Securing,
             },
             service: Service::JsonRpc,
+            pipe: None,
             receiver,
             caller: None,
             identity: None,
@@ -205,7 +211,13 @@ impl Session {
         };
         let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
         let called_bytes = self.caller.as_deref().map_or(0, Caller::held_bytes);
-        head_bytes + unread_bytes + called_bytes + self.receiver.buffered_bytes()
+        let piped_bytes = self.pipe.as_deref().map_or(0, Pipe::unread_bytes);
+        head_bytes + unread_bytes + called_bytes + piped_bytes + self.receiver.buffered_bytes()
+    }
+
+    /// Whether as many of its texts as may be are on their way to control.
+    pub(super) fn awaits_control(&self) -> bool {
+        self.pipe.as_deref().is_some_and(Pipe::is_full)
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -30,7 +30,9 @@ pub(super) fn announce(cores: &[usize], server: &Server) {
     let url = urls.join(" and ");
     let control = server.control.as_ref().and_then(Control::address);
     let control = control.map_or_else(String::new, |address| format!("; control on http://{address}"));
-    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}\n");
+    let mcp = server.control.as_ref().and_then(Control::mcp_address);
+    let mcp = mcp.map_or_else(String::new, |address| format!("; MCP on http://{address}/mcp"));
+    let mut lines = format!("tickring {version} serves {url} on cores {cores:?}: {feed}{control}{mcp}\n");
     let first = server.config.listen.iter().position(|listen| listen.protocol == Protocol::Websocket);
     if let Some(first) = first.filter(|_| out.is_terminal()) {
         let tls = server.tls[first].as_ref().filter(|tls| !tls.has_files());

@@ -103,7 +103,7 @@ impl Backends {
             next.settings.push(backend.settings(id));
         }
         for BackendSettings { name, way, .. } in &next.settings {
-            if let WaySettings::Http(http) = way {
+            if let WaySettings::Http(http) | WaySettings::McpHttp(http, _) = way {
                 trusted(http).map_err(|error| {
                     let hint = "PEM files with the certificates of those who sign, or \"\" for the host's";
                     Failure::new(Exit::Config, format!("backend.authorities of {name}: {error}"), hint)

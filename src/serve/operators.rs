@@ -15,18 +15,19 @@ use nix::unistd::Pid;
 
 use crate::config::{self, Config};
 use crate::control::backends::BackendsSetup;
-use crate::control::{Bounds, Control, ControlSetup, Source};
+use crate::control::{Bounds, Control, ControlSetup, McpSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::rt;
 
-use super::{Server, Shared, hubs};
+use super::{Server, Shared, hubs, mcp};
 
 /// Sockets for operators.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     tcp: Option<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
+    mcp: Option<McpSetup>,
 }
 
 /// The name of a Unix socket that is listened on; it is gone when nobody does any more.
@@ -67,7 +68,7 @@ impl Doors {
         let unix = config.control.socket_path().map(|path| {
             bind_unix(path).map_err(|error| taken(format!("control.socket: {}: {error}", path.display())))
         });
-        Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()? })
+        Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()?, mcp: mcp::setup(config)? })
     }
 
     /// Serves on them, and carries calls of backends also where there is none.
@@ -75,9 +76,10 @@ impl Doors {
     /// # Errors
     /// The process is out of threads or descriptors.
     fn open(self, source: Source, backends: BackendsSetup) -> std::io::Result<(Control, Option<SocketFile>)> {
-        let Doors { tcp, unix } = self;
+        let Doors { tcp, unix, mcp } = self;
         let (unix, file) = unix.unzip();
-        let setup = ControlSetup { tcp, unix, source, backends, give_way: rt::give_way, drain: tell_to_stop };
+        let setup =
+            ControlSetup { tcp, unix, source, backends, mcp, give_way: rt::give_way, drain: tell_to_stop };
         Control::start(setup).map(|control| (control, file))
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants: what the hub says is handed on in the turn in which it says it, or answered as not sent; what control has said
 //! is taken up to a bound, and the rest by the next turns.
 
-use crate::calls::{FromControl, Full, OwnedCall, ToControl};
+use crate::calls::{FromControl, Full, OwnedCall, Peer, ToControl};
+use crate::hub::PipeWord;
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey, CallOutcome};
 
@@ -26,8 +27,12 @@ impl Shard {
                     self.hub.handle_outcome(key, outcome.get(), self.now);
                 }
                 FromControl::Progressed { key, value } => self.hub.handle_progress(key, &value, self.now),
-                FromControl::Text { .. } | FromControl::Taken { .. } | FromControl::Close { .. } => {
-                    unreachable!("invariant: this is said of connections that were opened to control alone")
+                FromControl::Text { conn, text } => self.hub.handle_pipe_text(conn, &text, self.now),
+                FromControl::Taken { conn, messages } => {
+                    self.hub.handle_pipe_taken(conn, messages, self.now);
+                }
+                FromControl::Close { conn, code, reason } => {
+                    self.hub.handle_pipe_close(conn, code, reason, self.now);
                 }
             }
             self.act();
@@ -57,7 +62,24 @@ impl Shard {
             }
             self.act();
         }
+        self.hand_on_texts();
         self.calls.announce();
+    }
+
+    /// Hands on what connections have to say whose messages control answers. What there is no room for waits with the hub, which bounds
+    /// it for each connection; while any waits, the shard does not park.
+    fn hand_on_texts(&mut self) {
+        while self.calls.room() > 0 {
+            let Some(word) = self.hub.poll_pipe() else { return };
+            let word = match word {
+                PipeWord::Opened { conn, account, rights, authorization } => {
+                    ToControl::Opened { conn, peer: Peer { account, backend: rights, authorization } }
+                }
+                PipeWord::Text { conn, text } => ToControl::Text { conn, text },
+                PipeWord::Closed { conn } => ToControl::Closed { conn },
+            };
+            self.calls.send(word).expect("invariant: there is room");
+        }
     }
 
     /// A call could not be handed on.

@@ -19,6 +19,7 @@ mod mesh;
 mod messages;
 mod orders;
 mod overload;
+mod pipes;
 mod private;
 mod reconfigure;
 mod resume;

@@ -1,0 +1,271 @@
+//! Links to backends: started, introduced, cut and started again. PURE. Home: the control thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::dialect::json_rpc::scan::Value;
+use crate::limits;
+
+use super::super::catalog::{List, Listed};
+use super::super::errors::Failure;
+use super::super::message::{self, Outcome, member, quoted, string};
+use super::super::version::{Revision, SHARED_CAPABILITIES, introduction};
+use super::clients::LEVELS;
+use super::{Asked, Instances, Link, LinkId, News, Output, Phase, Relay, Request, SessionId, Timer};
+
+impl Relay {
+    /// A link that is being started.
+    pub(super) fn add_link(&mut self, backend: usize, owner: Option<SessionId>, now_ns: u64) -> LinkId {
+        debug_assert_eq!(owner.is_none(), self.settings.backends[backend].instances == Instances::Shared);
+        let link = LinkId(self.next_id());
+        self.links.insert(
+            link,
+            Link {
+                backend,
+                owner,
+                phase: Phase::Down { until_ns: now_ns },
+                capabilities: BTreeSet::new(),
+                lists: std::array::from_fn(|_| List::default()),
+                requests: BTreeSet::new(),
+                questions: BTreeSet::new(),
+                held: BTreeMap::new(),
+                level: None,
+                subscribers: BTreeMap::new(),
+                pause_ns: 0,
+            },
+        );
+        self.open(link, now_ns);
+        link
+    }
+
+    /// A session's own, started if it may be.
+    pub(super) fn own_link(&mut self, session: SessionId, backend: usize, now_ns: u64) -> LinkId {
+        let known = self.sessions.get(&session).and_then(|session| session.links.get(&backend)).copied();
+        let Some(link) = known else {
+            let link = self.add_link(backend, Some(session), now_ns);
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.links.insert(backend, link);
+            }
+            return link;
+        };
+        if let Phase::Down { until_ns } = self.links[&link].phase
+            && until_ns <= now_ns
+        {
+            self.open(link, now_ns);
+        }
+        link
+    }
+
+    fn open(&mut self, link: LinkId, now_ns: u64) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        known.phase = Phase::Starting;
+        let backend = known.backend;
+        self.counters[backend].starts_total += 1;
+        let capabilities = match known.owner.and_then(|owner| self.sessions.get(&owner)) {
+            Some(owner) => owner.capabilities.clone(),
+            None => SHARED_CAPABILITIES.into(),
+        };
+        let params = introduction(&capabilities, self.settings.gateway_version);
+        let id = self.next_id();
+        let due_ns = now_ns + limits::MCP_INITIALIZE_NS;
+        self.enter(id, Request { link, due_ns, limit_ns: due_ns, asked: Asked::Introduction });
+        self.outputs.push_back(Output::Open { link, backend });
+        // Ahead of what is held until it is answered.
+        let text = message::request(id, "initialize", Some(&params));
+        self.outputs.push_back(Output::ToServer { link, text });
+    }
+
+    /// It has answered its `initialize`.
+    pub(super) fn introduced(&mut self, link: LinkId, outcome: Outcome<'_>, now_ns: u64) {
+        let result = match outcome {
+            Outcome::Result(result) => result,
+            Outcome::Error(_) => return self.break_link(link, "it refuses initialize", now_ns),
+        };
+        let speaks = string(Some(result), "protocolVersion").and_then(|version| Revision::parse(&version));
+        if speaks.is_none() {
+            return self.break_link(link, "it speaks no revision of MCP that is known here", now_ns);
+        }
+        let Some(known) = self.links.get_mut(&link) else { return };
+        known.phase = Phase::Up { since_ns: now_ns };
+        known.capabilities = Relay::capabilities(result).collect();
+        known.level = None;
+        for list in &mut known.lists {
+            // What was known is from before it ended.
+            list.invalidate();
+        }
+        let (backend, held) = (known.backend, std::mem::take(&mut known.held));
+        let subscribed: Vec<Box<str>> = known.subscribers.keys().cloned().collect();
+        self.send(link, message::notification("notifications/initialized", None));
+        self.level_link(link, now_ns);
+        for uri in subscribed {
+            let params = format!(r#"{{"uri":{}}}"#, quoted(&uri));
+            self.send_own(link, "resources/subscribe", &params, now_ns);
+        }
+        for text in held.into_values() {
+            self.outputs.push_back(Output::ToServer { link, text });
+        }
+        self.outputs.push_back(Output::News { backend, news: News::Up });
+        // Those that were told of all others' entries before it was up.
+        let offered: Vec<Listed> = Listed::ALL
+            .into_iter()
+            .filter(|kind| {
+                *kind != Listed::Templates && self.links[&link].capabilities.contains(kind.capability())
+            })
+            .collect();
+        for kind in offered {
+            self.tell_all(link, &message::notification(kind.changed(), None));
+        }
+        self.unpark(now_ns);
+    }
+
+    /// A request of the gateway's own, whose answer does not matter.
+    fn send_own(&mut self, link: LinkId, method: &str, params: &str, now_ns: u64) {
+        if !self.links.get(&link).is_some_and(|known| matches!(known.phase, Phase::Up { .. })) {
+            return;
+        }
+        let id = self.next_id();
+        let due_ns = now_ns + limits::MCP_INITIALIZE_NS;
+        self.enter(id, Request { link, due_ns, limit_ns: due_ns, asked: Asked::Own });
+        self.send(link, message::request(id, method, Some(params)));
+    }
+
+    /// The driver says that it ended, or could not be started.
+    pub fn handle_link_down(&mut self, link: LinkId, now_ns: u64) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        let (was_up, up_ns) = match known.phase {
+            Phase::Down { .. } => return,
+            Phase::Starting => (false, 0),
+            Phase::Up { since_ns } => (true, now_ns.saturating_sub(since_ns)),
+        };
+        let (least_ns, most_ns) = limits::MCP_REOPEN_NS;
+        known.pause_ns = if up_ns >= limits::MCP_STEADY_NS {
+            least_ns
+        } else {
+            (known.pause_ns * 2).clamp(least_ns, most_ns)
+        };
+        let (pause_ns, backend, owner) = (known.pause_ns, known.backend, known.owner);
+        self.counters[backend].ends_total += u64::from(was_up);
+        let until_ns = now_ns + pause_ns;
+        known.phase = Phase::Down { until_ns };
+        known.held.clear();
+        known.lists.iter_mut().for_each(List::give_up);
+        let (requests, questions) = (known.requests.clone(), known.questions.clone());
+        self.outputs.push_back(Output::News { backend, news: News::Down { pause_ns } });
+        if owner.is_none() {
+            self.timers.insert((until_ns, Timer::Reopen(link)));
+        }
+        for id in questions {
+            self.withdraw_question(id);
+        }
+        for id in requests {
+            let request = self.take_request(id);
+            if let Some(Request { asked: Asked::ForClient { asker, .. }, .. }) = request {
+                self.counters[backend].failed_total += 1;
+                let failure = if was_up { Failure::Lost } else { Failure::Unavailable };
+                self.refuse(&asker, &failure);
+            }
+        }
+        self.unpark(now_ns);
+    }
+
+    /// It can't be spoken to: it is ended, and started again later.
+    pub(super) fn break_link(&mut self, link: LinkId, why: &'static str, now_ns: u64) {
+        let Some(known) = self.links.get(&link) else { return };
+        let backend = known.backend;
+        self.outputs.push_back(Output::News { backend, news: News::Refused(why) });
+        self.outputs.push_back(Output::Close { link });
+        self.handle_link_down(link, now_ns);
+    }
+
+    pub(super) fn reopen(&mut self, link: LinkId, now_ns: u64) {
+        if self.links.get(&link).is_some_and(|link| matches!(link.phase, Phase::Down { .. })) {
+            self.open(link, now_ns);
+        }
+    }
+
+    /// Its session is over.
+    pub(super) fn remove_link(&mut self, link: LinkId) {
+        let Some(known) = self.links.get(&link) else { return };
+        let (requests, questions) = (known.requests.clone(), known.questions.clone());
+        for id in questions {
+            self.take_question(id);
+        }
+        for id in requests {
+            self.take_request(id);
+        }
+        self.links.remove(&link);
+        self.outputs.push_back(Output::Close { link });
+    }
+
+    /// Tells a backend the least level that anybody wants of its messages, where that has changed.
+    pub(super) fn level_link(&mut self, link: LinkId, now_ns: u64) {
+        let Some(known) = self.links.get(&link) else { return };
+        if !matches!(known.phase, Phase::Up { .. }) || !known.capabilities.contains("logging") {
+            return;
+        }
+        let wanted = match known.owner {
+            Some(owner) => self.sessions.get(&owner).and_then(|session| session.level),
+            None => self.sessions.values().filter_map(|session| session.level).min(),
+        };
+        let Some(wanted) = wanted.filter(|wanted| known.level != Some(*wanted)) else { return };
+        if let Some(known) = self.links.get_mut(&link) {
+            known.level = Some(wanted);
+        }
+        let params = format!(r#"{{"level":"{}"}}"#, LEVELS[wanted]);
+        self.send_own(link, "logging/setLevel", &params, now_ns);
+    }
+
+    pub(super) fn subscribed(&mut self, link: LinkId, session: SessionId, uri: Box<str>) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        if known.subscribers.entry(uri).or_default().insert(session)
+            && let Some(session) = self.sessions.get_mut(&session)
+        {
+            session.subscriptions += 1;
+        }
+    }
+
+    pub(super) fn unsubscribed(&mut self, link: LinkId, session: SessionId, uri: &str) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        let Some(all) = known.subscribers.get_mut(uri) else { return };
+        if all.remove(&session)
+            && let Some(session) = self.sessions.get_mut(&session)
+        {
+            session.subscriptions -= 1;
+        }
+        if all.is_empty() {
+            known.subscribers.remove(uri);
+        }
+    }
+
+    /// A session is over: what it alone was told of is asked for no more.
+    pub(super) fn unsubscribe_all(&mut self, link: LinkId, session: SessionId, now_ns: u64) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        let mut deserted = Vec::new();
+        known.subscribers.retain(|uri, all| {
+            let was_in = all.remove(&session);
+            if was_in && all.is_empty() {
+                deserted.push(uri.clone());
+            }
+            !all.is_empty()
+        });
+        for uri in deserted {
+            let params = format!(r#"{{"uri":{}}}"#, quoted(&uri));
+            self.send_own(link, "resources/unsubscribe", &params, now_ns);
+        }
+    }
+
+    /// A resource has changed: to those who asked to be told, of it or of what it is part of.
+    pub(super) fn resource_updated(&mut self, link: LinkId, params: Option<Value<'_>>) {
+        let uri = params.and_then(|params| member(params, "uri")).and_then(Value::string);
+        let (Some(uri), Some(known)) = (uri, self.links.get(&link)) else { return };
+        let concerned: BTreeSet<SessionId> = known
+            .subscribers
+            .iter()
+            .filter(|(asked, _)| uri.starts_with(&***asked))
+            .flat_map(|(_, all)| all.iter().copied())
+            .collect();
+        let text = message::notification("notifications/resources/updated", params.map(Value::text));
+        for session in concerned {
+            self.tell(session, None, text.clone());
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A relay by hand: clients and backends are texts, time is a number. Test code.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::auth::Level;
+use crate::limits;
+
+mod cases;
+mod hostile;
+
+const S: u64 = 1_000_000_000;
+
+/// A backend of the tests: what it lists, and what it was sent beyond what all are.
+struct Server {
+    capabilities: &'static str,
+    /// Result by method of a list.
+    lists: BTreeMap<&'static str, &'static str>,
+}
+
+struct World {
+    relay: Relay,
+    now_ns: u64,
+    servers: Vec<Server>,
+    backend_of: BTreeMap<LinkId, usize>,
+    names: Vec<&'static str>,
+    /// What was seen since it was last asked: `c1< …` to a client, `files< …` to a backend, `open files`, …
+    seen: Vec<String>,
+    /// The ids that backends were sent last, which differ from run to run of a changed relay.
+    last_id: u64,
+}
+
+fn settings(name: &'static str, prefix: &str, instances: Instances) -> BackendSettings {
+    BackendSettings {
+        name: name.into(),
+        prefix: prefix.into(),
+        instances,
+        needs: Level::None,
+        request_timeout_ns: 30 * S,
+        requests_max: 8,
+    }
+}
+
+fn shared(name: &'static str, prefix: &str) -> BackendSettings {
+    settings(name, prefix, Instances::Shared)
+}
+
+impl World {
+    fn new(backends: Vec<(BackendSettings, Server)>) -> World {
+        let (settings, servers): (Vec<_>, Vec<_>) = backends.into_iter().unzip();
+        let names = settings.iter().map(|one| &*Box::leak(one.name.clone())).collect();
+        let relay = Relay::new(Settings { backends: settings, gateway_version: "1.2.3" }, 0);
+        let mut world = World {
+            relay,
+            now_ns: 0,
+            servers,
+            backend_of: BTreeMap::new(),
+            names,
+            seen: Vec::new(),
+            last_id: 0,
+        };
+        world.settle();
+        world
+    }
+
+    /// Takes what is to be done; backends introduce themselves and list.
+    fn settle(&mut self) {
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                Output::ToClient { session, text, .. } => self.seen.push(format!("c{}< {text}", session.0)),
+                Output::Cancelled { session, .. } => self.seen.push(format!("c{} cancelled", session.0)),
+                Output::Open { link, backend } => {
+                    self.backend_of.insert(link, backend);
+                }
+                Output::ToServer { link, text } => self.serve(link, &text),
+                Output::Close { link } => {
+                    self.seen.push(format!("close {}", self.names[self.backend_of[&link]]))
+                }
+                Output::News { backend, news } => match news {
+                    News::Up => {}
+                    other => self.seen.push(format!("{}: {other:?}", self.names[backend])),
+                },
+            }
+        }
+    }
+
+    fn serve(&mut self, link: LinkId, text: &str) {
+        let backend = self.backend_of[&link];
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let (method, id) = (value["method"].as_str().unwrap_or_default(), value["id"].as_u64());
+        if let Some(id) = id {
+            self.last_id = id;
+        }
+        let server = &self.servers[backend];
+        let result = match method {
+            "initialize" => Some(format!(
+                r#"{{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{{"name":"s","version":"0"}}}}"#,
+                server.capabilities
+            )),
+            "notifications/initialized" => return,
+            _ => server.lists.get(method).map(|list| (*list).to_owned()),
+        };
+        match (result, id) {
+            (Some(result), Some(id)) => {
+                let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+                self.relay.handle_server(link, &answer, self.now_ns);
+            }
+            _ => self.seen.push(format!(
+                "{}< {}",
+                self.names[backend],
+                text.replace(&id.map_or("\0".to_owned(), |id| format!("\"id\":{id},")), "\"id\":N,")
+            )),
+        }
+    }
+
+    fn link(&self, name: &str) -> LinkId {
+        let backend = self.names.iter().position(|one| *one == name).unwrap();
+        *self.backend_of.iter().rev().find(|(_, one)| **one == backend).unwrap().0
+    }
+
+    fn open(&mut self) -> SessionId {
+        self.relay.open_session(SessionKind::Lasting, Level::ReadWrite).unwrap()
+    }
+
+    /// A client that has said hello.
+    fn client(&mut self, capabilities: &str) -> SessionId {
+        let client = self.open();
+        let hello = format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{capabilities}}}}}"#
+        );
+        self.say(client, &hello);
+        self.say(client, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        self.seen.clear();
+        client
+    }
+
+    fn say(&mut self, client: SessionId, text: &str) {
+        self.relay.handle_client(client, None, text, self.now_ns);
+        self.settle();
+    }
+
+    fn ask(&mut self, client: SessionId, id: &str, method: &str, params: &str) {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+        self.say(client, &text);
+    }
+
+    /// What a backend says; `N` is the id that it was sent last.
+    fn server(&mut self, name: &str, text: &str) {
+        let text = text.replace("\"id\":N", &format!("\"id\":{}", self.last_id));
+        let text = text.replace("\"progressToken\":N", &format!("\"progressToken\":{}", self.last_id));
+        self.relay.handle_server(self.link(name), &text, self.now_ns);
+        self.settle();
+    }
+
+    fn wait(&mut self, ns: u64) {
+        self.now_ns += ns;
+        while self.relay.poll_timeout().is_some_and(|due_ns| due_ns <= self.now_ns) {
+            self.relay.handle_timeout(self.now_ns);
+            self.settle();
+        }
+    }
+
+    /// What was seen since, each as this.
+    #[track_caller]
+    fn expect(&mut self, expected: &[&str]) {
+        let seen = std::mem::take(&mut self.seen);
+        assert_eq!(seen, expected, "\n{}\n", seen.join("\n"));
+    }
+}
+
+fn tools(list: &'static str) -> Server {
+    Server {
+        capabilities: r#"{"tools":{"listChanged":true},"logging":{}}"#,
+        lists: BTreeMap::from([("tools/list", list)]),
+    }
+}
+
+/// Two backends under prefixes.
+fn two() -> World {
+    World::new(vec![
+        (shared("files", "files__"), tools(r#"{"tools":[{"name":"read","x-new":[1e400]}]}"#)),
+        (shared("risk", "risk__"), tools(r#"{"tools":[{"name":"var"}]}"#)),
+    ])
+}
