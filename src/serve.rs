@@ -221,7 +221,6 @@ impl Server {
         let venue_end = ends.pop().expect("invariant: one more than there are shards");
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
-        let (ready, is_ready) = mpsc::channel();
         let (listeners, addresses) = listeners::listen(&config, cores.len(), sockets)?;
         let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
@@ -230,7 +229,7 @@ impl Server {
         let (inward, mut inward_port) = inward::ends(doorbells[0].clone());
         let venue_end = (venue_end, inspects.pop(), handle);
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
-        let mut threads = Vec::new();
+        let (mut threads, (ready, is_ready)) = (Vec::new(), mpsc::channel());
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).zip(ports).enumerate();
         for (number, (((((mesh, recorder), listeners), logins), inspect), calls)) in ends {
             let setup = ShardSetup {

@@ -24,7 +24,7 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("binary_tcp", binary_tcp::check),
     ("deflate", deflate::check),
     ("http_api", http_api::check),

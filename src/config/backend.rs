@@ -453,7 +453,9 @@ impl Backend {
         let addresses_max = limits::BACKEND_ADDRESSES_MAX as u64;
         let pool_max = match self.kind {
             BackendKind::Tcp => limits::RPC_LINKS_PER_ADDRESS_MAX,
-            BackendKind::Stdio | BackendKind::Http => limits::PROCESSES_MAX as u64,
+            BackendKind::Stdio | BackendKind::Http | BackendKind::McpStdio | BackendKind::McpHttp => {
+                limits::PROCESSES_MAX as u64
+            }
         };
         let count = |key, value: u32, min, max, hint| range(key, value.into(), min, max, "", hint);
         vec![

@@ -86,7 +86,7 @@ struct Backend {
 }
 
 enum Carrier {
-    Processes(Processes),
+    Processes(Box<Processes>),
     Services(Box<Services>),
 }
 
@@ -317,9 +317,12 @@ impl Backends {
         self.next_serial += 1;
         let now = clock::now();
         let carrier = match &settings.way {
-            WaySettings::Stdio(process) => {
-                Carrier::Processes(Processes::new(&settings.name, process.clone(), answer_bytes_max, now))
-            }
+            WaySettings::Stdio(process) => Carrier::Processes(Box::new(Processes::new(
+                &settings.name,
+                process.clone(),
+                answer_bytes_max,
+                now,
+            ))),
             WaySettings::Http(http) => Carrier::Services(Box::new(Services::new(
                 &settings.name,
                 http.clone(),

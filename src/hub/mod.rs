@@ -53,7 +53,6 @@ mod publish;
 mod rates;
 mod reading;
 mod reconfigure;
-mod replying;
 mod requests;
 mod session;
 mod settling;

@@ -42,7 +42,7 @@ fn backend(settings: BackendSettings) -> Option<McpBackend> {
     let (way, McpSettings { prefix, instances }) = match way {
         WaySettings::McpStdio(process, mcp) => (McpWay::Process(process), mcp),
         WaySettings::McpHttp(http, mcp) => (McpWay::Remote(http), mcp),
-        WaySettings::Stdio(_) | WaySettings::Http(_) => return None,
+        WaySettings::Stdio(_) | WaySettings::Http(_) | WaySettings::Tcp(_) => return None,
     };
     let settings = mcp::BackendSettings {
         name,
