@@ -278,7 +278,9 @@ fn gathered_calls_reach_a_service_that_takes_arrays() {
     });
     let batching = "batch_count_max = 50\nbatch_wait_us = 100000\nbatch_adaptive = false\n";
     let (server, mut client) = start(&[address], batching);
-    (0..50).for_each(|number| drop(client.send("t/echo", &json!([number]))));
+    for number in 0..50 {
+        client.send("t/echo", &json!([number]));
+    }
     client.settle(50);
     let sizes: Vec<usize> = told.try_iter().collect();
     assert_eq!(sizes.iter().sum::<usize>(), 50);

@@ -210,8 +210,8 @@ fn documented_codes() -> BTreeSet<i64> {
 
 #[test]
 fn each_documented_error_of_orders_is_drawn() {
-    // What only a link to another venue, a recording or a key of less right can draw is drawn elsewhere.
-    let elsewhere = BTreeSet::from([20_001, 20_002, 13_028, 10_012, 13_021]);
+    // What only a link to another venue, a backend, a recording or a key of less right can draw is drawn elsewhere.
+    let elsewhere = BTreeSet::from([20_001, 20_002, 20_003, 20_004, 20_005, 20_006, 13_028, 10_012, 13_021]);
     let limits =
         "[orders]\nopen_max = 3\nprice_band_bp = 1000\namount_max = 1000\nduplicate_window_ms = 60000\n";
     let server = Server::start(limits, "0");

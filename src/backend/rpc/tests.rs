@@ -437,7 +437,7 @@ fn an_answer_of_the_link_that_a_call_was_moved_from_is_not_its_answer() {
     let id = world.sent_ids().remove(0);
     world.receive(conns[0], &format!("{{\"id\":{id}}}\n{{\"id\":{id},\"result\":1}}\n"));
     assert_eq!(world.told(), []);
-    assert_eq!(world.sent_ids(), [id.clone()]);
+    assert_eq!(world.sent_ids(), std::slice::from_ref(&id));
     world.receive(conns[1], &format!("{{\"id\":{id},\"result\":2}}\n"));
     assert_eq!(world.told(), [told(0, "result 2")]);
 }

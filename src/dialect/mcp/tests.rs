@@ -78,7 +78,12 @@ impl World {
                 }
                 Output::News { backend, news } => match news {
                     News::Up => {}
-                    other => self.seen.push(format!("{}: {other:?}", self.names[backend])),
+                    other @ (News::Down { .. }
+                    | News::Refused(_)
+                    | News::LeftOut { .. }
+                    | News::Conflict { .. }) => {
+                        self.seen.push(format!("{}: {other:?}", self.names[backend]));
+                    }
                 },
             }
         }

@@ -39,6 +39,15 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|name| !name.contains('/'))
 }
 
+/// The paths between back ticks: scripts, and fuzz targets.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && name.contains('.'))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Whether a name in prose is meant to be a test.
 fn is_sentence(name: &str) -> bool {
     let is_plain = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
@@ -48,7 +57,7 @@ fn is_sentence(name: &str) -> bool {
 /// Asserts that each row of the tables of tests names one or says why not, and that all that a page names are tests; how
 /// many it names.
 fn check(page: &str, tests: &BTreeSet<String>) -> usize {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let text = fs::read_to_string(root().join(page)).unwrap();
     let mut named = 0;
     let mut check_name = |name: &str| {
         assert!(tests.contains(name), "{page} names {name}, which is no test");
@@ -66,7 +75,10 @@ fn check(page: &str, tests: &BTreeSet<String>) -> usize {
             is_table_of_tests = true;
         } else if is_table_of_tests && last != "---" {
             quoted(last).for_each(&mut check_name);
-            let is_shown = quoted(last).next().is_some() || WITHOUT_TEST.contains(&last);
+            let scripts =
+                paths(last).inspect(|path| assert!(root().join(path).is_file(), "{page} names {path}"));
+            let is_shown =
+                scripts.count() > 0 || quoted(last).next().is_some() || WITHOUT_TEST.contains(&last);
             assert!(is_shown, "{page}: no test is named in {line}");
         }
     }
