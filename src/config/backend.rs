@@ -1,5 +1,7 @@
 //! The `[[backend]]` tables: services and child processes that own methods of their own. Home: the main thread.
 
+mod kind;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -17,6 +19,9 @@ use crate::backend::settings::{
 };
 use crate::limits;
 use crate::model::call::BackendId;
+
+pub use kind::BackendKind;
+use kind::keys_of_some;
 
 const NAME_BYTES_MAX: usize = 32;
 const METHOD_BYTES_MAX: usize = 128;
@@ -91,22 +96,6 @@ pub struct Backend {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackendKind {
-    /// Child processes that speak JSON-RPC in lines on standard input and output.
-    #[default]
-    Stdio,
-    /// JSON-RPC over HTTP/1.1 and HTTP/2.
-    Http,
-    /// JSON-RPC in lines over TCP, by links of the shards.
-    Tcp,
-    /// Child processes that speak MCP.
-    McpStdio,
-    /// MCP over Streamable HTTP.
-    McpHttp,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InstancesOf {
     #[default]
@@ -138,104 +127,6 @@ pub enum BalanceBy {
     RoundRobin,
     LeastConnections,
     Weighted,
-}
-
-/// Keys that only backends of child processes have, and those that only backends at addresses have.
-const OF_PROCESSES: &[&str] = &[
-    "command",
-    "directory",
-    "environment",
-    "start",
-    "stop_timeout_ms",
-    "memory_bytes_max",
-    "descriptors_max",
-    "cpu_s_max",
-    "file_bytes_max",
-    "max_retries",
-    "retry_delay_ms",
-];
-const OF_LINKS: &[&str] = &[
-    "addresses",
-    "weights",
-    "balance",
-    "connect_timeout_ms",
-    "attempts_max",
-    "breaker_failures",
-    "breaker_open_ms",
-    "ejection_percent",
-    "health_interval_ms",
-];
-/// And those that only one kind of those has.
-const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
-const OF_TCP: &[&str] =
-    &["health_method", "batch_count_max", "batch_bytes_max", "batch_wait_us", "batch_adaptive"];
-/// Those of backends that speak MCP, and those that they have not.
-const OF_MCP: &[&str] = &["prefix", "instances"];
-const NOT_OF_MCP: &[&str] = &[
-    "methods",
-    "idempotent",
-    "cache_ttl_ms",
-    "cache_shared",
-    "in_flight_per_client_max",
-    "pool",
-    "idle_timeout_ms",
-    "start",
-    "max_retries",
-    "retry_delay_ms",
-    "cpu_percent_max",
-    "weights",
-    "balance",
-    "attempts_max",
-    "breaker_failures",
-    "breaker_open_ms",
-    "health_interval_ms",
-    "health_path",
-    "http2",
-];
-
-impl BackendKind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            BackendKind::Stdio => "stdio",
-            BackendKind::Http => "http",
-            BackendKind::Tcp => "tcp",
-            BackendKind::McpStdio => "mcp-stdio",
-            BackendKind::McpHttp => "mcp-http",
-        }
-    }
-
-    fn has_processes(self) -> bool {
-        match self {
-            BackendKind::Stdio | BackendKind::McpStdio => true,
-            BackendKind::Http | BackendKind::McpHttp | BackendKind::Tcp => false,
-        }
-    }
-
-    fn is_http(self) -> bool {
-        match self {
-            BackendKind::Stdio | BackendKind::McpStdio | BackendKind::Tcp => false,
-            BackendKind::Http | BackendKind::McpHttp => true,
-        }
-    }
-
-    fn is_mcp(self) -> bool {
-        match self {
-            BackendKind::Stdio | BackendKind::Http | BackendKind::Tcp => false,
-            BackendKind::McpStdio | BackendKind::McpHttp => true,
-        }
-    }
-
-    /// Whether a key means something to backends of this kind.
-    fn has(self, key: &str) -> bool {
-        let is_of = |keys: &[&str]| keys.contains(&key);
-        (self.has_processes() || !is_of(OF_PROCESSES))
-            && (!self.has_processes() || !is_of(OF_LINKS))
-            && (self.is_http() || !is_of(OF_HTTP))
-            && (self == BackendKind::Tcp || !is_of(OF_TCP))
-            && (self.is_mcp() || !is_of(OF_MCP))
-            && (!self.is_mcp() || !is_of(NOT_OF_MCP))
-    }
 }
 
 impl Default for Backend {
@@ -539,9 +430,7 @@ impl Backend {
             Table::try_from(backend).expect("invariant: every field of a backend is a value of TOML")
         };
         let (said, default) = (table(self), table(&Backend::default()));
-        let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP).chain(OF_TCP);
-        let keys = keys.chain(OF_MCP).chain(NOT_OF_MCP);
-        keys.copied().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
+        keys_of_some().find(|key| !self.kind.has(key) && said.get(*key) != default.get(*key))
     }
 
     fn check_process(&self) -> Result<(), Odd> {
