@@ -391,6 +391,7 @@ impl Backends {
     async fn end_all(&mut self) {
         let serials: Vec<u64> = self.backends.keys().copied().collect();
         for serial in serials {
+            self.with(serial, |backend, _| backend.carrier.forget_calls());
             self.dismiss(serial);
             self.with(serial, |backend, _| backend.carrier.abandon());
         }
@@ -452,6 +453,14 @@ impl Carrier {
         match self {
             Carrier::Processes(processes) => processes.drain(),
             Carrier::Services(services) => services.drain(),
+        }
+    }
+
+    /// Nobody waits for the calls under way: processes do not finish them before they end.
+    fn forget_calls(&mut self) {
+        match self {
+            Carrier::Processes(processes) => processes.forget_calls(),
+            Carrier::Services(_) => {}
         }
     }
 

@@ -1,9 +1,11 @@
 //! Between the gateway and a child: the gateway's own program, which takes upon itself what a child is to have, and becomes the child.
 //! Home: a process of its own, of one thread (decision 0025).
 //!
-//! Invariants: it ends with the thread that started it; it is replaced or ends, and starts nobody.
+//! Invariants: it ends with the thread that started it; it is replaced or ends, and starts nobody; a child has three descriptors.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -67,6 +69,7 @@ pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure
     let Some((program, arguments)) = command.split_first() else {
         return Err(failure("there is no program to start".to_owned()));
     };
+    close_others().map_err(|error| failure(format!("/proc/self/fd: {error}")))?;
     let mut child = Command::new(program);
     child.args(arguments);
     if let Some(directory) = directory {
@@ -76,4 +79,17 @@ pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure
     // Signals are as usual behind it: none blocked, SIGPIPE not ignored.
     let error = child.exec();
     Err(failure(format!("{}: {error}", program.display())))
+}
+
+/// Closes all but the three streams: what the gateway was started with is not for a child, and may be a socket.
+fn close_others() -> io::Result<()> {
+    // Each entry holds the listing open: it is closed before the loop.
+    let numbers: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // The listing's own is closed already; nothing else of this process is needed any more.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
 }

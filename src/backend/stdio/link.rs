@@ -35,8 +35,10 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 pub enum Word {
     Call(OwnedCall),
     Cancel(CallKey),
-    /// To end, once nothing is under way any more or the time for that is over.
-    Stop,
+    /// To end, once nothing is under way any more, or this moment is over.
+    Stop {
+        by_ns: u64,
+    },
     /// To end now.
     Kill,
 }
@@ -137,14 +139,13 @@ impl Link {
         self.unread_bytes.load(Ordering::Relaxed) < limits::CHILD_UNREAD_BYTES_MAX
     }
 
-    /// It hears of it unless it has ended, which is told by its event.
-    pub fn say(&self, word: Word) {
+    /// Whether it hears of it. One that has ended does not, though that may not have been heard of yet.
+    pub fn say(&self, word: Word) -> bool {
         if let Word::Call(call) = &word {
             let bytes = call.method.len() + call.params.as_ref().map_or(0, |params| params.len());
             self.unread_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        // The other end is there until `Event::Ended` is told.
-        let _ = self.words.send(word);
+        self.words.send(word).is_ok()
     }
 }
 
@@ -224,7 +225,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
     ) -> Option<Why> {
         let Running { child, stdin, stdout, stderr, group, stop_timeout_ns } = running;
         let (mut said, mut errors) = ([0; READ_BYTES], [0; READ_BYTES / 4]);
-        let (mut says_errors, mut course) = (true, Course::Serving);
+        let (mut says_errors, mut is_told, mut course) = (true, true, Course::Serving);
         let mut read_by_ns = from_now(limits::CHILD_UNREAD_NS_MAX);
         loop {
             if matches!(course, Course::Ending { .. }) && self.is_done() {
@@ -236,7 +237,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                 Course::Killed => None,
             };
             tokio::select! {
-                word = heard.recv(), if !matches!(course, Course::Killed) => match word {
+                word = heard.recv(), if is_told => match word {
                     Some(Word::Call(call)) => {
                         if self.unread.is_empty() {
                             read_by_ns = from_now(limits::CHILD_UNREAD_NS_MAX);
@@ -244,11 +245,15 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                         self.call(&call);
                     }
                     Some(Word::Cancel(key)) => self.say(|conversation, out| conversation.cancel(key, out)),
-                    Some(Word::Stop) => course = Course::Ending { by_ns: from_now(*stop_timeout_ns) },
+                    Some(Word::Stop { by_ns }) => {
+                        course = Course::Ending { by_ns: by_ns.max(from_now(*stop_timeout_ns)) };
+                    }
+                    // Whoever told it to end has no more to say.
+                    None if matches!(course, Course::Ending { .. } | Course::Terminated { .. }) => is_told = false,
                     // Whoever started it is gone.
                     Some(Word::Kill) | None => {
                         group.signal(Signal::SIGKILL);
-                        course = Course::Killed;
+                        (course, is_told) = (Course::Killed, false);
                     }
                 },
                 taken = write(stdin.as_mut(), &self.unread), if stdin.is_some() && !self.unread.is_empty() => {
@@ -279,7 +284,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                     }
                     Course::Terminated { .. } => {
                         group.signal(Signal::SIGKILL);
-                        course = Course::Killed;
+                        (course, is_told) = (Course::Killed, false);
                     }
                 },
             }

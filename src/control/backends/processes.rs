@@ -133,21 +133,27 @@ impl Processes {
         };
         let seat = &mut self.seats[picked.member.index()];
         let Running { link, .. } = seat.child.as_ref().expect("invariant: who is ready has a child");
-        let has_room = link.has_room();
         seat.used_ns = scene.now_ns();
-        match call.key.filter(|_| has_room) {
-            Some(key) => {
+        let (key, due_ns) = (call.key, call.due_ns);
+        let refused = if !link.has_room() {
+            Some(CallFailure::Busy)
+        } else if !link.say(Word::Call(call)) {
+            // It has ended, and that is not heard of yet: nobody would answer.
+            Some(CallFailure::Unavailable)
+        } else {
+            None
+        };
+        match (key, refused) {
+            (Some(key), None) => {
                 seat.under_way += 1;
-                self.flights.insert(key, Flight { picked, due_ns: call.due_ns });
+                self.flights.insert(key, Flight { picked, due_ns });
             }
-            None => self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance()),
+            (_, Some(_)) | (None, None) => {
+                self.pool.end(picked, Ending::Unjudged, scene.now_ns(), scene.chance());
+            }
         }
-        if !has_room {
-            self.counters.failed_total += 1;
-            return Err(CallFailure::Busy);
-        }
-        link.say(Word::Call(call));
-        Ok(())
+        self.counters.failed_total += u64::from(refused.is_some());
+        refused.map_or(Ok(()), Err)
     }
 
     /// Nobody waits for a call any more. One that hangs is ended after so many of those whose time was over.
@@ -265,6 +271,11 @@ impl Processes {
         (0..self.seats.len()).for_each(|place| self.stop(place));
     }
 
+    /// Nobody waits for any of them any more.
+    pub(super) fn forget_calls(&mut self) {
+        self.flights.clear();
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         self.alive == 0
     }
@@ -332,8 +343,11 @@ impl Processes {
 
     /// Tells a child to end, if there is one; its place is free.
     fn stop(&mut self, place: usize) {
+        let of_it = self.flights.values().filter(|flight| flight.picked.member == member(place));
+        // Who waits for an answer of it has that, if it comes in time.
+        let by_ns = of_it.map(|flight| flight.due_ns).max().unwrap_or_default();
         if let Some(Running { link, .. }) = &self.seats[place].child {
-            link.say(Word::Stop);
+            link.say(Word::Stop { by_ns });
             self.seats[place].place.handle_stop();
             self.leave(place);
         }
