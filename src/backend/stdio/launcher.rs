@@ -12,7 +12,7 @@ use std::process::Command;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 
 use crate::backend::settings::ProcessLimits;
@@ -76,7 +76,9 @@ pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure
         std::env::set_current_dir(directory)
             .map_err(|error| failure(format!("{}: {error}", directory.display())))?;
     }
-    // Signals are as usual behind it: none blocked, SIGPIPE not ignored.
+    // The gateway's threads block what its main thread waits for.
+    SigSet::empty().thread_set_mask().map_err(|error| failure(format!("signals: {error}")))?;
+    // SIGPIPE is not ignored behind it.
     let error = child.exec();
     Err(failure(format!("{}: {error}", program.display())))
 }
