@@ -319,7 +319,7 @@ fn alerts_are_told_with_their_rules() {
     let mut world = World::new([2, 0]);
     let quiet = world.value(Route::Alerts, "").1;
     // Restarts are what only Prometheus sees.
-    assert_eq!((&quiet["rules"], &quiet["alerts"]), (&json!(24), &json!([])));
+    assert_eq!((&quiet["rules"], &quiet["alerts"]), (&json!(25), &json!([])));
     let snapshot =
         Snapshot::take(&world.boards, &ProcessReading { is_ready: true, ..ProcessReading::default() });
     let (mut looks, now) = (Looks::default(), Now { mono_ns: 2_000_000_000, unix_ns: 5_000_000 });

@@ -116,7 +116,12 @@ fn every_counter_of_a_thread_is_told() {
 #[test]
 fn a_snapshot_adds_up_what_threads_told() {
     let boards = boards();
-    let snapshot = Snapshot::take(&boards, &process());
+    let counters = BackendCounters { calls_total: 5, ..BackendCounters::default() };
+    let risk = BackendStatus { name: "risk".into(), counters, ..BackendStatus::default() };
+    let backends = [risk, BackendStatus { name: "margin".into(), counters, ..BackendStatus::default() }];
+    let snapshot = Snapshot::take(&boards, &process()).with_backends(&backends);
+    assert_eq!(snapshot.labelled("tickring_backend_calls_total", ("backend", "risk")), 5);
+    assert_eq!(snapshot.total("tickring_backend_calls_total"), 10);
     assert_eq!(snapshot.total("tickring_requests_total"), 15);
     assert_eq!(snapshot.largest("tickring_requests_total"), 8);
     assert_eq!(snapshot.total("tickring_turns_total"), 30);
