@@ -100,7 +100,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let ring = ring_config(&config);
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
-    let backends = Backends::default().plan(&config)?;
+    let backends = Backends::default().plan(&config)?.with_shares()?;
     let doors = Doors::bind(&config)?;
     let store = storing::claim(&config)?;
     let opened = Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store };

@@ -114,6 +114,10 @@ pub struct ProcessSettings {
     /// For each step of an end: standard input closed, SIGTERM, SIGKILL.
     pub stop_timeout_ns: u64,
     pub limits: ProcessLimits,
+    /// Of one processor, for all of them together, by a control group; 0: as much as there is.
+    pub cpu_percent_max: u32,
+    /// That group, once it is known; `None` without a share.
+    pub control_group: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

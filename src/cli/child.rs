@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::backend::settings::ProcessLimits;
+use crate::backend::stdio::control_group::Share;
 use crate::backend::stdio::launcher::{Launch, become_child};
 use crate::exit::Failure;
 
@@ -21,6 +22,10 @@ pub(super) struct Flags {
     cpu_s: u32,
     #[arg(long, default_value_t = 0)]
     file_bytes: u64,
+    #[arg(long, requires = "cpu_percent")]
+    control_group: Option<PathBuf>,
+    #[arg(long, default_value_t = 0)]
+    cpu_percent: u32,
     #[arg(long)]
     directory: Option<PathBuf>,
     #[arg(last = true, required = true)]
@@ -28,7 +33,18 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: Flags) -> Result<(), Failure> {
-    let Flags { parent, memory_bytes, descriptors, cpu_s, file_bytes, directory, command } = flags;
+    let Flags {
+        parent,
+        memory_bytes,
+        descriptors,
+        cpu_s,
+        file_bytes,
+        control_group,
+        cpu_percent,
+        directory,
+        command,
+    } = flags;
+    let share = control_group.map(|group| Share { group, percent: cpu_percent });
     let limits = ProcessLimits { memory_bytes, descriptors, cpu_s, file_bytes };
-    match become_child(&Launch { parent, limits, directory, command })? {}
+    match become_child(&Launch { parent, limits, share, directory, command })? {}
 }

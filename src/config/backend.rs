@@ -66,6 +66,8 @@ pub struct Backend {
     pub memory_bytes_max: u64,
     pub descriptors_max: u32,
     pub cpu_s_max: u32,
+    /// Of one processor, for all processes together.
+    pub cpu_percent_max: u32,
     pub file_bytes_max: u64,
 
     pub addresses: Vec<String>,
@@ -154,6 +156,7 @@ impl Default for Backend {
             memory_bytes_max: 0,
             descriptors_max: 256,
             cpu_s_max: 0,
+            cpu_percent_max: 0,
             file_bytes_max: 0,
             addresses: Vec::new(),
             weights: Vec::new(),
@@ -250,6 +253,8 @@ impl Backend {
                 cpu_s: self.cpu_s_max,
                 file_bytes: self.file_bytes_max,
             },
+            cpu_percent_max: self.cpu_percent_max,
+            control_group: None,
         }
     }
 
@@ -369,6 +374,7 @@ impl Backend {
             range("backend.descriptors_max", self.descriptors_max.into(), 16, 1 << 20, "", "by default 256"),
             range("backend.memory_bytes_max", self.memory_bytes_max, 0, 1 << 44, "bytes", none),
             range("backend.file_bytes_max", self.file_bytes_max, 0, 1 << 44, "bytes", none),
+            count("backend.cpu_percent_max", self.cpu_percent_max, 0, 100_000, none),
             range("backend.addresses", self.addresses.len() as u64, 0, addresses_max, "addresses", ""),
             ms("backend.connect_timeout_ms", self.connect_timeout_ms, 1, HOUR_MS, "by default 30000"),
             range("backend.attempts_max", self.attempts_max.into(), 1, 16, "", "1 sends nothing again"),

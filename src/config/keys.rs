@@ -251,6 +251,7 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.memory_bytes_max", Plain),
     live("backend.descriptors_max", Plain),
     live("backend.cpu_s_max", Plain),
+    live("backend.cpu_percent_max", Plain),
     live("backend.file_bytes_max", Plain),
     live("backend.addresses", Texts),
     live("backend.weights", Numbers),

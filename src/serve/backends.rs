@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::auth::Scope;
 use crate::backend::http::link::trusted;
 use crate::backend::settings::{Access, BackendSettings, WaySettings};
+use crate::backend::stdio::control_group::Delegated;
 use crate::calls::Switchboard;
 use crate::config::{Backend, Config};
 use crate::control::backends::{BackendsSetup, Wanted};
@@ -115,6 +116,15 @@ impl Backends {
         Ok(next)
     }
 
+    /// With a control group for each that has a share of the processor.
+    ///
+    /// # Errors
+    /// The gateway has none to divide.
+    pub(super) fn with_shares(mut self) -> Result<Backends, Failure> {
+        share_processors(&mut self.settings)?;
+        Ok(self)
+    }
+
     /// What the control thread is told.
     fn wanted(&self, config: &Config) -> Wanted {
         let of_control = self.settings.iter().filter(|backend| !matches!(backend.way, WaySettings::Tcp(_)));
@@ -134,6 +144,33 @@ impl Backends {
         self.last = Some(id);
         BackendId(id)
     }
+}
+
+/// Gives a control group to each that has a share of the processor. The gateway's own is made ready for that by the first of them, and
+/// stays so.
+///
+/// # Errors
+/// There is none to divide.
+pub(super) fn share_processors(backends: &mut [BackendSettings]) -> Result<(), Failure> {
+    let mut found = None;
+    for BackendSettings { name, way, .. } in backends {
+        let process = match way {
+            WaySettings::Stdio(process) | WaySettings::McpStdio(process, _) => process,
+            WaySettings::Http(_) | WaySettings::Tcp(_) | WaySettings::McpHttp(..) => continue,
+        };
+        if process.cpu_percent_max == 0 {
+            continue;
+        }
+        let delegated = match &found {
+            Some(delegated) => delegated,
+            None => found.insert(Delegated::find().map_err(|error| {
+                let hint = "Delegate=cpu and ProtectControlGroups=no in the unit (docs/backends.md), or 0";
+                Failure::new(Exit::Config, format!("backend.cpu_percent_max of {name}: {error}"), hint)
+            })?),
+        };
+        process.control_group = Some(delegated.group_of(name));
+    }
+    Ok(())
 }
 
 fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {

@@ -10,13 +10,17 @@ use crate::dialect::mcp;
 use crate::exit::{Exit, Failure};
 use crate::model::call::BackendId;
 
+use super::backends::share_processors;
+
 /// None where no backend speaks it.
 ///
 /// # Errors
-/// The address is taken.
+/// The address is taken, or there is no share of the processor to give.
 pub(super) fn setup(config: &Config) -> Result<Option<McpSetup>, Failure> {
     let settings = config.backend.iter().zip(0..).map(|(backend, id)| backend.settings(BackendId(id)));
-    let backends: Vec<McpBackend> = settings.filter_map(backend).collect();
+    let mut settings: Vec<BackendSettings> = settings.collect();
+    share_processors(&mut settings)?;
+    let backends: Vec<McpBackend> = settings.into_iter().filter_map(backend).collect();
     if backends.is_empty() {
         return Ok(None);
     }

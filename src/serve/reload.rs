@@ -119,7 +119,7 @@ impl Server {
         let feed = sources::feed_settings(&wanted.config)?;
         let other = wanted.config.venue != self.config.venue;
         let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
-        Ok(Planned { feed, links, backends: self.callees.backends.plan(&wanted.config)? })
+        Ok(Planned { feed, links, backends: self.callees.backends.plan(&wanted.config)?.with_shares()? })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::control;
 use crate::reload::reload;
-use crate::server::Server;
+use crate::server::{Ended, Server, run, temporary_file, tickring};
 
 /// A backend `t` of such children, with these keys besides.
 fn config(keys: &str) -> String {
@@ -27,6 +27,27 @@ fn start(keys: &str) -> (Server, Client) {
     let server = Server::start(&config(keys), "0");
     let client = Client::connect(server.address);
     (server, client)
+}
+
+/// A group of version 2 gives processors away where that controller is not bound to version 1.
+#[test]
+fn a_share_of_the_processor_is_refused_where_there_is_none_to_give() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let is_version_1 = |line: &str| {
+        line.split_once(" - cgroup ")
+            .is_some_and(|(_, options)| options.split([',', ' ']).any(|word| word == "cpu"))
+    };
+    if !mounts.lines().any(is_version_1) {
+        println!("not run: processors are given by version 2 of control groups here");
+        return;
+    }
+    let toml = temporary_file("toml", config("cpu_percent_max = 50\n").as_bytes());
+    let mut server = tickring();
+    server.args(["serve", "--listen", "127.0.0.1:0", "--cores", "0", "--config"]).arg(toml);
+    let Ended { code, log } = run(&mut server);
+    let line = log.last().unwrap();
+    assert_eq!(code, Some(78), "{log:?}");
+    assert!(line.contains("backend.cpu_percent_max of t: ") && line.contains("Delegate=cpu"), "{line}");
 }
 
 /// Why a call failed.

@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::getppid;
 
+use super::control_group::Share;
 use crate::backend::settings::ProcessLimits;
 use crate::exit::{Exit, Failure};
 
@@ -27,6 +28,8 @@ pub struct Launch {
     /// The process that started it.
     pub parent: i32,
     pub limits: ProcessLimits,
+    /// Of the processors; `None`: as much as there is.
+    pub share: Option<Share>,
     /// Where it goes first.
     pub directory: Option<PathBuf>,
     /// The program and its arguments.
@@ -38,7 +41,7 @@ pub struct Launch {
 /// # Errors
 /// What keeps it from that. It never returns otherwise.
 pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure> {
-    let Launch { parent, limits, directory, command } = launch;
+    let Launch { parent, limits, share, directory, command } = launch;
     let failure = |what: String| Failure::new(Exit::Unavailable, what, "see the [[backend]] of that name");
     // The kernel sends it when the thread ends that made this process; what happened before is seen by the parent's number.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| failure(format!("PR_SET_PDEATHSIG: {error}")))?;
@@ -57,6 +60,9 @@ pub fn become_child(launch: &Launch) -> Result<std::convert::Infallible, Failure
             setrlimit(resource, limit, limit)
         });
         set.map_err(|error| failure(format!("{resource:?} of {wanted}: {error}")))?;
+    }
+    if let Some(share) = share {
+        share.enter().map_err(failure)?;
     }
     // Its memory may hold what is nobody's business.
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| failure(format!("RLIMIT_CORE: {error}")))?;

@@ -30,6 +30,10 @@ pub fn command(settings: &ProcessSettings) -> Command {
         ("--file-bytes", limits.file_bytes),
     ];
     command.args(flags.map(|(flag, value)| format!("{flag}={value}")));
+    if let Some(group) = &settings.control_group {
+        command.arg("--control-group").arg(group);
+        command.arg(format!("--cpu-percent={}", settings.cpu_percent_max));
+    }
     if let Some(directory) = &settings.directory {
         command.arg("--directory").arg(directory);
     }

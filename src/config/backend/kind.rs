@@ -28,6 +28,7 @@ const OF_PROCESSES: &[&str] = &[
     "memory_bytes_max",
     "descriptors_max",
     "cpu_s_max",
+    "cpu_percent_max",
     "file_bytes_max",
     "max_retries",
     "retry_delay_ms",
