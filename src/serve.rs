@@ -612,8 +612,7 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
 
 fn ring_config(config: &Config) -> RingConfig {
     let usual = RingConfig::default();
-    let connections_max =
-        config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX + limits::RPC_LINKS_MAX;
+    let connections_max = config.shards.ring_places();
     RingConfig {
         connections_max,
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the
