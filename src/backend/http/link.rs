@@ -35,10 +35,15 @@ const LOOK_BYTES_MAX: usize = 64 * 1024;
 /// The number of each request: an answer comes on its own connection, or stream.
 const ID: u64 = 1;
 
+type HttpClient = Client<HttpsConnector<Counting>, Full<Bytes>>;
+
 /// Connections to all addresses of a backend. Cloned for each call.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    client: Client<HttpsConnector<Counting>, Full<Bytes>>,
+    /// To `http://` addresses.
+    plain: HttpClient,
+    /// To `https://` addresses, where both ends say which HTTP it is.
+    secure: HttpClient,
     authorization: Option<HeaderValue>,
     health_path: String,
     answer_bytes_max: usize,
@@ -53,13 +58,15 @@ impl Caller {
     pub fn new(settings: &HttpSettings, answer_bytes_max: usize) -> io::Result<Caller> {
         let (connector, connections_total) = connector(settings)?;
         let idle = settings.links.idle_timeout_ns;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout((idle > 0).then(|| Duration::from_nanos(idle)))
-            .pool_max_idle_per_host(settings.links.links.into())
-            .http2_only(settings.http2)
-            .build(connector);
+        let client = |is_http2: bool| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout((idle > 0).then(|| Duration::from_nanos(idle)))
+                .pool_max_idle_per_host(settings.links.links.into())
+                .http2_only(is_http2)
+                .build(connector.clone())
+        };
         let authorization = Some(settings.authorization.as_str()).filter(|text| !text.is_empty());
         let authorization = authorization.map(|text| {
             let mut value =
@@ -68,7 +75,14 @@ impl Caller {
             value
         });
         let health_path = settings.health_path.clone();
-        Ok(Caller { client, authorization, health_path, answer_bytes_max, connections_total })
+        Ok(Caller {
+            plain: client(settings.http2),
+            secure: client(false),
+            authorization,
+            health_path,
+            answer_bytes_max,
+            connections_total,
+        })
     }
 }
 
@@ -94,7 +108,7 @@ impl Caller {
         let Some(request) = self.request(address, trace_parent.as_deref(), body) else {
             return OwnedOutcome::Failed(CallFailure::Unavailable);
         };
-        let response = match self.client.request(request).await {
+        let response = match self.client(address).request(request).await {
             Ok(response) => response,
             Err(error) => {
                 log::debug!("{address}: {error}");
@@ -112,6 +126,10 @@ impl Caller {
                 OwnedOutcome::Failed(CallFailure::Lost)
             }
         }
+    }
+
+    fn client(&self, address: &str) -> &HttpClient {
+        if address.starts_with("https://") { &self.secure } else { &self.plain }
     }
 
     fn request(
@@ -156,7 +174,7 @@ impl Caller {
             request = request.header(AUTHORIZATION, authorization);
         }
         let Ok(request) = request.body(Full::default()) else { return false };
-        let Ok(response) = self.client.request(request).await else { return false };
+        let Ok(response) = self.client(address).request(request).await else { return false };
         let is_well = response.status().is_success();
         // Read, so that the connection is there for the next.
         is_well && Limited::new(response.into_body(), LOOK_BYTES_MAX).collect().await.is_ok()
