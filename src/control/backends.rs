@@ -376,10 +376,12 @@ impl Backends {
 
     fn tell_status(&self) {
         let now_ns = clock::now().mono_ns;
-        let told = self.backends.values().map(|backend| BackendStatus {
+        // One that leaves may have the name of another.
+        let staying = self.backends.values().filter(|backend| !backend.is_leaving);
+        let told = staying.map(|backend| BackendStatus {
             name: backend.settings.name.clone(),
             kind: backend.carrier.kind(),
-            is_up: !backend.is_leaving && backend.carrier.is_up(now_ns),
+            is_up: backend.carrier.is_up(now_ns),
             members: backend.carrier.members(now_ns),
             counters: backend.carrier.counters(),
         });
