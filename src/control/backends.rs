@@ -209,6 +209,12 @@ impl Backends {
 
     fn call(&mut self, home: HomeId, call: OwnedCall) {
         let (key, id) = (call.key, call.backend);
+        if !self.by_id.contains_key(&id) {
+            // Shards hear of a backend behind this task, which may not have looked yet.
+            while let Ok(wanted) = self.newer.try_recv() {
+                self.want(wanted);
+            }
+        }
         let refused = match self.by_id.get(&id).copied() {
             None => Err(CallFailure::Unavailable),
             Some(serial) => {
