@@ -61,6 +61,8 @@ pub const RPC_LINKS_MAX: u32 = 256;
 /// Between attempts at a link that fail: after the first, and at most.
 pub const RPC_RECONNECT_NS: u64 = 100_000_000;
 pub const RPC_RECONNECT_NS_MAX: u64 = 5_000_000_000;
+/// How often names of addresses that some shard does not reach are looked up again: no resolver minds.
+pub const BACKEND_LOOKUP_NS: u64 = 2_000_000_000;
 /// Links of one shard to each address of a `tcp` backend.
 pub const RPC_LINKS_PER_ADDRESS_MAX: u64 = 16;
 /// Calls of one link under way: a backend that has so many to do is not helped by more.
