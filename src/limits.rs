@@ -183,6 +183,8 @@ pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 pub const HISTOGRAMS_WAIT_NS: u64 = 250_000_000;
 /// Files of histograms that are kept: beyond it the oldest is removed.
 pub const HISTOGRAM_FILES_MAX: usize = 32;
+/// For how long an answer about the status is told again: no longer than boards of threads may be behind.
+pub const STATUS_KEPT_NS: u64 = 100_000_000;
 /// How old histograms may be that operators are told over HTTP: they are gathered no more often.
 pub const HISTOGRAMS_AGE_NS: u64 = 100_000_000;
 

@@ -140,6 +140,8 @@ pub struct ProcessReading {
     pub log_lines_dropped_total: u64,
     pub control_requests_total: u64,
     pub control_failures_total: u64,
+    pub status_cache_hits_total: u64,
+    pub status_cache_misses_total: u64,
     pub store: StoreReading,
 }
 
@@ -435,6 +437,8 @@ metrics! {
         Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
+        Counter "tickring_status_cache_hits_total" "Requests of operators about the status that were told an answer of 100 ms before at most." = process.status_cache_hits_total;
+        Counter "tickring_status_cache_misses_total" "Those whose answer was made, and is kept." = process.status_cache_misses_total;
         Gauge "tickring_backends" "Backends of calls that the control thread carries; those of each are below." = process.backends_count;
         Gauge "tickring_backends_down" "Those of which no process and no address takes calls." = process.backends_down_count;
         Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
