@@ -50,6 +50,8 @@ pub const CHILD_STARTS_APART_NS: u64 = 2_000_000;
 pub const CHILD_SETTLED_NS: u64 = 60_000_000_000;
 /// Addresses of one backend. Each pick looks at all of them.
 pub const BACKEND_ADDRESSES_MAX: usize = 32;
+/// Bytes of the answer to an array of calls over HTTP, where those of one answer are fewer: control holds it in one piece.
+pub const ARRAY_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many times its first span an address is ejected for at the longest.
 pub const EJECTION_TIMES_MAX: u32 = 10;
 /// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.

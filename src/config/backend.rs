@@ -311,21 +311,25 @@ impl Backend {
             authorization: self.authorization.clone(),
             health_path: self.health_path.clone(),
             authorities,
+            batching: self.batching(),
         }
     }
 
     fn tcp(&self) -> TcpSettings {
-        let batching = Batching {
+        TcpSettings {
+            links: self.links(),
+            batching: self.batching(),
+            health_method: self.health_method.as_str().into(),
+        }
+    }
+
+    fn batching(&self) -> Option<Batching> {
+        (self.batch_count_max > 1).then_some(Batching {
             count_max: self.batch_count_max,
             bytes_max: self.batch_bytes_max,
             wait_ns: u64::from(self.batch_wait_us) * 1000,
             is_adaptive: self.batch_adaptive,
-        };
-        TcpSettings {
-            links: self.links(),
-            batching: (self.batch_count_max > 1).then_some(batching),
-            health_method: self.health_method.as_str().into(),
-        }
+        })
     }
 
     fn mcp(&self) -> McpSettings {

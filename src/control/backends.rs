@@ -7,7 +7,7 @@
 mod processes;
 mod services;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub(super) struct Backends {
     mcp: Option<PipeLine>,
     happened: mpsc::UnboundedReceiver<Happened>,
     here: mpsc::UnboundedSender<Happened>,
+    /// Those whose calls wait for others.
+    gathering: BTreeSet<u64>,
     /// When the earliest of them has something to do.
     due_ns: Option<u64>,
 }
@@ -134,6 +136,7 @@ impl Backends {
             mcp,
             happened,
             here,
+            gathering: BTreeSet::new(),
             due_ns: None,
         };
         backends.want(settings);
@@ -176,6 +179,7 @@ impl Backends {
                 }
                 _ = looks.tick() => self.tell_status(),
             }
+            self.end_round();
             self.send_kept();
             self.board.announce();
         }
@@ -261,6 +265,13 @@ impl Backends {
         }
     }
 
+    /// All that was there at once has been taken: what waits for others no longer is sent.
+    fn end_round(&mut self) {
+        for serial in std::mem::take(&mut self.gathering) {
+            self.with(serial, |backend, scene| backend.carrier.end_round(scene));
+        }
+    }
+
     /// Has a backend do something, and sends what comes of it. One that has left and is done is forgotten.
     fn with<T>(&mut self, serial: u64, what: impl FnOnce(&mut Backend, &mut Scene) -> T) -> Option<T> {
         let backend = self.backends.get_mut(&serial)?;
@@ -273,6 +284,9 @@ impl Backends {
         };
         let done = what(backend, &mut scene);
         let due_ns = backend.carrier.poll_timeout();
+        if backend.carrier.is_gathering() {
+            self.gathering.insert(serial);
+        }
         if backend.is_leaving && backend.carrier.is_gone() {
             log::info!("backend {} has ended", backend.settings.name);
             self.backends.remove(&serial);
@@ -446,6 +460,23 @@ impl Carrier {
         match self {
             Carrier::Processes(processes) => processes.handle_timeout(scene),
             Carrier::Services(services) => services.handle_timeout(scene),
+        }
+    }
+
+    /// Whether calls wait for others, to be sent as one.
+    fn is_gathering(&self) -> bool {
+        match self {
+            // What a pipe takes at once is one write.
+            Carrier::Processes(_) => false,
+            Carrier::Services(services) => services.is_gathering(),
+        }
+    }
+
+    /// Sends those that wait no longer.
+    fn end_round(&mut self, scene: &Scene) {
+        match self {
+            Carrier::Processes(_) => {}
+            Carrier::Services(services) => services.end_round(scene),
         }
     }
 

@@ -478,9 +478,10 @@ metrics! {
         Counter "tickring_backend_answers_total" "Those that it answered, by a result or an error of its own." = backend.counters.answered_total;
         Counter "tickring_backend_failures_total" "Those that have no answer of it: not sent, lost, too late, garbled or too long." = backend.counters.failed_total;
         Counter "tickring_backend_retries_total" "Attempts after the first one of a call." = backend.counters.retries_total;
+        Counter "tickring_backend_batches_total" "Arrays of calls that it was sent." = backend.counters.batches_total;
         Counter "tickring_backend_starts_total" "Processes that were started, or connections that were begun." = backend.counters.starts_total;
         Counter "tickring_backend_ends_total" "Processes that ended without being told to." = backend.counters.ends_total;
-        Counter "tickring_backend_garbage_lines_total" "Lines of processes that have ended that were no messages." = backend.counters.garbage_total;
-        Counter "tickring_backend_late_answers_total" "Answers of processes that have ended that nobody waited for any more." = backend.counters.late_total;
+        Counter "tickring_backend_garbage_lines_total" "Lines that were no messages; those of a process once it has ended." = backend.counters.garbage_total;
+        Counter "tickring_backend_late_answers_total" "Answers that nobody waited for any more; those of a process once it has ended." = backend.counters.late_total;
     }
 }

@@ -1,5 +1,7 @@
 //! Backends that are services, as clients see them: over HTTP/1.1, HTTP/2 and TLS, well and not so well.
 
+mod arrays;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

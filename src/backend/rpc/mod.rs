@@ -281,7 +281,9 @@ impl Exchange {
             link.is_dirty = false;
             let batching = self.services[link.service.index()].config.batching;
             let has_bytes = link.close_due(batching, now_ns);
-            self.counters.batches_total += link.outbox.take_batches();
+            let batches = link.outbox.take_batches();
+            self.counters.batches_total += batches;
+            self.services[link.service.index()].counters.batches_total += batches;
             if let Some(due_ns) = link.outbox.due_ns() {
                 self.due_ns = self.due_ns.min(due_ns);
             }

@@ -51,6 +51,19 @@ fn addresses_have_their_weights() {
 }
 
 #[test]
+fn services_are_sent_arrays_where_that_is_said() {
+    let text = "[[backend]]\nname = \"a\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";
+    let batching = |keys: &str| {
+        let settings = parse(&format!("{text}{keys}")).unwrap().backend[0].settings(BackendId(0));
+        let WaySettings::Http(http) = settings.way else { panic!("{:?}", settings.way) };
+        http.batching
+    };
+    assert_eq!(batching(""), None);
+    let expected = Batching { count_max: 20, bytes_max: 16_384, wait_ns: 1_000_000, is_adaptive: true };
+    assert_eq!(batching("batch_count_max = 20\nbatch_wait_us = 1000\n"), Some(expected));
+}
+
+#[test]
 fn names_line_and_key_of_what_cannot_be() {
     const STDIO: &str = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
     const HTTP: &str = "[[backend]]\nname = \"b\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";
@@ -71,6 +84,10 @@ fn names_line_and_key_of_what_cannot_be() {
         (
             &format!("{STDIO}http2 = true\n"),
             "f.toml:4: backend.http2: is set, but a backend of kind stdio has none",
+        ),
+        (
+            &format!("{STDIO}batch_count_max = 2\n"),
+            "f.toml:4: backend.batch_count_max: is set, but a backend of kind stdio has none",
         ),
         (
             &format!("{HTTP}command = [\"x\"]\n"),
