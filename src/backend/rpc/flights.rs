@@ -70,7 +70,11 @@ impl Flights {
             if self.by_ticket.len() <= ticket {
                 self.by_ticket.resize(ticket + 1, NONE);
             }
-            self.by_ticket[ticket] = id.slot();
+            let before = std::mem::replace(&mut self.by_ticket[ticket], id.slot());
+            assert_eq!(
+                before, NONE,
+                "invariant: a ticket is another call's only once the one before is over"
+            );
         }
         self.entries.insert((id.generation(), flight));
         id

@@ -1,7 +1,7 @@
 //! Backends that are spoken to over TCP, in lines of JSON-RPC: all that one shard has to do with them. PURE. Home: one shard.
 //!
 //! The driver's contract. [`Exchange::handle_call`] takes a call or refuses it; how it ends is told to the `tell` of a later call of the
-//! exchange. What happens on the ring comes by [`Exchange::handle_connected`], [`Exchange::handle_bytes`] and the like; what the ring is
+//! exchange. The ticket of a call is another call's only once that one was told of or cancelled. What happens on the ring comes by [`Exchange::handle_connected`], [`Exchange::handle_bytes`] and the like; what the ring is
 //! to do is in [`Exchange::poll_action`]; what is to be sent is that of the links of [`Exchange::poll_dirty`]. Time and chance are
 //! arguments.
 //!
