@@ -24,7 +24,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::backend::codec::{self, Said};
+use crate::backend::codec::{self, Garbage, Message};
 use crate::backend::settings::HttpSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::clock;
@@ -166,13 +166,16 @@ impl Caller {
 /// What an answer of HTTP says of the call. Whatever the status, an answer of JSON-RPC is one.
 fn answer(status: StatusCode, body: &[u8]) -> OwnedOutcome {
     match codec::read(body) {
-        Said::Answer { id: ID, outcome } => outcome.into(),
-        Said::Answer { .. }
-        | Said::Garbled { .. }
-        | Said::Progress { .. }
-        | Said::Asked { .. }
-        | Said::Told
-        | Said::Garbage => {
+        Ok(Message::Answer { id: ID, outcome }) => outcome.into(),
+        Ok(
+            Message::Answer { .. }
+            | Message::Garbled { .. }
+            | Message::Progress { .. }
+            | Message::Asked { .. }
+            | Message::Told
+            | Message::Stray,
+        )
+        | Err(Garbage) => {
             let is_away = matches!(
                 status,
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT

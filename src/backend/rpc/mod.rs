@@ -13,7 +13,6 @@
 //! - In a steady state nothing is allocated.
 
 mod answers;
-pub mod codec;
 mod flights;
 pub mod lines;
 mod link;
@@ -33,10 +32,10 @@ pub use self::link::LinkId;
 pub use self::outbox::Batching;
 pub use self::service::{ServiceConfig, ServiceCounters, ServiceMember};
 
-use self::codec::WireId;
-use self::flights::{Flight, Flights, Owner};
+use self::flights::{Flight, Flights, Owner, WireId};
 use self::link::{Link, Phase};
 use self::service::{Service, ServiceId};
+use crate::backend::codec;
 use crate::backend::pool::{Backoff, Ending, MemberId, MemberStatus, Picked, PoolCounters};
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome, CancelledCall};
@@ -205,7 +204,7 @@ impl Exchange {
                 service.pool.end(picked, Ending::Unjudged, moment.now_ns, moment.chance);
                 let Call { method, params, trace_parent, .. } = *call;
                 self.links[link.index()].outbox.put(batching, moment.now_ns, |out| {
-                    codec::write_call(out, None, method, params, trace_parent);
+                    codec::write_request(out, None, method, params, trace_parent);
                 });
             }
         }
@@ -230,10 +229,10 @@ impl Exchange {
         let link = &mut self.links[link_id.index()];
         let span = link.outbox.put(batching, moment.now_ns, |out| match &mut kept {
             Some(kept) => {
-                codec::write_call(kept, Some(id), method, params, trace_parent);
+                codec::write_request(kept, Some(id.number()), method, params, trace_parent);
                 out.extend_from_slice(kept);
             }
-            None => codec::write_call(out, Some(id), method, params, trace_parent),
+            None => codec::write_request(out, Some(id.number()), method, params, trace_parent),
         });
         link.in_flight += 1;
         self.flights.insert(Flight {
@@ -261,7 +260,7 @@ impl Exchange {
         let link = &mut self.links[link_id.index()];
         if link.conn().is_some() {
             let batching = self.services[link.service.index()].config.batching;
-            link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id));
+            link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id.number()));
             link.silent_timeouts += u32::from(is_late && is_silent);
         }
         self.services[link.service.index()].counters.failed_total += u64::from(is_late);

@@ -171,7 +171,7 @@ fn gathered_calls_are_one_array_and_so_are_their_answers() {
     world.wait(MS);
     let gathered = world.sent();
     assert!(gathered[0].1.starts_with("[{") && gathered[0].1.ends_with("}]\n"), "{gathered:?}");
-    let ids = [1, 2].map(|slot| (slot + 1) << codec::WIRE_SLOT_BITS | slot);
+    let ids = [1, 2].map(|slot| (slot + 1) << flights::WIRE_SLOT_BITS | slot);
     world.receive(
         world.first(),
         &format!("[{{\"id\":{},\"result\":1}},{{\"id\":{},\"result\":2}}]\n", ids[0], ids[1]),
