@@ -258,9 +258,10 @@ impl Exchange {
             (flight.link, flight.due_ns <= now_ns, link.received_ns < flight.begun_ns)
         };
         let link = &mut self.links[link_id.index()];
+        let batching = self.services[link.service.index()].config.batching;
+        // Also where the request has not left yet: it does once the link is up.
+        link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id.number()));
         if link.conn().is_some() {
-            let batching = self.services[link.service.index()].config.batching;
-            link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id.number()));
             link.silent_timeouts += u32::from(is_late && is_silent);
         }
         self.services[link.service.index()].counters.failed_total += u64::from(is_late);
@@ -412,6 +413,8 @@ impl Exchange {
                 pool.end(picked, ending, moment.now_ns, moment.chance);
                 self.links[link_id.index()].used_ns = moment.now_ns;
             }
+            // Its member's place may be another's by now.
+            Owner::Probe(member) if self.links[link_id.index()].is_leaving => pool.skip_probe(member),
             Owner::Probe(member) => pool.end_probe(member, ending == Ending::Good),
         }
         self.leave_link(link_id);

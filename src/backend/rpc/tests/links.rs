@@ -34,6 +34,18 @@ fn a_call_waits_for_the_first_attempt_and_fails_with_it() {
 }
 
 #[test]
+fn a_call_that_is_cancelled_while_its_link_is_connected_is_sent_with_its_cancellation() {
+    let mut world = World::new(config([A]));
+    world.call().unwrap();
+    world.cancel(0);
+    world.connect_all();
+    let sent = world.sent().remove(0).1;
+    let cancel = "{\"jsonrpc\":\"2.0\",\"method\":\"$/cancelRequest\",\"params\":{\"id\":1048576}}\n";
+    assert!(sent.contains("\"id\":1048576,\"method\":\"risk/var\"") && sent.ends_with(cancel), "{sent}");
+    assert_eq!((world.told(), world.exchange.under_way()), (vec![], 0));
+}
+
+#[test]
 fn what_was_not_sent_is_tried_at_another_address_whether_or_not_it_is_idempotent() {
     let retry = RetryConfig { attempts_max: 1, percent_max: 100 };
     let mut world = World::new(ServiceConfig { retry, ..config([A, B]) });
@@ -197,6 +209,24 @@ fn a_reload_drains_what_leaves_and_keeps_what_stays() {
         (vec![told(1, "result 2")], 0, (0, 0))
     );
     assert_eq!(world.exchange.services.len(), 0);
+}
+
+#[test]
+fn a_probe_of_an_address_that_leaves_says_nothing_of_the_one_that_comes() {
+    let health = HealthConfig { every_ns: 100 * MS, timeout_ns: 50 * MS, ill_after: 1, well_after: 1 };
+    let probed = |address: &str| {
+        let plain = config([address]);
+        let pool = PoolConfig { health: Some(health), ..plain.pool };
+        ServiceConfig { pool, ..plain }
+    };
+    let mut world = World::up(probed(A));
+    world.wait(100 * MS);
+    assert!(world.sent()[0].1.contains("\"method\":\"ping\""));
+    world.set(Some(probed(B)));
+    world.wait(0);
+    world.connect_all();
+    world.wait(50 * MS);
+    assert_eq!((world.states(), world.call()), (vec!["up"], Ok(0)));
 }
 
 #[test]
