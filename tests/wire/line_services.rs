@@ -321,6 +321,27 @@ fn a_reload_moves_to_another_address_and_what_was_asked_before_is_still_answered
 }
 
 #[test]
+fn a_service_is_told_of_each_call_that_is_cancelled_whatever_is_called_in_its_place() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "");
+    let hung = client.send("t/hang", &json!([]));
+    // It is under way when this is answered.
+    client.send("t/echo", &json!([1]));
+    assert_eq!(client.message()["result"], json!([1]));
+    let cancel = |id: &Value| json!({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": id}});
+    // One message, so that both are of one turn.
+    let next = json!({"jsonrpc": "2.0", "id": "next", "method": "t/hang", "params": []});
+    client.send_text(&json!([cancel(&json!(hung)), next]).to_string());
+    let first = service.notes.recv_timeout(crate::DEADLINE).unwrap();
+    client.send_text(&cancel(&json!("next")).to_string());
+    let second = service.notes.recv_timeout(crate::DEADLINE).unwrap();
+    assert_eq!([&first["method"], &second["method"]], ["$/cancelRequest"; 2]);
+    assert!(first["params"]["id"].is_u64() && second["params"]["id"].is_u64(), "{first} {second}");
+    assert_ne!(first["params"]["id"], second["params"]["id"]);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
 fn gathered_calls_reach_a_service_that_takes_arrays() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

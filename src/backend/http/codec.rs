@@ -3,7 +3,7 @@
 //! Invariants: one call is an object, several are an array, with numbers from 1 in their order; of a call at most one thing is told,
 //! the first that was said.
 
-use crate::backend::rpc::codec::{self, Message, WireId};
+use crate::backend::codec::{self, Message};
 use crate::model::call::{CallFailure, CallOutcome};
 
 /// A call as it is written.
@@ -29,8 +29,8 @@ pub fn write<'a>(calls: impl ExactSizeIterator<Item = Request<'a>>) -> Vec<u8> {
             (true, 1) => b"[",
             (true, _) => b",",
         });
-        let id = (!is_note).then(|| WireId::new(number, 0));
-        codec::write_call(&mut out, id, method, params, trace_parent.filter(|_| is_array));
+        let id = (!is_note).then_some(number);
+        codec::write_request(&mut out, id, method, params, trace_parent.filter(|_| is_array));
     }
     if is_array {
         out.push(b']');
@@ -42,14 +42,13 @@ pub fn write<'a>(calls: impl ExactSizeIterator<Item = Request<'a>>) -> Vec<u8> {
 pub fn read(body: &[u8], asked: usize, tell: &mut dyn FnMut(usize, CallOutcome<'_>)) -> usize {
     let mut is_told = vec![false; asked];
     // What is neither an object nor an array tells nothing.
-    let _ = codec::read(body, &mut |message| {
+    let _ = codec::read_each(body, &mut |message| {
         let (id, outcome) = match message {
-            Message::Result { id, result } => (id, CallOutcome::Result(result)),
-            Message::Error { id, error } => (id, CallOutcome::Error(error)),
+            Message::Answer { id, outcome } => (id, outcome),
             Message::Garbled { id } => (id, CallOutcome::Failed(CallFailure::Garbled)),
             Message::Progress { .. } | Message::Told | Message::Asked { .. } | Message::Stray => return,
         };
-        let place = (id.slot() as usize).checked_sub(1).filter(|_| id.generation() == 0);
+        let place = id.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let Some(place) = place.filter(|place| is_told.get(*place) == Some(&false)) else { return };
         is_told[place] = true;
         tell(place, outcome);
@@ -107,7 +106,7 @@ mod tests {
     fn what_answers_no_call_or_one_that_has_an_answer_is_nothing() {
         for (body, expected) in [
             (r#"[{"id":1,"result":1},{"id":1,"result":2}]"#, &["0 1"][..]),
-            (r#"[{"id":0,"result":1},{"id":4,"result":1},{"id":1048577,"result":1},7]"#, &[]),
+            (r#"[{"id":0,"result":1},{"id":4,"result":1},{"id":18446744073709551615,"result":1},7]"#, &[]),
             (r#"{"id":null,"error":{"code":-32600,"message":"no arrays here"}}"#, &[]),
             (r#"[{"method":"x","id":1},{"method":"$/progress","params":{"token":1,"value":1}}]"#, &[]),
             (r#"[{"id":1,"result":1}"#, &[]),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use super::codec::WireId;
+use super::flights::WireId;
 use super::link::{Link, LinkId, Phase};
 use super::outbox::Batching;
 use crate::backend::pool::{

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::codec::{self, Said};
+use crate::backend::codec::{self, Garbage, Message};
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey, CallOutcome};
 
@@ -104,13 +104,15 @@ impl Conversation {
                 (key, CallOutcome::Failed(CallFailure::TooLong))
             } else {
                 match codec::read(line) {
-                    Said::Answer { id, outcome } => (waiting.remove(&id), outcome),
-                    Said::Garbled { id } => (waiting.remove(&id), CallOutcome::Failed(CallFailure::Garbled)),
-                    Said::Progress { id, value } => {
+                    Ok(Message::Answer { id, outcome }) => (waiting.remove(&id), outcome),
+                    Ok(Message::Garbled { id }) => {
+                        (waiting.remove(&id), CallOutcome::Failed(CallFailure::Garbled))
+                    }
+                    Ok(Message::Progress { id, value }) => {
                         waiting.get(&id).iter().for_each(|key| tell(**key, News::Progress(value)));
                         return;
                     }
-                    Said::Asked { id } => {
+                    Ok(Message::Asked { id }) => {
                         counters.unasked_total += 1;
                         if out.len() < limits::CHILD_UNREAD_BYTES_MAX {
                             codec::write_not_found(out, id);
@@ -118,12 +120,12 @@ impl Conversation {
                         }
                         return;
                     }
-                    Said::Told => {
+                    Ok(Message::Told) => {
                         counters.unasked_total += 1;
                         return;
                     }
-                    Said::Garbage if line.trim_ascii().is_empty() => return,
-                    Said::Garbage => {
+                    Err(Garbage) if line.trim_ascii().is_empty() => return,
+                    Ok(Message::Stray) | Err(Garbage) => {
                         counters.garbage_total += 1;
                         let Some(key) = only(waiting) else { return };
                         (Some(key), CallOutcome::Failed(CallFailure::Garbled))
