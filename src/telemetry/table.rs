@@ -439,7 +439,7 @@ metrics! {
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
         Counter "tickring_status_cache_hits_total" "Requests of operators about the status that were told an answer of 100 ms before at most." = process.status_cache_hits_total;
         Counter "tickring_status_cache_misses_total" "Those whose answer was made, and is kept." = process.status_cache_misses_total;
-        Gauge "tickring_backends" "Backends of calls that the control thread carries; those of each are below." = process.backends_count;
+        Gauge "tickring_backends" "Backends of calls; those of each are below." = process.backends_count;
         Gauge "tickring_backends_down" "Those of which no process and no address takes calls." = process.backends_down_count;
         Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
         Counter "tickring_store_commits_total" "Commits of the store, each with one fsync." = process.store.commits_total;
