@@ -15,8 +15,8 @@ with 8 connections makes them, take turns with windows without. Of each window: 
 /proc/PID/task, over the deliveries that /metrics counts, and the p99 of the turns of an interval of histograms of its own. The
 control thread is another one and not in it. Subscribers and wrk are on the client's core, and so may the control thread be.
 
---tools: the list of tools, as fast as wrk with 8 connections asks for it from a core of its own; a second, and for each second that the
-control thread has run.
+--tools: the list of tools and what is told of the status, as fast as wrk with 8 connections asks for it from a core of its own; a second,
+and for each second that the control thread has run.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def beside_fanout(options):
 
 
 def list_tools(options):
-    """The list of tools as fast as it is told."""
+    """The list of tools and the status as fast as they are told."""
     wrk = found_wrk(options)
     more = ["--cores", str(options.cpu_server), "--set", "shards.busy_poll_us=0", "--set", "feed.paper.events_per_s=1"]
     server = Server(options.binary, more)
@@ -138,14 +138,15 @@ def list_tools(options):
     control = task_of(server.process.pid, "control")
     os.sched_setaffinity(int(control), {options.cpu_server})
     os.sched_setaffinity(0, {options.cpu_client})
-    rates = []
-    for _ in range(options.pairs):
-        cpu_ns, requests = run_ns(server.process.pid, control), requests_of(server)
-        rate, p99_ms = ask_by_wrk(wrk, server, "/api/tools", options.window)
-        requests = requests_of(server) - requests
-        rates.append((rate, requests * 1e9 / (run_ns(server.process.pid, control) - cpu_ns), p99_ms))
-    for column, name in enumerate(["a second", "a second of the control thread", "p99 in ms"]):
-        print(f"GET /api/tools, {name}: {spread([found[column] for found in rates], 2 if column == 2 else 0)}")
+    for path in ["/api/tools", "/api/status", "/performance/cache"]:
+        rates = []
+        for _ in range(options.pairs):
+            cpu_ns, requests = run_ns(server.process.pid, control), requests_of(server)
+            rate, p99_ms = ask_by_wrk(wrk, server, path, options.window)
+            requests = requests_of(server) - requests
+            rates.append((rate, requests * 1e9 / (run_ns(server.process.pid, control) - cpu_ns), p99_ms))
+        for column, name in enumerate(["a second", "a second of the control thread", "p99 in ms"]):
+            print(f"GET {path}, {name}: {spread([found[column] for found in rates], 2 if column == 2 else 0)}")
     server.stop()
 
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::hub::{ChannelKind, Deflation};
+use crate::limits::{REFUSALS_PER_SHARD_MAX, RPC_LINKS_MAX};
 
 mod auth;
 mod backend;
@@ -264,6 +265,12 @@ impl Config {
 }
 
 impl Shards {
+    /// Connections that each shard's ring has places for: clients, those that are being refused, links to backends.
+    #[must_use]
+    pub const fn ring_places(&self) -> u32 {
+        self.connections_max + REFUSALS_PER_SHARD_MAX + RPC_LINKS_MAX
+    }
+
     /// The cores to run shards on, of those the process may use. By default all of them, where there are four or
     /// more without the first, which is left to interrupts and housekeeping.
     ///

@@ -4,6 +4,7 @@
 //! and what it asks for is a flag, a signal or a doorbell; what is asked of it is bounded, in length as in time. What an answer
 //! says is decided in `api`, which is PURE; this file carries.
 
+mod answers;
 pub mod backends;
 mod door;
 mod inspecting;
@@ -57,6 +58,7 @@ use crate::telemetry::{
     BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals, merged_backends,
 };
 
+use answers::Answers;
 use backends::{Backends, BackendsSetup};
 pub use lifecycle::Lifecycle;
 use logs::Logs;
@@ -150,6 +152,7 @@ struct Shared {
     streams: Streams,
     profiler: Profiler,
     logs: Logs,
+    answers: Answers,
     tools: OwnTools,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
@@ -233,6 +236,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         looked: ArcSwap::from_pointee(Looked::default()),
         streams,
         profiler: Profiler::default(),
+        answers: Answers::default(),
         tools: OwnTools::new(),
         drain,
         requests_total: AtomicU64::new(0),
@@ -389,6 +393,11 @@ impl Shared {
 
     /// An endpoint that changes nothing.
     fn tell(&self, route: Route, question: Question<'_>, lines: Lines) -> Answer {
+        let (phase, now) = (self.source.lifecycle.phase(), clock::now());
+        self.answers.of(route, phase, now.mono_ns, || self.make(route, question, lines))
+    }
+
+    fn make(&self, route: Route, question: Question<'_>, lines: Lines) -> Answer {
         // Who only asks whether the process lives costs no more than that.
         let is_fixed = matches!(route, Route::Healthz | Route::Console(_));
         let process = if is_fixed { ProcessReading::default() } else { self.process() };
@@ -538,6 +547,7 @@ impl Shared {
         let source = &self.source;
         let usage = process::usage();
         let (bounds, callees) = (source.bounds.load(), self.callees());
+        let (status_cache_hits_total, status_cache_misses_total) = self.answers.counts();
         ProcessReading {
             backends_count: callees.len() as u64,
             backends_down_count: callees.iter().filter(|callee| !callee.is_up).count() as u64,
@@ -558,6 +568,8 @@ impl Shared {
             log_lines_dropped_total: self.logs.dropped(),
             control_requests_total: self.requests_total.load(Ordering::Relaxed),
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
+            status_cache_hits_total,
+            status_cache_misses_total,
             store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
         }
     }

@@ -50,6 +50,8 @@ pub const CHILD_STARTS_APART_NS: u64 = 2_000_000;
 pub const CHILD_SETTLED_NS: u64 = 60_000_000_000;
 /// Addresses of one backend. Each pick looks at all of them.
 pub const BACKEND_ADDRESSES_MAX: usize = 32;
+/// Bytes of the answer to an array of calls over HTTP, where those of one answer are fewer: control holds it in one piece.
+pub const ARRAY_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How many times its first span an address is ejected for at the longest.
 pub const EJECTION_TIMES_MAX: u32 = 10;
 /// Retries of one backend's calls that its share of the calls need not have earned: so that a service with few calls has some.
@@ -61,6 +63,8 @@ pub const RPC_LINKS_MAX: u32 = 256;
 /// Between attempts at a link that fail: after the first, and at most.
 pub const RPC_RECONNECT_NS: u64 = 100_000_000;
 pub const RPC_RECONNECT_NS_MAX: u64 = 5_000_000_000;
+/// How often names of addresses that some shard does not reach are looked up again: no resolver minds.
+pub const BACKEND_LOOKUP_NS: u64 = 2_000_000_000;
 /// Links of one shard to each address of a `tcp` backend.
 pub const RPC_LINKS_PER_ADDRESS_MAX: u64 = 16;
 /// Calls of one link under way: a backend that has so many to do is not helped by more.
@@ -181,6 +185,8 @@ pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 pub const HISTOGRAMS_WAIT_NS: u64 = 250_000_000;
 /// Files of histograms that are kept: beyond it the oldest is removed.
 pub const HISTOGRAM_FILES_MAX: usize = 32;
+/// For how long an answer about the status is told again: no longer than boards of threads may be behind.
+pub const STATUS_KEPT_NS: u64 = 100_000_000;
 /// How old histograms may be that operators are told over HTTP: they are gathered no more often.
 pub const HISTOGRAMS_AGE_NS: u64 = 100_000_000;
 

@@ -7,6 +7,7 @@ mod backends;
 mod hubs;
 mod links;
 mod listeners;
+mod lookups;
 mod mcp;
 mod measuring;
 pub mod opening;
@@ -64,6 +65,7 @@ use crate::verify::Verifier;
 
 use self::backends::{Backends, Callees};
 use self::links::VenueLinks;
+use self::lookups::Lookups;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
@@ -138,6 +140,8 @@ struct Server {
     inspector: Inspector,
     /// Backends of calls.
     callees: Callees,
+    /// Of names that they have.
+    lookups: Lookups,
     /// Until the control thread has it.
     inward: Option<Inward>,
     /// For newer settings.
@@ -275,6 +279,7 @@ impl Server {
             store,
             inspector,
             callees: Callees::new(backends, switchboard),
+            lookups: Lookups::default(),
             inward: Some(inward),
             slots,
             control: None,
@@ -312,6 +317,7 @@ impl Server {
             }
             self.watched.look(service, |_| false);
             self.shared.measuring.look();
+            self.look_names_up();
             match asked {
                 Some(Asked::Reload) => {
                     service.tell_reloading();
@@ -612,8 +618,7 @@ fn check_host(ring: &RingConfig) -> Result<(), Failure> {
 
 fn ring_config(config: &Config) -> RingConfig {
     let usual = RingConfig::default();
-    let connections_max =
-        config.shards.connections_max + limits::REFUSALS_PER_SHARD_MAX + limits::RPC_LINKS_MAX;
+    let connections_max = config.shards.ring_places();
     RingConfig {
         connections_max,
         // A peer that does not read keeps its send's buffer: with one for each connection, such peers can't take the

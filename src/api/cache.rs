@@ -1,9 +1,10 @@
-//! `GET /performance/cache`: the histories from which clients resume, where a hit is a join that missed nothing; and the results of
-//! backends that are kept. PURE.
+//! `GET /performance/cache`: the histories from which clients resume, where a hit is a join that missed nothing; the results of
+//! backends that are kept; and answers about the status, this one among them. PURE.
 
 use serde_json::json;
 
 use super::{Answer, View, percent};
+use crate::limits;
 
 /// The hit rate to be had at least.
 const TARGET_PERCENT: f64 = 85.0;
@@ -43,6 +44,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
                     "performance_grade": grade(rate, [95.0, TARGET_PERCENT, 70.0, 50.0]),
                 },
                 "call_cache": call_cache(view),
+                "status_cache": status_cache(view),
                 "optimization_suggestions": suggestions,
             },
         }),
@@ -63,6 +65,19 @@ fn call_cache(view: &View<'_>) -> serde_json::Value {
         "hit_rate_percent": percent(hits, hits + joined + misses),
         "evicted": of("tickring_call_cache_evicted_total"),
         "expired": of("tickring_call_cache_expired_total"),
+    })
+}
+
+/// Answers about the status.
+fn status_cache(view: &View<'_>) -> serde_json::Value {
+    let of = |name| view.snapshot.total(name);
+    let hits = of("tickring_status_cache_hits_total");
+    let misses = of("tickring_status_cache_misses_total");
+    json!({
+        "kept_ms": limits::STATUS_KEPT_NS / 1_000_000,
+        "hits": hits,
+        "misses": misses,
+        "hit_rate_percent": percent(hits, hits + misses),
     })
 }
 

@@ -142,7 +142,7 @@ pub struct View<'a> {
     /// Of the last second.
     pub latency: &'a [Recent],
     pub links: Arc<Box<[LinkStatus]>>,
-    /// Backends of calls that the control thread carries.
+    /// Backends of calls.
     pub callees: Arc<Vec<BackendStatus>>,
     pub phase: Phase,
     pub now: Now,

@@ -93,8 +93,13 @@ impl World {
     }
 
     fn ask(&self, route: Route, query: &str) -> Answer {
-        let process =
-            ProcessReading { memory_held_bytes: 250, memory_budget_bytes: 1000, ..ProcessReading::default() };
+        let process = ProcessReading {
+            memory_held_bytes: 250,
+            memory_budget_bytes: 1000,
+            status_cache_hits_total: 7,
+            status_cache_misses_total: 1,
+            ..ProcessReading::default()
+        };
         let snapshot = Snapshot::take(&self.boards, &process);
         let mut rates = Rates::default();
         rates.note(Totals { mono_ns: 1_000_000_000, ..Totals::default() });
@@ -219,6 +224,8 @@ fn scripts_find_the_names_of_the_cache() {
     let calls = json!({"size": 0, "bytes": 0, "hits": 6, "joined": 0, "misses": 2, "hit_rate_percent": 75.0, "evicted": 0,
                        "expired": 0});
     assert_eq!(cache["call_cache"], calls);
+    let answers = json!({"kept_ms": 100, "hits": 7, "misses": 1, "hit_rate_percent": 87.5});
+    assert_eq!(cache["status_cache"], answers);
     assert_eq!(cache["optimization_suggestions"].as_array().unwrap().len(), 1);
 }
 

@@ -2,7 +2,6 @@
 //! A feed is a value that the venue thread polls each turn.
 
 pub mod codec;
-#[cfg(feature = "runtime")]
 pub mod http;
 pub mod paper;
 pub mod pool;

@@ -167,6 +167,8 @@ pub struct HttpSettings {
     pub health_path: String,
     /// Certificates that are trusted in place of the host's, in PEM; `None`: those of the host.
     pub authorities: Option<PathBuf>,
+    /// Of requests to each address, for who takes arrays of them; `None`: none is sent.
+    pub batching: Option<Batching>,
 }
 
 /// Services that are spoken to over TCP, a line each.

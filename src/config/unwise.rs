@@ -45,7 +45,7 @@ impl Config {
         // A core that there is not is an error of its own.
         let shards = self.shards.cores_of(cores).map_or(1, |cores| cores.len() as u64);
         let per_shard = u64::from(self.shards.connections_max);
-        let wanted = per_shard + u64::from(limits::REFUSALS_PER_SHARD_MAX);
+        let wanted = u64::from(self.shards.ring_places());
         let budget_bytes = self.limits.memory_bytes_max + PROCESS_BYTES;
         let mut odd = Vec::new();
         let mut say = |key: &'static str, what: String| odd.push(Warning { key, what });
@@ -335,6 +335,11 @@ mod tests {
         assert_eq!(keys(Config::default().warnings_on(&host)), [""; 0]);
         let small = Host { memory_bytes: Some(1_500_000_000), descriptors_max: Some(1024), ..host.clone() };
         assert_eq!(keys(fits.warnings_on(&small)), ["limits.memory_bytes_max", "shards.connections_max"]);
+        // Of clients, of those that are refused, of links to backends.
+        let wanted = 16_384 + 256 + 256;
+        let with = |descriptors_max| Host { descriptors_max: Some(descriptors_max), ..host.clone() };
+        assert_eq!(keys(fits.warnings_on(&with(wanted))), [""; 0]);
+        assert_eq!(keys(fits.warnings_on(&with(wanted - 1))), ["shards.connections_max"]);
         let mut narrow = fits;
         narrow.shards.cores = vec![1];
         assert_eq!(

@@ -7,7 +7,7 @@
 mod processes;
 mod services;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub(super) struct Backends {
     mcp: Option<PipeLine>,
     happened: mpsc::UnboundedReceiver<Happened>,
     here: mpsc::UnboundedSender<Happened>,
+    /// Those whose calls wait for others.
+    gathering: BTreeSet<u64>,
     /// When the earliest of them has something to do.
     due_ns: Option<u64>,
 }
@@ -134,6 +136,7 @@ impl Backends {
             mcp,
             happened,
             here,
+            gathering: BTreeSet::new(),
             due_ns: None,
         };
         backends.want(settings);
@@ -176,6 +179,7 @@ impl Backends {
                 }
                 _ = looks.tick() => self.tell_status(),
             }
+            self.end_round();
             self.send_kept();
             self.board.announce();
         }
@@ -209,6 +213,12 @@ impl Backends {
 
     fn call(&mut self, home: HomeId, call: OwnedCall) {
         let (key, id) = (call.key, call.backend);
+        if !self.by_id.contains_key(&id) {
+            // Shards hear of a backend behind this task, which may not have looked yet.
+            while let Ok(wanted) = self.newer.try_recv() {
+                self.want(wanted);
+            }
+        }
         let refused = match self.by_id.get(&id).copied() {
             None => Err(CallFailure::Unavailable),
             Some(serial) => {
@@ -255,6 +265,13 @@ impl Backends {
         }
     }
 
+    /// All that was there at once has been taken: what waits for others no longer is sent.
+    fn end_round(&mut self) {
+        for serial in std::mem::take(&mut self.gathering) {
+            self.with(serial, |backend, scene| backend.carrier.end_round(scene));
+        }
+    }
+
     /// Has a backend do something, and sends what comes of it. One that has left and is done is forgotten.
     fn with<T>(&mut self, serial: u64, what: impl FnOnce(&mut Backend, &mut Scene) -> T) -> Option<T> {
         let backend = self.backends.get_mut(&serial)?;
@@ -267,6 +284,9 @@ impl Backends {
         };
         let done = what(backend, &mut scene);
         let due_ns = backend.carrier.poll_timeout();
+        if backend.carrier.is_gathering() {
+            self.gathering.insert(serial);
+        }
         if backend.is_leaving && backend.carrier.is_gone() {
             log::info!("backend {} has ended", backend.settings.name);
             self.backends.remove(&serial);
@@ -376,10 +396,12 @@ impl Backends {
 
     fn tell_status(&self) {
         let now_ns = clock::now().mono_ns;
-        let told = self.backends.values().map(|backend| BackendStatus {
+        // One that leaves may have the name of another.
+        let staying = self.backends.values().filter(|backend| !backend.is_leaving);
+        let told = staying.map(|backend| BackendStatus {
             name: backend.settings.name.clone(),
             kind: backend.carrier.kind(),
-            is_up: !backend.is_leaving && backend.carrier.is_up(now_ns),
+            is_up: backend.carrier.is_up(now_ns),
             members: backend.carrier.members(now_ns),
             counters: backend.carrier.counters(),
         });
@@ -438,6 +460,23 @@ impl Carrier {
         match self {
             Carrier::Processes(processes) => processes.handle_timeout(scene),
             Carrier::Services(services) => services.handle_timeout(scene),
+        }
+    }
+
+    /// Whether calls wait for others, to be sent as one.
+    fn is_gathering(&self) -> bool {
+        match self {
+            // What a pipe takes at once is one write.
+            Carrier::Processes(_) => false,
+            Carrier::Services(services) => services.is_gathering(),
+        }
+    }
+
+    /// Sends those that wait no longer.
+    fn end_round(&mut self, scene: &Scene) {
+        match self {
+            Carrier::Processes(_) => {}
+            Carrier::Services(services) => services.end_round(scene),
         }
     }
 

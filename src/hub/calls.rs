@@ -113,7 +113,8 @@ impl Calls {
 }
 
 impl Hub {
-    /// The next call for a backend. It is handed on at once, or answered by [`Hub::handle_outcome`] if that can't be.
+    /// The next call for a backend, once [`Hub::poll_cancelled`] has no more to say. It is handed on at once, or answered by
+    /// [`Hub::handle_outcome`] if that can't be.
     pub fn poll_call(&mut self) -> Option<Call<'_>> {
         let Calls { table, outgoing, .. } = &mut self.calls;
         let queued = loop {

@@ -2,7 +2,8 @@
 //!
 //! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
 //! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`], what [`Hub::poll_call`] gives by
-//! [`Hub::handle_outcome`], until [`Hub::poll_cancelled`] says that nobody waits for it. Once a turn, after its
+//! [`Hub::handle_outcome`], until [`Hub::poll_cancelled`] says that nobody waits for it, which is drained before each
+//! [`Hub::poll_call`]: a call may have the place of one that was cancelled. Once a turn, after its
 //! last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`]; only then do messages of this turn reach
 //! subscribers, those on this shard included. Then it flushes: for each connection of [`Hub::poll_ready`], the bytes of
 //! [`Hub::poll_transmit`], and [`Hub::handle_sent`] once they are written. `now` never goes back. While

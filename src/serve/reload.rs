@@ -172,10 +172,6 @@ impl Server {
         self.shared.admission.set_limits(limits.connections_max, limits.connections_per_address_max);
         self.shared.bounds.store(Arc::new(operators::bounds(&config)));
         self.verifier.set_settings(auth_settings(&config));
-        let keyring = self.shared.keyring.load_full();
-        for slot in &self.slots.shards {
-            slot.put(shard_settings(&config, &keyring, &planned.backends));
-        }
         if let Some((links, setup)) = planned.links {
             for (_, listener) in &setup.listeners {
                 log::info!("venues are waited for on {} too", listener.address());
@@ -186,10 +182,19 @@ impl Server {
         }
         self.callees.apply(planned.backends, &config);
         self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
-        self.doorbells.iter().for_each(Doorbell::ring);
         log_tail::set_filter(&config.log.filter);
-        log::debug!("{} threads are handed newer settings", self.doorbells.len());
         self.config = config;
+        self.tell_shards();
+        self.doorbells.iter().for_each(Doorbell::ring);
+        log::debug!("{} threads are handed newer settings", self.doorbells.len());
+    }
+
+    /// Shards find what they are to go by; their doorbells are the caller's.
+    pub(super) fn tell_shards(&self) {
+        let keyring = self.shared.keyring.load_full();
+        for slot in &self.slots.shards {
+            slot.put(shard_settings(&self.config, &keyring, &self.callees.backends));
+        }
     }
 }
 

@@ -268,6 +268,7 @@ fn status(service: ServiceStatus<'_>) -> BackendStatus {
             answered_total: counters.answered_total,
             failed_total: counters.failed_total,
             retries_total: retried_total,
+            batches_total: counters.batches_total,
             starts_total: counters.connects_total + counters.connects_failed_total,
             ends_total: 0,
             garbage_total: counters.garbage_total,

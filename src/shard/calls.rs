@@ -41,9 +41,12 @@ impl Shard {
         any
     }
 
-    /// Hands on what the hub says to backends.
+    /// Hands on what the hub says to backends: before each call what nobody waits for any more, since the call may have the place of
+    /// one that was cancelled in this turn.
     pub(super) fn hand_on_calls(&mut self) {
-        while let Some(call) = self.hub.poll_call() {
+        loop {
+            self.hand_on_cancelled();
+            let Some(call) = self.hub.poll_call() else { break };
             let key = call.key;
             let handed_on = if self.backends.has_backend(call.backend) {
                 self.backends.handle_call(&call, self.now)
@@ -55,6 +58,12 @@ impl Shard {
                 self.refuse_call(key, failure);
             }
         }
+        self.hand_on_texts();
+        self.calls.announce();
+    }
+
+    /// Hands on which calls nobody waits for any more.
+    fn hand_on_cancelled(&mut self) {
         while let Some(cancelled) = self.hub.poll_cancelled() {
             if !self.backends.handle_cancelled(cancelled, &mut self.hub, self.now) {
                 // Where there is no room the backend works for nothing: what it says is dropped.
@@ -62,8 +71,6 @@ impl Shard {
             }
             self.act();
         }
-        self.hand_on_texts();
-        self.calls.announce();
     }
 
     /// Hands on what connections have to say whose messages control answers. What there is no room for waits with the hub, which bounds

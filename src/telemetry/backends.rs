@@ -35,6 +35,8 @@ pub struct BackendCounters {
     pub failed_total: u64,
     /// Attempts after the first one of a call.
     pub retries_total: u64,
+    /// Arrays of calls that were sent.
+    pub batches_total: u64,
     /// Processes that were started, or connections that were begun.
     pub starts_total: u64,
     /// Processes that ended without being told to.
@@ -99,6 +101,7 @@ impl BackendCounters {
             answered_total,
             failed_total,
             retries_total,
+            batches_total,
             starts_total,
             ends_total,
             garbage_total,
@@ -108,6 +111,7 @@ impl BackendCounters {
         self.answered_total += answered_total;
         self.failed_total += failed_total;
         self.retries_total += retries_total;
+        self.batches_total += batches_total;
         self.starts_total += starts_total;
         self.ends_total += ends_total;
         self.garbage_total += garbage_total;

@@ -140,6 +140,8 @@ pub struct ProcessReading {
     pub log_lines_dropped_total: u64,
     pub control_requests_total: u64,
     pub control_failures_total: u64,
+    pub status_cache_hits_total: u64,
+    pub status_cache_misses_total: u64,
     pub store: StoreReading,
 }
 
@@ -435,7 +437,9 @@ metrics! {
         Counter "tickring_log_lines_dropped_total" "Lines that are missing in the log's file (log.file), which could not be written, or not so fast." = process.log_lines_dropped_total;
         Counter "tickring_control_requests_total" "Requests of operators." = process.control_requests_total;
         Counter "tickring_control_failures_total" "Requests of operators that were answered by a status of 400 or above." = process.control_failures_total;
-        Gauge "tickring_backends" "Backends of calls that the control thread carries; those of each are below." = process.backends_count;
+        Counter "tickring_status_cache_hits_total" "Requests of operators about the status that were told an answer of 100 ms before at most." = process.status_cache_hits_total;
+        Counter "tickring_status_cache_misses_total" "Those whose answer was made, and is kept." = process.status_cache_misses_total;
+        Gauge "tickring_backends" "Backends of calls; those of each are below." = process.backends_count;
         Gauge "tickring_backends_down" "Those of which no process and no address takes calls." = process.backends_down_count;
         Gauge "tickring_store_state" "How the store for durable messages is: 0 there is none, 1 it loads, 2 it is ready, 3 it is faulty and refuses." = process.store.state;
         Counter "tickring_store_commits_total" "Commits of the store, each with one fsync." = process.store.commits_total;
@@ -474,9 +478,10 @@ metrics! {
         Counter "tickring_backend_answers_total" "Those that it answered, by a result or an error of its own." = backend.counters.answered_total;
         Counter "tickring_backend_failures_total" "Those that have no answer of it: not sent, lost, too late, garbled or too long." = backend.counters.failed_total;
         Counter "tickring_backend_retries_total" "Attempts after the first one of a call." = backend.counters.retries_total;
+        Counter "tickring_backend_batches_total" "Arrays of calls that it was sent." = backend.counters.batches_total;
         Counter "tickring_backend_starts_total" "Processes that were started, or connections that were begun." = backend.counters.starts_total;
         Counter "tickring_backend_ends_total" "Processes that ended without being told to." = backend.counters.ends_total;
-        Counter "tickring_backend_garbage_lines_total" "Lines of processes that have ended that were no messages." = backend.counters.garbage_total;
-        Counter "tickring_backend_late_answers_total" "Answers of processes that have ended that nobody waited for any more." = backend.counters.late_total;
+        Counter "tickring_backend_garbage_lines_total" "Lines that were no messages; those of a process once it has ended." = backend.counters.garbage_total;
+        Counter "tickring_backend_late_answers_total" "Answers that nobody waited for any more; those of a process once it has ended." = backend.counters.late_total;
     }
 }

@@ -1,7 +1,10 @@
 //! Backends of kind `tcp`, as clients see them: services that speak lines, well and not so well.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,7 +15,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::server::Server;
+use crate::server::{Server, temporary_file};
 
 /// A service in a thread, for as long as the test runs.
 struct Service {
@@ -105,6 +108,66 @@ fn reason(reply: &Value) -> &str {
 fn fails(client: &mut Client, method: &str, why: &str) {
     let reply = client.request(method, &json!([]));
     assert!(reason(&reply).contains(why), "{method}: {reply}");
+}
+
+/// A server for which `file` is `/etc/hosts`, in a mount namespace of its own; `None` where such may not be made.
+fn start_with_hosts(file: &Path, toml: &str) -> Option<Server> {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(file);
+        command
+    };
+    let mount = "mount --bind \"$0\" /etc/hosts";
+    if !unshare(mount).output().is_ok_and(|ended| ended.status.success()) {
+        return None;
+    }
+    let config = temporary_file("toml", toml.as_bytes());
+    let mut command = unshare(&format!("{mount} && exec \"$@\""));
+    command.arg(env!("CARGO_BIN_EXE_tickring")).args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "off",
+    ]);
+    command.args(["--cores", "0", "--config"]).arg(config);
+    Some(Server::launch(command))
+}
+
+#[test]
+fn a_service_that_moves_is_found_at_what_its_name_means_then() {
+    let here = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = here.local_addr().unwrap().port();
+    let there = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let hosts = temporary_file("hosts", b"127.0.0.1 moving.test\n");
+    let toml = format!(
+        "[[backend]]\nname = \"t\"\nkind = \"tcp\"\naddresses = [\"moving.test:{port}\"]\naccess = \"public\"\n"
+    );
+    let Some(mut server) = start_with_hosts(&hosts, &toml) else {
+        println!("not tested: no mount namespace may be made here");
+        return;
+    };
+    let first = thread::spawn(move || {
+        let (stream, _) = here.accept().unwrap();
+        serve_one(stream)
+    });
+    let mut client = Client::connect(server.address);
+    assert_eq!(client.call("t/where", &json!([])), "127.0.0.1");
+    first.join().unwrap();
+    fs::write(&hosts, "127.0.0.2 moving.test\n").unwrap();
+    thread::spawn(move || there.incoming().for_each(|stream| serve_one(stream.unwrap())));
+    server.wait_for_log("moving.test");
+    crate::until("it is found", || client.request("t/where", &json!([]))["result"] == "127.0.0.2");
+}
+
+/// Answers one call by the address that it came to, and closes.
+fn serve_one(stream: TcpStream) {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).unwrap();
+    let request: Value = serde_json::from_str(&line).unwrap();
+    let here = stream.local_addr().unwrap().ip();
+    let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": here.to_string()});
+    let _ = (&stream).write_all(format!("{answer}\n").as_bytes());
 }
 
 #[test]
@@ -254,6 +317,27 @@ fn a_reload_moves_to_another_address_and_what_was_asked_before_is_still_answered
     crate::until("the backend is gone", || {
         other.request("t/echo", &json!([3]))["error"]["code"] == json!(-32_601)
     });
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_service_is_told_of_each_call_that_is_cancelled_whatever_is_called_in_its_place() {
+    let service = Service::start();
+    let (server, mut client) = start(&[service.address], "");
+    let hung = client.send("t/hang", &json!([]));
+    // It is under way when this is answered.
+    client.send("t/echo", &json!([1]));
+    assert_eq!(client.message()["result"], json!([1]));
+    let cancel = |id: &Value| json!({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": id}});
+    // One message, so that both are of one turn.
+    let next = json!({"jsonrpc": "2.0", "id": "next", "method": "t/hang", "params": []});
+    client.send_text(&json!([cancel(&json!(hung)), next]).to_string());
+    let first = service.notes.recv_timeout(crate::DEADLINE).unwrap();
+    client.send_text(&cancel(&json!("next")).to_string());
+    let second = service.notes.recv_timeout(crate::DEADLINE).unwrap();
+    assert_eq!([&first["method"], &second["method"]], ["$/cancelRequest"; 2]);
+    assert!(first["params"]["id"].is_u64() && second["params"]["id"].is_u64(), "{first} {second}");
+    assert_ne!(first["params"]["id"], second["params"]["id"]);
     assert_eq!(server.stop().code, Some(0));
 }
 

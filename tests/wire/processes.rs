@@ -257,6 +257,31 @@ fn a_reload_brings_processes_and_lets_those_that_go_answer_first() {
 }
 
 #[test]
+fn while_one_leaves_operators_are_told_of_the_one_that_has_its_name() {
+    let of_control = |keys: &str| format!("[control]\naddress = \"127.0.0.1:0\"\n{}", config(keys));
+    let mut server = Server::start(&of_control(""), "0");
+    let mut client = Client::connect(server.address);
+    let pid = await_child(&mut client);
+    client.send("t/late", &json!([2]));
+    reload(&mut server, &of_control("pool = 2\n"), "from now on");
+    let of_name = |server: &Server| {
+        let status = control::get(server, "/api/status").json();
+        let list = status["backends"]["list"].as_array().unwrap().clone();
+        list.into_iter().filter(|one| one["name"] == "t").collect::<Vec<_>>()
+    };
+    crate::until("the new one is told of", || {
+        of_name(&server).iter().any(|one| one["members"].as_array().unwrap().len() == 2)
+    });
+    let told = of_name(&server);
+    assert!(told.len() == 1 && told[0]["state"] == "up", "{told:?}");
+    let answer = control::get(&server, "/metrics");
+    let metrics = answer.text();
+    assert_eq!(metrics.matches("tickring_backend_up{backend=\"t\"} ").count(), 1, "{metrics}");
+    assert!(metrics.contains("tickring_backends_down 0\n") && is_there(pid), "{metrics}");
+    assert_eq!(client.message()["result"], "late");
+}
+
+#[test]
 fn nobody_is_left_when_the_server_is_killed() {
     let (server, mut client) = start("pool = 2\nstart = \"boot\"\n");
     let pid = await_child(&mut client);

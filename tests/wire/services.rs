@@ -1,5 +1,7 @@
 //! Backends that are services, as clients see them: over HTTP/1.1, HTTP/2 and TLS, well and not so well.
 
+mod arrays;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -250,8 +252,12 @@ fn a_service_over_tls_is_asked_if_its_certificate_is_trusted() {
     });
     let url = format!("https://localhost:{}/rpc", service.address.port());
     let file = temporary_file("pem", certified.cert.pem().as_bytes());
-    let (_server, mut client) = start(std::slice::from_ref(&url), &format!("authorities = {file:?}\n"));
-    assert_eq!(client.call("t/echo", &json!([1])), json!([1]));
+    // Over TLS both ends agree on what they speak, and this one speaks HTTP/1.1.
+    for keys in ["", "http2 = true\n"] {
+        let keys = format!("authorities = {file:?}\n{keys}");
+        let (_server, mut client) = start(std::slice::from_ref(&url), &keys);
+        assert_eq!(client.call("t/echo", &json!([1])), json!([1]));
+    }
     let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let file = temporary_file("pem", other.cert.pem().as_bytes());
     let (_server, mut client) = start(&[url], &format!("authorities = {file:?}\n"));

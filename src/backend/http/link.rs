@@ -1,7 +1,7 @@
 //! The connections to the addresses of one backend, and what is asked over them. Home: tasks of the control thread.
 //!
-//! Invariants: a call is one POST and has one outcome; an answer is held up to its bound only; connections are kept up to
-//! `pool` for each address.
+//! Invariants: a POST has one outcome, and in it each of its calls has one; an answer is held up to its bound only; connections
+//! are kept up to `pool` for each address.
 
 use std::io;
 use std::path::Path;
@@ -24,21 +24,25 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::backend::codec::{self, Said};
+use super::codec;
 use crate::backend::settings::HttpSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::clock;
-use crate::model::call::CallFailure;
+use crate::limits;
+use crate::model::call::{CallFailure, CallOutcome};
 
 /// What a look reads of an answer.
 const LOOK_BYTES_MAX: usize = 64 * 1024;
-/// The number of each request: an answer comes on its own connection, or stream.
-const ID: u64 = 1;
 
-/// Connections to all addresses of a backend. Cloned for each call.
+type HttpClient = Client<HttpsConnector<Counting>, Full<Bytes>>;
+
+/// Connections to all addresses of a backend. Cloned for each POST.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    client: Client<HttpsConnector<Counting>, Full<Bytes>>,
+    /// To `http://` addresses.
+    plain: HttpClient,
+    /// To `https://` addresses, where both ends say which HTTP it is.
+    secure: HttpClient,
     authorization: Option<HeaderValue>,
     health_path: String,
     answer_bytes_max: usize,
@@ -53,13 +57,15 @@ impl Caller {
     pub fn new(settings: &HttpSettings, answer_bytes_max: usize) -> io::Result<Caller> {
         let (connector, connections_total) = connector(settings)?;
         let idle = settings.links.idle_timeout_ns;
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout((idle > 0).then(|| Duration::from_nanos(idle)))
-            .pool_max_idle_per_host(settings.links.links.into())
-            .http2_only(settings.http2)
-            .build(connector);
+        let client = |is_http2: bool| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout((idle > 0).then(|| Duration::from_nanos(idle)))
+                .pool_max_idle_per_host(settings.links.links.into())
+                .http2_only(is_http2)
+                .build(connector.clone())
+        };
         let authorization = Some(settings.authorization.as_str()).filter(|text| !text.is_empty());
         let authorization = authorization.map(|text| {
             let mut value =
@@ -68,7 +74,14 @@ impl Caller {
             value
         });
         let health_path = settings.health_path.clone();
-        Ok(Caller { client, authorization, health_path, answer_bytes_max, connections_total })
+        Ok(Caller {
+            plain: client(settings.http2),
+            secure: client(false),
+            authorization,
+            health_path,
+            answer_bytes_max,
+            connections_total,
+        })
     }
 }
 
@@ -79,39 +92,60 @@ impl Caller {
         self.connections_total.load(Ordering::Relaxed)
     }
 
-    /// Asks `address`, until the call's time is over. A notification is over once it was taken.
-    pub async fn call(&self, address: &str, call: &OwnedCall) -> OwnedOutcome {
-        let left_ns = call.due_ns.saturating_sub(clock::now().mono_ns);
-        let asked = timeout(Duration::from_nanos(left_ns), self.ask(address, call)).await;
-        asked.unwrap_or(OwnedOutcome::Failed(CallFailure::TimedOut))
+    /// Asks `address` these, at least one, in one POST, until the time of the last of them is over: the outcome of each, in
+    /// their order. That of a notification says nothing.
+    ///
+    /// # Errors
+    /// What became of the POST, and so of all of them.
+    pub async fn post(
+        &self,
+        address: &str,
+        calls: &[Arc<OwnedCall>],
+    ) -> Result<Vec<OwnedOutcome>, CallFailure> {
+        let due_ns = calls.iter().map(|call| call.due_ns).max().unwrap_or_default();
+        let left_ns = due_ns.saturating_sub(clock::now().mono_ns);
+        let asked = timeout(Duration::from_nanos(left_ns), self.ask(address, calls)).await;
+        asked.unwrap_or(Err(CallFailure::TimedOut))
     }
 
-    async fn ask(&self, address: &str, call: &OwnedCall) -> OwnedOutcome {
-        let OwnedCall { key, method, params, trace_parent, .. } = call;
-        let mut body = Vec::new();
-        // The trace has a header of its own.
-        codec::write_request(&mut body, key.map(|_| ID), method, params.as_deref(), None);
-        let Some(request) = self.request(address, trace_parent.as_deref(), body) else {
-            return OwnedOutcome::Failed(CallFailure::Unavailable);
+    async fn ask(&self, address: &str, calls: &[Arc<OwnedCall>]) -> Result<Vec<OwnedOutcome>, CallFailure> {
+        let body = codec::write(calls.iter().map(|call| codec::Request {
+            is_note: call.key.is_none(),
+            method: &call.method,
+            params: call.params.as_deref(),
+            trace_parent: call.trace_parent.as_deref(),
+        }));
+        let trace_parent = match calls {
+            [call] => call.trace_parent.as_deref(),
+            // A header says it of one.
+            _ => None,
         };
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                log::debug!("{address}: {error}");
-                // What could not connect has sent nothing.
-                let failure = if error.is_connect() { CallFailure::Unavailable } else { CallFailure::Lost };
-                return OwnedOutcome::Failed(failure);
-            }
-        };
+        let request = self.request(address, trace_parent, body).ok_or(CallFailure::Unavailable)?;
+        let response = self.client(address).request(request).await.map_err(|error| {
+            log::debug!("{address}: {error}");
+            // What could not connect has sent nothing.
+            if error.is_connect() { CallFailure::Unavailable } else { CallFailure::Lost }
+        })?;
         let status = response.status();
-        match Limited::new(response.into_body(), self.answer_bytes_max).collect().await {
-            Ok(body) => answer(status, &body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => OwnedOutcome::Failed(CallFailure::TooLong),
-            Err(error) => {
-                log::debug!("{address}: {error}");
-                OwnedOutcome::Failed(CallFailure::Lost)
+        let body = Limited::new(response.into_body(), self.body_bytes_max(calls.len())).collect().await;
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return CallFailure::TooLong;
             }
-        }
+            log::debug!("{address}: {error}");
+            CallFailure::Lost
+        })?;
+        answers(status, &body.to_bytes(), calls.len(), self.answer_bytes_max)
+    }
+
+    fn client(&self, address: &str) -> &HttpClient {
+        if address.starts_with("https://") { &self.secure } else { &self.plain }
+    }
+
+    /// Of the answer to so many calls. That of an array is held in one piece until it has come.
+    fn body_bytes_max(&self, calls: usize) -> usize {
+        let of_all = self.answer_bytes_max.saturating_mul(calls);
+        of_all.min(limits::ARRAY_ANSWER_BYTES_MAX).max(self.answer_bytes_max)
     }
 
     fn request(
@@ -156,29 +190,40 @@ impl Caller {
             request = request.header(AUTHORIZATION, authorization);
         }
         let Ok(request) = request.body(Full::default()) else { return false };
-        let Ok(response) = self.client.request(request).await else { return false };
+        let Ok(response) = self.client(address).request(request).await else { return false };
         let is_well = response.status().is_success();
         // Read, so that the connection is there for the next.
         is_well && Limited::new(response.into_body(), LOOK_BYTES_MAX).collect().await.is_ok()
     }
 }
 
-/// What an answer of HTTP says of the call. Whatever the status, an answer of JSON-RPC is one.
-fn answer(status: StatusCode, body: &[u8]) -> OwnedOutcome {
-    match codec::read(body) {
-        Said::Answer { id: ID, outcome } => outcome.into(),
-        Said::Answer { .. }
-        | Said::Garbled { .. }
-        | Said::Progress { .. }
-        | Said::Asked { .. }
-        | Said::Told
-        | Said::Garbage => {
-            let is_away = matches!(
-                status,
-                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-            );
-            OwnedOutcome::Failed(if is_away { CallFailure::Lost } else { CallFailure::Garbled })
-        }
+/// What an answer of HTTP says of so many calls. Whatever the status, an answer of JSON-RPC is one.
+///
+/// # Errors
+/// It says nothing of any.
+fn answers(
+    status: StatusCode,
+    body: &[u8],
+    calls: usize,
+    answer_bytes_max: usize,
+) -> Result<Vec<OwnedOutcome>, CallFailure> {
+    let mut outcomes = vec![OwnedOutcome::Failed(CallFailure::Garbled); calls];
+    let answered = codec::read(body, calls, &mut |place, outcome| {
+        outcomes[place] = match outcome {
+            CallOutcome::Result(value) | CallOutcome::Error(value) if value.len() > answer_bytes_max => {
+                OwnedOutcome::Failed(CallFailure::TooLong)
+            }
+            outcome => outcome.into(),
+        };
+    });
+    let is_away = matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    );
+    match answered {
+        0 if is_away => Err(CallFailure::Lost),
+        0 => Err(CallFailure::Garbled),
+        _ => Ok(outcomes),
     }
 }
 

@@ -3,11 +3,11 @@
 //! Invariant: what is wrong with one answer ends the call that it was for, where that can be known, and no other; where it can't, that call
 //! ends at its deadline.
 
-use super::codec::{self, Message, WireId};
-use super::flights::Owner;
+use super::flights::{Owner, WireId};
 use super::lines::Piece;
 use super::link::LinkId;
 use super::{Exchange, Moment, News, Tell};
+use crate::backend::codec::{self, Message};
 use crate::backend::pool::Ending;
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
@@ -46,7 +46,8 @@ impl Exchange {
         match piece {
             Piece::Line(b"") => {}
             Piece::Line(line) => {
-                let read = codec::read(line, &mut |message| self.handle_message(id, message, moment, tell));
+                let take = &mut |message: Message<'_>| self.handle_message(id, message, moment, tell);
+                let read = codec::read_each(line, take);
                 let is_garbage = read.is_err();
                 if let Some(link) = self.links.get_mut(id.index()) {
                     link.garbage_lines = if is_garbage { link.garbage_lines + 1 } else { 0 };
@@ -54,17 +55,18 @@ impl Exchange {
                 }
                 if is_garbage {
                     self.count_garbage(id);
-                    let of = self.call_of(id, line).or_else(|| self.only_call_of(id));
+                    let named = codec::id_of_beginning(line).or_else(|| codec::id_of_end(line));
+                    let of = self.call_of(id, named).or_else(|| self.only_call_of(id));
                     self.fail_one(of, CallFailure::Garbled, moment, tell);
                 }
             }
             Piece::TooLong(head) => {
                 self.counters.too_long_total += 1;
-                let of = self.call_of(id, head);
+                let of = self.call_of(id, codec::id_of_beginning(head));
                 self.fail_one(of, CallFailure::TooLong, moment, tell);
             }
             Piece::SkippedTo(tail) => {
-                let of = self.call_of(id, tail);
+                let of = self.call_of(id, codec::id_of_end(tail));
                 self.fail_one(of, CallFailure::TooLong, moment, tell);
             }
         }
@@ -72,24 +74,20 @@ impl Exchange {
 
     fn handle_message(&mut self, id: LinkId, message: Message<'_>, moment: Moment, tell: &mut Tell<'_>) {
         match message {
-            Message::Result { id: wire, result } => {
-                self.answer(id, wire, CallOutcome::Result(result), moment, tell);
-            }
-            Message::Error { id: wire, error } => {
-                self.answer(id, wire, CallOutcome::Error(error), moment, tell);
-            }
-            Message::Garbled { id: wire } => {
-                if self.is_on(id, wire) {
+            Message::Answer { id: number, outcome } => match self.flight_of(id, number) {
+                Some(flight) => self.answer(id, flight, outcome, moment, tell),
+                None => self.count_stray(id),
+            },
+            Message::Garbled { id: number } => match self.flight_of(id, number) {
+                Some((wire, _)) => {
                     self.count_garbage(id);
                     self.fail_one(Some(wire), CallFailure::Garbled, moment, tell);
-                } else {
-                    self.count_stray(id);
                 }
-            }
+                None => self.count_stray(id),
+            },
             Message::Told => {}
-            Message::Progress { id: wire, value } => {
-                let on_link = self.flights.get(wire).filter(|flight| flight.link == id);
-                if let Some(Owner::Call { key, .. }) = on_link.map(|flight| flight.owner) {
+            Message::Progress { id: number, value } => {
+                if let Some((_, Owner::Call { key, .. })) = self.flight_of(id, number) {
                     tell(key, News::Progress(value));
                 }
             }
@@ -101,17 +99,11 @@ impl Exchange {
     fn answer(
         &mut self,
         id: LinkId,
-        wire: WireId,
+        (wire, owner): (WireId, Owner),
         outcome: CallOutcome<'_>,
         moment: Moment,
         tell: &mut Tell<'_>,
     ) {
-        let Some(owner) =
-            self.flights.get(wire).filter(|flight| flight.link == id).map(|flight| flight.owner)
-        else {
-            self.count_stray(id);
-            return;
-        };
         if let Owner::Call { .. } = owner
             && let Some(link) = self.links.get(id.index())
         {
@@ -155,18 +147,20 @@ impl Exchange {
         }
     }
 
-    /// The call whose answer a text seems to have been.
-    fn call_of(&mut self, id: LinkId, text: &[u8]) -> Option<WireId> {
-        codec::id_in(text).filter(|wire| self.is_on(id, *wire))
+    /// What is under way on a link under this number.
+    fn flight_of(&mut self, id: LinkId, number: u64) -> Option<(WireId, Owner)> {
+        let wire = WireId::of(number)?;
+        let flight = self.flights.get(wire).filter(|flight| flight.link == id)?;
+        Some((wire, flight.owner))
+    }
+
+    fn call_of(&mut self, id: LinkId, number: Option<u64>) -> Option<WireId> {
+        self.flight_of(id, number?).map(|(wire, _)| wire)
     }
 
     /// The call that alone is under way on a link: whatever comes is for it.
     fn only_call_of(&self, id: LinkId) -> Option<WireId> {
         let link = self.links.get(id.index())?;
         if link.in_flight == 1 { self.flights.on_link(id).next() } else { None }
-    }
-
-    fn is_on(&mut self, id: LinkId, wire: WireId) -> bool {
-        self.flights.get(wire).is_some_and(|flight| flight.link == id)
     }
 }

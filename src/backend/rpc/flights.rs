@@ -5,12 +5,52 @@
 
 use slab::Slab;
 
-use super::codec::WireId;
 use super::link::LinkId;
 use super::outbox::Span;
 use super::service::ServiceId;
 use crate::backend::pool::{MemberId, Picked};
+use crate::limits;
 use crate::model::call::CallKey;
+
+/// The id of a call on the way to its backend and back; below 2^53, so that every JSON reader has it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WireId(u64);
+
+/// The low bits of a [`WireId`]: a flight's place. The rest is its generation.
+pub(super) const WIRE_SLOT_BITS: u32 = 20;
+const GENERATION_BITS: u32 = 32;
+const _: () = assert!(WIRE_SLOT_BITS + GENERATION_BITS < 53);
+// Beside calls there are probes, one or two for each member.
+const _: () = assert!(2 * limits::RPC_FLIGHTS_MAX < 1 << WIRE_SLOT_BITS);
+
+impl WireId {
+    /// # Panics
+    /// The slot has more than [`WIRE_SLOT_BITS`] bits: our own bug.
+    pub(super) const fn new(slot: u32, generation: u32) -> WireId {
+        assert!(slot >> WIRE_SLOT_BITS == 0, "a slot of the table of calls");
+        WireId((generation as u64) << WIRE_SLOT_BITS | slot as u64)
+    }
+
+    /// `None` for a number that no flight ever has.
+    pub(super) const fn of(number: u64) -> Option<WireId> {
+        if number >> (WIRE_SLOT_BITS + GENERATION_BITS) == 0 { Some(WireId(number)) } else { None }
+    }
+
+    /// As it is written.
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+    pub(super) const fn slot(self) -> u32 {
+        self.0 as u32 & ((1 << WIRE_SLOT_BITS) - 1)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "`of` takes no more")]
+    pub(super) const fn generation(self) -> u32 {
+        (self.0 >> WIRE_SLOT_BITS) as u32
+    }
+}
 
 /// Who waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +110,11 @@ impl Flights {
             if self.by_ticket.len() <= ticket {
                 self.by_ticket.resize(ticket + 1, NONE);
             }
-            self.by_ticket[ticket] = id.slot();
+            let before = std::mem::replace(&mut self.by_ticket[ticket], id.slot());
+            assert_eq!(
+                before, NONE,
+                "invariant: a ticket is another call's only once the one before is over"
+            );
         }
         self.entries.insert((id.generation(), flight));
         id
@@ -110,5 +154,19 @@ impl Flights {
     pub(super) fn due_ns(&self, id: WireId) -> Option<u64> {
         let (generation, flight) = self.entries.get(id.slot() as usize)?;
         (*generation == id.generation()).then_some(flight.due_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_carries_slot_and_generation_and_is_exact_in_every_reader() {
+        let id = WireId::new((1 << WIRE_SLOT_BITS) - 1, u32::MAX);
+        assert_eq!((id.slot(), id.generation()), ((1 << WIRE_SLOT_BITS) - 1, u32::MAX));
+        assert!(id.number() < 1 << 53);
+        assert_eq!(WireId::of(id.number()), Some(id));
+        assert_eq!(WireId::of(1 << 52), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Backends that are spoken to over TCP, in lines of JSON-RPC: all that one shard has to do with them. PURE. Home: one shard.
 //!
 //! The driver's contract. [`Exchange::handle_call`] takes a call or refuses it; how it ends is told to the `tell` of a later call of the
-//! exchange. What happens on the ring comes by [`Exchange::handle_connected`], [`Exchange::handle_bytes`] and the like; what the ring is
+//! exchange. The ticket of a call is another call's only once that one was told of or cancelled. What happens on the ring comes by [`Exchange::handle_connected`], [`Exchange::handle_bytes`] and the like; what the ring is
 //! to do is in [`Exchange::poll_action`]; what is to be sent is that of the links of [`Exchange::poll_dirty`]. Time and chance are
 //! arguments.
 //!
@@ -13,7 +13,6 @@
 //! - In a steady state nothing is allocated.
 
 mod answers;
-pub mod codec;
 mod flights;
 pub mod lines;
 mod link;
@@ -33,10 +32,10 @@ pub use self::link::LinkId;
 pub use self::outbox::Batching;
 pub use self::service::{ServiceConfig, ServiceCounters, ServiceMember};
 
-use self::codec::WireId;
-use self::flights::{Flight, Flights, Owner};
+use self::flights::{Flight, Flights, Owner, WireId};
 use self::link::{Link, Phase};
 use self::service::{Service, ServiceId};
+use crate::backend::codec;
 use crate::backend::pool::{Backoff, Ending, MemberId, MemberStatus, Picked, PoolCounters};
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome, CancelledCall};
@@ -205,7 +204,7 @@ impl Exchange {
                 service.pool.end(picked, Ending::Unjudged, moment.now_ns, moment.chance);
                 let Call { method, params, trace_parent, .. } = *call;
                 self.links[link.index()].outbox.put(batching, moment.now_ns, |out| {
-                    codec::write_call(out, None, method, params, trace_parent);
+                    codec::write_request(out, None, method, params, trace_parent);
                 });
             }
         }
@@ -230,10 +229,10 @@ impl Exchange {
         let link = &mut self.links[link_id.index()];
         let span = link.outbox.put(batching, moment.now_ns, |out| match &mut kept {
             Some(kept) => {
-                codec::write_call(kept, Some(id), method, params, trace_parent);
+                codec::write_request(kept, Some(id.number()), method, params, trace_parent);
                 out.extend_from_slice(kept);
             }
-            None => codec::write_call(out, Some(id), method, params, trace_parent),
+            None => codec::write_request(out, Some(id.number()), method, params, trace_parent),
         });
         link.in_flight += 1;
         self.flights.insert(Flight {
@@ -259,9 +258,10 @@ impl Exchange {
             (flight.link, flight.due_ns <= now_ns, link.received_ns < flight.begun_ns)
         };
         let link = &mut self.links[link_id.index()];
+        let batching = self.services[link.service.index()].config.batching;
+        // Also where the request has not left yet: it does once the link is up.
+        link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id.number()));
         if link.conn().is_some() {
-            let batching = self.services[link.service.index()].config.batching;
-            link.outbox.put(batching, now_ns, |out| codec::write_cancel(out, id));
             link.silent_timeouts += u32::from(is_late && is_silent);
         }
         self.services[link.service.index()].counters.failed_total += u64::from(is_late);
@@ -281,7 +281,9 @@ impl Exchange {
             link.is_dirty = false;
             let batching = self.services[link.service.index()].config.batching;
             let has_bytes = link.close_due(batching, now_ns);
-            self.counters.batches_total += link.outbox.take_batches();
+            let batches = link.outbox.take_batches();
+            self.counters.batches_total += batches;
+            self.services[link.service.index()].counters.batches_total += batches;
             if let Some(due_ns) = link.outbox.due_ns() {
                 self.due_ns = self.due_ns.min(due_ns);
             }
@@ -413,6 +415,8 @@ impl Exchange {
                 pool.end(picked, ending, moment.now_ns, moment.chance);
                 self.links[link_id.index()].used_ns = moment.now_ns;
             }
+            // Its member's place may be another's by now.
+            Owner::Probe(member) if self.links[link_id.index()].is_leaving => pool.skip_probe(member),
             Owner::Probe(member) => pool.end_probe(member, ending == Ending::Good),
         }
         self.leave_link(link_id);

@@ -16,6 +16,20 @@ pub struct Batching {
     pub is_adaptive: bool,
 }
 
+impl Batching {
+    /// Whether an array of so many requests and bytes takes no more.
+    #[must_use]
+    pub const fn is_full(self, count: usize, bytes: usize) -> bool {
+        count >= self.count_max as usize || bytes >= self.bytes_max as usize
+    }
+
+    /// Whether an array that may be gathered until `due_ns` is sent now. `is_quiet`: nothing that was sent before is unanswered.
+    #[must_use]
+    pub const fn is_ripe(self, due_ns: u64, now_ns: u64, is_quiet: bool) -> bool {
+        due_ns <= now_ns || (self.is_adaptive && is_quiet)
+    }
+}
+
 /// Sent bytes that are kept before the buffer is moved together.
 const SENT_KEPT_BYTES: usize = 64 * 1024;
 
@@ -69,8 +83,8 @@ impl Outbox {
         let length =
             u32::try_from(self.bytes.len() - begin).expect("invariant: a request is bounded by its message");
         match (self.open, batching) {
-            (Some(open), Some(Batching { count_max, bytes_max, .. })) => {
-                if open.count >= count_max || self.bytes.len() - open.at >= bytes_max as usize {
+            (Some(open), Some(batching)) => {
+                if batching.is_full(open.count as usize, self.bytes.len() - open.at) {
                     self.close();
                 }
             }
@@ -83,8 +97,7 @@ impl Outbox {
     /// Closes the array that is gathered, if it is its time, or nothing is worth waiting for.
     pub fn close_due(&mut self, now_ns: u64, batching: Option<Batching>, is_quiet: bool) {
         let Some(open) = self.open else { return };
-        let waits = batching.is_some_and(|batching| !(batching.is_adaptive && is_quiet));
-        if !waits || open.due_ns <= now_ns {
+        if batching.is_none_or(|batching| batching.is_ripe(open.due_ns, now_ns, is_quiet)) {
             self.close();
         }
     }

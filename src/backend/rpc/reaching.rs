@@ -3,11 +3,11 @@
 //!
 //! Invariant: a link that ends ends each of its flights: it is tried on another link where that does no harm, or failed.
 
-use super::codec::{self, WireId};
-use super::flights::{Flight, Owner};
+use super::flights::{Flight, Owner, WireId};
 use super::link::{LinkId, Phase};
 use super::service::ServiceId;
 use super::{Action, Exchange, Moment, News, Tell};
+use crate::backend::codec;
 use crate::backend::pool::{Ending, MemberId, MemberState};
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
@@ -186,7 +186,7 @@ impl Exchange {
         let (batching, wire) = (service.config.batching, self.flights.next_id());
         let link = &mut self.links[link_id.index()];
         let span = link.outbox.put(batching, moment.now_ns, |out| {
-            codec::write_call(out, Some(wire), &service.config.health_method, None, None);
+            codec::write_request(out, Some(wire.number()), &service.config.health_method, None, None);
         });
         link.in_flight += 1;
         service.probes.push(wire);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use super::codec::WireId;
+use super::flights::WireId;
 use super::link::{Link, LinkId, Phase};
 use super::outbox::Batching;
 use crate::backend::pool::{
@@ -66,6 +66,8 @@ pub struct ServiceCounters {
     pub connects_total: u64,
     pub connects_failed_total: u64,
     pub links_lost_total: u64,
+    /// Arrays of requests.
+    pub batches_total: u64,
     /// Lines, and answers, that were no messages.
     pub garbage_total: u64,
     /// Answers to what was no call under way: late ones, second ones.

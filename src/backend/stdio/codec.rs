@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backend::codec::{self, Said};
+use crate::backend::codec::{self, Garbage, Message};
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey, CallOutcome};
 
@@ -13,7 +13,7 @@ use crate::model::call::{CallFailure, CallKey, CallOutcome};
 #[derive(Debug)]
 pub struct Conversation {
     next_id: u64,
-    waiting: BTreeMap<u64, CallKey>,
+    waiting: Waiting,
     line: Line,
     counters: ConversationCounters,
 }
@@ -56,7 +56,7 @@ impl Conversation {
     pub fn new(line_bytes_max: usize) -> Conversation {
         Conversation {
             next_id: 1,
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             line: Line::new(line_bytes_max),
             counters: ConversationCounters::default(),
         }
@@ -76,9 +76,7 @@ impl Conversation {
 
     /// Nobody waits for that call any more: appends that, if it was under way.
     pub fn cancel(&mut self, key: CallKey, out: &mut Vec<u8>) {
-        let id = self.waiting.iter().find(|(_, waiting)| **waiting == key).map(|(id, _)| *id);
-        if let Some(id) = id {
-            self.waiting.remove(&id);
+        if let Some(id) = self.waiting.take_key(key) {
             codec::write_cancel(out, id);
             out.push(b'\n');
         }
@@ -98,19 +96,21 @@ impl Conversation {
         line.receive(bytes, |line, dropped_bytes| {
             let (key, outcome) = if dropped_bytes > 0 {
                 let key = match codec::id_of_beginning(line) {
-                    Some(id) => waiting.remove(&id),
-                    None => only(waiting),
+                    Some(id) => waiting.take(id),
+                    None => waiting.take_only(),
                 };
                 (key, CallOutcome::Failed(CallFailure::TooLong))
             } else {
                 match codec::read(line) {
-                    Said::Answer { id, outcome } => (waiting.remove(&id), outcome),
-                    Said::Garbled { id } => (waiting.remove(&id), CallOutcome::Failed(CallFailure::Garbled)),
-                    Said::Progress { id, value } => {
-                        waiting.get(&id).iter().for_each(|key| tell(**key, News::Progress(value)));
+                    Ok(Message::Answer { id, outcome }) => (waiting.take(id), outcome),
+                    Ok(Message::Garbled { id }) => {
+                        (waiting.take(id), CallOutcome::Failed(CallFailure::Garbled))
+                    }
+                    Ok(Message::Progress { id, value }) => {
+                        waiting.keys.get(&id).iter().for_each(|key| tell(**key, News::Progress(value)));
                         return;
                     }
-                    Said::Asked { id } => {
+                    Ok(Message::Asked { id }) => {
                         counters.unasked_total += 1;
                         if out.len() < limits::CHILD_UNREAD_BYTES_MAX {
                             codec::write_not_found(out, id);
@@ -118,14 +118,14 @@ impl Conversation {
                         }
                         return;
                     }
-                    Said::Told => {
+                    Ok(Message::Told) => {
                         counters.unasked_total += 1;
                         return;
                     }
-                    Said::Garbage if line.trim_ascii().is_empty() => return,
-                    Said::Garbage => {
+                    Err(Garbage) if line.trim_ascii().is_empty() => return,
+                    Ok(Message::Stray) | Err(Garbage) => {
                         counters.garbage_total += 1;
-                        let Some(key) = only(waiting) else { return };
+                        let Some(key) = waiting.take_only() else { return };
                         (Some(key), CallOutcome::Failed(CallFailure::Garbled))
                     }
                 }
@@ -143,12 +143,12 @@ impl Conversation {
 
     /// The child has ended: those that have no answer.
     pub fn end(&mut self) -> impl Iterator<Item = CallKey> {
-        std::mem::take(&mut self.waiting).into_values()
+        std::mem::take(&mut self.waiting).keys.into_values()
     }
 
     #[must_use]
     pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        self.waiting.keys.len()
     }
 
     #[must_use]
@@ -157,9 +157,36 @@ impl Conversation {
     }
 }
 
-/// Whose a line is that does not say so: where one call alone waits, its own.
-fn only(waiting: &mut BTreeMap<u64, CallKey>) -> Option<CallKey> {
-    if waiting.len() == 1 { waiting.pop_first().map(|(_, key)| key) } else { None }
+/// Calls without an answer: a client that leaves with many of them holds up nobody.
+#[derive(Debug, Default)]
+struct Waiting {
+    keys: BTreeMap<u64, CallKey>,
+    ids: BTreeMap<CallKey, u64>,
+}
+
+impl Waiting {
+    fn insert(&mut self, id: u64, key: CallKey) {
+        self.keys.insert(id, key);
+        self.ids.insert(key, id);
+    }
+
+    fn take(&mut self, id: u64) -> Option<CallKey> {
+        let key = self.keys.remove(&id)?;
+        self.ids.remove(&key);
+        Some(key)
+    }
+
+    fn take_key(&mut self, key: CallKey) -> Option<u64> {
+        let id = self.ids.remove(&key)?;
+        self.keys.remove(&id);
+        Some(id)
+    }
+
+    /// Whose a line is that does not say so: where one call alone waits, its own.
+    fn take_only(&mut self) -> Option<CallKey> {
+        let id = *self.keys.keys().next().filter(|_| self.keys.len() == 1)?;
+        self.take(id)
+    }
 }
 
 /// Lines of a stream, each up to a bound.

@@ -46,8 +46,9 @@ const OF_LINKS: &[&str] = &[
 ];
 /// And those that only one kind of those has.
 const OF_HTTP: &[&str] = &["health_path", "http2", "authorization", "authorities"];
-const OF_TCP: &[&str] =
-    &["health_method", "batch_count_max", "batch_bytes_max", "batch_wait_us", "batch_adaptive"];
+const OF_TCP: &[&str] = &["health_method"];
+/// Those of both, where calls may be sent as arrays.
+const OF_ARRAYS: &[&str] = &["batch_count_max", "batch_bytes_max", "batch_wait_us", "batch_adaptive"];
 /// Those of backends that speak MCP, and those that they have not.
 const OF_MCP: &[&str] = &["prefix", "instances"];
 const NOT_OF_MCP: &[&str] = &[
@@ -69,6 +70,10 @@ const NOT_OF_MCP: &[&str] = &[
     "health_interval_ms",
     "health_path",
     "http2",
+    "batch_count_max",
+    "batch_bytes_max",
+    "batch_wait_us",
+    "batch_adaptive",
 ];
 
 impl BackendKind {
@@ -111,6 +116,7 @@ impl BackendKind {
             && (!self.has_processes() || !is_of(OF_LINKS))
             && (self.is_http() || !is_of(OF_HTTP))
             && (self == BackendKind::Tcp || !is_of(OF_TCP))
+            && (!self.has_processes() || !is_of(OF_ARRAYS))
             && (self.is_mcp() || !is_of(OF_MCP))
             && (!self.is_mcp() || !is_of(NOT_OF_MCP))
     }
@@ -119,5 +125,5 @@ impl BackendKind {
 /// Keys that not every kind has.
 pub(super) fn keys_of_some() -> impl Iterator<Item = &'static str> {
     let keys = OF_PROCESSES.iter().chain(OF_LINKS).chain(OF_HTTP).chain(OF_TCP);
-    keys.chain(OF_MCP).chain(NOT_OF_MCP).copied()
+    keys.chain(OF_ARRAYS).chain(OF_MCP).chain(NOT_OF_MCP).copied()
 }
