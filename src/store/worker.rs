@@ -46,6 +46,8 @@ pub(super) struct Worker {
     /// How far the sender was told what the store has; none once it was told all.
     telling: Option<Walk>,
     loaded_entries: u64,
+    /// What was loaded is yet to be said in the log.
+    is_unannounced: bool,
     /// A commit failed, and whether these batches came through is not known; there are none where it was a probe.
     doubt: Option<Vec<StoreBatch>>,
     retry: Retry,
@@ -79,6 +81,7 @@ impl Worker {
             known: None,
             telling: Some(Walk::default()),
             loaded_entries: 0,
+            is_unannounced: true,
             doubt: None,
             retry: Retry { due_ns: 0, distance_ns: limits::STORE_RETRY_NS_MIN },
         }
@@ -108,6 +111,7 @@ impl Worker {
             let has_tried = self.try_again();
             if self.is_ready() && !was_ready {
                 door.open();
+                self.announce();
             }
             was_ready = self.is_ready();
             if self.take_some() || has_tried {
@@ -239,8 +243,15 @@ impl Worker {
         let took_ns = clock::now().mono_ns - began_ns;
         self.shared.progress.loaded_entries.set(self.loaded_entries);
         self.shared.progress.load_ns.set(took_ns);
-        log::info!("the store is loaded: {} entries in {} ms", self.loaded_entries, took_ns / 1_000_000);
         Ok(())
+    }
+
+    /// Says once that it is loaded; to whoever reads that, its state says the same, and backups are given.
+    fn announce(&mut self) {
+        if std::mem::take(&mut self.is_unannounced) {
+            let took_ms = self.shared.progress.load_ns.read() / 1_000_000;
+            log::info!("the store is loaded: {} entries in {took_ms} ms", self.loaded_entries);
+        }
     }
 
     fn probe(&mut self) -> Result<(), Trouble> {
