@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, fails, reason};
 use crate::server::Server;
 
 /// A service in a thread, for as long as the test runs.
@@ -96,15 +96,6 @@ fn start(addresses: &[SocketAddr], keys: &str) -> (Server, Client) {
     let server = Server::start(&config(addresses, keys), "0");
     let client = Client::connect(server.address);
     (server, client)
-}
-
-fn reason(reply: &Value) -> &str {
-    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
-}
-
-fn fails(client: &mut Client, method: &str, why: &str) {
-    let reply = client.request(method, &json!([]));
-    assert!(reason(&reply).contains(why), "{method}: {reply}");
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::client::Client;
+use crate::client::{Client, fails, reason};
 use crate::control;
 use crate::reload::reload;
 use crate::server::Server;
@@ -27,16 +27,6 @@ fn start(keys: &str) -> (Server, Client) {
     let server = Server::start(&config(keys), "0");
     let client = Client::connect(server.address);
     (server, client)
-}
-
-/// Why a call failed.
-fn reason(reply: &Value) -> &str {
-    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
-}
-
-fn fails(client: &mut Client, method: &str, why: &str) {
-    let reply = client.request(method, &json!([]));
-    assert!(reason(&reply).contains(why), "{method}: {reply}");
 }
 
 /// Until a child answers again.
