@@ -31,7 +31,10 @@ use super::reap::Reaped;
 use super::socket::{Cancel, Found, cancelled};
 use super::token::{Operation, Token};
 
-pub use crate::limits::CONNECTS_MAX;
+pub use crate::limits::{ADOPTIONS_MAX, CONNECTS_MAX};
+
+/// Those of connects, then those of sockets that are handed in.
+const PLACES: usize = CONNECTS_MAX + ADOPTIONS_MAX;
 
 impl Ring {
     /// Asks for a connection to `address`, with `TCP_NODELAY` set; the next turn begins it. Either [`Event::Connected`]
@@ -50,7 +53,7 @@ impl Ring {
     /// [`Event::AdoptFailed`].
     ///
     /// # Errors
-    /// `EBUSY` while [`CONNECTS_MAX`] are under way, `ENFILE` if every slot is in use. No event follows then, and the socket is closed.
+    /// `EBUSY` while [`ADOPTIONS_MAX`] are under way, `ENFILE` if every slot is in use. No event follows then, and the socket is closed.
     pub fn adopt(&mut self, socket: OwnedFd, tag: u32) -> Result<(), Errno> {
         self.check_slot()?;
         self.connector.begin(Attempt { tag, socket, origin: Origin::Adopted, step: Step::Asked })
@@ -108,11 +111,11 @@ impl Ring {
 /// The outgoing connections of one ring that are under way.
 pub(super) struct Connector {
     places: Region,
-    attempts: [Option<Attempt>; CONNECTS_MAX],
+    attempts: [Option<Attempt>; PLACES],
     /// Of the attempts, those that are there.
     under_way: u32,
     /// By place, how far the cancel of its connect is; that may be over before the cancel is.
-    cancels: [Cancel; CONNECTS_MAX],
+    cancels: [Cancel; PLACES],
 }
 
 /// What the kernel reads, and what it writes.
@@ -161,10 +164,10 @@ pub(super) struct Failed {
 impl Connector {
     pub(super) fn new() -> Connector {
         Connector {
-            places: Region::new(CONNECTS_MAX * size_of::<Place>()),
-            attempts: [const { None }; CONNECTS_MAX],
+            places: Region::new(PLACES * size_of::<Place>()),
+            attempts: [const { None }; PLACES],
             under_way: 0,
-            cancels: [Cancel::None; CONNECTS_MAX],
+            cancels: [Cancel::None; PLACES],
         }
     }
 
@@ -186,7 +189,7 @@ impl Connector {
         if self.under_way == 0 {
             return;
         }
-        for place in 0..CONNECTS_MAX {
+        for place in 0..PLACES {
             let Some(attempt) = &mut self.attempts[place] else { continue };
             match attempt.step {
                 Step::Asked => match attempt.origin {
@@ -210,7 +213,10 @@ impl Connector {
     }
 
     fn begin(&mut self, attempt: Attempt) -> Result<(), Errno> {
-        let mut places = 0..CONNECTS_MAX;
+        let mut places = match attempt.origin {
+            Origin::Connected { .. } => 0..CONNECTS_MAX,
+            Origin::Adopted => CONNECTS_MAX..PLACES,
+        };
         let is_free = |place: &usize| self.attempts[*place].is_none() && self.cancels[*place] == Cancel::None;
         let place = places.find(is_free).ok_or(Errno::EBUSY)?;
         self.attempts[place] = Some(attempt);
@@ -319,7 +325,7 @@ impl Connector {
     }
 
     fn at(&self, place: usize) -> NonNull<Place> {
-        assert!(place < CONNECTS_MAX, "a place of this ring");
+        assert!(place < PLACES, "a place of this ring");
         self.places.at(place * size_of::<Place>()).cast()
     }
 }
@@ -346,7 +352,7 @@ fn is_connected_to_itself(attempt: &Attempt) -> bool {
 }
 
 fn token(operation: Operation, place: usize) -> Token {
-    let slot = u32::try_from(place).expect("invariant: below CONNECTS_MAX");
+    let slot = u32::try_from(place).expect("invariant: below PLACES");
     Token { operation, generation: 0, slot }
 }
 
