@@ -359,10 +359,7 @@ impl Worker {
     /// The disk has refused: from now on so is what is sent, until it is good again.
     fn fail(&mut self, trouble: &Trouble) {
         let fault = trouble.fault;
-        if self.state != StoreState::Faulty(fault) {
-            let hint = trouble.hint.as_deref().unwrap_or(hint(fault));
-            log::error!("the store refuses what is sent: {}: {trouble}: {hint}", self.path.display());
-        }
+        let is_news = self.state != StoreState::Faulty(fault);
         // What it has open is good for nothing any more, and what the kernel has of the file may never come to the disk.
         if let Some(disk) = self.disk.take() {
             drop(disk);
@@ -375,17 +372,22 @@ impl Worker {
         self.retry.due_ns = clock::now().mono_ns + self.retry.distance_ns;
         self.retry.distance_ns = (2 * self.retry.distance_ns).min(limits::STORE_RETRY_NS_MAX);
         self.change(StoreState::Faulty(fault));
+        if is_news {
+            let hint = trouble.hint.as_deref().unwrap_or(hint(fault));
+            log::error!("the store refuses what is sent: {}: {trouble}: {hint}", self.path.display());
+        }
     }
 
+    /// Before the log says so: who reads it there is told the same by the metric.
     fn change(&mut self, state: StoreState) {
         if state == self.state {
             return;
         }
-        if state == StoreState::Ready && matches!(self.state, StoreState::Faulty(_)) {
+        let before = std::mem::replace(&mut self.state, state);
+        self.shared.progress.set_state(state);
+        if state == StoreState::Ready && matches!(before, StoreState::Faulty(_)) {
             log::warn!("{}: the store takes what is sent again", self.path.display());
         }
-        self.state = state;
-        self.shared.progress.set_state(state);
         self.say(StoreWord::State(state));
     }
 
