@@ -7,8 +7,10 @@ pub const HOMES_MAX: usize = 64;
 /// Listeners of one process, each with a socket on every shard's ring.
 pub const LISTENERS_MAX: usize = 8;
 
-/// Outgoing connections that one ring makes at a time; made ones count as connections.
-pub const CONNECTS_MAX: usize = 16;
+/// Outgoing connections that one ring makes at a time; made ones count as connections. As many as a shard has links: backends that nobody
+/// answers for hold up no other's.
+pub const CONNECTS_MAX: usize = RPC_LINKS_MAX as usize;
+const _: () = assert!(SOURCES_MAX <= CONNECTS_MAX);
 
 /// Sockets that are handed in, connected, of which one ring takes so many at a time: they are not held up by connects that nobody answers.
 pub const ADOPTIONS_MAX: usize = 8;
