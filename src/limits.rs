@@ -7,14 +7,16 @@ pub const HOMES_MAX: usize = 64;
 /// Listeners of one process, each with a socket on every shard's ring.
 pub const LISTENERS_MAX: usize = 8;
 
-/// Outgoing connections that one ring makes at a time; made ones count as connections.
-pub const CONNECTS_MAX: usize = 16;
+/// Outgoing connections that one ring makes at a time; made ones count as connections. As many as a shard has links: backends that nobody
+/// answers for hold up no other's.
+pub const CONNECTS_MAX: usize = RPC_LINKS_MAX as usize;
+const _: () = assert!(SOURCES_MAX <= CONNECTS_MAX);
+
+/// Sockets that are handed in, connected, of which one ring takes so many at a time: they are not held up by connects that nobody answers.
+pub const ADOPTIONS_MAX: usize = 8;
 
 /// Connections from within the process that wait for a shard to take them. Each is a call of a tool, of which so many are under way at most.
 pub const INWARD_CONNECTIONS_MAX: usize = 64;
-
-/// Of those, how many a ring takes at a time: it has places for so many, with half of them left to connects.
-pub const INWARD_ADOPTIONS_MAX: usize = CONNECTS_MAX / 2;
 
 /// Bytes of the answer to a call of a tool: a book of 10,000 levels has some 700 KB.
 pub const TOOL_ANSWER_BYTES_MAX: usize = 4 << 20;

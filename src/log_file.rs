@@ -171,11 +171,13 @@ fn run(mut writer: Writer, shared: &Shared, finish: &Sender<()>) {
     loop {
         // Before the lines are looked at, so that all that were logged before it are written.
         let is_finishing = shared.is_finishing.load(Ordering::Acquire);
+        // Before the next file is looked for, so that what is logged behind it is not in this one. At the end none follows.
+        let lines = if is_finishing { u64::MAX } else { writer.tail.total() };
         let next = shared.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(next) = next {
             writer.take_target(next);
         }
-        let is_failing = writer.write(clock::now().mono_ns);
+        let is_failing = writer.write(lines, clock::now().mono_ns);
         if is_finishing {
             // The main thread may have gone.
             let _ = finish.send(());
@@ -248,15 +250,15 @@ impl Writer {
         self.target = Some(target);
     }
 
-    /// Writes what there is; whether the file takes nothing.
-    fn write(&mut self, now_ns: u64) -> bool {
+    /// Writes what there is of so many lines since the start; whether the file takes nothing.
+    fn write(&mut self, lines: u64, now_ns: u64) -> bool {
         self.pass_gone();
         if now_ns < self.retry_ns {
             return true;
         }
         loop {
             if self.written == self.batch.len() {
-                self.take_batch();
+                self.take_batch(lines);
             }
             if self.batch.is_empty() {
                 return false;
@@ -278,10 +280,10 @@ impl Writer {
         }
     }
 
-    fn take_batch(&mut self) {
+    fn take_batch(&mut self, lines: u64) {
         self.batch.clear();
         self.written = 0;
-        while self.batch.len() < BATCH_BYTES {
+        while self.taken < lines && self.batch.len() < BATCH_BYTES {
             match self.tail.line(self.taken) {
                 Kept::Line(line) => line.write(&mut self.batch),
                 Kept::Gone => self.count_missing(1),
@@ -387,6 +389,11 @@ mod tests {
         }
     }
 
+    /// All there is.
+    fn write(writer: &mut Writer, now_ns: u64) -> bool {
+        writer.write(writer.tail.total(), now_ns)
+    }
+
     fn target(path: &Path) -> Target {
         Target { path: path.to_owned(), file: Some(open(path).unwrap()) }
     }
@@ -415,18 +422,34 @@ mod tests {
         let mut writer = writer();
         log(&writer, 0..3);
         writer.take_target(target(&path));
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         log(&writer, 3..900);
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         fs::rename(&path, folder.0.join("a.log.1")).unwrap();
         log(&writer, 900..901);
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         writer.take_target(target(&path));
         log(&writer, 901..1500);
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         assert_eq!(messages(&folder.0.join("a.log.1")), (0..901).collect::<Vec<_>>());
         assert_eq!(messages(&path), (901..1500).collect::<Vec<_>>());
         assert_eq!(writer.progress.dropped(), 0);
+    }
+
+    #[test]
+    fn what_is_logged_behind_another_file_is_not_in_the_one_before() {
+        let folder = Folder::new("behind");
+        let (before, after) = (folder.0.join("a.log"), folder.0.join("b.log"));
+        let mut writer = writer();
+        writer.take_target(target(&before));
+        log(&writer, 0..3);
+        let lines = writer.tail.total();
+        // Another file is handed in, and this is logged, before the thread comes to write.
+        log(&writer, 3..5);
+        assert!(!writer.write(lines, 0));
+        writer.take_target(target(&after));
+        assert!(!write(&mut writer, 0));
+        assert_eq!((messages(&before), messages(&after)), (vec![0, 1, 2], vec![3, 4]));
     }
 
     #[test]
@@ -436,14 +459,14 @@ mod tests {
         let mut writer = writer();
         writer.take_target(broken(&bad));
         log(&writer, 0..10);
-        assert!(writer.write(5));
+        assert!(write(&mut writer, 5));
         assert!(writer.progress.is_failing.load(Ordering::Relaxed));
         // Ten are taken already; of what comes, five more than are kept.
         log(&writer, 10..10 + LINES_MAX as u64 + 5);
-        assert!(writer.write(6), "it is not tried again at once");
+        assert!(write(&mut writer, 6), "it is not tried again at once");
         assert_eq!(writer.progress.dropped(), 5);
         writer.take_target(target(&good));
-        assert!(!writer.write(7), "another file is");
+        assert!(!write(&mut writer, 7), "another file is");
         let expected: Vec<u64> = (0..10).chain(15..15 + LINES_MAX as u64).collect();
         assert_eq!(messages(&good), expected);
         assert!(!writer.progress.is_failing.load(Ordering::Relaxed));
@@ -457,11 +480,11 @@ mod tests {
         let mut writer = writer();
         writer.take_target(broken(&folder.0.join("bad.log")));
         log(&writer, 0..3);
-        assert!(writer.write(0));
+        assert!(write(&mut writer, 0));
         // As if the disk had been full in the middle of the second line.
         writer.written = writer.batch.find('\n').unwrap() + 5;
         writer.take_target(target(&path));
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         assert_eq!(messages(&path), [1, 2]);
     }
 
@@ -472,13 +495,13 @@ mod tests {
         let mut writer = writer();
         writer.take_target(broken(&path));
         log(&writer, 0..3);
-        assert!(writer.write(0));
+        assert!(write(&mut writer, 0));
         // As if it had taken so much before it was full.
         writer.written = writer.batch.find('\n').unwrap() + 5;
         let whole = writer.batch.clone();
         fs::write(&path, &whole[..writer.written]).unwrap();
         writer.take_target(target(&path));
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     }
 
@@ -489,10 +512,10 @@ mod tests {
         let mut writer = writer();
         writer.take_target(Target { path: PathBuf::new(), file: None });
         log(&writer, 0..3000);
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         writer.take_target(target(&path));
         log(&writer, 3000..3002);
-        assert!(!writer.write(0));
+        assert!(!write(&mut writer, 0));
         assert_eq!((messages(&path), writer.progress.dropped()), (vec![3000, 3001], 0));
     }
 

@@ -31,7 +31,10 @@ use super::reap::Reaped;
 use super::socket::{Cancel, Found, cancelled};
 use super::token::{Operation, Token};
 
-pub use crate::limits::CONNECTS_MAX;
+pub use crate::limits::{ADOPTIONS_MAX, CONNECTS_MAX};
+
+/// Those of connects, then those of sockets that are handed in.
+const PLACES: usize = CONNECTS_MAX + ADOPTIONS_MAX;
 
 impl Ring {
     /// Asks for a connection to `address`, with `TCP_NODELAY` set; the next turn begins it. Either [`Event::Connected`]
@@ -50,7 +53,7 @@ impl Ring {
     /// [`Event::AdoptFailed`].
     ///
     /// # Errors
-    /// `EBUSY` while [`CONNECTS_MAX`] are under way, `ENFILE` if every slot is in use. No event follows then, and the socket is closed.
+    /// `EBUSY` while [`ADOPTIONS_MAX`] are under way, `ENFILE` if every slot is in use. No event follows then, and the socket is closed.
     pub fn adopt(&mut self, socket: OwnedFd, tag: u32) -> Result<(), Errno> {
         self.check_slot()?;
         self.connector.begin(Attempt { tag, socket, origin: Origin::Adopted, step: Step::Asked })
@@ -108,11 +111,14 @@ impl Ring {
 /// The outgoing connections of one ring that are under way.
 pub(super) struct Connector {
     places: Region,
-    attempts: [Option<Attempt>; CONNECTS_MAX],
+    /// By place.
+    attempts: Box<[Option<Attempt>]>,
     /// Of the attempts, those that are there.
     under_way: u32,
+    /// When one is to be given up, at the earliest; 0 where the next turn has to look, `u64::MAX` where none is.
+    due_ns: u64,
     /// By place, how far the cancel of its connect is; that may be over before the cancel is.
-    cancels: [Cancel; CONNECTS_MAX],
+    cancels: Box<[Cancel]>,
 }
 
 /// What the kernel reads, and what it writes.
@@ -161,45 +167,42 @@ pub(super) struct Failed {
 impl Connector {
     pub(super) fn new() -> Connector {
         Connector {
-            places: Region::new(CONNECTS_MAX * size_of::<Place>()),
-            attempts: [const { None }; CONNECTS_MAX],
+            places: Region::new(PLACES * size_of::<Place>()),
+            attempts: (0..PLACES).map(|_| None).collect(),
             under_way: 0,
-            cancels: [Cancel::None; CONNECTS_MAX],
+            due_ns: u64::MAX,
+            cancels: [Cancel::None; PLACES].into(),
         }
     }
 
-    /// When the first of the connects has to be given up.
+    /// When the first of the connects has to be given up, or before.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        if self.under_way == 0 {
-            return None;
-        }
-        let attempts = self.attempts.iter().zip(self.cancels).filter(|(_, cancel)| *cancel == Cancel::None);
-        let deadlines = attempts.filter_map(|(attempt, _)| match attempt.as_ref()?.step {
-            Step::Connecting { deadline_ns } => Some(deadline_ns),
-            Step::Asked | Step::Installing => None,
-        });
-        deadlines.min()
+        (0 < self.due_ns && self.due_ns < u64::MAX).then_some(self.due_ns)
     }
 
     /// Submits what was asked for, and gives up what has taken too long.
     pub(super) fn advance(&mut self, now_ns: u64, queue: &mut Queue, counters: &mut RingCounters) {
-        if self.under_way == 0 {
+        if now_ns < self.due_ns {
             return;
         }
-        for place in 0..CONNECTS_MAX {
+        self.due_ns = u64::MAX;
+        for place in 0..PLACES {
             let Some(attempt) = &mut self.attempts[place] else { continue };
             match attempt.step {
                 Step::Asked => match attempt.origin {
                     Origin::Connected { address, timeout_ns } => {
                         let deadline_ns = now_ns.saturating_add(timeout_ns);
                         attempt.step = Step::Connecting { deadline_ns };
+                        self.due_ns = self.due_ns.min(deadline_ns);
                         self.submit_connect(place, address, queue, counters);
                     }
                     Origin::Adopted => self.install(place, queue, counters),
                 },
-                Step::Connecting { deadline_ns }
-                    if deadline_ns <= now_ns && self.cancels[place] == Cancel::None =>
-                {
+                Step::Connecting { deadline_ns } if self.cancels[place] == Cancel::None => {
+                    if now_ns < deadline_ns {
+                        self.due_ns = self.due_ns.min(deadline_ns);
+                        continue;
+                    }
                     self.cancels[place] = Cancel::Asked;
                     let connect = token(Operation::Connect, place);
                     queue.cancel(token(Operation::CancelConnect, place), connect, counters);
@@ -210,11 +213,14 @@ impl Connector {
     }
 
     fn begin(&mut self, attempt: Attempt) -> Result<(), Errno> {
-        let mut places = 0..CONNECTS_MAX;
+        let mut places = match attempt.origin {
+            Origin::Connected { .. } => 0..CONNECTS_MAX,
+            Origin::Adopted => CONNECTS_MAX..PLACES,
+        };
         let is_free = |place: &usize| self.attempts[*place].is_none() && self.cancels[*place] == Cancel::None;
         let place = places.find(is_free).ok_or(Errno::EBUSY)?;
         self.attempts[place] = Some(attempt);
-        self.under_way += 1;
+        (self.under_way, self.due_ns) = (self.under_way + 1, 0);
         Ok(())
     }
 
@@ -287,6 +293,9 @@ impl Connector {
         let step = self.attempts[place].as_ref().map(|attempt| attempt.step);
         let is_connecting = matches!(step, Some(Step::Connecting { .. }));
         self.cancels[place] = cancelled(found, is_connecting);
+        if is_connecting {
+            self.due_ns = 0;
+        }
     }
 
     /// The socket is in the table, or could not be entered: its tag, where it is from and the direct descriptor.
@@ -315,11 +324,14 @@ impl Connector {
     fn end(&mut self, place: usize) -> Attempt {
         let attempt = self.attempts[place].take().expect("invariant: an attempt ends once");
         self.under_way -= 1;
+        if self.under_way == 0 {
+            self.due_ns = u64::MAX;
+        }
         attempt
     }
 
     fn at(&self, place: usize) -> NonNull<Place> {
-        assert!(place < CONNECTS_MAX, "a place of this ring");
+        assert!(place < PLACES, "a place of this ring");
         self.places.at(place * size_of::<Place>()).cast()
     }
 }
@@ -346,7 +358,7 @@ fn is_connected_to_itself(attempt: &Attempt) -> bool {
 }
 
 fn token(operation: Operation, place: usize) -> Token {
-    let slot = u32::try_from(place).expect("invariant: below CONNECTS_MAX");
+    let slot = u32::try_from(place).expect("invariant: below PLACES");
     Token { operation, generation: 0, slot }
 }
 

@@ -52,7 +52,7 @@ use slab::Slab;
 
 pub use self::accept::LISTENERS_MAX;
 pub use self::config::{RingConfig, RingError, ShortSends};
-pub use self::connect::CONNECTS_MAX;
+pub use self::connect::{ADOPTIONS_MAX, CONNECTS_MAX};
 pub use self::event::{Event, How, ListenerId, Transmit, Wait};
 pub use self::listener::{ListenError, Listener, ListenerOptions, take_inherited};
 pub use crate::telemetry::RingCounters;

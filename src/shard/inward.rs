@@ -36,12 +36,12 @@ impl Shard {
     pub(super) fn take_inward(&mut self) -> bool {
         let Some(calls) = &mut self.inward else { return false };
         let mut any = false;
-        while calls.under_way.len() < limits::INWARD_ADOPTIONS_MAX
+        while calls.under_way.len() < limits::ADOPTIONS_MAX
             && let Some(Inbound { socket, reach, peer }) = calls.port.receive()
         {
             any = true;
             let place = calls.under_way.vacant_key();
-            let tag = u32::try_from(place).expect("invariant: fewer are under way than INWARD_ADOPTIONS_MAX");
+            let tag = u32::try_from(place).expect("invariant: fewer are under way than ADOPTIONS_MAX");
             match self.ring.adopt(socket, tag) {
                 Ok(()) => _ = calls.under_way.insert((reach, peer)),
                 Err(errno) => log::debug!("a connection from within is not taken: {}", errno.desc()),

@@ -46,6 +46,8 @@ pub(super) struct Worker {
     /// How far the sender was told what the store has; none once it was told all.
     telling: Option<Walk>,
     loaded_entries: u64,
+    /// What was loaded is yet to be said in the log.
+    is_unannounced: bool,
     /// A commit failed, and whether these batches came through is not known; there are none where it was a probe.
     doubt: Option<Vec<StoreBatch>>,
     retry: Retry,
@@ -79,6 +81,7 @@ impl Worker {
             known: None,
             telling: Some(Walk::default()),
             loaded_entries: 0,
+            is_unannounced: true,
             doubt: None,
             retry: Retry { due_ns: 0, distance_ns: limits::STORE_RETRY_NS_MIN },
         }
@@ -108,6 +111,7 @@ impl Worker {
             let has_tried = self.try_again();
             if self.is_ready() && !was_ready {
                 door.open();
+                self.announce();
             }
             was_ready = self.is_ready();
             if self.take_some() || has_tried {
@@ -239,8 +243,15 @@ impl Worker {
         let took_ns = clock::now().mono_ns - began_ns;
         self.shared.progress.loaded_entries.set(self.loaded_entries);
         self.shared.progress.load_ns.set(took_ns);
-        log::info!("the store is loaded: {} entries in {} ms", self.loaded_entries, took_ns / 1_000_000);
         Ok(())
+    }
+
+    /// Says once that it is loaded; to whoever reads that, its state says the same, and backups are given.
+    fn announce(&mut self) {
+        if std::mem::take(&mut self.is_unannounced) {
+            let took_ms = self.shared.progress.load_ns.read() / 1_000_000;
+            log::info!("the store is loaded: {} entries in {took_ms} ms", self.loaded_entries);
+        }
     }
 
     fn probe(&mut self) -> Result<(), Trouble> {
@@ -348,10 +359,7 @@ impl Worker {
     /// The disk has refused: from now on so is what is sent, until it is good again.
     fn fail(&mut self, trouble: &Trouble) {
         let fault = trouble.fault;
-        if self.state != StoreState::Faulty(fault) {
-            let hint = trouble.hint.as_deref().unwrap_or(hint(fault));
-            log::error!("the store refuses what is sent: {}: {trouble}: {hint}", self.path.display());
-        }
+        let is_news = self.state != StoreState::Faulty(fault);
         // What it has open is good for nothing any more, and what the kernel has of the file may never come to the disk.
         if let Some(disk) = self.disk.take() {
             drop(disk);
@@ -364,17 +372,22 @@ impl Worker {
         self.retry.due_ns = clock::now().mono_ns + self.retry.distance_ns;
         self.retry.distance_ns = (2 * self.retry.distance_ns).min(limits::STORE_RETRY_NS_MAX);
         self.change(StoreState::Faulty(fault));
+        if is_news {
+            let hint = trouble.hint.as_deref().unwrap_or(hint(fault));
+            log::error!("the store refuses what is sent: {}: {trouble}: {hint}", self.path.display());
+        }
     }
 
+    /// Before the log says so: who reads it there is told the same by the metric.
     fn change(&mut self, state: StoreState) {
         if state == self.state {
             return;
         }
-        if state == StoreState::Ready && matches!(self.state, StoreState::Faulty(_)) {
+        let before = std::mem::replace(&mut self.state, state);
+        self.shared.progress.set_state(state);
+        if state == StoreState::Ready && matches!(before, StoreState::Faulty(_)) {
             log::warn!("{}: the store takes what is sent again", self.path.display());
         }
-        self.state = state;
-        self.shared.progress.set_state(state);
         self.say(StoreWord::State(state));
     }
 

@@ -10,7 +10,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
 use tickring::model::ids::ConnId;
-use tickring::ring::{CONNECTS_MAX, Event, How, RingConfig, Wait};
+use tickring::ring::{ADOPTIONS_MAX, CONNECTS_MAX, Event, How, RingConfig, Wait};
 
 use crate::driven::{Driven, any_port, small};
 
@@ -285,6 +285,26 @@ fn a_socket_that_is_handed_in_is_a_connection_like_any_other() {
         driven.until_closed(conn);
     }
     assert_eq!(driven.ring.counters().accepted_total, 100);
+}
+
+#[test]
+fn a_socket_is_taken_while_as_many_connects_as_may_be_wait_for_an_answer() {
+    let mut driven = Driven::new(small());
+    let (_listener, full, _clients) = full_listener();
+    for tag in (0..).take(CONNECTS_MAX) {
+        driven.ring.connect(full, tag, NO_TIMEOUT).unwrap();
+    }
+    assert_eq!(driven.ring.connect(full, 99, NO_TIMEOUT), Err(Errno::EBUSY));
+    let pairs: Vec<_> = (0..=ADOPTIONS_MAX).map(|_| UnixStream::pair().unwrap()).collect();
+    let (mut own, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let taken: Vec<_> = theirs.into_iter().map(|socket| driven.ring.adopt(socket.into(), 100)).collect();
+    assert_eq!((taken[0], taken[ADOPTIONS_MAX]), (Ok(()), Err(Errno::EBUSY)));
+    assert_eq!(own[ADOPTIONS_MAX].read(&mut [0; 1]).unwrap(), 0, "one too many is closed");
+    let mut adopted = 0;
+    driven.until(|event| {
+        adopted += usize::from(matches!(event, Event::Adopted { tag: 100, .. }));
+        adopted == ADOPTIONS_MAX
+    });
 }
 
 #[test]

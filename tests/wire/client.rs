@@ -170,3 +170,14 @@ impl Client {
         while self.socket.read().is_ok() {}
     }
 }
+
+/// Why a backend's method failed, by its reply.
+pub(crate) fn reason(reply: &Value) -> &str {
+    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
+}
+
+/// Calls a backend's method that must fail for this reason.
+pub(crate) fn fails(client: &mut Client, method: &str, why: &str) {
+    let reply = client.request(method, &json!([]));
+    assert!(reason(&reply).contains(why), "{method}: {reply}");
+}

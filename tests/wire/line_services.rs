@@ -12,9 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{Backlog, listen};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, fails, reason};
 use crate::server::{Server, temporary_file};
 
 /// A service in a thread, for as long as the test runs.
@@ -99,15 +100,6 @@ fn start(addresses: &[SocketAddr], keys: &str) -> (Server, Client) {
     let server = Server::start(&config(addresses, keys), "0");
     let client = Client::connect(server.address);
     (server, client)
-}
-
-fn reason(reply: &Value) -> &str {
-    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
-}
-
-fn fails(client: &mut Client, method: &str, why: &str) {
-    let reply = client.request(method, &json!([]));
-    assert!(reason(&reply).contains(why), "{method}: {reply}");
 }
 
 /// A server for which `file` is `/etc/hosts`, in a mount namespace of its own; `None` where such may not be made.
@@ -317,6 +309,24 @@ fn a_reload_moves_to_another_address_and_what_was_asked_before_is_still_answered
     crate::until("the backend is gone", || {
         other.request("t/echo", &json!([3]))["error"]["code"] == json!(-32_601)
     });
+    assert_eq!(server.stop().code, Some(0));
+}
+
+/// An address that nobody answers from: its backlog is full, by these clients.
+fn unanswered() -> (SocketAddr, TcpListener, [TcpStream; 2]) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, listener, std::array::from_fn(|_| TcpStream::connect(address).unwrap()))
+}
+
+#[test]
+fn a_backend_that_nobody_answers_for_holds_up_no_other() {
+    let (service, dead) = (Service::start(), [unanswered(), unanswered()]);
+    let addresses: Vec<String> = dead.iter().map(|(address, ..)| address.to_string()).collect();
+    let dead = format!("[[backend]]\nname = \"d\"\nkind = \"tcp\"\naddresses = {addresses:?}\npool = 16\n");
+    let server = Server::start(&(dead + &config(&[service.address], "")), "0");
+    assert_eq!(Client::connect(server.address).call("t/echo", &json!([1])), json!([1]));
     assert_eq!(server.stop().code, Some(0));
 }
 

@@ -127,7 +127,7 @@ fn a_renamed_file_is_let_go_at_sighup_even_if_nothing_else_is_taken() {
     // None at all.
     server.write_config("");
     server.signal(Signal::SIGHUP);
-    server.wait_for_log("from now on: log.file");
+    server.wait_for_log("→ \"\"");
     assert_eq!(get(&server, "/api/logs").json()["source"], "memory");
     assert!(!second.has("→ \"\""));
     server.stop().assert_clean();

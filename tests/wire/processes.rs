@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::client::Client;
+use crate::client::{Client, fails, reason};
 use crate::control;
 use crate::reload::reload;
 use crate::server::{Ended, Server, run, temporary_file, tickring};
@@ -48,16 +48,6 @@ fn a_share_of_the_processor_is_refused_where_there_is_none_to_give() {
     let line = log.last().unwrap();
     assert_eq!(code, Some(78), "{log:?}");
     assert!(line.contains("backend.cpu_percent_max of t: ") && line.contains("Delegate=cpu"), "{line}");
-}
-
-/// Why a call failed.
-fn reason(reply: &Value) -> &str {
-    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
-}
-
-fn fails(client: &mut Client, method: &str, why: &str) {
-    let reply = client.request(method, &json!([]));
-    assert!(reason(&reply).contains(why), "{method}: {reply}");
 }
 
 /// Until a child answers again.

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, fails};
 use crate::control;
 use crate::server::{Server, temporary_file};
 
@@ -133,15 +133,6 @@ fn start(addresses: &[String], keys: &str) -> (Server, Client) {
     let server = Server::start(&toml, "0");
     let client = Client::connect(server.address);
     (server, client)
-}
-
-fn reason(reply: &Value) -> &str {
-    reply["error"]["data"]["reason"].as_str().unwrap_or_else(|| panic!("{reply}"))
-}
-
-fn fails(client: &mut Client, method: &str, why: &str) {
-    let reply = client.request(method, &json!([]));
-    assert!(reason(&reply).contains(why), "{method}: {reply}");
 }
 
 /// What operators are told of the backend.

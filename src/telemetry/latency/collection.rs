@@ -1,8 +1,8 @@
 //! The histograms of all threads, added up: since the start, and of the interval under way. PURE. Home: shared by who asks for
 //! them, the main and the control thread, under a lock that no thread with clients ever takes.
 //!
-//! Invariant: what a thread has recorded is counted once, whenever it comes in: a thread that was late counts in the interval
-//! in which it answers.
+//! Invariants: what a thread has recorded is counted once, whenever it comes in: a thread that was late counts in the interval
+//! in which it answers. Who asks, and then is told that all have answered, has what was recorded before he asked.
 
 use crate::model::time::Now;
 
@@ -61,6 +61,8 @@ impl Collection {
 
     /// Asks every thread; those that sleep are then to be woken.
     pub fn ask(&mut self, now: Now) {
+        // What they have answered by now they were asked by another, and recorded more since: it is no answer to this question.
+        self.receive();
         for Thread { taker, asked_ns, .. } in &mut self.threads {
             if !taker.is_awaited() {
                 *asked_ns = now.mono_ns;
@@ -71,6 +73,15 @@ impl Collection {
 
     /// Takes what threads have handed over.
     pub fn take(&mut self, now: Now) -> Gathered {
+        let gathered = self.receive();
+        if gathered == Gathered::All {
+            self.gathered_ns = Some(now.mono_ns);
+        }
+        gathered
+    }
+
+    /// Adds what has come in.
+    fn receive(&mut self) -> Gathered {
         let mut all = Gathered::All;
         for Thread { taker, interval, is_missing, .. } in &mut self.threads {
             let (total, recent) = (&mut self.total, &mut self.recent);
@@ -84,9 +95,6 @@ impl Collection {
             } else {
                 all = Gathered::Awaited;
             }
-        }
-        if all == Gathered::All {
-            self.gathered_ns = Some(now.mono_ns);
         }
         all
     }

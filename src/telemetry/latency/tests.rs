@@ -108,6 +108,19 @@ fn who_has_answered_one_and_was_just_asked_by_another_is_not_missing() {
 }
 
 #[test]
+fn what_was_recorded_before_a_question_is_in_its_answer_also_where_another_has_just_asked() {
+    let (mut recorders, mut collection) = gateway();
+    collection.ask(NOW);
+    // Nobody has taken it yet.
+    recorders.iter_mut().for_each(Recorder::hand_over);
+    recorders[0].record_all(Stage::Request, 1_000, 7);
+    collection.ask(NOW);
+    assert_eq!(collection.take(NOW), Gathered::Awaited, "that was the answer to the other");
+    recorders.iter_mut().for_each(Recorder::hand_over);
+    assert_eq!((collection.take(NOW), count(&collection, Stage::Request)), (Gathered::All, 7));
+}
+
+#[test]
 fn a_thread_that_ends_leaves_what_it_has_whether_or_not_it_was_asked() {
     for is_asked in [false, true] {
         let (mut recorders, mut collection) = gateway();

@@ -13,8 +13,7 @@ use crate::ring::Slot;
 use crate::scenarios::messages::exchange::{Exchange, Heard, Mail, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, Site};
-use crate::scenarios::messages::texts::{Post, SendFrame};
-use crate::scenarios::messages::{Shape, alone, disk, judge_at_least, paired};
+use crate::scenarios::messages::{Shape, alone, disk, judge_at_least, paired, queue};
 use crate::scenarios::{self, Rig, Window};
 use crate::schedule::Schedule;
 use crate::server::Server;
@@ -71,20 +70,7 @@ impl Load {
         let streams = shape.streams();
         let server = Server::start(&site.launch(rig)?, rig.cpu_client)?;
         site::await_store(&mut site::log_in(0, 0, server.target())?)?;
-        let mut members = Vec::new();
-        for stream in 0..streams {
-            let post = Post {
-                user: &site::user(streams + stream),
-                priority: "normal",
-                confirm: true,
-                is_scheduled: false,
-                is_answered: true,
-                stream,
-                content_bytes: shape.content_bytes,
-            };
-            members
-                .push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
-        }
+        let mut members = queue::senders(shape, &server, true)?;
         for receiver in streams..2 * streams {
             let line = site::subscribe(receiver, receiver, UNDER_WAY_MAX, server.target())?;
             members.push(Member::confirming(line));

@@ -3,6 +3,7 @@
 //! Invariant: a run counts only if the users are told that all of it waits for them.
 
 use crate::account::Account;
+use crate::client::Single;
 use crate::clock::{self, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::report::{Comparison, Sample};
@@ -35,23 +36,32 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
     (vec![comparison], account)
 }
 
-/// Senders of messages to users who are away: sender `n` to user `streams + n`.
+/// A sender for each stream.
 pub(super) fn senders(shape: &Shape, server: &Server, confirm: bool) -> Result<Vec<Member>> {
-    let streams = shape.streams();
-    let mut members = Vec::new();
-    for stream in 0..streams {
-        let post = Post {
-            user: &site::user(streams + stream),
-            priority: "normal",
-            confirm,
-            is_scheduled: false,
-            is_answered: true,
-            stream,
-            content_bytes: shape.content_bytes,
-        };
-        members.push(Member::sending(site::log_in(stream, stream, server.target())?, SendFrame::new(&post)));
-    }
-    Ok(members)
+    let member = |stream| {
+        let (line, send) = sender(shape, server, stream, confirm)?;
+        Ok(Member::sending(line, send))
+    };
+    (0..shape.streams()).map(member).collect()
+}
+
+/// Sender `stream`, of messages to user `streams + stream`, each of them answered.
+pub(super) fn sender(
+    shape: &Shape,
+    server: &Server,
+    stream: usize,
+    confirm: bool,
+) -> Result<(Single, SendFrame)> {
+    let post = Post {
+        user: &site::user(shape.streams() + stream),
+        priority: "normal",
+        confirm,
+        is_scheduled: false,
+        is_answered: true,
+        stream,
+        content_bytes: shape.content_bytes,
+    };
+    Ok((site::log_in(stream, stream, server.target())?, SendFrame::new(&post)))
 }
 
 fn measure(rig: &Rig, shape: &Shape) -> Result<Sample> {

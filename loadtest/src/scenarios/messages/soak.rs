@@ -10,10 +10,10 @@ use crate::client::Single;
 use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::operators::Metrics;
-use crate::scenarios::messages::Shape;
 use crate::scenarios::messages::site::{self, Needs, Site};
 use crate::scenarios::messages::soak::receiver::{Chance, Manner, Receiver};
-use crate::scenarios::messages::texts::{Post, Reader, Said, SendFrame};
+use crate::scenarios::messages::texts::{Reader, Said, SendFrame};
+use crate::scenarios::messages::{Shape, queue};
 use crate::scenarios::{self, Rig};
 use crate::schedule::Schedule;
 use crate::server::{self, Server};
@@ -233,19 +233,11 @@ fn streams_of(shape: &Shape, server: &Server) -> Result<Vec<Stream>> {
     // Half of what each is sent.
     let distance_ns = 2 * SECOND_NS * streams as u64 / shape.soak_per_s;
     let stream = |stream: usize| {
-        let post = Post {
-            user: &site::user(streams + stream),
-            priority: "normal",
-            confirm: true,
-            is_scheduled: false,
-            is_answered: true,
-            stream,
-            content_bytes: shape.content_bytes,
-        };
+        let (sender, send) = queue::sender(shape, server, stream, true)?;
         let manner = Manner::ALL[stream % Manner::ALL.len()];
         Ok(Stream {
-            sender: site::log_in(stream, stream, server.target())?,
-            send: SendFrame::new(&post),
+            sender,
+            send,
             sent: 0,
             accepted: 0,
             receiver: Receiver::new(manner, streams + stream, distance_ns),
