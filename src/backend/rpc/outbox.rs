@@ -37,8 +37,6 @@ pub struct Outbox {
     /// The place of the first of `bytes`.
     base: u64,
     open: Option<Open>,
-    /// Arrays that were closed since somebody asked.
-    batches: u64,
 }
 
 /// Where a request lies; bytes before it may be of an array.
@@ -141,19 +139,6 @@ impl Outbox {
         span.begin < self.base + self.handed as u64
     }
 
-    /// Another connection begins: what waits is gone.
-    pub fn clear(&mut self) {
-        self.base += self.bytes.len() as u64;
-        self.bytes.clear();
-        self.bytes.shrink_to(SENT_KEPT_BYTES);
-        (self.handed, self.open) = (0, None);
-    }
-
-    /// Arrays of two or more requests that were closed since it was last asked.
-    pub fn take_batches(&mut self) -> u64 {
-        std::mem::take(&mut self.batches)
-    }
-
     #[must_use]
     pub const fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
@@ -163,7 +148,6 @@ impl Outbox {
         let Some(open) = self.open.take() else { return };
         if open.count > 1 {
             self.bytes.push(b']');
-            self.batches += 1;
         }
         self.bytes.push(b'\n');
     }
@@ -191,7 +175,7 @@ mod tests {
         put(&mut outbox, None, "{1}");
         put(&mut outbox, None, "{2}");
         assert_eq!(sent(&mut outbox), "{1}\n{2}\n");
-        assert_eq!((outbox.waiting_bytes(), outbox.take_batches()), (0, 0));
+        assert_eq!(outbox.waiting_bytes(), 0);
     }
 
     #[test]
@@ -209,7 +193,7 @@ mod tests {
         let short = Batching { bytes_max: 8, ..BATCHING };
         put(&mut outbox, Some(short), "{6}");
         put(&mut outbox, Some(short), "{7}");
-        assert_eq!((sent(&mut outbox).as_str(), outbox.take_batches()), ("[{6},{7}]\n", 3));
+        assert_eq!(sent(&mut outbox), "[{6},{7}]\n");
     }
 
     #[test]
@@ -217,7 +201,7 @@ mod tests {
         let mut outbox = Outbox::default();
         put(&mut outbox, Some(BATCHING), "{1}");
         outbox.close_due(50, Some(BATCHING), false);
-        assert_eq!((sent(&mut outbox).as_str(), outbox.take_batches()), (" {1}\n", 0));
+        assert_eq!(sent(&mut outbox), " {1}\n");
     }
 
     #[test]
@@ -254,8 +238,6 @@ mod tests {
         assert_eq!((outbox.unsent_at(second), outbox.is_handed(second)), (None, true));
         let third = put(&mut outbox, None, "{3}");
         assert_eq!(outbox.unsent_at(third), Some(&b"{3}"[..]));
-        outbox.clear();
-        assert_eq!((outbox.unsent_at(third), outbox.waiting_bytes()), (None, 0));
     }
 
     #[test]

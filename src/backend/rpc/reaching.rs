@@ -23,7 +23,6 @@ impl Exchange {
         let id = self.of_attempt(tag)?;
         let link = &mut self.links[id.index()];
         (link.phase, link.used_ns, link.received_ns) = (Phase::Up(conn), moment.now_ns, moment.now_ns);
-        self.counters.connects_total += 1;
         self.services[link.service.index()].counters.connects_total += 1;
         self.due_ns = 0;
         self.mark_dirty(id);
@@ -34,7 +33,6 @@ impl Exchange {
     /// An attempt came to nothing.
     pub fn handle_connect_failed(&mut self, tag: u32, moment: Moment, tell: &mut Tell<'_>) {
         let Some(id) = self.of_attempt(tag) else { return };
-        self.counters.connects_failed_total += 1;
         let link = &self.links[id.index()];
         self.services[link.service.index()].counters.connects_failed_total += 1;
         self.lose(id, CallFailure::Unavailable, moment, tell);
@@ -133,7 +131,6 @@ impl Exchange {
                 } else {
                     link.phase = Phase::Idle;
                     link.lines.clear();
-                    self.counters.links_idle_total += 1;
                     self.actions.push_back(Action::Close(conn));
                     self.note_room(id);
                 }
@@ -210,7 +207,6 @@ impl Exchange {
         let link = &mut self.links[id.index()];
         if let Some(conn) = link.conn() {
             self.actions.push_back(Action::Close(conn));
-            self.counters.links_lost_total += 1;
             self.services[link.service.index()].counters.links_lost_total += 1;
         }
         let until_ns = moment.now_ns.saturating_add(link.backoff.fail(moment.chance));
@@ -289,7 +285,6 @@ impl Exchange {
         link.in_flight += 1;
         (flight.owner, flight.link) = (Owner::Call { key, picked: again }, new_id);
         (flight.begun_ns, flight.retries) = (now_ns, flight.retries + 1);
-        self.counters.retried_total += 1;
         self.leave_link(old_id);
         self.put_on(new_id, now_ns);
         true

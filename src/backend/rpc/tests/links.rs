@@ -59,7 +59,7 @@ fn what_was_not_sent_is_tried_at_another_address_whether_or_not_it_is_idempotent
     let id = world.sent_ids().remove(0);
     world.receive(world.first(), &format!("{{\"id\":{id},\"result\":1}}\n"));
     assert_eq!(world.told(), [told(0, "result 1")]);
-    assert_eq!(world.exchange.counters().retried_total, 1);
+    assert_eq!(world.status().retried_total, 1);
 }
 
 #[test]
@@ -204,10 +204,7 @@ fn a_reload_drains_what_leaves_and_keeps_what_stays() {
     world.set(None);
     assert_eq!((world.call(), world.open.len()), (Err(CallFailure::Unavailable), 1));
     world.receive(conns[1], &format!("{{\"id\":{},\"result\":2}}\n", ids[1]));
-    assert_eq!(
-        (world.told(), world.open.len(), world.exchange.links()),
-        (vec![told(1, "result 2")], 0, (0, 0))
-    );
+    assert_eq!((world.told(), world.open.len(), world.links()), (vec![told(1, "result 2")], 0, (0, 0)));
     assert_eq!(world.exchange.services.len(), 0);
 }
 
@@ -249,9 +246,9 @@ fn more_links_and_fewer_are_a_matter_of_settings() {
     world.set(Some(ServiceConfig { links: 3, ..config([A]) }));
     world.wait(0);
     world.connect_all();
-    assert_eq!(world.exchange.links(), (3, 3));
+    assert_eq!(world.links(), (3, 3));
     world.set(Some(config([A])));
-    assert_eq!((world.exchange.links(), world.open.len()), ((1, 1), 1));
+    assert_eq!((world.links(), world.open.len()), ((1, 1), 1));
     assert!(world.call().is_ok());
 }
 
