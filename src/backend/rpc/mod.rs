@@ -205,6 +205,7 @@ impl Exchange {
             begun_ns: moment.now_ns,
             due_ns,
             retries: 0,
+            was_sent: false,
             is_idempotent,
             kept,
         });

@@ -8,7 +8,7 @@ use super::link::{LinkId, Phase};
 use super::service::ServiceId;
 use super::{Action, Exchange, Moment, News, Tell};
 use crate::backend::codec;
-use crate::backend::pool::{Ending, MemberId, MemberState};
+use crate::backend::pool::{Ending, MemberId, MemberState, is_sent, told_of};
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
 use crate::model::ids::ConnId;
@@ -195,6 +195,7 @@ impl Exchange {
             begun_ns: moment.now_ns,
             due_ns: moment.now_ns.saturating_add(health.timeout_ns),
             retries: 0,
+            was_sent: false,
             is_idempotent: false,
             kept: None,
         });
@@ -246,11 +247,11 @@ impl Exchange {
         match flight.owner {
             Owner::Probe(_) => self.finish(wire, Ending::Fault, moment),
             Owner::Call { key, .. } => {
-                let service = flight.service;
+                let (service, was_sent) = (flight.service, flight.was_sent);
                 if !self.try_again(wire, failure, verdict, unsent, moment) {
                     self.services[service.index()].counters.failed_total += 1;
                     self.finish(wire, verdict, moment);
-                    tell(key, News::Ended(CallOutcome::Failed(failure)));
+                    tell(key, News::Ended(CallOutcome::Failed(told_of(failure, was_sent))));
                 }
             }
         }
@@ -285,6 +286,7 @@ impl Exchange {
         link.in_flight += 1;
         (flight.owner, flight.link) = (Owner::Call { key, picked: again }, new_id);
         (flight.begun_ns, flight.retries) = (now_ns, flight.retries + 1);
+        flight.was_sent |= is_sent(failure);
         self.leave_link(old_id);
         self.put_on(new_id, now_ns);
         true

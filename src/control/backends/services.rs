@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use crate::backend::http::link::Caller;
-use crate::backend::pool::{Ending, MemberId, Picked, Pool, RetryBudget};
+use crate::backend::pool::{Ending, MemberId, Picked, Pool, RetryBudget, is_sent, told_of};
 use crate::backend::settings::HttpSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::model::call::{CallFailure, CallKey};
@@ -53,6 +53,8 @@ struct Flight {
     /// Of the attempt that is under way.
     attempt: AbortHandle,
     retries: u32,
+    /// An attempt before it may have been done.
+    was_sent: bool,
 }
 
 impl Services {
@@ -94,7 +96,7 @@ impl Services {
         };
         match call.key {
             Some(key) => {
-                self.flights.insert(key, Flight { call, picked, attempt, retries: 0 });
+                self.flights.insert(key, Flight { call, picked, attempt, retries: 0, was_sent: false });
             }
             None => self.notes += 1,
         }
@@ -155,21 +157,28 @@ impl Services {
             return;
         };
         self.pool.end(picked, Ending::of(outcome.get()), scene.now_ns(), scene.chance());
-        let (call, retries) = (Arc::clone(&flight.call), flight.retries);
+        let (call, retries, was_sent) = (Arc::clone(&flight.call), flight.retries, flight.was_sent);
         if let OwnedOutcome::Failed(failure) = outcome
             && call.due_ns > scene.now_ns()
             && self.budget.take(failure, call.is_idempotent, retries)
             && let Some((picked, attempt)) = self.attempt(&call, Some(picked.member), scene)
         {
             self.counters.retries_total += 1;
-            self.flights.insert(key, Flight { call, picked, attempt, retries: retries + 1 });
+            let (retries, was_sent) = (retries + 1, was_sent || is_sent(failure));
+            self.flights.insert(key, Flight { call, picked, attempt, retries, was_sent });
             return;
         }
         self.flights.remove(&key);
-        match outcome {
-            OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => self.counters.answered_total += 1,
-            OwnedOutcome::Failed(_) => self.counters.failed_total += 1,
-        }
+        let outcome = match outcome {
+            OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => {
+                self.counters.answered_total += 1;
+                outcome
+            }
+            OwnedOutcome::Failed(failure) => {
+                self.counters.failed_total += 1;
+                OwnedOutcome::Failed(told_of(failure, was_sent))
+            }
+        };
         scene.outcomes.push((key, outcome));
     }
 

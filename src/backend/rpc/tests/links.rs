@@ -81,6 +81,19 @@ fn what_may_have_been_done_is_tried_again_only_if_it_is_idempotent() {
 }
 
 #[test]
+fn what_was_sent_to_one_address_and_not_to_the_next_was_sent() {
+    let retry = RetryConfig { attempts_max: 1, percent_max: 100 };
+    let mut world = World::up(ServiceConfig { retry, ..config([A, B]) });
+    let conns: Vec<ConnId> = world.open.keys().copied().collect();
+    world.call_with("risk/var", true, 1000 * MS).unwrap();
+    world.sent();
+    world.over(conns[0]);
+    assert_eq!(world.told(), []);
+    world.over(conns[1]);
+    assert_eq!(world.told(), [told(0, "Lost")]);
+}
+
+#[test]
 fn an_answer_of_the_link_that_a_call_was_moved_from_is_not_its_answer() {
     let retry = RetryConfig { attempts_max: 1, percent_max: 100 };
     let mut world = World::up(ServiceConfig { retry, ..config([A, B]) });
