@@ -128,13 +128,12 @@ impl World {
         let lines = String::from_utf8(lines).expect("requests are text");
         for line in lines.lines() {
             let message = Json::parse(line).unwrap_or_else(|fault| panic!("{fault}"));
-            match &message.value {
-                Value::Array(messages) => {
-                    assert!(messages.len() > 1, "an array of one: {line}");
-                    self.oracle.count("array of requests");
-                    messages.iter().for_each(|message| self.read_request(shard, conn, message));
-                }
-                _ => self.read_request(shard, conn, &message),
+            if let Value::Array(messages) = &message.value {
+                assert!(messages.len() > 1, "an array of one: {line}");
+                self.oracle.count("array of requests");
+                messages.iter().for_each(|message| self.read_request(shard, conn, message));
+            } else {
+                self.read_request(shard, conn, &message);
             }
         }
         true
