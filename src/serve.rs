@@ -65,7 +65,6 @@ use crate::verify::Verifier;
 
 use self::backends::{Backends, Callees};
 use self::links::VenueLinks;
-use self::lookups::Lookups;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
@@ -140,8 +139,6 @@ struct Server {
     inspector: Inspector,
     /// Backends of calls.
     callees: Callees,
-    /// Of names that they have.
-    lookups: Lookups,
     /// Until the control thread has it.
     inward: Option<Inward>,
     /// For newer settings.
@@ -279,7 +276,6 @@ impl Server {
             store,
             inspector,
             callees: Callees::new(backends, switchboard),
-            lookups: Lookups::default(),
             inward: Some(inward),
             slots,
             control: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 
-use tickring::simulation::{Size, run_orders};
+use tickring::simulation::{Size, run_calls, run_orders};
 
 const SEEDS: u64 = 200;
 
@@ -134,6 +134,55 @@ fn orders_are_the_venue_s_for_every_client_and_nothing_is_lost_or_doubled() {
     }
     eprintln!("{coverage:#?}");
     for what in TRADED.iter().filter(|_| is_all) {
+        assert!(coverage.get(what).is_some_and(|count| *count > 0), "no seed reaches: {what}");
+    }
+}
+
+/// What must have happened where clients call backends.
+const CALLED: [&str; 26] = [
+    "array of requests",
+    "backend died",
+    "batch reply",
+    "busy",
+    "call_answers_late_total",
+    "call_cache_expired_total",
+    "call_cache_hits_total",
+    "call_cache_joined_total",
+    "calls_cancelled_total",
+    "calls_timed_out_total",
+    "cancellation at a backend",
+    "cancelled",
+    "closed normally",
+    "error of a backend",
+    "garbled",
+    "lost",
+    "not available",
+    "notification at a backend",
+    "progress",
+    "refusal of a backend's request",
+    "result",
+    "retried",
+    "stray answers",
+    "timed out",
+    "too long",
+    "vanished",
+];
+
+/// The seeds of the short run, of 3,000 steps each.
+const CALL_SEEDS: u64 = 60;
+
+#[test]
+fn each_call_has_one_reply_whatever_its_backend_does() {
+    let seeds = number("TICKRING_SEED")
+        .map_or(0..number("TICKRING_SEEDS").unwrap_or(CALL_SEEDS), |seed| seed..seed + 1);
+    let is_all = seeds.end - seeds.start >= CALL_SEEDS;
+    let mut coverage: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seeds {
+        eprintln!("calls: seed {seed}");
+        run_calls(seed).into_iter().for_each(|(what, count)| *coverage.entry(what).or_default() += count);
+    }
+    eprintln!("{coverage:#?}");
+    for what in CALLED.iter().filter(|_| is_all) {
         assert!(coverage.get(what).is_some_and(|count| *count > 0), "no seed reaches: {what}");
     }
 }

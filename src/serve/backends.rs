@@ -24,11 +24,13 @@ use crate::model::call::BackendId;
 use crate::shard::Services;
 use crate::telemetry::BackendStatus;
 
+use super::lookups::Lookups;
 use super::services::services;
 
 /// Backends, and the way to the thread that carries their calls.
 pub(super) struct Callees {
     pub(super) backends: Backends,
+    pub(super) lookups: Lookups,
     newer: mpsc::UnboundedSender<Wanted>,
     /// Until the control thread has them.
     for_control: Option<(Switchboard, mpsc::UnboundedReceiver<Wanted>)>,
@@ -39,7 +41,13 @@ pub(super) struct Callees {
 impl Callees {
     pub(super) fn new(backends: Backends, switchboard: Switchboard) -> Callees {
         let (newer, heard) = mpsc::unbounded_channel();
-        Callees { backends, newer, for_control: Some((switchboard, heard)), status: Arc::default() }
+        Callees {
+            backends,
+            lookups: Lookups::default(),
+            newer,
+            for_control: Some((switchboard, heard)),
+            status: Arc::default(),
+        }
     }
 
     /// What the control thread carries calls by.

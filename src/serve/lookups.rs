@@ -17,6 +17,7 @@ use crate::shard::Services;
 use crate::telemetry::BackendStatus;
 
 use super::Server;
+use super::backends::Callees;
 
 /// See the file's head.
 #[derive(Debug, Default)]
@@ -125,9 +126,9 @@ impl Server {
     pub(super) fn look_names_up(&mut self) {
         let boards = &self.shared.linked;
         let told = || boards.iter().flat_map(|board| board.load().to_vec()).collect();
-        let services = &self.callees.backends.services;
-        if let Some(services) = self.lookups.look(services, told, clock::now().mono_ns) {
-            self.callees.backends.services = services;
+        let Callees { backends, lookups, .. } = &mut self.callees;
+        if let Some(services) = lookups.look(&backends.services, told, clock::now().mono_ns) {
+            backends.services = services;
             self.tell_shards();
             self.doorbells.iter().for_each(Doorbell::ring);
         }

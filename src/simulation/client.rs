@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::caller::Caller;
 use super::hostile::Hostile;
 use super::random::Random;
 use super::reference::NaiveBook;
@@ -168,6 +169,8 @@ pub(super) struct Client {
     pub(super) hostile: Option<Box<Hostile>>,
     /// It trades, and is judged by the ledger.
     pub(super) trader: Option<Box<Trader>>,
+    /// It calls backends, and is judged by what it asked.
+    pub(super) caller: Option<Box<Caller>>,
     /// Where its channels stood when its connection was lost.
     pub(super) remembered: BTreeMap<String, Subscription>,
 }
@@ -202,6 +205,9 @@ impl Client {
         self.open = false;
         if let Some(trader) = &mut self.trader {
             trader.lose();
+        }
+        if let Some(caller) = &mut self.caller {
+            caller.lose();
         }
         self.requests.clear();
         self.patterns.clear();

@@ -276,6 +276,7 @@ impl World {
             Told::Text(text) if self.clients[client].trader.is_some() => {
                 self.hear_trader(client, &text, &mut out);
             }
+            Told::Text(text) if self.clients[client].caller.is_some() => self.hear_caller(client, &text),
             Told::Text(text) => {
                 self.oracle.judge_text(&mut self.clients[client], &text);
                 if text.contains("test_request") {

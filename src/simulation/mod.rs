@@ -3,11 +3,15 @@
 //!
 //! Reading order: `world` (what there is and how it moves), `driver` (a shard's loop around its hub), `mesh` and `network` (what may go wrong on the way), `feed`
 //! and `workload` (what is said), `client` (who listens), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard);
-//! then those who trade: `trading` (the venue and its link), `wishes` (what is asked), `trader` (who asks), `ledger` (what it came to).
+//! then those who trade: `trading` (the venue and its link), `wishes` (what is asked), `trader` (who asks), `ledger` (what it came to);
+//! and those who call: `caller` (who asks), `backends` (a shard and its links), `far_ends` (who answers, or does not).
 
+mod backends;
+mod caller;
 mod client;
 mod driver;
 mod ending;
+mod far_ends;
 mod feed;
 mod hostile;
 mod json;
@@ -30,6 +34,7 @@ use crate::limits;
 use crate::model::ids::SourceId;
 use crate::model::market::FeedBuffer;
 
+pub use backends::run_calls;
 use random::Random;
 pub use trading::{Size, run_orders, run_orders_script};
 use world::{Options, World};

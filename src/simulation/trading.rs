@@ -147,6 +147,7 @@ fn open(mut random: Random, size: Size) -> World {
             replayed_bytes_per_turn: 20_000,
         },
         overloads: false,
+        routes: Arc::default(),
     };
     let mut world = World::new(random, options);
     for (number, client) in world.clients.iter_mut().enumerate() {

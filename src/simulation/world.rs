@@ -7,12 +7,13 @@ use crate::hub::batch::Batch;
 use crate::hub::history::HistoryLimits;
 use crate::hub::market::MarketHome;
 use crate::hub::overload::{Mark, Overload, OverloadMarks, Pressure};
-use crate::hub::{Deflation, Hub, HubConfig, ListenerPolicy, Publishing};
+use crate::hub::{Deflation, Hub, HubConfig, ListenerPolicy, Publishing, Routes};
 use crate::limits;
 use crate::model::ids::HomeId;
 use crate::model::time::Now;
 use crate::ws::receiver::ReceiveLimits;
 
+use super::backends::Backends;
 use super::client::Client;
 use super::hostile::Hostile;
 use super::mesh::{Mesh, Pushed};
@@ -61,6 +62,8 @@ pub(super) struct Options {
     pub(super) history: HistoryLimits,
     /// Memory and turns that chance makes up weigh on the shards.
     pub(super) overloads: bool,
+    /// Methods of backends.
+    pub(super) routes: Arc<Routes>,
 }
 
 /// In thousandths of a budget.
@@ -89,6 +92,7 @@ impl Options {
                 replayed_bytes_per_turn: *random.pick(&[1, 1000, 20_000, limits::REPLAYED_BYTES_PER_TURN]),
             },
             overloads: random.chance(30),
+            routes: Arc::default(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Options {
                 replayed_bytes_per_turn: 1000,
             },
             overloads: random.chance(30),
+            routes: Arc::default(),
         }
     }
 
@@ -129,6 +134,7 @@ impl Options {
             logins_per_minute_max: 0,
             publishing: Publishing::Anyone,
             deflation: Deflation::default(),
+            routes: Arc::clone(&self.routes),
             listeners: vec![ListenerPolicy::default()],
             ..HubConfig::default()
         }
@@ -152,6 +158,8 @@ pub(super) struct World {
     pub(super) send_buffer: Vec<u8>,
     /// Where clients trade, in a world that has one.
     pub(super) venue: Option<Box<Venue>>,
+    /// What clients call, in a world that has it.
+    pub(super) backends: Option<Box<Backends>>,
     /// Everybody reads and writes as fast as can be.
     pub(super) resting: bool,
 }
@@ -187,6 +195,7 @@ impl World {
             options,
             send_buffer: vec![0; SEND_BYTES_MAX],
             venue: None,
+            backends: None,
             resting: false,
         }
     }
@@ -300,6 +309,7 @@ impl World {
                 }
             }
         }
+        self.hand_on_calls(home);
         if self.random.chance(70) {
             let count = self.random.between(1, 8);
             self.flush(home, count);
@@ -328,6 +338,7 @@ impl World {
             if due || self.random.chance(5) {
                 self.with_hub(shard, |hub| hub.handle_timeout(now));
             }
+            self.advance_links(shard);
         }
         if self.market.poll_timeout().is_some_and(|due_ns| due_ns <= now.mono_ns) || self.random.chance(5) {
             self.with_market(MarketHome::handle_timeout);
@@ -384,7 +395,7 @@ impl World {
         while self.tell_room() {
             moved = true;
         }
-        moved |= self.joins_wait() | self.serve_traders();
+        moved |= self.joins_wait() | self.serve_traders() | self.serve_backends();
         for home in 0..=self.shards.len() {
             self.end_turn(home);
         }

@@ -2,6 +2,8 @@
 //! that buffers have the size they need, and then counts over ten thousand messages.
 
 mod backends;
+#[path = "../../benches/fixture/mod.rs"]
+mod fixture;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -26,6 +28,9 @@ use tickring::model::order::{
 use tickring::model::time::Now;
 use tickring::ws::deflate::{Agreement, ClientContextTakeover, DeflateSettings, Inflaters, WindowBits};
 use tickring::ws::receiver::{ReceiveLimits, Receiver};
+
+use fixture::frame;
+use fixture::instrument::definition;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -189,20 +194,6 @@ impl World {
 const HISTORY: HistoryLimits =
     HistoryLimits { frames_max: 256, bytes_max: 64 * 1024, replayed_bytes_per_turn: 4 * 1024 * 1024 };
 
-fn frame(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u8::try_from(text.len()) {
-        Ok(len @ 0..=125) => frame.push(0x80 | len),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&u16::try_from(text.len()).expect("short").to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
-    frame
-}
-
 fn subscribe(channels: &str) -> Vec<u8> {
     frame(&format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{{"channels":[{channels}]}}}}"#
@@ -267,20 +258,7 @@ fn publishing_to_subscribers_allocates_nothing() {
 
 /// A market of one instrument.
 fn market(now: Now) -> (MarketHome, FeedBuffer) {
-    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("a legal symbol");
-    let definition = Box::new(Instrument {
-        name: symbol("ESH4"),
-        kind: InstrumentKind::Future,
-        base_currency: symbol("ES"),
-        quote_currency: symbol("USD"),
-        tick_size: Price(UNIT / 4),
-        price_decimals: 2,
-        min_trade_amount: Amount(UNIT),
-        amount_decimals: 0,
-        contract_size: Amount(50 * UNIT),
-        creation_timestamp_ms: 0,
-        expiration_timestamp_ms: None,
-    });
+    let definition = Box::new(definition("ESH4"));
     let mut market = MarketHome::new(HomeId(1), 1, HISTORY, now);
     let mut feed = FeedBuffer::default();
     feed.events.push(FeedEvent::Listed { definition });

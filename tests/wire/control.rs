@@ -153,6 +153,23 @@ fn scripts_find_each_endpoint_with_its_names() {
 }
 
 #[test]
+fn what_many_ask_of_the_status_is_made_once_a_moment() {
+    let server = start("");
+    let (mut asked, mut counted) = (0, json!(null));
+    crate::until("one is told what another was", || {
+        asked += 1;
+        assert_eq!(get(&server, "/api/status").json()["server"]["state"], "serving");
+        counted = get(&server, "/performance/cache").json()["cache_performance"]["status_cache"].clone();
+        counted["hits"].as_u64() > Some(0)
+    });
+    // Those that were made, of both paths, and those that were not.
+    let all = counted["hits"].as_u64().unwrap() + counted["misses"].as_u64().unwrap();
+    assert!(counted["misses"].as_u64() >= Some(2) && all <= 2 * asked, "{counted} of {asked} twice");
+    assert_eq!(counted["kept_ms"], 100);
+    server.stop().assert_clean();
+}
+
+#[test]
 fn what_is_not_there_is_told_as_json() {
     let server = start("");
     let address = server.control.unwrap();

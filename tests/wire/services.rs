@@ -201,6 +201,22 @@ fn only_what_may_be_sent_twice_is_sent_to_another_address() {
 }
 
 #[test]
+fn what_was_sent_to_one_address_and_not_to_the_next_was_sent() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    let bad = Service::start(broken);
+    let (server, mut client) =
+        start(&[bad.url(), url], "idempotent = [\"t/echo\"]\nbreaker_failures = 0\nejection_percent = 0\n");
+    // Whichever of them is the first.
+    for _ in 0..4 {
+        fails(&mut client, "t/echo", "ended before an answer");
+    }
+    assert!(bad.calls() >= 4);
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
 fn an_address_that_fails_is_left_out_and_nobody_there_is_told_at_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", nobody.local_addr().unwrap());

@@ -6,7 +6,6 @@
 mod backend;
 mod site;
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -17,12 +16,13 @@ use crate::account::Account;
 use crate::client::{Clients, STEP_DEADLINE_NS, Single};
 use crate::clock::{self, MILLISECOND_NS};
 use crate::failure::{Doing, Failure, Result};
+use crate::frame;
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample, median, short};
-use crate::scenarios::{self, DRAIN_DEADLINE_NS, NO_LIMIT, Rig, SUBJECT, Window};
-use crate::schedule::Schedule;
+use crate::scenarios::open_loop::{self, Measured, Offered};
+use crate::scenarios::request::check_reply;
+use crate::scenarios::{self, Rig, Window, paired, unlimited};
 use crate::server::Server;
-use crate::{frame, wire};
 
 use backend::Backend;
 use site::Site;
@@ -140,9 +140,7 @@ pub(crate) fn run(rig: &Rig, arguments: &CallsArguments) -> Result<(Vec<Comparis
 fn throughput(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
     let Shape { connections, window, .. } = shape;
     let case = format!("calls, throughput: {connections} connections, closed loop, window {window}");
-    let comparison = paired(rig, &case, NO_LIMIT, || {
-        Ok((Sample::default(), measure_closed(rig, shape, &[request("echo/ask", 0)])?))
-    });
+    let comparison = unlimited(rig, &case, || measure_closed(rig, shape, &[request("echo/ask", 0)]));
     let mut account = Account { case, ..Account::default() };
     if shape.judges_speed {
         judge(&mut account, &comparison, CALLS, "1/s", Bar::AtLeast(CALLS_PER_S_MIN));
@@ -157,8 +155,7 @@ fn cached(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
         "calls, cached: {connections} connections, closed loop, window {window}, {KEPT_CALLS} different calls"
     );
     let requests: Vec<Vec<u8>> = (0..KEPT_CALLS).map(|nth| request("echo/get_ask", nth)).collect();
-    let comparison =
-        paired(rig, &case, NO_LIMIT, || Ok((Sample::default(), measure_closed(rig, shape, &requests)?)));
+    let comparison = unlimited(rig, &case, || measure_closed(rig, shape, &requests));
     let mut account = Account { case, ..Account::default() };
     if shape.judges_speed {
         judge(&mut account, &comparison, CALLS, "1/s", Bar::AtLeast(CACHED_PER_S_MIN));
@@ -188,7 +185,7 @@ fn latency(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
 fn load(rig: &Rig, shape: &Shape) -> (Comparison, Account) {
     let Shape { clients, rate_per_s, .. } = shape;
     let case = format!("calls, load: {clients} clients, open loop, {rate_per_s}/s");
-    let comparison = paired(rig, &case, NO_LIMIT, || Ok((Sample::default(), measure_open(rig, shape)?)));
+    let comparison = unlimited(rig, &case, || measure_open(rig, shape));
     let mut account = Account { case, ..Account::default() };
     if shape.judges_speed {
         judge(&mut account, &comparison, LATENCY_P99, "us", Bar::AtMost(P99_US_MAX));
@@ -351,50 +348,10 @@ fn described(latencies: &Latencies) -> Sample {
 fn measure_open(rig: &Rig, shape: &Shape) -> Result<Sample> {
     let Load { mut clients, mut backend, server, _site } = Load::start(rig, shape, shape.clients)?;
     let request = request("echo/ask", 0);
-    let start_ns = clock::mono_ns();
-    let measured_from_ns = start_ns + rig.warmup_ns;
-    let mut schedule = Schedule::new(start_ns, shape.rate_per_s, rig.warmup_ns + rig.measured_ns);
-    let mut intended: Vec<VecDeque<u64>> = vec![VecDeque::new(); shape.clients];
-    let (mut latencies, mut lag) = (Latencies::new(), Latencies::new());
-    let (mut waiting, mut replies) = (0_u64, 0_u64);
-    let mut opened: Option<(Window, u64)> = None;
-    let mut seen = None;
-    let mut now_ns = start_ns;
-    while seen.is_none() || 0 < waiting {
-        while let Some((index, intended_ns)) = schedule.poll_due(now_ns) {
-            let slot = usize::try_from(index).expect("invariant: usize has 64 bits here") % shape.clients;
-            lag.record((now_ns - intended_ns).max(1));
-            intended[slot].push_back(intended_ns);
-            clients.outbox().send(slot, &request)?;
-            waiting += 1;
-        }
-        now_ns = clients.turn(|_, slot, reply| {
-            check_reply(reply)?;
-            let intended_ns = intended[slot].pop_front();
-            let intended_ns =
-                intended_ns.ok_or_else(|| Failure::Protocol("a reply to nothing".to_owned()))?;
-            if measured_from_ns <= intended_ns {
-                latencies.record(clock::mono_ns() - intended_ns);
-            }
-            (waiting, replies) = (waiting - 1, replies + 1);
-            Ok(())
-        })?;
-        backend.turn()?;
-        if opened.is_none() && measured_from_ns <= now_ns {
-            opened = Some((Window::open(&server, clients.idle_ns())?, replies));
-        }
-        if schedule.is_done()
-            && seen.is_none()
-            && let Some((window, before)) = &opened
-        {
-            seen = Some((window.close(&server, clients.idle_ns())?, replies - before));
-        }
-        if start_ns + rig.warmup_ns + rig.measured_ns + DRAIN_DEADLINE_NS < now_ns {
-            return Err(Failure::Deadline(format!("{waiting} replies")));
-        }
-    }
-    scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
-    let (seen, count) = seen.expect("invariant: the loop ends only when it is set");
+    let offered = Offered { request: &request, connections: shape.clients, rate_per_s: shape.rate_per_s };
+    let beside = || backend.turn().map(drop);
+    let measured = open_loop::measure(rig, offered, &server, &mut clients, beside)?;
+    let Measured { latencies, lag, seen, count } = measured;
     let summary = latencies.summary();
     let mut sample = Sample::default();
     sample.add_us("latency p50", summary.p50_ns);
@@ -425,35 +382,6 @@ fn request(method: &str, nth: usize) -> Vec<u8> {
     out
 }
 
-fn check_reply(reply: &[u8]) -> Result<()> {
-    if wire::is_result(reply) {
-        return Ok(());
-    }
-    Err(Failure::Protocol(format!("a reply without a result: {}", String::from_utf8_lossy(reply))))
-}
-
-fn paired(
-    rig: &Rig,
-    case: &str,
-    limit: &str,
-    mut run: impl FnMut() -> Result<(Sample, Sample)>,
-) -> Comparison {
-    let mut comparison = Comparison {
-        case: case.to_owned(),
-        limit: limit.to_owned(),
-        subject: SUBJECT.to_owned(),
-        pairs: Vec::new(),
-        refused: Vec::new(),
-    };
-    for number in 0..rig.pairs {
-        match run() {
-            Ok(pair) => comparison.pairs.push(pair),
-            Err(failure) => comparison.refused.push(format!("run {number}: {failure}")),
-        }
-    }
-    comparison
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Bar {
     AtLeast(f64),
@@ -476,6 +404,7 @@ fn judge(account: &mut Account, comparison: &Comparison, metric: &'static str, u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenarios::{NO_LIMIT, SUBJECT};
 
     #[test]
     fn what_was_not_measured_does_not_hold() {

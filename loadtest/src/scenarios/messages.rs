@@ -22,7 +22,7 @@ use clap::{Args, ValueEnum};
 use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
-use crate::report::{Comparison, Sample, short};
+use crate::report::{Comparison, short};
 use crate::scenarios::{NO_LIMIT, Rig, SUBJECT};
 
 /// What a smoke run measures, which is not for its speed.
@@ -216,29 +216,6 @@ pub(crate) fn run(rig: &Rig, arguments: &MessagesArguments) -> Result<(Vec<Compa
     Ok((comparisons, accounts))
 }
 
-/// Runs of a case whose two arms are measured by one function, one after the other.
-fn paired(
-    rig: &Rig,
-    case: &str,
-    limit: &str,
-    mut run: impl FnMut() -> Result<(Sample, Sample)>,
-) -> Comparison {
-    let mut comparison = Comparison {
-        case: case.to_owned(),
-        limit: limit.to_owned(),
-        subject: SUBJECT.to_owned(),
-        pairs: Vec::new(),
-        refused: Vec::new(),
-    };
-    for number in 0..rig.pairs {
-        match run() {
-            Ok(pair) => comparison.pairs.push(pair),
-            Err(failure) => comparison.refused.push(format!("run {number}: {failure}")),
-        }
-    }
-    comparison
-}
-
 /// A case that could not begin.
 fn refused(case: &str, failure: &Failure) -> Comparison {
     Comparison {
@@ -248,11 +225,6 @@ fn refused(case: &str, failure: &Failure) -> Comparison {
         pairs: Vec::new(),
         refused: vec![failure.to_string()],
     }
-}
-
-/// Runs of a case without a limit.
-fn alone(rig: &Rig, case: &str, mut run: impl FnMut() -> Result<Sample>) -> Comparison {
-    paired(rig, case, NO_LIMIT, || Ok((Sample::default(), run()?)))
 }
 
 /// Holds the median of a metric against the most that it may be; one that was not measured does not hold.
@@ -280,6 +252,7 @@ fn judge_at_least(account: &mut Account, comparison: &Comparison, metric: &'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Sample;
 
     fn comparison(values: &[f64]) -> Comparison {
         let pairs = values.iter().map(|value| {

@@ -12,6 +12,7 @@ pub(crate) mod flood;
 pub(crate) mod ingest;
 pub(crate) mod link;
 pub(crate) mod messages;
+mod open_loop;
 pub(crate) mod orders;
 pub(crate) mod ping;
 pub(crate) mod replay;
@@ -239,6 +240,34 @@ impl Seen {
             "the server was not at saturation ({share:.2} of its core; the load thread was idle {idle:.2})"
         )))
     }
+}
+
+/// Runs of a case whose two arms are measured by one function, one after the other.
+pub(crate) fn paired(
+    rig: &Rig,
+    case: &str,
+    limit: &str,
+    mut run: impl FnMut() -> Result<(Sample, Sample)>,
+) -> Comparison {
+    let mut comparison = Comparison {
+        case: case.to_owned(),
+        limit: limit.to_owned(),
+        subject: SUBJECT.to_owned(),
+        pairs: Vec::new(),
+        refused: Vec::new(),
+    };
+    for number in 0..rig.pairs {
+        match run() {
+            Ok(pair) => comparison.pairs.push(pair),
+            Err(failure) => comparison.refused.push(format!("run {number}: {failure}")),
+        }
+    }
+    comparison
+}
+
+/// Runs of a case without a limit, each of which begins what it measures.
+pub(crate) fn unlimited(rig: &Rig, case: &str, mut run: impl FnMut() -> Result<Sample>) -> Comparison {
+    paired(rig, case, NO_LIMIT, || Ok((Sample::default(), run()?)))
 }
 
 /// Refuses an open-loop run whose generator was late by itself.

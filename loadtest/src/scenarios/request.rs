@@ -1,16 +1,14 @@
 //! Requests and replies over many connections: CPU per message at saturation (closed loop), then latency from the
 //! intended time at half and at 80 % of the limit's capacity (open loop). Home: the load thread.
 
-use std::collections::VecDeque;
-
 use crate::client::{self, Clients, Single};
 use crate::clock;
 use crate::failure::{Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::{self, Arms, DRAIN_DEADLINE_NS, Rig, Window};
-use crate::schedule::Schedule;
+use crate::scenarios::open_loop::{self, Measured, Offered};
+use crate::scenarios::{self, Arms, Rig, Window};
 use crate::server::{Launch, Server};
 use crate::wire;
 
@@ -105,7 +103,8 @@ impl Load {
     }
 }
 
-fn check_reply(reply: &[u8]) -> Result<()> {
+/// A reply is a result, or the run gives no number.
+pub(crate) fn check_reply(reply: &[u8]) -> Result<()> {
     if wire::is_result(reply) {
         return Ok(());
     }
@@ -151,52 +150,9 @@ fn measure_saturation(rig: &Rig, launch: &Launch, connections: usize, window: us
 
 fn measure_open(rig: &Rig, launch: &Launch, connections: usize, rate_per_s: u64) -> Result<Sample> {
     let Load { server, mut clients, request } = Load::start(rig, launch, connections)?;
-    let start_ns = clock::mono_ns();
-    let measured_from_ns = start_ns + rig.warmup_ns;
-    let mut schedule = Schedule::new(start_ns, rate_per_s, rig.warmup_ns + rig.measured_ns);
-    // Replies come in order on each connection, so the oldest intended time belongs to the next reply.
-    let mut intended: Vec<VecDeque<u64>> = vec![VecDeque::new(); connections];
-    let (mut latencies, mut lag) = (Latencies::new(), Latencies::new());
-    let (mut waiting, mut replies) = (0_u64, 0_u64);
-    let mut opened: Option<(Window, u64)> = None;
-    let mut seen = None;
-    let mut now_ns = start_ns;
-    while seen.is_none() || 0 < waiting {
-        while let Some((index, intended_ns)) = schedule.poll_due(now_ns) {
-            let slot = usize::try_from(index).expect("invariant: usize has 64 bits here") % connections;
-            lag.record((now_ns - intended_ns).max(1));
-            intended[slot].push_back(intended_ns);
-            clients.outbox().send(slot, &request)?;
-            waiting += 1;
-        }
-        now_ns = clients.turn(|_, slot, reply| {
-            check_reply(reply)?;
-            let received_ns = clock::mono_ns();
-            let intended_ns = intended[slot].pop_front();
-            let intended_ns =
-                intended_ns.ok_or_else(|| Failure::Protocol("a reply to nothing".to_owned()))?;
-            if measured_from_ns <= intended_ns {
-                latencies.record(received_ns - intended_ns);
-            }
-            waiting -= 1;
-            replies += 1;
-            Ok(())
-        })?;
-        if opened.is_none() && measured_from_ns <= now_ns {
-            opened = Some((Window::open(&server, clients.idle_ns())?, replies));
-        }
-        if schedule.is_done()
-            && seen.is_none()
-            && let Some((window, before)) = &opened
-        {
-            seen = Some((window.close(&server, clients.idle_ns())?, replies - before));
-        }
-        if start_ns + rig.warmup_ns + rig.measured_ns + DRAIN_DEADLINE_NS < now_ns {
-            return Err(Failure::Deadline(format!("{waiting} replies")));
-        }
-    }
-    scenarios::check_generator(&lag, rig.generator_lag_ns_max)?;
-    let (seen, count) = seen.expect("invariant: the loop ends only when it is set");
+    let offered = Offered { request: &request, connections, rate_per_s };
+    let measured = open_loop::measure(rig, offered, &server, &mut clients, || Ok(()))?;
+    let Measured { latencies, lag, seen, count } = measured;
     let mut sample = describe_open(&latencies, &seen, count);
     sample.add_us("generator lag p99", lag.summary().p99_ns);
     Ok(sample)

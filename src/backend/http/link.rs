@@ -213,7 +213,7 @@ fn answers(
             CallOutcome::Result(value) | CallOutcome::Error(value) if value.len() > answer_bytes_max => {
                 OwnedOutcome::Failed(CallFailure::TooLong)
             }
-            outcome => outcome.into(),
+            CallOutcome::Result(_) | CallOutcome::Error(_) | CallOutcome::Failed(_) => outcome.into(),
         };
     });
     let is_away = matches!(

@@ -20,7 +20,7 @@ pub use self::backoff::{Backoff, BackoffConfig};
 pub use self::breaker::{BreakerConfig, BreakerState};
 pub use self::ejection::EjectionConfig;
 pub use self::health::HealthConfig;
-pub use self::retry::{RetryBudget, RetryConfig};
+pub use self::retry::{RetryBudget, RetryConfig, is_sent, told_of};
 
 use self::breaker::{Breaker, Term};
 use self::ejection::Record;

@@ -1,7 +1,7 @@
 //! Whether a call that failed is tried again. PURE. Home: whoever carries the backend's calls.
 //!
 //! Invariants: what may have been done is tried again only where its method is declared idempotent; retries are a share of the calls
-//! and a small reserve, so that a backend that fails every call is not asked twice as much.
+//! and a small reserve, so that a backend that fails every call is not asked twice as much; what was sent is never told of as not sent.
 
 use crate::limits;
 use crate::model::call::CallFailure;
@@ -70,6 +70,21 @@ impl RetryBudget {
     }
 }
 
+/// What is told of a call whose last attempt failed so, where one before it may have been done: not that it was not sent.
+#[must_use]
+pub const fn told_of(failure: CallFailure, was_sent: bool) -> CallFailure {
+    if was_sent && !is_sent(failure) { CallFailure::Lost } else { failure }
+}
+
+/// Whether an attempt that failed so may have been done.
+#[must_use]
+pub const fn is_sent(failure: CallFailure) -> bool {
+    match failure {
+        CallFailure::Unavailable | CallFailure::Busy => false,
+        CallFailure::TimedOut | CallFailure::Lost | CallFailure::Garbled | CallFailure::TooLong => true,
+    }
+}
+
 /// Whether another attempt may do better, and does no harm.
 const fn helps(failure: CallFailure, is_idempotent: bool) -> bool {
     match failure {
@@ -100,6 +115,14 @@ mod tests {
         let mut tried = |is_idempotent| FAILURES.map(|failure| budget.take(failure, is_idempotent, 0));
         assert_eq!(tried(false), [true, false, false, false, false, false]);
         assert_eq!(tried(true), [true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn what_an_attempt_before_may_have_done_was_sent() {
+        assert_eq!(FAILURES.map(|failure| told_of(failure, false)), FAILURES);
+        let told = FAILURES.map(|failure| told_of(failure, true));
+        let [_, _, sent @ ..] = FAILURES;
+        assert_eq!((told[0], told[1], told[2..] == sent), (CallFailure::Lost, CallFailure::Lost, true));
     }
 
     #[test]

@@ -61,7 +61,6 @@ impl Exchange {
                 }
             }
             Piece::TooLong(head) => {
-                self.counters.too_long_total += 1;
                 let of = self.call_of(id, codec::id_of_beginning(head));
                 self.fail_one(of, CallFailure::TooLong, moment, tell);
             }
@@ -128,14 +127,12 @@ impl Exchange {
     }
 
     fn count_garbage(&mut self, id: LinkId) {
-        self.counters.garbage_total += 1;
         if let Some(link) = self.links.get(id.index()) {
             self.services[link.service.index()].counters.garbage_total += 1;
         }
     }
 
     fn count_stray(&mut self, id: LinkId) {
-        self.counters.answers_stray_total += 1;
         if let Some(link) = self.links.get(id.index()) {
             self.services[link.service.index()].counters.stray_total += 1;
         }

@@ -70,6 +70,8 @@ pub(super) struct Flight {
     pub(super) begun_ns: u64,
     pub(super) due_ns: u64,
     pub(super) retries: u32,
+    /// An attempt before this one may have been done.
+    pub(super) was_sent: bool,
     pub(super) is_idempotent: bool,
     /// As it was written, if it may have to be sent again.
     pub(super) kept: Option<Vec<u8>>,

@@ -36,7 +36,7 @@ use self::flights::{Flight, Flights, Owner, WireId};
 use self::link::{Link, Phase};
 use self::service::{Service, ServiceId};
 use crate::backend::codec;
-use crate::backend::pool::{Backoff, Ending, MemberId, MemberStatus, Picked, PoolCounters};
+use crate::backend::pool::{Backoff, Ending, MemberId, MemberStatus, Picked};
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome, CancelledCall};
 use crate::model::ids::ConnId;
@@ -70,40 +70,12 @@ pub enum Action {
     Close(ConnId),
 }
 
-/// What a shard's exchange has counted, over all its backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RpcCounters {
-    /// Calls and notifications that were put on links; probes are not among them.
-    pub calls_total: u64,
-    /// Calls that no link took: none was up, or too much was under way.
-    pub refused_total: u64,
-    pub retried_total: u64,
-    pub connects_total: u64,
-    pub connects_failed_total: u64,
-    pub links_lost_total: u64,
-    /// Links that were closed because they had nothing to do.
-    pub links_idle_total: u64,
-    /// Answers to what was no call under way: late ones, second ones.
-    pub answers_stray_total: u64,
-    /// Lines that were no messages.
-    pub garbage_total: u64,
-    /// Answers that were longer than may be.
-    pub too_long_total: u64,
-    /// Arrays of requests.
-    pub batches_total: u64,
-}
-
 /// One backend, for operators.
 #[derive(Debug)]
 pub struct ServiceStatus<'a> {
-    pub backend: BackendId,
     pub name: &'a str,
     pub counters: ServiceCounters,
-    pub pool: PoolCounters,
     pub members: Vec<MemberStatus<'a>>,
-    pub links: usize,
-    pub links_up: usize,
-    pub under_way: u32,
     pub retried_total: u64,
     /// Whether a call would find a link now.
     pub is_up: bool,
@@ -127,7 +99,6 @@ pub struct Exchange {
     due_ns: u64,
     /// Counts attempts to connect.
     attempts: u32,
-    counters: RpcCounters,
 }
 
 impl Exchange {
@@ -169,14 +140,6 @@ impl Exchange {
     /// # Errors
     /// It was not taken: nobody is there, or too much is under way.
     pub fn handle_call(&mut self, call: &Call<'_>, moment: Moment) -> Result<(), CallFailure> {
-        let taken = self.take_call(call, moment);
-        if taken.is_err() {
-            self.counters.refused_total += 1;
-        }
-        taken
-    }
-
-    fn take_call(&mut self, call: &Call<'_>, moment: Moment) -> Result<(), CallFailure> {
         let id = self.of_backend(call.backend).ok_or(CallFailure::Unavailable)?;
         let taken = self.take_call_of(id, call, moment);
         let counters = &mut self.services[id.index()].counters;
@@ -195,7 +158,6 @@ impl Exchange {
             return Err(if is_full { CallFailure::Busy } else { CallFailure::Unavailable });
         };
         service.retries.begin();
-        self.counters.calls_total += 1;
         let link = service.best_link(picked.member, &self.links);
         match call.key {
             Some(key) => self.put_call(key, call, id, (picked, link), moment),
@@ -243,6 +205,7 @@ impl Exchange {
             begun_ns: moment.now_ns,
             due_ns,
             retries: 0,
+            was_sent: false,
             is_idempotent,
             kept,
         });
@@ -281,9 +244,7 @@ impl Exchange {
             link.is_dirty = false;
             let batching = self.services[link.service.index()].config.batching;
             let has_bytes = link.close_due(batching, now_ns);
-            let batches = link.outbox.take_batches();
-            self.counters.batches_total += batches;
-            self.services[link.service.index()].counters.batches_total += batches;
+            self.services[link.service.index()].counters.batches_total += link.outbox.take_batches();
             if let Some(due_ns) = link.outbox.due_ns() {
                 self.due_ns = self.due_ns.min(due_ns);
             }
@@ -321,17 +282,6 @@ impl Exchange {
         self.actions.pop_front()
     }
 
-    #[must_use]
-    pub const fn counters(&self) -> RpcCounters {
-        self.counters
-    }
-
-    /// Links, and those that are up.
-    #[must_use]
-    pub fn links(&self) -> (usize, usize) {
-        (self.links.len(), self.links.iter().filter(|(_, link)| link.conn().is_some()).count())
-    }
-
     /// Calls and probes under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
@@ -350,16 +300,10 @@ impl Exchange {
     pub fn statuses(&self, now_ns: u64) -> impl Iterator<Item = ServiceStatus<'_>> {
         self.by_backend.iter().flatten().map(move |id| {
             let service = &self.services[id.index()];
-            let links = || service.links.iter().flatten();
             ServiceStatus {
-                backend: service.backend,
                 name: &service.config.name,
                 counters: service.counters,
-                pool: service.pool.counters(),
                 members: service.pool.members(now_ns).map(|(_, status)| status).collect(),
-                links: links().count(),
-                links_up: links().filter(|id| self.links[id.index()].conn().is_some()).count(),
-                under_way: service.pool.under_way(),
                 retried_total: service.retries.retried_total(),
                 is_up: service.pool.is_available(now_ns),
             }

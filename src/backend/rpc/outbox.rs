@@ -154,14 +154,6 @@ impl Outbox {
         span.begin < self.base + self.handed as u64
     }
 
-    /// Another connection begins: what waits is gone.
-    pub fn clear(&mut self) {
-        self.base += self.bytes.len() as u64;
-        self.bytes.clear();
-        self.bytes.shrink_to(SENT_KEPT_BYTES);
-        (self.handed, self.open) = (0, None);
-    }
-
     /// Arrays of two or more requests that were closed since it was last asked.
     pub fn take_batches(&mut self) -> u64 {
         std::mem::take(&mut self.batches)
@@ -230,7 +222,7 @@ mod tests {
         let mut outbox = Outbox::default();
         put(&mut outbox, Some(BATCHING), "{1}");
         outbox.close_due(50, Some(BATCHING), false);
-        assert_eq!((sent(&mut outbox).as_str(), outbox.take_batches()), (" {1}\n", 0));
+        assert_eq!(sent(&mut outbox), " {1}\n");
     }
 
     #[test]
@@ -267,8 +259,6 @@ mod tests {
         assert_eq!((outbox.unsent_at(second), outbox.is_handed(second)), (None, true));
         let third = put(&mut outbox, None, "{3}");
         assert_eq!(outbox.unsent_at(third), Some(&b"{3}"[..]));
-        outbox.clear();
-        assert_eq!((outbox.unsent_at(third), outbox.waiting_bytes()), (None, 0));
     }
 
     #[test]

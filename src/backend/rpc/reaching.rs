@@ -8,7 +8,7 @@ use super::link::{LinkId, Phase};
 use super::service::ServiceId;
 use super::{Action, Exchange, Moment, News, Tell};
 use crate::backend::codec;
-use crate::backend::pool::{Ending, MemberId, MemberState};
+use crate::backend::pool::{Ending, MemberId, MemberState, is_sent, told_of};
 use crate::limits;
 use crate::model::call::{CallFailure, CallOutcome};
 use crate::model::ids::ConnId;
@@ -23,7 +23,6 @@ impl Exchange {
         let id = self.of_attempt(tag)?;
         let link = &mut self.links[id.index()];
         (link.phase, link.used_ns, link.received_ns) = (Phase::Up(conn), moment.now_ns, moment.now_ns);
-        self.counters.connects_total += 1;
         self.services[link.service.index()].counters.connects_total += 1;
         self.due_ns = 0;
         self.mark_dirty(id);
@@ -34,7 +33,6 @@ impl Exchange {
     /// An attempt came to nothing.
     pub fn handle_connect_failed(&mut self, tag: u32, moment: Moment, tell: &mut Tell<'_>) {
         let Some(id) = self.of_attempt(tag) else { return };
-        self.counters.connects_failed_total += 1;
         let link = &self.links[id.index()];
         self.services[link.service.index()].counters.connects_failed_total += 1;
         self.lose(id, CallFailure::Unavailable, moment, tell);
@@ -133,7 +131,6 @@ impl Exchange {
                 } else {
                     link.phase = Phase::Idle;
                     link.lines.clear();
-                    self.counters.links_idle_total += 1;
                     self.actions.push_back(Action::Close(conn));
                     self.note_room(id);
                 }
@@ -198,6 +195,7 @@ impl Exchange {
             begun_ns: moment.now_ns,
             due_ns: moment.now_ns.saturating_add(health.timeout_ns),
             retries: 0,
+            was_sent: false,
             is_idempotent: false,
             kept: None,
         });
@@ -210,7 +208,6 @@ impl Exchange {
         let link = &mut self.links[id.index()];
         if let Some(conn) = link.conn() {
             self.actions.push_back(Action::Close(conn));
-            self.counters.links_lost_total += 1;
             self.services[link.service.index()].counters.links_lost_total += 1;
         }
         let until_ns = moment.now_ns.saturating_add(link.backoff.fail(moment.chance));
@@ -250,11 +247,11 @@ impl Exchange {
         match flight.owner {
             Owner::Probe(_) => self.finish(wire, Ending::Fault, moment),
             Owner::Call { key, .. } => {
-                let service = flight.service;
+                let (service, was_sent) = (flight.service, flight.was_sent);
                 if !self.try_again(wire, failure, verdict, unsent, moment) {
                     self.services[service.index()].counters.failed_total += 1;
                     self.finish(wire, verdict, moment);
-                    tell(key, News::Ended(CallOutcome::Failed(failure)));
+                    tell(key, News::Ended(CallOutcome::Failed(told_of(failure, was_sent))));
                 }
             }
         }
@@ -289,7 +286,7 @@ impl Exchange {
         link.in_flight += 1;
         (flight.owner, flight.link) = (Owner::Call { key, picked: again }, new_id);
         (flight.begun_ns, flight.retries) = (now_ns, flight.retries + 1);
-        self.counters.retried_total += 1;
+        flight.was_sent |= is_sent(failure);
         self.leave_link(old_id);
         self.put_on(new_id, now_ns);
         true

@@ -51,6 +51,8 @@ struct World {
     conns: u32,
     told: Vec<(u32, String)>,
     calls: u32,
+    /// Of those, that were not taken.
+    refused: u32,
 }
 
 impl World {
@@ -63,6 +65,7 @@ impl World {
             conns: 0,
             told: Vec::new(),
             calls: 0,
+            refused: 0,
         };
         world.set(Some(config));
         world.wait(0);
@@ -157,7 +160,9 @@ impl World {
             due_ns: self.now_ns + timeout_ns,
         };
         let moment = self.moment();
-        self.exchange.handle_call(&call, moment).map(|()| slot)
+        let taken = self.exchange.handle_call(&call, moment);
+        self.refused += u32::from(taken.is_err());
+        taken.map(|()| slot)
     }
 
     fn call(&mut self) -> Result<u32, CallFailure> {
@@ -211,9 +216,18 @@ impl World {
         *self.open.keys().next().unwrap()
     }
 
+    fn status(&self) -> ServiceStatus<'_> {
+        self.exchange.statuses(self.now_ns).next().unwrap()
+    }
+
+    /// Links, and those that are up.
+    fn links(&self) -> (usize, usize) {
+        let links = &self.exchange.links;
+        (links.len(), links.iter().filter(|(_, link)| link.conn().is_some()).count())
+    }
+
     fn states(&self) -> Vec<&'static str> {
-        let status = self.exchange.statuses(self.now_ns).next().unwrap();
-        status.members.iter().map(|member| member.state.as_str()).collect()
+        self.status().members.iter().map(|member| member.state.as_str()).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use crate::backend::http::link::Caller;
-use crate::backend::pool::{Ending, MemberId, Picked, Pool, RetryBudget};
+use crate::backend::pool::{Ending, MemberId, Picked, Pool, RetryBudget, is_sent, told_of};
 use crate::backend::rpc::Batching;
 use crate::backend::settings::HttpSettings;
 use crate::calls::{OwnedCall, OwnedOutcome};
@@ -69,8 +69,15 @@ struct Address {
 struct Attempt {
     call: Arc<OwnedCall>,
     picked: Picked,
-    /// Attempts before it.
-    retries: u32,
+    past: Past,
+}
+
+/// What was tried of a call before.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    attempts: u32,
+    /// One of them may have been done.
+    was_sent: bool,
 }
 
 /// Where a call is.
@@ -124,7 +131,7 @@ impl Services {
     pub(super) fn call(&mut self, call: OwnedCall, scene: &mut Scene) -> Result<(), CallFailure> {
         self.counters.calls_total += 1;
         self.budget.begin();
-        if self.put(Arc::new(call), None, 0, scene) {
+        if self.put(Arc::new(call), None, Past::default(), scene) {
             return Ok(());
         }
         self.counters.failed_total += 1;
@@ -132,7 +139,7 @@ impl Services {
     }
 
     /// Puts a call behind those for one of the addresses, another than `but` where there is one; whether any takes it.
-    fn put(&mut self, call: Arc<OwnedCall>, but: Option<MemberId>, retries: u32, scene: &Scene) -> bool {
+    fn put(&mut self, call: Arc<OwnedCall>, but: Option<MemberId>, past: Past, scene: &Scene) -> bool {
         let Some(picked) = self.pool.pick(but, scene.now_ns()) else { return false };
         if let Some(key) = call.key {
             self.flights.insert(key, Flight { picked, due_ns: call.due_ns, post: None });
@@ -144,7 +151,7 @@ impl Services {
             address.due_ns = scene.now_ns().saturating_add(wait_ns);
         }
         address.gathered_bytes += bytes_of(&call);
-        address.gathered.push(Attempt { call, picked, retries });
+        address.gathered.push(Attempt { call, picked, past });
         if batching.is_none_or(|batching| batching.is_full(address.gathered.len(), address.gathered_bytes)) {
             self.post(picked.member, scene);
         }
@@ -255,7 +262,7 @@ impl Services {
         ending: Ending,
         scene: &mut Scene,
     ) -> bool {
-        let Attempt { call, picked, retries } = attempt;
+        let Attempt { call, picked, past: Past { attempts, was_sent } } = attempt;
         let Some(key) = call.key else {
             // What a service answers to a notification, an empty text say, is nobody's business.
             let is_heard = match outcome {
@@ -275,17 +282,28 @@ impl Services {
         self.pool.end(picked, ending, scene.now_ns(), scene.chance());
         if let OwnedOutcome::Failed(failure) = outcome
             && call.due_ns > scene.now_ns()
-            && self.budget.take(failure, call.is_idempotent, retries)
-            && self.put(call, Some(picked.member), retries + 1, scene)
+            && self.budget.take(failure, call.is_idempotent, attempts)
+            && self.put(
+                call,
+                Some(picked.member),
+                Past { attempts: attempts + 1, was_sent: was_sent || is_sent(failure) },
+                scene,
+            )
         {
             self.counters.retries_total += 1;
             return true;
         }
         self.flights.remove(&key);
-        match outcome {
-            OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => self.counters.answered_total += 1,
-            OwnedOutcome::Failed(_) => self.counters.failed_total += 1,
-        }
+        let outcome = match outcome {
+            OwnedOutcome::Result(_) | OwnedOutcome::Error(_) => {
+                self.counters.answered_total += 1;
+                outcome
+            }
+            OwnedOutcome::Failed(failure) => {
+                self.counters.failed_total += 1;
+                OwnedOutcome::Failed(told_of(failure, was_sent))
+            }
+        };
         scene.outcomes.push((key, outcome));
         true
     }

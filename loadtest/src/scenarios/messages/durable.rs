@@ -13,8 +13,8 @@ use crate::ring::Slot;
 use crate::scenarios::messages::exchange::{Exchange, Heard, Mail, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, Site};
-use crate::scenarios::messages::{Shape, alone, disk, judge_at_least, paired, queue};
-use crate::scenarios::{self, Rig, Window};
+use crate::scenarios::messages::{Shape, disk, judge_at_least, queue};
+use crate::scenarios::{self, Rig, Window, paired, unlimited};
 use crate::schedule::Schedule;
 use crate::server::Server;
 
@@ -39,7 +39,7 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
         "messages, durable: closed loop, {streams} senders with {} each in flight, content {} bytes",
         shape.window, shape.content_bytes
     );
-    let closed = alone(rig, &case, || measure_closed(rig, shape));
+    let closed = unlimited(rig, &case, || measure_closed(rig, shape));
     let mut account = Account { case: "messages, durable".to_owned(), ..Account::default() };
     if shape.judges_speed {
         let of = |sample: &Sample| sample.value(P99);

@@ -14,8 +14,8 @@ use crate::scenarios::messages::exchange::{Exchange, Heard, Mail, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, Site};
 use crate::scenarios::messages::texts::{Post, SendFrame};
-use crate::scenarios::messages::{Shape, alone, judge_at_least, paired};
-use crate::scenarios::{self, Rig, Window};
+use crate::scenarios::messages::{Shape, judge_at_least};
+use crate::scenarios::{self, Rig, Window, paired, unlimited};
 use crate::server::{Launch, Server};
 
 /// Messages a second that one core is to deliver.
@@ -34,8 +34,9 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> Result<(Vec<Comparison>, Account)
     let plain = paired(rig, &format!("messages, in memory: sent as notifications, {mix}"), "limit", || {
         Ok((measure_limit(rig, shape, &limit)?, measure(rig, shape, false)?))
     });
-    let answered =
-        alone(rig, &format!("messages, in memory: sent as requests, {mix}"), || measure(rig, shape, true));
+    let answered = unlimited(rig, &format!("messages, in memory: sent as requests, {mix}"), || {
+        measure(rig, shape, true)
+    });
     let mut account = Account {
         case: "messages, in memory: sent as notifications, server on one core".to_owned(),
         ..Account::default()

@@ -15,8 +15,8 @@ use crate::scenarios::messages::exchange::{Exchange, Heard, Mail, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, REQUEST_ID, Site};
 use crate::scenarios::messages::texts::{self, Post, SendFrame};
-use crate::scenarios::messages::{Shape, alone, judge_at_most};
-use crate::scenarios::{self, Rig};
+use crate::scenarios::messages::{Shape, judge_at_most};
+use crate::scenarios::{self, Rig, unlimited};
 use crate::schedule::Schedule;
 use crate::server::Server;
 
@@ -40,7 +40,7 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
         "messages, overtake: {} low ones wait for one user, {} critical ones a second while it takes them, content {} bytes",
         shape.low, shape.critical_per_s, shape.content_bytes
     );
-    let comparison = alone(rig, &case, || measure(rig, shape));
+    let comparison = unlimited(rig, &case, || measure(rig, shape));
     let mut account = Account { case: "messages, overtake".to_owned(), ..Account::default() };
     if shape.judges_speed {
         judge_at_most(&mut account, &comparison, P99, "us", LATENCY_US_MAX);

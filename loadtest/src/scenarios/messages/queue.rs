@@ -11,8 +11,8 @@ use crate::scenarios::messages::exchange::{Exchange, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, Site};
 use crate::scenarios::messages::texts::{self, PENDING_REQUEST, Post, SendFrame};
-use crate::scenarios::messages::{Shape, alone, judge_at_most};
-use crate::scenarios::{self, Rig};
+use crate::scenarios::messages::{Shape, judge_at_most};
+use crate::scenarios::{self, Rig, unlimited};
 use crate::server::Server;
 
 /// The stated bound on the server's resident memory, in MiB.
@@ -28,7 +28,7 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
         shape.streams(),
         shape.content_bytes
     );
-    let comparison = alone(rig, &case, || measure(rig, shape));
+    let comparison = unlimited(rig, &case, || measure(rig, shape));
     let mut account = Account { case: "messages, queue".to_owned(), ..Account::default() };
     if shape.judges_speed {
         judge_at_most(&mut account, &comparison, AFTER, "MiB", RESIDENT_MIB_MAX);

@@ -14,8 +14,8 @@ use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::queue::senders;
 use crate::scenarios::messages::site::{self, LOAD_DEADLINE_NS, LOOK_NS, Needs, Site};
 use crate::scenarios::messages::texts::{self, PENDING_REQUEST};
-use crate::scenarios::messages::{Shape, alone, judge_at_most};
-use crate::scenarios::{self, Rig};
+use crate::scenarios::messages::{Shape, judge_at_most};
+use crate::scenarios::{self, Rig, unlimited};
 use crate::server::{self, Server};
 
 /// The stated bounds: to READY, and to all that is stored, in milliseconds.
@@ -35,7 +35,7 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> Result<(Vec<Comparison>, Account)
         shape.content_bytes
     );
     let mut stored = Stored::fill(rig, shape)?;
-    let mut comparison = alone(rig, &case, || stored.restart());
+    let mut comparison = unlimited(rig, &case, || stored.restart());
     if let Err(failure) = stored.take_own() {
         comparison.refused.push(format!("at the end: {failure}"));
     }

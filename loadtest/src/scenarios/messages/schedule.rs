@@ -7,12 +7,12 @@ use crate::clock::{self, MILLISECOND_NS, SECOND_NS};
 use crate::failure::{Failure, Result};
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::Rig;
 use crate::scenarios::messages::exchange::{Exchange, Heard, Member};
 use crate::scenarios::messages::ledger::Ledger;
 use crate::scenarios::messages::site::{self, Needs, Site};
 use crate::scenarios::messages::texts::{Post, SendFrame};
-use crate::scenarios::messages::{Shape, alone, judge_at_most};
+use crate::scenarios::messages::{Shape, judge_at_most};
+use crate::scenarios::{Rig, unlimited};
 use crate::server::Server;
 
 /// The stated bound on the 99th percentile of those that are spread, in microseconds.
@@ -46,9 +46,9 @@ pub(super) fn run(rig: &Rig, shape: &Shape) -> (Vec<Comparison>, Account) {
     let (_, count) = Shape::shares(shape.scheduled, shape.streams());
     let to = format!("to {} users, content {} bytes", shape.streams(), shape.content_bytes);
     let case = format!("messages, schedule: {count} spread over {} s, {to}", SPREAD_MS / 1_000);
-    let spread = alone(rig, &case, || measure(rig, shape, Times::Spread));
+    let spread = unlimited(rig, &case, || measure(rig, shape, Times::Spread));
     let case = format!("messages, schedule: {count} due in the same millisecond, {to}");
-    let same = alone(rig, &case, || measure(rig, shape, Times::Same));
+    let same = unlimited(rig, &case, || measure(rig, shape, Times::Same));
     let mut account = Account { case: "messages, schedule: spread".to_owned(), ..Account::default() };
     if shape.judges_speed {
         judge_at_most(&mut account, &spread, P99, "us", LATE_US_MAX);

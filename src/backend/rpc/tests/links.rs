@@ -59,7 +59,7 @@ fn what_was_not_sent_is_tried_at_another_address_whether_or_not_it_is_idempotent
     let id = world.sent_ids().remove(0);
     world.receive(world.first(), &format!("{{\"id\":{id},\"result\":1}}\n"));
     assert_eq!(world.told(), [told(0, "result 1")]);
-    assert_eq!(world.exchange.counters().retried_total, 1);
+    assert_eq!(world.status().retried_total, 1);
 }
 
 #[test]
@@ -78,6 +78,19 @@ fn what_may_have_been_done_is_tried_again_only_if_it_is_idempotent() {
     // Once only.
     world.over(conns[1]);
     assert_eq!(world.told(), [told(0, "Lost"), told(1, "Lost"), told(3, "Lost")]);
+}
+
+#[test]
+fn what_was_sent_to_one_address_and_not_to_the_next_was_sent() {
+    let retry = RetryConfig { attempts_max: 1, percent_max: 100 };
+    let mut world = World::up(ServiceConfig { retry, ..config([A, B]) });
+    let conns: Vec<ConnId> = world.open.keys().copied().collect();
+    world.call_with("risk/var", true, 1000 * MS).unwrap();
+    world.sent();
+    world.over(conns[0]);
+    assert_eq!(world.told(), []);
+    world.over(conns[1]);
+    assert_eq!(world.told(), [told(0, "Lost")]);
 }
 
 #[test]
@@ -204,10 +217,7 @@ fn a_reload_drains_what_leaves_and_keeps_what_stays() {
     world.set(None);
     assert_eq!((world.call(), world.open.len()), (Err(CallFailure::Unavailable), 1));
     world.receive(conns[1], &format!("{{\"id\":{},\"result\":2}}\n", ids[1]));
-    assert_eq!(
-        (world.told(), world.open.len(), world.exchange.links()),
-        (vec![told(1, "result 2")], 0, (0, 0))
-    );
+    assert_eq!((world.told(), world.open.len(), world.links()), (vec![told(1, "result 2")], 0, (0, 0)));
     assert_eq!(world.exchange.services.len(), 0);
 }
 
@@ -249,9 +259,9 @@ fn more_links_and_fewer_are_a_matter_of_settings() {
     world.set(Some(ServiceConfig { links: 3, ..config([A]) }));
     world.wait(0);
     world.connect_all();
-    assert_eq!(world.exchange.links(), (3, 3));
+    assert_eq!(world.links(), (3, 3));
     world.set(Some(config([A])));
-    assert_eq!((world.exchange.links(), world.open.len()), ((1, 1), 1));
+    assert_eq!((world.links(), world.open.len()), ((1, 1), 1));
     assert!(world.call().is_ok());
 }
 
