@@ -16,8 +16,12 @@ pub const INWARD_CONNECTIONS_MAX: usize = 64;
 /// Of those, how many a ring takes at a time: it has places for so many, with half of them left to connects.
 pub const INWARD_ADOPTIONS_MAX: usize = CONNECTS_MAX / 2;
 
-/// Bytes of the answer to a call of a tool: a book of 10,000 levels has some 700 KB.
-pub const TOOL_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a tool's arguments: the longest are an order's, with a label.
+pub const TOOL_ARGUMENTS_BYTES_MAX: usize = 4096;
+/// Bytes of the answer to a call of a tool: a book of 10,000 levels has some 700 KB. It is told twice, once as a string, in which half
+/// of it may be escapes.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 5 << 19;
+const _: () = assert!(3 * TOOL_ANSWER_BYTES_MAX + 1024 <= MCP_MESSAGE_BYTES_MAX);
 
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
@@ -119,6 +123,9 @@ pub const PIPE_UNREAD_BYTES_MAX: usize = MCP_MESSAGE_BYTES_MAX + REPLY_BYTES_MAX
 pub const MCP_SESSIONS_MAX: usize = 4096;
 /// Requests of one MCP client that are under way.
 pub const MCP_REQUESTS_PER_SESSION_MAX: usize = 64;
+/// Calls of the gateway's own tools by all MCP clients that are under way, or that nobody waits for any more: each holds its arguments.
+pub const MCP_OWN_CALLS_MAX: usize = 1024;
+const _: () = assert!(MCP_REQUESTS_PER_SESSION_MAX < MCP_OWN_CALLS_MAX);
 /// What a backend asks of clients and has not been answered, for one backend.
 pub const MCP_QUESTIONS_PER_LINK_MAX: usize = 64;
 /// Resources that one MCP client is told the changes of.

@@ -5,11 +5,11 @@
 //! So many texts of one are on their way at a time; what its peer has sent beyond is kept, and no more of it is read.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::auth::Level;
+use crate::auth::{Level, Reach};
 use crate::limits;
 use crate::model::ids::ConnId;
-use crate::model::order::AccountId;
 use crate::model::time::Now;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
@@ -25,9 +25,20 @@ pub(super) const SUBPROTOCOL: &str = "mcp";
 /// What control is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipeWord {
-    Opened { conn: ConnId, account: Option<AccountId>, rights: Level, authorization: Option<Box<str>> },
-    Text { conn: ConnId, text: Box<[u8]> },
-    Closed { conn: ConnId },
+    /// `rights` is what of the scope `backend` its client has, `authorization` its upgrade's.
+    Opened {
+        conn: ConnId,
+        reach: Reach,
+        rights: Level,
+        authorization: Option<Arc<str>>,
+    },
+    Text {
+        conn: ConnId,
+        text: Box<[u8]>,
+    },
+    Closed {
+        conn: ConnId,
+    },
 }
 
 /// What of such a connection is on its way.
@@ -75,13 +86,12 @@ impl Hub {
     }
 
     /// A connection was opened for it; `authorization` is its upgrade's.
-    pub(super) fn open_pipe(&mut self, conn: ConnId, authorization: Option<Box<str>>) {
+    pub(super) fn open_pipe(&mut self, conn: ConnId, authorization: Option<Arc<str>>) {
+        let reach = self.policy(conn).reach;
         let Some(session) = self.session(conn) else { return };
         session.pipe = Some(Box::default());
-        let login = session.login();
-        let account = login.map(|login| login.account);
-        let rights = login.map_or(Level::None, |login| login.scopes.backend);
-        self.pipes.words.push_back(PipeWord::Opened { conn, account, rights, authorization });
+        let rights = session.login().map_or(Level::None, |login| login.scopes.backend);
+        self.pipes.words.push_back(PipeWord::Opened { conn, reach, rights, authorization });
     }
 
     /// A text of such a connection.

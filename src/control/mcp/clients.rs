@@ -11,6 +11,8 @@ use crate::auth::Level;
 use crate::dialect::mcp::{EventLog, Posted, Relay, Revision, SessionId, SessionKind, StreamId};
 use crate::limits;
 
+use super::super::tools;
+
 /// What a request of HTTP is to the task.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -27,6 +29,8 @@ pub(super) struct Caller {
     /// The id of the key that was shown.
     pub(super) client_id: Option<Box<str>>,
     pub(super) session: Option<Box<str>>,
+    /// In whose name the gateway's own tools are called.
+    pub(super) shown: tools::Caller,
 }
 
 /// How a request of HTTP is answered.
@@ -64,6 +68,8 @@ struct Session {
     /// Whose key it was made by: no other may speak in it.
     client_id: Option<Box<str>>,
     rights: Level,
+    /// Of its newest request.
+    shown: tools::Caller,
     log: EventLog,
     waiting: BTreeMap<StreamId, Waiting>,
     readers: BTreeMap<StreamId, mpsc::Sender<Bytes>>,
@@ -127,6 +133,7 @@ impl Clients {
             return None;
         }
         known.used_ns = now_ns;
+        known.shown = caller.shown.clone();
         Some(session)
     }
 
@@ -162,6 +169,7 @@ impl Clients {
                 name,
                 client_id: caller.client_id.clone(),
                 rights: caller.rights,
+                shown: caller.shown.clone(),
                 log: EventLog::default(),
                 waiting: BTreeMap::new(),
                 readers: BTreeMap::new(),
@@ -282,6 +290,11 @@ impl Clients {
                 answer(waiting.reply, Reply::Accepted);
             }
         }
+    }
+
+    /// In whose name a session speaks, if it is one of these.
+    pub(super) fn caller(&self, session: SessionId) -> Option<&tools::Caller> {
+        self.sessions.get(&session).map(|known| &known.shown)
     }
 
     /// Whether this session was for the request that has its answer now; then it is over.

@@ -17,7 +17,7 @@ fn connect(world: &mut World, slot: u32) -> ConnId {
 fn told(world: &mut World) -> Vec<String> {
     std::iter::from_fn(|| world.hubs[0].poll_pipe())
         .map(|word| match word {
-            PipeWord::Opened { conn, .. } => format!("opened {}", conn.slot),
+            PipeWord::Opened { conn, reach, .. } => format!("opened {} {reach:?}", conn.slot),
             PipeWord::Text { text, .. } => String::from_utf8(text.into_vec()).unwrap(),
             PipeWord::Closed { conn } => format!("closed {}", conn.slot),
         })
@@ -36,7 +36,7 @@ fn control_hears_of_a_connection_then_its_texts_then_its_end() {
     world.send(0, conn, "two");
     let now = world.now;
     world.hubs[0].handle_closed(conn, now);
-    assert_eq!(told(&mut world), ["opened 3", "one", "two", "closed 3"]);
+    assert_eq!(told(&mut world), ["opened 3 Loopback", "one", "two", "closed 3"]);
 }
 
 #[test]
