@@ -1,4 +1,6 @@
-//! The gateway's own tools for clients of the Model Context Protocol, over both ways.
+//! The gateway's own tools for clients of the Model Context Protocol, over both ways; and a backend over HTTP that says nothing.
+
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
@@ -106,4 +108,15 @@ fn without_own_tools_and_backends_nobody_is_served() {
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     assert_eq!(ask(server.address, "GET /mcp", upgrade, "").status, 404);
     server.stop().assert_clean();
+}
+
+#[test]
+fn a_backend_over_http_that_never_answers_holds_up_no_stop() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", silent.local_addr().unwrap());
+    let server =
+        start(&format!("[[backend]]\nname = \"silent\"\nkind = \"mcp-http\"\naddresses = [\"{url}\"]\n"));
+    let (connection, _) = silent.accept().unwrap();
+    server.stop().assert_clean();
+    drop(connection);
 }
