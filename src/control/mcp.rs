@@ -138,6 +138,7 @@ struct Carrier {
     own: Arc<OwnTools>,
     /// Those of own tools that are under way.
     calls: JoinSet<(OwnCallId, ToolResult)>,
+    keyring: Arc<ArcSwap<Keyring>>,
     words: mpsc::Sender<Word>,
     status: Arc<ArcSwap<Vec<BackendStatus>>>,
 }
@@ -154,7 +155,7 @@ pub(super) fn start(
     let McpSetup { listener, access, own, backends } = setup;
     let (words, hearing) = mpsc::channel(WORDS_MAX);
     if let Some(listener) = listener {
-        http::listen(listener, access, keyring, words.clone())?;
+        http::listen(listener, access, Arc::clone(&keyring), words.clone())?;
     }
     let settings = Settings {
         own,
@@ -172,6 +173,7 @@ pub(super) fn start(
         runs: 0,
         own: tools,
         calls: JoinSet::new(),
+        keyring,
         words,
         status: Arc::clone(&line.status),
     };
@@ -228,7 +230,9 @@ impl Carrier {
                 }
                 Some(said) = said.recv() => self.pipes.take(&mut self.relay, said, clock::now().mono_ns),
                 _ = looks.tick() => {
-                    self.clients.expire(&mut self.relay, clock::now().mono_ns);
+                    let now = clock::now();
+                    self.clients.expire(&mut self.relay, now.mono_ns);
+                    self.clients.end_revoked(&mut self.relay, &self.keyring.load(), now);
                     self.tell_status();
                 }
                 () = tokio::time::sleep(pause) => {}

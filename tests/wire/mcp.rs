@@ -1,12 +1,17 @@
 //! The gateway's own tools for clients of the Model Context Protocol, over both ways; and a backend over HTTP that says nothing.
 
+use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::bytes;
 use crate::client::Client;
 use crate::control::{Answer, DEMO, ask};
-use crate::server::Server;
+use crate::server::{Server, temporary_file};
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
 
@@ -98,6 +103,37 @@ fn a_session_over_http_calls_in_the_name_of_its_key() {
     assert!(said.0 && said.1["code"] != 13009, "it may, but there is no such order: {}", said.1);
     assert_eq!(post(&server, &session, &order.to_string()).status, 404, "without its key it is no session");
     server.stop().assert_clean();
+}
+
+#[test]
+fn a_session_and_its_stream_of_events_end_with_their_key() {
+    let key = |secret: &str| {
+        format!(
+            "[[key]]\nclient_id = \"desk\"\naccount = \"desk\"\nsecret = \"{secret}\"\nscopes = [\"backend:read\"]\n"
+        )
+    };
+    let keys = temporary_file("keys.toml", key("0123456789abcdef0123456789abcdef").as_bytes());
+    fs::set_permissions(&keys, PermissionsExt::from_mode(0o600)).unwrap();
+    let mut server = start(&format!("[auth]\nkeys = {keys:?}\n"));
+    let shown = "Authorization: Bearer desk.0123456789abcdef0123456789abcdef\r\n";
+    let begun = post(&server, shown, INITIALIZE);
+    let session = format!("Mcp-Session-Id: {}\r\n", begun.field("mcp-session-id"));
+    let mut stream = bytes::connect(server.mcp.unwrap());
+    let listen = format!(
+        "GET /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: text/event-stream\r\n{session}{shown}\r\n"
+    );
+    stream.write_all(listen.as_bytes()).unwrap();
+    assert!(bytes::read_head(&mut stream).starts_with("HTTP/1.1 200 "));
+    fs::write(&keys, key("fedcba9876543210fedcba9876543210")).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_log("keys hold from now on");
+    bytes::read_to_end(&mut stream);
+    let other = "Authorization: Bearer desk.fedcba9876543210fedcba9876543210\r\n";
+    let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
+    assert_eq!(post(&server, &format!("{session}{other}"), ping).status, 404);
+    assert_eq!(post(&server, other, ping).status, 200);
+    server.stop().assert_clean();
+    fs::remove_file(keys).unwrap();
 }
 
 #[test]

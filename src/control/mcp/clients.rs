@@ -3,13 +3,15 @@
 //! Invariant: a stream of a session has one reader at most; a message is on one stream.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::auth::Level;
+use crate::auth::{Credential, Keyring, Level};
 use crate::dialect::mcp::{EventLog, Posted, Relay, Revision, SessionId, SessionKind, StreamId};
 use crate::limits;
+use crate::model::time::Now;
 
 use super::super::tools;
 
@@ -24,10 +26,8 @@ pub(super) enum Asked {
 /// Who asks, in which session.
 #[derive(Debug)]
 pub(super) struct Caller {
-    /// What of the scope `backend` it has.
-    pub(super) rights: Level,
-    /// The id of the key that was shown.
-    pub(super) client_id: Option<Box<str>>,
+    /// The key that was shown, if any.
+    pub(super) key: Option<Arc<Credential>>,
     pub(super) session: Option<Box<str>>,
     /// In whose name the gateway's own tools are called.
     pub(super) shown: tools::Caller,
@@ -65,9 +65,8 @@ pub(super) struct Clients {
 struct Session {
     /// What the client knows it by; none where it is for one request.
     name: Option<Box<str>>,
-    /// Whose key it was made by: no other may speak in it.
-    client_id: Option<Box<str>>,
-    rights: Level,
+    /// By which it was made: no other may speak in it.
+    key: Option<Arc<Credential>>,
     /// Of its newest request.
     shown: tools::Caller,
     log: EventLog,
@@ -128,8 +127,8 @@ impl Clients {
     fn find(&mut self, caller: &Caller, now_ns: u64) -> Option<SessionId> {
         let session = *self.by_name.get(caller.session.as_ref()?)?;
         let known = self.sessions.get_mut(&session)?;
-        // A key whose rights have changed begins anew.
-        if known.client_id != caller.client_id || known.rights != caller.rights {
+        // Who shows a key that has changed begins anew.
+        if known.key != caller.key {
             return None;
         }
         known.used_ns = now_ns;
@@ -152,11 +151,12 @@ impl Clients {
             Posted { needs_no_session: true, answers: 1, .. } => SessionKind::Passing,
             Posted { .. } => return Err(Reply::Wrong("Mcp-Session-Id is missing: initialize comes first")),
         };
-        let session = match relay.open_session(kind, caller.rights) {
+        let rights = caller.key.as_ref().map_or(Level::None, |key| key.scopes.backend);
+        let session = match relay.open_session(kind, rights) {
             Some(session) => session,
             None => {
                 self.evict(relay, now_ns);
-                relay.open_session(kind, caller.rights).ok_or(Reply::Full)?
+                relay.open_session(kind, rights).ok_or(Reply::Full)?
             }
         };
         let name = (kind == SessionKind::Lasting).then(session_name);
@@ -167,8 +167,7 @@ impl Clients {
             session,
             Session {
                 name,
-                client_id: caller.client_id.clone(),
-                rights: caller.rights,
+                key: caller.key.clone(),
                 shown: caller.shown.clone(),
                 log: EventLog::default(),
                 waiting: BTreeMap::new(),
@@ -195,6 +194,22 @@ impl Clients {
         for session in self.idle_for(relay, limits::MCP_SESSION_LIFE_NS, now_ns) {
             self.remove(session);
             relay.close_session(session, now_ns);
+        }
+    }
+
+    /// Ends the sessions whose keys are gone or not what they were, and with them the streams that they still read.
+    pub(super) fn end_revoked(&mut self, relay: &mut Relay, keyring: &Keyring, now: Now) {
+        let unix_ms = now.unix_ns / 1_000_000;
+        let is_good = |key: &Credential| keyring.holds(key) && !key.has_expired(unix_ms);
+        let revoked: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, known)| known.key.as_deref().is_some_and(|key| !is_good(key)))
+            .map(|(session, _)| *session)
+            .collect();
+        for session in revoked {
+            self.remove(session);
+            relay.close_session(session, now.mono_ns);
         }
     }
 
