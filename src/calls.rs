@@ -75,7 +75,7 @@ pub enum FromControl {
     /// So many messages of that connection have been dealt with: it may send as many more.
     Taken {
         conn: ConnId,
-        messages: u32,
+        messages: usize,
     },
     /// End it, with this close code (RFC 6455, 7.4) and reason.
     Close {

@@ -115,8 +115,9 @@ pub const CALL_WORDS_PER_ROUND: usize = 256;
 /// How soon control looks again whether a shard's queue, which was full, has room.
 pub const CALL_ROOM_LOOK_NS: u64 = 1_000_000;
 
-/// Texts of one connection that are on their way to control: beyond them it is not read.
-pub const PIPE_TEXTS_MAX: u32 = 32;
+/// Texts of one connection that are on their way to control, and bytes of them: beyond them it is not read.
+pub const PIPE_TEXTS_MAX: usize = 32;
+pub const PIPE_TEXTS_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of unread texts of control at which a connection is closed: a whole message may come on top of what made reading pause.
 pub const PIPE_UNREAD_BYTES_MAX: usize = MCP_MESSAGE_BYTES_MAX + REPLY_BYTES_MAX;
 /// Sessions of MCP clients in all; each costs some kilobytes, and what it has under way.

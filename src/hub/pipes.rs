@@ -2,7 +2,8 @@
 //! texts both ways. PURE. Home: one shard.
 //!
 //! Invariants: control hears of each such connection once that it is open, then its texts in their order, then once that it is closed.
-//! So many texts of one are on their way at a time; what its peer has sent beyond is kept, and no more of it is read.
+//! So many texts of one are on their way at a time, counted as memory of the shard until control has dealt with them; what its peer
+//! has sent beyond is kept, and no more of it is read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub enum PipeWord {
 /// What of such a connection is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
-    texts: u32,
+    /// Bytes of each text that control has not dealt with, in their order.
+    under_way: VecDeque<usize>,
     /// Bytes that came while no more was to be read.
     unread: Vec<u8>,
 }
@@ -57,15 +59,17 @@ pub(super) struct Pipes {
 
 impl Pipe {
     pub(super) fn is_full(&self) -> bool {
-        self.texts >= limits::PIPE_TEXTS_MAX
+        self.under_way.len() >= limits::PIPE_TEXTS_MAX
+            || self.under_way.iter().sum::<usize>() >= limits::PIPE_TEXTS_BYTES_MAX
     }
 
-    pub(super) fn unread_bytes(&self) -> usize {
-        self.unread.capacity()
+    /// Bytes of memory that it takes here, and on their way.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.unread.capacity() + self.under_way.iter().sum::<usize>()
     }
 
     pub(super) fn drop_unread(&mut self) {
-        self.unread = Vec::new();
+        *self = Pipe::default();
     }
 
     pub(super) fn keep(&mut self, bytes: &[u8]) {
@@ -98,7 +102,7 @@ impl Hub {
     pub(super) fn pipe_text(&mut self, conn: ConnId, text: &[u8]) {
         self.counters.messages_received_total += 1;
         let Some(pipe) = self.session(conn).and_then(|session| session.pipe.as_deref_mut()) else { return };
-        pipe.texts += 1;
+        pipe.under_way.push_back(text.len());
         let is_full = pipe.is_full();
         self.pipes.words.push_back(PipeWord::Text { conn, text: text.into() });
         if is_full
@@ -130,20 +134,20 @@ impl Hub {
     }
 
     /// Control has dealt with so many texts.
-    pub fn handle_pipe_taken(&mut self, conn: ConnId, texts: u32, now: Now) {
+    pub fn handle_pipe_taken(&mut self, conn: ConnId, texts: usize, now: Now) {
         self.now = now;
         let Some(pipe) = self.session(conn).and_then(|session| session.pipe.as_deref_mut()) else { return };
-        pipe.texts = pipe.texts.saturating_sub(texts);
+        pipe.under_way.drain(..texts.min(pipe.under_way.len()));
         if pipe.is_full() {
-            return;
+            return self.note_unfinished(conn);
         }
         let mut unread = std::mem::take(&mut pipe.unread);
         if !unread.is_empty() {
             self.work.begin_read(conn, now);
             self.handle_frames(conn, &mut unread);
-            self.note_unfinished(conn);
-            self.settle_overflows();
         }
+        self.note_unfinished(conn);
+        self.settle_overflows();
         self.resume_reading(conn);
     }
 
