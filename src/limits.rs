@@ -175,6 +175,9 @@ pub const MCP_REMOTE_REQUESTS_MAX: usize = 512;
 /// Events of one session over Streamable HTTP that are kept for readers that were cut, and bytes of them.
 pub const MCP_EVENTS_KEPT_MAX: usize = 256;
 pub const MCP_EVENTS_KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of kept events of all sessions: beyond it the session that has the most kept loses them.
+pub const MCP_EVENTS_KEPT_BYTES_ALL_MAX: usize = 128 * 1024 * 1024;
+const _: () = assert!(MCP_EVENTS_KEPT_BYTES_ALL_MAX >= 8 * MCP_MESSAGE_BYTES_MAX);
 
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;

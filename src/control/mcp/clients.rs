@@ -1,6 +1,6 @@
 //! Clients over Streamable HTTP: their sessions, answers that are waited for, readers of events. Home: the control thread.
 //!
-//! Invariant: a stream of a session has one reader at most; a message is on one stream.
+//! Invariants: a stream of a session has one reader at most; a message is on one stream; what is kept of all sessions' events is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,6 +58,8 @@ pub(super) enum Reply {
 pub(super) struct Clients {
     sessions: BTreeMap<SessionId, Session>,
     by_name: BTreeMap<Box<str>, SessionId>,
+    /// Bytes of events that are kept of all of them.
+    kept_bytes: usize,
     last_stream: u64,
 }
 
@@ -225,8 +227,9 @@ impl Clients {
     }
 
     fn remove(&mut self, session: SessionId) {
-        if let Some(Session { name: Some(name), .. }) = self.sessions.remove(&session) {
+        if let Some(Session { name: Some(name), log, .. }) = self.sessions.remove(&session) {
             self.by_name.remove(&name);
+            self.kept_bytes -= log.kept_bytes();
         }
     }
 
@@ -292,7 +295,20 @@ impl Clients {
                 stream = StreamId::STANDALONE;
             }
         }
+        let before_bytes = known.log.kept_bytes();
         known.push(stream, text, is_answer);
+        self.kept_bytes = self.kept_bytes - before_bytes + known.log.kept_bytes();
+        self.bound_kept();
+    }
+
+    /// Where sessions together have too much kept, the one that has the most loses it.
+    fn bound_kept(&mut self) {
+        while self.kept_bytes > limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX {
+            let costliest = self.sessions.values_mut().max_by_key(|known| known.log.kept_bytes());
+            let Some(Session { log, .. }) = costliest else { return };
+            self.kept_bytes -= log.kept_bytes();
+            log.drop_kept();
+        }
     }
 
     /// A request of a stream has no answer.
@@ -362,4 +378,51 @@ fn session_name() -> Box<str> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("invariant: the kernel has randomness by now");
     data_encoding::HEXLOWER.encode(&bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Reach;
+    use crate::dialect::mcp::{Settings, posted};
+
+    /// A session that has said hello.
+    fn open(clients: &mut Clients, relay: &mut Relay) -> SessionId {
+        let text =
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+        let shown = tools::Caller { authorization: None, reach: Reach::Loopback, peer: None };
+        let caller = Caller { key: None, session: None, shown };
+        let (reply, _) = oneshot::channel();
+        let posted = posted(text).unwrap();
+        clients.take(
+            relay,
+            Asked::Post { caller, text: text.to_owned(), posted, reads_events: false, reply },
+            0,
+        );
+        *clients.by_name.values().max().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_of_all_sessions_is_bounded_and_who_has_the_most_kept_loses_it() {
+        let mut relay = Relay::new(Settings { own: &[], backends: Vec::new(), gateway_version: "1" }, 0);
+        let mut clients = Clients::default();
+        let modest = open(&mut clients, &mut relay);
+        clients.tell(modest, None, "{}", false);
+        let long = "x".repeat(limits::MCP_MESSAGE_BYTES_MAX);
+        let count = limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX / long.len() + 1;
+        let greedy: Vec<SessionId> = (0..count).map(|_| open(&mut clients, &mut relay)).collect();
+        for session in &greedy {
+            clients.tell(*session, None, &long, false);
+            let kept: usize = clients.sessions.values().map(|known| known.log.kept_bytes()).sum();
+            assert_eq!(clients.kept_bytes, kept);
+            assert!(kept <= limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX);
+        }
+        let has_kept = |session: &SessionId| clients.sessions[session].log.resume("0-0").is_some();
+        assert!(has_kept(&modest));
+        assert_eq!(greedy.iter().filter(|session| has_kept(session)).count(), count - 2);
+        for session in greedy {
+            clients.remove(session);
+        }
+        assert_eq!(clients.kept_bytes, clients.sessions[&modest].log.kept_bytes());
+    }
 }
