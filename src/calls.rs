@@ -8,12 +8,13 @@
 //! - Words of one connection, and those to it, keep their order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use tokio::io::unix::AsyncFd;
 
-use crate::auth::Level;
+use crate::auth::{Level, Reach};
 use crate::doorbell::Doorbell;
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome};
@@ -45,11 +46,13 @@ pub enum ToControl {
 /// Who opened a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    pub account: Option<AccountId>,
+    /// From where it comes: by which kind of listener, and from which address if it has one.
+    pub reach: Reach,
+    pub address: Option<SocketAddr>,
     /// What of the scope `backend` it has.
     pub backend: Level,
     /// The `Authorization` of the upgrade, for what control asks in this client's name.
-    pub authorization: Option<Box<str>>,
+    pub authorization: Option<Arc<str>>,
 }
 
 /// What control says to a shard.
@@ -72,7 +75,7 @@ pub enum FromControl {
     /// So many messages of that connection have been dealt with: it may send as many more.
     Taken {
         conn: ConnId,
-        messages: u32,
+        messages: usize,
     },
     /// End it, with this close code (RFC 6455, 7.4) and reason.
     Close {

@@ -262,6 +262,12 @@ impl Config {
     ) -> Result<Config, Failure> {
         Sources::default().read_text(text, file, variable).map(|effective| effective.config)
     }
+
+    /// Whether clients of MCP are served.
+    #[must_use]
+    pub fn serves_mcp(&self) -> bool {
+        self.mcp.tools || self.backend.iter().any(Backend::speaks_mcp)
+    }
 }
 
 impl Shards {

@@ -85,8 +85,10 @@ pub struct ControlSetup {
     pub source: Source,
     /// Carries the calls of backends that are processes or asked over HTTP.
     pub backends: BackendsSetup,
-    /// None where no backend speaks MCP.
+    /// None where it is not served: no backend speaks it, and the gateway's own tools are not offered.
     pub mcp: Option<McpSetup>,
+    /// To a shard, in a client's name.
+    pub inward: Inward,
     /// Puts the thread behind those that carry messages.
     pub give_way: fn() -> io::Result<()>,
     /// Starts the same stop as a signal.
@@ -110,8 +112,6 @@ pub struct Source {
     pub keyring: Arc<ArcSwap<Keyring>>,
     /// The shards'.
     pub inspector: Inspector,
-    /// To a shard, in a client's name.
-    pub inward: Inward,
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
@@ -153,7 +153,7 @@ struct Shared {
     profiler: Profiler,
     logs: Logs,
     answers: Answers,
-    tools: OwnTools,
+    tools: Arc<OwnTools>,
     drain: fn(),
     /// Of this thread alone, so that nobody waits for it.
     rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
@@ -222,9 +222,10 @@ impl Control {
 }
 
 async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Result<()> {
-    let ControlSetup { tcp, unix, source, backends, mcp, drain, .. } = setup;
+    let ControlSetup { tcp, unix, source, backends, mcp, inward, drain, .. } = setup;
+    let tools = Arc::new(OwnTools::new(inward));
     let (stop_backends, backends_stopped) = oneshot::channel();
-    let mcp = mcp.map(|mcp| mcp::start(mcp, Arc::clone(&source.keyring))).transpose()?;
+    let mcp = mcp.map(|mcp| mcp::start(mcp, Arc::clone(&source.keyring), Arc::clone(&tools))).transpose()?;
     let (line, mcp) = mcp.unzip();
     // On this thread, which is that of its children's end (decision 0025).
     let backends = tokio::spawn(Backends::new(backends, line).run(backends_stopped));
@@ -237,7 +238,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         streams,
         profiler: Profiler::default(),
         answers: Answers::default(),
-        tools: OwnTools::new(),
+        tools,
         drain,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
@@ -343,7 +344,7 @@ impl Shared {
                     return self.profile(&parts.headers, parts.uri.query().unwrap_or_default()).await;
                 }
                 Route::Tools => return self.list_tools(&parts.headers),
-                Route::CallTool => self.call_tool(door, authorization, body).await,
+                Route::CallTool => self.call_tool(door, door::peer(&parts), authorization, body).await,
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,

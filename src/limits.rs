@@ -18,8 +18,12 @@ pub const ADOPTIONS_MAX: usize = 8;
 /// Connections from within the process that wait for a shard to take them. Each is a call of a tool, of which so many are under way at most.
 pub const INWARD_CONNECTIONS_MAX: usize = 64;
 
-/// Bytes of the answer to a call of a tool: a book of 10,000 levels has some 700 KB.
-pub const TOOL_ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a tool's arguments: the longest are an order's, with a label.
+pub const TOOL_ARGUMENTS_BYTES_MAX: usize = 4096;
+/// Bytes of the answer to a call of a tool: a book of 10,000 levels has some 700 KB. It is told twice, once as a string, in which half
+/// of it may be escapes.
+pub const TOOL_ANSWER_BYTES_MAX: usize = 5 << 19;
+const _: () = assert!(3 * TOOL_ANSWER_BYTES_MAX + 1024 <= MCP_MESSAGE_BYTES_MAX);
 
 /// Instruments in all. Each costs a shard some 20 KiB (book, recent trades, rolling day).
 pub const INSTRUMENTS_MAX: usize = 4096;
@@ -117,14 +121,18 @@ pub const CALL_WORDS_PER_ROUND: usize = 256;
 /// How soon control looks again whether a shard's queue, which was full, has room.
 pub const CALL_ROOM_LOOK_NS: u64 = 1_000_000;
 
-/// Texts of one connection that are on their way to control: beyond them it is not read.
-pub const PIPE_TEXTS_MAX: u32 = 32;
+/// Texts of one connection that are on their way to control, and bytes of them: beyond them it is not read.
+pub const PIPE_TEXTS_MAX: usize = 32;
+pub const PIPE_TEXTS_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of unread texts of control at which a connection is closed: a whole message may come on top of what made reading pause.
 pub const PIPE_UNREAD_BYTES_MAX: usize = MCP_MESSAGE_BYTES_MAX + REPLY_BYTES_MAX;
 /// Sessions of MCP clients in all; each costs some kilobytes, and what it has under way.
 pub const MCP_SESSIONS_MAX: usize = 4096;
 /// Requests of one MCP client that are under way.
 pub const MCP_REQUESTS_PER_SESSION_MAX: usize = 64;
+/// Calls of the gateway's own tools by all MCP clients that are under way, or that nobody waits for any more: each holds its arguments.
+pub const MCP_OWN_CALLS_MAX: usize = 1024;
+const _: () = assert!(MCP_REQUESTS_PER_SESSION_MAX < MCP_OWN_CALLS_MAX);
 /// What a backend asks of clients and has not been answered, for one backend.
 pub const MCP_QUESTIONS_PER_LINK_MAX: usize = 64;
 /// Resources that one MCP client is told the changes of.
@@ -173,6 +181,9 @@ pub const MCP_REMOTE_REQUESTS_MAX: usize = 512;
 /// Events of one session over Streamable HTTP that are kept for readers that were cut, and bytes of them.
 pub const MCP_EVENTS_KEPT_MAX: usize = 256;
 pub const MCP_EVENTS_KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of kept events of all sessions: beyond it the session that has the most kept loses them.
+pub const MCP_EVENTS_KEPT_BYTES_ALL_MAX: usize = 128 * 1024 * 1024;
+const _: () = assert!(MCP_EVENTS_KEPT_BYTES_ALL_MAX >= 8 * MCP_MESSAGE_BYTES_MAX);
 
 /// Lines that wait to be said in the log of the market's sources; what comes beyond is not said.
 pub const MARKET_NEWS_MAX: usize = 256;

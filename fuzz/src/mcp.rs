@@ -4,16 +4,17 @@
 //! than it has requests; when all clients are gone and time has passed, nothing is under way or remembered.
 //!
 //! Input: lines. The first byte says who speaks: `a` and `b` clients, `x` and `y` backends, `-` lets seconds pass, as many as the line is
-//! long, `!` ends the first backend; the rest is the text. In the text of a backend `#` stands for the last id that it was sent.
+//! long, and own tools have their results, `!` ends the first backend; the rest is the text. In the text of a backend `#` stands for the last id that it was sent.
 
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 use tickring::auth::Level;
 use tickring::dialect::mcp::{
-    BackendSettings, EventLog, EventParser, Instances, LinkId, Output, Relay, SessionId, SessionKind,
-    Settings, StreamId, posted,
+    BackendSettings, EventLog, EventParser, Instances, LinkId, Output, OwnCallId, Relay, SessionId,
+    SessionKind, Settings, StreamId, posted,
 };
+use tickring::dialect::tools::{TOOLS, ToolResult};
 
 const S: u64 = 1_000_000_000;
 const LINES_MAX: usize = 200;
@@ -23,6 +24,8 @@ struct World {
     now_ns: u64,
     links: BTreeMap<usize, LinkId>,
     last_id: BTreeMap<LinkId, u64>,
+    /// Of own tools, that have no result.
+    calls: Vec<OwnCallId>,
     /// Answers that each client is owed at most.
     owed: BTreeMap<SessionId, usize>,
 }
@@ -43,9 +46,15 @@ pub fn check(input: &[u8]) {
         requests_max: 4,
     };
     let backends = vec![backend("x", Instances::Shared), backend("y", Instances::PerSession)];
-    let relay = Relay::new(Settings { backends, gateway_version: "1" }, 0);
-    let mut world =
-        World { relay, now_ns: 0, links: BTreeMap::new(), last_id: BTreeMap::new(), owed: BTreeMap::new() };
+    let relay = Relay::new(Settings { own: &TOOLS, backends, gateway_version: "1" }, 0);
+    let mut world = World {
+        relay,
+        now_ns: 0,
+        links: BTreeMap::new(),
+        last_id: BTreeMap::new(),
+        calls: Vec::new(),
+        owed: BTreeMap::new(),
+    };
     let clients =
         [0, 1].map(|_| world.relay.open_session(SessionKind::Lasting, Level::None).expect("a place"));
     world.settle();
@@ -90,6 +99,10 @@ impl World {
 
     fn wait(&mut self, ns: u64) {
         self.now_ns += ns;
+        for call in std::mem::take(&mut self.calls) {
+            self.relay.handle_called(call, &ToolResult::fault("none"));
+        }
+        self.settle();
         // A backend that never comes up is tried again and again; its pauses bound how often.
         while self.relay.poll_timeout().is_some_and(|due_ns| due_ns <= self.now_ns) {
             self.relay.handle_timeout(self.now_ns);
@@ -121,6 +134,10 @@ impl World {
                     let owed = self.owed.get_mut(&session).expect("somebody was asked something");
                     *owed = owed.checked_sub(1).expect("what is cancelled was not answered");
                 }
+                Output::Call { call, request, .. } => {
+                    check_json(&request);
+                    self.calls.push(call);
+                }
                 Output::Close { .. } | Output::News { .. } => {}
             }
         }
@@ -129,6 +146,10 @@ impl World {
 
 fn check_line(text: &str) {
     assert!(!text.contains(['\n', '\r']), "two lines for one: {text}");
+    check_json(text);
+}
+
+fn check_json(text: &str) {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         panic!("{error}: {text}");
     }

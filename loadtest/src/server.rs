@@ -391,7 +391,7 @@ fn target_of(line: &str) -> Option<Target> {
 /// The address behind `control on http://`.
 fn control_of(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("control on http://")?;
-    rest.split(|byte: char| byte == ',' || byte == '/' || byte.is_whitespace()).next()?.parse().ok()
+    rest.split(|byte: char| matches!(byte, ',' | ';' | '/') || byte.is_whitespace()).next()?.parse().ok()
 }
 
 fn parse_schedstat(stat: &str) -> Option<ThreadClock> {
@@ -458,6 +458,13 @@ mod tests {
         assert_eq!(target_of("serves tcp://127.0.0.1:40001 on"), Some(tcp));
         assert_eq!(target_of("serves wss://127.0.0.1:40001/ws on"), Some(secure));
         assert_eq!(target_of("listening on 127.0.0.1:40001"), None);
+        let control = Some("127.0.0.1:40002".parse().unwrap());
+        for line in [
+            "; control on http://127.0.0.1:40002",
+            "; control on http://127.0.0.1:40002; MCP on http://a/mcp",
+        ] {
+            assert_eq!(control_of(line), control, "{line}");
+        }
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("control.address", Text),
     restart("control.socket", Text),
     live("control.debug", Plain),
+    restart("mcp.tools", Plain),
     restart("mcp.address", Text),
     restart("mcp.origins", Texts),
     restart("mcp.hosts", Texts),

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::check::RangeFault;
 use super::control::{address, text};
 
-/// Streamable HTTP for clients, where a backend speaks MCP.
+/// What is offered to clients of MCP, and Streamable HTTP for them.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mcp {
+    /// Whether the gateway's own tools are offered, beside those of backends.
+    pub tools: bool,
     /// None where there is none.
     #[serde(deserialize_with = "address", serialize_with = "text")]
     pub address: Option<SocketAddr>,
@@ -23,6 +25,7 @@ pub struct Mcp {
 impl Default for Mcp {
     fn default() -> Mcp {
         Mcp {
+            tools: true,
             address: Some(SocketAddr::from(([127, 0, 0, 1], 9005))),
             origins: Vec::new(),
             hosts: Vec::new(),

@@ -1,7 +1,7 @@
 //! What a configuration may say, but hardly means: by itself, and on the host that it is for. PURE.
 
 use super::venue;
-use super::{Backend, Config, FeedKind, Limits, Listen, Speed, Warning};
+use super::{Config, FeedKind, Limits, Listen, Speed, Warning};
 use crate::limits;
 
 /// A small send buffer, of which a connection that does not read keeps one.
@@ -97,8 +97,7 @@ impl Config {
             ),
             (
                 "mcp.address",
-                self.mcp.address.is_some_and(|address| !address.ip().is_loopback())
-                    && self.backend.iter().any(Backend::speaks_mcp),
+                self.mcp.address.is_some_and(|address| !address.ip().is_loopback()) && self.serves_mcp(),
                 "shows keys and what tools are told, unencrypted, to whoever is between; put a proxy with TLS before it",
             ),
             (

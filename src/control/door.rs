@@ -5,13 +5,18 @@
 //! the kernel's backlog.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::http::request::Parts;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -37,29 +42,38 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After an accept that failed, for want of descriptors say.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// From where a request comes, among its extensions; none where that has no address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(Option<SocketAddr>);
+
 /// What can be listened on.
 pub(super) trait Accept {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        let (stream, _) = self.accept().await?;
+    async fn next(&self) -> io::Result<(Self::Stream, Peer)> {
+        let (stream, address) = self.accept().await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, Peer(Some(address))))
     }
 }
 
 impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(Self::Stream, Peer)> {
+        self.accept().await.map(|(stream, _)| (stream, Peer(None)))
     }
+}
+
+/// From where a request comes, where that has an address.
+pub(super) fn peer(request: &Parts) -> Option<SocketAddr> {
+    request.extensions.get::<Peer>().and_then(|Peer(address)| *address)
 }
 
 /// Answers whoever connects, until the runtime ends.
@@ -68,15 +82,19 @@ pub(super) async fn serve(listener: impl Accept, router: Router, room: Room) {
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let stream = match listener.next().await {
-            Ok(stream) => stream,
+        let (stream, peer) = match listener.next().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 log::debug!("a socket of control: {error}");
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME_MAX)

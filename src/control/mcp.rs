@@ -25,14 +25,18 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::auth::Keyring;
 use crate::backend::settings::{HttpSettings, ProcessSettings};
 use crate::clock;
-use crate::dialect::mcp::{BackendSettings, BackendState, LinkId, News, Output, Relay, SessionId, Settings};
-
+use crate::dialect::mcp::{
+    BackendSettings, BackendState, LinkId, News, Output, OwnCallId, Relay, SessionId, Settings,
+};
+use crate::dialect::tools::{Tool, ToolResult};
 use crate::limits;
 use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
 
 use clients::{Asked, Clients};
 use pipes::Pipes;
 pub(super) use pipes::{PipeLine, PipeSaid};
+
+use super::tools::OwnTools;
 
 /// Words of clients and backends that wait for the task: each of them waits in turn, so this is no bound of theirs.
 const WORDS_MAX: usize = 32;
@@ -47,13 +51,15 @@ pub struct McpSetup {
     /// Bound already; none where clients come over WebSocket alone.
     pub listener: Option<TcpListener>,
     pub access: McpAccess,
+    /// Those of the gateway's own tools that are offered.
+    pub own: &'static [Tool],
     pub backends: Vec<McpBackend>,
 }
 
 /// Who may come over HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct McpAccess {
-    /// Somebody without a key has something to see: a backend whose `access` is `public`.
+    /// Somebody without a key has something to see: the gateway's own tools, or a backend whose `access` is `public`.
     pub has_public: bool,
     /// Origins of web pages, beside those of this machine: `https://host[:port]`.
     pub origins: Vec<Box<str>>,
@@ -129,6 +135,10 @@ struct Carrier {
     /// Those of backends, also of such that are ending.
     tasks: JoinSet<()>,
     runs: u64,
+    own: Arc<OwnTools>,
+    /// Those of own tools that are under way.
+    calls: JoinSet<(OwnCallId, ToolResult)>,
+    keyring: Arc<ArcSwap<Keyring>>,
     words: mpsc::Sender<Word>,
     status: Arc<ArcSwap<Vec<BackendStatus>>>,
 }
@@ -137,13 +147,18 @@ struct Carrier {
 ///
 /// # Errors
 /// The socket can't be used.
-pub(super) fn start(setup: McpSetup, keyring: Arc<ArcSwap<Keyring>>) -> io::Result<(PipeLine, Mcp)> {
-    let McpSetup { listener, access, backends } = setup;
+pub(super) fn start(
+    setup: McpSetup,
+    keyring: Arc<ArcSwap<Keyring>>,
+    tools: Arc<OwnTools>,
+) -> io::Result<(PipeLine, Mcp)> {
+    let McpSetup { listener, access, own, backends } = setup;
     let (words, hearing) = mpsc::channel(WORDS_MAX);
     if let Some(listener) = listener {
-        http::listen(listener, access, keyring, words.clone())?;
+        http::listen(listener, access, Arc::clone(&keyring), words.clone())?;
     }
     let settings = Settings {
+        own,
         backends: backends.iter().map(|backend| backend.settings.clone()).collect(),
         gateway_version: env!("CARGO_PKG_VERSION"),
     };
@@ -156,6 +171,9 @@ pub(super) fn start(setup: McpSetup, keyring: Arc<ArcSwap<Keyring>>) -> io::Resu
         running: BTreeMap::new(),
         tasks: JoinSet::new(),
         runs: 0,
+        own: tools,
+        calls: JoinSet::new(),
+        keyring,
         words,
         status: Arc::clone(&line.status),
     };
@@ -199,6 +217,12 @@ impl Carrier {
                 _ = &mut stopped => break,
                 // Those that have ended are forgotten.
                 Some(_) = self.tasks.join_next() => {}
+                Some(called) = self.calls.join_next() => {
+                    // A panic has aborted the process already, and nobody cancels them.
+                    if let Ok((call, result)) = called {
+                        self.relay.handle_called(call, &result);
+                    }
+                }
                 word = words.recv() => {
                     // The task holds an end of it itself.
                     let Some(word) = word else { return };
@@ -206,7 +230,9 @@ impl Carrier {
                 }
                 Some(said) = said.recv() => self.pipes.take(&mut self.relay, said, clock::now().mono_ns),
                 _ = looks.tick() => {
-                    self.clients.expire(&mut self.relay, clock::now().mono_ns);
+                    let now = clock::now();
+                    self.clients.expire(&mut self.relay, now.mono_ns);
+                    self.clients.end_revoked(&mut self.relay, &self.keyring.load(), now);
                     self.tell_status();
                 }
                 () = tokio::time::sleep(pause) => {}
@@ -301,9 +327,23 @@ impl Carrier {
                     // It ends when nobody can send to it any more.
                     self.running.remove(&link);
                 }
+                Output::Call { call, session, request } => self.call(call, session, request),
                 Output::News { backend, news } => self.log(backend, &news),
             }
         }
+    }
+
+    /// Has a tool of the gateway's own called in the name of a session's client.
+    fn call(&mut self, call: OwnCallId, session: SessionId, request: String) {
+        let caller = self.pipes.caller(session).or_else(|| self.clients.caller(session)).cloned();
+        let own = Arc::clone(&self.own);
+        self.calls.spawn(async move {
+            let result = match caller {
+                Some(caller) => own.call(&request, &caller).await,
+                None => ToolResult::fault("not called: its client is gone"),
+            };
+            (call, result)
+        });
     }
 
     /// A session for one request ends with its answer.
@@ -357,10 +397,14 @@ impl Carrier {
                     "backend {own}: {entries} of its {list} are left out: no such entries, or past the bounds"
                 );
             }
-            News::Conflict { list, name: what, keeper } => log::warn!(
+            News::Conflict { list, name: what, keeper: Some(keeper) } => log::warn!(
                 "backend {own}: of its {list}, {} is that of backend {}: give one of them another prefix",
                 what.escape_debug(),
                 name(*keeper)
+            ),
+            News::Conflict { list, name: what, keeper: None } => log::warn!(
+                "backend {own}: of its {list}, {} is one of the gateway's own: give it another prefix",
+                what.escape_debug()
             ),
         }
     }

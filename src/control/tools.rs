@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -14,6 +15,7 @@ use axum::response::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::api::{self, Answer, tools};
 use crate::auth::Reach;
@@ -23,23 +25,24 @@ use crate::limits;
 
 use super::{BODY_BYTES_MAX, Door, Shared};
 
-/// How long a call may take.
+/// How long a call may wait for a place, and then take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// In whose name a tool is called.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Caller<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
     /// As the client has shown it.
-    pub(super) authorization: Option<&'a str>,
+    pub(super) authorization: Option<Arc<str>>,
     /// From where it comes.
     pub(super) reach: Reach,
     pub(super) peer: Option<SocketAddr>,
 }
 
-/// The list as it is sent, and places for calls.
+/// The list as it is sent, and the way to a shard, with places for calls.
 #[derive(Debug)]
 pub(super) struct OwnTools {
     listed: Listed,
+    inward: Inward,
     places: Semaphore,
 }
 
@@ -58,27 +61,17 @@ impl Listed {
 }
 
 impl OwnTools {
-    pub(super) fn new() -> OwnTools {
+    pub(super) fn new(inward: Inward) -> OwnTools {
         let places = Semaphore::new(limits::INWARD_CONNECTIONS_MAX);
-        OwnTools { listed: Listed::new(tools::listed()), places }
+        OwnTools { listed: Listed::new(tools::listed()), inward, places }
     }
 
-    /// Calls a tool with these arguments, a JSON object.
-    pub(super) async fn call(
-        &self,
-        inward: &Inward,
-        tool: &Tool,
-        arguments: &str,
-        caller: Caller<'_>,
-    ) -> ToolResult {
-        let request = match tool.request(arguments) {
-            Ok(request) => request,
-            Err(fault) => return fault,
-        };
-        let Ok(_place) = self.places.try_acquire() else {
+    /// Makes the request that a call of a tool is ([`Tool::request`]).
+    pub(super) async fn call(&self, request: &str, caller: &Caller) -> ToolResult {
+        let Ok(Ok(_place)) = timeout(PATIENCE, self.places.acquire()).await else {
             return ToolResult::fault("not called: as many calls are under way as may be");
         };
-        match tokio::time::timeout(PATIENCE, ask(inward, &request, caller)).await {
+        match timeout(PATIENCE, ask(&self.inward, request, caller)).await {
             Ok(Ok(answer)) => ToolResult::of_answer(&answer),
             Ok(Err(error)) => ToolResult::fault(&format!("the gateway did not answer: {error}")),
             Err(_) => {
@@ -89,7 +82,7 @@ impl OwnTools {
 }
 
 /// Puts a request to a shard; the body of its answer.
-async fn ask(inward: &Inward, request: &str, caller: Caller<'_>) -> io::Result<Vec<u8>> {
+async fn ask(inward: &Inward, request: &str, caller: &Caller) -> io::Result<Vec<u8>> {
     let Caller { authorization, reach, peer } = caller;
     let mut head = format!(
         "POST /api/v2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
@@ -101,7 +94,7 @@ async fn ask(inward: &Inward, request: &str, caller: Caller<'_>) -> io::Result<V
         }
         head.push_str(&format!("Authorization: {authorization}\r\n"));
     }
-    let mut stream = UnixStream::from_std(inward.connect(reach, peer).await?)?;
+    let mut stream = UnixStream::from_std(inward.connect(*reach, *peer).await?)?;
     stream.write_all(format!("{head}\r\n{request}").as_bytes()).await?;
     let mut answer = Vec::new();
     let bytes_max = limits::TOOL_ANSWER_BYTES_MAX as u64;
@@ -123,7 +116,13 @@ impl Shared {
     }
 
     /// `POST /api/tools/call`: in the name of who calls.
-    pub(super) async fn call_tool(&self, door: Door, authorization: Option<&str>, body: Body) -> Answer {
+    pub(super) async fn call_tool(
+        &self,
+        door: Door,
+        peer: Option<SocketAddr>,
+        authorization: Option<&str>,
+        body: Body,
+    ) -> Answer {
         let reach = match door {
             Door::Loopback | Door::File => Reach::Loopback,
             Door::Network => Reach::Anywhere,
@@ -138,7 +137,10 @@ impl Shared {
         };
         let Some(tool) = Tool::of(&asked.name) else { return tools::unknown() };
         let arguments = asked.arguments.map_or("{}", |arguments| arguments.get());
-        let caller = Caller { authorization, reach, peer: None };
-        tools::called(&self.tools.call(&self.source.inward, tool, arguments, caller).await)
+        let caller = Caller { authorization: authorization.map(Arc::from), reach, peer };
+        tools::called(&match tool.request(arguments) {
+            Ok(request) => self.tools.call(&request, &caller).await,
+            Err(fault) => fault,
+        })
     }
 }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::limits;
+
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tool {
@@ -138,8 +140,11 @@ impl Tool {
     /// The request that a call with these arguments is, a whole JSON-RPC message.
     ///
     /// # Errors
-    /// They are no object, or have one that the tool does not take. The method looks at their values.
+    /// They are no object, too long, or have one that the tool does not take. The method looks at their values.
     pub fn request(&self, arguments: &str) -> Result<String, ToolResult> {
+        if arguments.len() > limits::TOOL_ARGUMENTS_BYTES_MAX {
+            return Err(ToolResult::fault("the arguments are too long"));
+        }
         let mut arguments: Arguments<'_> = serde_json::from_str(arguments)
             .map_err(|_| ToolResult::fault("the arguments are not an object"))?;
         if let Some(odd) = arguments.keys().find(|name| !self.takes(name)) {
@@ -197,12 +202,18 @@ impl ToolResult {
         ToolResult { json: error.to_string(), is_error: true }
     }
 
-    /// Writes it as the result of `tools/call`.
+    /// Writes it as the result of `tools/call`: as text, and as it is. That has to be an object, so all else is one's `result`.
     pub fn write(&self, out: &mut String) {
-        let (text, is_error) = (Value::from(self.json.as_str()), self.is_error);
+        let (json, text, is_error) = (&self.json, Value::from(self.json.as_str()), self.is_error);
         out.push_str(&format!(
-            "{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"isError\":{is_error}}}"
+            "{{\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\"structuredContent\":"
         ));
+        if json.starts_with('{') {
+            out.push_str(json);
+        } else {
+            out.push_str(&format!("{{\"result\":{json}}}"));
+        }
+        out.push_str(&format!(",\"isError\":{is_error}}}"));
     }
 }
 
@@ -262,6 +273,11 @@ mod tests {
             let fault = request(tool, arguments).unwrap_err();
             assert_eq!(fault, json!({"message": expected}).to_string());
         }
+        let long = format!(r#"{{"order_id":"{}"}}"#, "x".repeat(limits::TOOL_ARGUMENTS_BYTES_MAX));
+        assert_eq!(
+            request("cancel_order", &long).unwrap_err(),
+            r#"{"message":"the arguments are too long"}"#
+        );
         assert_eq!(Tool::of("no_such_tool"), None);
     }
 
@@ -280,8 +296,18 @@ mod tests {
         for odd in ["", "{}", "nothing"] {
             check(odd, r#"{"message":"the gateway did not answer"}"#, true);
         }
-        let mut written = String::new();
-        ToolResult { json: "{\"a\":1}".to_owned(), is_error: false }.write(&mut written);
-        assert_eq!(written, r#"{"content":[{"type":"text","text":"{\"a\":1}"}],"isError":false}"#);
+        let written = |json: &str, is_error| {
+            let mut written = String::new();
+            ToolResult { json: json.to_owned(), is_error }.write(&mut written);
+            written
+        };
+        assert_eq!(
+            written(r#"{"a":1}"#, false),
+            r#"{"content":[{"type":"text","text":"{\"a\":1}"}],"structuredContent":{"a":1},"isError":false}"#
+        );
+        assert_eq!(
+            written("[1.50]", true),
+            r#"{"content":[{"type":"text","text":"[1.50]"}],"structuredContent":{"result":[1.50]},"isError":true}"#
+        );
     }
 }

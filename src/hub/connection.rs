@@ -2,6 +2,8 @@
 //! Invariant: once a close frame or a refusal is queued, nothing of the peer is read and nothing else is queued; every
 //! connection that was opened is ended by an effect or by the peer.
 
+use std::sync::Arc;
+
 use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection};
 use crate::model::ids::ConnId;
@@ -43,7 +45,7 @@ struct Opening {
     service: Service,
     deflate: Option<Agreement>,
     /// Of one whose messages control answers.
-    authorization: Option<Box<str>>,
+    authorization: Option<Arc<str>>,
     /// Bytes of the request; what follows are frames.
     request_bytes: usize,
 }

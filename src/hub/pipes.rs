@@ -2,14 +2,15 @@
 //! texts both ways. PURE. Home: one shard.
 //!
 //! Invariants: control hears of each such connection once that it is open, then its texts in their order, then once that it is closed.
-//! So many texts of one are on their way at a time; what its peer has sent beyond is kept, and no more of it is read.
+//! So many texts of one are on their way at a time, counted as memory of the shard until control has dealt with them; what its peer
+//! has sent beyond is kept, and no more of it is read.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::auth::Level;
+use crate::auth::{Level, Reach};
 use crate::limits;
 use crate::model::ids::ConnId;
-use crate::model::order::AccountId;
 use crate::model::time::Now;
 use crate::ws::close::CloseCode;
 use crate::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
@@ -25,15 +26,27 @@ pub(super) const SUBPROTOCOL: &str = "mcp";
 /// What control is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipeWord {
-    Opened { conn: ConnId, account: Option<AccountId>, rights: Level, authorization: Option<Box<str>> },
-    Text { conn: ConnId, text: Box<[u8]> },
-    Closed { conn: ConnId },
+    /// `rights` is what of the scope `backend` its client has, `authorization` its upgrade's.
+    Opened {
+        conn: ConnId,
+        reach: Reach,
+        rights: Level,
+        authorization: Option<Arc<str>>,
+    },
+    Text {
+        conn: ConnId,
+        text: Box<[u8]>,
+    },
+    Closed {
+        conn: ConnId,
+    },
 }
 
 /// What of such a connection is on its way.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
-    texts: u32,
+    /// Bytes of each text that control has not dealt with, in their order.
+    under_way: VecDeque<usize>,
     /// Bytes that came while no more was to be read.
     unread: Vec<u8>,
 }
@@ -46,15 +59,17 @@ pub(super) struct Pipes {
 
 impl Pipe {
     pub(super) fn is_full(&self) -> bool {
-        self.texts >= limits::PIPE_TEXTS_MAX
+        self.under_way.len() >= limits::PIPE_TEXTS_MAX
+            || self.under_way.iter().sum::<usize>() >= limits::PIPE_TEXTS_BYTES_MAX
     }
 
-    pub(super) fn unread_bytes(&self) -> usize {
-        self.unread.capacity()
+    /// Bytes of memory that it takes here, and on their way.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.unread.capacity() + self.under_way.iter().sum::<usize>()
     }
 
     pub(super) fn drop_unread(&mut self) {
-        self.unread = Vec::new();
+        *self = Pipe::default();
     }
 
     pub(super) fn keep(&mut self, bytes: &[u8]) {
@@ -75,20 +90,19 @@ impl Hub {
     }
 
     /// A connection was opened for it; `authorization` is its upgrade's.
-    pub(super) fn open_pipe(&mut self, conn: ConnId, authorization: Option<Box<str>>) {
+    pub(super) fn open_pipe(&mut self, conn: ConnId, authorization: Option<Arc<str>>) {
+        let reach = self.policy(conn).reach;
         let Some(session) = self.session(conn) else { return };
         session.pipe = Some(Box::default());
-        let login = session.login();
-        let account = login.map(|login| login.account);
-        let rights = login.map_or(Level::None, |login| login.scopes.backend);
-        self.pipes.words.push_back(PipeWord::Opened { conn, account, rights, authorization });
+        let rights = session.login().map_or(Level::None, |login| login.scopes.backend);
+        self.pipes.words.push_back(PipeWord::Opened { conn, reach, rights, authorization });
     }
 
     /// A text of such a connection.
     pub(super) fn pipe_text(&mut self, conn: ConnId, text: &[u8]) {
         self.counters.messages_received_total += 1;
         let Some(pipe) = self.session(conn).and_then(|session| session.pipe.as_deref_mut()) else { return };
-        pipe.texts += 1;
+        pipe.under_way.push_back(text.len());
         let is_full = pipe.is_full();
         self.pipes.words.push_back(PipeWord::Text { conn, text: text.into() });
         if is_full
@@ -120,20 +134,20 @@ impl Hub {
     }
 
     /// Control has dealt with so many texts.
-    pub fn handle_pipe_taken(&mut self, conn: ConnId, texts: u32, now: Now) {
+    pub fn handle_pipe_taken(&mut self, conn: ConnId, texts: usize, now: Now) {
         self.now = now;
         let Some(pipe) = self.session(conn).and_then(|session| session.pipe.as_deref_mut()) else { return };
-        pipe.texts = pipe.texts.saturating_sub(texts);
+        pipe.under_way.drain(..texts.min(pipe.under_way.len()));
         if pipe.is_full() {
-            return;
+            return self.note_unfinished(conn);
         }
         let mut unread = std::mem::take(&mut pipe.unread);
         if !unread.is_empty() {
             self.work.begin_read(conn, now);
             self.handle_frames(conn, &mut unread);
-            self.note_unfinished(conn);
-            self.settle_overflows();
         }
+        self.note_unfinished(conn);
+        self.settle_overflows();
         self.resume_reading(conn);
     }
 

@@ -211,7 +211,7 @@ impl Session {
         };
         let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
         let called_bytes = self.caller.as_deref().map_or(0, Caller::held_bytes);
-        let piped_bytes = self.pipe.as_deref().map_or(0, Pipe::unread_bytes);
+        let piped_bytes = self.pipe.as_deref().map_or(0, Pipe::held_bytes);
         head_bytes + unread_bytes + called_bytes + piped_bytes + self.receiver.buffered_bytes()
     }
 

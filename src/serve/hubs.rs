@@ -50,7 +50,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<R
         public_subscribe: Patterns::new(&config.auth.public_subscribe),
         logins_per_minute_max: config.auth.logins_per_minute_max,
         keyring: Arc::clone(keyring),
-        serves_mcp: config.backend.iter().any(config::Backend::speaks_mcp),
+        serves_mcp: config.serves_mcp(),
         listeners: config.listen.iter().map(policy).chain(INWARD.map(inward)).collect(),
     }
 }

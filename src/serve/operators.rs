@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::control::backends::BackendsSetup;
 use crate::control::{Bounds, Control, ControlSetup, McpSetup, Source};
 use crate::exit::{Exit, Failure};
+use crate::inward::Inward;
 use crate::limits;
 use crate::rt;
 
@@ -75,11 +76,24 @@ impl Doors {
     ///
     /// # Errors
     /// The process is out of threads or descriptors.
-    fn open(self, source: Source, backends: BackendsSetup) -> std::io::Result<(Control, Option<SocketFile>)> {
+    fn open(
+        self,
+        source: Source,
+        inward: Inward,
+        backends: BackendsSetup,
+    ) -> std::io::Result<(Control, Option<SocketFile>)> {
         let Doors { tcp, unix, mcp } = self;
         let (unix, file) = unix.unzip();
-        let setup =
-            ControlSetup { tcp, unix, source, backends, mcp, give_way: rt::give_way, drain: tell_to_stop };
+        let setup = ControlSetup {
+            tcp,
+            unix,
+            source,
+            backends,
+            mcp,
+            inward,
+            give_way: rt::give_way,
+            drain: tell_to_stop,
+        };
         Control::start(setup).map(|control| (control, file))
     }
 }
@@ -88,8 +102,9 @@ impl Server {
     /// Answers operators from now on, and is ready.
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
+        let inward = self.inward.take().expect("invariant: operators are answered once");
         let backends = self.callees.setup(&self.config);
-        match doors.open(source, backends) {
+        match doors.open(source, inward, backends) {
             Ok((control, file)) => (self.control, self.socket_file) = (Some(control), file),
             Err(error) => {
                 let failure =
@@ -105,7 +120,6 @@ impl Server {
     /// What operators are told comes from here.
     fn source(&mut self) -> Source {
         let inspector = std::mem::take(&mut self.inspector);
-        let inward = self.inward.take().expect("invariant: operators are answered once");
         let Shared { lifecycle, pressure, admission, boards, histograms, switch, keyring, bounds, .. } =
             &self.shared;
         Source {
@@ -120,7 +134,6 @@ impl Server {
             doorbell: self.doorbells[boards.len() - 1].clone(),
             keyring: Arc::clone(keyring),
             inspector,
-            inward,
             callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),

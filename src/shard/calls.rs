@@ -79,8 +79,9 @@ impl Shard {
         while self.calls.room() > 0 {
             let Some(word) = self.hub.poll_pipe() else { return };
             let word = match word {
-                PipeWord::Opened { conn, account, rights, authorization } => {
-                    ToControl::Opened { conn, peer: Peer { account, backend: rights, authorization } }
+                PipeWord::Opened { conn, reach, rights, authorization } => {
+                    let address = self.guests.peer(conn);
+                    ToControl::Opened { conn, peer: Peer { reach, address, backend: rights, authorization } }
                 }
                 PipeWord::Text { conn, text } => ToControl::Text { conn, text },
                 PipeWord::Closed { conn } => ToControl::Closed { conn },

@@ -60,6 +60,17 @@ const checks = {
     assert.match(await call('files__list_allowed_directories', {}), /files/);
     assert.match(await call('time__get_current_time', { timezone: 'Europe/Berlin' }), /Europe\/Berlin/);
   },
+  async 'calls the own tools of the gateway'({ client }) {
+    const call = (name, args) => client.callTool({ name, arguments: args });
+    const { result } = (await call('list_instruments', {})).structuredContent;
+    const { instrument_name: name } = result.find((one) => one.instrument_name === 'BTC-PERPETUAL');
+    const price = await call('last_price', { instrument_name: name });
+    assert.equal(price.structuredContent.instrument_name, name);
+    assert.deepEqual(JSON.parse(text(price)), price.structuredContent);
+    const refused = await call('cancel_order', { order_id: '1' });
+    assert.equal(refused.isError, true);
+    assert.equal(refused.structuredContent.message, 'unauthorized');
+  },
   async 'an unknown tool is refused'({ client }) {
     await assert.rejects(client.callTool({ name: 'nobody__has_this' }), (error) => error.code === -32602);
   },

@@ -1,6 +1,7 @@
 """The official client for Python through the gateway: python check.py URL, http:// or ws:// (the latter by a release before 2)."""
 
 import asyncio
+import json
 import sys
 
 from mcp import ClientSession
@@ -34,6 +35,11 @@ async def main(url):
         assert "files" in text(await session.call_tool("files__list_allowed_directories", {}))
         assert "entities" in text(await session.call_tool("memory__read_graph", {}))
         print("ok: calls tools of five servers")
+        book = await session.call_tool("order_book", {"instrument_name": "BTC-PERPETUAL", "depth": 1})
+        assert json.loads(text(book))["instrument_name"] == "BTC-PERPETUAL", book
+        refused = await session.call_tool("cancel_order", {"order_id": "1"})
+        assert "unauthorized" in text(refused), refused
+        print("ok: calls the gateway's own tools")
         answers = await asyncio.gather(
             *(session.call_tool("everything__echo", {"message": f"n{n}"}) for n in range(20))
         )

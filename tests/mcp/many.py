@@ -28,7 +28,7 @@ class Gateway:
         table = f'kind = "mcp-stdio"\naccess = "public"\ncommand = ["{sys.executable}", "{HERE / "small.py"}"]\n'
         tables = "".join(f'[[backend]]\nname = "b{n}"\n{table}' for n in range(count))
         config = Path(folder) / f"many-{count}.toml"
-        config.write_text(f'[feed]\nkind = "none"\n{tables}')
+        config.write_text(f'[feed]\nkind = "none"\n[mcp]\ntools = false\n{tables}')
         command = [binary, "serve", "--config", config, "--control", "off", "--listen", "127.0.0.1:0", "--cores", "0"]
         command += ["--set", "mcp.address=127.0.0.1:0"]
         self.log = (Path(folder) / f"many-{count}.log").open("w")

@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::header::AUTHORIZATION;
+use tungstenite::http::{HeaderValue, Request};
 use tungstenite::protocol::{CloseFrame, WebSocket};
 use tungstenite::{Error, Message};
 
@@ -32,7 +35,20 @@ impl Client {
         bytes::set_deadlines(&stream);
         stream.set_nodelay(true).unwrap();
         let url = format!("ws://{}/ws", stream.peer_addr().unwrap());
-        let (socket, response) = tungstenite::client(url, stream).unwrap();
+        Client::asking(url.into_client_request().unwrap(), stream)
+    }
+
+    /// Opens one for the Model Context Protocol, with this `Authorization`.
+    pub(crate) fn of_mcp(address: SocketAddr, authorization: Option<&str>) -> Client {
+        let stream = bytes::connect(address);
+        let mut request = format!("ws://{address}/mcp").into_client_request().unwrap();
+        let value = authorization.map(|value| HeaderValue::from_str(value).unwrap());
+        request.headers_mut().extend(value.map(|value| (AUTHORIZATION, value)));
+        Client::asking(request, stream)
+    }
+
+    fn asking(request: Request<()>, stream: TcpStream) -> Client {
+        let (socket, response) = tungstenite::client(request, stream).unwrap();
         assert_eq!(response.status(), 101);
         Client { socket, last_id: 0, notes: VecDeque::new() }
     }

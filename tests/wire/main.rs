@@ -30,6 +30,7 @@ mod limits_of_descriptors;
 mod line_services;
 mod listeners;
 mod logs;
+mod mcp;
 mod messages;
 mod mt5;
 

@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) venue_addresses: Vec<SocketAddr>,
     /// Where operators are answered, if on TCP.
     pub(crate) control: Option<SocketAddr>,
+    /// Where clients of MCP are answered over HTTP.
+    pub(crate) mcp: Option<SocketAddr>,
     lines: Receiver<String>,
     log: Vec<String>,
     config: Option<Removed>,
@@ -99,6 +101,8 @@ impl Server {
     #[expect(clippy::disallowed_methods, reason = "how long the start takes is printed, not judged")]
     fn await_address(mut command: Command) -> Server {
         raise_descriptor_limit();
+        // Servers of other tests would have the usual port; a flag says otherwise.
+        command.env("TICKRING_MCP_ADDRESS", "");
         let began = Instant::now();
         let mut child = Killed(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
         let lines = lines_of(child.0.stderr.take().unwrap());
@@ -108,10 +112,20 @@ impl Server {
             panic!("announced nothing, logged {:?}", lines.iter().collect::<Vec<_>>())
         };
         let (addresses, venue_addresses) = (addresses_in(&announced), venue_addresses_in(&announced));
-        let control = control_address_in(&announced);
+        let (control, mcp) = (control_address_in(&announced), mcp_address_in(&announced));
         println!("ready after {} ms", began.elapsed().as_millis());
         let log = Vec::new();
-        Server { child, address: addresses[0], addresses, venue_addresses, control, lines, log, config: None }
+        Server {
+            child,
+            address: addresses[0],
+            addresses,
+            venue_addresses,
+            control,
+            mcp,
+            lines,
+            log,
+            config: None,
+        }
     }
 
     /// Waits for a line of the log that contains `part`.
@@ -301,10 +315,16 @@ fn addresses_in(announced: &str) -> Vec<SocketAddr> {
     hosts.map(|host| host.parse().unwrap()).collect()
 }
 
-/// Where operators are answered, as its first line ends: `…; control on http://127.0.0.1:1`.
+/// Where operators are answered, as its first line says: `…; control on http://127.0.0.1:1`.
 fn control_address_in(announced: &str) -> Option<SocketAddr> {
-    let (_, address) = announced.trim_end().split_once("; control on http://")?;
-    Some(address.parse().unwrap())
+    let (_, rest) = announced.trim_end().split_once("; control on http://")?;
+    Some(rest.split(';').next().unwrap().parse().unwrap())
+}
+
+/// Where clients of MCP are answered, as its first line ends: `…; MCP on http://127.0.0.1:1/mcp`.
+fn mcp_address_in(announced: &str) -> Option<SocketAddr> {
+    let (_, rest) = announced.trim_end().split_once("; MCP on http://")?;
+    Some(rest.strip_suffix("/mcp").unwrap().parse().unwrap())
 }
 
 /// Where it waits for venues, as its first line says: `… waited for on 127.0.0.1:1 and 127.0.0.1:2; control on …`.

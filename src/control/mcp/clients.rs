@@ -1,15 +1,19 @@
 //! Clients over Streamable HTTP: their sessions, answers that are waited for, readers of events. Home: the control thread.
 //!
-//! Invariant: a stream of a session has one reader at most; a message is on one stream.
+//! Invariants: a stream of a session has one reader at most; a message is on one stream; what is kept of all sessions' events is bounded.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::auth::Level;
+use crate::auth::{Credential, Keyring, Level};
 use crate::dialect::mcp::{EventLog, Posted, Relay, Revision, SessionId, SessionKind, StreamId};
 use crate::limits;
+use crate::model::time::Now;
+
+use super::super::tools;
 
 /// What a request of HTTP is to the task.
 #[derive(Debug)]
@@ -22,11 +26,11 @@ pub(super) enum Asked {
 /// Who asks, in which session.
 #[derive(Debug)]
 pub(super) struct Caller {
-    /// What of the scope `backend` it has.
-    pub(super) rights: Level,
-    /// The id of the key that was shown.
-    pub(super) client_id: Option<Box<str>>,
+    /// The key that was shown, if any.
+    pub(super) key: Option<Arc<Credential>>,
     pub(super) session: Option<Box<str>>,
+    /// In whose name the gateway's own tools are called.
+    pub(super) shown: tools::Caller,
 }
 
 /// How a request of HTTP is answered.
@@ -54,6 +58,8 @@ pub(super) enum Reply {
 pub(super) struct Clients {
     sessions: BTreeMap<SessionId, Session>,
     by_name: BTreeMap<Box<str>, SessionId>,
+    /// Bytes of events that are kept of all of them.
+    kept_bytes: usize,
     last_stream: u64,
 }
 
@@ -61,9 +67,10 @@ pub(super) struct Clients {
 struct Session {
     /// What the client knows it by; none where it is for one request.
     name: Option<Box<str>>,
-    /// Whose key it was made by: no other may speak in it.
-    client_id: Option<Box<str>>,
-    rights: Level,
+    /// By which it was made: no other may speak in it.
+    key: Option<Arc<Credential>>,
+    /// Of its newest request.
+    shown: tools::Caller,
     log: EventLog,
     waiting: BTreeMap<StreamId, Waiting>,
     readers: BTreeMap<StreamId, mpsc::Sender<Bytes>>,
@@ -122,11 +129,12 @@ impl Clients {
     fn find(&mut self, caller: &Caller, now_ns: u64) -> Option<SessionId> {
         let session = *self.by_name.get(caller.session.as_ref()?)?;
         let known = self.sessions.get_mut(&session)?;
-        // A key whose rights have changed begins anew.
-        if known.client_id != caller.client_id || known.rights != caller.rights {
+        // Who shows a key that has changed begins anew.
+        if known.key != caller.key {
             return None;
         }
         known.used_ns = now_ns;
+        known.shown = caller.shown.clone();
         Some(session)
     }
 
@@ -145,11 +153,12 @@ impl Clients {
             Posted { needs_no_session: true, answers: 1, .. } => SessionKind::Passing,
             Posted { .. } => return Err(Reply::Wrong("Mcp-Session-Id is missing: initialize comes first")),
         };
-        let session = match relay.open_session(kind, caller.rights) {
+        let rights = caller.key.as_ref().map_or(Level::None, |key| key.scopes.backend);
+        let session = match relay.open_session(kind, rights) {
             Some(session) => session,
             None => {
                 self.evict(relay, now_ns);
-                relay.open_session(kind, caller.rights).ok_or(Reply::Full)?
+                relay.open_session(kind, rights).ok_or(Reply::Full)?
             }
         };
         let name = (kind == SessionKind::Lasting).then(session_name);
@@ -160,8 +169,8 @@ impl Clients {
             session,
             Session {
                 name,
-                client_id: caller.client_id.clone(),
-                rights: caller.rights,
+                key: caller.key.clone(),
+                shown: caller.shown.clone(),
                 log: EventLog::default(),
                 waiting: BTreeMap::new(),
                 readers: BTreeMap::new(),
@@ -190,6 +199,22 @@ impl Clients {
         }
     }
 
+    /// Ends the sessions whose keys are gone or not what they were, and with them the streams that they still read.
+    pub(super) fn end_revoked(&mut self, relay: &mut Relay, keyring: &Keyring, now: Now) {
+        let unix_ms = now.unix_ns / 1_000_000;
+        let is_good = |key: &Credential| keyring.holds(key) && !key.has_expired(unix_ms);
+        let revoked: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, known)| known.key.as_deref().is_some_and(|key| !is_good(key)))
+            .map(|(session, _)| *session)
+            .collect();
+        for session in revoked {
+            self.remove(session);
+            relay.close_session(session, now.mono_ns);
+        }
+    }
+
     /// Those that have said nothing for so long, read nothing and wait for nothing.
     fn idle_for(&self, relay: &Relay, ns: u64, now_ns: u64) -> Vec<SessionId> {
         let is_idle = |session: SessionId, known: &Session| {
@@ -202,8 +227,9 @@ impl Clients {
     }
 
     fn remove(&mut self, session: SessionId) {
-        if let Some(Session { name: Some(name), .. }) = self.sessions.remove(&session) {
+        if let Some(Session { name: Some(name), log, .. }) = self.sessions.remove(&session) {
             self.by_name.remove(&name);
+            self.kept_bytes -= log.kept_bytes();
         }
     }
 
@@ -269,7 +295,20 @@ impl Clients {
                 stream = StreamId::STANDALONE;
             }
         }
+        let before_bytes = known.log.kept_bytes();
         known.push(stream, text, is_answer);
+        self.kept_bytes = self.kept_bytes - before_bytes + known.log.kept_bytes();
+        self.bound_kept();
+    }
+
+    /// Where sessions together have too much kept, the one that has the most loses it.
+    fn bound_kept(&mut self) {
+        while self.kept_bytes > limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX {
+            let costliest = self.sessions.values_mut().max_by_key(|known| known.log.kept_bytes());
+            let Some(Session { log, .. }) = costliest else { return };
+            self.kept_bytes -= log.kept_bytes();
+            log.drop_kept();
+        }
     }
 
     /// A request of a stream has no answer.
@@ -282,6 +321,11 @@ impl Clients {
                 answer(waiting.reply, Reply::Accepted);
             }
         }
+    }
+
+    /// In whose name a session speaks, if it is one of these.
+    pub(super) fn caller(&self, session: SessionId) -> Option<&tools::Caller> {
+        self.sessions.get(&session).map(|known| &known.shown)
     }
 
     /// Whether this session was for the request that has its answer now; then it is over.
@@ -334,4 +378,51 @@ fn session_name() -> Box<str> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).expect("invariant: the kernel has randomness by now");
     data_encoding::HEXLOWER.encode(&bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Reach;
+    use crate::dialect::mcp::{Settings, posted};
+
+    /// A session that has said hello.
+    fn open(clients: &mut Clients, relay: &mut Relay) -> SessionId {
+        let text =
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+        let shown = tools::Caller { authorization: None, reach: Reach::Loopback, peer: None };
+        let caller = Caller { key: None, session: None, shown };
+        let (reply, _) = oneshot::channel();
+        let posted = posted(text).unwrap();
+        clients.take(
+            relay,
+            Asked::Post { caller, text: text.to_owned(), posted, reads_events: false, reply },
+            0,
+        );
+        *clients.by_name.values().max().unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_of_all_sessions_is_bounded_and_who_has_the_most_kept_loses_it() {
+        let mut relay = Relay::new(Settings { own: &[], backends: Vec::new(), gateway_version: "1" }, 0);
+        let mut clients = Clients::default();
+        let modest = open(&mut clients, &mut relay);
+        clients.tell(modest, None, "{}", false);
+        let long = "x".repeat(limits::MCP_MESSAGE_BYTES_MAX);
+        let count = limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX / long.len() + 1;
+        let greedy: Vec<SessionId> = (0..count).map(|_| open(&mut clients, &mut relay)).collect();
+        for session in &greedy {
+            clients.tell(*session, None, &long, false);
+            let kept: usize = clients.sessions.values().map(|known| known.log.kept_bytes()).sum();
+            assert_eq!(clients.kept_bytes, kept);
+            assert!(kept <= limits::MCP_EVENTS_KEPT_BYTES_ALL_MAX);
+        }
+        let has_kept = |session: &SessionId| clients.sessions[session].log.resume("0-0").is_some();
+        assert!(has_kept(&modest));
+        assert_eq!(greedy.iter().filter(|session| has_kept(session)).count(), count - 2);
+        for session in greedy {
+            clients.remove(session);
+        }
+        assert_eq!(clients.kept_bytes, clients.sessions[&modest].log.kept_bytes());
+    }
 }

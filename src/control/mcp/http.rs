@@ -4,7 +4,7 @@
 //! anybody who names the gateway otherwise than as this machine.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +17,10 @@ use axum::response::Response;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::api::access::{self, Way};
-use crate::auth::{Keyring, Level};
+use crate::auth::{Credential, Keyring, Reach};
 use crate::clock;
 use crate::control::door::{self, Room};
+use crate::control::tools;
 use crate::dialect::mcp::{Posted, Revision, posted};
 use crate::limits;
 
@@ -111,7 +112,7 @@ impl Counter {
         if parts.uri.path() != "/mcp" {
             return refused(Refusal(StatusCode::NOT_FOUND, "no such path: MCP is at /mcp"));
         }
-        let caller = match self.admit(headers) {
+        let caller = match self.admit(headers, door::peer(&parts)) {
             Ok(caller) => caller,
             Err(refusal) => return refused(refusal),
         };
@@ -173,27 +174,29 @@ impl Counter {
     }
 
     /// Who asks, if it may.
-    fn admit(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    fn admit(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<Caller, Refusal> {
         self.check_names(headers)?;
-        let (client_id, rights) = self.identify(text(headers, &header::AUTHORIZATION))?;
+        let authorization = text(headers, &header::AUTHORIZATION);
+        let key = self.identify(authorization)?;
         if let Some(version) = headers.get(PROTOCOL_VERSION)
             && version.to_str().ok().and_then(Revision::parse).is_none()
         {
             return Err(Refusal(StatusCode::BAD_REQUEST, "MCP-Protocol-Version is none that is spoken here"));
         }
-        Ok(Caller { rights, client_id, session: text(headers, &SESSION_ID).map(Into::into) })
+        let reach = if self.is_local { Reach::Loopback } else { Reach::Anywhere };
+        let shown = tools::Caller { authorization: authorization.map(Into::into), reach, peer };
+        Ok(Caller { key, session: text(headers, &SESSION_ID).map(Into::into), shown })
     }
 
-    fn identify(&self, authorization: Option<&str>) -> Result<(Option<Box<str>>, Level), Refusal> {
+    fn identify(&self, authorization: Option<&str>) -> Result<Option<Arc<Credential>>, Refusal> {
         const ASK: Refusal =
             Refusal(StatusCode::UNAUTHORIZED, "show a key: Authorization: Bearer CLIENT_ID.SECRET");
         if authorization.is_none() {
-            return if self.access.has_public { Ok((None, Level::None)) } else { Err(ASK) };
+            return if self.access.has_public { Ok(None) } else { Err(ASK) };
         }
         let way = if self.is_local { Way::Local } else { Way::Remote };
         let unix_ms = clock::now().unix_ns / 1_000_000;
-        let key = access::identify(&self.keyring.load(), authorization, way, unix_ms).ok_or(ASK)?;
-        Ok((Some((*key.client_id).into()), key.scopes.backend))
+        access::identify(&self.keyring.load(), authorization, way, unix_ms).map(Some).ok_or(ASK)
     }
 
     async fn post(

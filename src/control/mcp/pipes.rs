@@ -15,6 +15,8 @@ use crate::model::ids::{ConnId, HomeId};
 use crate::telemetry::BackendStatus;
 use crate::ws::close::CloseCode;
 
+use super::super::tools;
+
 /// A connection, and the shard that has it.
 type Place = (HomeId, ConnId);
 
@@ -39,8 +41,15 @@ pub(in crate::control) struct PipeLine {
 #[derive(Debug)]
 pub(super) struct Pipes {
     sessions: BTreeMap<Place, SessionId>,
-    places: BTreeMap<SessionId, Place>,
+    clients: BTreeMap<SessionId, Client>,
     words: mpsc::UnboundedSender<(HomeId, FromControl)>,
+}
+
+#[derive(Debug)]
+struct Client {
+    place: Place,
+    /// In whose name the gateway's own tools are called.
+    shown: tools::Caller,
 }
 
 impl Pipes {
@@ -48,7 +57,7 @@ impl Pipes {
     pub(super) fn new() -> (Pipes, mpsc::UnboundedReceiver<PipeSaid>, PipeLine) {
         let (words, for_shards) = mpsc::unbounded_channel();
         let (said, hearing) = mpsc::unbounded_channel();
-        let pipes = Pipes { sessions: BTreeMap::new(), places: BTreeMap::new(), words };
+        let pipes = Pipes { sessions: BTreeMap::new(), clients: BTreeMap::new(), words };
         (pipes, hearing, PipeLine { status: Arc::default(), said, words: for_shards })
     }
 
@@ -58,7 +67,9 @@ impl Pipes {
                 match relay.open_session(SessionKind::Lasting, peer.backend) {
                     Some(session) => {
                         self.sessions.insert((home, conn), session);
-                        self.places.insert(session, (home, conn));
+                        let Peer { reach, address, authorization, .. } = peer;
+                        let shown = tools::Caller { authorization, reach, peer: address };
+                        self.clients.insert(session, Client { place: (home, conn), shown });
                     }
                     None => {
                         let code = CloseCode::TRY_AGAIN_LATER.value();
@@ -76,7 +87,7 @@ impl Pipes {
             }
             PipeSaid::Closed { home, conn } => {
                 if let Some(session) = self.sessions.remove(&(home, conn)) {
-                    self.places.remove(&session);
+                    self.clients.remove(&session);
                     relay.close_session(session, now_ns);
                 }
             }
@@ -85,9 +96,14 @@ impl Pipes {
 
     /// Sends a text to a client that came so; false where it is none of these.
     pub(super) fn tell(&self, session: SessionId, text: &str) -> bool {
-        let Some((home, conn)) = self.places.get(&session) else { return false };
+        let Some(Client { place: (home, conn), .. }) = self.clients.get(&session) else { return false };
         self.send(*home, FromControl::Text { conn: *conn, text: Arc::from(text.as_bytes()) });
         true
+    }
+
+    /// In whose name a session speaks, if it is one of these.
+    pub(super) fn caller(&self, session: SessionId) -> Option<&tools::Caller> {
+        self.clients.get(&session).map(|client| &client.shown)
     }
 
     fn send(&self, home: HomeId, word: FromControl) {

@@ -109,11 +109,8 @@ impl Remote {
                     if tasks.len() >= limits::MCP_REMOTE_REQUESTS_MAX {
                         return Cut::Unreachable;
                     }
-                    let id = request_id(&text).map(str::to_owned);
-                    let is_first = self.version.get().is_none();
-                    match id {
-                        Some(id) if !is_first => { tasks.spawn(async move { remote.ask(text, id).await }); }
-                        Some(id) => if let Err(cut) = remote.introduce(text, id).await { return cut },
+                    match request_id(&text).map(str::to_owned) {
+                        Some(id) => { tasks.spawn(async move { remote.ask(text, id).await }); }
                         None => {
                             if let Err(cut) = remote.note(text).await {
                                 return cut;
@@ -135,19 +132,16 @@ impl Remote {
         }
     }
 
-    /// The first request: what follows carries the session that its answer names, and the revision.
-    async fn introduce(&self, text: String, id: String) -> Result<(), Cut> {
+    /// A request. The first is `initialize`, and nothing else comes before it is answered: what follows carries the session that its
+    /// answer names, and the revision.
+    async fn ask(&self, text: String, id: String) -> Result<(), Cut> {
         let response = self.post(text).await?;
-        if let Some(session) = response.headers().get(SESSION_ID) {
+        if self.version.get().is_none()
+            && let Some(session) = response.headers().get(SESSION_ID)
+        {
             // Nobody else sets it.
             let _ = self.session.set(session.clone());
         }
-        self.take_answer(response, &id).await
-    }
-
-    /// A request.
-    async fn ask(&self, text: String, id: String) -> Result<(), Cut> {
-        let response = self.post(text).await?;
         self.take_answer(response, &id).await
     }
 

@@ -4,7 +4,7 @@
 //! Invariants: entries are the backend's own text but for the name, which carries the prefix. A list is at most
 //! `MCP_LIST_ENTRIES_MAX` entries and `MCP_LIST_BYTES_MAX` bytes; what is beyond is left out, and told as that.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::dialect::json_rpc::scan::{Kind, Value};
 use crate::limits;
@@ -89,7 +89,7 @@ pub(super) struct List {
     pages: u32,
     bytes: usize,
     entries: Vec<Entry>,
-    by_key: BTreeMap<Box<str>, usize>,
+    keys: BTreeSet<Box<str>>,
     /// Gathered page by page, in the place of `entries` when they are all there.
     gathered: Vec<Entry>,
 }
@@ -114,6 +114,13 @@ pub(super) enum Next {
 }
 
 impl List {
+    /// One that is known, and does not change.
+    pub(super) fn known(entries: Vec<Entry>) -> List {
+        let mut list = List { gathered: entries, ..List::default() };
+        list.settle();
+        list
+    }
+
     pub(super) fn knowledge(&self) -> Knowledge {
         self.knowledge
     }
@@ -123,12 +130,7 @@ impl List {
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {
-        self.by_key.contains_key(key)
-    }
-
-    /// Whether no earlier entry has the same name.
-    pub(super) fn is_first(&self, place: usize) -> bool {
-        self.by_key.get(&self.entries[place].key) == Some(&place)
+        self.keys.contains(key)
     }
 
     /// It is being asked for, from the first page.
@@ -205,8 +207,7 @@ impl List {
     fn settle(&mut self) {
         self.knowledge = Knowledge::Known;
         self.entries = std::mem::take(&mut self.gathered);
-        // The first of a name counts.
-        self.by_key = self.entries.iter().enumerate().rev().map(|(at, one)| (one.key.clone(), at)).collect();
+        self.keys = self.entries.iter().map(|entry| entry.key.clone()).collect();
     }
 }
 

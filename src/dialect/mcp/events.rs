@@ -70,6 +70,19 @@ impl EventLog {
         event
     }
 
+    /// Bytes of the events that are kept.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Keeps none of those that there are: nobody can read on from before.
+    pub fn drop_kept(&mut self) {
+        while !self.kept.is_empty() {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) {
         let Some(Kept { stream, event, .. }) = self.kept.pop_front() else { return };
         self.kept_bytes -= event.len();

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::auth::Level;
+use crate::dialect::tools::Tool;
 use crate::limits;
 
 use super::catalog::List;
@@ -21,6 +22,7 @@ use super::version::Revision;
 mod clients;
 mod links;
 mod lists;
+mod own;
 mod questions;
 mod routing;
 mod servers;
@@ -33,8 +35,14 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
 
+/// A call of one of the gateway's own tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnCallId(pub u64);
+
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The gateway's own tools, which everybody sees: before those of all backends.
+    pub own: &'static [Tool],
     /// In the order of the configuration, which decides conflicts.
     pub backends: Vec<BackendSettings>,
     pub gateway_version: &'static str,
@@ -96,6 +104,12 @@ pub enum Output {
     Close {
         link: LinkId,
     },
+    /// Make this request of the client API in the name of the session's client, and tell what came of it by [`Relay::handle_called`].
+    Call {
+        call: OwnCallId,
+        session: SessionId,
+        request: String,
+    },
     /// For the log.
     News {
         backend: usize,
@@ -116,11 +130,11 @@ pub enum News {
         list: &'static str,
         entries: usize,
     },
-    /// A name that another backend has as well; that one is before it and keeps it.
+    /// A name that another backend has as well, or the gateway itself, where there is no keeper; that one is before it and keeps it.
     Conflict {
         list: &'static str,
         name: Box<str>,
-        keeper: usize,
+        keeper: Option<usize>,
     },
 }
 
@@ -162,6 +176,9 @@ pub struct Relay {
     links: BTreeMap<LinkId, Link>,
     /// By backend; none where each client has its own.
     shared: Vec<Option<LinkId>>,
+    /// The gateway's own tools, as they are listed.
+    own: List,
+    own_calls: BTreeMap<OwnCallId, OwnCall>,
     requests: BTreeMap<u64, Request>,
     questions: BTreeMap<u64, Question>,
     /// Requests that wait until it is known who offers what.
@@ -196,6 +213,7 @@ struct Session {
 enum UnderWay {
     Parked(u64),
     Sent(u64),
+    Own(OwnCallId),
 }
 
 /// Whom an answer goes to.
@@ -263,6 +281,13 @@ enum Asked {
     },
 }
 
+#[derive(Debug)]
+struct OwnCall {
+    session: SessionId,
+    /// None where nobody waits for it any more.
+    asker: Option<Asker>,
+}
+
 /// What a good answer changes here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Effect {
@@ -305,6 +330,8 @@ impl Relay {
         let settings_count = settings.backends.len();
         let mut relay = Relay {
             shared: vec![None; settings.backends.len()],
+            own: own::listed(settings.own),
+            own_calls: BTreeMap::new(),
             settings,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -411,6 +438,7 @@ impl Relay {
         self.sessions.is_empty()
             && self.parked.is_empty()
             && self.questions.is_empty()
+            && self.own_calls.values().all(|call| call.asker.is_none())
             && !self.requests.values().any(waits_for_client)
             && self.links.values().all(|link| link.subscribers.is_empty() && link.owner.is_none())
     }

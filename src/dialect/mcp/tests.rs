@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::auth::Level;
+use crate::dialect::tools::{TOOLS, Tool};
 use crate::limits;
 
 mod cases;
 mod hostile;
+mod own;
 
 const S: u64 = 1_000_000_000;
 
@@ -24,6 +26,8 @@ struct World {
     servers: Vec<Server>,
     backend_of: BTreeMap<LinkId, usize>,
     names: Vec<&'static str>,
+    /// Of own tools, the newest last.
+    calls: Vec<OwnCallId>,
     /// What was seen since it was last asked: `c1< …` to a client, `files< …` to a backend, `open files`, …
     seen: Vec<String>,
     /// The ids that backends were sent last, which differ from run to run of a changed relay.
@@ -47,15 +51,20 @@ fn shared(name: &'static str, prefix: &str) -> BackendSettings {
 
 impl World {
     fn new(backends: Vec<(BackendSettings, Server)>) -> World {
+        World::with_own(&[], backends)
+    }
+
+    fn with_own(own: &'static [Tool], backends: Vec<(BackendSettings, Server)>) -> World {
         let (settings, servers): (Vec<_>, Vec<_>) = backends.into_iter().unzip();
         let names = settings.iter().map(|one| &*Box::leak(one.name.clone())).collect();
-        let relay = Relay::new(Settings { backends: settings, gateway_version: "1.2.3" }, 0);
+        let relay = Relay::new(Settings { own, backends: settings, gateway_version: "1.2.3" }, 0);
         let mut world = World {
             relay,
             now_ns: 0,
             servers,
             backend_of: BTreeMap::new(),
             names,
+            calls: Vec::new(),
             seen: Vec::new(),
             last_id: 0,
         };
@@ -73,6 +82,10 @@ impl World {
                     self.backend_of.insert(link, backend);
                 }
                 Output::ToServer { link, text } => self.serve(link, &text),
+                Output::Call { call, session, request } => {
+                    self.calls.push(call);
+                    self.seen.push(format!("for c{}: {request}", session.0));
+                }
                 Output::Close { link } => {
                     self.seen.push(format!("close {}", self.names[self.backend_of[&link]]))
                 }

@@ -17,7 +17,7 @@ fn connect(world: &mut World, slot: u32) -> ConnId {
 fn told(world: &mut World) -> Vec<String> {
     std::iter::from_fn(|| world.hubs[0].poll_pipe())
         .map(|word| match word {
-            PipeWord::Opened { conn, .. } => format!("opened {}", conn.slot),
+            PipeWord::Opened { conn, reach, .. } => format!("opened {} {reach:?}", conn.slot),
             PipeWord::Text { text, .. } => String::from_utf8(text.into_vec()).unwrap(),
             PipeWord::Closed { conn } => format!("closed {}", conn.slot),
         })
@@ -36,7 +36,7 @@ fn control_hears_of_a_connection_then_its_texts_then_its_end() {
     world.send(0, conn, "two");
     let now = world.now;
     world.hubs[0].handle_closed(conn, now);
-    assert_eq!(told(&mut world), ["opened 3", "one", "two", "closed 3"]);
+    assert_eq!(told(&mut world), ["opened 3 Loopback", "one", "two", "closed 3"]);
 }
 
 #[test]
@@ -59,19 +59,40 @@ fn a_client_that_sends_more_than_control_takes_is_not_read() {
     let mut world = world();
     let conn = connect(&mut world, 0);
     effects(&mut world);
-    let sent = limits::PIPE_TEXTS_MAX as usize + 3;
+    let sent = limits::PIPE_TEXTS_MAX + 3;
     let mut bytes: Vec<u8> = (0..sent).flat_map(|number| frame(&number.to_string())).collect();
     let now = world.now;
     world.hubs[0].handle_bytes(conn, &mut bytes, now);
     assert_eq!(effects(&mut world), [Effect::PauseReading { conn }]);
     // What was on its way when it was paused.
     world.hubs[0].handle_bytes(conn, &mut frame("last"), now);
-    assert_eq!(told(&mut world).len(), 1 + limits::PIPE_TEXTS_MAX as usize);
+    assert_eq!(told(&mut world).len(), 1 + limits::PIPE_TEXTS_MAX);
     world.hubs[0].handle_pipe_taken(conn, 2, now);
     assert_eq!(told(&mut world), ["32", "33"]);
     assert_eq!(effects(&mut world), []);
     world.hubs[0].handle_pipe_taken(conn, 3, now);
     assert_eq!(told(&mut world), ["34", "last"]);
+    assert_eq!(effects(&mut world), [Effect::ResumeReading { conn }]);
+}
+
+#[test]
+fn a_client_of_few_long_texts_is_not_read_either_and_they_count_as_memory_until_control_has_dealt_with_them()
+{
+    let mut world = world();
+    let conn = connect(&mut world, 0);
+    effects(&mut world);
+    let (before, now) = (world.hubs[0].memory_bytes(), world.now);
+    let long = "x".repeat(60_000);
+    let count = limits::PIPE_TEXTS_BYTES_MAX / long.len() + 1;
+    for _ in 0..count {
+        assert_eq!(effects(&mut world), []);
+        world.hubs[0].handle_bytes(conn, &mut frame(&long), now);
+    }
+    assert_eq!(effects(&mut world), [Effect::PauseReading { conn }]);
+    assert_eq!(told(&mut world).len(), 1 + count);
+    assert!(world.hubs[0].memory_bytes() >= before + count * long.len());
+    world.hubs[0].handle_pipe_taken(conn, count, now);
+    assert!(world.hubs[0].memory_bytes() < before + long.len());
     assert_eq!(effects(&mut world), [Effect::ResumeReading { conn }]);
 }
 

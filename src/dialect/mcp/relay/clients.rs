@@ -102,6 +102,7 @@ impl Relay {
             "logging/setLevel" => self.set_level(asker, params, now_ns),
             _ => match self.route(asker.session, method, params, patience, now_ns) {
                 Routed::To(forward) => self.forward(asker, method, params, forward, now_ns),
+                Routed::Own(tool) => self.call_own(asker, tool, params),
                 Routed::Here => self.answer(asker, message::result(&asker.id, "{}")),
                 Routed::Wait => self.park(asker, method, params, patience),
                 Routed::Nowhere(failure) => self.refuse(asker, &failure),
@@ -188,6 +189,7 @@ impl Relay {
                 self.timers.remove(&(parked.due_ns, Timer::Parked(id)));
                 parked.asker.stream
             }
+            UnderWay::Own(call) => self.own_calls.get_mut(&call)?.asker.take()?.stream,
             UnderWay::Sent(id) => {
                 let request = self.take_request(id)?;
                 self.send_cancelled(request.link, id);

@@ -1,9 +1,11 @@
 //! Lists of all backends as one, and requests that wait for them. PURE. Home: the control thread.
 
+use std::collections::BTreeSet;
+
 use crate::dialect::json_rpc::scan::Value;
 use crate::limits;
 
-use super::super::catalog::{Knowledge, Listed, Next};
+use super::super::catalog::{Knowledge, List, Listed, Next};
 use super::super::errors::Failure;
 use super::super::message::{self, Outcome, member, string};
 use super::{Asked, Asker, LinkId, News, Output, Parked, Phase, Relay, Request, SessionId, Timer, UnderWay};
@@ -98,15 +100,23 @@ impl Relay {
         self.unpark(now_ns);
     }
 
-    /// The first name that an earlier backend keeps, or that keeps one from a later, among those that all clients share.
+    /// The first name that the gateway itself or an earlier backend keeps, or that keeps one from a later, among those that all
+    /// clients share.
     fn report_conflict(&mut self, link: LinkId, kind: Listed) {
         let Some(known) = self.links.get(&link) else { return };
         let own = &known.lists[kind as usize];
+        let gateways =
+            self.own_of(kind).and_then(|list| list.entries().iter().find(|one| own.contains(&one.key)));
+        if let Some(entry) = gateways {
+            let news = News::Conflict { list: kind.member(), name: entry.key.clone(), keeper: None };
+            self.outputs.push_back(Output::News { backend: known.backend, news });
+            return;
+        }
         for other in self.shared.iter().flatten().filter(|other| **other != link) {
             let other = &self.links[other];
             let list = &other.lists[kind as usize];
             if let Some(entry) = list.entries().iter().find(|entry| own.contains(&entry.key)) {
-                let keeper = known.backend.min(other.backend);
+                let keeper = Some(known.backend.min(other.backend));
                 let backend = known.backend.max(other.backend);
                 let news = News::Conflict { list: kind.member(), name: entry.key.clone(), keeper };
                 self.outputs.push_back(Output::News { backend, news });
@@ -140,34 +150,24 @@ impl Relay {
     /// A page of all their lists, behind so many entries.
     fn page(&self, links: &[LinkId], kind: Listed, skipped: usize) -> String {
         let mut text = format!(r#"{{"{}":["#, kind.member());
-        let (mut seen, mut told) = (0, 0);
+        let lists = links.iter().map(|link| &self.links[link].lists[kind as usize]);
+        let entries = self.own_of(kind).into_iter().chain(lists).flat_map(List::entries);
+        let (mut seen, mut told) = (BTreeSet::new(), 0);
         let mut next = None;
-        'all: for (at, link) in links.iter().enumerate() {
-            let list = &self.links[link].lists[kind as usize];
-            for (place, entry) in list.entries().iter().enumerate() {
-                let is_hidden = !list.is_first(place)
-                    || links[..at]
-                        .iter()
-                        .any(|one| self.links[one].lists[kind as usize].contains(&entry.key));
-                if is_hidden {
-                    continue;
-                }
-                seen += 1;
-                if seen <= skipped {
-                    continue;
-                }
-                if told == limits::MCP_PAGE_ENTRIES_MAX
-                    || (told > 0 && text.len() > limits::MCP_PAGE_BYTES_MAX)
-                {
-                    next = Some(seen - 1);
-                    break 'all;
-                }
-                if told > 0 {
-                    text.push(',');
-                }
-                text.push_str(&entry.text);
-                told += 1;
+        for entry in entries {
+            // The first of a name has it.
+            if !seen.insert(&*entry.key) || seen.len() <= skipped {
+                continue;
             }
+            if told == limits::MCP_PAGE_ENTRIES_MAX || (told > 0 && text.len() > limits::MCP_PAGE_BYTES_MAX) {
+                next = Some(seen.len() - 1);
+                break;
+            }
+            if told > 0 {
+                text.push(',');
+            }
+            text.push_str(&entry.text);
+            told += 1;
         }
         text.push(']');
         if let Some(next) = next {

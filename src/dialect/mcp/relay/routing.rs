@@ -1,10 +1,11 @@
 //! Which backend a client's request is for. PURE. Home: the control thread.
 //!
-//! Who has listed a name has it, the first in the order of the configuration; else whose prefix it carries, the longest; else the
+//! The gateway's own tools keep their names. Who has listed one has it, the first in the order of the configuration; else whose prefix it carries, the longest; else the
 //! only one without a prefix. An address of a resource carries no prefix: who has listed it has it, else whose template fits, else
 //! the only backend with resources.
 
 use crate::dialect::json_rpc::scan::Value;
+use crate::dialect::tools::Tool;
 use crate::limits;
 
 use super::super::catalog::{Listed, matches_template};
@@ -15,6 +16,8 @@ use super::{Effect, LinkId, Phase, Relay, SessionId};
 
 pub(super) enum Routed {
     To(Forward),
+    /// One of the gateway's own tools.
+    Own(&'static Tool),
     /// There is nothing to be asked of a backend for it.
     Here,
     /// It is not known yet who offers what.
@@ -52,7 +55,10 @@ impl Relay {
         now_ns: u64,
     ) -> Routed {
         match method {
-            "tools/call" => self.route_name(session, Listed::Tools, params, patience, now_ns),
+            "tools/call" => match string(params, "name").and_then(|name| self.own_tool(&name)) {
+                Some(tool) => Routed::Own(tool),
+                None => self.route_name(session, Listed::Tools, params, patience, now_ns),
+            },
             "prompts/get" => self.route_name(session, Listed::Prompts, params, patience, now_ns),
             "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
                 self.route_resource(session, method, params, patience, now_ns)

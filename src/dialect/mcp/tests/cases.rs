@@ -270,7 +270,7 @@ fn of_two_with_one_name_the_first_in_the_configuration_keeps_it() {
     let client = world.client("{}");
     world.ask(client, "1", "tools/list", "{}");
     world.expect(&[
-        r#"b: Conflict { list: "tools", name: "x", keeper: 0 }"#,
+        r#"b: Conflict { list: "tools", name: "x", keeper: Some(0) }"#,
         r#"c5< {"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"x","of":"a"},{"name":"y"}]}}"#,
     ]);
     for (name, server) in [("x", "a<"), ("y", "b<")] {

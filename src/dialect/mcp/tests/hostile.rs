@@ -92,7 +92,8 @@ fn a_backend_that_speaks_another_protocol_is_not_up() {
         r#"{"jsonrpc":"2.0","id":N,"result":{"protocolVersion":"1"}}"#,
         r#"{"jsonrpc":"2.0","id":N,"result":7}"#,
     ] {
-        let mut relay = Relay::new(Settings { backends: vec![shared("x", "")], gateway_version: "1" }, 0);
+        let mut relay =
+            Relay::new(Settings { own: &[], backends: vec![shared("x", "")], gateway_version: "1" }, 0);
         let mut link = None;
         while let Some(output) = relay.poll_output() {
             if let Output::ToServer { link: one, text } = output {
