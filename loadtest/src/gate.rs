@@ -14,6 +14,8 @@ use crate::scenarios::{Rig, request};
 const SHAPE: Shape = Shape { subscribers: 1_000, data_bytes: 40 };
 const PUBLISHES_IN_FLIGHT: u64 = 4;
 const CONNECTIONS: usize = 100;
+/// How often a case is measured before it counts as not measurable.
+const TRIES: u32 = 5;
 
 /// The bounds. Without --server the limit is held against itself, and each ratio ought to be 1.
 #[derive(Debug, Args)]
@@ -27,12 +29,30 @@ pub(crate) struct Gate {
 }
 
 pub(crate) fn run(rig: &Rig, gate: &Gate) -> Result<(Vec<Comparison>, Account)> {
-    let echo = request::run_saturated(rig, CONNECTIONS, 1)?;
-    let fanout = fanout::run_saturated(rig, SHAPE, PUBLISHES_IN_FLIGHT)?;
+    let (echo, echo_ratio) =
+        until_measured("CPU per message", || request::run_saturated(rig, CONNECTIONS, 1))?;
+    let (fanout, fanout_ratio) =
+        until_measured("CPU per delivery", || fanout::run_saturated(rig, SHAPE, PUBLISHES_IN_FLIGHT))?;
     let mut account = Account { case: "gate".to_owned(), ..Account::default() };
-    judge(&mut account, "CPU per public/test", ratio_of(&echo, "CPU per message"), gate.echo_cpu_max);
-    judge(&mut account, "CPU per delivery", ratio_of(&fanout, "CPU per delivery"), gate.fanout_cpu_max);
+    judge(&mut account, "CPU per public/test", echo_ratio, gate.echo_cpu_max);
+    judge(&mut account, "CPU per delivery", fanout_ratio, gate.fanout_cpu_max);
     Ok((vec![echo, fanout], account))
+}
+
+/// Measures until a pair was not refused, some times: where others are at work on the machine no run is at saturation.
+fn until_measured(
+    metric: &str,
+    mut run: impl FnMut() -> Result<Comparison>,
+) -> Result<(Comparison, Option<f64>)> {
+    let mut comparison = run()?;
+    for _ in 1..TRIES {
+        if ratio_of(&comparison, metric).is_some() {
+            break;
+        }
+        comparison = run()?;
+    }
+    let ratio = ratio_of(&comparison, metric);
+    Ok((comparison, ratio))
 }
 
 fn ratio_of(comparison: &Comparison, metric: &str) -> Option<f64> {

@@ -62,6 +62,7 @@ impl Hub {
     }
 
     /// Moves a WebSocket's frames into `out`, lane by lane; returns their bytes.
+    #[inline]
     pub(super) fn gather(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
         let slot = conn.slot;
         let held_bytes = self.egress.held_bytes(slot);
