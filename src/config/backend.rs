@@ -19,6 +19,7 @@ use crate::backend::settings::{
 };
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::model::message::Name;
 
 pub use kind::BackendKind;
 use kind::keys_of_some;
@@ -51,6 +52,9 @@ pub struct Backend {
     pub timeout_ms: u32,
     pub in_flight_max: u32,
     pub in_flight_per_client_max: u32,
+    /// Types of messages that it processes.
+    pub messages: Vec<String>,
+    pub messages_in_flight_max: u32,
     /// Processes, or connections that are kept to each address.
     pub pool: u16,
     pub idle_timeout_ms: u32,
@@ -142,6 +146,8 @@ impl Default for Backend {
             timeout_ms: 30_000,
             in_flight_max: 1_024,
             in_flight_per_client_max: 64,
+            messages: Vec::new(),
+            messages_in_flight_max: 16,
             pool: 1,
             idle_timeout_ms: 0,
             max_retries: 10,
@@ -222,6 +228,8 @@ impl Backend {
             timeout_ns: ns(self.timeout_ms),
             in_flight_max: self.in_flight_max,
             in_flight_per_client_max: self.in_flight_per_client_max,
+            messages: texts(&self.messages),
+            messages_in_flight_max: self.messages_in_flight_max,
         }
     }
 
@@ -361,6 +369,7 @@ impl Backend {
                 "calls",
                 "by default 64",
             ),
+            count("backend.messages_in_flight_max", self.messages_in_flight_max, 1, 4_096, "by default 16"),
             range("backend.pool", self.pool.into(), 1, pool_max, "processes or connections", "by default 1"),
             ms("backend.idle_timeout_ms", self.idle_timeout_ms, 0, 24 * HOUR_MS, "0 keeps them for good"),
             ms("backend.retry_delay_ms", self.retry_delay_ms, 10, HOUR_MS, "by default 500"),
@@ -411,6 +420,10 @@ impl Backend {
                 let what = format!("has \"{odd}\", expected a method or prefix/*");
                 return Err((key, what, "methods = [\"risk/*\"]"));
             }
+        }
+        if let Some(odd) = self.messages.iter().find(|pattern| !is_type_pattern(pattern)) {
+            let what = format!("has \"{odd}\", expected a type of 1 to 64 bytes, or the start of one and *");
+            return Err(("messages", what, "messages = [\"approval\", \"risk.*\"]"));
         }
         let prefix = self.prefix.replace("{name}", name);
         if prefix.len() > NAME_BYTES_MAX || !prefix.bytes().all(is_name) {
@@ -518,7 +531,7 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
             hint: "one process may serve several".to_owned(),
         });
     }
-    let (mut names, mut owners) = (BTreeSet::new(), BTreeMap::new());
+    let (mut names, mut owners, mut processors) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
     let (mut processes, mut links) = (0, 0);
     for (nth, backend) in backends.iter().enumerate() {
         for range in backend.ranges() {
@@ -534,6 +547,12 @@ pub(super) fn check(backends: &[Backend]) -> Result<(), RangeFault> {
             if let Some(other) = owners.insert(method, backend.name.as_str()) {
                 let what = format!("{what}, which backend {other} has");
                 return Err(fault(nth, ("methods", what, "a method has one backend")));
+            }
+        }
+        for kind in &backend.messages {
+            if let Some(other) = processors.insert(kind.as_str(), backend.name.as_str()) {
+                let what = format!("has \"{kind}\", which backend {other} has");
+                return Err(fault(nth, ("messages", what, "a type of messages has one backend")));
             }
         }
         links += if backend.kind == BackendKind::Tcp {
@@ -567,6 +586,12 @@ fn is_method_pattern(text: &str) -> bool {
         && !rest.is_empty()
         && is_word(prefix)
         && is_word(start)
+}
+
+/// A type of messages, or the start of one.
+fn is_type_pattern(text: &str) -> bool {
+    let start = text.strip_suffix('*').unwrap_or(text);
+    text == "*" || (Name::parse(start).is_some() && !start.contains('*'))
 }
 
 /// Letters that stand in JSON as they are.
@@ -650,6 +675,34 @@ mod tests {
         };
         assert_eq!(members(text), pairs([1, 1]));
         assert_eq!(members(&format!("{text}weights = [3, 2]\n")), pairs([3, 2]));
+    }
+
+    #[test]
+    fn types_of_messages_have_one_backend() {
+        const STDIO: &str = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+        const HTTP: &str = "[[backend]]\nname = \"b\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";
+        let config =
+            parse(&format!("{STDIO}messages = [\"risk.*\", \"é\"]\n{HTTP}messages = [\"*\"]\n")).unwrap();
+        let route = config.backend[0].settings(BackendId(0)).route;
+        assert_eq!((route.messages, route.messages_in_flight_max), (vec!["risk.*".into(), "é".into()], 16));
+        for (text, expected) in [
+            (
+                &format!("{STDIO}messages = [\"b*\", \"a*b\"]\n"),
+                "f.toml:4: backend.messages: has \"a*b\", expected a type of 1 to 64 bytes",
+            ),
+            (&format!("{STDIO}messages = [\"\"]\n"), "f.toml:4: backend.messages: has \"\", expected a type"),
+            (
+                &format!("{STDIO}messages = [\"*\"]\n{HTTP}messages = [\"a\", \"*\"]\n"),
+                "f.toml:9: backend.messages: has \"*\", which backend a has",
+            ),
+            (
+                &format!("{STDIO}messages_in_flight_max = 0\n"),
+                "f.toml:4: backend.messages_in_flight_max: is 0, expected 1 to 4096",
+            ),
+        ] {
+            let told = parse(text).unwrap_err();
+            assert!(told.starts_with(expected), "{told}");
+        }
     }
 
     #[test]
