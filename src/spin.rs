@@ -7,7 +7,7 @@
 //! Time for which the thread was kept from its core while it polled counts as polled: somebody else wants the core, and polling would
 //! go on to take it from them and use up the shard's own share for nothing.
 //!
-//! Invariants: never more than the longest poll in the account, nor more in debt than [`DEBT_POLLS`] of it; without a longest poll
+//! Invariants: never more than the longest poll in the account, nor more in debt than `DEBT_POLLS` of it; without a longest poll
 //! nothing is ever polled.
 
 /// What it is worth that something came while the shard polled, as a share of the longest poll: of the usual 50 us 10 us, between
