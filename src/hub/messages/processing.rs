@@ -21,6 +21,9 @@ use super::{PendingMessageAsk, Then};
 const SLOTS_FROM: u32 = u32::MAX - 1024;
 const _: () = assert!(SLOTS_FROM as usize + limits::BACKENDS_MAX <= u32::MAX as usize);
 
+/// The end of a pause that has none.
+const FOR_GOOD_NS: u64 = u64::MAX;
+
 /// Whether it is a backend's that the office means.
 pub(super) fn is_of_processor(conn: ConnId) -> bool {
     conn.slot >= SLOTS_FROM
@@ -58,7 +61,8 @@ impl Processors {
     }
 
     fn note_due(&mut self) {
-        self.due_ns = self.of.iter().filter_map(|processor| processor.paused_until_ns).min();
+        let ends = self.of.iter().filter_map(|processor| processor.paused_until_ns);
+        self.due_ns = ends.filter(|until_ns| *until_ns != FOR_GOOD_NS).min();
     }
 }
 
@@ -104,7 +108,7 @@ impl Hub {
     pub(in crate::hub) fn stop_processors(&mut self) {
         for at in 0..self.processors.of.len() {
             let processor = &mut self.processors.of[at];
-            processor.paused_until_ns = Some(u64::MAX);
+            processor.paused_until_ns = Some(FOR_GOOD_NS);
             let conn = processor.conn;
             self.ask_for(conn, MessageRequest::Process { under_way_max: 0 });
         }
