@@ -110,6 +110,11 @@ pub const CACHE_STEPS_MAX: usize = 64;
 /// Buffers of results that have gone, and bytes of one, that are kept to be used again.
 pub const CACHE_SPARE_MAX: usize = 64;
 pub const CACHE_SPARE_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a message with all that is said of it, as its backend is told: a call of a turn in which there is none before it.
+pub const PROCESSED_BYTES_MAX: usize = CALL_BYTES_OUTGOING_MAX / 2;
+/// How long a backend that took no message is left alone: at first, and at most, twice as long each time.
+pub const PROCESSOR_PAUSE_FIRST_NS: u64 = 500_000_000;
+pub const PROCESSOR_PAUSE_LONGEST_NS: u64 = 15_000_000_000;
 /// Calls that one look at the timers ends because their time is over, some 1 us each.
 pub const CALLS_ENDED_PER_TIMEOUT: usize = 1_024;
 /// Words of the control thread that a shard takes in one turn, some 1 us each besides their bytes.

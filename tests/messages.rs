@@ -84,6 +84,7 @@ fn through_crashes_what_is_accepted_is_confirmed_or_dead_and_duplicates_say_so()
         "crashes",
         "dead letters",
         "delivered again",
+        "handed back",
         "marked in vain",
         "recovered",
         "refused",

@@ -302,6 +302,7 @@ fn is_message_read_right(call: &MessageCall<'_>, called: &str, params: &Value) -
                 Target::Session(session) => params["session"].as_u64() == Some(session.0),
                 Target::Group { group, .. } => is("group", Some(group.as_str())),
                 Target::Topic(topic) => is("topic", Some(topic.as_str())),
+                Target::Type(kind) => is("type", Some(kind.as_str())),
             };
             ["message/send", "group/send"].contains(&called)
                 && target

@@ -123,7 +123,8 @@ fn refused(refusal: MessageRefusal) -> Answer {
         | MessageRefusal::NotDelivered
         | MessageRefusal::SenderFull
         | MessageRefusal::NeedsConnection
-        | MessageRefusal::NotSubscribed => 400,
+        | MessageRefusal::NotSubscribed
+        | MessageRefusal::NoProcessor => 400,
     };
     let Failure { message, reason, .. } = failure;
     Answer { retry_after_s: (status == 503).then_some(1), ..Answer::error(status, reason.unwrap_or(message)) }

@@ -37,6 +37,10 @@ pub struct RouteSettings {
     pub in_flight_max: u32,
     /// Of those, from one connection.
     pub in_flight_per_client_max: u32,
+    /// Types of messages that it processes: `approval`, `risk.*`, `*`; of two that fit, the longer one counts.
+    pub messages: Vec<Box<str>>,
+    /// Messages that it may have at a time.
+    pub messages_in_flight_max: u32,
 }
 
 /// Whose calls are taken.

@@ -240,6 +240,8 @@ pub(super) const KEYS: &[Key] = &[
     live("backend.timeout_ms", Plain),
     live("backend.in_flight_max", Plain),
     live("backend.in_flight_per_client_max", Plain),
+    live("backend.messages", Texts),
+    live("backend.messages_in_flight_max", Plain),
     live("backend.pool", Plain),
     live("backend.idle_timeout_ms", Plain),
     live("backend.max_retries", Plain),

@@ -8,6 +8,7 @@
 mod admission;
 mod cache;
 mod outgoing;
+mod patterns;
 pub mod routes;
 mod table;
 
@@ -25,6 +26,9 @@ use super::text_frame::replace_with_text_frame;
 use cache::{AnswerCache, Bounds};
 use outgoing::Outgoing;
 use table::{Ended, Left, Table};
+
+pub(super) use admission::PROCESS_METHOD;
+pub(super) use table::Parcel;
 
 /// Bytes of the notification and its frame around what is said, the longest id among them.
 const PROGRESS_BYTES: usize = 256;
@@ -200,6 +204,9 @@ impl Hub {
 
     /// Answers all who wait for a call.
     fn end_call(&mut self, ticket: Ticket, outcome: CallOutcome<'_>) {
+        if let Some(parcel) = self.calls.table.end_parcel(ticket) {
+            return self.on_processed(parcel, outcome);
+        }
         while let Some(Left { reply_to, ended }) = self.calls.table.leave_flight(ticket) {
             if let Some(Ended { kept_at: Some(at), .. }) = ended {
                 // A result is there by now.

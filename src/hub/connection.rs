@@ -215,15 +215,19 @@ impl Hub {
         }
         self.due = due;
         self.end_due_calls();
+        self.resume_processors();
     }
 
     /// When [`Hub::handle_timeout`] is to be called next, on the monotonic clock.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.wheel.next_deadline_ns(), self.calls.poll_timeout(), self.pressure_due_ns()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            self.wheel.next_deadline_ns(),
+            self.calls.poll_timeout(),
+            self.processors.poll_timeout(),
+            self.pressure_due_ns(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Bytes of the request that a connection begins with, behind those that have come of it before.

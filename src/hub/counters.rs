@@ -54,6 +54,11 @@ counters! {
     calls_cancelled_total,
     /// Answers that came for calls that were over: late ones, second ones.
     call_answers_late_total,
+    /// Messages that backends were handed: those that they answered by a result, and those they did not though they had them. Times when
+    /// a backend took none and was left alone for a while.
+    messages_processed_total,
+    messages_unprocessed_total,
+    processor_pauses_total,
     /// What backends said of calls before they answered: notifications to clients, and those that a client was spared since it does
     /// not read.
     call_progress_total,

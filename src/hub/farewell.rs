@@ -21,6 +21,7 @@ impl Hub {
     pub fn begin_shutdown(&mut self, now: Now) -> usize {
         self.now = now;
         self.stopping = true;
+        self.stop_processors();
         self.leaving = self.sessions.iter().flatten().map(|session| session.conn).collect();
         self.leaving.len()
     }

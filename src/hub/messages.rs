@@ -5,7 +5,10 @@
 //! a message reaches a connection only while that is of the account that subscribed; the office hears of each message that needs
 //! no confirmation once it is written, and before it hears that its connection is gone.
 
+mod processing;
 mod sending;
+
+use std::sync::Arc;
 
 use crate::auth::{Scope, Scopes};
 use crate::dialect::json_rpc::{self, Failure, MessageCall, Presentation};
@@ -18,10 +21,13 @@ use crate::model::order::{AccountId, Client};
 
 use super::Hub;
 use super::batch::{Record, Ticket};
+use super::calls::PROCESS_METHOD;
 use super::egress::{NoRoom, Waiting};
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Session;
+
+pub(super) use processing::Processors;
 
 /// A request that the office has not answered.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ enum Then {
     /// One dead letter is shown, of a list of one.
     ShowLetter,
     Deliver(Presentation),
+    /// It is no client's: a processor may have messages now, or may not.
+    Process(ConnId),
 }
 
 /// What a connection is told of messages.
@@ -65,7 +73,11 @@ impl Hub {
                 let now_ms = self.now.unix_ns / 1_000_000;
                 let deliver_at_ms = delay_ms.map(|delay_ms| now_ms + delay_ms).or(message.deliver_at_ms);
                 let message = NewMessage { deliver_at_ms, ..message };
-                self.ask_office(reply_to, MessageRequest::Send(message), content, Then::Nothing);
+                let request = match self.processor_of(&message.target) {
+                    Some(processor) => MessageRequest::SendToProcessor { message, processor },
+                    None => MessageRequest::Send(message),
+                };
+                self.ask_office(reply_to, request, content, Then::Nothing);
             }
             MessageCall::Ask(request) => {
                 let shows = matches!(request, MessageRequest::DeadLetter { .. });
@@ -97,6 +109,11 @@ impl Hub {
             MessageCall::Send { message, .. } => {
                 if let Target::Topic(topic) = &message.target {
                     self.check_publish(conn, topic.as_str())?;
+                }
+                if let Target::Type(kind) = &message.target
+                    && let Some(terms) = Arc::clone(&self.config.routes).processor_of(kind.as_str())
+                {
+                    self.check_foreign(conn, terms.access, PROCESS_METHOD)?;
                 }
                 if let Some(failure) = self.overload_failure() {
                     self.report(conn, Incident::Declined(Declined::Overload));
@@ -146,6 +163,9 @@ impl Hub {
     pub(super) fn on_message(&mut self, output: &MessageOutput) {
         match output {
             MessageOutput::Answer { ticket, outcome, .. } => self.on_message_answered(*ticket, outcome),
+            MessageOutput::Deliver(delivery) if processing::is_of_processor(delivery.client.conn) => {
+                self.process_message(delivery);
+            }
             MessageOutput::Deliver(delivery) => {
                 self.queue_message(delivery.client.conn, Waiting::Message(delivery.clone()));
             }
@@ -162,6 +182,9 @@ impl Hub {
         let Some(PendingMessageAsk { reply_to, account, then }) = self.message_asks.redeem(ticket) else {
             return;
         };
+        if let (Then::Process(processor), Err(_)) = (then, outcome) {
+            self.pause_processor(processor);
+        }
         let Some(reply_to) = reply_to else { return };
         let reply_to = reply_to.get();
         if let Some(session) = self.session(reply_to.conn) {
@@ -251,7 +274,7 @@ impl Session {
             return;
         };
         match then {
-            Then::Nothing | Then::ShowLetter => {}
+            Then::Nothing | Then::ShowLetter | Then::Process(_) => {}
             Then::Deliver(presentation) => identity.hearing.presentation = Some(presentation),
         }
     }

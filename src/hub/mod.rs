@@ -83,7 +83,7 @@ use crate::ws::receiver::ReceiveLimits;
 
 pub use cache::Cache;
 pub use calls::CallLimits;
-pub use calls::routes::{BackendTerms, Caching, Route, Routes, RoutesFault, Sharing};
+pub use calls::routes::{BackendTerms, Caching, ProcessorTerms, Route, Routes, RoutesFault, Sharing};
 pub use counters::HubCounters;
 pub use deflation::{ChannelKind, ChannelKinds, Deflation};
 pub use effect::{Effect, Ending};
@@ -104,7 +104,7 @@ use inflating::Inflating;
 use inspect::Traced;
 use login::PendingLogin;
 use marks::{Marks, Told};
-use messages::PendingMessageAsk;
+use messages::{PendingMessageAsk, Processors};
 use orders::PendingAsk;
 use outbox::Outbox;
 use overload::{Overload, OverloadMarks};
@@ -328,6 +328,7 @@ pub struct Hub {
     publishes: Tickets<PendingPublish>,
     asks: Tickets<PendingAsk>,
     message_asks: Tickets<PendingMessageAsk>,
+    processors: Processors,
     calls: Calls,
     pipes: Pipes,
     /// Of messages, in this turn.
@@ -391,7 +392,7 @@ impl Hub {
         let egress = Egress::new(config.log_segments_ready);
         let keyring = Arc::clone(&config.keyring);
         let calls = Calls::new(config.calls, now.mono_ns);
-        Hub {
+        let mut hub = Hub {
             me,
             shards,
             config,
@@ -408,6 +409,7 @@ impl Hub {
             publishes: Tickets::default(),
             asks: Tickets::default(),
             message_asks: Tickets::default(),
+            processors: Processors::default(),
             calls,
             pipes: Pipes::default(),
             deflated_bytes: 0,
@@ -441,7 +443,9 @@ impl Hub {
             counters: HubCounters::default(),
             incidents: IncidentCounts::default(),
             marks: Marks::default(),
-        }
+        };
+        hub.plan_processors();
+        hub
     }
 
     #[must_use]

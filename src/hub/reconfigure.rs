@@ -33,6 +33,7 @@ impl Hub {
         self.config = HubConfig { keyring: Arc::clone(&self.config.keyring), ..config };
         if is_routed_anew {
             self.forget_results();
+            self.plan_processors();
         }
         for slot in 0..self.sessions.len() {
             let Some(session) = self.sessions[slot].as_deref_mut() else { continue };

@@ -10,8 +10,8 @@ use super::sendings::{Named, Sending};
 use super::{Office, Reply};
 use crate::limits;
 use crate::model::message::{
-    Guarantee, MessageAnswer, MessageAsk, MessageId, MessageRefusal, MessageState, NewMessage, SessionId,
-    Target, Via,
+    Guarantee, MessageAnswer, MessageAsk, MessageId, MessageRefusal, MessageState, Name, NewMessage,
+    SessionId, Target, Via,
 };
 use crate::model::order::Label;
 use crate::model::storage::StoreState;
@@ -21,6 +21,7 @@ impl Office {
         &mut self,
         ask: &MessageAsk,
         new: &NewMessage,
+        processor: Option<&Name>,
         content: &[u8],
     ) -> Result<Reply, MessageRefusal> {
         if let Some(reply) = self.repeated(ask, new.client_id)? {
@@ -36,7 +37,7 @@ impl Office {
         let from = self.user(&ask.user)?;
         // Making room for a receiver is not to forget the sender.
         self.users.tie(from);
-        let outcome = self.accept(ask, from, new, content);
+        let outcome = self.accept(ask, from, (new, processor), content);
         self.users.untie(from);
         outcome
     }
@@ -73,10 +74,10 @@ impl Office {
         &mut self,
         ask: &MessageAsk,
         from: Slot,
-        new: &NewMessage,
+        (new, processor): (&NewMessage, Option<&Name>),
         content: &[u8],
     ) -> Result<Reply, MessageRefusal> {
-        let (via, group_ttl_ms) = self.address(&new.target)?;
+        let (via, group_ttl_ms) = self.address(&new.target, processor)?;
         let due_ms = self.due(new.deliver_at_ms)?;
         let expires_ms = self.expiry(new.ttl_ms.or(group_ttl_ms), due_ms)?;
         let count = u32::try_from(self.receivers.len()).map_err(|_| MessageRefusal::TooMany)?;
@@ -124,7 +125,11 @@ impl Office {
     }
 
     /// Fills `receivers`; by way of what they are reached, and how long messages to them live unless it is said.
-    fn address(&mut self, target: &Target) -> Result<(Option<Via>, Option<u64>), MessageRefusal> {
+    fn address(
+        &mut self,
+        target: &Target,
+        processor: Option<&Name>,
+    ) -> Result<(Option<Via>, Option<u64>), MessageRefusal> {
         self.receivers.clear();
         match target {
             Target::User(name) => {
@@ -151,6 +156,11 @@ impl Office {
                     return Err(MessageRefusal::EmptyGroup);
                 }
                 Ok((Some(Via::Group(*group)), self.groups[slot].message_ttl_ms))
+            }
+            Target::Type(kind) => {
+                let to = self.user(processor.ok_or(MessageRefusal::NoProcessor)?)?;
+                self.receivers.push((to, SessionId(0)));
+                Ok((Some(Via::Type(*kind)), None))
             }
             Target::Topic(name) => {
                 let sessions = self.topics.subscribers(name).iter();

@@ -11,7 +11,12 @@ impl Office {
         match &ask.request {
             MessageRequest::Subscribe { reception, topics } => self.subscribe(ask, *reception, topics),
             MessageRequest::Unsubscribe => self.unsubscribe(ask),
-            MessageRequest::Send(new) => self.send(ask, new, content),
+            MessageRequest::Process { under_way_max } => self.process(ask, *under_way_max),
+            MessageRequest::HandBack { message, was_handed } => self.hand_back(ask, *message, *was_handed),
+            MessageRequest::Send(new) => self.send(ask, new, None, content),
+            MessageRequest::SendToProcessor { message, processor } => {
+                self.send(ask, message, Some(processor), content)
+            }
             MessageRequest::Acknowledge { message } => self.acknowledge(ask, *message),
             MessageRequest::Reject { message, reason, delay_ms } => {
                 self.reject(ask, *message, *reason, *delay_ms)

@@ -18,11 +18,13 @@ impl Office {
         let slot = self.received(ask, message)?;
         let entry = &self.entries[slot];
         let is_late = matches!(entry.state, State::Queued | State::Returned | State::Resting);
-        let is_known = entry.state == State::Delivered || (is_late && entry.was_handed);
-        if !is_known || !entry.is_durable() {
+        let is_durable = entry.is_durable();
+        // Of those that are not to be confirmed, only what a backend has is delivered and not over.
+        if entry.state != State::Delivered && !(is_late && entry.was_handed && is_durable) {
             return Err(MessageRefusal::NotDelivered);
         }
-        self.end(slot, MessageState::Confirmed, None);
+        let state = if is_durable { MessageState::Confirmed } else { MessageState::Delivered };
+        self.end(slot, state, None);
         Ok(Reply::Stored(Promise::Done))
     }
 
@@ -70,6 +72,10 @@ impl Office {
         self.disarm(slot);
         self.users[self.entries[slot].to].unconfirmed -= 1;
         self.unconfirmed -= 1;
+        if !self.entries[slot].is_durable() {
+            // A backend may have had it, and is asked once.
+            return self.end_in_place(slot, MessageState::Delivered, None);
+        }
         if self.entries[slot].session.0 != 0 {
             return self.end_in_place(slot, MessageState::Dead, Some(DeathCause::SessionGone));
         }
@@ -149,7 +155,7 @@ impl Office {
     }
 
     /// A message that the user is to get.
-    fn received(&self, ask: &MessageAsk, message: MessageId) -> Result<Slot, MessageRefusal> {
+    pub(super) fn received(&self, ask: &MessageAsk, message: MessageId) -> Result<Slot, MessageRefusal> {
         let to = self.users.find(&ask.user);
         self.entries
             .find(message)

@@ -29,6 +29,8 @@ pub struct OfficeCounters {
     pub ack_timeouts_total: u64,
     /// Messages that came back because all connections that had them went.
     pub returned_total: u64,
+    /// Deliveries to processors that did not reach their backend.
+    pub handed_back_total: u64,
     pub cancelled_total: u64,
     /// Messages whose time to live was over, durable or not.
     pub expired_total: u64,

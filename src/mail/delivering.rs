@@ -1,6 +1,6 @@
 //! From a mailbox to connections: who joins a mailbox, what is delivered next and to whom, when it is tried again. PURE. Invariant:
 //! what can be delivered is, before a call returns; what is delivered is in the mailbox no more, and has a deadline if it is to be
-//! confirmed.
+//! confirmed, unless a shard has it for a backend: that answers for each, in the time that the backend has.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -131,8 +131,9 @@ impl Office {
             chosen.push(only);
         }
         assert!(!chosen.is_empty(), "invariant: what is dispatched has a connection with room");
+        let is_processed = chosen.iter().any(|session| self.sessions[*session].is_processor);
         for session in chosen.iter().copied() {
-            if is_durable {
+            if is_durable || is_processed {
                 self.sessions.hold(&mut self.entries, slot, session);
             } else {
                 self.sessions[session].count_unwritten(priority);
@@ -143,7 +144,7 @@ impl Office {
             self.counters.redeliveries_total += u64::from(was_handed);
         }
         self.chosen = chosen;
-        if !is_durable {
+        if !is_durable && !is_processed {
             return self.end_in_place(slot, MessageState::Delivered, None);
         }
         let entry = &mut self.entries[slot];
@@ -151,12 +152,14 @@ impl Office {
         let (item, attempts) = (entry.item(), entry.attempts);
         self.users[user].unconfirmed += 1;
         self.unconfirmed += 1;
-        self.arm_mono(slot, self.now.mono_ns + self.config.ack_timeout_ms * NS_PER_MS);
-        if attempts > 1 {
+        if attempts > 1 && is_durable {
             self.journal.begin();
             self.changed(item);
         }
-        self.tell_receipt(slot, MessageState::Delivered, None);
+        if !is_processed {
+            self.arm_mono(slot, self.now.mono_ns + self.config.ack_timeout_ms * NS_PER_MS);
+            self.tell_receipt(slot, MessageState::Delivered, None);
+        }
     }
 
     fn delivery(&self, slot: Slot, session: Slot, is_redelivered: bool) -> Delivery {

@@ -25,6 +25,7 @@ mod letters;
 mod loading;
 mod mailboxes;
 mod presence;
+mod processing;
 mod queries;
 pub mod record;
 mod sendings;
@@ -326,7 +327,8 @@ impl Office {
                 | MessageRefusal::InvalidTime
                 | MessageRefusal::NotDelivered
                 | MessageRefusal::NeedsConnection
-                | MessageRefusal::NotSubscribed => {}
+                | MessageRefusal::NotSubscribed
+                | MessageRefusal::NoProcessor => {}
             }
         }
         self.outputs.push_back(MessageOutput::Answer { to, ticket, outcome });

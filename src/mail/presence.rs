@@ -179,14 +179,19 @@ impl Office {
         {
             return Err(MessageRefusal::TooMany);
         }
-        self.users.tie(user);
         let session = self.sessions.add(ask.client, user, under_way_max);
+        self.note_session(user, session);
+        Ok(session)
+    }
+
+    /// The user has one more connection.
+    pub(super) fn note_session(&mut self, user: Slot, session: Slot) {
+        self.users.tie(user);
         self.users[user].sessions.push(session);
         if self.users[user].sessions.len() == 1 {
             self.users.present += 1;
             self.tell_presence(user);
         }
-        Ok(session)
     }
 
     /// The connection is told of these users, and of no others; of fewer where there are too many users.

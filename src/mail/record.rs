@@ -81,7 +81,10 @@ mod flag {
     pub(super) const GROUP: u16 = 1 << 6;
     pub(super) const TOPIC: u16 = 1 << 7;
     pub(super) const REASON: u16 = 1 << 8;
-    pub(super) const ALL: u16 = (1 << 9) - 1;
+    pub(super) const TYPE: u16 = 1 << 9;
+    pub(super) const ALL: u16 = (1 << 10) - 1;
+    /// By way of what it came: one of these at most.
+    pub(super) const VIA: u16 = GROUP | TOPIC | TYPE;
 }
 
 impl<'a> MessageRecord<'a> {
@@ -117,6 +120,7 @@ impl<'a> MessageRecord<'a> {
         set(self.reply_to.is_some(), flag::REPLY_TO);
         set(matches!(self.via, Some(Via::Group(_))), flag::GROUP);
         set(matches!(self.via, Some(Via::Topic(_))), flag::TOPIC);
+        set(matches!(self.via, Some(Via::Type(_))), flag::TYPE);
         set(self.reason.is_some(), flag::REASON);
         out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&[self.priority as u8, self.attempts]);
@@ -129,7 +133,7 @@ impl<'a> MessageRecord<'a> {
         self.client_id.iter().for_each(|text| put_text(out, text));
         self.reply_to.into_iter().for_each(|id| put(out, id.0));
         match &self.via {
-            Some(Via::Group(name) | Via::Topic(name)) => put_text(out, name),
+            Some(Via::Group(name) | Via::Topic(name) | Via::Type(name)) => put_text(out, name),
             None => {}
         }
         self.reason.iter().for_each(|text| put_text(out, text));
@@ -139,7 +143,7 @@ impl<'a> MessageRecord<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<MessageRecord<'a>, StoreFault> {
         let flags = u16::from_le_bytes(reader.array()?);
         let has = |bit: u16| flags & bit != 0;
-        if flags & !flag::ALL != 0 || (has(flag::GROUP) && has(flag::TOPIC)) {
+        if flags & !flag::ALL != 0 || (flags & flag::VIA).count_ones() > 1 {
             return Err(StoreFault::Corrupt);
         }
         let priority = priority(reader.byte()?)?;
@@ -161,10 +165,11 @@ impl<'a> MessageRecord<'a> {
             to: reader.text()?,
             client_id: reader.optional(has(flag::CLIENT_ID), Reader::text)?,
             reply_to: reader.optional(has(flag::REPLY_TO), Reader::id)?,
-            via: match (has(flag::GROUP), has(flag::TOPIC)) {
-                (true, _) => Some(Via::Group(reader.text()?)),
-                (_, true) => Some(Via::Topic(reader.text()?)),
-                (false, false) => None,
+            via: match flags & flag::VIA {
+                flag::GROUP => Some(Via::Group(reader.text()?)),
+                flag::TOPIC => Some(Via::Topic(reader.text()?)),
+                flag::TYPE => Some(Via::Type(reader.text()?)),
+                _ => None,
             },
             reason: reader.optional(has(flag::REASON), Reader::text)?,
             content: std::mem::take(&mut reader.left),

@@ -36,6 +36,8 @@ pub(super) struct Session {
     /// Users that it is to be told of.
     pub(super) owed: u32,
     pub(super) under_way_max: u32,
+    /// A shard hands on what is delivered to it to a backend, and answers for each.
+    pub(super) is_processor: bool,
     under_way: UnderWay,
     critical: UnderWay,
     holding: Slot,
@@ -54,8 +56,12 @@ impl UnderWay {
 }
 
 impl Session {
-    /// For which priorities it may have more under way.
+    /// For which priorities it may have more under way. A processor has one bound for all of them.
     pub(super) fn room(&self, critical_max: u32) -> Room {
+        if self.is_processor {
+            let has_room = self.under_way.count() + self.critical.count() < self.under_way_max;
+            return Room { critical: has_room, other: has_room };
+        }
         Room {
             critical: self.critical.count() < critical_max,
             other: self.under_way.count() < self.under_way_max,
@@ -103,21 +109,35 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn add(&mut self, client: Client, user: Slot, under_way_max: u32) -> Slot {
         self.ids += 1;
+        let slot = self.insert(client, SessionId(self.ids), user);
+        self.slots[slot as usize].under_way_max = under_way_max;
+        self.by_id.insert(self.ids, slot);
+        slot
+    }
+
+    /// One that nobody knows by a number: what is for its backend comes by a type.
+    pub(super) fn add_processor(&mut self, client: Client, user: Slot) -> Slot {
+        let slot = self.insert(client, SessionId(0), user);
+        self.slots[slot as usize].is_processor = true;
+        slot
+    }
+
+    fn insert(&mut self, client: Client, id: SessionId, user: Slot) -> Slot {
         let slot = slot_of(self.slots.insert(Session {
             client,
-            id: SessionId(self.ids),
+            id,
             user,
             mailbox: NONE,
             topics: Vec::new(),
             watching: Vec::new(),
             owed: 0,
-            under_way_max,
+            under_way_max: 0,
+            is_processor: false,
             under_way: UnderWay::default(),
             critical: UnderWay::default(),
             holding: NONE,
         }));
         self.by_client.insert(client, slot);
-        self.by_id.insert(self.ids, slot);
         slot
     }
 

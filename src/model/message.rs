@@ -11,6 +11,21 @@ use super::order::{AccountId, Client, Label};
 /// What users, groups and topics are called: 1 to 64 bytes of UTF-8 without control characters. A user's is its account's.
 pub type Name = Label;
 
+/// Whom messages of the types that a backend processes are for: `backend:NAME`, which no account's name can be.
+const PROCESSOR_PREFIX: &str = "backend:";
+
+/// The user who stands for a backend as a processor of messages; `None` where the name is too long or has control characters.
+#[must_use]
+pub fn processor_of(backend: &str) -> Option<Name> {
+    Name::parse(&format!("{PROCESSOR_PREFIX}{backend}"))
+}
+
+/// Whether a user stands for a backend.
+#[must_use]
+pub fn is_processor(user: &Name) -> bool {
+    user.as_str().starts_with(PROCESSOR_PREFIX)
+}
+
 /// A message's number: unique, rising, never 0, below 2^53; not used again after a restart. Those of messages at least once are odd,
 /// the others even, and the parts of a message to many have every second number: `first`, `first + 2`, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +78,8 @@ pub enum Target {
     },
     /// All connections that subscribe to the topic's messages now.
     Topic(Name),
+    /// The backend that processes messages of this type.
+    Type(Name),
 }
 
 /// A connection that subscribes to messages, as clients are told it: unique in a process, never 0, below 2^53.
@@ -112,8 +129,26 @@ pub enum MessageRequest {
     },
     /// `message/unsubscribe`: nothing more; what is unconfirmed is delivered elsewhere or later.
     Unsubscribe,
+    /// A shard hands on messages for the backend that `user` stands for, from now on, so many at a time; 0: none for now, and what is
+    /// under way stays so. Each is answered by [`MessageRequest::Acknowledge`], [`MessageRequest::Reject`] or
+    /// [`MessageRequest::HandBack`], whatever the backend does.
+    Process {
+        under_way_max: u32,
+    },
+    /// It did not reach its backend: it goes back to its place, and the attempt does not count. `was_handed`: whether an earlier one
+    /// may have reached it.
+    HandBack {
+        message: MessageId,
+        was_handed: bool,
+    },
     /// `message/send`, `group/send`; its content lies beside the request.
     Send(NewMessage),
+    /// The same of a message that is for a type; `processor` stands for the backend that processes it.
+    SendToProcessor {
+        message: NewMessage,
+        /// Apart, so that other requests are no longer for it.
+        processor: Box<Name>,
+    },
     Acknowledge {
         message: MessageId,
     },
@@ -363,6 +398,8 @@ pub enum MessageRefusal {
     NeedsConnection,
     /// This connection does not subscribe to messages.
     NotSubscribed,
+    /// No backend processes messages of this type.
+    NoProcessor,
 }
 
 /// A message for one connection.
@@ -371,7 +408,7 @@ pub struct Delivery {
     pub client: Client,
     pub message: MessageId,
     pub from: Name,
-    /// The group or the topic that it was sent to, if it was.
+    /// The group, the topic or the type that it was sent to, if it was.
     pub by: Option<Via>,
     pub priority: Priority,
     /// Whether it is to be confirmed.
@@ -393,6 +430,7 @@ pub struct Delivery {
 pub enum Via {
     Group(Name),
     Topic(Name),
+    Type(Name),
 }
 
 /// What has become of a message, told to the sender's connections as it happens.

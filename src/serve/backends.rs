@@ -18,9 +18,10 @@ use crate::config::{Backend, Config};
 use crate::control::backends::{BackendsSetup, Wanted};
 use crate::dialect::json_rpc;
 use crate::exit::{Exit, Failure};
-use crate::hub::{BackendTerms, Caching, Route, Routes, Sharing};
+use crate::hub::{BackendTerms, Caching, ProcessorTerms, Route, Routes, RoutesFault, Sharing};
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::model::message::processor_of;
 use crate::shard::Services;
 use crate::telemetry::BackendStatus;
 
@@ -192,6 +193,21 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
         };
         (*id, terms)
     });
+    let access = |access: Access| match access {
+        Access::Public => json_rpc::Access::Everybody,
+        Access::Read => json_rpc::Access::Scoped(Scope::BackendRead),
+        Access::ReadWrite => json_rpc::Access::Scoped(Scope::BackendReadWrite),
+    };
+    let processors = backends.iter().filter(|backend| !backend.route.messages.is_empty()).map(|backend| {
+        let BackendSettings { id, name, route, .. } = backend;
+        ProcessorTerms {
+            backend: *id,
+            user: processor_of(name).expect("invariant: a backend's name is short"),
+            types: route.messages.clone(),
+            in_flight_max: route.messages_in_flight_max,
+            access: access(route.access),
+        }
+    });
     let all = backends.iter().flat_map(|backend| {
         let settings = &backend.route;
         let sharing = if settings.cache_shared { Sharing::Everybody } else { Sharing::Account };
@@ -200,11 +216,7 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
         let route = move |pattern: &str, is_idempotent: bool| Route {
             pattern: pattern.into(),
             backend: backend.id,
-            access: match settings.access {
-                Access::Public => json_rpc::Access::Everybody,
-                Access::Read => json_rpc::Access::Scoped(Scope::BackendRead),
-                Access::ReadWrite => json_rpc::Access::Scoped(Scope::BackendReadWrite),
-            },
+            access: access(settings.access),
             is_idempotent,
             caching: caching.filter(|_| is_idempotent),
         };
@@ -212,9 +224,11 @@ fn routes(backends: &[BackendSettings]) -> Result<Routes, Failure> {
         let idempotent = settings.idempotent.iter().map(move |method| route(method, true));
         idempotent.chain(others.map(move |method| route(method, false)))
     });
-    Routes::new(terms, all).map_err(|fault| {
-        Failure::new(Exit::Config, format!("backend.methods: {fault}"), "tickring.toml says what they may be")
-    })
+    let fault = |key: &str, fault: RoutesFault| {
+        Failure::new(Exit::Config, format!("backend.{key}: {fault}"), "tickring.toml says what they may be")
+    };
+    let routes = Routes::new(terms, all).map_err(|error| fault("methods", error))?;
+    routes.with_processors(processors).map_err(|error| fault("messages", error))
 }
 
 #[cfg(test)]

@@ -282,7 +282,7 @@ metrics! {
         Counter "tickring_message_frames_queued_total" "Messages, receipts and changes of presence that were queued for connections." = shard.hub.messages_delivered_total;
         Counter "tickring_message_frames_deflated_total" "Frames of those that were compressed." = shard.hub.messages_deflated_total;
         Counter "tickring_messages_too_late_total" "Those whose connection had gone, or did not subscribe any more." = shard.hub.messages_too_late_total;
-        Counter "tickring_calls_sent_total" "Calls of clients that were handed on to backends." = shard.hub.calls_sent_total;
+        Counter "tickring_calls_sent_total" "Calls that were handed on to backends, of clients and for messages." = shard.hub.calls_sent_total;
         Counter "tickring_calls_answered_total" "Calls that backends answered by a result." = shard.hub.calls_answered_total;
         Counter "tickring_calls_refused_total" "Calls that backends answered by an error of their own." = shard.hub.calls_refused_total;
         Counter "tickring_calls_failed_total" "Calls that have no answer of their backend, and are not over by time: not sent, lost, garbled, too long." = shard.hub.calls_failed_total;
@@ -298,6 +298,9 @@ metrics! {
         Counter "tickring_call_cache_expired_total" "Results whose time was over." = shard.hub.call_cache_expired_total;
         Gauge "tickring_call_cache_entries" "Results that are kept, and requests whose result is to be." = shard.hub.call_cache_entries;
         Gauge "tickring_call_cache_bytes" "Bytes of those." = shard.hub.call_cache_bytes;
+        Counter "tickring_messages_processed_total" "Messages that their backends answered by a result." = shard.hub.messages_processed_total;
+        Counter "tickring_messages_unprocessed_total" "Messages that their backends answered by an error, not in time, or by nothing that is an answer." = shard.hub.messages_unprocessed_total;
+        Counter "tickring_processor_pauses_total" "Times when a backend took no messages and was left alone for a while." = shard.hub.processor_pauses_total;
         Gauge "tickring_calls_under_way" "Calls that wait for an answer of their backend." = shard.hub.calls_under_way;
         Counter "tickring_reads_paused_total" "Times that reading a connection was paused." = shard.hub.reads_paused_total;
         Counter "tickring_gaps_total" "Gaps in what other threads sent." = shard.hub.gaps_total;
@@ -372,6 +375,7 @@ metrics! {
         Counter "tickring_messages_rejected_total" "Rejections by receivers." = venue.office.rejected_total;
         Counter "tickring_message_ack_timeouts_total" "Deliveries that nobody confirmed in time." = venue.office.ack_timeouts_total;
         Counter "tickring_messages_returned_total" "Messages that came back since all connections that had them went." = venue.office.returned_total;
+        Counter "tickring_messages_handed_back_total" "Messages that wait on since the backend that is to process them did not take them." = venue.office.handed_back_total;
         Counter "tickring_messages_cancelled_total" "Scheduled messages that were cancelled." = venue.office.cancelled_total;
         Counter "tickring_messages_expired_total" "Messages whose time to live was over." = venue.office.expired_total;
         Counter "tickring_messages_dead_total" {"cause": "attempts"} "Messages that became dead letters." = venue.office.dead_total[0];
@@ -409,7 +413,7 @@ metrics! {
         Gauge "tickring_dead_letters_bytes" "Bytes of their contents." = venue.held.dead_letter_bytes;
         Gauge "tickring_message_users" "Users whom the office of messages knows." = venue.held.users;
         Gauge "tickring_message_users_present" "Of those, the ones with a connection that subscribes." = venue.held.users_present;
-        Gauge "tickring_message_sessions" "Connections that subscribe to messages." = venue.held.sessions;
+        Gauge "tickring_message_sessions" "Connections that subscribe to messages, and backends that process them." = venue.held.sessions;
         Gauge "tickring_groups" "Groups." = venue.held.groups;
         Gauge "tickring_message_topics" "Topics of messages to which somebody subscribes." = venue.held.topics;
         Gauge "tickring_message_names" "Senders' names for messages that are remembered." = venue.held.names;

@@ -16,6 +16,8 @@ use tickring::model::storage::{Key, StoreBatch, StoreFault, StoreOp, StoreState,
 use tickring::model::time::Now;
 
 const USERS: u32 = 3;
+/// One of them stands for a backend; its only connection, of the same number, is the shard that hands messages on.
+const PROCESSOR: u32 = 2;
 const CONNECTIONS: u32 = 5;
 
 /// What a seed has to have met, counted.
@@ -34,16 +36,30 @@ struct Sent {
     is_refused: bool,
     /// The numbers that it was delivered under, and in which processes and attempts.
     numbers: BTreeSet<MessageId>,
-    handed: BTreeSet<(u32, u32)>,
+    handed: BTreeSet<Place>,
     /// Its receiver has asked to confirm it, whatever came of that.
     is_received: bool,
     is_confirmed: bool,
+}
+
+/// In which process a delivery was made, and which attempt it was.
+type Place = (u32, u32);
+
+/// What was delivered and is not confirmed.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    text: usize,
+    user: u32,
+    place: Place,
+    is_redelivered: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Send(usize),
     Acknowledge(usize),
+    /// Which delivery did not reach its backend.
+    HandBack(usize, Place),
     Other,
 }
 
@@ -81,8 +97,8 @@ struct World {
     tickets: u32,
     asked: BTreeMap<u32, Asked>,
     sent: Vec<Sent>,
-    /// By number, what was delivered and is not confirmed, and to whom.
-    held: BTreeMap<MessageId, (usize, u32)>,
+    /// By number.
+    held: BTreeMap<MessageId, Held>,
     coverage: Coverage,
 }
 
@@ -208,7 +224,7 @@ impl World {
         let priority = priorities[self.rng.below(4) as usize];
         let Sent { to, client_id, is_durable, .. } = self.sent[text];
         let new = NewMessage {
-            target: Target::User(name(to)),
+            target: if to == PROCESSOR { Target::Type(name(0)) } else { Target::User(name(to)) },
             priority,
             guarantee: if is_durable { Guarantee::AtLeastOnce } else { Guarantee::FireAndForget },
             client_id,
@@ -218,13 +234,18 @@ impl World {
             reply_to: None,
         };
         let from = text as u32 % USERS;
-        self.ask(from, Asked::Send(text), MessageRequest::Send(new), text.to_string().as_bytes());
+        let request = if to == PROCESSOR {
+            MessageRequest::SendToProcessor { message: new, processor: Box::new(name(PROCESSOR)) }
+        } else {
+            MessageRequest::Send(new)
+        };
+        self.ask(from, Asked::Send(text), request, text.to_string().as_bytes());
     }
 
     fn subscribe(&mut self) {
         let number = self.rng.below(CONNECTIONS);
-        let reception = Reception { under_way_max: 1 + self.rng.below(4) };
-        let request = MessageRequest::Subscribe { reception, topics: Box::default() };
+        let under_way_max = self.rng.below(4);
+        let request = subscription(number, under_way_max);
         self.ask_by(number % USERS, client(number), true, Asked::Other, request, b"");
     }
 
@@ -278,8 +299,13 @@ impl World {
             return;
         }
         let at = self.rng.below(count) as usize;
-        let (message, (text, user)) = self.held.iter().nth(at).map(|(id, held)| (*id, *held)).unwrap();
-        if self.one_in(4) {
+        let (message, held) = self.held.iter().nth(at).map(|(id, held)| (*id, *held)).unwrap();
+        let Held { text, user, place, is_redelivered } = held;
+        if user == PROCESSOR && self.one_in(3) {
+            let request = MessageRequest::HandBack { message, was_handed: is_redelivered };
+            let what = Asked::HandBack(text, place);
+            self.ask_by(user, client(PROCESSOR), true, what, request, b"");
+        } else if self.sent[text].is_durable && self.one_in(4) {
             let delay_ms = self.one_in(2).then(|| u64::from(self.rng.below(3_000)));
             let request = MessageRequest::Reject { message, reason: None, delay_ms };
             self.ask(user, Asked::Other, request, b"");
@@ -369,6 +395,11 @@ impl World {
                 self.note("confirmed");
             }
             (Asked::Acknowledge(_), Err(_)) => self.note("confirmations refused"),
+            (Asked::HandBack(text, place), Ok(MessageAnswer::Done)) => {
+                self.sent[text].handed.remove(&place);
+                self.note("handed back");
+            }
+            (Asked::HandBack(..), Err(_)) => self.note("not handed back"),
             (Asked::Other, _) => {}
             (asked, outcome) => panic!("{asked:?}: {outcome:?}"),
         }
@@ -395,8 +426,9 @@ impl World {
         if delivery.is_redelivered && !is_second {
             self.note("marked in vain");
         }
-        if delivery.confirm {
-            self.held.insert(delivery.message, (text, user));
+        if delivery.confirm || user == PROCESSOR {
+            let held = Held { text, user, place, is_redelivered: delivery.is_redelivered };
+            self.held.insert(delivery.message, held);
         } else {
             self.office.handle_written(delivery.client, 1, self.now);
         }
@@ -409,13 +441,12 @@ impl World {
         self.config.mailbox_messages_max = 1_000_000;
         self.office.set_config(self.config);
         for number in 0..USERS {
-            let reception = Reception { under_way_max: 4_096 };
-            let request = MessageRequest::Subscribe { reception, topics: Box::default() };
+            let request = subscription(number, 4_095);
             self.ask_by(number, client(number), true, Asked::Other, request, b"");
         }
         for _ in 0..100 {
             while let Some(message) = self.held.keys().next().copied() {
-                let (text, user) = self.held[&message];
+                let Held { text, user, .. } = self.held[&message];
                 self.held.remove(&message);
                 if !self.sent[text].is_confirmed {
                     self.ask(user, Asked::Acknowledge(text), MessageRequest::Acknowledge { message }, b"");
@@ -459,6 +490,15 @@ impl World {
         }
         texts
     }
+}
+
+/// How a connection asks for messages, for one more than so many, or a processor for so many.
+fn subscription(number: u32, count: u32) -> MessageRequest {
+    if number == PROCESSOR {
+        return MessageRequest::Process { under_way_max: count };
+    }
+    let reception = Reception { under_way_max: count + 1 };
+    MessageRequest::Subscribe { reception, topics: Box::default() }
 }
 
 fn name(user: u32) -> Name {

@@ -7,7 +7,7 @@ use tickring::mail::{Office, OfficeConfig};
 use tickring::model::ids::{ConnId, HomeId, Ticket};
 use tickring::model::message::{
     Guarantee, MessageAnswer, MessageAsk, MessageId, MessageKey, MessageOutput, MessageRefusal,
-    MessageRequest, Name, NewMessage, Priority, Reception, Selection, SessionId, Target, Which,
+    MessageRequest, Name, NewMessage, Priority, Reception, Selection, SessionId, Target, Which, processor_of,
 };
 use tickring::model::order::{AccountId, Client, Label};
 use tickring::model::storage::{StoreState, StoreWord};
@@ -189,6 +189,8 @@ impl World {
         let target = match self.rng.below(10) {
             0 => Target::Session(SessionId(u64::from(1 + self.rng.below(30)))),
             1 => Target::Topic(topic(self.rng.below(2))),
+            // Its backend is away.
+            4 => Target::Type(topic(0)),
             2..4 => {
                 let choices =
                     [Selection::All, Selection::RoundRobin, Selection::LeastLoaded, Selection::Weighted];
@@ -210,7 +212,15 @@ impl World {
             reply_to: self.one_in(6).then(|| MessageId(u64::from(1 + self.rng.below(9)))),
         };
         let content = vec![b'x'; self.rng.below(40) as usize];
-        self.ask(None, sender, MessageRequest::Send(new), &content);
+        let processor =
+            processor_of("p").filter(|_| matches!(new.target, Target::Type(_)) && !self.one_in(4));
+        let request = match processor {
+            Some(processor) => {
+                MessageRequest::SendToProcessor { message: new, processor: Box::new(processor) }
+            }
+            None => MessageRequest::Send(new),
+        };
+        self.ask(None, sender, request, &content);
     }
 
     fn subscribe(&mut self) {

@@ -25,7 +25,10 @@ impl Model {
                 }
                 None => Err(MessageRefusal::NotSubscribed),
             },
-            MessageRequest::Send(new) => self.send(user, new, content),
+            MessageRequest::Send(new) => self.send(user, new, None, content),
+            MessageRequest::SendToProcessor { message, processor } => {
+                self.send(user, message, Some(**processor), content)
+            }
             MessageRequest::Acknowledge { message } => self.acknowledge(user, *message),
             MessageRequest::Reject { message, reason, delay_ms } => {
                 self.reject(user, *message, *reason, *delay_ms)
@@ -134,7 +137,7 @@ impl Model {
         self.settle();
     }
 
-    fn send(&mut self, from: Name, new: &NewMessage, content: &[u8]) -> Outcome {
+    fn send(&mut self, from: Name, new: &NewMessage, processor: Option<Name>, content: &[u8]) -> Outcome {
         let is_name = |named: &&Named| named.from == from && Some(named.client_id) == new.client_id;
         if let Some(named) = self.names.iter().find(is_name) {
             let state = match &named.ended {
@@ -144,7 +147,7 @@ impl Model {
             let Named { first, count, .. } = *named;
             return Ok(MessageAnswer::Accepted { first, count, state, is_repeated: true });
         }
-        let (receivers, via, ttl_ms) = self.address(&new.target)?;
+        let (receivers, via, ttl_ms) = self.address(&new.target, processor)?;
         let due_ms = new.deliver_at_ms.filter(|due_ms| *due_ms > self.now_ms());
         let ttl_ms = new.ttl_ms.or(ttl_ms).or(self.config.ttl_ms);
         self.check_room(from, due_ms, receivers.len(), content.len())?;
@@ -192,6 +195,7 @@ impl Model {
     fn address(
         &mut self,
         target: &Target,
+        processor: Option<Name>,
     ) -> Result<(Vec<(Name, Option<SessionId>)>, Option<Via>, Option<u64>), MessageRefusal> {
         match target {
             Target::User(name) => Ok((vec![(*name, None)], None, None)),
@@ -208,6 +212,10 @@ impl Model {
                 }
                 let receivers = members.into_iter().map(|member| (member, None)).collect();
                 Ok((receivers, Some(Via::Group(*group)), self.groups[at].message_ttl_ms))
+            }
+            Target::Type(kind) => {
+                let processor = processor.ok_or(MessageRefusal::NoProcessor)?;
+                Ok((vec![(processor, None)], Some(Via::Type(*kind)), None))
             }
             Target::Topic(name) => {
                 let clients = self.topics.iter().find(|(topic, _)| topic == name);

@@ -40,6 +40,7 @@ mod orders;
 mod overload;
 mod paused;
 mod processes;
+mod processing;
 mod reload;
 mod reload_market;
 mod replay;

@@ -20,7 +20,7 @@ const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A file of keys, with all rights to messages.
-fn keys() -> PathBuf {
+pub(crate) fn keys() -> PathBuf {
     let key = |user: &str| {
         format!(
             "[[key]]\nclient_id = \"{user}\"\naccount = \"{user}\"\nsecret = \"{SECRET}\"\n\
@@ -33,12 +33,12 @@ fn keys() -> PathBuf {
     path
 }
 
-fn config(keys: &Path, store: Option<&Path>, more: &str) -> String {
+pub(crate) fn config(keys: &Path, store: Option<&Path>, more: &str) -> String {
     let store = store.map(|store| format!("[store]\ndirectory = {store:?}\n")).unwrap_or_default();
     format!("[auth]\nkeys = {keys:?}\n{store}{more}")
 }
 
-fn user(address: SocketAddr, name: &str) -> Client {
+pub(crate) fn user(address: SocketAddr, name: &str) -> Client {
     let mut client = Client::connect(address);
     let params = json!({"grant_type": "client_credentials", "client_id": name, "client_secret": SECRET});
     client.call("public/auth", &params);
@@ -276,14 +276,14 @@ fn waiting_messages_come_in_one_frame_and_a_critical_one_by_itself() {
 }
 
 /// Until the store takes messages.
-fn await_store(client: &mut Client) {
+pub(crate) fn await_store(client: &mut Client) {
     until("the store takes messages", || {
         let reply = client.request("message/send", &json!({"user": "nobody", "confirm": true, "content": 0}));
         reply.get("result").is_some()
     });
 }
 
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
@@ -291,7 +291,7 @@ impl Drop for Directory {
     }
 }
 
-fn temporary_directory() -> Directory {
+pub(crate) fn temporary_directory() -> Directory {
     let path = temporary_file("store", b"");
     std::fs::remove_file(&path).unwrap();
     Directory(path)

@@ -57,6 +57,8 @@ const NOT_OF_MCP: &[&str] = &[
     "cache_ttl_ms",
     "cache_shared",
     "in_flight_per_client_max",
+    "messages",
+    "messages_in_flight_max",
     "pool",
     "idle_timeout_ms",
     "start",

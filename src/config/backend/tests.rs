@@ -64,6 +64,34 @@ fn services_are_sent_arrays_where_that_is_said() {
 }
 
 #[test]
+fn types_of_messages_have_one_backend() {
+    const STDIO: &str = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+    const HTTP: &str = "[[backend]]\nname = \"b\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";
+    let config =
+        parse(&format!("{STDIO}messages = [\"risk.*\", \"é\"]\n{HTTP}messages = [\"*\"]\n")).unwrap();
+    let route = config.backend[0].settings(BackendId(0)).route;
+    assert_eq!((route.messages, route.messages_in_flight_max), (vec!["risk.*".into(), "é".into()], 16));
+    for (text, expected) in [
+        (
+            &format!("{STDIO}messages = [\"b*\", \"a*b\"]\n"),
+            "f.toml:4: backend.messages: has \"a*b\", expected a type of 1 to 64 bytes",
+        ),
+        (&format!("{STDIO}messages = [\"\"]\n"), "f.toml:4: backend.messages: has \"\", expected a type"),
+        (
+            &format!("{STDIO}messages = [\"*\"]\n{HTTP}messages = [\"a\", \"*\"]\n"),
+            "f.toml:9: backend.messages: has \"*\", which backend a has",
+        ),
+        (
+            &format!("{STDIO}messages_in_flight_max = 0\n"),
+            "f.toml:4: backend.messages_in_flight_max: is 0, expected 1 to 4096",
+        ),
+    ] {
+        let told = parse(text).unwrap_err();
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+#[test]
 fn names_line_and_key_of_what_cannot_be() {
     const STDIO: &str = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
     const HTTP: &str = "[[backend]]\nname = \"b\"\nkind = \"http\"\naddresses = [\"http://h/\"]\n";

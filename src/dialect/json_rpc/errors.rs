@@ -245,5 +245,6 @@ pub const fn message_failure(refusal: MessageRefusal) -> Failure {
         MessageRefusal::NotSubscribed => {
             Failure::UNSUBSCRIBED.because("this connection does not subscribe to messages")
         }
+        MessageRefusal::NoProcessor => unknown.because("no backend processes this type").at("type"),
     }
 }

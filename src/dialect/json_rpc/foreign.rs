@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 
 use super::errors::Failure;
-use super::scan::Value;
+use super::scan::{SCAN_DEPTH_MAX, Scanner, Value};
 use crate::model::call::TraceParent;
+use crate::model::order::{LABEL_BYTES_MAX, Label};
 
 /// Bytes of a method's name: it is compared with routes, kept and sent on.
 pub const METHOD_BYTES_MAX: usize = 128;
@@ -56,6 +57,23 @@ pub fn check_foreign(name: &str) -> Result<(), ForeignFault> {
     Ok(())
 }
 
+/// What a backend's error object says as its `message`, as far as a label holds it, control characters left out.
+#[must_use]
+pub fn error_label(error: &[u8]) -> Option<Label> {
+    let error = Scanner::new(std::str::from_utf8(error).ok()?).value(SCAN_DEPTH_MAX).ok()?;
+    let (_, message) =
+        error.members().find(|(name, _)| name.string().is_some_and(|name| name == "message"))?;
+    let message = message.string()?;
+    let mut text = String::new();
+    for letter in message.chars().filter(|letter| !letter.is_control()) {
+        if text.len() + letter.len_utf8() > LABEL_BYTES_MAX {
+            break;
+        }
+        text.push(letter);
+    }
+    Label::parse(&text)
+}
+
 /// A call of what is no method of the gateway.
 ///
 /// # Errors
@@ -76,5 +94,23 @@ pub(super) fn foreign<'a>(
             }),
         }),
         Err(ForeignFault::Form | ForeignFault::Own) => Err(Failure::METHOD_NOT_FOUND),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errors_message_is_told_as_far_as_a_label_holds_it() {
+        let told = |error: &str| error_label(error.as_bytes()).map(|label| label.as_str().to_owned());
+        assert_eq!(told(r#"{"code":-1,"message":"no such book"}"#).as_deref(), Some("no such book"));
+        assert_eq!(told(r#"{"message":"a\n\u0000b\u00e9"}"#).as_deref(), Some("abé"));
+        let long = format!(r#"{{"message":"{}éé"}}"#, "x".repeat(63));
+        assert_eq!(told(&long), Some("x".repeat(63)), "a letter is told whole or not at all");
+        for nothing in [r#"{"message":""}"#, r#"{"message":7}"#, r#"{"code":1}"#, "7", "", "{", "\u{7f}"] {
+            assert_eq!(told(nothing), None, "{nothing}");
+        }
+        assert_eq!(error_label(b"{\"message\":\"\xff\"}"), None);
     }
 }

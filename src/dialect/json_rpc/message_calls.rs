@@ -11,7 +11,7 @@ use crate::auth::Scope;
 use crate::limits;
 use crate::model::message::{
     Guarantee, MessageId, MessageKey, MessageRequest, Name, NewMessage, Priority, Reception, Selection,
-    SessionId, Target, Which,
+    SessionId, Target, Which, is_processor,
 };
 use crate::model::order::Label;
 
@@ -160,18 +160,24 @@ fn subscribe(params: Option<Value<'_>>) -> Result<MessageCall<'_>, Failure> {
 }
 
 fn send(params: Option<Value<'_>>) -> Result<MessageCall<'_>, Failure> {
-    let [user, session, group, topic, select] =
-        take(params, ["user", "session", "group", "topic", "select"])?;
-    let targets = [("user", user), ("session", session), ("group", group), ("topic", topic)];
+    let [user, session, group, topic, kind, select] =
+        take(params, ["user", "session", "group", "topic", "type", "select"])?;
+    let targets = [("user", user), ("session", session), ("group", group), ("topic", topic), ("type", kind)];
     let mut told = targets.into_iter().filter(|(name, value)| param(name, *value).value.is_some());
     let (Some((name, value)), None) = (told.next(), told.next()) else {
-        return Err(Failure::INVALID_PARAMS.because("one of user, session, group, topic is needed"));
+        return Err(Failure::INVALID_PARAMS.because("one of user, session, group, topic, type is needed"));
     };
     if name != "group" && param("select", select).value.is_some() {
         return Err(Failure::invalid_param("select", "of a group only"));
     }
     let target = match name {
-        "user" => Target::User(required_name(name, value)?),
+        "user" => match required_name(name, value)? {
+            user if is_processor(&user) => {
+                return Err(Failure::invalid_param("user", "what a backend processes is sent by its type"));
+            }
+            user => Target::User(user),
+        },
+        "type" => Target::Type(required_name(name, value)?),
         "topic" => Target::Topic(required_name(name, value)?),
         "group" => Target::Group { group: required_name(name, value)?, to: selection(select)? },
         _ => {

@@ -15,7 +15,7 @@ const FIXED_BYTES_MAX: usize = 384;
 #[must_use]
 pub fn message_bytes_max(delivery: &Delivery) -> usize {
     let by = delivery.by.map(|by| match by {
-        Via::Group(name) | Via::Topic(name) => name,
+        Via::Group(name) | Via::Topic(name) | Via::Type(name) => name,
     });
     let names = [Some(delivery.from), by, delivery.client_id].into_iter().flatten();
     FIXED_BYTES_MAX + names.map(label_bytes_max).sum::<usize>() + delivery.content.len()
@@ -41,12 +41,20 @@ fn label_bytes_max(label: Label) -> usize {
 
 /// A whole notification with a message.
 pub fn write_message(out: &mut Vec<u8>, delivery: &Delivery) {
-    push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"message\",\"params\":{\"id\":");
+    push(out, "{\"jsonrpc\":\"2.0\",\"method\":\"message\",\"params\":");
+    write_delivery(out, delivery);
+    out.push(b'}');
+}
+
+/// A message as its receiver sees it: one JSON object.
+pub fn write_delivery(out: &mut Vec<u8>, delivery: &Delivery) {
+    push(out, "{\"id\":");
     push_unsigned(out, delivery.message.0);
     write_label(out, "from", delivery.from);
     match delivery.by {
         Some(Via::Group(group)) => write_label(out, "group", group),
         Some(Via::Topic(topic)) => write_label(out, "topic", topic),
+        Some(Via::Type(kind)) => write_label(out, "type", kind),
         None => {}
     }
     write_word(out, "priority", priority(delivery.priority));
@@ -60,7 +68,7 @@ pub fn write_message(out: &mut Vec<u8>, delivery: &Delivery) {
     write_optional(out, "reply_to", delivery.reply_to.map(|message| message.0));
     push(out, ",\"content\":");
     out.extend_from_slice(&delivery.content);
-    push(out, "}}");
+    out.push(b'}');
 }
 
 /// A whole notification with what has become of a message.

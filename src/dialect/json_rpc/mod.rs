@@ -38,7 +38,7 @@ pub use encode::{
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};
-pub use foreign::{ForeignCall, ForeignFault, METHOD_BYTES_MAX, check_foreign};
+pub use foreign::{ForeignCall, ForeignFault, METHOD_BYTES_MAX, check_foreign, error_label};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
     write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
@@ -47,7 +47,7 @@ pub use market::{
 pub use message_calls::{FrameBatch, MessageCall, Presentation};
 pub use messages::{
     message_bytes_max, presence_bytes_max, receipt_bytes_max, write_dead_letter, write_dead_letters,
-    write_message, write_message_answer, write_presence_change, write_receipt,
+    write_delivery, write_message, write_message_answer, write_presence_change, write_receipt,
 };
 pub use methods::{
     Expiry, HelloParams, LastTradesParams, Method, SUBSCRIBE_CHANNELS_MAX, SessionTokens, Sorting,

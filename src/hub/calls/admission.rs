@@ -17,6 +17,10 @@ use super::super::requests::ReplyTo;
 use super::cache::{Found, Key};
 use super::outgoing::{Body, Head};
 use super::routes::{BackendTerms, Caching, Route, Sharing};
+use super::table::Parcel;
+
+/// What a backend is called by with a message. No client's call can have this name.
+pub(in crate::hub) const PROCESS_METHOD: &str = "message/process";
 
 impl Hub {
     /// A method that a backend may have.
@@ -25,7 +29,7 @@ impl Hub {
         let Some(route) = routes.find(&call.method) else {
             return self.reply_error(&reply_to, Failure::METHOD_NOT_FOUND);
         };
-        if let Err(failure) = self.check_foreign(reply_to.conn, route, &call.method) {
+        if let Err(failure) = self.check_foreign(reply_to.conn, route.access, &call.method) {
             return self.reply_error(&reply_to, failure);
         }
         let terms = routes.backend(route.backend).expect("invariant: a route's backend is there");
@@ -113,13 +117,44 @@ impl Hub {
         ticket
     }
 
-    /// Whether a client may call a method of a route.
-    fn check_foreign(&mut self, conn: ConnId, route: &Route, method: &str) -> Result<(), Failure> {
+    /// A call that hands a message to its backend, by its parameters, which are one JSON object; whether it is under way: where it is
+    /// not, nothing was sent.
+    pub(in crate::hub) fn begin_process(
+        &mut self,
+        backend: BackendId,
+        parcel: Parcel,
+        params: &[u8],
+    ) -> bool {
+        let routes = Arc::clone(&self.config.routes);
+        let Some(terms) = routes.backend(backend) else { return false };
+        let body = Body { method: PROCESS_METHOD, params: Some(params), trace_parent: None };
+        let table = &self.calls.table;
+        if table.of_backend(backend) >= terms.under_way_max
+            || table.under_way_count() >= limits::CALLS_WAITING_MAX
+            || !self.calls.outgoing.has_room(body)
+        {
+            return false;
+        }
+        let due_ns = self.now.mono_ns.saturating_add(terms.timeout_ns);
+        let ticket = Some(self.calls.table.begin_parcel(backend, due_ns, parcel));
+        let conn = parcel.processor;
+        let head = Head { ticket, backend, conn, account: None, is_idempotent: false, due_ns };
+        self.calls.outgoing.push(head, body);
+        true
+    }
+
+    /// Whether a client may call a method.
+    pub(in crate::hub) fn check_foreign(
+        &mut self,
+        conn: ConnId,
+        access: Access,
+        method: &str,
+    ) -> Result<(), Failure> {
         let login = self.session(conn).and_then(|session| session.login());
-        if let Some(failure) = route.access.refused_to(login.map(|login| login.scopes)) {
+        if let Some(failure) = access.refused_to(login.map(|login| login.scopes)) {
             return Err(failure);
         }
-        match (route.access, login) {
+        match (access, login) {
             (Access::LoggedIn | Access::Scoped(_), Some(login)) if !login.credential.call.allow(method) => {
                 Err(Failure::FORBIDDEN.because("not for this key").at("method"))
             }

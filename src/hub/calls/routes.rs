@@ -1,21 +1,40 @@
-//! Which backend has which methods, and on what terms. PURE. Home: built from the configuration, then read by every shard.
+//! Which backend has which methods, which processes which types of messages, and on what terms. PURE. Home: built from the
+//! configuration, then read by every shard.
 //!
-//! Invariants: a method has one route, the most specific of those that fit it; no route takes a name of the gateway's own methods;
-//! nothing is hashed or copied to find one.
+//! Invariants: a method has one route, a type one processor, the most specific of those that fit it; no route takes a name of the
+//! gateway's own methods; nothing is hashed or copied to find one.
 
 use std::fmt;
 
+use super::patterns::Patterns;
 use crate::dialect::json_rpc::{Access, ForeignFault, check_foreign};
 use crate::limits;
 use crate::model::call::BackendId;
+use crate::model::message::Name;
 
 /// All routes of one configuration. A backend's id stays its own as long as the process lives, whatever is configured later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// In order of their texts.
-    entries: Vec<Entry>,
+    methods: Patterns<Route>,
+    /// Who processes which types of messages, as a place among the processors.
+    types: Patterns<usize>,
     /// By their ids; `None` where a backend is gone.
     backends: Vec<Option<BackendTerms>>,
+    processors: Vec<ProcessorTerms>,
+}
+
+/// What a hub has to know of a backend that processes messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessorTerms {
+    pub backend: BackendId,
+    /// The user who stands for it.
+    pub user: Name,
+    /// Types of messages, or starts of types with `*` behind them: `approval`, `risk.*`, `*`.
+    pub types: Vec<Box<str>>,
+    /// Messages that it may have at a time.
+    pub in_flight_max: u32,
+    /// Who may send them, besides the right to send messages.
+    pub access: Access,
 }
 
 /// What a hub has to know of a backend.
@@ -77,6 +96,8 @@ pub enum RoutesFault {
     UnknownBackend(Box<str>),
     /// More than `limits::BACKENDS_MAX` or `limits::ROUTES_MAX`.
     TooMany,
+    /// Two backends process one type, or one start of types.
+    TypeTwice(Box<str>),
 }
 
 impl fmt::Display for RoutesFault {
@@ -100,24 +121,8 @@ impl fmt::Display for RoutesFault {
                 limits::BACKENDS_MAX,
                 limits::ROUTES_MAX
             ),
+            RoutesFault::TypeTwice(pattern) => write!(out, "{pattern:?} has two processors"),
         }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    /// The pattern without its `*`.
-    text: Box<str>,
-    /// It takes what begins with its text, not the text alone.
-    is_start: bool,
-    /// The longest other start that its text begins with.
-    wider: Option<u32>,
-    route: Route,
-}
-
-impl Entry {
-    fn takes(&self, method: &str) -> bool {
-        if self.is_start { method.starts_with(&*self.text) } else { *self.text == *method }
     }
 }
 
@@ -138,37 +143,61 @@ impl Routes {
             }
             known[id.index()] = Some(terms);
         }
-        let mut entries = routes.into_iter().map(entry).collect::<Result<Vec<Entry>, RoutesFault>>()?;
-        if entries.len() > limits::ROUTES_MAX {
+        let routes = routes.into_iter().map(checked).collect::<Result<Vec<Route>, RoutesFault>>()?;
+        if routes.len() > limits::ROUTES_MAX {
             return Err(RoutesFault::TooMany);
         }
         let has = |id: BackendId| known.get(id.index()).is_some_and(Option::is_some);
-        if let Some(entry) = entries.iter().find(|entry| !has(entry.route.backend)) {
-            return Err(RoutesFault::UnknownBackend(entry.route.pattern.clone()));
+        if let Some(route) = routes.iter().find(|route| !has(route.backend)) {
+            return Err(RoutesFault::UnknownBackend(route.pattern.clone()));
         }
-        // Of one text, the method itself is the more specific: it comes later, and finds the start before it.
-        entries.sort_by(|a, b| a.text.cmp(&b.text).then(b.is_start.cmp(&a.is_start)));
-        if let Some(pair) = entries.windows(2).find(|pair| pair[0].route.pattern == pair[1].route.pattern) {
-            return Err(RoutesFault::Twice(pair[1].route.pattern.clone()));
+        let methods = Patterns::new(routes.into_iter().map(|route| (route.pattern.clone(), route)))
+            .map_err(RoutesFault::Twice)?;
+        Ok(Routes { methods, backends: known, ..Routes::default() })
+    }
+
+    /// The same with these backends as processors of messages.
+    ///
+    /// # Errors
+    /// One is of no backend, or two are of one type.
+    pub fn with_processors(
+        self,
+        processors: impl IntoIterator<Item = ProcessorTerms>,
+    ) -> Result<Routes, RoutesFault> {
+        let processors: Vec<ProcessorTerms> = processors.into_iter().collect();
+        let unknown = |terms: &&ProcessorTerms| self.backend(terms.backend).is_none();
+        if let Some(terms) = processors.iter().find(unknown) {
+            return Err(RoutesFault::UnknownBackend(terms.user.as_str().into()));
         }
-        link(&mut entries);
-        Ok(Routes { entries, backends: known })
+        let all = || {
+            let of = |(at, terms): (usize, &ProcessorTerms)| {
+                terms.types.clone().into_iter().map(move |text| (text, at))
+            };
+            processors.iter().enumerate().flat_map(of)
+        };
+        if all().count() > limits::ROUTES_MAX {
+            return Err(RoutesFault::TooMany);
+        }
+        let types = Patterns::new(all()).map_err(RoutesFault::TypeTwice)?;
+        Ok(Routes { types, processors, ..self })
+    }
+
+    /// Who processes messages of a type.
+    #[must_use]
+    pub fn processor_of(&self, kind: &str) -> Option<&ProcessorTerms> {
+        Some(&self.processors[*self.types.find(kind)?])
+    }
+
+    /// All that process messages.
+    #[must_use]
+    pub fn processors(&self) -> &[ProcessorTerms] {
+        &self.processors
     }
 
     /// The route of a method.
     #[must_use]
     pub fn find(&self, method: &str) -> Option<&Route> {
-        // Whatever the method begins with comes no later than it does, and the last that comes no later begins with the longest of
-        // those.
-        let after = self.entries.partition_point(|entry| *entry.text <= *method);
-        let mut at = after.checked_sub(1)?;
-        loop {
-            let entry = &self.entries[at];
-            if entry.takes(method) {
-                return Some(&entry.route);
-            }
-            at = entry.wider? as usize;
-        }
+        self.methods.find(method)
     }
 
     /// A backend's terms; `None` where it is not there any more.
@@ -184,16 +213,14 @@ impl Routes {
 
     /// All routes, in order of their patterns.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.entries.iter().map(|entry| &entry.route)
+        self.methods.iter()
     }
 }
 
-fn entry(route: Route) -> Result<Entry, RoutesFault> {
+/// A route that can be one.
+fn checked(route: Route) -> Result<Route, RoutesFault> {
     let pattern = &route.pattern;
-    let (text, is_start) = match pattern.strip_suffix('*') {
-        Some(start) => (start, true),
-        None => (&**pattern, false),
-    };
+    let text = pattern.strip_suffix('*').unwrap_or(pattern);
     match check_foreign(text) {
         Ok(()) if !text.contains('*') => {}
         Ok(()) | Err(ForeignFault::Form) => return Err(RoutesFault::Form(pattern.clone())),
@@ -202,23 +229,7 @@ fn entry(route: Route) -> Result<Entry, RoutesFault> {
     if route.caching.is_some() && !route.is_idempotent {
         return Err(RoutesFault::NotIdempotent(pattern.clone()));
     }
-    Ok(Entry { text: text.into(), is_start, wider: None, route })
-}
-
-/// Has each entry know the next wider start; `entries` are in order.
-fn link(entries: &mut [Entry]) {
-    // Starts that begin one another, the longest last.
-    let mut open: Vec<usize> = Vec::new();
-    for at in 0..entries.len() {
-        while open.last().is_some_and(|start| !entries[at].text.starts_with(&*entries[*start].text)) {
-            open.pop();
-        }
-        let wider = open.last().map(|start| u32::try_from(*start).expect("invariant: at most ROUTES_MAX"));
-        entries[at].wider = wider;
-        if entries[at].is_start {
-            open.push(at);
-        }
-    }
+    Ok(route)
 }
 
 #[cfg(test)]
@@ -307,6 +318,33 @@ mod tests {
             [(0, "risk")]
         );
         assert_eq!(routes.backend(BackendId(7)), None);
+    }
+
+    #[test]
+    fn the_most_specific_pattern_has_a_type() {
+        let processor = |backend: u16, types: &[&str]| ProcessorTerms {
+            backend: BackendId(backend),
+            user: Name::parse("backend:x").unwrap(),
+            types: types.iter().map(|text| (*text).into()).collect(),
+            in_flight_max: 1,
+            access: Access::Everybody,
+        };
+        let two = || {
+            let other = BackendTerms { name: "other".into(), ..terms()[0].1.clone() };
+            Routes::new(terms().into_iter().chain([(BackendId(1), other)]), []).unwrap()
+        };
+        let routes =
+            two().with_processors([processor(0, &["approval", "risk.*"]), processor(1, &["*"])]).unwrap();
+        let found = |kind: &str| routes.processor_of(kind).map(|terms| terms.backend.0);
+        assert_eq!(
+            ["approval", "approvals", "risk.", "risk.var", "risk", "é"].map(found).map(Option::unwrap),
+            [0, 1, 0, 0, 1, 1]
+        );
+        let twice = two().with_processors([processor(0, &["a*"]), processor(1, &["a*"])]);
+        assert_eq!(twice.unwrap_err(), RoutesFault::TypeTwice("a*".into()));
+        assert_eq!(two().with_processors([]).unwrap().processor_of("a"), None);
+        let gone = two().with_processors([processor(2, &["a"])]);
+        assert_eq!(gone.unwrap_err(), RoutesFault::UnknownBackend("backend:x".into()));
     }
 
     /// The plain definition.

@@ -1,13 +1,14 @@
 //! Calls under way and who waits for each: tables with lists through them. PURE. Home: one shard.
 //!
-//! Invariants: a call that somebody waits for is in the table, and no other; who waits is in the list of its connection and in that
-//! of its call, once each; a call has a deadline in the wheel; what is counted of a backend is its calls in the table. Memory is
-//! taken when more wait than ever before, and not otherwise.
+//! Invariants: a call that somebody waits for, requests or a processor for its message, is in the table, and no other; who waits is in
+//! the list of its connection and in that of its call, once each; a call has a deadline in the wheel; what is counted of a backend is
+//! its calls in the table. Memory is taken when more wait than ever before, and not otherwise.
 
 use slab::Slab;
 
 use crate::model::call::{BackendId, CallKey, CancelledCall};
 use crate::model::ids::{ConnId, HomeId, Ticket};
+use crate::model::message::MessageId;
 
 use super::super::Tickets;
 use super::super::requests::KeptReplyTo;
@@ -51,6 +52,18 @@ struct Asker {
     links: [Links; 2],
 }
 
+/// A message that a call hands to the backend that processes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub) struct Parcel {
+    /// The processor, as the office knows it.
+    pub(in crate::hub) processor: ConnId,
+    pub(in crate::hub) message: MessageId,
+    /// Whether it is to be confirmed.
+    pub(in crate::hub) confirm: bool,
+    /// Whether an earlier attempt may have reached the backend.
+    pub(in crate::hub) was_handed: bool,
+}
+
 /// A call that is under way, or about to be.
 #[derive(Debug)]
 struct Flight {
@@ -62,6 +75,8 @@ struct Flight {
     kept_at: Option<u32>,
     ttl_ns: u64,
     askers: List,
+    /// What waits for it in place of askers.
+    parcel: Option<Parcel>,
 }
 
 /// See the file's head.
@@ -191,8 +206,24 @@ impl Table {
 
     /// A call begins; somebody is to join it at once.
     pub(super) fn begin(&mut self, backend: BackendId, due_ns: u64) -> Ticket {
-        let flight =
-            Flight { backend, due_ns, is_handed: false, kept_at: None, ttl_ns: 0, askers: List::EMPTY };
+        self.issue(backend, due_ns, None)
+    }
+
+    /// A call begins that hands on a message, for which its processor waits.
+    pub(super) fn begin_parcel(&mut self, backend: BackendId, due_ns: u64, parcel: Parcel) -> Ticket {
+        self.issue(backend, due_ns, Some(parcel))
+    }
+
+    /// A call that hands on a message is over; `None` where it is none, or was over before.
+    pub(super) fn end_parcel(&mut self, ticket: Ticket) -> Option<Parcel> {
+        let parcel = self.flights.peek(ticket)?.parcel?;
+        self.forget(ticket);
+        Some(parcel)
+    }
+
+    fn issue(&mut self, backend: BackendId, due_ns: u64, parcel: Option<Parcel>) -> Ticket {
+        let (askers, is_handed) = (List::EMPTY, false);
+        let flight = Flight { backend, due_ns, is_handed, kept_at: None, ttl_ns: 0, askers, parcel };
         let ticket = self.flights.issue(flight);
         if self.by_backend.len() <= backend.index() {
             self.by_backend.resize(backend.index() + 1, 0);
@@ -283,10 +314,15 @@ impl Table {
         }
         let ticket = Ticket { slot, generation: *generation };
         let ended = flight.ended(ticket);
-        self.flights.redeem(ticket);
-        self.by_backend[ended.backend.index()] -= 1;
-        self.wheel.disarm(slot);
+        self.forget(ticket);
         Left { reply_to, ended: Some(ended) }
+    }
+
+    /// A call that nobody waits for any more leaves the tables.
+    fn forget(&mut self, ticket: Ticket) {
+        let flight = self.flights.redeem(ticket).expect("invariant: it was there when it was looked up");
+        self.by_backend[flight.backend.index()] -= 1;
+        self.wheel.disarm(ticket.slot);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::dialect::json_rpc::Access;
 use crate::model::call::{BackendId, CallFailure, CallKey, CallOutcome, CancelledCall};
 
 mod cache;
+mod processing;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -5,6 +5,7 @@ mod groups;
 mod letters;
 mod presence;
 mod priorities;
+mod processing;
 mod retries;
 mod schedule;
 mod sending;

@@ -76,6 +76,7 @@ fn each_target_is_told_by_one_member() {
         (json!({"user": "ops"}), Target::User(label("ops"))),
         (json!({"session": 7}), Target::Session(SessionId(7))),
         (json!({"topic": "alerts"}), Target::Topic(label("alerts"))),
+        (json!({"type": "approval"}), Target::Type(label("approval"))),
         (json!({"group": "desk"}), Target::Group { group: label("desk"), to: Selection::All }),
         (
             json!({"group": "desk", "select": "least_loaded"}),
@@ -93,11 +94,19 @@ fn each_target_is_told_by_one_member() {
 
 #[test]
 fn what_is_wrong_in_a_request_is_named() {
-    const ONE_TARGET: &str = "one of user, session, group, topic is needed";
+    const ONE_TARGET: &str = "one of user, session, group, topic, type is needed";
     const NAME: &str = "must be 1 to 64 bytes without control characters";
     for (method, params, param, reason) in [
         ("message/send", json!({"content": 1}), None, ONE_TARGET),
         ("message/send", json!({"content": 1, "user": "a", "topic": "b"}), None, ONE_TARGET),
+        ("message/send", json!({"content": 1, "user": "a", "type": "b"}), None, ONE_TARGET),
+        (
+            "message/send",
+            json!({"user": "backend:a", "content": 1}),
+            Some("user"),
+            "what a backend processes is sent by its type",
+        ),
+        ("message/send", json!({"type": "", "content": 1}), Some("type"), NAME),
         ("message/send", json!({"user": "a"}), Some("content"), "value required"),
         ("message/send", json!({"user": "", "content": 1}), Some("user"), NAME),
         ("message/send", json!({"user": 5, "content": 1}), Some("user"), "wrong format"),
@@ -194,7 +203,15 @@ fn each_method_has_its_scope_and_those_about_the_connection_are_not_called_over_
     ] {
         assert_eq!(parsed(method, params), (Access::Scoped(scope), Ok(of_connection)), "{method}");
     }
-    for unknown in ["message/", "message/x", "group/", "group/x", "presence/x", "message/dead_letters/"] {
+    for unknown in [
+        "message/",
+        "message/x",
+        "message/process",
+        "group/",
+        "group/x",
+        "presence/x",
+        "message/dead_letters/",
+    ] {
         assert_eq!(parsed(unknown, json!({})), (Access::Everybody, Err(Failure::METHOD_NOT_FOUND)));
     }
 }
@@ -216,6 +233,25 @@ fn delivery() -> Delivery {
         reply_to: None,
         content: Arc::from(&br#"{"halt":"BTC-PERPETUAL"}"#[..]),
     }
+}
+
+#[test]
+fn a_backend_is_told_of_a_message_as_documented() {
+    let page = include_str!("../../../../docs/messages.md");
+    let delivery = Delivery {
+        from: label("alice"),
+        by: Some(Via::Type(label("approval"))),
+        priority: Priority::Normal,
+        attempt: 1,
+        is_redelivered: false,
+        expires_ms: None,
+        client_id: Some(label("order-1")),
+        content: Arc::from(&br#"{"book":1}"#[..]),
+        ..delivery()
+    };
+    let params = written(|out| write_delivery(out, &delivery));
+    let line = format!(r#"> {{"jsonrpc":"2.0","id":7,"method":"message/process","params":{params}}}"#);
+    assert!(page.contains(&line), "{line}");
 }
 
 fn status(state: MessageState) -> MessageStatus {
@@ -321,6 +357,7 @@ fn each_refusal_has_a_code_and_a_reason() {
         StoreBusy,
         NeedsConnection,
         NotSubscribed,
+        NoProcessor,
     ];
     let (_, section) = PAGE.split_once("\n## Messages\n").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
