@@ -1,6 +1,7 @@
 //! Calls that are sent to services over HTTP as JSON-RPC arrays. Which calls share one is a matter of the moment: what becomes of each is not.
 
 use super::*;
+use crate::client::reason;
 
 /// Up to ten calls in a POST, each of which waits for others for as long as may be.
 const GATHERED: &str = "batch_count_max = 10\nbatch_wait_us = 100000\nbatch_adaptive = false\n";
