@@ -62,7 +62,7 @@ use answers::Answers;
 use backends::{Backends, BackendsSetup};
 pub use lifecycle::Lifecycle;
 use logs::Logs;
-pub use mcp::{McpAccess, McpBackend, McpSetup, McpWay};
+pub use mcp::{McpAccess, McpBackend, McpSetup, McpWanted, McpWay};
 use streams::{Readers, Streams};
 use tools::OwnTools;
 
@@ -85,8 +85,8 @@ pub struct ControlSetup {
     pub source: Source,
     /// Carries the calls of backends that are processes or asked over HTTP.
     pub backends: BackendsSetup,
-    /// None where it is not served: no backend speaks it, and the gateway's own tools are not offered.
-    pub mcp: Option<McpSetup>,
+    /// Also where it is not served, as no backend speaks it and own tools are not offered: one may come.
+    pub mcp: McpSetup,
     /// To a shard, in a client's name.
     pub inward: Inward,
     /// Puts the thread behind those that carry messages.
@@ -177,8 +177,7 @@ impl Control {
     /// The process is out of threads or descriptors.
     pub fn start(setup: ControlSetup) -> io::Result<Control> {
         let address = setup.tcp.as_ref().map(TcpListener::local_addr).transpose()?;
-        let mcp = setup.mcp.as_ref().and_then(|mcp| mcp.listener.as_ref());
-        let mcp_address = mcp.map(TcpListener::local_addr).transpose()?;
+        let mcp_address = setup.mcp.listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stop, stopped) = oneshot::channel();
         // Here, so that what fails is heard of.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -225,8 +224,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     let ControlSetup { tcp, unix, source, backends, mcp, inward, drain, .. } = setup;
     let tools = Arc::new(OwnTools::new(inward));
     let (stop_backends, backends_stopped) = oneshot::channel();
-    let mcp = mcp.map(|mcp| mcp::start(mcp, Arc::clone(&source.keyring), Arc::clone(&tools))).transpose()?;
-    let (line, mcp) = mcp.unzip();
+    let (line, mcp) = mcp::start(mcp, Arc::clone(&source.keyring), Arc::clone(&tools))?;
     // On this thread, which is that of its children's end (decision 0025).
     let backends = tokio::spawn(Backends::new(backends, line).run(backends_stopped));
     let (streams, readers) = streams::streams();
@@ -259,9 +257,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     // Whoever drops the other end wants the thread to end too.
     let _ = stopped.await;
     let _ = stop_backends.send(());
-    if let Some(mcp) = mcp {
-        mcp.stop().await;
-    }
+    mcp.stop().await;
     // A panic has aborted the process already.
     backends.await.unwrap_or(Ok(()))
 }

@@ -65,6 +65,7 @@ use crate::verify::Verifier;
 
 use self::backends::{Backends, Callees};
 use self::links::VenueLinks;
+use self::mcp::McpLine;
 use self::measuring::Measuring;
 use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
@@ -102,9 +103,11 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
     let backends = Backends::default().plan(&config)?.with_shares()?;
-    let doors = Doors::bind(&config)?;
+    let (mcp, for_mcp) = mcp::setup(&config, &backends.settings)?;
+    let doors = Doors::bind(&config, for_mcp)?;
     let store = storing::claim(&config)?;
-    let opened = Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store };
+    let opened =
+        Opened { sockets, feed, links, backends, mcp, tls, keyring, lifecycle, sources, log_file, store };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -187,6 +190,7 @@ struct Opened {
     feed: Feed,
     links: (VenueLinks, LinksSetup),
     backends: Backends,
+    mcp: McpLine,
     tls: Vec<Option<Tls>>,
     keyring: Arc<Keyring>,
     lifecycle: Arc<Lifecycle>,
@@ -211,7 +215,7 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, backends, tls, keyring, lifecycle, sources, log_file, store } =
+        let Opened { sockets, feed, links, backends, mcp, tls, keyring, lifecycle, sources, log_file, store } =
             opened;
         let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
         let (shards, beside) = (shard_count(cores)?, venue_beside(cores, available));
@@ -275,7 +279,7 @@ impl Server {
             verifier,
             store,
             inspector,
-            callees: Callees::new(backends, switchboard),
+            callees: Callees::new(backends, mcp, switchboard),
             inward: Some(inward),
             slots,
             control: None,

@@ -3,16 +3,17 @@
 //! Property: whatever the texts, nothing panics; what anybody is sent is one line that serde_json reads; a text draws no more answers
 //! than it has requests; when all clients are gone and time has passed, nothing is under way or remembered.
 //!
-//! Input: lines. The first byte says who speaks: `a` and `b` clients, `x` and `y` backends, `-` lets seconds pass, as many as the line is
+//! Input: lines. The first byte says who speaks: `a` and `b` clients, `x` and `y` backends, `X` and `Y` those that were them before, `-` lets seconds pass, as many as the line is
 //! long, and own tools have their results, `!` ends the first backend; the rest is the text. In the text of a backend `#` stands for the last id that it was sent.
+//! `~` is a reload: the backends that there are from then on are those whose letters follow, in that order, a capital where it is another one.
 
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 use tickring::auth::Level;
 use tickring::dialect::mcp::{
-    BackendSettings, EventLog, EventParser, Instances, LinkId, Output, OwnCallId, Relay, SessionId,
-    SessionKind, Settings, StreamId, posted,
+    BackendKey, BackendSettings, EventLog, EventParser, Instances, LinkId, Output, OwnCallId, Relay,
+    SessionId, SessionKind, Settings, StreamId, posted,
 };
 use tickring::dialect::tools::{TOOLS, ToolResult};
 
@@ -23,6 +24,11 @@ struct World {
     relay: Relay,
     now_ns: u64,
     links: BTreeMap<usize, LinkId>,
+    /// Those before them.
+    earlier: BTreeMap<usize, LinkId>,
+    /// By letter, `x` and `y`.
+    keys: [BackendKey; 2],
+    present: Vec<BackendKey>,
     last_id: BTreeMap<LinkId, u64>,
     /// Of own tools, that have no result.
     calls: Vec<OwnCallId>,
@@ -37,24 +43,19 @@ struct World {
 pub fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     check_events(input);
-    let backend = |name: &str, instances| BackendSettings {
-        name: name.into(),
-        prefix: format!("{name}__").into(),
-        instances,
-        needs: Level::None,
-        request_timeout_ns: 30 * S,
-        requests_max: 4,
-    };
-    let backends = vec![backend("x", Instances::Shared), backend("y", Instances::PerSession)];
-    let relay = Relay::new(Settings { own: &TOOLS, backends, gateway_version: "1" }, 0);
+    let relay = Relay::new(Settings { own: &TOOLS, gateway_version: "1" });
     let mut world = World {
         relay,
         now_ns: 0,
         links: BTreeMap::new(),
+        earlier: BTreeMap::new(),
+        keys: [BackendKey(0), BackendKey(1)],
+        present: Vec::new(),
         last_id: BTreeMap::new(),
         calls: Vec::new(),
         owed: BTreeMap::new(),
     };
+    world.reload("xy");
     let clients =
         [0, 1].map(|_| world.relay.open_session(SessionKind::Lasting, Level::None).expect("a place"));
     world.settle();
@@ -64,9 +65,12 @@ pub fn check(input: &[u8]) {
         match who {
             'a' => world.client_says(clients[0], said),
             'b' => world.client_says(clients[1], said),
-            'x' => world.backend_says(0, said),
-            'y' => world.backend_says(1, said),
+            'x' => world.backend_says(world.links.get(&0).copied(), said),
+            'y' => world.backend_says(world.links.get(&1).copied(), said),
+            'X' => world.backend_says(world.earlier.get(&0).copied(), said),
+            'Y' => world.backend_says(world.earlier.get(&1).copied(), said),
             '-' => world.wait(line.len() as u64 * S),
+            '~' => world.reload(said),
             '!' => {
                 if let Some(link) = world.links.get(&0) {
                     world.relay.handle_link_down(*link, world.now_ns);
@@ -91,10 +95,42 @@ impl World {
         self.relay.handle_client(client, None, said, self.now_ns);
     }
 
-    fn backend_says(&mut self, backend: usize, said: &str) {
-        let Some(link) = self.links.get(&backend) else { return };
-        let id = self.last_id.get(link).copied().unwrap_or_default();
-        self.relay.handle_server(*link, &said.replace('#', &id.to_string()), self.now_ns);
+    fn backend_says(&mut self, link: Option<LinkId>, said: &str) {
+        let Some(link) = link else { return };
+        let id = self.last_id.get(&link).copied().unwrap_or_default();
+        self.relay.handle_server(link, &said.replace('#', &id.to_string()), self.now_ns);
+    }
+
+    fn reload(&mut self, letters: &str) {
+        let mut wanted: Vec<(BackendKey, BackendSettings)> = Vec::new();
+        for letter in letters.chars() {
+            let (place, instances) = match letter.to_ascii_lowercase() {
+                'x' => (0, Instances::Shared),
+                'y' => (1, Instances::PerSession),
+                _ => continue,
+            };
+            if wanted.iter().any(|(key, _)| key.0 % 2 == place) {
+                continue;
+            }
+            let key = &mut self.keys[usize::from(place == 1)];
+            // What has gone is another one when it comes again.
+            if letter.is_ascii_uppercase() || !self.present.contains(key) {
+                key.0 += 2;
+            }
+            let name: Box<str> = letter.to_ascii_lowercase().to_string().into();
+            let prefix = format!("{name}__").into();
+            let settings = BackendSettings {
+                name,
+                prefix,
+                instances,
+                needs: Level::None,
+                request_timeout_ns: 30 * S,
+                requests_max: 4,
+            };
+            wanted.push((*key, settings));
+        }
+        self.present = wanted.iter().map(|(key, _)| *key).collect();
+        self.relay.set_backends(wanted, self.now_ns);
     }
 
     fn wait(&mut self, ns: u64) {
@@ -114,7 +150,9 @@ impl World {
         while let Some(output) = self.relay.poll_output() {
             match output {
                 Output::Open { link, backend } => {
-                    self.links.insert(backend, link);
+                    let place = usize::from(backend.0 % 2 == 1);
+                    let before = self.links.insert(place, link).filter(|before| *before != link);
+                    before.map(|before| self.earlier.insert(place, before));
                 }
                 Output::ToServer { link, text } => {
                     check_line(&text);

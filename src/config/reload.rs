@@ -30,7 +30,6 @@ pub struct Merged {
 pub fn merge(running: &Config, mut wanted: Config, keep: &[&str]) -> Result<Merged, Failure> {
     let mut refused = Vec::new();
     keep_listeners(running, &mut wanted, &mut refused);
-    keep_mcp(running, &mut wanted, &mut refused);
     let (before, after) = (flatten(running), flatten(&wanted));
     let mut changed = Vec::new();
     tell_venues(running, &wanted, &mut changed);
@@ -87,21 +86,6 @@ fn keep_listeners(running: &Config, wanted: &mut Config, refused: &mut Vec<Strin
             refused.push(format!("[{}] needs a restart: stays {stays}", place.shown()));
             is.tls.clone_from(&was.tls);
         }
-    }
-}
-
-/// Backends that speak MCP are of the start: their clients' sessions have them.
-fn keep_mcp(running: &Config, wanted: &mut Config, refused: &mut Vec<String>) {
-    let of_mcp = |config: &Config| -> Vec<Backend> {
-        config.backend.iter().filter(|backend| backend.speaks_mcp()).cloned().collect()
-    };
-    let before = of_mcp(running);
-    if before != of_mcp(wanted) {
-        let names: Vec<&str> = before.iter().map(|backend| backend.name.as_str()).collect();
-        let stay = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
-        refused.push(format!("[[backend]] of a kind that speaks MCP needs a restart: stays {stay}"));
-        wanted.backend.retain(|backend| !backend.speaks_mcp());
-        wanted.backend.extend(before);
     }
 }
 
@@ -275,15 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn backends_that_speak_mcp_are_of_the_start() {
-        let call = "[[backend]]\nname = \"a\"\ncommand = [\"x\"]\n";
+    fn backends_that_speak_mcp_come_and_go_as_others_do_and_the_rest_of_mcp_is_of_the_start() {
         let mcp = "[[backend]]\nname = \"m\"\nkind = \"mcp-stdio\"\ncommand = [\"x\"]\n";
-        let stays =
-            |names: &str| format!("[[backend]] of a kind that speaks MCP needs a restart: stays {names}");
-        assert_eq!(check("", mcp, &[], &[&stays("there are none")]), config(""));
-        assert_eq!(check(mcp, &mcp.replace("\"x\"", "\"y\""), &[], &[&stays("m")]), config(mcp));
-        let both = format!("{call}{mcp}");
-        assert_eq!(check(mcp, &both, &["[[backend]] a absent → there"], &[]), config(&both));
+        assert_eq!(check("", mcp, &["[[backend]] m absent → there"], &[]), config(mcp));
+        let other = mcp.replace("\"x\"", "\"y\"");
+        assert_eq!(check(mcp, &other, &["backend.command of m [\"x\"] → [\"y\"]"], &[]), config(&other));
+        let also = format!("{other}[mcp]\ntools = false\nhosts = [\"desk\"]\n");
+        let merged = check(
+            mcp,
+            &also,
+            &["backend.command of m [\"x\"] → [\"y\"]"],
+            &["mcp.hosts needs a restart: stays []", "mcp.tools needs a restart: stays true"],
+        );
+        assert_eq!(merged, config(&other));
+        check(mcp, "", &["[[backend]] m there → absent"], &[]);
     }
 
     #[test]

@@ -33,8 +33,6 @@ use services::Services;
 
 /// How often operators are told how backends are.
 const LOOK: Duration = Duration::from_secs(1);
-/// Close code of a connection that nobody here serves (RFC 6455, 7.4.1).
-const NOT_SERVED: u16 = 1011;
 
 /// What the task is made from.
 #[derive(Debug)]
@@ -69,8 +67,8 @@ pub(super) struct Backends {
     next_serial: u64,
     /// Who carries a call.
     carriers: BTreeMap<CallKey, u64>,
-    /// To those who speak MCP, where somebody does.
-    mcp: Option<PipeLine>,
+    /// To those who speak MCP.
+    mcp: PipeLine,
     happened: mpsc::UnboundedReceiver<Happened>,
     here: mpsc::UnboundedSender<Happened>,
     /// Those whose calls wait for others.
@@ -121,7 +119,7 @@ impl Scene {
 }
 
 impl Backends {
-    pub(super) fn new(setup: BackendsSetup, mcp: Option<PipeLine>) -> Backends {
+    pub(super) fn new(setup: BackendsSetup, mcp: PipeLine) -> Backends {
         let BackendsSetup { switchboard, settings, newer, status } = setup;
         let (here, happened) = mpsc::unbounded_channel();
         let mut backends = Backends {
@@ -166,10 +164,7 @@ impl Backends {
                     // Others of the thread have their turn.
                     tokio::task::yield_now().await;
                 }
-                word = word_of(&mut self.mcp) => {
-                    let (home, word) = word;
-                    self.send(home, word);
-                }
+                Some((home, word)) = self.mcp.words.recv() => self.send(home, word),
                 wanted = self.newer.recv(), if may_change => match wanted {
                     Some(wanted) => self.want(wanted),
                     None => may_change = false,
@@ -202,13 +197,9 @@ impl Backends {
     }
 
     /// What a connection of another protocol has to say.
-    fn relay(&mut self, said: PipeSaid) {
-        if let Some(line) = &self.mcp {
-            // Its task ends with the thread.
-            let _ = line.said.send(said);
-        } else if let PipeSaid::Opened { home, conn, .. } = said {
-            self.send(home, FromControl::Close { conn, code: NOT_SERVED, reason: "not served here" });
-        }
+    fn relay(&self, said: PipeSaid) {
+        // Its task ends with the thread.
+        let _ = self.mcp.said.send(said);
     }
 
     fn call(&mut self, home: HomeId, call: OwnedCall) {
@@ -405,7 +396,7 @@ impl Backends {
             members: backend.carrier.members(now_ns),
             counters: backend.carrier.counters(),
         });
-        let of_mcp = self.mcp.as_ref().map(|line| line.status.load_full()).unwrap_or_default();
+        let of_mcp = self.mcp.status.load_full();
         self.status.store(Arc::new(told.chain(of_mcp.iter().cloned()).collect()));
     }
 
@@ -539,17 +530,5 @@ impl Carrier {
             Carrier::Processes(processes) => processes.counters(),
             Carrier::Services(services) => services.counters(),
         }
-    }
-}
-
-/// The next word for a shard of those who speak MCP; never, where nobody does.
-async fn word_of(mcp: &mut Option<PipeLine>) -> (HomeId, FromControl) {
-    let word = match mcp {
-        Some(line) => line.words.recv().await,
-        None => None,
-    };
-    match word {
-        Some(word) => word,
-        None => std::future::pending().await,
     }
 }

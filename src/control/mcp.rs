@@ -10,12 +10,13 @@ mod pipes;
 mod process;
 mod reader;
 mod remote;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,7 +27,7 @@ use crate::auth::Keyring;
 use crate::backend::settings::{HttpSettings, ProcessSettings};
 use crate::clock;
 use crate::dialect::mcp::{
-    BackendSettings, BackendState, LinkId, News, Output, OwnCallId, Relay, SessionId, Settings,
+    BackendKey, BackendSettings, BackendState, LinkId, News, Output, OwnCallId, Relay, SessionId, Settings,
 };
 use crate::dialect::tools::{Tool, ToolResult};
 use crate::limits;
@@ -53,28 +54,38 @@ pub struct McpSetup {
     pub access: McpAccess,
     /// Those of the gateway's own tools that are offered.
     pub own: &'static [Tool],
+    /// In the order of the configuration.
     pub backends: Vec<McpBackend>,
+    /// Others, from the main thread.
+    pub newer: mpsc::UnboundedReceiver<McpWanted>,
+}
+
+/// What there is to be from now on.
+#[derive(Debug)]
+pub struct McpWanted {
+    /// In the order of the configuration.
+    pub backends: Vec<McpBackend>,
+    /// Bound already, where clients are to come over HTTP who could not before.
+    pub listener: Option<TcpListener>,
 }
 
 /// Who may come over HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct McpAccess {
-    /// Somebody without a key has something to see: the gateway's own tools, or a backend whose `access` is `public`.
-    pub has_public: bool,
     /// Origins of web pages, beside those of this machine: `https://host[:port]`.
     pub origins: Vec<Box<str>>,
     /// Names in `Host` by which it is reached, where it listens on loopback; beside addresses and `localhost`.
     pub hosts: Vec<Box<str>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct McpBackend {
     pub settings: BackendSettings,
     pub way: McpWay,
 }
 
 /// How a backend is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum McpWay {
     Process(ProcessSettings),
     Remote(HttpSettings),
@@ -126,9 +137,25 @@ impl Texts {
     }
 }
 
+/// What there is for clients, as those who let them in have to know.
+#[derive(Debug)]
+struct Offer {
+    own: &'static [Tool],
+    /// There is anything at all.
+    is_any: AtomicBool,
+    /// Somebody without a key has something to see: the gateway's own tools, or a backend whose `access` is `public`.
+    is_public: AtomicBool,
+}
+
 struct Carrier {
     relay: Relay,
-    backends: Vec<McpBackend>,
+    /// Those that are leaving, too.
+    backends: BTreeMap<BackendKey, McpBackend>,
+    /// Those that clients see, in the order of the configuration.
+    order: Vec<BackendKey>,
+    last_key: u64,
+    offer: Arc<Offer>,
+    access: McpAccess,
     clients: Clients,
     pipes: Pipes,
     running: BTreeMap<LinkId, Running>,
@@ -152,20 +179,16 @@ pub(super) fn start(
     keyring: Arc<ArcSwap<Keyring>>,
     tools: Arc<OwnTools>,
 ) -> io::Result<(PipeLine, Mcp)> {
-    let McpSetup { listener, access, own, backends } = setup;
+    let McpSetup { listener, access, own, backends, newer } = setup;
     let (words, hearing) = mpsc::channel(WORDS_MAX);
-    if let Some(listener) = listener {
-        http::listen(listener, access, Arc::clone(&keyring), words.clone())?;
-    }
-    let settings = Settings {
-        own,
-        backends: backends.iter().map(|backend| backend.settings.clone()).collect(),
-        gateway_version: env!("CARGO_PKG_VERSION"),
-    };
     let (pipes, said, line) = Pipes::new();
-    let carrier = Carrier {
-        relay: Relay::new(settings, clock::now().mono_ns),
-        backends,
+    let mut carrier = Carrier {
+        relay: Relay::new(Settings { own, gateway_version: env!("CARGO_PKG_VERSION") }),
+        backends: BTreeMap::new(),
+        order: Vec::new(),
+        last_key: 0,
+        offer: Arc::new(Offer { own, is_any: AtomicBool::new(false), is_public: AtomicBool::new(false) }),
+        access,
         clients: Clients::default(),
         pipes,
         running: BTreeMap::new(),
@@ -177,8 +200,12 @@ pub(super) fn start(
         words,
         status: Arc::clone(&line.status),
     };
+    carrier.want_backends(backends);
+    if let Some(listener) = listener {
+        carrier.listen(listener)?;
+    }
     let (stop, stopped) = oneshot::channel();
-    let task = tokio::spawn(carrier.run(hearing, said, stopped));
+    let task = tokio::spawn(carrier.run(hearing, said, newer, stopped));
     Ok((line, Mcp { stop, task }))
 }
 
@@ -204,6 +231,7 @@ impl Carrier {
         mut self,
         mut words: mpsc::Receiver<Word>,
         mut said: mpsc::UnboundedReceiver<PipeSaid>,
+        mut newer: mpsc::UnboundedReceiver<McpWanted>,
         mut stopped: oneshot::Receiver<()>,
     ) {
         let mut looks = tokio::time::interval(LOOK);
@@ -226,9 +254,14 @@ impl Carrier {
                 word = words.recv() => {
                     // The task holds an end of it itself.
                     let Some(word) = word else { return };
+                    self.catch_up(&mut newer);
                     self.take(word);
                 }
-                Some(said) = said.recv() => self.pipes.take(&mut self.relay, said, clock::now().mono_ns),
+                Some(wanted) = newer.recv() => self.want(wanted),
+                Some(said) = said.recv() => {
+                    self.catch_up(&mut newer);
+                    self.pipes.take(&mut self.relay, said, clock::now().mono_ns);
+                }
                 _ = looks.tick() => {
                     let now = clock::now();
                     self.clients.expire(&mut self.relay, now.mono_ns);
@@ -250,10 +283,11 @@ impl Carrier {
         }
     }
 
-    /// How backends are, for operators.
+    /// How backends are, for operators. One that leaves may have the name of another.
     fn tell_status(&self) {
-        let told = self.backends.iter().enumerate().map(|(place, backend)| {
-            let BackendState { is_up, links, requests, counters } = self.relay.state(place);
+        let told = self.order.iter().filter_map(|key| {
+            let backend = &self.backends[key];
+            let BackendState { is_up, links, requests, counters } = self.relay.state(*key)?;
             let (kind, noun) = match &backend.way {
                 McpWay::Process(_) => ("mcp-stdio", "processes"),
                 McpWay::Remote(_) => ("mcp-http", "sessions"),
@@ -264,7 +298,7 @@ impl Carrier {
                 under_way: u32::try_from(requests).unwrap_or(u32::MAX),
                 ..BackendMember::default()
             };
-            BackendStatus {
+            Some(BackendStatus {
                 name: backend.settings.name.clone(),
                 kind,
                 is_up,
@@ -279,7 +313,7 @@ impl Carrier {
                     late_total: counters.late_total,
                     ..BackendCounters::default()
                 },
-            }
+            })
         });
         self.status.store(Arc::new(told.collect()));
     }
@@ -328,7 +362,12 @@ impl Carrier {
                     self.running.remove(&link);
                 }
                 Output::Call { call, session, request } => self.call(call, session, request),
-                Output::News { backend, news } => self.log(backend, &news),
+                Output::News { backend, news } => {
+                    self.log(backend, &news);
+                    if news == News::Left {
+                        self.backends.remove(&backend);
+                    }
+                }
             }
         }
     }
@@ -353,16 +392,17 @@ impl Carrier {
         }
     }
 
-    fn open(&mut self, link: LinkId, backend: usize) {
+    fn open(&mut self, link: LinkId, backend: BackendKey) {
         self.runs += 1;
         let run = self.runs;
         let (texts, queue) = mpsc::channel(LINK_TEXTS_MAX);
         let unread_bytes = Arc::<AtomicUsize>::default();
         let queue = Texts { texts: queue, unread_bytes: Arc::clone(&unread_bytes) };
         self.running.insert(link, Running { run, texts, unread_bytes });
-        let name = self.backends[backend].settings.name.clone();
+        let McpBackend { settings, way } = &self.backends[&backend];
+        let name = settings.name.clone();
         let mouth = Mouth { link, run, words: self.words.clone() };
-        match &self.backends[backend].way {
+        match way {
             McpWay::Process(settings) => {
                 self.tasks.spawn(process::run(settings.clone(), name, queue, mouth));
             }
@@ -383,11 +423,14 @@ impl Carrier {
         }
     }
 
-    fn log(&self, backend: usize, news: &News) {
-        let name = |backend: usize| &*self.backends[backend].settings.name;
+    fn log(&self, backend: BackendKey, news: &News) {
+        let name = |backend: BackendKey| &*self.backends[&backend].settings.name;
         let own = name(backend);
         match news {
             News::Up => log::info!("backend {own}: up"),
+            News::Left => {
+                log::info!("backend {own}, as it was before: nothing is under way there any more, it ends");
+            }
             News::Down { pause_ns } => {
                 log::warn!("backend {own}: down, started again in {} ms", pause_ns / 1_000_000);
             }

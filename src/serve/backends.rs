@@ -4,6 +4,7 @@
 //! changes nothing until it is taken.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -26,12 +27,15 @@ use crate::shard::Services;
 use crate::telemetry::BackendStatus;
 
 use super::lookups::Lookups;
+use super::mcp::McpLine;
 use super::services::services;
 
 /// Backends, and the way to the thread that carries their calls.
 pub(super) struct Callees {
     pub(super) backends: Backends,
     pub(super) lookups: Lookups,
+    /// To those who carry what is no call.
+    pub(super) mcp: McpLine,
     newer: mpsc::UnboundedSender<Wanted>,
     /// Until the control thread has them.
     for_control: Option<(Switchboard, mpsc::UnboundedReceiver<Wanted>)>,
@@ -40,11 +44,12 @@ pub(super) struct Callees {
 }
 
 impl Callees {
-    pub(super) fn new(backends: Backends, switchboard: Switchboard) -> Callees {
+    pub(super) fn new(backends: Backends, mcp: McpLine, switchboard: Switchboard) -> Callees {
         let (newer, heard) = mpsc::unbounded_channel();
         Callees {
             backends,
             lookups: Lookups::default(),
+            mcp,
             newer,
             for_control: Some((switchboard, heard)),
             status: Arc::default(),
@@ -62,8 +67,9 @@ impl Callees {
         BackendsSetup { switchboard, settings, newer, status: Arc::clone(&self.status) }
     }
 
-    /// These hold from now on.
-    pub(super) fn apply(&mut self, backends: Backends, config: &Config) {
+    /// These hold from now on; clients of MCP come by that socket too, if there is one.
+    pub(super) fn apply(&mut self, backends: Backends, listener: Option<TcpListener>, config: &Config) {
+        self.mcp.apply(&backends.settings, listener);
         // Where the thread has ended, the server is about to.
         let _ = self.newer.send(backends.wanted(config));
         self.backends = backends;
@@ -76,7 +82,7 @@ pub(super) struct Backends {
     ids: BTreeMap<String, BackendId>,
     /// The id that was given last.
     last: Option<u16>,
-    settings: Vec<BackendSettings>,
+    pub(super) settings: Vec<BackendSettings>,
     pub(super) routes: Arc<Routes>,
     /// Those that shards have links to.
     pub(super) services: Services,
@@ -160,7 +166,7 @@ impl Backends {
 ///
 /// # Errors
 /// There is none to divide.
-pub(super) fn share_processors(backends: &mut [BackendSettings]) -> Result<(), Failure> {
+fn share_processors(backends: &mut [BackendSettings]) -> Result<(), Failure> {
     let mut found = None;
     for BackendSettings { name, way, .. } in backends {
         let process = match way {

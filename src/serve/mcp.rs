@@ -1,43 +1,68 @@
-//! The Model Context Protocol: its socket, and what its task is made from. Home: the main thread.
+//! The Model Context Protocol: its socket, and what its task is made from, at the start and when the configuration is read again.
+//! Home: the main thread.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
+use tokio::sync::mpsc::{self, UnboundedSender};
+
 use crate::auth::Level;
 use crate::backend::settings::{Access, BackendSettings, McpInstances, McpSettings, WaySettings};
-use crate::config::{Config, Mcp};
-use crate::control::{McpAccess, McpBackend, McpSetup, McpWay};
+use crate::config::{Backend, Config, Mcp};
+use crate::control::{McpAccess, McpBackend, McpSetup, McpWanted, McpWay};
 use crate::dialect::mcp;
 use crate::dialect::tools::{TOOLS, Tool};
 use crate::exit::{Exit, Failure};
-use crate::model::call::BackendId;
 
-use super::backends::share_processors;
+/// The way to the task.
+pub(super) struct McpLine {
+    newer: UnboundedSender<McpWanted>,
+    /// Clients may come over HTTP: for good, since nobody knows who else would take the address meanwhile.
+    is_listening: bool,
+}
 
-/// None where it is not served.
+/// What the task is made from.
 ///
 /// # Errors
-/// The address is taken, or there is no share of the processor to give.
-pub(super) fn setup(config: &Config) -> Result<Option<McpSetup>, Failure> {
-    if !config.serves_mcp() {
-        return Ok(None);
-    }
-    let settings = config.backend.iter().zip(0..).map(|(backend, id)| backend.settings(BackendId(id)));
-    let mut settings: Vec<BackendSettings> = settings.collect();
-    share_processors(&mut settings)?;
-    let backends: Vec<McpBackend> = settings.into_iter().filter_map(backend).collect();
+/// The address is taken.
+pub(super) fn setup(config: &Config, backends: &[BackendSettings]) -> Result<(McpLine, McpSetup), Failure> {
     let own: &'static [Tool] = if config.mcp.tools { &TOOLS } else { &[] };
     let texts = |of: &[String]| of.iter().map(|text| text.as_str().into()).collect();
-    let access = McpAccess {
-        has_public: !own.is_empty() || backends.iter().any(|backend| backend.settings.needs == Level::None),
-        origins: texts(&config.mcp.origins),
-        hosts: texts(&config.mcp.hosts),
-    };
-    let listener = config.mcp.address.map(|address| {
+    let access = McpAccess { origins: texts(&config.mcp.origins), hosts: texts(&config.mcp.hosts) };
+    let listener = config.mcp.address.filter(|_| config.serves_mcp()).map(|address| {
         let is_default = Some(address) == Mcp::default().address;
-        bind(address, if is_default && backends.is_empty() { Need::Nobodys } else { Need::Somebodys })
+        bind(address, if is_default && !has_backends(config) { Need::Nobodys } else { Need::Somebodys })
     });
-    Ok(Some(McpSetup { listener: listener.transpose()?.flatten(), access, own, backends }))
+    let listener = listener.transpose()?.flatten();
+    let (newer, heard) = mpsc::unbounded_channel();
+    let line = McpLine { newer, is_listening: listener.is_some() };
+    Ok((line, McpSetup { listener, access, own, backends: of_mcp(backends), newer: heard }))
+}
+
+impl McpLine {
+    /// The socket that clients of a newer configuration come by, where there was none.
+    ///
+    /// # Errors
+    /// The address is taken.
+    pub(super) fn plan(&self, config: &Config) -> Result<Option<TcpListener>, Failure> {
+        let address = config.mcp.address.filter(|_| has_backends(config) && !self.is_listening);
+        address.map(|address| bind(address, Need::Somebodys)).transpose().map(Option::flatten)
+    }
+
+    /// These hold from now on.
+    pub(super) fn apply(&mut self, backends: &[BackendSettings], listener: Option<TcpListener>) {
+        self.is_listening |= listener.is_some();
+        // Where the thread has ended, the server is about to.
+        let _ = self.newer.send(McpWanted { backends: of_mcp(backends), listener });
+    }
+}
+
+fn has_backends(config: &Config) -> bool {
+    config.backend.iter().any(Backend::speaks_mcp)
+}
+
+fn of_mcp(backends: &[BackendSettings]) -> Vec<McpBackend> {
+    backends.iter().cloned().filter_map(backend).collect()
 }
 
 /// Whether whoever configured the gateway has asked for the address, or for what is served there.

@@ -21,14 +21,14 @@ use crate::inward::Inward;
 use crate::limits;
 use crate::rt;
 
-use super::{Server, Shared, hubs, mcp};
+use super::{Server, Shared, hubs};
 
 /// Sockets for operators.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Doors {
     tcp: Option<TcpListener>,
     unix: Option<(UnixListener, SocketFile)>,
-    mcp: Option<McpSetup>,
+    mcp: McpSetup,
 }
 
 /// The name of a Unix socket that is listened on; it is gone when nobody does any more.
@@ -56,7 +56,7 @@ const SOCKET_MODE: u32 = 0o660;
 impl Doors {
     /// # Errors
     /// An address or a path is taken.
-    pub(super) fn bind(config: &Config) -> Result<Doors, Failure> {
+    pub(super) fn bind(config: &Config, mcp: McpSetup) -> Result<Doors, Failure> {
         let address = &config.control.address;
         let taken = |what: String| {
             let hint = "another server may have it: stop that one (ss -ltnp), or name another, --control 127.0.0.1:0 \
@@ -69,7 +69,7 @@ impl Doors {
         let unix = config.control.socket_path().map(|path| {
             bind_unix(path).map_err(|error| taken(format!("control.socket: {}: {error}", path.display())))
         });
-        Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()?, mcp: mcp::setup(config)? })
+        Ok(Doors { tcp: tcp.transpose()?, unix: unix.transpose()?, mcp })
     }
 
     /// Serves on them, and carries calls of backends also where there is none.

@@ -4,6 +4,7 @@
 //! takes all that concerns it at the start of a turn. What cannot change is named, and stays. Sockets at which venues are to be waited
 //! for are bound before anything is applied, and closed again where something else is no good.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use crate::auth::Keyring;
@@ -43,6 +44,8 @@ struct Planned {
     /// `None` where they are as they were.
     links: Option<(VenueLinks, LinksSetup)>,
     backends: Backends,
+    /// For clients of MCP, where they could not come over HTTP before.
+    mcp_listener: Option<TcpListener>,
 }
 
 impl Server {
@@ -119,7 +122,8 @@ impl Server {
         let feed = sources::feed_settings(&wanted.config)?;
         let other = wanted.config.venue != self.config.venue;
         let links = other.then(|| self.links.plan(&wanted.config.venue)).transpose()?;
-        Ok(Planned { feed, links, backends: self.callees.backends.plan(&wanted.config)?.with_shares()? })
+        let backends = self.callees.backends.plan(&wanted.config)?.with_shares()?;
+        Ok(Planned { feed, links, backends, mcp_listener: self.callees.mcp.plan(&wanted.config)? })
     }
 
     /// The keys by that configuration; those of before where they cannot be read, and then it goes by that file.
@@ -180,7 +184,7 @@ impl Server {
             // Where the thread has ended, the server is about to.
             let _ = self.newer_links.send(setup);
         }
-        self.callees.apply(planned.backends, &config);
+        self.callees.apply(planned.backends, planned.mcp_listener, &config);
         self.slots.venue.put(venue_settings(&config, planned.feed, self.slots.may_venue_spin));
         log_tail::set_filter(&config.log.filter);
         self.config = config;

@@ -31,6 +31,7 @@ mod line_services;
 mod listeners;
 mod logs;
 mod mcp;
+mod mcp_reload;
 mod messages;
 mod mt5;
 

@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_all_sessions_is_bounded_and_who_has_the_most_kept_loses_it() {
-        let mut relay = Relay::new(Settings { own: &[], backends: Vec::new(), gateway_version: "1" }, 0);
+        let mut relay = Relay::new(Settings { own: &[], gateway_version: "1" });
         let mut clients = Clients::default();
         let modest = open(&mut clients, &mut relay);
         clients.tell(modest, None, "{}", false);

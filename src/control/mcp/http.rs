@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,7 +27,7 @@ use crate::limits;
 
 use super::clients::{Asked, Caller, Reply};
 use super::reader::EventBody;
-use super::{McpAccess, Word};
+use super::{McpAccess, Offer, Word};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -36,6 +37,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 struct Counter {
     access: McpAccess,
+    offer: Arc<Offer>,
     is_local: bool,
     keyring: Arc<ArcSwap<Keyring>>,
     words: mpsc::Sender<Word>,
@@ -53,6 +55,7 @@ struct Refusal(StatusCode, &'static str);
 pub(super) fn listen(
     listener: TcpListener,
     access: McpAccess,
+    offer: Arc<Offer>,
     keyring: Arc<ArcSwap<Keyring>>,
     words: mpsc::Sender<Word>,
 ) -> io::Result<()> {
@@ -61,6 +64,7 @@ pub(super) fn listen(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let counter = Arc::new(Counter {
         access,
+        offer,
         is_local,
         keyring,
         words,
@@ -111,6 +115,9 @@ impl Counter {
         let headers = &parts.headers;
         if parts.uri.path() != "/mcp" {
             return refused(Refusal(StatusCode::NOT_FOUND, "no such path: MCP is at /mcp"));
+        }
+        if !self.offer.is_any.load(Ordering::Relaxed) {
+            return refused(Refusal(StatusCode::NOT_FOUND, "there is no backend of MCP any more"));
         }
         let caller = match self.admit(headers, door::peer(&parts)) {
             Ok(caller) => caller,
@@ -192,7 +199,7 @@ impl Counter {
         const ASK: Refusal =
             Refusal(StatusCode::UNAUTHORIZED, "show a key: Authorization: Bearer CLIENT_ID.SECRET");
         if authorization.is_none() {
-            return if self.access.has_public { Ok(None) } else { Err(ASK) };
+            return if self.offer.is_public.load(Ordering::Relaxed) { Ok(None) } else { Err(ASK) };
         }
         let way = if self.is_local { Way::Local } else { Way::Remote };
         let unix_ms = clock::now().unix_ns / 1_000_000;

@@ -20,7 +20,7 @@ pub use events::{EventLog, StreamId};
 pub use parser::{Event, EventParser, TooLong};
 pub use posted::{Posted, answer_lost, is_answer_to, negotiated, posted, request_id};
 pub use relay::{
-    BackendSettings, BackendState, Counters, Instances, LinkId, News, Output, OwnCallId, Relay, SessionId,
-    SessionKind, Settings,
+    BackendKey, BackendSettings, BackendState, Counters, Instances, LinkId, News, Output, OwnCallId, Relay,
+    SessionId, SessionKind, Settings,
 };
 pub use version::Revision;

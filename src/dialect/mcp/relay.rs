@@ -19,6 +19,7 @@ use super::events::StreamId;
 use super::message;
 use super::version::Revision;
 
+mod backends;
 mod clients;
 mod links;
 mod lists;
@@ -30,6 +31,10 @@ mod servers;
 /// A client's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
+
+/// A backend as it is configured: what it is changed to is another one. Never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BackendKey(pub u64);
 
 /// A backend as one or all clients have it; the same after it was started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +48,6 @@ pub struct OwnCallId(pub u64);
 pub struct Settings {
     /// The gateway's own tools, which everybody sees: before those of all backends.
     pub own: &'static [Tool],
-    /// In the order of the configuration, which decides conflicts.
-    pub backends: Vec<BackendSettings>,
     pub gateway_version: &'static str,
 }
 
@@ -94,7 +97,7 @@ pub enum Output {
     /// Start it, or connect to it. What is sent to it meanwhile waits at the driver.
     Open {
         link: LinkId,
-        backend: usize,
+        backend: BackendKey,
     },
     ToServer {
         link: LinkId,
@@ -112,7 +115,7 @@ pub enum Output {
     },
     /// For the log.
     News {
-        backend: usize,
+        backend: BackendKey,
         news: News,
     },
 }
@@ -134,11 +137,13 @@ pub enum News {
     Conflict {
         list: &'static str,
         name: Box<str>,
-        keeper: Option<usize>,
+        keeper: Option<BackendKey>,
     },
+    /// It was taken away or changed, and nothing of it is under way any more: the last that is said of it.
+    Left,
 }
 
-/// What was counted of one backend, since the start.
+/// What was counted of one backend, since it is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Requests of clients that were for it.
@@ -174,8 +179,12 @@ pub struct Relay {
     settings: Settings,
     sessions: BTreeMap<SessionId, Session>,
     links: BTreeMap<LinkId, Link>,
-    /// By backend; none where each client has its own.
-    shared: Vec<Option<LinkId>>,
+    /// Those that are leaving, too.
+    backends: BTreeMap<BackendKey, Backend>,
+    /// Those that clients see, in the order of the configuration, which decides conflicts.
+    order: Vec<BackendKey>,
+    /// Links that are leaving and may owe nothing any more.
+    released: Vec<LinkId>,
     /// The gateway's own tools, as they are listed.
     own: List,
     own_calls: BTreeMap<OwnCallId, OwnCall>,
@@ -185,9 +194,25 @@ pub struct Relay {
     parked: BTreeMap<u64, Parked>,
     timers: BTreeSet<(u64, Timer)>,
     outputs: VecDeque<Output>,
-    /// By backend.
-    counters: Vec<Counters>,
     last_id: u64,
+}
+
+#[derive(Debug)]
+struct Backend {
+    settings: BackendSettings,
+    /// None where each client has its own.
+    shared: Option<LinkId>,
+    /// How many there are, those that are leaving included.
+    links: usize,
+    counters: Counters,
+    /// It gets no requests any more, and is forgotten with its last link.
+    leaves: Option<Departure>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    /// The one that has its name now.
+    heir: Option<BackendKey>,
 }
 
 #[derive(Debug)]
@@ -205,7 +230,7 @@ struct Session {
     /// Its requests under way, by their ids as it wrote them.
     requests: BTreeMap<Box<str>, UnderWay>,
     /// Its own backends.
-    links: BTreeMap<usize, LinkId>,
+    links: BTreeMap<BackendKey, LinkId>,
     subscriptions: usize,
 }
 
@@ -227,7 +252,7 @@ struct Asker {
 
 #[derive(Debug)]
 struct Link {
-    backend: usize,
+    backend: BackendKey,
     /// Whose it is; none where it is shared.
     owner: Option<SessionId>,
     phase: Phase,
@@ -242,6 +267,8 @@ struct Link {
     level: Option<usize>,
     subscribers: BTreeMap<Box<str>, BTreeSet<SessionId>>,
     pause_ns: u64,
+    /// It gets no requests any more, answers those that it has, and is closed.
+    is_leaving: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,12 +351,13 @@ enum Timer {
 }
 
 impl Relay {
-    /// Begins with the backends that all clients share.
+    /// One without backends: [`Relay::set_backends`].
     #[must_use]
-    pub fn new(settings: Settings, now_ns: u64) -> Relay {
-        let settings_count = settings.backends.len();
-        let mut relay = Relay {
-            shared: vec![None; settings.backends.len()],
+    pub fn new(settings: Settings) -> Relay {
+        Relay {
+            backends: BTreeMap::new(),
+            order: Vec::new(),
+            released: Vec::new(),
             own: own::listed(settings.own),
             own_calls: BTreeMap::new(),
             settings,
@@ -340,15 +368,8 @@ impl Relay {
             parked: BTreeMap::new(),
             timers: BTreeSet::new(),
             outputs: VecDeque::new(),
-            counters: vec![Counters::default(); settings_count],
             last_id: 0,
-        };
-        for backend in 0..relay.settings.backends.len() {
-            if relay.settings.backends[backend].instances == Instances::Shared {
-                relay.shared[backend] = Some(relay.add_link(backend, None, now_ns));
-            }
         }
-        relay
     }
 
     /// A client's session, which sees what its rights let it see; none where there are as many as may be.
@@ -385,25 +406,29 @@ impl Relay {
         self.sessions.get(&session).is_some_and(|session| !session.requests.is_empty())
     }
 
-    /// How a backend is, by its place in the settings.
+    /// How a backend is; none where it is not known, or no more.
     #[must_use]
-    pub fn state(&self, backend: usize) -> BackendState {
+    pub fn state(&self, backend: BackendKey) -> Option<BackendState> {
+        let Backend { settings, counters, .. } = self.backends.get(&backend)?;
         let links = || self.links.values().filter(move |link| link.backend == backend);
         let is_down = |link: &Link| matches!(link.phase, Phase::Down { .. });
         let is_up = |link: &Link| matches!(link.phase, Phase::Up { .. });
-        BackendState {
-            is_up: match self.settings.backends[backend].instances {
+        Some(BackendState {
+            is_up: match settings.instances {
                 Instances::Shared => links().any(is_up),
                 Instances::PerSession => !links().any(is_down),
             },
             links: links().count(),
             requests: links().map(|link| link.requests.len()).sum(),
-            counters: self.counters[backend],
-        }
+            counters: *counters,
+        })
     }
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.close_released();
+        }
         self.outputs.pop_front()
     }
 
@@ -441,6 +466,7 @@ impl Relay {
             && self.own_calls.values().all(|call| call.asker.is_none())
             && !self.requests.values().any(waits_for_client)
             && self.links.values().all(|link| link.subscribers.is_empty() && link.owner.is_none())
+            && self.backends.len() == self.order.len()
     }
 
     fn next_id(&mut self) -> u64 {
@@ -454,6 +480,9 @@ impl Relay {
         self.timers.remove(&(request.due_ns, Timer::Request(id)));
         if let Some(link) = self.links.get_mut(&request.link) {
             link.requests.remove(&id);
+            if link.is_leaving && !link.owes() {
+                self.released.push(request.link);
+            }
         }
         Some(request)
     }
@@ -489,8 +518,9 @@ impl Relay {
 
     /// From now on it has its whole time again, up to its limit.
     fn prolong(&mut self, id: u64, now_ns: u64) {
+        let Some(link) = self.requests.get(&id).map(|request| request.link) else { return };
+        let timeout_ns = self.settings_of(link).request_timeout_ns;
         let Some(request) = self.requests.get_mut(&id) else { return };
-        let timeout_ns = self.settings.backends[self.links[&request.link].backend].request_timeout_ns;
         self.timers.remove(&(request.due_ns, Timer::Request(id)));
         request.due_ns = now_ns.saturating_add(timeout_ns).min(request.limit_ns).max(request.due_ns);
         self.timers.insert((request.due_ns, Timer::Request(id)));
@@ -539,13 +569,30 @@ impl Relay {
     }
 
     fn count(&mut self, link: LinkId, what: impl FnOnce(&mut Counters)) {
-        if let Some(link) = self.links.get(&link) {
-            what(&mut self.counters[link.backend]);
+        if let Some(backend) = self.links.get(&link).and_then(|link| self.backends.get_mut(&link.backend)) {
+            what(&mut backend.counters);
         }
+    }
+
+    /// Of the backend that a link leads to.
+    fn settings_of(&self, link: LinkId) -> &BackendSettings {
+        &self.backends[&self.links[&link].backend].settings
+    }
+
+    /// Links to the backends that clients share.
+    fn shared_links(&self) -> Vec<LinkId> {
+        self.order.iter().filter_map(|key| self.backends[key].shared).collect()
     }
 
     /// What is no answer.
     fn tell(&mut self, session: SessionId, stream: Option<StreamId>, text: String) {
         self.outputs.push_back(Output::ToClient { session, stream, text, is_answer: false });
+    }
+}
+
+impl Link {
+    /// Whether a client waits for an answer of it.
+    fn owes(&self) -> bool {
+        self.requests.len() > usize::from(self.phase == Phase::Starting)
     }
 }

@@ -10,6 +10,7 @@ use crate::limits;
 mod cases;
 mod hostile;
 mod own;
+mod reload;
 
 const S: u64 = 1_000_000_000;
 
@@ -25,6 +26,7 @@ struct World {
     now_ns: u64,
     servers: Vec<Server>,
     backend_of: BTreeMap<LinkId, usize>,
+    /// By the numbers of keys, as `servers`.
     names: Vec<&'static str>,
     /// Of own tools, the newest last.
     calls: Vec<OwnCallId>,
@@ -45,6 +47,10 @@ fn settings(name: &'static str, prefix: &str, instances: Instances) -> BackendSe
     }
 }
 
+fn place(backend: BackendKey) -> usize {
+    usize::try_from(backend.0).unwrap()
+}
+
 fn shared(name: &'static str, prefix: &str) -> BackendSettings {
     settings(name, prefix, Instances::Shared)
 }
@@ -55,21 +61,35 @@ impl World {
     }
 
     fn with_own(own: &'static [Tool], backends: Vec<(BackendSettings, Server)>) -> World {
-        let (settings, servers): (Vec<_>, Vec<_>) = backends.into_iter().unzip();
-        let names = settings.iter().map(|one| &*Box::leak(one.name.clone())).collect();
-        let relay = Relay::new(Settings { own, backends: settings, gateway_version: "1.2.3" }, 0);
+        let relay = Relay::new(Settings { own, gateway_version: "1.2.3" });
         let mut world = World {
             relay,
             now_ns: 0,
-            servers,
+            servers: Vec::new(),
             backend_of: BTreeMap::new(),
-            names,
+            names: Vec::new(),
             calls: Vec::new(),
             seen: Vec::new(),
             last_id: 0,
         };
-        world.settle();
+        let wanted = backends.into_iter().map(|(settings, server)| world.key(settings, server)).collect();
+        world.reload(wanted);
         world
+    }
+
+    /// Another backend, that is not there yet.
+    fn key(&mut self, settings: BackendSettings, server: Server) -> (BackendKey, BackendSettings) {
+        let key = BackendKey(self.servers.len() as u64);
+        self.servers.push(server);
+        // A later one of a name has another for who reads these tests.
+        let others = self.names.iter().filter(|name| name.trim_end_matches('\'') == &*settings.name).count();
+        self.names.push(Box::leak(format!("{}{}", settings.name, "'".repeat(others)).into()));
+        (key, settings)
+    }
+
+    fn reload(&mut self, wanted: Vec<(BackendKey, BackendSettings)>) {
+        self.relay.set_backends(wanted, self.now_ns);
+        self.settle();
     }
 
     /// Takes what is to be done; backends introduce themselves and list.
@@ -79,7 +99,7 @@ impl World {
                 Output::ToClient { session, text, .. } => self.seen.push(format!("c{}< {text}", session.0)),
                 Output::Cancelled { session, .. } => self.seen.push(format!("c{} cancelled", session.0)),
                 Output::Open { link, backend } => {
-                    self.backend_of.insert(link, backend);
+                    self.backend_of.insert(link, place(backend));
                 }
                 Output::ToServer { link, text } => self.serve(link, &text),
                 Output::Call { call, session, request } => {
@@ -94,8 +114,9 @@ impl World {
                     other @ (News::Down { .. }
                     | News::Refused(_)
                     | News::LeftOut { .. }
+                    | News::Left
                     | News::Conflict { .. }) => {
-                        self.seen.push(format!("{}: {other:?}", self.names[backend]));
+                        self.seen.push(format!("{}: {other:?}", self.names[place(backend)]));
                     }
                 },
             }
@@ -134,6 +155,12 @@ impl World {
     fn link(&self, name: &str) -> LinkId {
         let backend = self.names.iter().position(|one| *one == name).unwrap();
         *self.backend_of.iter().rev().find(|(_, one)| **one == backend).unwrap().0
+    }
+
+    /// The one that was started last, of all that have had a name.
+    fn newest(&self, name: &str) -> LinkId {
+        let has_name = |place: &usize| self.names[*place].trim_end_matches('\'') == name;
+        *self.backend_of.iter().rev().find(|(_, place)| has_name(place)).unwrap().0
     }
 
     fn open(&mut self) -> SessionId {
@@ -176,6 +203,12 @@ impl World {
             self.relay.handle_timeout(self.now_ns);
             self.settle();
         }
+    }
+
+    /// What was seen since, where that is for `who`.
+    fn told(&self, who: &str) -> Vec<&str> {
+        let start = format!("{who}< ");
+        self.seen.iter().filter_map(|line| line.strip_prefix(&start)).collect()
     }
 
     /// What was seen since, each as this.

@@ -59,7 +59,7 @@ impl Relay {
         for link in closed.links.into_values() {
             self.remove_link(link);
         }
-        for link in self.shared.clone().into_iter().flatten() {
+        for link in self.shared_links() {
             self.unsubscribe_all(link, session, now_ns);
             self.level_link(link, now_ns);
         }
@@ -138,7 +138,7 @@ impl Relay {
         session.level = Some(level);
         let own: Vec<_> = session.links.values().copied().collect();
         self.answer(asker, message::result(&asker.id, "{}"));
-        for link in self.shared.clone().into_iter().flatten().chain(own) {
+        for link in self.shared_links().into_iter().chain(own) {
             self.level_link(link, now_ns);
         }
     }
@@ -213,7 +213,7 @@ impl Relay {
         let Forward { link, params: rewritten, effect } = forward;
         self.count(link, |counters| counters.requests_total += 1);
         let known = &self.links[&link];
-        let backend = &self.settings.backends[known.backend];
+        let backend = self.settings_of(link);
         if matches!(known.phase, Phase::Down { .. }) {
             self.count(link, |counters| counters.failed_total += 1);
             return self.refuse(asker, &Failure::Unavailable);
@@ -261,13 +261,10 @@ impl Relay {
         asker: &Asker,
         effect: Effect,
         outcome: Outcome<'_>,
+        now_ns: u64,
     ) {
         if matches!(outcome, Outcome::Result(_)) {
-            match effect {
-                Effect::None => {}
-                Effect::Subscribed(uri) => self.subscribed(link, asker.session, uri),
-                Effect::Unsubscribed(uri) => self.unsubscribed(link, asker.session, &uri),
-            }
+            self.take_effect(link, asker.session, effect, now_ns);
         }
         self.count(link, |counters| counters.answered_total += 1);
         self.answer(asker, message::response(&asker.id, outcome));

@@ -10,13 +10,21 @@ use super::super::errors::Failure;
 use super::super::message::{self, Outcome, member, quoted, string};
 use super::super::version::{Revision, SHARED_CAPABILITIES, introduction};
 use super::clients::LEVELS;
-use super::{Asked, Instances, Link, LinkId, News, Output, Phase, Relay, Request, SessionId, Timer};
+use super::{
+    Asked, BackendKey, Instances, Link, LinkId, News, Output, Phase, Relay, Request, SessionId, Timer,
+};
+
+/// Kinds of lists whose changes clients are told; templates are told with resources.
+pub(super) const LISTS_TOLD: [Listed; 3] = [Listed::Tools, Listed::Prompts, Listed::Resources];
 
 impl Relay {
     /// A link that is being started.
-    pub(super) fn add_link(&mut self, backend: usize, owner: Option<SessionId>, now_ns: u64) -> LinkId {
-        debug_assert_eq!(owner.is_none(), self.settings.backends[backend].instances == Instances::Shared);
+    pub(super) fn add_link(&mut self, backend: BackendKey, owner: Option<SessionId>, now_ns: u64) -> LinkId {
         let link = LinkId(self.next_id());
+        if let Some(backend) = self.backends.get_mut(&backend) {
+            debug_assert_eq!(owner.is_none(), backend.settings.instances == Instances::Shared);
+            backend.links += 1;
+        }
         self.links.insert(
             link,
             Link {
@@ -31,6 +39,7 @@ impl Relay {
                 level: None,
                 subscribers: BTreeMap::new(),
                 pause_ns: 0,
+                is_leaving: false,
             },
         );
         self.open(link, now_ns);
@@ -38,7 +47,7 @@ impl Relay {
     }
 
     /// A session's own, started if it may be.
-    pub(super) fn own_link(&mut self, session: SessionId, backend: usize, now_ns: u64) -> LinkId {
+    pub(super) fn own_link(&mut self, session: SessionId, backend: BackendKey, now_ns: u64) -> LinkId {
         let known = self.sessions.get(&session).and_then(|session| session.links.get(&backend)).copied();
         let Some(link) = known else {
             let link = self.add_link(backend, Some(session), now_ns);
@@ -59,11 +68,11 @@ impl Relay {
         let Some(known) = self.links.get_mut(&link) else { return };
         known.phase = Phase::Starting;
         let backend = known.backend;
-        self.counters[backend].starts_total += 1;
         let capabilities = match known.owner.and_then(|owner| self.sessions.get(&owner)) {
             Some(owner) => owner.capabilities.clone(),
             None => SHARED_CAPABILITIES.into(),
         };
+        self.count(link, |counters| counters.starts_total += 1);
         let params = introduction(&capabilities, self.settings.gateway_version);
         let id = self.next_id();
         let due_ns = now_ns + limits::MCP_INITIALIZE_NS;
@@ -94,27 +103,40 @@ impl Relay {
         }
         let (backend, held) = (known.backend, std::mem::take(&mut known.held));
         let subscribed: Vec<Box<str>> = known.subscribers.keys().cloned().collect();
+        let is_leaving = known.is_leaving;
         self.send(link, message::notification("notifications/initialized", None));
-        self.level_link(link, now_ns);
+        if !is_leaving {
+            self.level_link(link, now_ns);
+        }
         for uri in subscribed {
-            let params = format!(r#"{{"uri":{}}}"#, quoted(&uri));
-            self.send_own(link, "resources/subscribe", &params, now_ns);
+            self.send_own_of(link, "resources/subscribe", &uri, now_ns);
         }
         for text in held.into_values() {
             self.outputs.push_back(Output::ToServer { link, text });
         }
+        if is_leaving {
+            // Nobody is told of what it has.
+            return;
+        }
         self.outputs.push_back(Output::News { backend, news: News::Up });
         // Those that were told of all others' entries before it was up.
-        let offered: Vec<Listed> = Listed::ALL
-            .into_iter()
-            .filter(|kind| {
-                *kind != Listed::Templates && self.links[&link].capabilities.contains(kind.capability())
-            })
-            .collect();
-        for kind in offered {
-            self.tell_all(link, &message::notification(kind.changed(), None));
+        for changed in self.changes_of(link) {
+            self.tell_all(link, &message::notification(changed, None));
         }
         self.unpark(now_ns);
+    }
+
+    /// What says that the lists of a link have changed, of all kinds that it has.
+    pub(super) fn changes_of(&self, link: LinkId) -> Vec<&'static str> {
+        let capabilities = &self.links[&link].capabilities;
+        let offered = LISTS_TOLD.into_iter().filter(|kind| capabilities.contains(kind.capability()));
+        offered.map(Listed::changed).collect()
+    }
+
+    /// A request of the gateway's own about one resource.
+    pub(super) fn send_own_of(&mut self, link: LinkId, method: &str, uri: &str, now_ns: u64) {
+        let params = format!(r#"{{"uri":{}}}"#, quoted(uri));
+        self.send_own(link, method, &params, now_ns);
     }
 
     /// A request of the gateway's own, whose answer does not matter.
@@ -143,23 +165,27 @@ impl Relay {
             (known.pause_ns * 2).clamp(least_ns, most_ns)
         };
         let (pause_ns, backend, owner) = (known.pause_ns, known.backend, known.owner);
-        self.counters[backend].ends_total += u64::from(was_up);
         let until_ns = now_ns + pause_ns;
         known.phase = Phase::Down { until_ns };
         known.held.clear();
         known.lists.iter_mut().for_each(List::give_up);
         let (requests, questions) = (known.requests.clone(), known.questions.clone());
-        self.outputs.push_back(Output::News { backend, news: News::Down { pause_ns } });
-        if owner.is_none() {
-            self.timers.insert((until_ns, Timer::Reopen(link)));
+        if known.is_leaving {
+            self.released.push(link);
+        } else {
+            self.outputs.push_back(Output::News { backend, news: News::Down { pause_ns } });
+            if owner.is_none() {
+                self.timers.insert((until_ns, Timer::Reopen(link)));
+            }
         }
+        self.count(link, |counters| counters.ends_total += u64::from(was_up));
         for id in questions {
             self.withdraw_question(id);
         }
         for id in requests {
             let request = self.take_request(id);
             if let Some(Request { asked: Asked::ForClient { asker, .. }, .. }) = request {
-                self.counters[backend].failed_total += 1;
+                self.count(link, |counters| counters.failed_total += 1);
                 let failure = if was_up { Failure::Lost } else { Failure::Unavailable };
                 self.refuse(&asker, &failure);
             }
@@ -182,7 +208,7 @@ impl Relay {
         }
     }
 
-    /// Its session is over.
+    /// Nobody wants anything of it any more.
     pub(super) fn remove_link(&mut self, link: LinkId) {
         let Some(known) = self.links.get(&link) else { return };
         let (requests, questions) = (known.requests.clone(), known.questions.clone());
@@ -192,8 +218,10 @@ impl Relay {
         for id in requests {
             self.take_request(id);
         }
-        self.links.remove(&link);
         self.outputs.push_back(Output::Close { link });
+        if let Some(Link { backend, .. }) = self.links.remove(&link) {
+            self.link_is_gone(backend);
+        }
     }
 
     /// Tells a backend the least level that anybody wants of its messages, where that has changed.
@@ -248,8 +276,7 @@ impl Relay {
             !all.is_empty()
         });
         for uri in deserted {
-            let params = format!(r#"{{"uri":{}}}"#, quoted(&uri));
-            self.send_own(link, "resources/unsubscribe", &params, now_ns);
+            self.send_own_of(link, "resources/unsubscribe", &uri, now_ns);
         }
     }
 

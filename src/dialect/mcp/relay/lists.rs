@@ -8,7 +8,10 @@ use crate::limits;
 use super::super::catalog::{Knowledge, List, Listed, Next};
 use super::super::errors::Failure;
 use super::super::message::{self, Outcome, member, string};
-use super::{Asked, Asker, LinkId, News, Output, Parked, Phase, Relay, Request, SessionId, Timer, UnderWay};
+use super::{
+    Asked, Asker, BackendKey, LinkId, News, Output, Parked, Phase, Relay, Request, Session, SessionId, Timer,
+    UnderWay,
+};
 
 /// Whether a request may wait for what is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,18 +24,9 @@ pub(super) enum Patience {
 impl Relay {
     /// The links that a session sees, in the order of the configuration; its own are started where they are not.
     pub(super) fn visible(&mut self, session: SessionId, now_ns: u64) -> Vec<LinkId> {
-        let Some(known) = self.sessions.get(&session) else { return Vec::new() };
-        let (is_lasting, rights) = (known.kind == super::SessionKind::Lasting, known.rights);
-        let mut visible = Vec::new();
-        for backend in 0..self.settings.backends.len() {
-            if self.settings.backends[backend].needs > rights {
-                continue;
-            }
-            if let Some(link) = self.shared[backend] {
-                visible.push(link);
-            } else if is_lasting {
-                visible.push(self.own_link(session, backend, now_ns));
-            }
+        let mut visible = Vec::with_capacity(self.order.len());
+        for place in 0..self.order.len() {
+            visible.extend(self.link_for(self.order[place], session, now_ns));
         }
         visible
     }
@@ -64,7 +58,7 @@ impl Relay {
         if cursor.is_none() {
             known.lists[kind as usize].ask();
         }
-        let timeout_ns = self.settings.backends[known.backend].request_timeout_ns;
+        let timeout_ns = self.settings_of(link).request_timeout_ns;
         let id = self.next_id();
         let due_ns = now_ns + timeout_ns;
         self.enter(id, Request { link, due_ns, limit_ns: due_ns, asked: Asked::List(kind) });
@@ -77,7 +71,7 @@ impl Relay {
         let Outcome::Result(result) = outcome else { return self.list_failed(link, kind, now_ns) };
         let Some(known) = self.links.get_mut(&link) else { return };
         let backend = known.backend;
-        let prefix = &self.settings.backends[backend].prefix;
+        let prefix = &self.backends[&backend].settings.prefix;
         match known.lists[kind as usize].page(kind, prefix, result) {
             Next::Page(cursor) => self.ask_list(link, kind, Some(&cursor), now_ns),
             Next::Again => self.ask_list(link, kind, None, now_ns),
@@ -112,13 +106,19 @@ impl Relay {
             self.outputs.push_back(Output::News { backend: known.backend, news });
             return;
         }
-        for other in self.shared.iter().flatten().filter(|other| **other != link) {
+        let (links, mut is_behind) = (self.shared_links(), false);
+        for other in &links {
+            if *other == link {
+                is_behind = true;
+                continue;
+            }
             let other = &self.links[other];
             let list = &other.lists[kind as usize];
             if let Some(entry) = list.entries().iter().find(|entry| own.contains(&entry.key)) {
-                let keeper = Some(known.backend.min(other.backend));
-                let backend = known.backend.max(other.backend);
-                let news = News::Conflict { list: kind.member(), name: entry.key.clone(), keeper };
+                let (keeper, backend) =
+                    if is_behind { (known.backend, other.backend) } else { (other.backend, known.backend) };
+                let news =
+                    News::Conflict { list: kind.member(), name: entry.key.clone(), keeper: Some(keeper) };
                 self.outputs.push_back(Output::News { backend, news });
                 return;
             }
@@ -231,16 +231,20 @@ impl Relay {
     /// To each session that sees a link and listens.
     pub(super) fn tell_all(&mut self, link: LinkId, text: &str) {
         let Some(known) = self.links.get(&link) else { return };
-        let (owner, needs) = (known.owner, self.settings.backends[known.backend].needs);
-        let sessions: Vec<SessionId> = match owner {
-            Some(owner) => vec![owner],
-            None => self.sessions.keys().copied().collect(),
-        };
-        for session in sessions {
-            if self.sessions.get(&session).is_some_and(|session| session.is_ready && session.rights >= needs)
-            {
-                self.tell(session, None, text.to_owned());
+        for session in self.listeners(known.backend, known.owner) {
+            self.tell(session, None, text.to_owned());
+        }
+    }
+
+    /// Sessions that see a backend, or the one that has this link to it, and hear of changes.
+    pub(super) fn listeners(&self, backend: BackendKey, owner: Option<SessionId>) -> Vec<SessionId> {
+        let needs = self.backends[&backend].settings.needs;
+        let hears = |session: &Session| session.is_ready && session.rights >= needs;
+        match owner {
+            Some(owner) => {
+                self.sessions.get(&owner).filter(|one| hears(one)).map(|_| owner).into_iter().collect()
             }
+            None => self.sessions.iter().filter(|(_, one)| hears(one)).map(|(id, _)| *id).collect(),
         }
     }
 

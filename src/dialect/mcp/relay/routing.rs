@@ -91,7 +91,7 @@ impl Relay {
 
     /// A name as its backend has it, as JSON; none where it is the same.
     fn unprefixed(&self, link: LinkId, name: &str) -> Option<String> {
-        let prefix = &self.settings.backends[self.links[&link].backend].prefix;
+        let prefix = &self.settings_of(link).prefix;
         if prefix.is_empty() { None } else { name.strip_prefix(&**prefix).map(quoted) }
     }
 
@@ -108,7 +108,7 @@ impl Relay {
         if let Some(link) = visible.iter().find(lists) {
             return Found::At(*link);
         }
-        let prefix = |link: LinkId| &*self.settings.backends[self.links[&link].backend].prefix;
+        let prefix = |link: LinkId| &*self.settings_of(link).prefix;
         let prefixed = visible.iter().copied().filter(|link| !prefix(*link).is_empty());
         let longest =
             prefixed.filter(|link| name.starts_with(prefix(*link))).max_by_key(|link| prefix(*link).len());

@@ -90,7 +90,9 @@ impl Relay {
             Asked::Introduction => self.introduced(link, outcome, now_ns),
             Asked::List(kind) => self.listed(link, kind, outcome, now_ns),
             Asked::Own => {}
-            Asked::ForClient { asker, effect, .. } => self.client_answered(link, &asker, effect, outcome),
+            Asked::ForClient { asker, effect, .. } => {
+                self.client_answered(link, &asker, effect, outcome, now_ns);
+            }
         }
     }
 

@@ -36,7 +36,7 @@ fn a_call_reaches_its_backend_under_its_own_name_and_the_answer_comes_back_as_it
     // A second answer is nobody's.
     world.server("risk", r#"{"jsonrpc":"2.0","id":N,"result":{}}"#);
     world.expect(&[]);
-    assert_eq!(world.relay.state(1).counters.late_total, 1);
+    assert_eq!(world.relay.state(BackendKey(1)).unwrap().counters.late_total, 1);
     world.ask(client, "2", "tools/call", r#"{"name":"risk__var"}"#);
     world.seen.clear();
     world.server("risk", r#"{"jsonrpc":"2.0","id":N,"error":{"code":-5,"message":"no","data":{"k":1}}}"#);
@@ -270,7 +270,7 @@ fn of_two_with_one_name_the_first_in_the_configuration_keeps_it() {
     let client = world.client("{}");
     world.ask(client, "1", "tools/list", "{}");
     world.expect(&[
-        r#"b: Conflict { list: "tools", name: "x", keeper: Some(0) }"#,
+        r#"b: Conflict { list: "tools", name: "x", keeper: Some(BackendKey(0)) }"#,
         r#"c5< {"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"x","of":"a"},{"name":"y"}]}}"#,
     ]);
     for (name, server) in [("x", "a<"), ("y", "b<")] {
@@ -397,7 +397,7 @@ fn messages_for_the_log_come_from_the_level_that_a_client_wants() {
     world.seen.clear();
     world.server("risk", &say("error"));
     world.expect(&[]);
-    assert_eq!(world.relay.state(1).counters.unaddressed_total, 1);
+    assert_eq!(world.relay.state(BackendKey(1)).unwrap().counters.unaddressed_total, 1);
 }
 
 #[test]

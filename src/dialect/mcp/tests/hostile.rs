@@ -92,8 +92,8 @@ fn a_backend_that_speaks_another_protocol_is_not_up() {
         r#"{"jsonrpc":"2.0","id":N,"result":{"protocolVersion":"1"}}"#,
         r#"{"jsonrpc":"2.0","id":N,"result":7}"#,
     ] {
-        let mut relay =
-            Relay::new(Settings { own: &[], backends: vec![shared("x", "")], gateway_version: "1" }, 0);
+        let mut relay = Relay::new(Settings { own: &[], gateway_version: "1" });
+        relay.set_backends(vec![(BackendKey(0), shared("x", ""))], 0);
         let mut link = None;
         while let Some(output) = relay.poll_output() {
             if let Output::ToServer { link: one, text } = output {
@@ -153,11 +153,12 @@ fn piece() -> impl Strategy<Value = String> {
 proptest! {
     /// Whatever is said by whom and when: no panic, an answer at most to each request, and nothing is left when all are gone.
     #[test]
-    fn nothing_that_is_said_breaks_the_relay(script in prop::collection::vec((0..6_u8, piece()), 0..60)) {
+    fn nothing_that_is_said_breaks_the_relay(script in prop::collection::vec((0..8_u8, piece()), 0..60)) {
         let mut world = two();
         let clients = [world.client(r#"{"sampling":{}}"#), world.client("{}")];
-        let links = [world.link("risk"), world.link("files")];
+        let mut wanted = vec![(BackendKey(0), shared("files", "files__")), (BackendKey(1), shared("risk", "risk__"))];
         for (who, text) in &script {
+            let links = [world.newest("risk"), world.newest("files")];
             match who {
                 0 | 1 => world.say(clients[usize::from(*who)], text),
                 2 | 3 => {
@@ -165,6 +166,26 @@ proptest! {
                     world.settle();
                 }
                 4 => world.wait(7 * S),
+                // One goes or comes, or both are in another order; or one changes, and is for each session or for all.
+                6 => {
+                    let (name, prefix) = (if text.len() % 2 == 0 { "risk" } else { "files" }, "risk__");
+                    match wanted.iter().position(|(_, one)| &*one.name == name) {
+                        Some(place) if text.len() % 3 == 0 => drop(wanted.remove(place)),
+                        Some(_) => wanted.reverse(),
+                        None => {
+                            let server = tools(r#"{"tools":[{"name":"var"}]}"#);
+                            wanted.push(world.key(shared(name, prefix), server));
+                        }
+                    }
+                    world.reload(wanted.clone());
+                }
+                7 if !wanted.is_empty() => {
+                    let place = text.len() % wanted.len();
+                    let instances = [Instances::Shared, Instances::PerSession][text.len() % 2];
+                    let other = BackendSettings { instances, ..wanted[place].1.clone() };
+                    wanted[place] = world.key(other, tools(r#"{"tools":[{"name":"var"}]}"#));
+                    world.reload(wanted.clone());
+                }
                 _ => {
                     world.relay.handle_link_down(links[0], world.now_ns);
                     world.settle();
