@@ -135,6 +135,25 @@ impl Texts {
         self.unread_bytes.fetch_sub(text.len(), Ordering::Relaxed);
         Some(text)
     }
+
+    /// So many bytes were taken, but wait on.
+    fn hold(&self, bytes: usize) -> Held {
+        self.unread_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Held { unread_bytes: Arc::clone(&self.unread_bytes), bytes }
+    }
+}
+
+/// Bytes that count as waiting as long as this is there.
+#[derive(Debug)]
+struct Held {
+    unread_bytes: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.unread_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// What there is for clients, as those who let them in have to know.

@@ -4,6 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -12,6 +15,7 @@ use crate::bytes;
 use crate::client::Client;
 use crate::control::{Answer, DEMO, ask};
 use crate::server::{Server, temporary_file};
+use crate::services::Service;
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
 
@@ -155,4 +159,58 @@ fn a_backend_over_http_that_never_answers_holds_up_no_stop() {
     let (connection, _) = silent.accept().unwrap();
     server.stop().assert_clean();
     drop(connection);
+}
+
+/// Whether the last request of the test below has come to its backend.
+static HAS_COME: AtomicBool = AtomicBool::new(false);
+
+/// A backend of MCP that hangs in one tool, and takes the word that nobody waits for it only once another call has come.
+fn slow_to_note(_: &str, request: &Value) -> Option<(u16, String)> {
+    let result = |result: Value| {
+        Some((200, json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string()))
+    };
+    match (request["method"].as_str(), request["params"]["name"].as_str()) {
+        (Some("initialize"), _) => {
+            result(json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {}}))
+        }
+        (Some("tools/list"), _) => result(json!({"tools": []})),
+        (Some("tools/call"), Some("hang")) => {
+            thread::park_timeout(Duration::from_secs(60));
+            None
+        }
+        (Some("tools/call"), _) => {
+            HAS_COME.store(true, Ordering::SeqCst);
+            result(json!({"content": []}))
+        }
+        (Some("notifications/cancelled"), _) => {
+            while !HAS_COME.load(Ordering::SeqCst) {
+                thread::park_timeout(Duration::from_millis(10));
+            }
+            Some((202, String::new()))
+        }
+        (Some(_), _) => Some((202, String::new())),
+        // No stream of events.
+        (None, _) => Some((405, String::new())),
+    }
+}
+
+#[test]
+fn a_backend_over_http_that_takes_a_notification_late_is_asked_what_others_want_meanwhile() {
+    let backend = Service::start(slow_to_note);
+    let server = start(&format!(
+        "[[backend]]\nname = \"a\"\nkind = \"mcp-http\"\naccess = \"public\"\naddresses = [{:?}]\n",
+        backend.url()
+    ));
+    let mut client = Client::of_mcp(server.address, None);
+    // Once it is up.
+    client.call("tools/list", &json!({}));
+    let hanging = client.send("tools/call", &json!({"name": "a__hang"}));
+    client.send_text(
+        &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": hanging}})
+            .to_string(),
+    );
+    let answered = client.request("tools/call", &json!({"name": "a__well"}));
+    assert_eq!(answered["result"], json!({"content": []}), "{answered}");
+    drop(client);
+    server.stop().assert_clean();
 }

@@ -20,17 +20,17 @@ use crate::control;
 use crate::server::{Server, temporary_file};
 
 /// A service in a thread, for as long as the test runs.
-struct Service {
+pub(crate) struct Service {
     address: SocketAddr,
     connections: Arc<AtomicU32>,
     calls: Arc<AtomicU32>,
 }
 
 /// What it does with a request: a status and a body, or nothing, which cuts the connection.
-type Act = fn(head: &str, request: &Value) -> Option<(u16, String)>;
+pub(crate) type Act = fn(head: &str, request: &Value) -> Option<(u16, String)>;
 
 impl Service {
-    fn start(act: Act) -> Service {
+    pub(crate) fn start(act: Act) -> Service {
         Service::over(act, |stream| stream)
     }
 
@@ -54,7 +54,7 @@ impl Service {
         service
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/rpc", self.address)
     }
 

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -23,7 +24,7 @@ use crate::backend::settings::HttpSettings;
 use crate::dialect::mcp::{EventParser, answer_lost, is_answer_to, negotiated, request_id};
 use crate::limits;
 
-use super::{Mouth, Texts};
+use super::{Held, LINK_TEXTS_MAX, Mouth, Texts};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -99,26 +100,39 @@ impl Remote {
     }
 
     async fn carry(self: Arc<Remote>, texts: &mut Texts) -> Cut {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut noting) = (JoinSet::new(), JoinSet::new());
+        let (notes, queue) = mpsc::channel(LINK_TEXTS_MAX);
+        noting.spawn(Arc::clone(&self).note_each(queue));
         let mut is_listening = false;
         loop {
             tokio::select! {
                 text = texts.next() => {
-                    let Some(text) = text else { return Cut::Unwanted };
+                    let Some(text) = text else {
+                        // What was said before is not lost.
+                        drop(notes);
+                        let _ = timeout(GOODBYE_TIME_MAX, noting.join_next()).await;
+                        return Cut::Unwanted;
+                    };
                     let remote = Arc::clone(&self);
                     if tasks.len() >= limits::MCP_REMOTE_REQUESTS_MAX {
                         return Cut::Unreachable;
                     }
                     match request_id(&text).map(str::to_owned) {
                         Some(id) => { tasks.spawn(async move { remote.ask(text, id).await }); }
+                        // One that takes none holds up no request.
+                        None if is_listening => {
+                            let held = texts.hold(text.len());
+                            if notes.try_send((text, held)).is_err() {
+                                return Cut::Unreachable;
+                            }
+                        }
+                        // The first of them says that it is initialized, and nothing comes before.
                         None => {
                             if let Err(cut) = remote.note(text).await {
                                 return cut;
                             }
-                            // The first of them says that it is initialized.
-                            if !std::mem::replace(&mut is_listening, true) {
-                                tasks.spawn(async move { remote.listen().await });
-                            }
+                            is_listening = true;
+                            tasks.spawn(async move { remote.listen().await });
                         }
                     }
                 }
@@ -128,8 +142,18 @@ impl Remote {
                     // A panic has aborted the process already, and nobody cancels them.
                     Err(_) => return Cut::Unreachable,
                 },
+                // As long as there may be more it ends by a cut only.
+                Some(Ok(Err(cut))) = noting.join_next() => return cut,
             }
         }
+    }
+
+    /// What has no answer, one after the other.
+    async fn note_each(self: Arc<Remote>, mut notes: mpsc::Receiver<(String, Held)>) -> Result<(), Cut> {
+        while let Some((text, _held)) = notes.recv().await {
+            self.note(text).await?;
+        }
+        Ok(())
     }
 
     /// A request. The first is `initialize`, and nothing else comes before it is answered: what follows carries the session that its
