@@ -2,4 +2,5 @@
 
 pub mod json_rpc;
 pub mod mcp;
+pub mod sbe;
 pub mod tools;
