@@ -19,7 +19,7 @@ use crate::ws::receiver::Event;
 
 use super::Hub;
 use super::control_frame::ControlFrame;
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::echo;
 use super::effect::{Effect, Ending};
 use super::egress::ControlLane;
@@ -276,7 +276,7 @@ impl Hub {
                     }
                     if let Some(agreement) = &deflate {
                         session.receiver.agree_on_deflate(agreement);
-                        session.encoding = Encoding::deflated(agreement.server_window());
+                        session.compression = Compression::deflated(agreement.server_window());
                     }
                 }
                 self.egress.push_head(conn.slot, head);

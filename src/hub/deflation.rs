@@ -33,9 +33,9 @@ pub struct Deflation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelKinds(u8);
 
-/// How one connection's data is encoded: plain, or compressed for a window.
+/// Whether one connection's data is compressed, and for which window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Encoding(u8);
+pub(super) struct Compression(u8);
 
 /// A set of windows to compress for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,15 +109,15 @@ impl ChannelKinds {
     }
 }
 
-impl Encoding {
-    pub(super) const PLAIN: Encoding = Encoding(0);
+impl Compression {
+    pub(super) const PLAIN: Compression = Compression(0);
     /// How many there are.
     pub(super) const COUNT: usize = 1 + WINDOWS;
 
     /// For a client that agreed to this window for what it is sent.
     #[must_use]
-    pub(super) fn deflated(window: WindowBits) -> Encoding {
-        Encoding(1 + place(window))
+    pub(super) fn deflated(window: WindowBits) -> Compression {
+        Compression(1 + place(window))
     }
 
     /// From 0, which is plain.
@@ -213,12 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_is_its_window() {
+    fn a_compression_is_its_window() {
         for bits in 9..=15 {
             let window = WindowBits::new(bits).unwrap();
-            assert_eq!(Encoding::deflated(window).window(), Some(window));
-            assert!(Encoding::deflated(window).index() < Encoding::COUNT);
+            assert_eq!(Compression::deflated(window).window(), Some(window));
+            assert!(Compression::deflated(window).index() < Compression::COUNT);
         }
-        assert_eq!(Encoding::PLAIN.window(), None);
+        assert_eq!(Compression::PLAIN.window(), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 
 use super::batch::Ticket;
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::http_api::Caller;
 use super::intake::Intake;
 use super::listener::{Arrival, Way};
@@ -109,7 +109,7 @@ pub(super) struct Session {
     /// When the first bytes came of a message, or of a control frame, that is not whole.
     pub(super) message_begun_ns: Option<u64>,
     /// Of what it is sent; compressed if permessage-deflate was agreed on.
-    pub(super) encoding: Encoding,
+    pub(super) compression: Compression,
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
     pub(super) patterns: Vec<Pattern>,
@@ -167,7 +167,7 @@ impl Session {
             identity: None,
             rates,
             message_begun_ns: None,
-            encoding: Encoding::PLAIN,
+            compression: Compression::PLAIN,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),
             patterns: Vec::new(),

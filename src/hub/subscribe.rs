@@ -14,7 +14,7 @@ use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
@@ -279,11 +279,11 @@ impl Hub {
                 }
                 TopicKey::Market { .. } | TopicKey::Client(_) => class.unwrap_or(kind.default_class()),
             };
-            let encoding = match self.session(conn) {
-                Some(session) if kinds.contains(&key) => session.encoding,
-                Some(_) | None => Encoding::PLAIN,
+            let compression = match self.session(conn) {
+                Some(session) if kinds.contains(&key) => session.compression,
+                Some(_) | None => Compression::PLAIN,
             };
-            self.topics.subscribe(conn, topic, class, encoding)
+            self.topics.subscribe(conn, topic, class, compression)
         });
         let entry = self.topics.subscription(subscription);
         if by_pattern {

@@ -134,14 +134,14 @@ impl Hub {
         let mut written = 0;
         while let Some(subscription) = self.egress.lanes(slot).values_head {
             let entry = self.topics.subscription(subscription);
-            let (topic, encoding) = (entry.topic, entry.encoding);
+            let (topic, compression) = (entry.topic, entry.compression);
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
                 self.egress.unlist(&mut self.topics.subscriptions, slot, subscription);
                 continue;
             }
             let (deflater, deflation) = (&mut self.home.deflater, &self.config.deflation);
-            let value = self.topics.value_for(topic, encoding, deflater, deflation);
+            let value = self.topics.value_for(topic, compression, deflater, deflation);
             let out_is = if written == 0 { out_is } else { OutIs::Begun };
             let count = self.egress.transmit_value(slot, value, &mut out[written..], out_is);
             if count == 0 {
