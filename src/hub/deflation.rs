@@ -5,6 +5,7 @@
 //! is legal at any time (RFC 7692 §6).
 
 use crate::model::channel::{MarketChannel, TopicKey};
+use crate::model::encoding::Encoding;
 use crate::ws::deflate::WindowBits;
 
 /// A kind of channel, as the configuration names it.
@@ -77,12 +78,13 @@ impl ChannelKind {
         }
     }
 
-    /// None of what is private: it is short, for few, and not to wait.
+    /// None of what is private: it is short, for few, and not to wait. Nor of SBE: it is short, and who asks for it counts nanoseconds.
     fn of(key: &TopicKey) -> Option<ChannelKind> {
         let kind = match key {
             TopicKey::Private { .. } => return None,
             TopicKey::Client(_) => ChannelKind::Topic,
-            TopicKey::Market { channel, .. } => match channel {
+            TopicKey::Market { encoding: Encoding::Sbe, .. } => return None,
+            TopicKey::Market { encoding: Encoding::Json, channel, .. } => match channel {
                 MarketChannel::Ticker { .. } => ChannelKind::Ticker,
                 MarketChannel::Quote => ChannelKind::Quote,
                 MarketChannel::Book { .. } | MarketChannel::GroupedBook { .. } => ChannelKind::Book,

@@ -14,6 +14,7 @@ use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
 use super::marks::Classes;
+use super::notification::replace_with_value;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
 /// The records behind a frame's, of which the first may be the same event compressed.
@@ -295,7 +296,7 @@ impl Hub {
         if topic.value_seq == Some(topic.seq) {
             return true;
         }
-        let TopicKey::Market { instrument, channel } = topic.key else { return false };
+        let TopicKey::Market { instrument, channel, encoding } = topic.key else { return false };
         let state = self.cache.state(instrument);
         match topic.kind {
             TopicKind::Events => return false,
@@ -305,9 +306,7 @@ impl Hub {
         let (position, unix_ns) = (Position { epoch: topic.epoch, seq: topic.seq }, self.now.unix_ns);
         topic.value_seq = Some(topic.seq);
         self.topics.write_value(at, |value| {
-            super::text_frame::replace_with_text_frame(value, |bytes| {
-                super::derived::write_notification(bytes, channel, state, position, unix_ns);
-            });
+            replace_with_value(value, instrument, channel, encoding, state, position, unix_ns);
         });
         self.counters.values_encoded_total += 1;
         true

@@ -403,7 +403,8 @@ impl Topics {
         let place = self.attach(subscription, |topic| &mut topic.followers);
         let Subscription { topic, compression, .. } = self.subscriptions[subscription as usize];
         self.topics[topic as usize].deflated_followers += u32::from(compression != Compression::PLAIN);
-        self.subscriptions[subscription as usize].state = SubscriptionState::Following { place };
+        let entry = &mut self.subscriptions[subscription as usize];
+        (entry.state, entry.told) = (SubscriptionState::Following { place }, None);
     }
 
     /// The subscription is owed a value before it may follow.
