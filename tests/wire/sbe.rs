@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tickring::dialect::sbe::generated::{Message, SCHEMA_ID, SCHEMA_VERSION};
@@ -242,6 +243,33 @@ fn a_stream_goes_on_over_a_cut_on_whichever_shard() {
     let ended = server.stop();
     ended.assert_clean();
     assert!(ended.each_shard("connections_opened_total").iter().all(|opened| *opened > 0));
+}
+
+#[test]
+fn watch_prints_what_it_is_told_in_sbe() {
+    let server = Server::start("[feed.paper]\nevents_per_s = 4000\n", "0");
+    let url = format!("ws://{}/ws", server.address);
+    let watch = |form: &[&str]| {
+        let fixed = ["watch", "--sbe", "--count", "20", "--url", &url, "quote.BTC-PERPETUAL"];
+        let output = Command::new(env!("CARGO_BIN_EXE_tickring")).args(fixed).args(form).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = watch(&[]);
+    assert_eq!(told.lines().count(), 20);
+    for line in told.lines() {
+        assert!(
+            line.contains("quote.BTC-PERPETUAL") && line.contains("bid ") && line.contains("ask "),
+            "{line}"
+        );
+    }
+    let raw = watch(&["--raw"]);
+    assert_eq!(raw.lines().count(), 20);
+    for line in raw.lines() {
+        let message = data_encoding::HEXLOWER.decode(line.as_bytes()).unwrap();
+        assert!(matches!(Message::decode(&message), Ok(Message::Quote(_))), "{line}");
+    }
+    server.stop().assert_clean();
 }
 
 #[test]
