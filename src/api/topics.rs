@@ -63,7 +63,8 @@ fn written(name: &str, row: &TopicRow) -> Value {
     };
     let encoding = match row.key {
         TopicKey::Market { encoding, .. } => encoding,
-        TopicKey::Client(_) | TopicKey::Private { .. } => Encoding::Json,
+        TopicKey::Private { view, .. } => view.encoding,
+        TopicKey::Client(_) => Encoding::Json,
     };
     json!({
         "topic": name,

@@ -383,7 +383,7 @@ impl Hub {
                 }
                 return;
             }
-            let service = session.service;
+            let (service, encoding) = (session.service, session.encoding);
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let lent_before = self.inflaters.lent();
             let step = session.receiver.step(&mut bytes[taken..], &mut self.inflaters);
@@ -418,6 +418,7 @@ impl Hub {
                     Service::Mcp => self.pipe_text(conn, text.as_bytes()),
                 },
                 Some(Event::Binary(bytes)) => match service {
+                    Service::JsonRpc if encoding == Encoding::Sbe => self.handle_order_message(conn, &bytes),
                     Service::JsonRpc | Service::Mcp => return self.begin_close(conn, Closing::Binary),
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },

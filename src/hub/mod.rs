@@ -12,7 +12,7 @@
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
-//! `unsubscribe`, `publish`, `orders`, `messages`, `calls`, `fanout`, `transmit`.
+//! `unsubscribe`, `publish`, `orders`, `order_entry`, `messages`, `calls`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
@@ -46,6 +46,7 @@ pub mod marks;
 mod memory;
 mod messages;
 mod notification;
+mod order_entry;
 mod orders;
 mod outbox;
 pub mod overload;

@@ -137,7 +137,7 @@ impl Hub {
                 Channel::PlatformState => asked.platform_state = true,
                 Channel::Private(channel) => {
                     let account = self.check_subscribe_private(conn)?;
-                    let Some(view) = self.view_of(channel) else { continue };
+                    let Some(view) = self.view_of(conn, channel) else { continue };
                     self.want(
                         conn,
                         &mut asked,

@@ -47,7 +47,7 @@ impl Hub {
     /// What a private channel means to a client, if it has logged in: of one instrument also those of that name before, as for
     /// market channels.
     fn end_private(&mut self, conn: ConnId, channel: PrivateChannel) -> bool {
-        let (account, view) = (self.account_of(conn), self.view_of(channel));
+        let (account, view) = (self.account_of(conn), self.view_of(conn, channel));
         let (Some(account), Some(mut view)) = (account, view) else { return false };
         let mut known = false;
         loop {

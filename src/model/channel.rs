@@ -315,6 +315,7 @@ impl PrivateChannel {
 pub struct PrivateView {
     pub what: PrivateKind,
     pub filter: Filter,
+    pub encoding: Encoding,
 }
 
 impl PrivateView {

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use tickring::backend::paper::{Paper, PaperConfig};
-use tickring::desk::{Desk, DeskConfig};
+use tickring::desk::{Desk, DeskConfig, Wanted};
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
@@ -18,6 +18,7 @@ use tickring::hub::{Arrival, Framing, Hub, HubConfig, ListenerPolicy, Publishing
 use tickring::mail::{OfficeCounters, OfficeGauges};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
+use tickring::model::encoding::Encoding;
 use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
@@ -420,7 +421,7 @@ fn an_incomplete_compressed_message_costs_what_is_said() {
 }
 
 /// What the venue says to each request: the seller's orders rest, the buyer's meet them.
-fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
+fn answer_as_venue(desk: &mut Desk, encoding: Encoding, market: &[InstrumentState], now: Now) {
     while let Some(request) = desk.poll_request(now) {
         match request {
             VenueRequest::New { order, spec, .. } => {
@@ -437,13 +438,22 @@ fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
             }
             VenueRequest::Amend { .. } => panic!("nothing is edited here"),
         }
-        desk.settle(market, now);
+        desk.settle(market, |_| Wanted::default().and(encoding), now);
     }
     while desk.poll_output().is_some() {}
 }
 
 #[test]
 fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
+    check_orders_allocate_nothing(Encoding::Json);
+}
+
+#[test]
+fn an_order_that_is_filled_or_cancelled_allocates_nothing_in_sbe_either() {
+    check_orders_allocate_nothing(Encoding::Sbe);
+}
+
+fn check_orders_allocate_nothing(encoding: Encoding) {
     let symbol = |text: &str| Symbol::parse(text.as_bytes()).unwrap();
     let market = [InstrumentState::new(Arc::new(Instrument {
         name: symbol("BTC-PERPETUAL"),
@@ -493,18 +503,19 @@ fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
             });
             let client = Client { home: HomeId(0), conn: ConnId { slot: account, generation: 1 } };
             let ticket = Ticket { slot: 1, generation: 1 };
-            let ask =
-                |request| Ask { ticket, account: AccountId(account), client, is_connection: true, request };
-            desk.handle_ask(&ask(place), &market, now);
-            answer_as_venue(&mut desk, &market, now);
+            let (account, is_connection) = (AccountId(account), true);
+            let ask = Ask { ticket, account, client, is_connection, encoding, request: place };
+            desk.handle_ask(&ask, &market, now);
+            answer_as_venue(&mut desk, encoding, &market, now);
             next += 1;
         }
         let last = OrderRequest::Cancel { order: OrderId(next - 1), valid_until_ms: None };
         let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
         let ticket = Ticket { slot: 1, generation: 1 };
-        let ask = Ask { ticket, account: AccountId(0), client, is_connection: true, request: last };
+        let (account, is_connection) = (AccountId(0), true);
+        let ask = Ask { ticket, account, client, is_connection, encoding, request: last };
         desk.handle_ask(&ask, &market, now);
-        answer_as_venue(&mut desk, &market, now);
+        answer_as_venue(&mut desk, encoding, &market, now);
     });
     let counters = desk.counters;
     assert_eq!(counters.refusals_total, 0);

@@ -36,6 +36,7 @@ mod mt5;
 
 #[path = "../replay/naive.rs"]
 mod naive;
+mod order_entry;
 mod orders;
 mod overload;
 mod paused;

@@ -5,6 +5,13 @@
 
 pub mod generated;
 pub mod market;
+mod orders;
 #[cfg(test)]
 mod tests;
 pub mod wire;
+mod words;
+
+pub use orders::{
+    Answering, OrderMessage, ReportPlace, decode_order_message, write_ack_for, write_fill_report,
+    write_order_ack, write_order_report, write_reject, write_report_at,
+};

@@ -17,6 +17,7 @@ mod login;
 mod marks;
 mod mesh;
 mod messages;
+mod order_entry;
 mod orders;
 mod overload;
 mod pipes;
