@@ -14,6 +14,7 @@ use tickring::model::ids::{Epoch, Seq};
 use crate::fixture::instrument::{TICK, instrument};
 use crate::fixture::{NOW, UNIT};
 
+#[allow(clippy::print_stdout, reason = "the sizes belong beside the times")]
 fn main() {
     // The sizes that the figures are of.
     let (mut json, mut sbe) = (Vec::new(), Vec::new());

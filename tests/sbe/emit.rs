@@ -375,7 +375,9 @@ fn value(out: &mut String, message: &Message) {
         let _ = write!(arguments, ", {}: impl IntoIterator<Item = {}>", group.name, group.entry);
     }
     for text in &message.texts {
-        let _ = write!(out, " `{}`: {}", text.name, text.description);
+        if !text.description.is_empty() {
+            let _ = write!(out, " `{}`: {}", text.name, text.description);
+        }
         let _ = write!(arguments, ", {}: &str", text.name);
     }
     if !message.texts.is_empty() {
@@ -532,28 +534,20 @@ fn entry(out: &mut String, name: &str, block: &Block) {
         "        let Some((block, {rest})) = block.split_first_chunk::<{}>() else {{",
         block.bytes_first
     );
-    let _ =
-        writeln!(out, "            return Err(DecodeError::Truncated);\n        }};\n        Ok({name} {{");
-    for field in &block.fields {
+    out.push_str("            return Err(DecodeError::Truncated);\n        };\n");
+    let read = |field: &Field| {
         let mark = if is_fallible(field) { "?" } else { "" };
         if field.since == 0 {
             let bytes = format!("at::<{}, _, _>(block)", field.offset);
-            let _ = writeln!(out, "            {}: {}{mark},", field.name, from_bytes(field, &bytes));
-        } else {
-            let _ = writeln!(
-                out,
-                "            {}: match added(rest, {}) {{",
-                field.name,
-                field.offset - block.bytes_first
-            );
-            let _ = writeln!(
-                out,
-                "                Some(bytes) => {}{mark},\n                None => None,\n            }},",
-                from_bytes(field, "bytes")
-            );
+            return format!("{}: {}{mark}", field.name, from_bytes(field, &bytes));
         }
-    }
-    out.push_str("        })\n    }\n}\n");
+        let (at, read) = (field.offset - block.bytes_first, from_bytes(field, "bytes"));
+        let arms = format!("Some(bytes) => {read}{mark},\n                None => None,");
+        format!("{}: match added(rest, {at}) {{\n                {arms}\n            }}", field.name)
+    };
+    let all: Vec<String> = block.fields.iter().map(read).collect();
+    out.push_str(&list_of(&format!("        Ok({name} "), ["{", "}"], &all, ")", true));
+    out.push_str("    }\n}\n");
 }
 
 /// Whether bytes may have a value that is none of the field's.

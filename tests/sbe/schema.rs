@@ -22,6 +22,8 @@ pub(crate) enum Shape {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Field {
     pub(crate) name: String,
+    /// As the schema names it, and its type.
+    pub(crate) names: [String; 2],
     pub(crate) description: String,
     pub(crate) shape: Shape,
     pub(crate) is_optional: bool,
@@ -42,6 +44,8 @@ pub(crate) struct Block {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) name: String,
+    /// As the schema names it.
+    pub(crate) wire_name: String,
     pub(crate) entry: String,
     pub(crate) block: Block,
     pub(crate) since: u16,
@@ -68,6 +72,8 @@ pub(crate) struct Message {
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     pub(crate) name: String,
+    /// As the schema names it, and writes its value.
+    pub(crate) wire: [String; 2],
     /// As Rust writes it: `b'1'` of a character, else a number.
     pub(crate) rust: String,
     pub(crate) description: String,
@@ -75,6 +81,8 @@ pub(crate) struct Value {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Words {
+    /// As the schema names it.
+    pub(crate) wire_name: String,
     pub(crate) rust: String,
     pub(crate) description: String,
     pub(crate) is_set: bool,
@@ -217,10 +225,12 @@ fn vocabulary(node: Node<'_, '_>) -> Words {
         let wire = value.text().expect("a value").trim();
         let rust = if is_char { format!("b'{wire}'") } else { wire.to_owned() };
         let name = text(value, "name");
+        let wire = [name.clone(), wire.to_owned()];
         let name = if is_set { snake(&name) } else { name };
-        Value { name, rust, description: text(value, "description") }
+        Value { name, wire, rust, description: text(value, "description") }
     });
     Words {
+        wire_name: text(node, "name"),
         rust: pascal(&text(node, "name")),
         description: text(node, "description"),
         is_set,
@@ -235,6 +245,7 @@ fn message(node: Node<'_, '_>, types: &Types) -> Message {
     assert!(kinds.is_sorted_by_key(|kind| ["field", "group", "data"].iter().position(|known| known == kind)));
     let groups = elements().filter(|child| child.has_tag_name("group")).map(|group| Group {
         name: snake(&text(group, "name")),
+        wire_name: text(group, "name"),
         entry: text(group, "semanticType"),
         block: block(group, types),
         since: since(group),
@@ -244,12 +255,17 @@ fn message(node: Node<'_, '_>, types: &Types) -> Message {
         description: text(data, "description"),
         since: since(data),
     });
+    let (groups, texts): (Vec<Group>, Vec<Text>) = (groups.collect(), texts.collect());
+    let sinces =
+        |sinces: Vec<u16>| assert!(sinces.is_sorted(), "{name}: what is added comes behind what was there");
+    // A reader of an earlier version passes over what stands behind all that it knows, and over nothing between.
+    sinces(groups.iter().map(|group| group.since).chain(texts.iter().map(|text| text.since)).collect());
     Message {
         id: number(node, "id"),
         description: text(node, "description"),
         block: block(node, types),
-        groups: groups.collect(),
-        texts: texts.collect(),
+        groups,
+        texts,
         name,
     }
 }
@@ -260,10 +276,10 @@ fn block(node: Node<'_, '_>, types: &Types) -> Block {
     let mut fields: Vec<Field> = Vec::new();
     for child in node.children().filter(|child| child.has_tag_name("field")) {
         let name = text(child, "name");
-        let (shape, is_optional, bytes) = types[child.attribute("type").unwrap_or_default()].clone();
+        let type_name = text(child, "type");
+        let (shape, is_optional, bytes) = types[&type_name].clone();
         let is_optional = is_optional || child.attribute("presence") == Some("optional");
-        let has_null =
-            matches!(shape, Shape::Enum { .. }) || types[child.attribute("type").unwrap_or_default()].1;
+        let has_null = matches!(shape, Shape::Enum { .. }) || types[&type_name].1;
         assert!(!is_optional || has_null, "{within}.{name}: nothing stands for none");
         let since = since(child);
         assert!(since == 0 || is_optional, "{within}.{name}: what is added later may be absent");
@@ -279,6 +295,7 @@ fn block(node: Node<'_, '_>, types: &Types) -> Block {
         let description = text(child, "description");
         fields.push(Field {
             name: snake(&name),
+            names: [name, type_name],
             description,
             shape,
             is_optional,
