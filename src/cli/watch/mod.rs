@@ -10,12 +10,13 @@ use tungstenite::{Bytes, Message, WebSocket};
 
 use self::backoff::Backoff;
 use self::screen::{Form, Screen};
-use self::session::{Encoding, Reaction, Session};
+use self::session::{Reaction, Session};
 use self::url::Url;
 use self::wire::{Trust, Wire};
 use super::ignore_closed;
 use crate::clock;
 use crate::exit::{Exit, Failure};
+use crate::model::encoding::Encoding;
 
 mod backoff;
 mod format;

@@ -1,4 +1,4 @@
-//! What `watch` says to a server and makes of its answers. PURE: text in, text out.
+//! What `watch` says to a server and makes of its answers. PURE: texts and messages of SBE in, texts out.
 //!
 //! It remembers where each channel stands, `(epoch, seq)`, over any number of connections: for `resume` after a cut,
 //! and to count what was missed.
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sonic_rs::LazyValue;
 
 use super::sbe::{Names, Read};
+use crate::model::encoding::Encoding;
 
 /// What to do about a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,13 +39,6 @@ pub(super) struct Totals {
     pub updates: u64,
     /// Sequence numbers that did not come: conflated where the channel's class allows it (tickers, quotes), else lost.
     pub skipped: u64,
-}
-
-/// What market data come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Json,
-    Sbe,
 }
 
 #[derive(Debug)]

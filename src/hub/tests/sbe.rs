@@ -276,6 +276,24 @@ fn who_falls_behind_is_told_which_events_are_left_out_and_then_how_things_are() 
 }
 
 #[test]
+fn a_notice_of_an_earlier_time_is_not_given_for_what_the_gateway_itself_lost() {
+    let (mut world, conn) = subscribed("book.BTC-PERPETUAL.raw");
+    let change = |number: i64| level(Side::Bid, 100 + number % 50, 1 + number % 7);
+    (0..2000).for_each(|number| world.feed(change(number)));
+    let told = came(&mut world, 0, conn);
+    assert!(
+        told.iter().any(|came| matches!(came.message(), Message::GapNotice(_))),
+        "it has fallen behind once"
+    );
+    world.market.handle_lag(HomeId(0));
+    (0..2 * HISTORY.frames_max as i64).for_each(|number| world.feed(change(number)));
+    world.market.handle_room(HomeId(0));
+    world.carry();
+    let told = came(&mut world, 0, conn);
+    assert!(matches!(told[0].message(), Message::BookSnapshot(_)), "{told:?}");
+}
+
+#[test]
 fn every_instrument_s_channel_is_told_and_ended_in_sbe() {
     let (mut world, conn) = subscribed("quote.*");
     world.feed(level(Side::Bid, 100, 5));
