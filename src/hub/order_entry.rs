@@ -107,6 +107,23 @@ fn named(request: &OrderRequest) -> Option<InstrumentId> {
     match request {
         OrderRequest::Place(order) => Some(order.instrument),
         OrderRequest::Edit(edit) => edit.instrument,
-        _ => None,
+        // No message of SBE but a cancel's becomes one of these, and that names an order.
+        OrderRequest::Cancel { .. }
+        | OrderRequest::CancelByLabel { .. }
+        | OrderRequest::CancelAll { .. }
+        | OrderRequest::CancelAllAfter { .. }
+        | OrderRequest::OpenOrders { .. }
+        | OrderRequest::OrderState { .. }
+        | OrderRequest::OrderStateByLabel { .. }
+        | OrderRequest::OrderHistory { .. }
+        | OrderRequest::UserTrades(_)
+        | OrderRequest::Position { .. }
+        | OrderRequest::Positions { .. }
+        | OrderRequest::AccountSummary { .. }
+        | OrderRequest::AccountSummaries
+        | OrderRequest::EnableCancelOnDisconnect { .. }
+        | OrderRequest::DisableCancelOnDisconnect { .. }
+        | OrderRequest::GetCancelOnDisconnect { .. }
+        | OrderRequest::Halt { .. } => None,
     }
 }

@@ -454,7 +454,7 @@ fn an_order_that_is_filled_or_cancelled_allocates_nothing_in_sbe_either() {
 }
 
 fn check_orders_allocate_nothing(encoding: Encoding) {
-    let symbol = |text: &str| Symbol::parse(text.as_bytes()).unwrap();
+    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("short");
     let market = [InstrumentState::new(Arc::new(Instrument {
         name: symbol("BTC-PERPETUAL"),
         kind: InstrumentKind::Future,
@@ -486,7 +486,7 @@ fn check_orders_allocate_nothing(encoding: Encoding) {
             // As a formatted text, without the allocation.
             let mut number = next;
             for digit in &mut labels {
-                *digit = b'0' + u8::try_from(number % 10).unwrap();
+                *digit = b'0' + u8::try_from(number % 10).expect("a digit");
                 number /= 10;
             }
             let place = OrderRequest::Place(NewOrder {
@@ -498,7 +498,7 @@ fn check_orders_allocate_nothing(encoding: Encoding) {
                 time_in_force: TimeInForce::GoodTilCancelled,
                 post_only: PostOnly::No,
                 reduce_only: false,
-                label: Label::parse(std::str::from_utf8(&labels).unwrap()),
+                label: Label::parse(std::str::from_utf8(&labels).expect("digits")),
                 valid_until_ms: None,
             });
             let client = Client { home: HomeId(0), conn: ConnId { slot: account, generation: 1 } };
