@@ -177,7 +177,8 @@ fn whatever_is_asked_the_desk_says_the_same_in_sbe_as_in_json() {
             _ => cancel(OrderId(FIRST + draw(400))),
         };
         let waited_ms = draw(3);
-        (json.wait_ms(waited_ms), sbe.wait_ms(waited_ms));
+        json.wait_ms(waited_ms);
+        sbe.wait_ms(waited_ms);
         ask_both(&mut json, &mut sbe, account, request);
         trades += compare_events(&mut json, &mut sbe);
     }

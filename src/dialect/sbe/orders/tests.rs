@@ -226,11 +226,13 @@ fn no_bytes_are_more_than_they_say_and_none_bring_it_down() {
             Ok(request) => {
                 taken += 1;
                 assert_eq!(correlation_id.unwrap().to_le_bytes(), message[8..16]);
-                let amount = match request {
-                    OrderRequest::Place(order) => Some(order.amount),
-                    OrderRequest::Edit(edit) => edit.amount,
-                    OrderRequest::Cancel { .. } => None,
-                    other => panic!("{other:?} is none of the schema's"),
+                let amount = if let OrderRequest::Place(order) = request {
+                    Some(order.amount)
+                } else if let OrderRequest::Edit(edit) = request {
+                    edit.amount
+                } else {
+                    assert!(matches!(request, OrderRequest::Cancel { .. }), "{request:?}");
+                    None
                 };
                 assert!(amount.is_none_or(|amount| amount > Amount::ZERO), "{request:?}");
             }
