@@ -55,7 +55,7 @@ impl Encoding {
 
 /// Finds when a notification was stamped, in nanoseconds since 1970.
 enum Stamps {
-    Json { key: String, finder: memmem::Finder<'static> },
+    Json { key: String, finder: Box<memmem::Finder<'static>> },
     Sbe,
 }
 
@@ -69,7 +69,7 @@ impl Stamps {
     fn new(encoding: Encoding, member: &str) -> Stamps {
         let key = format!("\"{member}\":");
         match encoding {
-            Encoding::Json => Stamps::Json { finder: memmem::Finder::new(&key).into_owned(), key },
+            Encoding::Json => Stamps::Json { finder: Box::new(memmem::Finder::new(&key).into_owned()), key },
             Encoding::Sbe => Stamps::Sbe,
         }
     }
