@@ -17,14 +17,20 @@ use std::process::{Command, ExitCode};
 use serde::Deserialize;
 use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::dialect::json_rpc::{close_notification, decode, open_notification, write_quote, write_ticker};
+use tickring::dialect::sbe::generated::{
+    NewOrder, OrdStatus, OrdType, OrderAckView, OrderFlags, PostOnly, Side, TimeInForce,
+};
 use tickring::hub::market::MarketHome;
+use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{Epoch, HomeId, Seq, SourceId};
 use tickring::model::market::{FeedBuffer, InstrumentState};
 use tickring::ws::{Event, ReceiveLimits, Receiver};
 
 use crate::fixture::instrument::instrument;
 use crate::fixture::trading::{Floor, request};
-use crate::fixture::{HISTORY, NOW, TICKS_PER_BATCH, Ticks, connect, end_turn, fan, frame, hub};
+use crate::fixture::{
+    HISTORY, NOW, TICKS_PER_BATCH, Ticks, UNIT, connect, end_turn, fan, frame, frame_of, hub,
+};
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
 /// Rounds of the two runs of a case.
@@ -42,7 +48,7 @@ struct Case {
     run: fn(u64),
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 13] = [
     Case { name: "ws_receive_64", each: "a text message of 64 bytes, unmasked", per_round: 1, run: receive },
     Case { name: "json_decode_test", each: "public/test decoded", per_round: 1, run: decode_test },
     Case { name: "json_encode_quote", each: "a quote notification", per_round: 1, run: encode_quote },
@@ -63,6 +69,14 @@ const CASES: [Case; 10] = [
         run: immediate,
     },
     Case { name: "order_resting", each: "an order that rests and is cancelled", per_round: 1, run: resting },
+    Case {
+        name: "order_reported",
+        each: "order_immediate, to who follows its account",
+        per_round: 1,
+        run: reported,
+    },
+    Case { name: "sbe_order_immediate", each: "order_immediate in SBE", per_round: 1, run: immediate_in_sbe },
+    Case { name: "sbe_order_reported", each: "order_reported in SBE", per_round: 1, run: reported_in_sbe },
 ];
 const TICKS: u64 = TICKS_PER_BATCH as u64;
 const EVENTS: u64 = 256;
@@ -259,13 +273,58 @@ fn market(rounds: u64) {
 }
 
 fn immediate(rounds: u64) {
+    buy(rounds, Floor::open());
+}
+
+fn reported(rounds: u64) {
     let mut floor = Floor::open();
+    floor.follow_reports();
+    buy(rounds, floor);
+}
+
+fn buy(rounds: u64, mut floor: Floor) {
     let mut order = request(
         "private/buy",
         r#"{"instrument_name":"ESH7","amount":1,"type":"limit","price":6700,"time_in_force":"immediate_or_cancel"}"#,
     );
     let reply = floor.ask(&mut order);
     assert!(reply.contains(r#""order_state":"cancelled""#), "{reply}");
+    for _ in 0..rounds {
+        assert!(floor.act(black_box(&mut order)) > 0);
+    }
+}
+
+fn immediate_in_sbe(rounds: u64) {
+    buy_in_sbe(rounds, Floor::open_in_sbe(), 1);
+}
+
+fn reported_in_sbe(rounds: u64) {
+    let mut floor = Floor::open_in_sbe();
+    floor.follow_reports();
+    buy_in_sbe(rounds, floor, 2);
+}
+
+/// The order of [`buy`], after which the client is sent so many frames.
+fn buy_in_sbe(rounds: u64, mut floor: Floor, frames: usize) {
+    let order = NewOrder {
+        correlation_id: 8212,
+        price: Some(Price(6700 * UNIT)),
+        amount: Amount(UNIT),
+        valid_until: None,
+        instrument_id: floor.instrument("ESH7").0,
+        side: Side::Buy,
+        ord_type: OrdType::Limit,
+        time_in_force: TimeInForce::ImmediateOrCancel,
+        post_only: PostOnly::No,
+        flags: OrderFlags::default(),
+    };
+    let mut message = Vec::new();
+    order.encode(&mut message, "");
+    let mut order = frame_of(0x82, &message);
+    floor.act(&mut order);
+    let told = floor.frames_said();
+    let ack = OrderAckView::decode(told[0]).expect("an acknowledgement is first");
+    assert_eq!((ack.ord_status(), told.len()), (Ok(OrdStatus::Cancelled), frames));
     for _ in 0..rounds {
         assert!(floor.act(black_box(&mut order)) > 0);
     }

@@ -16,6 +16,7 @@ pub mod message_records;
 pub mod orders;
 pub mod pieces;
 pub mod rpc_link;
+pub mod sbe;
 pub mod upgrade;
 pub mod venue_link;
 pub mod websocket;
@@ -24,7 +25,7 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("binary_tcp", binary_tcp::check),
     ("deflate", deflate::check),
     ("http_api", http_api::check),
@@ -34,6 +35,7 @@ pub const TARGETS: [Target; 12] = [
     ("message_records", message_records::check),
     ("orders", orders::check),
     ("rpc_link", rpc_link::check),
+    ("sbe", sbe::check),
     ("upgrade", upgrade::check),
     ("venue_link", venue_link::check),
     ("websocket", websocket::check),

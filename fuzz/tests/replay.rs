@@ -110,6 +110,11 @@ fn the_corpus_of_the_rpc_link_holds() {
     replay("rpc_link");
 }
 
+#[test]
+fn the_corpus_of_sbe_holds() {
+    replay("sbe");
+}
+
 /// A target without a corpus, or a corpus without a target, would be replayed by nobody.
 #[test]
 fn every_target_has_a_corpus_and_every_corpus_a_target() {

@@ -3,6 +3,7 @@
 use crate::dialect::json_rpc;
 use crate::limits;
 use crate::model::decimal::Amount;
+use crate::model::encoding::Encoding;
 use crate::model::market::InstrumentState;
 use crate::model::order::{
     Ask, CancelReason, EditOrder, Filter, Label, NewOrder, Order, OrderId, OrderRef, OrderRefusal,
@@ -11,12 +12,12 @@ use crate::model::order::{
 use crate::model::time::Now;
 
 use super::orders::{Held, Step};
-use super::output::JsonRange;
+use super::output::ByteRange;
 use super::waiting::{Edit, Wait};
 use super::{Desk, is_over};
 
 /// The answer, or `None` where it comes later.
-type Reply = Result<Option<JsonRange>, OrderRefusal>;
+type Reply = Result<Option<ByteRange>, OrderRefusal>;
 
 impl Desk {
     /// Takes a client's request. Its answer comes now, or in a settlement after the venue's word.
@@ -106,7 +107,10 @@ impl Desk {
             if held.doubt == Some(Step::New) {
                 return Err(OrderRefusal::OutcomeUnknown { order: held.order.id });
             }
-            return Ok(Some(self.write_repeat(slot, market)));
+            return Ok(Some(match ask.encoding {
+                Encoding::Json => self.write_repeat(slot, market),
+                Encoding::Sbe => self.write_repeat_ack(slot),
+            }));
         }
         let checked = self.check_new(ask.account, spec, market, now)?;
         self.check_waiting(ask.account, None)?;
@@ -222,17 +226,17 @@ impl Desk {
     }
 
     /// Appends a value to the buffer.
-    pub(super) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> JsonRange {
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> ByteRange {
         let start = self.bytes.len();
         write(&mut self.bytes);
         self.range_from(start)
     }
 
-    pub(super) fn range_from(&self, start: usize) -> JsonRange {
+    pub(super) fn range_from(&self, start: usize) -> ByteRange {
         let bounded = |bytes: usize| {
             u32::try_from(bytes).expect("invariant: what is not polled is bounded far below 4 GiB")
         };
-        JsonRange { start: bounded(start), len: bounded(self.bytes.len() - start) }
+        ByteRange { start: bounded(start), len: bounded(self.bytes.len() - start) }
     }
 }
 

@@ -5,7 +5,7 @@
 //! is sent again, but cancels of the desk's own (a disconnect, a timer, the kill switch), which do no harm twice.
 
 use crate::model::ids::InstrumentId;
-use crate::model::order::{AccountId, CancelReason, OrderId, OrderRefusal, OrderState};
+use crate::model::order::{AccountId, CancelReason, ExecType, OrderId, OrderRefusal, OrderState};
 use crate::model::time::Now;
 
 use super::Desk;
@@ -118,7 +118,7 @@ impl Desk {
         }
         self.refuse_queued(slot);
         self.count_working(slot);
-        self.touch(slot);
+        self.touch(slot, ExecType::Status);
     }
 
     /// The step was not sent.

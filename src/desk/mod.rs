@@ -10,7 +10,7 @@
 //! Invariants: each ask has exactly one answer. Of each order at most one step (new, amend, cancel) is with the venue;
 //! what is asked meanwhile waits, a cancel before edits. Nothing is sent twice: what a dying link had taken is in doubt until
 //! the venue tells, what it had not taken is given up. A fill counts whatever state its order is in. The events of an account
-//! are numbered without a gap.
+//! are numbered without a gap, whether or not somebody is told.
 
 mod accounts;
 mod asks;
@@ -28,6 +28,7 @@ mod queries;
 mod reducing;
 mod reports;
 mod retries;
+mod sbe;
 mod settle;
 mod sweeps;
 #[cfg(test)]
@@ -41,7 +42,7 @@ use slab::Slab;
 pub use self::config::{DeskConfig, InstrumentLimits};
 pub use self::counters::DeskCounters;
 pub use self::links::InDoubt;
-pub use self::output::{JsonRange, Output};
+pub use self::output::{ByteRange, JsonEvent, Output, SbeEvent, Wanted};
 
 use self::accounts::{Accounts, KeptFill};
 use self::config::LimitsByName;
@@ -190,7 +191,7 @@ impl Desk {
 
     /// The bytes of an output.
     #[must_use]
-    pub fn bytes(&self, range: JsonRange) -> &[u8] {
+    pub fn bytes(&self, range: ByteRange) -> &[u8] {
         &self.bytes[range.start as usize..][..range.len as usize]
     }
 

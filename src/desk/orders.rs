@@ -11,9 +11,9 @@ use slab::Slab;
 
 use crate::model::decimal::{Amount, Price};
 use crate::model::hasher::FixedHasher;
-use crate::model::order::{AccountId, CancelReason, Label, Order, OrderId, OrderState, PostOnly};
+use crate::model::order::{AccountId, CancelReason, ExecType, Label, Order, OrderId, OrderState, PostOnly};
 
-use super::output::JsonRange;
+use super::output::ByteRange;
 
 type Hashed<K> = HashMap<K, Slot, BuildHasherDefault<FixedHasher>>;
 
@@ -79,7 +79,8 @@ pub(super) struct Held {
     pub last_fill: u64,
     /// Its fills since the last settlement, oldest first.
     pub fresh: Chain,
-    pub is_touched: bool,
+    /// Why it is told of in the next settlement, if it is.
+    pub touched: Option<ExecType>,
     /// What was encoded of it, and in which settlement.
     pub encoded: (u64, Encoded),
     prev: Slot,
@@ -89,9 +90,9 @@ pub(super) struct Held {
 /// An order's bytes in a settlement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Encoded {
-    pub order: JsonRange,
+    pub order: ByteRange,
     /// Its fills since the settlement before.
-    pub trades: Option<JsonRange>,
+    pub trades: Option<ByteRange>,
 }
 
 /// As `limits.rs` reckons.
@@ -127,7 +128,7 @@ impl Held {
             working: 0,
             last_fill: NO_FILL,
             fresh: Chain::default(),
-            is_touched: false,
+            touched: None,
             encoded: (0, Encoded::default()),
             prev: NOWHERE,
             next: NOWHERE,
@@ -226,7 +227,10 @@ impl Orders {
         self.release_label(slot);
         let held = self.held.remove(slot as usize);
         self.by_id.remove(&held.order.id);
-        assert!(held.waiters.len == 0 && !held.is_touched, "invariant: what is told is not forgotten before");
+        assert!(
+            held.waiters.len == 0 && held.touched.is_none(),
+            "invariant: what is told is not forgotten before"
+        );
     }
 
     /// The next newer order of the same list.

@@ -11,11 +11,11 @@ use crate::model::order::{
 
 use super::asks::{is_instrument_of, is_of};
 use super::orders::{NO_FILL, Slot};
-use super::output::JsonRange;
+use super::output::ByteRange;
 use super::{Desk, NS_PER_MS};
 
 impl Desk {
-    pub(super) fn query(&mut self, ask: &Ask, market: &[InstrumentState]) -> Result<JsonRange, OrderRefusal> {
+    pub(super) fn query(&mut self, ask: &Ask, market: &[InstrumentState]) -> Result<ByteRange, OrderRefusal> {
         let account = ask.account;
         let start = self.bytes.len();
         match &ask.request {
@@ -87,9 +87,23 @@ impl Desk {
     }
 
     /// The order of a label that was used before, as it is now, with its fills that are kept.
-    pub(super) fn write_repeat(&mut self, slot: Slot, market: &[InstrumentState]) -> JsonRange {
+    pub(super) fn write_repeat(&mut self, slot: Slot, market: &[InstrumentState]) -> ByteRange {
         let held = &self.orders[slot];
         let instrument = definition(market, held.order.instrument);
+        let (mut order_json, mut trades_json) = (Vec::new(), Vec::new());
+        json_rpc::write_order(&mut order_json, &held.order, instrument);
+        for fill in self.kept_fills(slot) {
+            if !trades_json.is_empty() {
+                trades_json.push(b',');
+            }
+            json_rpc::write_fill(&mut trades_json, fill, instrument);
+        }
+        self.write(|out| json_rpc::write_placed(out, &order_json, &trades_json, true))
+    }
+
+    /// The order's fills that are kept, the oldest first.
+    pub(super) fn kept_fills(&self, slot: Slot) -> impl Iterator<Item = &Fill> {
+        let held = &self.orders[slot];
         let fills = &self.accounts[held.order.account].fills;
         let mut own: Vec<&Fill> = Vec::new();
         let mut count = held.last_fill;
@@ -99,15 +113,7 @@ impl Desk {
             own.push(&kept.fill);
             count = kept.before;
         }
-        let (mut order_json, mut trades_json) = (Vec::new(), Vec::new());
-        json_rpc::write_order(&mut order_json, &held.order, instrument);
-        for (place, fill) in own.iter().rev().enumerate() {
-            if place > 0 {
-                trades_json.push(b',');
-            }
-            json_rpc::write_fill(&mut trades_json, fill, instrument);
-        }
-        self.write(|out| json_rpc::write_placed(out, &order_json, &trades_json, true))
+        own.into_iter().rev()
     }
 
     /// What the account is worth in one currency, at the mark prices.

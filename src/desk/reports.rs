@@ -7,7 +7,7 @@ use crate::model::decimal::{Amount, Price};
 use crate::model::ids::InstrumentId;
 use crate::model::market::{InstrumentState, Trade};
 use crate::model::order::{
-    CancelReason, Fill, Liquidity, Order, OrderId, OrderRefusal, OrderState, Parties, VenueReport,
+    CancelReason, ExecType, Fill, Liquidity, Order, OrderId, OrderRefusal, OrderState, Parties, VenueReport,
     is_countable, notional,
 };
 use crate::model::time::Now;
@@ -159,7 +159,7 @@ impl Desk {
             self.release(slot, |wait| matches!(wait, Wait::Place | Wait::Repeat), Ok(()));
         }
         self.count_working(slot);
-        self.touch(slot);
+        self.touch(slot, ExecType::New);
         Fit::Fits
     }
 
@@ -208,7 +208,7 @@ impl Desk {
             self.move_reducing(slot);
         }
         self.count_working(slot);
-        self.touch(slot);
+        self.touch(slot, ExecType::Replaced);
         self.release(slot, |wait| matches!(wait, Wait::Edit { is_asked: true, .. }), Ok(()));
         if is_over {
             self.end(slot, OrderState::Filled);
@@ -257,7 +257,7 @@ impl Desk {
         held.doubt = None;
         held.order.state = OrderState::Open;
         self.count_working(slot);
-        self.touch(slot);
+        self.touch(slot, ExecType::Status);
     }
 
     pub(super) fn end_cancelled(&mut self, slot: Slot, why: CancelReason, now: Now) {
@@ -276,7 +276,7 @@ impl Desk {
         held.order.cancel_reason = Some(reason);
         held.order.updated_ns = now.unix_ns;
         self.end(slot, OrderState::Cancelled);
-        self.touch(slot);
+        self.touch(slot, ExecType::Cancelled);
         self.release(slot, |wait| matches!(wait, Wait::Place | Wait::Repeat | Wait::Cancel), Ok(()));
         self.end_sweep(slot, Swept::Cancelled);
     }
@@ -289,7 +289,7 @@ impl Desk {
         self.end(slot, OrderState::Rejected);
         self.orders.release_label(slot);
         if was_told_of {
-            self.touch(slot);
+            self.touch(slot, ExecType::Rejected);
         }
         self.release(slot, |wait| matches!(wait, Wait::Place | Wait::Repeat), Err(why));
         self.end_sweep(slot, Swept::NotCancelled);
@@ -337,7 +337,7 @@ impl Desk {
             }
         }
         self.count_working(slot);
-        self.touch(slot);
+        self.touch(slot, ExecType::Trade);
     }
 
     /// Keeps the fill for questions, and for the events of the next settlement.
@@ -366,9 +366,9 @@ impl Desk {
         held.fresh.len += 1;
     }
 
-    /// Tells of the order in the next settlement.
-    pub(super) fn touch(&mut self, slot: Slot) {
-        if !std::mem::replace(&mut self.orders[slot].is_touched, true) {
+    /// Tells of the order in the next settlement, for the newest reason.
+    pub(super) fn touch(&mut self, slot: Slot, why: ExecType) {
+        if self.orders[slot].touched.replace(why).is_none() {
             self.touched.push(slot);
         }
     }

@@ -1,16 +1,18 @@
 //! A settlement: what is too much to reduce, next steps, then answers, then events of all that was handled since the last one, then forgetting. PURE.
 //!
-//! An order is encoded once however many are told of it, and in the same bytes.
+//! An order is encoded once for each encoding, however many are told of it, in the same bytes; and its event in none that
+//! nobody wants.
 
 use crate::dialect::json_rpc;
+use crate::model::encoding::Encoding;
 use crate::model::ids::{HomeId, Ticket};
 use crate::model::market::InstrumentState;
-use crate::model::order::{Fill, OrderRefusal};
+use crate::model::order::{AccountId, Fill, Order, OrderRefusal};
 use crate::model::time::Now;
 
 use super::Desk;
 use super::orders::{Chain, Encoded, NOWHERE, Slot, Step};
-use super::output::Output;
+use super::output::{ByteRange, JsonEvent, Output, Wanted};
 use super::queries::definition;
 use super::waiting::Wait;
 
@@ -20,6 +22,7 @@ pub(super) struct Due {
     pub slot: Slot,
     pub to: HomeId,
     pub ticket: Ticket,
+    pub encoding: Encoding,
     pub wait: Wait,
 }
 
@@ -31,8 +34,9 @@ pub(super) struct Fresh {
 }
 
 impl Desk {
-    /// Makes answers and events of what was handled since the last settlement. Requests that waited may follow.
-    pub fn settle(&mut self, market: &[InstrumentState], now: Now) {
+    /// Makes answers and events of what was handled since the last settlement, each event in those encodings in which somebody
+    /// is to be told of its account. Requests that waited may follow.
+    pub fn settle(&mut self, market: &[InstrumentState], wanted: impl Fn(AccountId) -> Wanted, now: Now) {
         self.begin();
         self.settlement += 1;
         self.trim_reducing();
@@ -45,7 +49,7 @@ impl Desk {
         }
         self.due.clear();
         for at in 0..self.touched.len() {
-            self.tell(self.touched[at], market);
+            self.tell(self.touched[at], market, &wanted);
         }
         self.touched.clear();
         self.fresh.clear();
@@ -82,9 +86,17 @@ impl Desk {
     }
 
     fn answer_due(&mut self, due: Due, market: &[InstrumentState]) {
-        let Due { slot, to, ticket, wait } = due;
+        let Due { slot, to, ticket, encoding, wait } = due;
+        let range = match encoding {
+            Encoding::Json => self.write_answer(slot, wait, market),
+            Encoding::Sbe => self.write_ack(slot, wait),
+        };
+        self.answer(to, ticket, Ok(range));
+    }
+
+    fn write_answer(&mut self, slot: Slot, wait: Wait, market: &[InstrumentState]) -> ByteRange {
         let Encoded { order, trades } = self.encode(slot, market);
-        let range = match wait {
+        match wait {
             Wait::Cancel => order,
             Wait::Place | Wait::Repeat | Wait::Edit { .. } => {
                 let mut value = std::mem::take(&mut self.scratch);
@@ -96,25 +108,32 @@ impl Desk {
                 self.scratch = value;
                 range
             }
-        };
-        self.answer(to, ticket, Ok(range));
+        }
     }
 
     /// The event of one order.
-    fn tell(&mut self, slot: Slot, market: &[InstrumentState]) {
-        let Encoded { order, trades } = self.encode(slot, market);
+    fn tell(&mut self, slot: Slot, market: &[InstrumentState], wanted: &impl Fn(AccountId) -> Wanted) {
+        let Order { account, instrument, .. } = self.orders[slot].order;
+        let wanted = wanted(account);
+        let json = wanted.json.then(|| self.write_event(slot, market));
+        let sbe = wanted.sbe.then(|| self.write_reports(slot));
         let held = &mut self.orders[slot];
-        held.is_touched = false;
+        held.touched = None;
         held.fresh = Chain::default();
-        let (account, instrument) = (held.order.account, held.order.instrument);
         let known = &mut self.accounts[account];
         known.seq = known.seq.next();
         let seq = known.seq;
-        let position = known.holdings.of(instrument).position;
+        self.counters.events_total += 1;
+        self.outputs.push_back(Output::Event { account, instrument, seq, json, sbe });
+    }
+
+    fn write_event(&mut self, slot: Slot, market: &[InstrumentState]) -> JsonEvent {
+        let Encoded { order, trades } = self.encode(slot, market);
+        let Order { account, instrument, .. } = self.orders[slot].order;
+        let position = self.accounts[account].holdings.of(instrument).position;
         let state = &market[instrument.index()];
         let position = trades.map(|_| self.write(|out| json_rpc::write_open_position(out, &position, state)));
-        self.counters.events_total += 1;
-        self.outputs.push_back(Output::Event { account, instrument, seq, order, trades, position });
+        JsonEvent { order, trades, position }
     }
 
     /// The bytes of the order and its fills since the last settlement, made once in this one.

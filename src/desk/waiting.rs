@@ -4,12 +4,13 @@
 
 use crate::limits;
 use crate::model::decimal::{Amount, Price};
+use crate::model::encoding::Encoding;
 use crate::model::ids::{HomeId, Ticket};
 use crate::model::order::{AccountId, Ask, OrderRefusal, PostOnly};
 
 use super::Desk;
 use super::orders::{NOWHERE, Slot};
-use super::output::{JsonRange, Output};
+use super::output::{ByteRange, Output};
 use super::settle::Due;
 
 /// A request that waits.
@@ -18,6 +19,7 @@ pub(super) struct Waiter {
     pub account: AccountId,
     pub to: HomeId,
     pub ticket: Ticket,
+    pub encoding: Encoding,
     pub wait: Wait,
     pub next: Slot,
 }
@@ -61,8 +63,8 @@ impl Desk {
     }
 
     pub(super) fn wait(&mut self, ask: &Ask, slot: Slot, wait: Wait) {
-        let Ask { account, ticket, client, .. } = *ask;
-        let waiter = Waiter { account, to: client.home, ticket, wait, next: NOWHERE };
+        let Ask { account, ticket, client, encoding, .. } = *ask;
+        let waiter = Waiter { account, to: client.home, ticket, encoding, wait, next: NOWHERE };
         let key = u32::try_from(self.waiters.insert(waiter)).expect("invariant: bounded by waiting_max");
         self.accounts[account].waiting += 1;
         self.append(slot, key);
@@ -81,9 +83,9 @@ impl Desk {
             if selects(&waiter.wait) {
                 self.waiters.remove(key as usize);
                 self.accounts[waiter.account].waiting -= 1;
-                let Waiter { to, ticket, wait, .. } = waiter;
+                let Waiter { to, ticket, encoding, wait, .. } = waiter;
                 match outcome {
-                    Ok(()) => self.due.push(Due { slot, to, ticket, wait }),
+                    Ok(()) => self.due.push(Due { slot, to, ticket, encoding, wait }),
                     Err(why) => self.answer(to, ticket, Err(why)),
                 }
             } else {
@@ -106,7 +108,7 @@ impl Desk {
         None
     }
 
-    pub(super) fn answer(&mut self, to: HomeId, ticket: Ticket, outcome: Result<JsonRange, OrderRefusal>) {
+    pub(super) fn answer(&mut self, to: HomeId, ticket: Ticket, outcome: Result<ByteRange, OrderRefusal>) {
         self.counters.answers_total += 1;
         if let Err(why) = outcome {
             self.counters.refusals_total += 1;

@@ -2,4 +2,7 @@
 
 pub mod json_rpc;
 pub mod mcp;
+pub mod negotiation;
+mod order_terms;
+pub mod sbe;
 pub mod tools;

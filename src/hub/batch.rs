@@ -8,6 +8,7 @@ use crate::limits;
 use crate::model::book::{LevelUpdate, Side};
 use crate::model::channel::{TopicKey, TopicName};
 use crate::model::decimal::{Amount, Price};
+use crate::model::encoding::Encoding;
 pub use crate::model::ids::Ticket;
 use crate::model::ids::{ConnId, Epoch, HomeId, HomeSet, InstrumentId, Position, Seq, TopicId};
 use crate::model::instrument::Instrument;
@@ -150,7 +151,7 @@ pub enum Record {
     Ask {
         at: u32,
     },
-    /// What came of a [`Record::Ask`]: the result as JSON, or nothing was done.
+    /// What came of a [`Record::Ask`]: the result as JSON or as an SBE message, as was asked for, or nothing was done.
     Answered {
         ticket: Ticket,
         outcome: Result<ByteRange, OrderRefusal>,
@@ -288,7 +289,8 @@ impl Batch {
         let request = OrderRequest::CancelAllAfter { timeout_ms: None };
         let nobody = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 0 } };
         let ticket = Ticket { slot: 0, generation: 0 };
-        let ask = Ask { ticket, account: AccountId(0), client: nobody, is_connection: false, request };
+        let (account, is_connection, encoding) = (AccountId(0), false, Encoding::Json);
+        let ask = Ask { ticket, account, client: nobody, is_connection, encoding, request };
         batch.asks.resize(limits::BATCH_READY_ASKS, ask);
         batch.clear();
         batch

@@ -99,6 +99,8 @@ impl Declined {
 pub enum Closing {
     /// A binary message where text is spoken.
     Binary,
+    /// A binary message that is too short for the header of an SBE message.
+    Headless,
     /// Nothing was received for `idle_timeout_ms`.
     Idle,
     /// A ping was not answered in `ping_timeout_ms`.
@@ -142,8 +144,9 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 17] = [
+    pub const ALL: [Closing; 18] = [
         Closing::Binary,
+        Closing::Headless,
         Closing::Idle,
         Closing::PongMissing,
         Closing::HeartbeatLost,
@@ -167,6 +170,7 @@ impl Closing {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Closing::Binary => CloseCode::UNSUPPORTED_DATA,
+            Closing::Headless => CloseCode::INVALID_PAYLOAD,
             Closing::Idle => CloseCode::NORMAL,
             Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
             Closing::Shed => CloseCode::TRY_AGAIN_LATER,
@@ -191,6 +195,7 @@ impl Closing {
     pub const fn replies(self) -> Waiting {
         match self {
             Closing::Binary
+            | Closing::Headless
             | Closing::Idle
             | Closing::MessageStalled
             | Closing::MessageRate
@@ -215,6 +220,7 @@ impl Closing {
     pub const fn reason(self) -> &'static str {
         match self {
             Closing::Binary => "this endpoint speaks text",
+            Closing::Headless => "a binary message without the header of an SBE message",
             Closing::Idle => "idle",
             Closing::PongMissing => "no pong",
             Closing::HeartbeatLost => "heartbeat lost",
@@ -239,6 +245,7 @@ impl Closing {
     pub const fn label(self) -> &'static str {
         match self {
             Closing::Binary => "binary_message",
+            Closing::Headless => "sbe_header_missing",
             Closing::Idle => "idle_timeout",
             Closing::PongMissing => "ping_timeout",
             Closing::HeartbeatLost => "heartbeat_lost",

@@ -12,7 +12,7 @@
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
 //! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
-//! `unsubscribe`, `publish`, `orders`, `messages`, `calls`, `fanout`, `transmit`.
+//! `unsubscribe`, `publish`, `orders`, `order_entry`, `messages`, `calls`, `fanout`, `transmit`.
 
 pub mod batch;
 mod batch_reply;
@@ -26,6 +26,7 @@ mod derived;
 mod echo;
 pub mod effect;
 mod egress;
+mod encoding;
 mod fanout;
 mod farewell;
 mod frame_queue;
@@ -44,6 +45,8 @@ pub mod market;
 pub mod marks;
 mod memory;
 mod messages;
+mod notification;
+mod order_entry;
 mod orders;
 mod outbox;
 pub mod overload;

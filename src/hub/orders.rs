@@ -6,6 +6,7 @@
 
 use crate::dialect::json_rpc::{self, Failure, HALT_EVERYBODY_TOPIC, OrderCall};
 use crate::limits;
+use crate::model::encoding::Encoding;
 use crate::model::ids::ConnId;
 use crate::model::instrument::Symbol;
 use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, OrderRequest};
@@ -13,13 +14,15 @@ use crate::model::order::{AccountId, Ask, Client, Departure, OrderRefusal, Order
 use super::Hub;
 use super::batch::{Record, Ticket};
 use super::incident::{Declined, Incident};
+use super::order_entry::Correlation;
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Session;
 
 /// A client's request that the desk has not answered.
 #[derive(Debug)]
-pub(super) struct PendingAsk {
-    reply_to: KeptReplyTo,
+pub(super) enum PendingAsk {
+    JsonRpc(KeptReplyTo),
+    Sbe(Correlation),
 }
 
 impl Hub {
@@ -46,54 +49,98 @@ impl Hub {
 
     /// Sends a request of a client that has logged in to the desk.
     fn ask(&mut self, reply_to: ReplyTo<'_>, request: OrderRequest) {
-        let conn = reply_to.conn;
+        match self.admit_to_desk(reply_to.conn) {
+            Ok(account) => {
+                let pending = PendingAsk::JsonRpc(reply_to.keep());
+                self.put_ask(reply_to.conn, account, Encoding::Json, pending, request);
+            }
+            Err(failure) => self.reply_error(&reply_to, failure),
+        }
+    }
+
+    /// Whether a client may ask the desk for something, and as which account.
+    ///
+    /// # Errors
+    /// What it is told.
+    pub(super) fn admit_to_desk(&mut self, conn: ConnId) -> Result<AccountId, Failure> {
         let full = self.asks.entries.len() >= limits::REQUESTS_PENDING_MAX;
-        let Some(account) = self.admit_ask(&reply_to, full) else { return };
+        self.admit(conn, full)
+    }
+
+    /// Puts what was admitted into the commands for the venue.
+    pub(super) fn put_ask(
+        &mut self,
+        conn: ConnId,
+        account: AccountId,
+        encoding: Encoding,
+        pending: PendingAsk,
+        request: OrderRequest,
+    ) {
         let is_connection = self.session(conn).is_some_and(|session| !session.is_caller());
         let (client, venue) = (self.client(conn), self.venue());
-        let ticket = self.asks.issue(PendingAsk { reply_to: reply_to.keep() });
-        self.outbox.command(venue).push_ask(Ask { ticket, account, client, is_connection, request });
+        let ticket = self.asks.issue(pending);
+        self.outbox.command(venue).push_ask(Ask {
+            ticket,
+            account,
+            client,
+            is_connection,
+            encoding,
+            request,
+        });
     }
 
     /// Whether a client may ask the venue's home for something, as which account; if not, it is told why.
     pub(super) fn admit_ask(&mut self, reply_to: &ReplyTo<'_>, full: bool) -> Option<AccountId> {
-        let conn = reply_to.conn;
+        match self.admit(reply_to.conn, full) {
+            Ok(account) => Some(account),
+            Err(failure) => {
+                self.reply_error(reply_to, failure);
+                None
+            }
+        }
+    }
+
+    fn admit(&mut self, conn: ConnId, full: bool) -> Result<AccountId, Failure> {
         let pending_max = self.config.requests_pending_max;
         // One that goes has departed, as far as the desk is told.
         let Some(session) = self.session(conn).filter(|session| session.is_open()) else {
-            self.reply_error(reply_to, Failure::RETRY.because("not sent: the connection ends"));
-            return None;
+            return Err(Failure::RETRY.because("not sent: the connection ends"));
         };
         let Some(account) = session.login().map(|login| login.account) else {
-            self.reply_error(reply_to, Failure::NOT_LOGGED_IN);
-            return None;
+            return Err(Failure::NOT_LOGGED_IN);
         };
         if full || session.requests_pending >= pending_max {
             self.report(conn, Incident::Declined(Declined::RequestsPending));
-            let failure = Failure::RETRY.because("not sent: too many requests in flight");
-            self.reply_error(reply_to, failure);
-            return None;
+            return Err(Failure::RETRY.because("not sent: too many requests in flight"));
         }
         session.requests_pending += 1;
         if !session.is_caller() {
             session.note_asked(account);
         }
-        Some(account)
+        Ok(account)
     }
 
     /// The desk has answered.
     pub(super) fn on_answered(&mut self, ticket: Ticket, outcome: Result<&[u8], OrderRefusal>) {
-        let Some(PendingAsk { reply_to }) = self.asks.redeem(ticket) else { return };
-        let reply_to = reply_to.get();
-        self.marks.orders.add(reply_to.received_ns(), 1);
-        if let Some(session) = self.session(reply_to.conn) {
+        let Some(pending) = self.asks.redeem(ticket) else { return };
+        let (conn, received_ns) = match &pending {
+            PendingAsk::JsonRpc(reply_to) => (reply_to.conn, reply_to.get().received_ns()),
+            PendingAsk::Sbe(correlation) => (correlation.conn, correlation.received.mono_ns),
+        };
+        self.marks.orders.add(received_ns, 1);
+        if let Some(session) = self.session(conn) {
             session.requests_pending -= 1;
         }
-        match outcome {
-            Ok(result) => self.reply_with(&reply_to, |out| out.extend_from_slice(result)),
-            Err(refusal) => self.reply_error(&reply_to, json_rpc::order_failure(refusal)),
+        let outcome = outcome.map_err(json_rpc::order_failure);
+        match (&pending, outcome) {
+            (PendingAsk::JsonRpc(reply_to), Ok(result)) => {
+                self.reply_with(&reply_to.get(), |out| out.extend_from_slice(result));
+            }
+            (PendingAsk::JsonRpc(reply_to), Err(failure)) => self.reply_error(&reply_to.get(), failure),
+            (PendingAsk::Sbe(correlation), Ok(ack)) => self.acknowledge(correlation, ack),
+            (PendingAsk::Sbe(correlation), Err(failure)) => self.reject(correlation, failure),
         }
-        self.settle(reply_to.conn);
+        self.settle(conn);
     }
 
     /// Tells the venue's home, if a connection has asked it for something, that it is gone or no longer who it was.

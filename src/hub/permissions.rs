@@ -4,8 +4,9 @@
 use crate::auth::Scope;
 use crate::dialect::json_rpc::Failure;
 use crate::model::channel::{
-    Instruments, MarketChannel, PLATFORM_STATE, PrivateChannel, PrivateView, TopicKey,
+    Instruments, MarketChannel, PLATFORM_STATE, PrivateChannel, PrivateKind, PrivateView, TopicKey,
 };
+use crate::model::encoding::Encoding;
 use crate::model::ids::ConnId;
 use crate::model::order::{AccountId, Filter};
 
@@ -40,8 +41,8 @@ impl Hub {
         }
     }
 
-    /// What a private channel means; `None` where there is no such instrument or currency.
-    pub(super) fn view_of(&self, channel: PrivateChannel) -> Option<PrivateView> {
+    /// What a private channel means on this connection; `None` where there is no such instrument or currency.
+    pub(super) fn view_of(&self, conn: ConnId, channel: PrivateChannel) -> Option<PrivateView> {
         let filter = match channel.of {
             Instruments::One(name) => {
                 Filter { instrument: Some(self.cache.find(&name)?), ..Filter::default() }
@@ -53,7 +54,14 @@ impl Hub {
                 Filter { instrument: None, kind, currency }
             }
         };
-        Some(PrivateView { what: channel.what, filter })
+        let encoding = match channel.what {
+            PrivateKind::Orders | PrivateKind::Trades => {
+                self.session_of(conn).map_or(Encoding::Json, |session| session.encoding)
+            }
+            // No SBE message has positions.
+            PrivateKind::Changes => Encoding::Json,
+        };
+        Some(PrivateView { what: channel.what, filter, encoding })
     }
 
     /// Whose client it is, if it has logged in.
@@ -111,7 +119,7 @@ impl Hub {
         match key {
             TopicKey::Private { account, .. } => self.check_subscribe_private(conn) == Ok(*account),
             TopicKey::Client(name) => self.check_subscribe(conn, &format!("topic.{}", name.as_str())).is_ok(),
-            TopicKey::Market { instrument, channel } => {
+            TopicKey::Market { instrument, channel, .. } => {
                 let mut name = Vec::new();
                 channel.write(&mut name, &self.cache.state(*instrument).definition.name);
                 self.check_subscribe(conn, &String::from_utf8_lossy(&name)).is_ok()

@@ -101,6 +101,22 @@ fn push_digit(units: i64, byte: u8) -> Result<i64, DecimalError> {
     units.checked_mul(10).and_then(|tens| tens.checked_add(digit)).ok_or(DecimalError::OutOfRange)
 }
 
+/// A quotient in units of 1e-9 of two numbers in such units, rounded half away from zero; 0 where it is by zero. All
+/// that an order or a position can hold is exact; beyond that it saturates.
+#[must_use]
+pub fn quotient(dividend: i128, divisor: i64) -> i128 {
+    let (magnitude, by) = (dividend.unsigned_abs(), u128::from(divisor.unsigned_abs()));
+    if by == 0 {
+        return 0;
+    }
+    let unit = u128::from(UNIT.unsigned_abs());
+    // The rest is below 2^63, so that a billion of it fits.
+    let fraction = (magnitude % by * unit * 2 + by) / (by * 2);
+    let units = (magnitude / by).saturating_mul(unit).saturating_add(fraction);
+    let units = i128::try_from(units).unwrap_or(i128::MAX);
+    if (dividend < 0) == (divisor < 0) { units } else { -units }
+}
+
 /// Appends `units` with exactly `decimals` decimals, or more where that alone would lose digits.
 pub fn write_units(out: &mut Vec<u8>, units: i128, decimals: u8) {
     if units < 0 {

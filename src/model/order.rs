@@ -8,6 +8,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use super::decimal::{Amount, Price};
+use super::encoding::Encoding;
 use super::ids::{ConnId, HomeId, InstrumentId, Seq, Ticket};
 use super::instrument::{InstrumentKind, Symbol};
 use super::market::Direction;
@@ -140,6 +141,22 @@ pub enum CancelReason {
     Venue,
     /// Its instrument is traded no more.
     Delisted,
+}
+
+/// Why an order is told of (FIX `ExecType`): the newest thing that happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecType {
+    /// The venue has accepted it.
+    New,
+    /// It was amended.
+    Replaced,
+    Cancelled,
+    /// It was in doubt, and never came to be.
+    Rejected,
+    /// Some of it was filled.
+    Trade,
+    /// What became of it is not known, or is known now.
+    Status,
 }
 
 /// Who gave liquidity in a fill and who took it (FIX `LastLiquidityInd`).
@@ -310,6 +327,8 @@ pub struct Ask {
     pub client: Client,
     /// Whether `client` outlives the request: a WebSocket does, a call over HTTP does not.
     pub is_connection: bool,
+    /// What its answer is to be in; other than JSON only of what places, edits or cancels one order.
+    pub encoding: Encoding,
     pub request: OrderRequest,
 }
 

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use tickring::backend::paper::{Paper, PaperConfig};
-use tickring::desk::{Desk, DeskConfig};
+use tickring::desk::{Desk, DeskConfig, Wanted};
 use tickring::hub::history::HistoryLimits;
 use tickring::hub::market::MarketHome;
 use tickring::hub::overload::OverloadMarks;
@@ -18,6 +18,7 @@ use tickring::hub::{Arrival, Framing, Hub, HubConfig, ListenerPolicy, Publishing
 use tickring::mail::{OfficeCounters, OfficeGauges};
 use tickring::model::book::{Level, LevelUpdate, Side};
 use tickring::model::decimal::{Amount, Price};
+use tickring::model::encoding::Encoding;
 use tickring::model::ids::{ConnId, HomeId, InstrumentId, SourceId, Ticket};
 use tickring::model::instrument::{Instrument, InstrumentKind, Symbol};
 use tickring::model::market::{Direction, FeedBuffer, FeedEvent, FeedInstrument, InstrumentState};
@@ -303,7 +304,13 @@ fn market_data_allocates_nothing() {
     world.carry(&mut market);
     let channels =
         "\"book.ESH4.raw\",\"ticker.ESH4.raw\",\"trades.ESH4.raw\",\"quote.ESH4\",\"book.ESH4.none.10.raw\"";
-    let conns: Vec<_> = (0..10).map(|slot| world.connect(slot)).collect();
+    // In either encoding.
+    let conns: Vec<_> = (0..10)
+        .map(|slot| match slot % 2 {
+            0 => world.connect(slot),
+            _ => world.connect_with(slot, "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n"),
+        })
+        .collect();
     for conn in conns {
         world.send(conn, &mut subscribe(channels));
     }
@@ -414,7 +421,7 @@ fn an_incomplete_compressed_message_costs_what_is_said() {
 }
 
 /// What the venue says to each request: the seller's orders rest, the buyer's meet them.
-fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
+fn answer_as_venue(desk: &mut Desk, encoding: Encoding, market: &[InstrumentState], now: Now) {
     while let Some(request) = desk.poll_request(now) {
         match request {
             VenueRequest::New { order, spec, .. } => {
@@ -431,14 +438,23 @@ fn answer_as_venue(desk: &mut Desk, market: &[InstrumentState], now: Now) {
             }
             VenueRequest::Amend { .. } => panic!("nothing is edited here"),
         }
-        desk.settle(market, now);
+        desk.settle(market, |_| Wanted::default().and(encoding), now);
     }
     while desk.poll_output().is_some() {}
 }
 
 #[test]
 fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
-    let symbol = |text: &str| Symbol::parse(text.as_bytes()).unwrap();
+    check_orders_allocate_nothing(Encoding::Json);
+}
+
+#[test]
+fn an_order_that_is_filled_or_cancelled_allocates_nothing_in_sbe_either() {
+    check_orders_allocate_nothing(Encoding::Sbe);
+}
+
+fn check_orders_allocate_nothing(encoding: Encoding) {
+    let symbol = |text: &str| Symbol::parse(text.as_bytes()).expect("short");
     let market = [InstrumentState::new(Arc::new(Instrument {
         name: symbol("BTC-PERPETUAL"),
         kind: InstrumentKind::Future,
@@ -470,7 +486,7 @@ fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
             // As a formatted text, without the allocation.
             let mut number = next;
             for digit in &mut labels {
-                *digit = b'0' + u8::try_from(number % 10).unwrap();
+                *digit = b'0' + u8::try_from(number % 10).expect("a digit");
                 number /= 10;
             }
             let place = OrderRequest::Place(NewOrder {
@@ -482,23 +498,24 @@ fn an_order_that_is_filled_or_cancelled_allocates_nothing() {
                 time_in_force: TimeInForce::GoodTilCancelled,
                 post_only: PostOnly::No,
                 reduce_only: false,
-                label: Label::parse(std::str::from_utf8(&labels).unwrap()),
+                label: Label::parse(std::str::from_utf8(&labels).expect("digits")),
                 valid_until_ms: None,
             });
             let client = Client { home: HomeId(0), conn: ConnId { slot: account, generation: 1 } };
             let ticket = Ticket { slot: 1, generation: 1 };
-            let ask =
-                |request| Ask { ticket, account: AccountId(account), client, is_connection: true, request };
-            desk.handle_ask(&ask(place), &market, now);
-            answer_as_venue(&mut desk, &market, now);
+            let (account, is_connection) = (AccountId(account), true);
+            let ask = Ask { ticket, account, client, is_connection, encoding, request: place };
+            desk.handle_ask(&ask, &market, now);
+            answer_as_venue(&mut desk, encoding, &market, now);
             next += 1;
         }
         let last = OrderRequest::Cancel { order: OrderId(next - 1), valid_until_ms: None };
         let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
         let ticket = Ticket { slot: 1, generation: 1 };
-        let ask = Ask { ticket, account: AccountId(0), client, is_connection: true, request: last };
+        let (account, is_connection) = (AccountId(0), true);
+        let ask = Ask { ticket, account, client, is_connection, encoding, request: last };
         desk.handle_ask(&ask, &market, now);
-        answer_as_venue(&mut desk, &market, now);
+        answer_as_venue(&mut desk, encoding, &market, now);
     });
     let counters = desk.counters;
     assert_eq!(counters.refusals_total, 0);

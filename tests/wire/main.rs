@@ -37,6 +37,7 @@ mod mt5;
 
 #[path = "../replay/naive.rs"]
 mod naive;
+mod order_entry;
 mod orders;
 mod overload;
 mod paused;
@@ -47,6 +48,7 @@ mod reload_market;
 mod replay;
 mod resume;
 mod rounds;
+mod sbe;
 mod server;
 mod services;
 mod shutdown;

@@ -8,8 +8,10 @@ use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{
     ConnectionOrder, ConnectionRow, ConnectionState, SendTimes, TopicOrder, TopicRow, TraceOutcome,
 };
-use crate::model::channel::{TopicKey, TopicName};
-use crate::model::ids::{ConnId, Epoch, Position, Seq};
+use crate::model::channel::{MarketChannel, TopicKey, TopicName};
+use crate::model::encoding::Encoding;
+use crate::model::ids::{ConnId, Epoch, InstrumentId, Position, Seq};
+use crate::model::instrument::Symbol;
 
 fn connection(slot: u32, queued_bytes: u64) -> ConnectionRow {
     ConnectionRow {
@@ -155,14 +157,39 @@ fn topics_are_summed_over_shards() {
         by_deliveries,
         json!({
             "topics": [
-                {"topic": "topic.a", "account": null, "subscribers": 3, "deliveries_total": 30, "seq": 5},
-                {"topic": "topic.c", "account": null, "subscribers": 1, "deliveries_total": 30, "seq": 1},
+                {"topic": "topic.a", "encoding": "json", "account": null, "subscribers": 3, "deliveries_total": 30, "seq": 5},
+                {"topic": "topic.c", "encoding": "json", "account": null, "subscribers": 1, "deliveries_total": 30, "seq": 1},
             ],
             "silent": [2],
         })
     );
     assert_eq!(ask("sort=subscribers")["topics"][0]["topic"], "topic.b");
     assert_eq!(topics::Asked::read("sort=deliveries").unwrap().order, TopicOrder::Deliveries);
+}
+
+#[test]
+fn a_channel_in_each_encoding_is_a_topic_of_its_own() {
+    let quote = |encoding, subscribers| TopicRow {
+        key: TopicKey::Market { instrument: InstrumentId(0), channel: MarketChannel::Quote, encoding },
+        symbol: Symbol::parse(b"A").ok(),
+        subscribers,
+        deliveries_total: 0,
+        seq: Seq(1),
+    };
+    let told = vec![
+        (0, Some(vec![quote(Encoding::Json, 1), quote(Encoding::Sbe, 4)])),
+        (1, Some(vec![quote(Encoding::Sbe, 5)])),
+    ];
+    let topics =
+        body(&topics::answer(topics::Asked::read("sort=subscribers").unwrap(), told))["topics"].take();
+    let seen: Vec<_> = topics
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["topic"], &row["encoding"], row["subscribers"].as_u64()))
+        .collect();
+    let name = json!("quote.A");
+    assert_eq!(seen, [(&name, &json!("sbe"), Some(9)), (&name, &json!("json"), Some(1))]);
 }
 
 #[test]

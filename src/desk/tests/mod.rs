@@ -10,6 +10,7 @@ mod placing;
 mod positions;
 mod queries;
 mod random;
+mod sbe;
 mod venue;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use self::venue::{Happening, Venue};
 use super::*;
 use crate::model::decimal::{Amount, Price, UNIT};
+use crate::model::encoding::Encoding;
 use crate::model::ids::{ConnId, HomeId, Ticket};
 use crate::model::instrument::{Instrument, InstrumentKind, Symbol};
 use crate::model::market::{Direction, InstrumentState};
@@ -47,6 +49,15 @@ struct Told {
     position: Option<Value>,
 }
 
+/// An event in SBE.
+#[derive(Clone, Debug)]
+struct Reported {
+    account: AccountId,
+    seq: u64,
+    order: Vec<u8>,
+    fills: Vec<Vec<u8>>,
+}
+
 /// A desk, its market, a venue and the link between them.
 struct Floor {
     desk: Desk,
@@ -61,6 +72,13 @@ struct Floor {
     /// On their way to the venue, and from it.
     sent: VecDeque<VenueRequest>,
     happened: VecDeque<Happening>,
+    /// What events are wanted in.
+    wanted: Wanted,
+    /// What answers are asked for in.
+    encoding: Encoding,
+    /// Answers in SBE, by the ticket's slot: their outcome is null.
+    acks: BTreeMap<u32, Vec<u8>>,
+    reports: Vec<Reported>,
 }
 
 fn symbol(text: &str) -> Symbol {
@@ -112,6 +130,10 @@ impl Floor {
             events: Vec::new(),
             sent: VecDeque::new(),
             happened: VecDeque::new(),
+            wanted: Wanted::default().and(Encoding::Json),
+            encoding: Encoding::Json,
+            acks: BTreeMap::new(),
+            reports: Vec::new(),
         }
     }
 
@@ -128,7 +150,8 @@ impl Floor {
         let slot = self.asked;
         self.asked += 1;
         let ticket = Ticket { slot, generation: 7 };
-        let ask = Ask { ticket, account: AccountId(account), client, is_connection, request };
+        let account = AccountId(account);
+        let ask = Ask { ticket, account, client, is_connection, encoding: self.encoding, request };
         self.desk.handle_ask(&ask, &self.market, self.now);
         self.collect();
         slot
@@ -214,7 +237,8 @@ impl Floor {
     }
 
     fn settle(&mut self) {
-        self.desk.settle(&self.market, self.now);
+        let wanted = self.wanted;
+        self.desk.settle(&self.market, |_| wanted, self.now);
         self.collect();
     }
 
@@ -249,10 +273,24 @@ impl Floor {
             match output {
                 Output::Answer { to, ticket, outcome } => {
                     assert_eq!((to, ticket.generation), (HomeId(3), 7));
-                    let before = self.answers.insert(ticket.slot, outcome.map(json));
+                    let outcome = match self.encoding {
+                        Encoding::Json => outcome.map(json),
+                        Encoding::Sbe => outcome.map(|range| {
+                            self.acks.insert(ticket.slot, self.desk.bytes(range).to_vec());
+                            Value::Null
+                        }),
+                    };
+                    let before = self.answers.insert(ticket.slot, outcome);
                     assert!(before.is_none(), "ticket {} is answered twice", ticket.slot);
                 }
-                Output::Event { account, instrument, seq, order, trades, position } => {
+                Output::Event { account, instrument, seq, json: told, sbe } => {
+                    if let Some(SbeEvent { order, fills, fills_count }) = sbe {
+                        let (order, fills) = (self.desk.bytes(order).to_vec(), self.desk.bytes(fills));
+                        let report_bytes = fills.len().checked_div(fills_count as usize).unwrap_or(1);
+                        let fills = fills.chunks(report_bytes).map(<[u8]>::to_vec).collect();
+                        self.reports.push(Reported { account, seq: seq.0, order, fills });
+                    }
+                    let Some(JsonEvent { order, trades, position }) = told else { continue };
                     let list = trades.map_or_else(String::new, |range| {
                         String::from_utf8(self.desk.bytes(range).to_vec()).unwrap()
                     });

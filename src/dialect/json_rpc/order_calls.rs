@@ -11,6 +11,7 @@ use super::methods::{EXACT_MAX, TRADES_COUNT_DEFAULT, TRADES_COUNT_MAX};
 use super::params::{Param, param, take};
 use super::scan::Value;
 use crate::auth::Scope;
+use crate::dialect::order_terms::{BAD_LABEL, check_terms, label_of};
 use crate::limits;
 use crate::model::decimal::{Amount, DecimalError, Price, UNIT};
 use crate::model::ids::InstrumentId;
@@ -242,30 +243,16 @@ fn place(direction: Direction, params: Option<Value<'_>>) -> Result<OrderCall<'_
         .choice(&times, "must be one of good_til_cancelled, immediate_or_cancel, fill_or_kill")?
         .unwrap_or(TimeInForce::GoodTilCancelled);
     let post_only = terms.post_only.unwrap_or(PostOnly::No);
-    let rests = order_type == OrderType::Limit && time_in_force == TimeInForce::GoodTilCancelled;
-    if post_only != PostOnly::No && !rests {
-        return Err(Failure::POST_ONLY_NOT_ALLOWED.because("only of a limit order that may rest"));
-    }
-    let price = match (order_type, terms.price) {
-        (OrderType::Limit, None) => return Err(Failure::value_required("price")),
-        (OrderType::Market, Some(_)) => {
-            return Err(Failure::invalid_param("price", "a market order has none"));
-        }
-        (OrderType::Limit | OrderType::Market, price) => price,
-    };
+    check_terms(order_type, terms.price, time_in_force, post_only)?;
     if terms.amount.is_none() && terms.contracts.is_none() {
         return Err(Failure::value_required("amount"));
     }
-    // An empty label is none, as on Deribit.
-    let label = match param("label", label).text()?.filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(Label::parse(&text).ok_or(BAD_LABEL)?),
-    };
+    let label = param("label", label).text()?.map_or(Ok(None), |text| label_of(&text))?;
     let order = NewOrder {
         instrument: UNRESOLVED,
         direction,
         order_type,
-        price,
+        price: terms.price,
         amount: terms.amount.unwrap_or(Amount::ZERO),
         time_in_force,
         post_only,
@@ -577,9 +564,6 @@ fn halt(params: Option<Value<'_>>, is_on: bool) -> Result<OrderCall<'_>, Failure
     let [everybody] = take(params, ["everybody"])?;
     Ok(unnamed(OrderRequest::Halt { is_on, everybody: param("everybody", everybody).boolean()? }))
 }
-
-const BAD_LABEL: Failure =
-    Failure::INVALID_PARAMS.because("must be 1 to 64 bytes without control characters").at("label");
 
 fn required_label(label: Option<Value<'_>>) -> Result<Label, Failure> {
     Label::parse(&param("label", label).required_text()?).ok_or(BAD_LABEL)

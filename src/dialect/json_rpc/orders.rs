@@ -7,7 +7,7 @@
 
 use super::market::write_trade_id;
 use super::text::{push, push_list, push_string, push_unsigned};
-use crate::model::decimal::{Amount, UNIT, write_units};
+use crate::model::decimal::{Amount, UNIT, quotient, write_units};
 use crate::model::instrument::{Instrument, InstrumentKind};
 use crate::model::market::InstrumentState;
 use crate::model::order::{
@@ -319,21 +319,6 @@ fn write_contracts(out: &mut Vec<u8>, amount: Amount, instrument: &Instrument) {
 /// Money per amount; 0 of no amount.
 fn write_average(out: &mut Vec<u8>, money: i128, amount: i64, instrument: &Instrument) {
     write_units(out, quotient(money, amount), instrument.price_decimals);
-}
-
-/// A quotient in units of 1e-9 of two numbers in such units, rounded half away from zero; 0 where it is by zero. All
-/// that an order or a position can hold is exact; beyond that it saturates.
-fn quotient(dividend: i128, divisor: i64) -> i128 {
-    let (magnitude, by) = (dividend.unsigned_abs(), u128::from(divisor.unsigned_abs()));
-    if by == 0 {
-        return 0;
-    }
-    let unit = u128::from(UNIT.unsigned_abs());
-    // The rest is below 2^63, so that a billion of it fits.
-    let fraction = (magnitude % by * unit * 2 + by) / (by * 2);
-    let units = (magnitude / by).saturating_mul(unit).saturating_add(fraction);
-    let units = i128::try_from(units).unwrap_or(i128::MAX);
-    if (dividend < 0) == (divisor < 0) { units } else { -units }
 }
 
 const fn state_word(state: OrderState) -> &'static str {

@@ -13,7 +13,7 @@ use crate::model::order::{Ask, Client, Departure, OrderId, Parties, VenueReport}
 use crate::model::time::Now;
 
 use super::super::batch::Record;
-use super::super::private::PrivateEvent;
+use super::super::private::{PrivateEvent, Reports};
 use super::{MarketHome, Routed};
 
 /// Whether an instrument's orders are taken.
@@ -157,7 +157,8 @@ impl MarketHome {
 
     /// Passes on what the desk says of all that it has handled; whether it said anything.
     pub(super) fn settle_desk(&mut self, now: Now) -> bool {
-        self.desk.settle(&self.instruments, now);
+        let private = &self.private;
+        self.desk.settle(&self.instruments, |account| private.wanted(account), now);
         let mut any = false;
         while let Some(output) = self.desk.poll_output() {
             any = true;
@@ -168,19 +169,27 @@ impl MarketHome {
                     let outcome = outcome.map(|result| batch.push_bytes(self.desk.bytes(result)));
                     batch.records.push(Record::Answered { ticket, outcome });
                 }
-                Output::Event { account, instrument, seq, order, trades, position } => {
+                Output::Event { account, instrument, seq, json, sbe } => {
                     // Once by the desk, and once for each view of it.
-                    let told = [Some(order), trades, position].into_iter().flatten();
+                    let in_json = json.map(|told| [Some(told.order), told.trades, told.position]);
+                    let in_sbe = sbe.map(|told| [Some(told.order), Some(told.fills), None]);
+                    let told = in_json.into_iter().chain(in_sbe).flatten().flatten();
                     self.work.bytes += told.map(|range| u64::from(range.len)).sum::<u64>();
                     let before_bytes = self.outbox.data().bytes.len();
                     let desk = &self.desk;
+                    let bytes = |range| desk.bytes(range);
                     let event = PrivateEvent {
                         account,
                         instrument,
                         seq,
-                        order: Some(desk.bytes(order)),
-                        trades: trades.map(|trades| desk.bytes(trades)),
-                        positions: position.map(|position| desk.bytes(position)),
+                        order: json.map(|told| bytes(told.order)),
+                        trades: json.and_then(|told| told.trades).map(bytes),
+                        positions: json.and_then(|told| told.position).map(bytes),
+                        reports: sbe.map(|told| Reports {
+                            order: bytes(told.order),
+                            fills: bytes(told.fills),
+                            fills_count: told.fills_count as usize,
+                        }),
                     };
                     let definition = &self.instruments[instrument.index()].definition;
                     self.private.tell(&event, definition, &mut self.home, self.outbox.data(), now);

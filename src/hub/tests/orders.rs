@@ -11,6 +11,7 @@ use crate::desk::DeskConfig;
 use crate::dialect::json_rpc;
 use crate::hub::batch::Ticket;
 use crate::hub::market::Trading;
+use crate::model::encoding::Encoding;
 use crate::model::ids::InstrumentId;
 use crate::model::order::{
     AccountId, Filter, NewOrder, OrderRefusal, OrderRequest, OrderType, PostOnly, TimeInForce,
@@ -62,7 +63,8 @@ fn an_ask_says_whose_it_is_and_its_answer_is_the_reply_s_result() {
     ask(&mut world, 1, conn, "1");
     world.carry();
     let asked = world.asked.clone().unwrap();
-    let Ask { ticket, account, client, is_connection, request } = asked[0];
+    let Ask { ticket, account, client, is_connection, encoding, request } = asked[0];
+    assert_eq!(encoding, Encoding::Json);
     assert_eq!((account, client), (AccountId(7), Client { home: HomeId(1), conn }));
     assert_eq!((is_connection, request, asked.len()), (true, REQUEST, 1));
     assert_eq!(world.texts(1, conn), Vec::<Value>::new());
@@ -503,7 +505,8 @@ fn a_turn_of_the_market_does_so_much_for_clients_and_no_more() {
         let client = Client { home: HomeId(0), conn: ConnId { slot: 0, generation: 1 } };
         let ticket = Ticket { slot: 0, generation: 0 };
         let mut batch = Batch::default();
-        batch.push_ask(Ask { ticket, account: AccountId(0), client, is_connection: false, request });
+        let (account, is_connection, encoding) = (AccountId(0), false, Encoding::Json);
+        batch.push_ask(Ask { ticket, account, client, is_connection, encoding, request });
         world.market.handle_record(HomeId(0), &batch, &batch.records[0], world.now);
     };
     let asks_of_a_turn = |world: &mut World, request: OrderRequest| {

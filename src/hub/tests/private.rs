@@ -92,6 +92,7 @@ fn tell_unsent(world: &mut World, account: u32, instrument: u32, seq: u64, said:
         order: said.order.map(str::as_bytes),
         trades: said.trades.map(str::as_bytes),
         positions: said.positions.map(str::as_bytes),
+        reports: None,
     };
     world.market.tell_private(&event, world.now);
 }
