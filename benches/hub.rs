@@ -8,7 +8,9 @@ use divan::{Bencher, black_box};
 use tickring::model::ids::HomeId;
 
 use crate::fixture::calls::{answer_calls, calling_hub};
-use crate::fixture::{BATCHES, NOW, TICKS_PER_BATCH, connect, end_turn, fan, frame, hub, ticks};
+use crate::fixture::{
+    BATCHES, NOW, TICKS_PER_BATCH, Ticks, connect, connect_with, end_turn, fan, frame, hub, ticks,
+};
 
 fn main() {
     divan::main();
@@ -65,6 +67,38 @@ fn call_and_outcome(bencher: Bencher<'_, '_>) {
         hub.handle_bytes(conn, &mut ask, NOW);
         answer_calls(&mut hub, br#"{"price":101.5,"amount":40,"at":1700000000000}"#, NOW);
         black_box(end_turn(&mut hub, &mut out))
+    });
+}
+
+/// Ticks from the feed's events to the changes of books in each subscriber's send, in JSON; per tick and subscriber.
+#[divan::bench(args = [1, 10, 100])]
+fn ticks_to_subscribers_in_json(bencher: Bencher<'_, '_>, subscribers: u32) {
+    ticks_to_subscribers(bencher, subscribers, "");
+}
+
+/// The same in SBE.
+#[divan::bench(args = [1, 10, 100])]
+fn ticks_to_subscribers_in_sbe(bencher: Bencher<'_, '_>, subscribers: u32) {
+    ticks_to_subscribers(bencher, subscribers, "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n");
+}
+
+fn ticks_to_subscribers(bencher: Bencher<'_, '_>, subscribers: u32, fields: &str) {
+    let (mut hub, mut ticks, mut out) = (hub(), Ticks::new(), vec![0; 64 * 1024]);
+    ticks.next(|outgoing| hub.handle_batch(HomeId(1), &outgoing.batch, NOW));
+    let mut subscribe = frame(
+        r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["book.*.raw"],"class":"lossless"}}"#,
+    );
+    for slot in 0..subscribers {
+        let conn = connect_with(&mut hub, slot, fields);
+        hub.handle_bytes(conn, &mut subscribe, NOW);
+        ticks.settle(&mut hub);
+        end_turn(&mut hub, &mut out);
+    }
+    bencher.counter(ItemsCount::new(u64::from(TICKS_PER_BATCH) * u64::from(subscribers))).bench_local(|| {
+        ticks.next(|outgoing| hub.handle_batch(HomeId(1), &outgoing.batch, NOW));
+        let sent = end_turn(&mut hub, &mut out);
+        assert!(sent > 64 * subscribers as usize, "every subscriber is told");
+        black_box(sent)
     });
 }
 

@@ -8,7 +8,7 @@ use tickring::simulation::{Size, run_calls, run_orders};
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 38] = [
+const REACHED: [&str; 41] = [
     "aborted",
     "batch reply",
     "book change",
@@ -25,7 +25,9 @@ const REACHED: [&str; 38] = [
     "flap",
     "frames_skipped_total",
     "gap",
+    "gap notice",
     "heartbeat",
+    "heartbeat in SBE",
     "heartbeat_lost",
     "hostile notification",
     "hostile reply",
@@ -45,6 +47,7 @@ const REACHED: [&str; 38] = [
     "refused while hostile",
     "shed",
     "told by pattern",
+    "told in SBE",
     "vanished",
     "write_timeout",
 ];

@@ -27,18 +27,23 @@ const UPGRADE_BYTES_MAX: usize = 8 * 1024;
 
 /// Connects and upgrades, blocking, each step within its deadline.
 pub(crate) fn connect(target: impl Into<Target>) -> Result<Line> {
+    connect_asking(target, "")
+}
+
+/// The same with further header fields in the upgrade, each with its line's end.
+pub(crate) fn connect_asking(target: impl Into<Target>, fields: &str) -> Result<Line> {
     let target = target.into();
     let stream = TcpStream::connect_timeout(&target.address, Duration::from_nanos(STEP_DEADLINE_NS))
         .doing("connect")?;
-    upgrade_line(stream, target)
+    upgrade_line(stream, target, fields)
 }
 
-fn upgrade_line(stream: TcpStream, target: Target) -> Result<Line> {
+fn upgrade_line(stream: TcpStream, target: Target, fields: &str) -> Result<Line> {
     stream.set_nodelay(true).doing("TCP_NODELAY")?;
     stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
     let mut line = Line::over(stream, target.security)?;
     if line.framing == Framing::WebSocket {
-        ask_for_upgrade(&mut line, target.address)?;
+        ask_for_upgrade(&mut line, target.address, fields)?;
     }
     Ok(line)
 }
@@ -59,12 +64,12 @@ pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Result<TcpS
 /// Upgrades a connected socket to WebSocket.
 pub(crate) fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_nanos(STEP_DEADLINE_NS))).doing("SO_RCVTIMEO")?;
-    ask_for_upgrade(&mut stream, address)?;
+    ask_for_upgrade(&mut stream, address, "")?;
     Ok(stream)
 }
 
-fn ask_for_upgrade(stream: &mut (impl Read + Write), address: SocketAddr) -> Result<()> {
-    let request = wire::upgrade_request(&address.to_string(), "");
+fn ask_for_upgrade(stream: &mut (impl Read + Write), address: SocketAddr, fields: &str) -> Result<()> {
+    let request = wire::upgrade_request(&address.to_string(), fields);
     stream.write_all(request.as_bytes()).doing("send the upgrade")?;
     let mut answer = Vec::new();
     // Nothing may follow the answer: the server speaks only after we have.
@@ -104,7 +109,7 @@ impl Single {
     pub(crate) fn connect_as(number: usize, target: Target) -> Result<Single> {
         let number = u32::try_from(number).expect("invariant: a run has far fewer clients");
         let stream = connect_from(source_address(NETWORK, number), target.address)?;
-        Single::over(upgrade_line(stream, target)?)
+        Single::over(upgrade_line(stream, target, "")?)
     }
 
     fn over(line: Line) -> Result<Single> {

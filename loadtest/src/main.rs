@@ -177,6 +177,10 @@ enum Load {
         /// How long the limit gathers before it sends, in microseconds
         #[arg(long, default_value_t = 1_000)]
         limit_coalesce_us: u64,
+        /// What it costs to be told in: `sbe` compares the server for clients of SBE with the same for clients of JSON, in turns, in place
+        /// of limit and server
+        #[arg(long, value_enum, default_value = "json")]
+        encoding: ingest::Encoding,
     },
     /// Orders of clients that are logged in, beside subscribers of the trades: throughput and CPU at saturation; latency at
     /// half and 80 % of it. The server needs limits that do not act: --server-arg=--config --server-arg=loadtest/orders.toml
@@ -512,6 +516,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
             limit_bytes,
             limit_rate,
             limit_coalesce_us,
+            encoding,
         } => {
             let shape = ingest::Shape {
                 subscribers,
@@ -522,6 +527,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
                 stamp,
                 limit_bytes,
                 limit_coalesce_us,
+                encoding,
             };
             vec![ingest::run(rig, &shape)?]
         }

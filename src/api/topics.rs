@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::hub::inspect::{TopicOrder, TopicRow};
 use crate::model::channel::TopicKey;
+use crate::model::encoding::Encoding;
 
 use super::{Answer, connections, parameter};
 
@@ -60,8 +61,13 @@ fn written(name: &str, row: &TopicRow) -> Value {
         TopicKey::Private { account, .. } => Some(account.0),
         TopicKey::Client(_) | TopicKey::Market { .. } => None,
     };
+    let encoding = match row.key {
+        TopicKey::Market { encoding, .. } => encoding,
+        TopicKey::Client(_) | TopicKey::Private { .. } => Encoding::Json,
+    };
     json!({
         "topic": name,
+        "encoding": encoding.as_str(),
         // Of whose orders it tells, by number: accounts have no name here.
         "account": account,
         "subscribers": row.subscribers,

@@ -139,7 +139,10 @@ struct Watch {
     /// With wss://: trust the certificate of this SHA-256 fingerprint alone, as --tls-dev logs it
     #[arg(long, value_name = "FINGERPRINT", value_parser = parse_fingerprint)]
     pin: Option<Fingerprint>,
-    /// Print each notification as the JSON that was received
+    /// Ask for market data in SBE (docs/protocol.md#market-data-in-sbe); what is printed is the same
+    #[arg(long)]
+    sbe: bool,
+    /// Print each notification as the JSON that was received, or in hexadecimal what came in SBE
     #[arg(long)]
     raw: bool,
     /// Stop after so many updates

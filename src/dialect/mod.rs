@@ -2,5 +2,6 @@
 
 pub mod json_rpc;
 pub mod mcp;
+pub mod negotiation;
 pub mod sbe;
 pub mod tools;

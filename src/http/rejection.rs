@@ -49,6 +49,9 @@ pub enum Rejection {
     BodyInUpgrade,
     /// `Sec-WebSocket-Protocol` offers only what is not spoken here (RFC 6455 §4.2.2): never silently another one.
     SubprotocolUnknown,
+    /// The query asks for market data in an encoding, or by a schema, that is not spoken here, or contradicts itself: never
+    /// silently another one.
+    EncodingUnknown,
     /// As many connections are open as may be.
     ConnectionsFull,
     /// As many connections of this address are open as may be.
@@ -122,7 +125,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -143,6 +146,7 @@ impl Rejection {
         Self::ExtensionsMalformed,
         Self::BodyInUpgrade,
         Self::SubprotocolUnknown,
+        Self::EncodingUnknown,
         Self::ConnectionsFull,
         Self::AddressFull,
         Self::Overloaded,
@@ -182,6 +186,7 @@ impl Rejection {
             Self::ExtensionsMalformed => "extensions_malformed",
             Self::BodyInUpgrade => "body_in_upgrade",
             Self::SubprotocolUnknown => "subprotocol_unknown",
+            Self::EncodingUnknown => "encoding_unknown",
             Self::ConnectionsFull => "connections_full",
             Self::AddressFull => "address_full",
             Self::Overloaded => "overloaded",
@@ -228,6 +233,7 @@ impl Rejection {
             | Self::ExtensionsMalformed
             | Self::BodyInUpgrade
             | Self::SubprotocolUnknown
+            | Self::EncodingUnknown
             | Self::BearerRefused
             | Self::BodyTooLarge
             | Self::LengthRequired
@@ -245,6 +251,7 @@ impl Rejection {
             Self::NotHttp | Self::HeaderMalformed | Self::TargetMalformed => Status::BadRequest,
             Self::HostNotSingle | Self::KeyNotSingle | Self::KeyMalformed => Status::BadRequest,
             Self::BodyInUpgrade | Self::ExtensionsMalformed | Self::SubprotocolUnknown => Status::BadRequest,
+            Self::EncodingUnknown => Status::BadRequest,
             Self::BearerRefused => Status::Unauthorized,
             Self::OriginForbidden => Status::Forbidden,
             Self::NotFound => Status::NotFound,
@@ -309,8 +316,9 @@ impl Rejection {
                 "An upgrade request has no body: drop Content-Length and Transfer-Encoding."
             }
             Self::SubprotocolUnknown => {
-                "None of the subprotocols in Sec-WebSocket-Protocol is spoken here: offer json-rpc, or none."
+                "No subprotocol on offer is spoken here: offer json-rpc or sbe.tickring.v1, or none."
             }
+            Self::EncodingUnknown => "Supported: encoding=json, or encoding=sbe&schema=1&version=0.",
             Self::ConnectionsFull => {
                 "No more connections are taken for now. Wait as Retry-After says, then retry."
             }

@@ -53,6 +53,7 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection, body: Body) {
         | Rejection::BearerRate
         | Rejection::BearersWaiting
         | Rejection::SubprotocolUnknown
+        | Rejection::EncodingUnknown
         | Rejection::NotHttp
         | Rejection::HeaderMalformed
         | Rejection::TargetMalformed

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::dialect::json_rpc;
 use crate::http::{self, Body, Probe, Rejection};
+use crate::model::encoding::Encoding;
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
 use crate::model::time::Now;
@@ -19,10 +20,11 @@ use crate::ws::receiver::Event;
 
 use super::Hub;
 use super::control_frame::ControlFrame;
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::echo;
 use super::effect::{Effect, Ending};
 use super::egress::ControlLane;
+use super::encoding::{agree_on_dialect, replace_with_heartbeat};
 use super::http_api::is_call;
 use super::incident::{Closing, Incident, Waiting};
 use super::intake::Intake;
@@ -31,18 +33,16 @@ use super::pipes;
 use super::rates::Rates;
 use super::session::{Phase, Ping, Progress, Service, Session};
 use super::settling::{End, settling_ns};
-use super::text_frame::replace_with_text_frame;
 
 /// Paths on which the JSON-RPC dialect is spoken; the second is Deribit's.
 const PATHS: [&str; 2] = ["/ws", "/ws/api/v2"];
-/// The subprotocol that names the dialect; a client need not ask for it.
-const SUBPROTOCOL: &str = "json-rpc";
 
 /// An upgrade that is granted.
 struct Opening {
     /// The answer.
     head: Vec<u8>,
     service: Service,
+    encoding: Encoding,
     deflate: Option<Agreement>,
     /// Of one whose messages control answers.
     authorization: Option<Arc<str>>,
@@ -265,18 +265,20 @@ impl Hub {
                 self.egress.push_head(conn.slot, answer);
                 self.mark_closing(conn, false);
             }
-            Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes }))) => {
+            Ok(Some(Answer::Opened(opening))) => {
+                let Opening { head, service, encoding, deflate, authorization, request_bytes } = opening;
                 let opened_ns = self.session(conn).map(|session| session.opened_ns);
                 opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;
+                    session.encoding = encoding;
                     if service == Service::Echo {
                         session.receiver = Intake::new(Framing::WebSocket, echo::RECEIVE);
                     }
                     if let Some(agreement) = &deflate {
                         session.receiver.agree_on_deflate(agreement);
-                        session.encoding = Encoding::deflated(agreement.server_window());
+                        session.compression = Compression::deflated(agreement.server_window());
                     }
                 }
                 self.egress.push_head(conn.slot, head);
@@ -333,13 +335,7 @@ impl Hub {
         if upgrade.origin().is_some_and(|origin| !policy.admits(origin, host)) {
             return Err(Rejection::OriginForbidden);
         }
-        let mut offered = upgrade.subprotocols().peekable();
-        let offers_some = offered.peek().is_some();
-        let wanted = if service == Service::Mcp { pipes::SUBPROTOCOL } else { SUBPROTOCOL };
-        let subprotocol = offered.find(|name| *name == wanted);
-        if offers_some && subprotocol.is_none() {
-            return Err(Rejection::SubprotocolUnknown);
-        }
+        let (encoding, subprotocol) = agree_on_dialect(service, request.query, upgrade.subprotocols())?;
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
         if service != Service::Echo && !self.admit_bearer(conn, &request)? {
             return Ok(None);
@@ -349,7 +345,8 @@ impl Hub {
         let authorization = request.single_value("Authorization").filter(|_| service == Service::Mcp);
         let authorization = authorization.and_then(|value| std::str::from_utf8(value).ok()).map(Into::into);
         let request_bytes = request.head_bytes;
-        Ok(Some(Answer::Opened(Opening { head, service, deflate, authorization, request_bytes })))
+        let opening = Opening { head, service, encoding, deflate, authorization, request_bytes };
+        Ok(Some(Answer::Opened(opening)))
     }
 
     /// The rules of the listener that a connection came to.
@@ -601,7 +598,7 @@ impl Hub {
     fn handle_heartbeat(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
         let Some(session) = self.session(conn) else { return };
-        let received_ns = session.received_ns;
+        let (received_ns, encoding) = (session.received_ns, session.encoding);
         let Some(heartbeat) = &mut session.heartbeat else { return };
         if now_ns < heartbeat.due_ns {
             return;
@@ -614,7 +611,7 @@ impl Hub {
         heartbeat.tested_ns = silent.then_some(now_ns);
         heartbeat.due_ns = now_ns + heartbeat.interval_ns;
         let mut frame = std::mem::take(&mut self.scratch);
-        replace_with_text_frame(&mut frame, |out| json_rpc::write_heartbeat(out, kind));
+        replace_with_heartbeat(&mut frame, encoding, kind, self.now.unix_ns);
         self.queue_reply(conn, &frame);
         self.scratch = frame;
     }

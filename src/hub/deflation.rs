@@ -5,6 +5,7 @@
 //! is legal at any time (RFC 7692 §6).
 
 use crate::model::channel::{MarketChannel, TopicKey};
+use crate::model::encoding::Encoding;
 use crate::ws::deflate::WindowBits;
 
 /// A kind of channel, as the configuration names it.
@@ -33,9 +34,9 @@ pub struct Deflation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelKinds(u8);
 
-/// How one connection's data is encoded: plain, or compressed for a window.
+/// Whether one connection's data is compressed, and for which window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Encoding(u8);
+pub(super) struct Compression(u8);
 
 /// A set of windows to compress for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,12 +78,13 @@ impl ChannelKind {
         }
     }
 
-    /// None of what is private: it is short, for few, and not to wait.
+    /// None of what is private: it is short, for few, and not to wait. Nor of SBE: it is short, and who asks for it counts nanoseconds.
     fn of(key: &TopicKey) -> Option<ChannelKind> {
         let kind = match key {
             TopicKey::Private { .. } => return None,
             TopicKey::Client(_) => ChannelKind::Topic,
-            TopicKey::Market { channel, .. } => match channel {
+            TopicKey::Market { encoding: Encoding::Sbe, .. } => return None,
+            TopicKey::Market { encoding: Encoding::Json, channel, .. } => match channel {
                 MarketChannel::Ticker { .. } => ChannelKind::Ticker,
                 MarketChannel::Quote => ChannelKind::Quote,
                 MarketChannel::Book { .. } | MarketChannel::GroupedBook { .. } => ChannelKind::Book,
@@ -109,15 +111,15 @@ impl ChannelKinds {
     }
 }
 
-impl Encoding {
-    pub(super) const PLAIN: Encoding = Encoding(0);
+impl Compression {
+    pub(super) const PLAIN: Compression = Compression(0);
     /// How many there are.
     pub(super) const COUNT: usize = 1 + WINDOWS;
 
     /// For a client that agreed to this window for what it is sent.
     #[must_use]
-    pub(super) fn deflated(window: WindowBits) -> Encoding {
-        Encoding(1 + place(window))
+    pub(super) fn deflated(window: WindowBits) -> Compression {
+        Compression(1 + place(window))
     }
 
     /// From 0, which is plain.
@@ -213,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_is_its_window() {
+    fn a_compression_is_its_window() {
         for bits in 9..=15 {
             let window = WindowBits::new(bits).unwrap();
-            assert_eq!(Encoding::deflated(window).window(), Some(window));
-            assert!(Encoding::deflated(window).index() < Encoding::COUNT);
+            assert_eq!(Compression::deflated(window).window(), Some(window));
+            assert!(Compression::deflated(window).index() < Compression::COUNT);
         }
-        assert_eq!(Encoding::PLAIN.window(), None);
+        assert_eq!(Compression::PLAIN.window(), None);
     }
 }

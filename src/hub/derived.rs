@@ -1,19 +1,20 @@
 //! One topic of one instrument at the market's home: what it has gathered and how it is encoded. PURE.
 //! Invariant: an event is encoded once, when it is stamped; what is gathered between stamps is bounded.
 
-use crate::dialect::json_rpc;
 use crate::limits;
 use crate::model::book::{LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Interval, MarketChannel};
 use crate::model::decimal::{Amount, Price};
-use crate::model::ids::{Position, Seq};
+use crate::model::encoding::Encoding;
+use crate::model::grouping::{GroupedLevel, grouped_asks, grouped_bids};
+use crate::model::ids::{InstrumentId, Seq};
 use crate::model::instrument::Symbol;
 use crate::model::market::{InstrumentState, TRADES_KEPT_MAX, Trade};
 use crate::model::time::Now;
 
 use super::batch::Batch;
 use super::home::{Home, HomeTopicSlot};
-use super::text_frame::append_text_frame;
+use super::notification::{NotifiedTopic, Said, append_notification};
 
 /// A level as it stood before an interval changed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,9 @@ pub(super) struct Touch {
 #[derive(Debug)]
 pub(super) struct Derived {
     slot: HomeTopicSlot,
+    instrument: InstrumentId,
     channel: MarketChannel,
+    encoding: Encoding,
     /// The channel as clients spell it.
     name: Vec<u8>,
     /// Whether the interval has something to tell.
@@ -38,18 +41,26 @@ pub(super) struct Derived {
     touches: Vec<Touch>,
     /// Touches at which they are folded next.
     fold_at: usize,
-    /// The data of a raw grouped book as last told, to tell it only when it changes.
-    told: Vec<u8>,
+    /// The levels of a raw grouped book as last told, to tell it only when they change: bids, `None`, asks.
+    told: Vec<Option<GroupedLevel>>,
 }
 
 impl Derived {
     #[must_use]
-    pub(super) fn new(slot: HomeTopicSlot, channel: MarketChannel, instrument: &Symbol) -> Derived {
+    pub(super) fn new(
+        slot: HomeTopicSlot,
+        instrument: InstrumentId,
+        channel: MarketChannel,
+        encoding: Encoding,
+        symbol: &Symbol,
+    ) -> Derived {
         let mut name = Vec::new();
-        channel.write(&mut name, instrument);
+        channel.write(&mut name, symbol);
         Derived {
             slot,
+            instrument,
             channel,
+            encoding,
             name,
             pending: false,
             trades: Vec::new(),
@@ -59,9 +70,10 @@ impl Derived {
         }
     }
 
+    /// Whether it is the topic of this channel in this encoding.
     #[must_use]
-    pub(super) fn channel(&self) -> MarketChannel {
-        self.channel
+    pub(super) fn tells(&self, channel: MarketChannel, encoding: Encoding) -> bool {
+        self.channel == channel && self.encoding == encoding
     }
 
     #[must_use]
@@ -208,20 +220,21 @@ impl Derived {
         // that a book which is by its end what it was at its beginning is news to them.
         if let MarketChannel::GroupedBook { group, depth, interval: Interval::Raw } = self.channel {
             let kept = self.told.len();
-            json_rpc::write_grouped_levels(&mut self.told, state, group, depth);
+            self.told.extend(grouped_bids(state, group, depth).map(Some));
+            self.told.push(None);
+            self.told.extend(grouped_asks(state, group, depth).map(Some));
             let same = self.told[..kept] == self.told[kept..];
             self.told.drain(..kept);
             if same {
                 return;
             }
         }
-        let channel = self.channel;
-        self.publish(home, Seq(0), out, now, |bytes| write_value(bytes, channel, state));
+        self.publish(home, Seq(0), state, &Said::Value, out, now);
     }
 
     fn tell_trades(&mut self, home: &mut Home, state: &InstrumentState, out: &mut Batch, now: Now) {
         let mut trades = std::mem::take(&mut self.trades);
-        self.publish(home, Seq(0), out, now, |bytes| json_rpc::write_trades(bytes, state, trades.iter()));
+        self.publish(home, Seq(0), state, &Said::Trades(&trades), out, now);
         trades.clear();
         self.trades = trades;
     }
@@ -234,62 +247,23 @@ impl Derived {
         out: &mut Batch,
         now: Now,
     ) {
-        let MarketChannel::Book { checksum, .. } = self.channel else {
-            panic!("invariant: called for books only, by the arms of `on_book` and `end_interval`");
-        };
         let previous = home.change_id(self.slot);
-        self.publish(home, state.change_id, out, now, |bytes| {
-            json_rpc::write_book_change(bytes, state, previous, state.change_id, changes, checksum);
-        });
+        self.publish(home, state.change_id, state, &Said::BookChange { previous, changes }, out, now);
     }
 
     fn publish(
         &self,
         home: &mut Home,
         change_id: Seq,
+        state: &InstrumentState,
+        said: &Said<'_>,
         out: &mut Batch,
         now: Now,
-        write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let place = home.next_position(self.slot);
-        let frame = append_text_frame(&mut out.bytes, |bytes| {
-            json_rpc::open_notification(bytes, &self.name);
-            write(bytes);
-            json_rpc::close_notification(bytes, place.epoch, place.seq, now.unix_ns);
-        });
+        let Derived { instrument, channel, encoding, .. } = *self;
+        let topic = NotifiedTopic { instrument, channel, encoding, name: &self.name };
+        let position = home.next_position(self.slot);
+        let frame = append_notification(&mut out.bytes, &topic, state, said, position, now.unix_ns);
         home.publish(self.slot, change_id, frame, out, now);
     }
-}
-
-/// Appends the data of a channel whose newest notification says all there is to say.
-///
-/// # Panics
-/// For channels that tell changes or trades.
-pub(super) fn write_value(bytes: &mut Vec<u8>, channel: MarketChannel, state: &InstrumentState) {
-    match channel {
-        MarketChannel::Ticker { .. } => json_rpc::write_ticker(bytes, state),
-        MarketChannel::Quote => json_rpc::write_quote(bytes, state),
-        MarketChannel::GroupedBook { group, depth, .. } => {
-            json_rpc::write_grouped_book(bytes, state, group, depth)
-        }
-        MarketChannel::Book { checksum, .. } => json_rpc::write_book_snapshot(bytes, state, checksum),
-        MarketChannel::Trades { .. } => {
-            panic!("invariant: values are asked for by `TopicKind`, which has trades as events")
-        }
-    }
-}
-
-/// Appends the notification that says all there is to say on a channel as of an event.
-pub(super) fn write_notification(
-    bytes: &mut Vec<u8>,
-    channel: MarketChannel,
-    state: &InstrumentState,
-    position: Position,
-    unix_ns: u64,
-) {
-    let mut name = Vec::new();
-    channel.write(&mut name, &state.definition.name);
-    json_rpc::open_notification(bytes, &name);
-    write_value(bytes, channel, state);
-    json_rpc::close_notification(bytes, position.epoch, position.seq, unix_ns);
 }

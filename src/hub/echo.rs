@@ -26,7 +26,7 @@ impl Hub {
     /// Sends a message back.
     pub(super) fn echo(&mut self, conn: ConnId, opcode: Opcode, payload: &[u8]) {
         self.counters.messages_received_total += 1;
-        let window = self.session(conn).and_then(|session| session.encoding.window());
+        let window = self.session(conn).and_then(|session| session.compression.window());
         if let Some(window) = window
             && self.config.deflation.serves(payload)
             && let Some(frame) = self.home.deflater.frame(opcode, window, payload).map(<[u8]>::to_vec)

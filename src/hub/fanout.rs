@@ -8,12 +8,13 @@ use crate::model::ids::{ConnId, HomeId, Position, Seq, TopicId};
 
 use super::Hub;
 use super::batch::{Batch, Record};
-use super::deflation::{Encoding, Windows};
+use super::deflation::{Compression, Windows};
 use super::egress::DataLane;
 use super::home::Joining;
 use super::incident::Closing;
 use super::log::FrameRef;
 use super::marks::Classes;
+use super::notification::replace_with_value;
 use super::topics::{SubscriptionState, TopicKind, TopicState};
 
 /// The records behind a frame's, of which the first may be the same event compressed.
@@ -168,11 +169,11 @@ impl Hub {
     /// Queues a frame for all who follow the topic, for each as it reads it.
     fn deliver(&mut self, at: u32, frame: &[u8], variants: Variants<'_>) {
         let topic = &self.topics.topics[at as usize];
-        let by_encoding = if topic.deflated_followers == 0 {
+        let by_compression = if topic.deflated_followers == 0 {
             let count = super::topics::narrow(topic.followers.len());
             let logged = self.log_frame(frame);
             self.egress.log.retain(logged.segment, count);
-            [logged; Encoding::COUNT]
+            [logged; Compression::COUNT]
         } else {
             self.log_variants(at, frame, variants)
         };
@@ -180,7 +181,7 @@ impl Hub {
         let topic = &self.topics.topics[at as usize];
         let (lane, mut delivered, mut classes) = (topic.lane(), 0, Classes::default());
         for follower in &topic.followers {
-            let logged = by_encoding[follower.encoding.index()];
+            let logged = by_compression[follower.compression.index()];
             let mut pushed = self.egress.push_frame(follower.slot, lane, logged);
             while pushed.is_err() {
                 // The pool is full: the one that holds the most of it makes room, not the one that came too late.
@@ -226,21 +227,26 @@ impl Hub {
     }
 
     /// Puts a frame and the compressed ones of the same event into the log, as far as somebody follows who reads them;
-    /// gives for each encoding the one to send.
-    fn log_variants(&mut self, at: u32, frame: &[u8], variants: Variants<'_>) -> [FrameRef; Encoding::COUNT] {
-        let mut followers = [0; Encoding::COUNT];
+    /// gives by compression the one to send.
+    fn log_variants(
+        &mut self,
+        at: u32,
+        frame: &[u8],
+        variants: Variants<'_>,
+    ) -> [FrameRef; Compression::COUNT] {
+        let mut followers = [0; Compression::COUNT];
         for follower in &self.topics.topics[at as usize].followers {
-            followers[follower.encoding.index()] += 1;
+            followers[follower.compression.index()] += 1;
         }
-        let mut logged = [None; Encoding::COUNT];
+        let mut logged = [None; Compression::COUNT];
         for (windows, deflated) in variants.iter() {
-            let readers = || windows.iter().map(Encoding::deflated);
-            let count = readers().map(|encoding| followers[encoding.index()]).sum();
+            let readers = || windows.iter().map(Compression::deflated);
+            let count = readers().map(|compression| followers[compression.index()]).sum();
             if count > 0 {
                 let deflated = self.log_frame(deflated);
                 self.egress.log.retain(deflated.segment, count);
                 self.counters.deflated_deliveries_total += u64::from(count);
-                readers().for_each(|encoding| logged[encoding.index()] = Some(deflated));
+                readers().for_each(|compression| logged[compression.index()] = Some(deflated));
             }
         }
         let others = followers.iter().zip(&logged).filter(|(_, logged)| logged.is_none());
@@ -290,7 +296,7 @@ impl Hub {
         if topic.value_seq == Some(topic.seq) {
             return true;
         }
-        let TopicKey::Market { instrument, channel } = topic.key else { return false };
+        let TopicKey::Market { instrument, channel, encoding } = topic.key else { return false };
         let state = self.cache.state(instrument);
         match topic.kind {
             TopicKind::Events => return false,
@@ -300,9 +306,7 @@ impl Hub {
         let (position, unix_ns) = (Position { epoch: topic.epoch, seq: topic.seq }, self.now.unix_ns);
         topic.value_seq = Some(topic.seq);
         self.topics.write_value(at, |value| {
-            super::text_frame::replace_with_text_frame(value, |bytes| {
-                super::derived::write_notification(bytes, channel, state, position, unix_ns);
-            });
+            replace_with_value(value, instrument, channel, encoding, state, position, unix_ns);
         });
         self.counters.values_encoded_total += 1;
         true

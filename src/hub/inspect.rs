@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::limits;
 use crate::model::channel::TopicKey;
+use crate::model::encoding::Encoding;
 use crate::model::ids::{ConnId, Seq};
 use crate::model::instrument::Symbol;
 
@@ -161,7 +162,7 @@ impl TopicRow {
                 out.extend_from_slice(b"topic.");
                 out.extend_from_slice(name.as_bytes());
             }
-            TopicKey::Market { instrument, channel } => channel.write(&mut out, &name_of(instrument)),
+            TopicKey::Market { instrument, channel, .. } => channel.write(&mut out, &name_of(instrument)),
             TopicKey::Private { view, .. } => view.channel(name_of).write(&mut out),
         }
         String::from_utf8(out).expect("invariant: channels are ASCII by their grammar")
@@ -315,6 +316,7 @@ impl Hub {
                 (Phase::Securing | Phase::Upgrading { .. }, _) => None,
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
                 (_, Service::JsonRpc) if session.receiver.is_length_prefixed() => Some("binary-tcp"),
+                (_, Service::JsonRpc) if session.encoding == Encoding::Sbe => Some("sbe"),
                 (_, Service::JsonRpc) => Some("json-rpc"),
                 (_, Service::Echo) => Some("echo"),
                 (_, Service::Mcp) => Some("mcp"),

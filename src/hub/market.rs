@@ -186,14 +186,18 @@ impl MarketHome {
         match record {
             // It asks again after its gap, before which it would hear no answer.
             Record::Join { .. } if self.outbox.lagging().contains(from) => {}
-            Record::Join { key: TopicKey::Market { instrument, channel }, ticket, resume } => {
-                let key = TopicKey::Market { instrument: *instrument, channel: *channel };
-                let known = self.home.find(&key).is_some();
-                let slot = self.home.intern(key, now);
+            Record::Join {
+                key: key @ TopicKey::Market { instrument, channel, encoding },
+                ticket,
+                resume,
+            } => {
+                let known = self.home.find(key).is_some();
+                let slot = self.home.intern(*key, now);
                 if let Some(slot) = slot.filter(|_| !known) {
                     let state = &self.instruments[instrument.index()];
                     self.home.start_at_change(slot, state.change_id);
-                    let derived = Derived::new(slot, *channel, &state.definition.name);
+                    let name = &state.definition.name;
+                    let derived = Derived::new(slot, *instrument, *channel, *encoding, name);
                     self.derived[instrument.index()].push(derived);
                 }
                 self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
@@ -271,8 +275,8 @@ impl MarketHome {
                 IntervalEnd { mono_ns: next_end(end.interval, now), pending: false, telling, ..end };
             let (derived, private) = (&mut self.derived, &mut self.private);
             self.home.sweep(now, |key| match key {
-                TopicKey::Market { instrument, channel } => {
-                    derived[instrument.index()].retain(|derived| derived.channel() != channel);
+                TopicKey::Market { instrument, channel, encoding } => {
+                    derived[instrument.index()].retain(|derived| !derived.tells(channel, encoding));
                 }
                 TopicKey::Private { account, view } => private.forget(account, &view),
                 TopicKey::Client(name) => {

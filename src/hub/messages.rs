@@ -99,7 +99,7 @@ impl Hub {
                     self.check_subscribe(conn, &format!("topic.{}", topic.as_str()))
                         .map_err(|failure| failure.at("topics"))?;
                 }
-                let window = self.session(conn).and_then(|session| session.encoding.window());
+                let window = self.session(conn).and_then(|session| session.compression.window());
                 if presentation.compress_from_bytes.is_some() && window.is_none() {
                     let why = "the connection has not agreed on permessage-deflate";
                     return Err(Failure::INVALID_PARAMS.because(why).at("compress_from_bytes"));

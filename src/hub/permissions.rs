@@ -111,7 +111,7 @@ impl Hub {
         match key {
             TopicKey::Private { account, .. } => self.check_subscribe_private(conn) == Ok(*account),
             TopicKey::Client(name) => self.check_subscribe(conn, &format!("topic.{}", name.as_str())).is_ok(),
-            TopicKey::Market { instrument, channel } => {
+            TopicKey::Market { instrument, channel, .. } => {
                 let mut name = Vec::new();
                 channel.write(&mut name, &self.cache.state(*instrument).definition.name);
                 self.check_subscribe(conn, &String::from_utf8_lossy(&name)).is_ok()

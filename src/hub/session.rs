@@ -3,11 +3,12 @@
 use crate::dialect::json_rpc::Precision;
 use crate::http::Rejection;
 use crate::model::channel::{DeliveryClass, MarketChannel, TopicName};
+use crate::model::encoding::Encoding;
 use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 
 use super::batch::Ticket;
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::http_api::Caller;
 use super::intake::Intake;
 use super::listener::{Arrival, Way};
@@ -108,8 +109,10 @@ pub(super) struct Session {
     pub(super) rates: Option<Box<Rates>>,
     /// When the first bytes came of a message, or of a control frame, that is not whole.
     pub(super) message_begun_ns: Option<u64>,
-    /// Of what it is sent; compressed if permessage-deflate was agreed on.
+    /// Of the market data that it is sent.
     pub(super) encoding: Encoding,
+    /// Of what it is sent; other than plain if permessage-deflate was agreed on.
+    pub(super) compression: Compression,
     pub(super) precision: Precision,
     pub(super) subscriptions: Vec<u32>,
     pub(super) patterns: Vec<Pattern>,
@@ -167,7 +170,8 @@ impl Session {
             identity: None,
             rates,
             message_begun_ns: None,
-            encoding: Encoding::PLAIN,
+            encoding: Encoding::Json,
+            compression: Compression::PLAIN,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),
             patterns: Vec::new(),

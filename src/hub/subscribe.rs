@@ -10,11 +10,12 @@ use std::hash::BuildHasherDefault;
 use crate::dialect::json_rpc::{self, Failure, Recovery, SubscribeParams};
 use crate::limits;
 use crate::model::channel::{Channel, DeliveryClass, MarketChannel, TopicKey};
+use crate::model::encoding::Encoding;
 use crate::model::ids::{ConnId, HomeId, InstrumentId, Position};
 
 use super::Hub;
 use super::batch::{JoinOutcome, Record, Ticket};
-use super::deflation::Encoding;
+use super::deflation::Compression;
 use super::incident::{Closing, Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::session::Pattern;
@@ -150,7 +151,7 @@ impl Hub {
                 }
                 Channel::Instrument { instrument, channel } => {
                     let Some(instrument) = self.cache.find_listed(&instrument) else { continue };
-                    let key = TopicKey::Market { instrument, channel };
+                    let key = self.market_key(conn, instrument, channel);
                     self.want(conn, &mut asked, key, false, resume.find(text))?;
                 }
                 Channel::Every { channel } if asked.patterns.iter().any(|known| known.channel == channel) => {
@@ -171,7 +172,8 @@ impl Hub {
                             channel.write(&mut name, &self.cache.state(instrument).definition.name);
                             place = resume.find(&String::from_utf8_lossy(&name));
                         }
-                        self.want(conn, &mut asked, TopicKey::Market { instrument, channel }, true, place)?;
+                        let key = self.market_key(conn, instrument, channel);
+                        self.want(conn, &mut asked, key, true, place)?;
                     }
                 }
             }
@@ -279,11 +281,11 @@ impl Hub {
                 }
                 TopicKey::Market { .. } | TopicKey::Client(_) => class.unwrap_or(kind.default_class()),
             };
-            let encoding = match self.session(conn) {
-                Some(session) if kinds.contains(&key) => session.encoding,
-                Some(_) | None => Encoding::PLAIN,
+            let compression = match self.session(conn) {
+                Some(session) if kinds.contains(&key) => session.compression,
+                Some(_) | None => Compression::PLAIN,
             };
-            self.topics.subscribe(conn, topic, class, encoding)
+            self.topics.subscribe(conn, topic, class, compression)
         });
         let entry = self.topics.subscription(subscription);
         if by_pattern {
@@ -313,6 +315,18 @@ impl Hub {
             entry.told_windows = windows;
             self.outbox.command(home).records.push(Record::Windows { topic, windows });
         }
+    }
+
+    /// The topic of an instrument's channel that a connection reads.
+    pub(super) fn market_key(
+        &self,
+        conn: ConnId,
+        instrument: InstrumentId,
+        channel: MarketChannel,
+    ) -> TopicKey {
+        let session = self.sessions.get(conn.slot as usize).and_then(Option::as_deref);
+        let encoding = session.map_or(Encoding::Json, |session| session.encoding);
+        TopicKey::Market { instrument, channel, encoding }
     }
 
     fn home_of(&self, key: &TopicKey) -> HomeId {
@@ -584,7 +598,7 @@ impl Hub {
                 if self.has_all_subscriptions(conn) {
                     continue;
                 }
-                let key = TopicKey::Market { instrument, channel };
+                let key = self.market_key(conn, instrument, channel);
                 if let Some((subscription, topic)) = self.add_subscription(conn, key, class, true) {
                     if self.topics.topic(topic).state == TopicState::Live {
                         self.activate(subscription, JoinOutcome::Fresh);

@@ -16,7 +16,7 @@ use crate::ws::deflate::{Deflater, WindowBits};
 use crate::ws::frame::{Opcode, frame_payload};
 
 use super::batch::Ticket;
-use super::deflation::{Deflation, Encoding, WINDOWS, Windows, all_windows};
+use super::deflation::{Compression, Deflation, WINDOWS, Windows, all_windows};
 use super::egress::DataLane;
 
 /// How a topic is told.
@@ -58,7 +58,7 @@ pub(super) struct Listener {
     pub(super) slot: u32,
     pub(super) subscription: u32,
     pub(super) class: DeliveryClass,
-    pub(super) encoding: Encoding,
+    pub(super) compression: Compression,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +90,8 @@ pub(super) struct Topic {
     pub(super) subscriptions: u32,
     /// Messages that were queued for subscribers here, and values that were sent to them.
     pub(super) deliveries_total: u64,
-    /// Of those, how many want each encoding.
-    encodings: [u32; Encoding::COUNT],
+    /// Of those, how many want it compressed so.
+    compressions: [u32; Compression::COUNT],
     /// Followers that want compressed frames.
     pub(super) deflated_followers: u32,
     /// What the home was told last of the windows that are wanted here.
@@ -138,9 +138,14 @@ impl Topic {
     }
 
     /// Its value as a subscriber reads it: compressed the first time that somebody with such a window is sent it.
-    fn value_for(&mut self, encoding: Encoding, deflater: &mut Deflater, deflation: &Deflation) -> &[u8] {
+    fn value_for(
+        &mut self,
+        compression: Compression,
+        deflater: &mut Deflater,
+        deflation: &Deflation,
+    ) -> &[u8] {
         let payload = frame_payload(&self.value);
-        let Some(window) = encoding.window().filter(|_| deflation.serves(payload)) else {
+        let Some(window) = compression.window().filter(|_| deflation.serves(payload)) else {
             return &self.value;
         };
         let with = window.for_payload(payload.len());
@@ -175,7 +180,7 @@ impl Topic {
     pub(super) fn windows(&self) -> Windows {
         let mut windows = Windows::default();
         for window in all_windows() {
-            if self.encodings[Encoding::deflated(window).index()] > 0 {
+            if self.compressions[Compression::deflated(window).index()] > 0 {
                 windows.insert(window);
             }
         }
@@ -202,7 +207,7 @@ pub(super) struct Subscription {
     /// Where it stands in its session's list.
     pub(super) place: u32,
     pub(super) class: DeliveryClass,
-    pub(super) encoding: Encoding,
+    pub(super) compression: Compression,
     pub(super) state: SubscriptionState,
     /// The event that was the last to be queued before the subscription became stale.
     pub(super) told: Option<Position>,
@@ -265,7 +270,7 @@ impl Topics {
             joins: 0,
             subscriptions: 0,
             deliveries_total: 0,
-            encodings: [0; Encoding::COUNT],
+            compressions: [0; Compression::COUNT],
             deflated_followers: 0,
             told_windows: Windows::default(),
             value: Vec::new(),
@@ -308,16 +313,16 @@ impl Topics {
     pub(super) fn value_for(
         &mut self,
         topic: u32,
-        encoding: Encoding,
+        compression: Compression,
         deflater: &mut Deflater,
         deflation: &Deflation,
     ) -> &[u8] {
         let topic = &mut self.topics[topic as usize];
         self.value_bytes -= topic.value_bytes();
-        topic.value_for(encoding, deflater, deflation);
+        topic.value_for(compression, deflater, deflation);
         self.value_bytes += topic.value_bytes();
         // Found now, not compressed again.
-        topic.value_for(encoding, deflater, deflation)
+        topic.value_for(compression, deflater, deflation)
     }
 
     /// The home has told the topic's id.
@@ -363,17 +368,17 @@ impl Topics {
         conn: ConnId,
         topic: u32,
         class: DeliveryClass,
-        encoding: Encoding,
+        compression: Compression,
     ) -> u32 {
         let entry = &mut self.topics[topic as usize];
         entry.subscriptions += 1;
-        entry.encodings[encoding.index()] += 1;
+        entry.compressions[compression.index()] += 1;
         let subscription = narrow(self.subscriptions.insert(Subscription {
             conn,
             topic,
             place: 0,
             class,
-            encoding,
+            compression,
             state: SubscriptionState::Joining,
             told: None,
             listed: false,
@@ -396,9 +401,10 @@ impl Topics {
     /// Gives the subscription each frame from now on.
     pub(super) fn follow(&mut self, subscription: u32) {
         let place = self.attach(subscription, |topic| &mut topic.followers);
-        let Subscription { topic, encoding, .. } = self.subscriptions[subscription as usize];
-        self.topics[topic as usize].deflated_followers += u32::from(encoding != Encoding::PLAIN);
-        self.subscriptions[subscription as usize].state = SubscriptionState::Following { place };
+        let Subscription { topic, compression, .. } = self.subscriptions[subscription as usize];
+        self.topics[topic as usize].deflated_followers += u32::from(compression != Compression::PLAIN);
+        let entry = &mut self.subscriptions[subscription as usize];
+        (entry.state, entry.told) = (SubscriptionState::Following { place }, None);
     }
 
     /// The subscription is owed a value before it may follow.
@@ -409,9 +415,9 @@ impl Topics {
 
     fn attach(&mut self, subscription: u32, list: impl FnOnce(&mut Topic) -> &mut Vec<Listener>) -> u32 {
         self.detach(subscription);
-        let Subscription { conn, topic, class, encoding, .. } = self.subscriptions[subscription as usize];
+        let Subscription { conn, topic, class, compression, .. } = self.subscriptions[subscription as usize];
         let listeners = list(&mut self.topics[topic as usize]);
-        listeners.push(Listener { slot: conn.slot, subscription, class, encoding });
+        listeners.push(Listener { slot: conn.slot, subscription, class, compression });
         narrow(listeners.len() - 1)
     }
 
@@ -423,7 +429,7 @@ impl Topics {
         self.by_pair.remove(&(entry.conn.slot, entry.topic));
         let topic = &mut self.topics[entry.topic as usize];
         topic.subscriptions -= 1;
-        topic.encodings[entry.encoding.index()] -= 1;
+        topic.compressions[entry.compression.index()] -= 1;
     }
 
     fn detach(&mut self, subscription: u32) {
@@ -433,7 +439,7 @@ impl Topics {
             SubscriptionState::Joining => return,
             SubscriptionState::Stale { place } => (&mut topic.stale, place),
             SubscriptionState::Following { place } => {
-                topic.deflated_followers -= u32::from(entry.encoding != Encoding::PLAIN);
+                topic.deflated_followers -= u32::from(entry.compression != Compression::PLAIN);
                 (&mut topic.followers, place)
             }
         };
@@ -482,37 +488,40 @@ mod tests {
 
     #[test]
     fn a_value_is_compressed_once_for_each_window_whoever_asks_in_turn() {
-        let encoding = |bits| Encoding::deflated(WindowBits::new(bits).unwrap());
+        let compression = |bits| Compression::deflated(WindowBits::new(bits).unwrap());
         let deflation = Deflation::default();
         let (small, fast) = (&mut Deflater::new(9), &mut Deflater::new(1));
         let (mut topics, topic) = topics_with_value(&numbers(0));
         let first: Vec<Vec<u8>> = (9..=15)
-            .map(|bits| topics.value_for(topic, encoding(bits), small, &deflation).to_vec())
+            .map(|bits| topics.value_for(topic, compression(bits), small, &deflation).to_vec())
             .collect();
         for _ in 0..2 {
             for (bits, first) in (9..=15).zip(&first) {
                 // Compressed again it would be longer.
-                assert_eq!(topics.value_for(topic, encoding(bits), fast, &deflation), first, "{bits}");
+                assert_eq!(topics.value_for(topic, compression(bits), fast, &deflation), first, "{bits}");
             }
         }
         assert_eq!(topics.topics[0].deflated_values.len(), WINDOWS);
         change(&mut topics, topic, &numbers(0));
         for (bits, first) in (9..=15).zip(&first) {
-            assert!(topics.value_for(topic, encoding(bits), fast, &deflation).len() > first.len(), "{bits}");
+            assert!(
+                topics.value_for(topic, compression(bits), fast, &deflation).len() > first.len(),
+                "{bits}"
+            );
         }
         assert_eq!(topics.topics[0].deflated_values.len(), WINDOWS);
     }
 
     #[test]
     fn what_was_compressed_is_counted_and_its_room_used_again() {
-        let encoding = |bits| Encoding::deflated(WindowBits::new(bits).unwrap());
+        let compression = |bits| Compression::deflated(WindowBits::new(bits).unwrap());
         let (deflation, deflater) = (Deflation::default(), &mut Deflater::new(2));
         let (mut topics, topic) = topics_with_value(&numbers(0));
         let plain_bytes = topics.value_bytes();
         for round in 0..9 {
             change(&mut topics, topic, &numbers(round)[..if round % 2 == 0 { 600 } else { 9_000 }]);
-            topics.value_for(topic, encoding(15), deflater, &deflation);
-            topics.value_for(topic, encoding(9), deflater, &deflation);
+            topics.value_for(topic, compression(15), deflater, &deflation);
+            topics.value_for(topic, compression(9), deflater, &deflation);
             let entry = &topics.topics[0];
             assert_eq!(entry.deflated_values.len(), 2, "one for each that asked");
             assert_eq!(topics.value_bytes(), entry.value_bytes());

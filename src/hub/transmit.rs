@@ -7,6 +7,7 @@ use crate::model::time::Now;
 use super::Hub;
 use super::effect::{Effect, Ending};
 use super::egress::{DataLane, OutIs, Urgency};
+use super::encoding::replace_with_gap_notice;
 use super::session::{Phase, Ping};
 
 impl Hub {
@@ -134,16 +135,25 @@ impl Hub {
         let mut written = 0;
         while let Some(subscription) = self.egress.lanes(slot).values_head {
             let entry = self.topics.subscription(subscription);
-            let (topic, encoding) = (entry.topic, entry.encoding);
+            let (topic, compression, told) = (entry.topic, entry.compression, entry.told);
             if !self.refresh_value(topic) {
                 // An interval's book: the next boundary brings it.
                 self.egress.unlist(&mut self.topics.subscriptions, slot, subscription);
                 continue;
             }
-            let (deflater, deflation) = (&mut self.home.deflater, &self.config.deflation);
-            let value = self.topics.value_for(topic, encoding, deflater, deflation);
             let out_is = if written == 0 { out_is } else { OutIs::Begun };
-            let count = self.egress.transmit_value(slot, value, &mut out[written..], out_is);
+            let out = &mut out[written..];
+            let has_notice =
+                replace_with_gap_notice(&mut self.scratch, self.topics.topic(topic), told, self.now.unix_ns);
+            let (deflater, deflation) = (&mut self.home.deflater, &self.config.deflation);
+            let value = self.topics.value_for(topic, compression, deflater, deflation);
+            let count = if has_notice {
+                // Both or neither: what comes between would lie behind a gap that it is not behind.
+                self.scratch.extend_from_slice(value);
+                self.egress.transmit_value(slot, &self.scratch, out, out_is)
+            } else {
+                self.egress.transmit_value(slot, value, out, out_is)
+            };
             if count == 0 {
                 break;
             }

@@ -27,7 +27,8 @@ impl Hub {
                         let mut known = false;
                         let mut next = self.cache.find(&instrument);
                         while let Some(instrument) = next {
-                            known |= self.end_named(conn, &TopicKey::Market { instrument, channel });
+                            let key = self.market_key(conn, instrument, channel);
+                            known |= self.end_named(conn, &key);
                             next = self.cache.earlier(instrument);
                         }
                         known
@@ -80,7 +81,7 @@ impl Hub {
         let instruments = self.cache.instruments().len();
         for number in 0..instruments {
             let instrument = InstrumentId(super::topics::narrow(number));
-            let key = TopicKey::Market { instrument, channel };
+            let key = self.market_key(conn, instrument, channel);
             let Some(subscription) = self.subscription_to(conn, &key) else { continue };
             let entry = self.topics.subscription(subscription);
             if std::mem::replace(&mut entry.by_pattern, false) && !entry.named {

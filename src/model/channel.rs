@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::encoding::Encoding;
 use super::ids::InstrumentId;
 use super::instrument::{Instrument, InstrumentKind, Symbol};
 use super::order::{AccountId, Filter};
@@ -56,6 +57,12 @@ impl Interval {
 pub struct Group(Option<u16>);
 
 impl Group {
+    /// Ticks per group, where levels are grouped.
+    #[must_use]
+    pub const fn ticks_or_none(self) -> Option<u16> {
+        self.0
+    }
+
     /// Ticks per group; 1 for `none`.
     #[must_use]
     pub const fn ticks(self) -> u16 {
@@ -355,6 +362,7 @@ pub enum TopicKey {
     Market {
         instrument: InstrumentId,
         channel: MarketChannel,
+        encoding: Encoding,
     },
     Client(TopicName),
     /// All private topics of an account share one sequence.

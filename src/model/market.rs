@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::book::{Book, Level, LevelAction, LevelUpdate, Side};
-use super::decimal::{Amount, Price};
+use super::decimal::{Amount, Price, UNIT};
 use super::ids::Seq;
 use super::instrument::Instrument;
 use super::order::{Parties, VenueReport};
@@ -247,6 +247,14 @@ impl InstrumentState {
         self.stats
     }
 
+    /// The change of the rolling day in percent, cut to four decimals, in units of 1e-9; none where nothing traded, and none from a
+    /// first price of zero.
+    #[must_use]
+    pub fn change_percent(&self) -> Option<i128> {
+        let extremes = self.stats.extremes?;
+        change_percent(extremes.first, self.last_trade()?.price)
+    }
+
     /// The middle of the best bid and offer, else the last trade's price, else the only side's price, else zero.
     #[must_use]
     pub fn mark_price(&self) -> Price {
@@ -346,7 +354,7 @@ impl DayStats {
         bucket.high = bucket.high.max(trade.price);
         bucket.low = bucket.low.min(trade.price);
         bucket.volume += amount;
-        bucket.turnover += price * amount / i128::from(super::decimal::UNIT);
+        bucket.turnover += price * amount / i128::from(UNIT);
     }
 
     fn sum(&self) -> Stats {
@@ -370,6 +378,15 @@ impl DayStats {
         }
         stats
     }
+}
+
+/// The change in percent, cut to four decimals, in units of 1e-9; none from a first price of zero.
+fn change_percent(first: Price, last: Price) -> Option<i128> {
+    const HUNDRED_PERCENT: i128 = 100 * UNIT as i128;
+    const FOURTH_DECIMAL: i128 = UNIT as i128 / 10_000;
+    let change = i128::from(last.0) - i128::from(first.0);
+    let percent = (change * HUNDRED_PERCENT).checked_div(i128::from(first.0).abs())?;
+    Some(percent / FOURTH_DECIMAL * FOURTH_DECIMAL)
 }
 
 #[cfg(test)]

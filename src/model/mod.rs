@@ -4,6 +4,8 @@ pub mod book;
 pub mod call;
 pub mod channel;
 pub mod decimal;
+pub mod encoding;
+pub mod grouping;
 pub mod hasher;
 pub mod ids;
 pub mod instrument;

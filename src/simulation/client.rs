@@ -84,6 +84,8 @@ pub(super) struct Subscription {
     pub(super) last_trade: Option<u64>,
     /// The data of the newest notification.
     pub(super) value: String,
+    /// Where it has been told that events are left out: the place that is told next.
+    pub(super) skips_to: Option<(u64, u64)>,
 }
 
 impl Subscription {
@@ -110,6 +112,7 @@ impl Subscription {
             first_trade: None,
             last_trade: None,
             value: String::new(),
+            skips_to: None,
         }
     }
 }
@@ -138,6 +141,7 @@ pub(super) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Text(String),
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -167,6 +171,8 @@ pub(super) struct Client {
     pub(super) patterns: BTreeMap<String, Pattern>,
     /// It keeps no rule, and is judged as such.
     pub(super) hostile: Option<Box<Hostile>>,
+    /// Its market data are to be in SBE, and nothing of it may be in JSON.
+    pub(super) reads_sbe: bool,
     /// It trades, and is judged by the ledger.
     pub(super) trader: Option<Box<Trader>>,
     /// It calls backends, and is judged by what it asked.
@@ -177,6 +183,11 @@ pub(super) struct Client {
 
 pub(super) const UPGRADE: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// The same for market data in SBE.
+pub(super) const UPGRADE_TO_SBE: &[u8] =
+    b"GET /ws?encoding=sbe&schema=1&version=0 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 impl Client {
@@ -256,6 +267,7 @@ impl Client {
                 |payload: &[u8]| String::from_utf8(payload.to_vec()).expect("a server's text is UTF-8");
             told.push(match opcode {
                 1 => Told::Text(text(&payload)),
+                2 => Told::Binary(payload),
                 8 if payload.is_empty() => Told::Close(None, String::new()),
                 8 => {
                     let code = u16::from_be_bytes([payload[0], payload[1]]);

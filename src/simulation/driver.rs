@@ -5,7 +5,7 @@ use crate::hub::{Arrival, Effect, Ending, Hub, Urgency};
 use crate::limits;
 use crate::model::ids::ConnId;
 
-use super::client::{Standing, Told, UPGRADE, push_frame};
+use super::client::{Standing, Told, UPGRADE, UPGRADE_TO_SBE, push_frame};
 use super::network::Link;
 use super::world::{SEND_BYTES_MAX, World};
 
@@ -126,7 +126,7 @@ impl World {
         if self.clients[client].hostile.is_some() {
             entry.upward.extend(super::hostile::greeting(&mut self.random));
         } else {
-            entry.upward.extend(UPGRADE);
+            entry.upward.extend(if self.clients[client].reads_sbe { UPGRADE_TO_SBE } else { UPGRADE });
         }
         self.links.push(entry);
         self.clients[client].begin(link);
@@ -280,6 +280,11 @@ impl World {
             Told::Text(text) => {
                 self.oracle.judge_text(&mut self.clients[client], &text);
                 if text.contains("test_request") {
+                    super::workload::answer_heartbeat(self, client, &mut out);
+                }
+            }
+            Told::Binary(message) => {
+                if self.oracle.judge_binary(&mut self.clients[client], &message) {
                     super::workload::answer_heartbeat(self, client, &mut out);
                 }
             }

@@ -2,7 +2,7 @@
 //! do what chance says and an oracle that knows better. PURE: a run is its seed, so a failure is one number.
 //!
 //! Reading order: `world` (what there is and how it moves), `driver` (a shard's loop around its hub), `mesh` and `network` (what may go wrong on the way), `feed`
-//! and `workload` (what is said), `client` (who listens), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard);
+//! and `workload` (what is said), `client` (who listens), `json` and `sbe` (how what they hear is read), `ending` (who may be left, and how), `reference` and `oracle` (what should have been heard);
 //! then those who trade: `trading` (the venue and its link), `wishes` (what is asked), `trader` (who asks), `ledger` (what it came to);
 //! and those who call: `caller` (who asks), `backends` (a shard and its links), `far_ends` (who answers, or does not).
 
@@ -21,6 +21,7 @@ mod network;
 mod oracle;
 mod random;
 mod reference;
+mod sbe;
 mod trader;
 mod trading;
 mod venue_link;
@@ -51,6 +52,7 @@ pub fn run(seed: u64) -> BTreeMap<&'static str, u64> {
     let mut random = Random::new(seed);
     let options = Options::new(&mut random);
     let mut world = World::new(random, options);
+    world.draw_encodings();
     let mut feed = FeedBuffer::default();
     feed::list(&mut world, &mut feed);
     world.with_market(|market, now| market.handle_feed(SourceId::FEED, &feed, now));
@@ -75,6 +77,7 @@ pub fn run_script(script: &[u8]) -> BTreeMap<&'static str, u64> {
     let mut random = Random::scripted(script);
     let options = Options::small(&mut random);
     let mut world = World::new(random, options);
+    world.draw_encodings();
     let mut feed = FeedBuffer::default();
     feed::list(&mut world, &mut feed);
     world.with_market(|market, now| market.handle_feed(SourceId::FEED, &feed, now));

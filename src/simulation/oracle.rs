@@ -2,10 +2,12 @@
 //! order and, where it is lossless, without a hole, every book is the reference's. PURE. A verdict is a panic.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::client::{Class, Client, Kind, Request, Standing, Subscription};
 use super::json::{Json, Value};
 use super::reference::{NaiveBook, NaiveInstrument, NaiveLevel, Reference, units};
+use super::sbe;
 
 #[derive(Debug)]
 pub(super) struct Oracle {
@@ -44,13 +46,56 @@ impl Oracle {
         } else if json.member("method").is_some() {
             let params = json.at("params");
             match json.at("method").text() {
-                Some("subscription") => self.judge_notification(client, params),
-                Some("heartbeat") => self.count("heartbeat"),
+                Some("subscription") => {
+                    let is_topic = params.at("channel").text().is_some_and(|name| name.starts_with("topic."));
+                    assert!(is_topic || !client.reads_sbe, "client {} reads SBE: {text}", client.number);
+                    self.judge_notification(client, params);
+                }
+                Some("heartbeat") => {
+                    assert!(!client.reads_sbe, "client {} reads SBE: {text}", client.number);
+                    self.count("heartbeat");
+                }
                 other => panic!("an unknown notification {other:?}"),
             }
         } else {
             self.judge_reply(client, &json);
         }
+    }
+
+    /// A client was sent a binary message; whether it asks for an answer.
+    pub(super) fn judge_binary(&mut self, client: &mut Client, message: &[u8]) -> bool {
+        assert!(client.reads_sbe, "client {} was sent a binary message unasked", client.number);
+        match sbe::read(message) {
+            sbe::Told::Notification(params) => {
+                self.count("told in SBE");
+                self.judge_notification(client, &parse_told(&params));
+                false
+            }
+            sbe::Told::Heartbeat { is_test } => {
+                self.count("heartbeat in SBE");
+                is_test
+            }
+            sbe::Told::Gap { channel, epoch, first, last } => {
+                self.judge_gap(client, &channel, epoch, first..=last);
+                false
+            }
+        }
+    }
+
+    /// Events are left out: from the one after what was told last to the one before what comes next.
+    fn judge_gap(&mut self, client: &mut Client, channel: &str, epoch: u64, left_out: RangeInclusive<u64>) {
+        let Some(subscription) = client.subscriptions.get_mut(channel) else {
+            panic!("client {} is told of a gap in {channel} unasked", client.number)
+        };
+        if subscription.standing == Standing::Draining {
+            return;
+        }
+        assert_eq!(subscription.class, Class::Latest, "{channel} is lossless");
+        assert!(!left_out.is_empty(), "{channel}: a gap of nothing");
+        let before = (epoch, left_out.start() - 1);
+        assert_eq!(subscription.last, Some(before), "client {}: a gap of {channel}", client.number);
+        subscription.skips_to = Some((epoch, left_out.end() + 1));
+        self.count("gap notice");
     }
 
     fn judge_reply(&mut self, client: &mut Client, reply: &Json<'_>) {
@@ -212,6 +257,9 @@ impl Oracle {
         }
         let snapshot = data.member("type").and_then(Json::text) == Some("snapshot");
         check_order(number, &channel, subscription, position, snapshot);
+        if let Some(next) = subscription.skips_to.take() {
+            assert_eq!(position, next, "client {number}: {channel} behind a gap that it was told of");
+        }
         self.reference.see(&channel, position);
         match subscription.kind {
             Kind::Topic => self.judge_message(&channel, position, data),

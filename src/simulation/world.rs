@@ -30,6 +30,8 @@ pub(super) const RECEIVE_LIMITS: ReceiveLimits =
     ReceiveLimits { frame_bytes_max: 65_536, message_bytes_max: 65_536, fragments_max: 64 };
 /// The most that one send takes.
 pub(super) const SEND_BYTES_MAX: usize = 65_536;
+/// Of a world that is drawn by chance.
+const CLIENTS_MAX: usize = 9;
 /// Rounds of carrying in which the world must come to rest.
 const ROUNDS_TO_REST_MAX: usize = 5_000;
 /// What bounds a script that says little with many steps.
@@ -78,7 +80,7 @@ impl Options {
     pub(super) fn new(random: &mut Random) -> Options {
         Options {
             shards: u8::try_from(random.between(1, 4)).expect("at most 4"),
-            clients: random.between(2, 9),
+            clients: random.between(2, CLIENTS_MAX),
             hostile: random.below(3),
             steps: random.between(1500, 5000),
             send_bytes_max: *random.pick(&[128, 300, 2048, SEND_BYTES_MAX]),
@@ -197,6 +199,14 @@ impl World {
             venue: None,
             backends: None,
             resting: false,
+        }
+    }
+
+    /// Which clients have their market data in SBE, for all their connections: a place in a stream is one of its encoding.
+    pub(super) fn draw_encodings(&mut self) {
+        let drawn = self.random.below(1 << CLIENTS_MAX);
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            client.reads_sbe = client.hostile.is_none() && drawn >> number & 1 == 1;
         }
     }
 

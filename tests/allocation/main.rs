@@ -303,7 +303,13 @@ fn market_data_allocates_nothing() {
     world.carry(&mut market);
     let channels =
         "\"book.ESH4.raw\",\"ticker.ESH4.raw\",\"trades.ESH4.raw\",\"quote.ESH4\",\"book.ESH4.none.10.raw\"";
-    let conns: Vec<_> = (0..10).map(|slot| world.connect(slot)).collect();
+    // In either encoding.
+    let conns: Vec<_> = (0..10)
+        .map(|slot| match slot % 2 {
+            0 => world.connect(slot),
+            _ => world.connect_with(slot, "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n"),
+        })
+        .collect();
     for conn in conns {
         world.send(conn, &mut subscribe(channels));
     }

@@ -46,6 +46,7 @@ mod reload_market;
 mod replay;
 mod resume;
 mod rounds;
+mod sbe;
 mod server;
 mod services;
 mod shutdown;

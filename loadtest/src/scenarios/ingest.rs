@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::{self, Rig, Window};
+use crate::scenarios::{self, Arms, Rig, Window};
 use crate::server::{Launch, Server};
 use crate::wire;
 
@@ -32,6 +32,61 @@ pub(crate) struct Shape {
     /// Bytes of data in the limit's notifications.
     pub(crate) limit_bytes: usize,
     pub(crate) limit_coalesce_us: u64,
+    /// With SBE the server is beside itself: once for clients of JSON, once for those of SBE.
+    pub(crate) encoding: Encoding,
+}
+
+/// What the clients have their market data in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Encoding {
+    Json,
+    Sbe,
+}
+
+impl Encoding {
+    /// Header fields of an upgrade that ask for it.
+    const fn fields(self) -> &'static str {
+        match self {
+            Encoding::Json => "",
+            Encoding::Sbe => "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n",
+        }
+    }
+}
+
+/// Finds when a notification was stamped, in nanoseconds since 1970.
+enum Stamps {
+    Json { key: String, finder: memmem::Finder<'static> },
+    Sbe,
+}
+
+/// Of a market message of SBE by docs/sbe/tickring.xml: its template and its schema in the header, and the time that all have at one
+/// place.
+const TEMPLATES: std::ops::RangeInclusive<u16> = 10..=14;
+const SCHEMA: u16 = 1;
+const SENDING_TIME_AT: usize = 24;
+
+impl Stamps {
+    fn new(encoding: Encoding, member: &str) -> Stamps {
+        let key = format!("\"{member}\":");
+        match encoding {
+            Encoding::Json => Stamps::Json { finder: memmem::Finder::new(&key).into_owned(), key },
+            Encoding::Sbe => Stamps::Sbe,
+        }
+    }
+
+    fn find(&self, message: &[u8]) -> Option<u64> {
+        match self {
+            Stamps::Json { key, finder } => {
+                finder.find(message).and_then(|at| wire::number(&message[at + key.len()..]))
+            }
+            Stamps::Sbe => {
+                let word = |at: usize| Some(u16::from_le_bytes(*message.get(at..)?.first_chunk()?));
+                let is_told = word(4)? == SCHEMA && TEMPLATES.contains(&word(2)?);
+                let stamp = message.get(SENDING_TIME_AT..)?.first_chunk()?;
+                is_told.then(|| u64::from_le_bytes(*stamp))
+            }
+        }
+    }
 }
 
 /// Compares the way from the stamp to the client.
@@ -46,7 +101,15 @@ pub(crate) fn run(rig: &Rig, shape: &Shape) -> Result<Comparison> {
         "--coalesce-us".to_owned(),
         shape.limit_coalesce_us.to_string(),
     ];
-    let arms = rig.arms(rig.limit(&limit)?, rig.server(&[]));
+    let arms = match (shape.encoding, rig.server(&[])) {
+        (Encoding::Json, server) => rig.arms(rig.limit(&limit)?, server),
+        (Encoding::Sbe, None) => {
+            return Err(Failure::Unmet("a limit says nothing in SBE: name a --server".to_owned()));
+        }
+        (Encoding::Sbe, Some(server)) => {
+            Arms { limit: server.clone(), limit_name: "JSON", subject: server, subject_name: "SBE" }
+        }
+    };
     let case = format!(
         "ingest: {} ticks/s asked, {} subscribers of {}, limit gathers {} us",
         shape.rate_per_s,
@@ -54,29 +117,31 @@ pub(crate) fn run(rig: &Rig, shape: &Shape) -> Result<Comparison> {
         shape.channels.join(" "),
         shape.limit_coalesce_us
     );
-    Ok(rig.compare(&case, &arms, |launch| measure(rig, launch, shape)))
+    Ok(rig.compare(&case, &arms, |launch| {
+        // The arms may be one server; which of them it is says its place.
+        let encoding = if std::ptr::eq(launch, &arms.subject) { shape.encoding } else { Encoding::Json };
+        measure(rig, launch, shape, encoding)
+    }))
 }
 
-fn measure(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Sample> {
+fn measure(rig: &Rig, launch: &Launch, shape: &Shape, encoding: Encoding) -> Result<Sample> {
     let server = Server::start(launch, rig.cpu_client)?;
     let mut clients = Clients::new()?;
     let subscribe = wire::subscribe_request(&shape.channels, &shape.subscribe_extra);
     for _ in 0..shape.subscribers {
         let mut request = Vec::new();
         frame::encode_client(frame::TEXT, subscribe.as_bytes(), &mut request);
-        let slot = clients.add(client::connect(server.address)?);
+        let slot = clients.add(client::connect_asking(server.address, encoding.fields())?);
         clients.outbox().send(slot, &request)?;
     }
-    let key = format!("\"{}\":", shape.stamp);
-    let finder = memmem::Finder::new(&key);
+    let stamps = Stamps::new(encoding, &shape.stamp);
     let mut latencies = Latencies::new();
     let (mut delivered, mut bytes, mut unstamped) = (0_u64, 0_u64, 0_u64);
     let measured_from_ns = clock::unix_ns() + rig.warmup_ns;
     let mut run_until = |clients: &mut Clients, until_ns: u64| -> Result<(u64, u64, u64)> {
         loop {
             let now_ns = clients.turn(|_, _, message| {
-                let stamp = finder.find(message).and_then(|at| wire::number(&message[at + key.len()..]));
-                let Some(stamp_ns) = stamp else {
+                let Some(stamp_ns) = stamps.find(message) else {
                     unstamped += 1;
                     return Ok(());
                 };
@@ -99,8 +164,8 @@ fn measure(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Sample> {
     let count = after.0 - before.0;
     if count == 0 {
         return Err(Failure::Unmet(format!(
-            "no notification carried {key}<unix ns> ({} messages without it)",
-            after.2
+            "no notification carried its stamp ({:?} {}; {} messages without it)",
+            encoding, shape.stamp, after.2
         )));
     }
     let mut sample = describe(&latencies, &seen, count, after.1 - before.1);
@@ -131,4 +196,25 @@ fn describe(latencies: &Latencies, seen: &scenarios::Seen, count: u64, bytes: u6
     sample.add("CPU per delivery", "us", seen.cpu_us_each(count));
     seen.describe(&mut sample);
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stamp_is_found_in_either_encoding_and_in_nothing_else() {
+        let json = Stamps::new(Encoding::Json, "ns");
+        let sbe = Stamps::new(Encoding::Sbe, "ns");
+        let note = br#"{"method":"subscription","params":{"data":{},"seq":1,"ns":1700000000000000001}}"#;
+        assert_eq!((json.find(note), sbe.find(note)), (Some(1_700_000_000_000_000_001), None));
+        let mut quote = [68_u16, 11, 1, 0].map(u16::to_le_bytes).concat();
+        quote.extend([17_u64, 3, 1_700_000_000_000_000_002].map(u64::to_le_bytes).concat());
+        quote.resize(76, 0);
+        assert_eq!((json.find(&quote), sbe.find(&quote)), (None, Some(1_700_000_000_000_000_002)));
+        // A gap notice has another template.
+        quote[2] = 2;
+        assert_eq!(sbe.find(&quote), None);
+        assert_eq!(sbe.find(&quote[..20]), None);
+    }
 }

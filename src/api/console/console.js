@@ -328,13 +328,14 @@ function drawIncidents({ incidents }) {
 
 function drawTopics(topics) {
   const now = Date.now();
+  const id = (row) => `${row.topic} ${row.encoding} ${row.account}`;
   const perS = (row) => {
-    const before = topicsBefore.get(row.topic);
+    const before = topicsBefore.get(id(row));
     return before === undefined ? null : Math.max(0, row.deliveries_total - before.total) / Math.max(1, (now - before.at) / 1000);
   };
-  drawTable("topics", [["topic", (row) => row.topic, "long"], ["followers", number(count, (row) => row.subscribers), "n"], ["a second", number(count, perS), "n"],
+  drawTable("topics", [["topic", (row) => row.encoding === "sbe" ? `${row.topic} (SBE)` : row.topic, "long"], ["followers", number(count, (row) => row.subscribers), "n"], ["a second", number(count, perS), "n"],
     ["in all", number(count, (row) => row.deliveries_total), "n wide"]], topics, "Nobody follows a topic.");
-  topicsBefore = new Map(topics.map((row) => [row.topic, { total: row.deliveries_total, at: now }]));
+  topicsBefore = new Map(topics.map((row) => [id(row), { total: row.deliveries_total, at: now }]));
 }
 
 function drawSlow(connections) {

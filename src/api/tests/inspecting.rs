@@ -155,8 +155,8 @@ fn topics_are_summed_over_shards() {
         by_deliveries,
         json!({
             "topics": [
-                {"topic": "topic.a", "account": null, "subscribers": 3, "deliveries_total": 30, "seq": 5},
-                {"topic": "topic.c", "account": null, "subscribers": 1, "deliveries_total": 30, "seq": 1},
+                {"topic": "topic.a", "encoding": "json", "account": null, "subscribers": 3, "deliveries_total": 30, "seq": 5},
+                {"topic": "topic.c", "encoding": "json", "account": null, "subscribers": 1, "deliveries_total": 30, "seq": 1},
             ],
             "silent": [2],
         })

@@ -10,7 +10,7 @@ use tungstenite::{Bytes, Message, WebSocket};
 
 use self::backoff::Backoff;
 use self::screen::{Form, Screen};
-use self::session::{Reaction, Session};
+use self::session::{Encoding, Reaction, Session};
 use self::url::Url;
 use self::wire::{Trust, Wire};
 use super::ignore_closed;
@@ -19,6 +19,7 @@ use crate::exit::{Exit, Failure};
 
 mod backoff;
 mod format;
+mod sbe;
 mod screen;
 mod session;
 mod url;
@@ -47,9 +48,13 @@ enum End {
 /// # Errors
 /// The server was never reached, or refuses the channels.
 pub(super) fn run(flags: &super::Watch) -> Result<(), Failure> {
-    let url = Url::parse(&flags.url)?;
+    let encoding = if flags.sbe { Encoding::Sbe } else { Encoding::Json };
+    let mut url = Url::parse(&flags.url)?;
+    if encoding == Encoding::Sbe {
+        url = url.asking(&sbe::query());
+    }
     let trust = Wire::trust(&url, flags.pin)?;
-    let mut session = Session::new(&flags.channels);
+    let mut session = Session::new(&flags.channels, encoding);
     let mut screen = Screen::new(if flags.raw { Form::Raw } else { Form::Line }, &url.text);
     let now = clock::now();
     let mut backoff = Backoff::new(now.unix_ns ^ (u64::from(std::process::id()) << 32));
@@ -155,9 +160,10 @@ fn converse(
     backoff: &mut Backoff,
     updates_max: u64,
 ) -> End {
-    let outcome = connection.send(Message::text(session.subscribe()));
-    if let Err(what) = outcome {
-        return End::Cut(what);
+    for request in session.begin() {
+        if let Err(what) = connection.send(Message::text(request)) {
+            return End::Cut(what);
+        }
     }
     let mut heard_at_ns = clock::now().mono_ns;
     let mut pinged = false;
@@ -183,12 +189,19 @@ fn converse(
             Err(what) => return End::Cut(what),
         };
         (heard_at_ns, pinged) = (clock::now().mono_ns, false);
-        let text = match message {
-            Message::Text(text) => text,
+        let end = match message {
+            Message::Text(text) => {
+                let reaction = session.handle(&text);
+                react(reaction, || text.to_string(), connection, screen, backoff)
+            }
+            Message::Binary(message) => {
+                let reaction = session.handle_binary(&message);
+                react(reaction, || sbe::hexadecimal(&message), connection, screen, backoff)
+            }
             Message::Close(reason) => return End::Cut(closed(reason.as_ref())),
-            Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        if let Some(end) = react(&text, connection, session, screen, backoff) {
+        if let Some(end) = end {
             return end;
         }
         if session.totals.updates >= updates_max {
@@ -197,16 +210,16 @@ fn converse(
     }
 }
 
-/// Does what one message asks for; the end, if it is one.
+/// Does what one message asks for; the end, if it is one. `received` shows the message as it came.
 fn react(
-    text: &str,
+    reaction: Reaction<'_>,
+    received: impl FnOnce() -> String,
     connection: &mut Connection,
-    session: &mut Session,
     screen: &mut Screen,
     backoff: &mut Backoff,
 ) -> Option<End> {
-    match session.handle(text) {
-        Reaction::Update(update) => screen.print(&update, text).err().map(End::Output),
+    match reaction {
+        Reaction::Update(update) => screen.print(&update, received).err().map(End::Output),
         Reaction::Subscribed(notes) => {
             backoff.reset();
             notes.iter().find_map(|note| screen.note(note).err()).map(End::Output)

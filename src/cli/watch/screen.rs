@@ -27,7 +27,7 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Line,
-    /// The JSON text as received.
+    /// The message as received: JSON, or what is binary in hexadecimal.
     Raw,
 }
 
@@ -67,10 +67,11 @@ impl Screen {
         }
     }
 
-    pub(super) fn print(&mut self, update: &Update<'_>, received: &str) -> io::Result<()> {
+    /// Prints an update; `received` shows the message as it came.
+    pub(super) fn print(&mut self, update: &Update<'_>, received: impl FnOnce() -> String) -> io::Result<()> {
         self.hide_rate()?;
         match self.form {
-            Form::Raw => writeln!(self.out, "{received}")?,
+            Form::Raw => writeln!(self.out, "{}", received())?,
             Form::Line => {
                 let columns = update.channel.chars().count().min(CHANNEL_COLUMNS_MAX);
                 self.layout.channel_columns = self.layout.channel_columns.max(columns);

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sonic_rs::LazyValue;
 
+use super::sbe::{Names, Read};
+
 /// What to do about a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reaction<'a> {
@@ -38,8 +40,19 @@ pub(super) struct Totals {
     pub skipped: u64,
 }
 
+/// What market data come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Json,
+    Sbe,
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
+    encoding: Encoding,
+    names: Names,
+    /// The id of the question under way for instruments' names.
+    names_id: Option<u64>,
     channels: Vec<String>,
     positions: BTreeMap<String, Position>,
     next_id: u64,
@@ -111,8 +124,11 @@ struct Resumed {
 }
 
 impl Session {
-    pub(super) fn new(channels: &[String]) -> Session {
+    pub(super) fn new(channels: &[String], encoding: Encoding) -> Session {
         Session {
+            encoding,
+            names: Names::default(),
+            names_id: None,
             channels: channels.to_vec(),
             positions: BTreeMap::new(),
             next_id: 1,
@@ -121,8 +137,24 @@ impl Session {
         }
     }
 
-    /// The request that begins a connection; it resumes every channel that was heard before.
-    pub(super) fn subscribe(&mut self) -> String {
+    /// What is sent first on a connection.
+    pub(super) fn begin(&mut self) -> Vec<String> {
+        self.names_id = None;
+        match self.encoding {
+            Encoding::Json => vec![self.subscribe()],
+            // Before what they name: its reply comes first.
+            Encoding::Sbe => vec![self.ask_for_names(), self.subscribe()],
+        }
+    }
+
+    fn ask_for_names(&mut self) -> String {
+        let id = self.request_id();
+        self.names_id = Some(id);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"public/get_instruments","params":{{}}}}"#)
+    }
+
+    /// The request for the channels; it resumes every channel that was heard before.
+    fn subscribe(&mut self) -> String {
         let channels: Vec<String> = self.channels.iter().map(|name| quoted(name)).collect();
         let positions: Vec<String> = self
             .positions
@@ -150,6 +182,11 @@ impl Session {
             Some("subscription") => self.on_notification(text),
             Some("heartbeat") => self.on_heartbeat(text),
             Some(_) => Reaction::Nothing,
+            None if message.id.is_some() && message.id == self.names_id => {
+                self.names_id = None;
+                self.names.learn(message.result.as_ref().map_or("[]", LazyValue::as_raw_str));
+                Reaction::Nothing
+            }
             None if message.id.is_some() && message.id == self.subscribe_id => {
                 self.subscribe_id = None;
                 match message.error {
@@ -162,6 +199,23 @@ impl Session {
                 Some(error) if message.id.is_none() => Reaction::Refused(reason_of(error.as_raw_str())),
                 Some(_) | None => Reaction::Nothing,
             },
+        }
+    }
+
+    /// Takes in one binary message of the server. What is none of the schema is passed over.
+    pub(super) fn handle_binary(&mut self, message: &[u8]) -> Reaction<'static> {
+        match self.names.read(message) {
+            Ok(Read::Update { epoch, update }) => {
+                self.totals.updates += 1;
+                if let Some(seq) = update.seq {
+                    self.advance(&update.channel, Position { epoch, seq });
+                }
+                Reaction::Update(update)
+            }
+            // Listed since the names were asked for: the next update finds its name.
+            Ok(Read::Unnamed) if self.names_id.is_none() => Reaction::Answer(self.ask_for_names()),
+            Ok(Read::TestRequest) => Reaction::Answer(self.test()),
+            Ok(Read::Unnamed | Read::Nothing) | Err(_) => Reaction::Nothing,
         }
     }
 
@@ -192,14 +246,15 @@ impl Session {
 
     fn on_heartbeat(&mut self, text: &str) -> Reaction<'static> {
         match sonic_rs::from_str::<With<Heartbeat>>(text) {
-            Ok(With { params }) if params.r#type == "test_request" => {
-                let id = self.request_id();
-                Reaction::Answer(format!(
-                    "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"public/test\",\"params\":{{}}}}"
-                ))
-            }
+            Ok(With { params }) if params.r#type == "test_request" => Reaction::Answer(self.test()),
             Ok(_) | Err(_) => Reaction::Nothing,
         }
+    }
+
+    /// The answer to a heartbeat that asks for one.
+    fn test(&mut self) -> String {
+        let id = self.request_id();
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"public/test\",\"params\":{{}}}}")
     }
 
     fn on_subscribed(
@@ -263,9 +318,15 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::sbe::generated::Quote;
+    use crate::model::decimal::Amount;
 
     fn session(channels: &[&str]) -> Session {
-        Session::new(&channels.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        of(channels, Encoding::Json)
+    }
+
+    fn of(channels: &[&str], encoding: Encoding) -> Session {
+        Session::new(&channels.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), encoding)
     }
 
     fn notification(channel: &str, epoch: u64, seq: u64) -> String {
@@ -287,6 +348,43 @@ mod tests {
         assert_eq!(
             session.subscribe(),
             r#"{"jsonrpc":"2.0","id":2,"method":"public/subscribe","params":{"channels":["ticker.*.raw","topic.\"q"],"resume":{"ticker.A.raw":{"epoch":5,"seq":3},"ticker.B.raw":{"epoch":5,"seq":8}}}}"#
+        );
+    }
+
+    #[test]
+    fn names_the_instruments_of_sbe_and_resumes_their_channels() {
+        let quote = |instrument_id, seq| {
+            let told = Quote {
+                epoch: 5,
+                seq,
+                sending_time: 0,
+                event_time: 0,
+                instrument_id,
+                bid_price: None,
+                bid_amount: Amount::ZERO,
+                ask_price: None,
+                ask_amount: Amount::ZERO,
+            };
+            let mut message = Vec::new();
+            told.encode(&mut message);
+            message
+        };
+        let mut session = of(&["quote.*"], Encoding::Sbe);
+        let asked = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments","params":{}}"#;
+        assert_eq!(session.begin()[0], asked);
+        session.handle(r#"{"id":1,"result":[{"instrument_id":7,"instrument_name":"A"}]}"#);
+        let told = session.handle_binary(&quote(7, 3));
+        assert!(matches!(told, Reaction::Update(update) if update.channel == "quote.A"), "named");
+        // One that was listed since: asked for once, however much comes of it meanwhile.
+        let asked = asked.replace(":1,", ":3,");
+        assert_eq!(session.handle_binary(&quote(8, 1)), Reaction::Answer(asked));
+        assert_eq!(session.handle_binary(&quote(8, 2)), Reaction::Nothing);
+        session.handle(r#"{"id":3,"result":[{"instrument_id":8,"instrument_name":"B"}]}"#);
+        let told = session.handle_binary(&quote(8, 3));
+        assert!(matches!(told, Reaction::Update(update) if update.channel == "quote.B"), "named");
+        assert!(
+            session.begin()[1]
+                .ends_with(r#""resume":{"quote.A":{"epoch":5,"seq":3},"quote.B":{"epoch":5,"seq":3}}}}"#)
         );
     }
 

@@ -48,6 +48,13 @@ impl Url {
         };
         Ok(Url { host: host.to_owned(), port, is_secure, text: text.to_owned() })
     }
+
+    /// The same with more of a query.
+    pub(super) fn asking(mut self, query: &str) -> Url {
+        self.text.push(if self.text.contains('?') { '&' } else { '?' });
+        self.text.push_str(query);
+        self
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +75,13 @@ mod tests {
             let url = Url::parse(text).unwrap();
             assert_eq!((url.host.as_str(), url.port, url.text.as_str()), (host, port, text));
             assert_eq!(url.is_secure, text.starts_with("wss"));
+        }
+    }
+
+    #[test]
+    fn asks_for_more_in_its_query() {
+        for (text, asking) in [("ws://h/ws", "ws://h/ws?a=b"), ("ws://h/ws?x=y", "ws://h/ws?x=y&a=b")] {
+            assert_eq!(Url::parse(text).unwrap().asking("a=b").text, asking);
         }
     }
 

@@ -16,7 +16,7 @@ pub fn checksum(book: &Book, instrument: &Instrument) -> u32 {
 }
 
 /// The same without an allocation of its own: the text is put behind `out` and taken away again.
-pub(super) fn checksum_at_end(out: &mut Vec<u8>, book: &Book, instrument: &Instrument) -> u32 {
+pub fn checksum_at_end(out: &mut Vec<u8>, book: &Book, instrument: &Instrument) -> u32 {
     let start = out.len();
     let (mut bids, mut asks) = (book.bids(), book.asks());
     for _ in 0..CHECKSUM_LEVELS {

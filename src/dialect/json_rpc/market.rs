@@ -10,7 +10,8 @@ use super::methods::{LastTradesParams, Sorting};
 use super::text::{push, push_list, push_price, push_string, push_unsigned};
 use crate::model::book::{Level, LevelAction, LevelUpdate, Side};
 use crate::model::channel::{Checksum, Depth, Group};
-use crate::model::decimal::{Amount, Price, UNIT, write_units};
+use crate::model::decimal::write_units;
+use crate::model::grouping::{GroupedLevel, grouped_asks, grouped_bids};
 use crate::model::ids::Seq;
 use crate::model::instrument::Instrument;
 use crate::model::market::{InstrumentState, Trade};
@@ -111,20 +112,18 @@ pub fn write_grouped_book(out: &mut Vec<u8>, state: &InstrumentState, group: Gro
     write_name(out, state);
     push(out, ",\"change_id\":");
     push_unsigned(out, state.change_id.0);
-    write_grouped_levels(out, state, group, depth);
-    out.push(b'}');
-}
-
-/// The two sides of a grouped book as members of an object: what tells whether a grouped book has changed.
-pub fn write_grouped_levels(out: &mut Vec<u8>, state: &InstrumentState, group: Group, depth: Depth) {
-    let step = i128::from(state.definition.tick_size.0).max(1) * i128::from(group.ticks());
+    let mut level = |out: &mut Vec<u8>, level: GroupedLevel| {
+        out.push(b'[');
+        write_units(out, level.price, state.definition.price_decimals);
+        out.push(b',');
+        write_units(out, level.amount, state.definition.amount_decimals);
+        out.push(b']');
+    };
     push(out, ",\"bids\":[");
-    let down = |price: Price| i128::from(price.0).div_euclid(step) * step;
-    write_groups(out, state, state.book.bids(), depth.levels(), down);
+    push_list(out, grouped_bids(state, group, depth), &mut level);
     push(out, "],\"asks\":[");
-    let up = |price: Price| -((-i128::from(price.0)).div_euclid(step) * step);
-    write_groups(out, state, state.book.asks(), depth.levels(), up);
-    out.push(b']');
+    push_list(out, grouped_asks(state, group, depth), &mut level);
+    push(out, "]}");
 }
 
 /// `trades.{i}.{interval}`: the trades of one notification, oldest first.
@@ -218,8 +217,7 @@ fn write_stats(out: &mut Vec<u8>, state: &InstrumentState) {
         write_units(out, stats.turnover, 0);
     }
     push(out, ",\"price_change\":");
-    let last = state.last_trade().map(|trade| trade.price);
-    match stats.extremes.zip(last).and_then(|(extremes, last)| change_percent(extremes.first, last)) {
+    match state.change_percent() {
         Some(percent) => write_units(out, percent, 4),
         None => push(out, "null"),
     }
@@ -228,15 +226,6 @@ fn write_stats(out: &mut Vec<u8>, state: &InstrumentState) {
     push(out, ",\"low\":");
     push_price(out, stats.extremes.map(|extremes| extremes.low), decimals);
     out.push(b'}');
-}
-
-/// The change in percent, cut to four decimals, in units of 1e-9; none from a first price of zero.
-fn change_percent(first: Price, last: Price) -> Option<i128> {
-    const HUNDRED_PERCENT: i128 = 100 * UNIT as i128;
-    const FOURTH_DECIMAL: i128 = UNIT as i128 / 10_000;
-    let change = i128::from(last.0) - i128::from(first.0);
-    let percent = (change * HUNDRED_PERCENT).checked_div(i128::from(first.0).abs())?;
-    Some(percent / FOURTH_DECIMAL * FOURTH_DECIMAL)
 }
 
 fn write_pair(out: &mut Vec<u8>, state: &InstrumentState, level: Level) {
@@ -271,31 +260,6 @@ fn write_checksum(out: &mut Vec<u8>, state: &InstrumentState, checksum: Checksum
             push(out, ",\"checksum\":");
             push_unsigned(out, u64::from(crc));
         }
-    }
-}
-
-/// Writes at most `groups_max` groups of one side; levels come best first, so a group's levels are neighbours.
-fn write_groups(
-    out: &mut Vec<u8>,
-    state: &InstrumentState,
-    levels: impl Iterator<Item = Level>,
-    groups_max: usize,
-    round: impl Fn(Price) -> i128,
-) {
-    let mut levels = levels.peekable();
-    for place in 0..groups_max {
-        let Some(first) = levels.next() else { return };
-        let (price, mut amount) = (round(first.price), i128::from(first.amount.0));
-        while let Some(Level { amount: Amount(more), .. }) =
-            levels.next_if(|level| round(level.price) == price)
-        {
-            amount += i128::from(more);
-        }
-        push(out, if place == 0 { "[" } else { ",[" });
-        write_units(out, price, state.definition.price_decimals);
-        out.push(b',');
-        write_units(out, amount, state.definition.amount_decimals);
-        out.push(b']');
     }
 }
 

@@ -29,7 +29,7 @@ mod tests;
 pub(crate) mod text;
 
 pub use call::{call_of_body, call_of_query};
-pub use checksum::{CHECKSUM_LEVELS, checksum};
+pub use checksum::{CHECKSUM_LEVELS, checksum, checksum_at_end};
 pub use decode::decode;
 pub use encode::{
     BatchReply, Precision, Recovery, Stamps, close_reply, open_error, open_result, write_channels,
@@ -41,8 +41,8 @@ pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};
 pub use foreign::{ForeignCall, ForeignFault, METHOD_BYTES_MAX, check_foreign, error_label};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{
-    write_book_change, write_book_snapshot, write_grouped_book, write_grouped_levels, write_last_trades,
-    write_order_book, write_quote, write_ticker, write_trades,
+    write_book_change, write_book_snapshot, write_grouped_book, write_last_trades, write_order_book,
+    write_quote, write_ticker, write_trades,
 };
 pub use message_calls::{FrameBatch, MessageCall, Presentation};
 pub use messages::{

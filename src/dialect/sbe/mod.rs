@@ -4,6 +4,7 @@
 //! whose fields are read where they lie; `wire` is what they are made of. Neither allocates, but for what the `Vec` written to grows by.
 
 pub mod generated;
+pub mod market;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -129,6 +129,6 @@ impl Hub {
     fn presentation(&mut self, conn: ConnId) -> (Presentation, Option<WindowBits>) {
         let Some(session) = self.session(conn) else { return Default::default() };
         let presentation = session.identity.as_deref().and_then(|known| known.hearing.presentation);
-        (presentation.unwrap_or_default(), session.encoding.window())
+        (presentation.unwrap_or_default(), session.compression.window())
     }
 }

@@ -23,6 +23,7 @@ mod pipes;
 mod private;
 mod reconfigure;
 mod resume;
+mod sbe;
 mod sending;
 mod settling;
 mod silence;
