@@ -242,7 +242,11 @@ HEADER = ["block_length", "template_id", "schema_id", "version"]
 
 def found(field):
     """What the decoder says of a field: an enumeration's name, a composite's parts, else the value."""
-    return field.enumerant if hasattr(field, "enumerant") else field.raw_value if hasattr(field, "parts") else field.value
+    if hasattr(field, "parts"):
+        return field.raw_value
+    if hasattr(field, "enumerant") and field.raw_value not in (255, "\0"):
+        return field.enumerant or f"unknown value {field.raw_value}"
+    return None if hasattr(field, "enumerant") else field.value
 
 
 def fields_of(message):

@@ -94,6 +94,26 @@ fn a_schema_that_breaks_a_rule_is_refused() {
             &label.replace("/>", r#" sinceVersion="2"/>"#),
             "Report: what is added comes behind what was there",
         ),
+        (
+            label,
+            &format!("{label}{}", r#"<field name="late" id="99" type="uint64" offset="31"/>"#),
+            "Report: fields, then groups",
+        ),
+        (
+            r#"name="uint32OrNull" primitive"#,
+            r#"name="uint32OrNull" length="4" primitive"#,
+            "uint32OrNull: no arrays",
+        ),
+        (
+            r#"offset="17" presence="optional""#,
+            r#"offset="17" presence="constant""#,
+            "Report.background: presence",
+        ),
+        (
+            r#"<field name="number" id="13" type="uint64" offset="0"/>"#,
+            "<group/>",
+            "Table: a group has fields alone",
+        ),
         (r#"name="Farewell" id="3""#, r#"name="Farewell" id="2""#, "Farewell has another's id"),
         (r#"id="7" version="1""#, r#"id="7" version="0""#, "Report: of a later version than the schema"),
     ] {

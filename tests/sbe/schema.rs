@@ -169,6 +169,7 @@ fn simple(node: Node<'_, '_>) -> (Shape, bool, usize) {
     let (shape, _, bytes) =
         primitives().remove(node.attribute("primitiveType").unwrap_or_default()).expect("a number");
     let Shape::Number { rust, .. } = shape else { unreachable!("primitives are numbers") };
+    assert_eq!(node.attribute("length"), None, "{}: no arrays", text(node, "name"));
     let null = node.attribute("nullValue").map(str::to_owned);
     let is_optional = node.attribute("presence") == Some("optional");
     assert_eq!(is_optional, null.is_some(), "{}: a null value goes with presence", text(node, "name"));
@@ -242,7 +243,13 @@ fn message(node: Node<'_, '_>, types: &Types) -> Message {
     let name = text(node, "name");
     let elements = || node.children().filter(Node::is_element);
     let kinds: Vec<&str> = elements().map(|child| child.tag_name().name()).collect();
-    assert!(kinds.is_sorted_by_key(|kind| ["field", "group", "data"].iter().position(|known| known == kind)));
+    let place = |kind: &&str| ["field", "group", "data"].iter().position(|known| known == kind);
+    assert!(kinds.iter().all(|kind| place(kind).is_some()), "{name}: what is neither field, group nor data");
+    assert!(kinds.is_sorted_by_key(place), "{name}: fields, then groups, then data");
+    let nested = elements().filter(|child| child.has_tag_name("group")).flat_map(|group| group.children());
+    for child in nested.filter(Node::is_element) {
+        assert!(child.has_tag_name("field"), "{name}: a group has fields alone");
+    }
     let groups = elements().filter(|child| child.has_tag_name("group")).map(|group| Group {
         name: snake(&text(group, "name")),
         wire_name: text(group, "name"),
@@ -278,7 +285,9 @@ fn block(node: Node<'_, '_>, types: &Types) -> Block {
         let name = text(child, "name");
         let type_name = text(child, "type");
         let (shape, is_optional, bytes) = types[&type_name].clone();
-        let is_optional = is_optional || child.attribute("presence") == Some("optional");
+        let presence = child.attribute("presence");
+        assert!(matches!(presence, None | Some("optional")), "{within}.{name}: presence {presence:?}");
+        let is_optional = is_optional || presence == Some("optional");
         let has_null = matches!(shape, Shape::Enum { .. }) || types[&type_name].1;
         assert!(!is_optional || has_null, "{within}.{name}: nothing stands for none");
         let since = since(child);
