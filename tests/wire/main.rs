@@ -49,6 +49,7 @@ mod replay;
 mod resume;
 mod rounds;
 mod sbe;
+mod sbe_clients;
 mod server;
 mod services;
 mod shutdown;
