@@ -197,7 +197,7 @@ fn a_request_under_way_on_a_backend_that_goes_is_answered_and_nobody_of_another_
 
 #[test]
 fn one_that_goes_and_hangs_is_one_error_at_its_timeout_and_is_killed_with_all_that_it_started() {
-    let a = backend("a", "old stubborn", "timeout_ms = 600");
+    let a = backend("a", "old stubborn", "timeout_ms = 4000");
     let mut server = start(&config(&[a]));
     let mut client = Mcp::connect(&server);
     let told = client.call("a__tell");
