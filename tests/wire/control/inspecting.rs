@@ -73,7 +73,7 @@ fn topics_are_summed_over_shards() {
     clients.iter_mut().for_each(|client| drop(client.note()));
     let topics = get(&server, "/api/topics?sort=subscribers").json();
     let expected = json!([{
-        "topic": "topic.news", "account": null, "subscribers": CLIENTS, "deliveries_total": CLIENTS, "seq": seq,
+        "topic": "topic.news", "encoding": "json", "account": null, "subscribers": CLIENTS, "deliveries_total": CLIENTS, "seq": seq,
     }]);
     assert_eq!(topics, json!({"topics": expected, "silent": []}));
     drop(clients);
