@@ -274,6 +274,7 @@ impl Venue {
         self.links.flush(&mut self.ring, &mut self.market, self.now);
         self.send_store();
         self.say();
+        self.links.tell_news(&mut self.market, self.now);
         Ok(())
     }
 

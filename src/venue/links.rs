@@ -232,6 +232,11 @@ impl Links {
                 self.actions.push_back(Action::Close(*conn, How::Abort));
             }
         }
+    }
+
+    /// Says in the log what has become of links. Last in a turn, behind what shards are told of it: whoever reads that a link takes
+    /// orders finds its instruments on every shard.
+    pub(super) fn tell_news(&mut self, market: &mut MarketHome, now: Now) {
         while let Some(news) = market.poll_news() {
             self.tell(&news, now);
         }

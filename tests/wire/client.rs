@@ -133,17 +133,21 @@ impl Client {
 
     /// The next message as it came.
     pub(crate) fn text(&mut self) -> String {
-        loop {
+        let mut came = None;
+        // Pings come for ever, so that the socket's own deadline would not end this.
+        crate::until("a message comes", || {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     bytes::check_json(text.as_bytes());
-                    return text.to_string();
+                    came = Some(text.to_string());
                 }
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(other) => panic!("unexpected {other:?}"),
                 Err(error) => panic!("no message: {error}"),
             }
-        }
+            came.is_some()
+        });
+        came.unwrap()
     }
 
     /// Text messages up to the end, and the end.
