@@ -105,6 +105,12 @@ pub(crate) const ALL: &[Bar] = &[
         "ticks",
         Bound::AtLeast(500_000.0),
     ),
+    ratio("a quote in SBE: bytes, over JSON's", Part::Sbe, 0, "notification", 1.0 / 3.0),
+    Bar {
+        name: "quotes in SBE to 100: CPU per delivery, over JSON's",
+        of: Of::Ratio { part: Part::Sbe, at: 0, metric: "CPU per delivery" },
+        bound: Bound::Stated,
+    },
     ours(
         "order round trips on one core, paper venue",
         Part::Orders,

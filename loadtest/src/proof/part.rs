@@ -41,6 +41,7 @@ pub(crate) enum Part {
     Fanout,
     Burst,
     Ingest,
+    Sbe,
     Orders,
     Start,
     Drain,
@@ -66,12 +67,13 @@ pub(crate) enum Ran {
 
 impl Part {
     /// In the order in which they are run and shown.
-    pub(crate) const ALL: [Part; 14] = [
+    pub(crate) const ALL: [Part; 15] = [
         Part::Ping,
         Part::Echo,
         Part::Fanout,
         Part::Burst,
         Part::Ingest,
+        Part::Sbe,
         Part::Orders,
         Part::Start,
         Part::Drain,
@@ -91,6 +93,7 @@ impl Part {
             Part::Fanout => "fanout",
             Part::Burst => "burst",
             Part::Ingest => "ingest",
+            Part::Sbe => "sbe",
             Part::Orders => "orders",
             Part::Start => "start",
             Part::Drain => "drain",
@@ -120,6 +123,7 @@ impl Part {
             Part::Burst => one(fanout::run_pacing(&quiet, burst, 5_000))?,
             // A recording is the market here.
             Part::Ingest => one(replay::run(rig)?)?,
+            Part::Sbe => vec![replay::run_encodings(rig)?],
             Part::Orders => traded(&with(rig, &TRADING))?,
             Part::Start => one(start::run(&quiet))?,
             Part::Drain => vec![connections::run(&quiet, 10_000)?],

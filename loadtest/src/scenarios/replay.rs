@@ -1,5 +1,6 @@
 //! Ticks a second through one shard: a recording is replayed as fast as the shard takes it, and nobody subscribes. On one core,
-//! which reads and parses the recording too, so that what is told is the least that the shard's cache takes. Home: the load thread.
+//! which reads and parses the recording too, so that what is told is the least that the shard's cache takes. And the same recording at a
+//! steady rate to clients of either encoding. Home: the load thread.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use crate::clock::{self, SECOND_NS};
 use crate::failure::{Doing, Failure, Result};
 use crate::operators::Metrics;
 use crate::report::{Comparison, Sample};
+use crate::scenarios::ingest::{self, Encoding};
 use crate::scenarios::{self, Rig, Window};
 use crate::server::{self, Launch, Server};
 
@@ -16,6 +18,11 @@ use crate::server::{self, Launch, Server};
 const PAIRS: [&str; 6] = ["EUR/USD", "GBP/USD", "USD/JPY", "USD/CHF", "AUD/USD", "EUR/GBP"];
 /// Ticks of the recording, which begins again at its end.
 const TICKS: u32 = 200_000;
+/// For clients of either encoding it is replayed so many times as fast as it is: so many ticks a second.
+const STEADY_SPEED: u64 = 2;
+const STEADY_PER_S: u64 = STEADY_SPEED * 1_000;
+/// Who is told of each of them.
+const TOLD: usize = 100;
 /// What the server counts its feed's events by.
 const COUNTER: &str = "tickring_feed_events_total";
 
@@ -27,6 +34,27 @@ pub(crate) fn run(rig: &Rig) -> Result<Option<Comparison>> {
     let Some(launch) = rig.server_on(shards, "127.0.0.1:0", &replayed) else { return Ok(None) };
     let case = format!("replay: {} instruments at full speed through one shard, no subscriber", PAIRS.len());
     Ok(Some(rig.alone(&case, &launch, |launch| measure(rig, launch))))
+}
+
+/// Quotes to clients of JSON and to clients of SBE, in turns.
+pub(crate) fn run_encodings(rig: &Rig) -> Result<Comparison> {
+    let recording = Recording::write()?;
+    let speed = STEADY_SPEED.to_string();
+    let replayed = ["--replay", &recording.0.to_string_lossy(), "--speed", &speed, "--loop"];
+    let own = replayed.iter().map(|argument| (*argument).to_owned());
+    let server_arguments = rig.server_arguments.iter().cloned().chain(own).collect();
+    let shape = ingest::Shape {
+        subscribers: TOLD,
+        rate_per_s: STEADY_PER_S,
+        limit_rate_per_s: STEADY_PER_S,
+        channels: vec!["quote.*".to_owned()],
+        subscribe_extra: String::new(),
+        stamp: "ns".to_owned(),
+        limit_bytes: 0,
+        limit_coalesce_us: 0,
+        encoding: Encoding::Sbe,
+    };
+    ingest::run(&Rig { server_arguments, ..rig.clone() }, &shape)
 }
 
 fn measure(rig: &Rig, launch: &Launch) -> Result<Sample> {
