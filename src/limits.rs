@@ -140,6 +140,16 @@ pub const MCP_OWN_CALLS_MAX: usize = 1024;
 const _: () = assert!(MCP_REQUESTS_PER_SESSION_MAX < MCP_OWN_CALLS_MAX);
 /// What a backend asks of clients and has not been answered, for one backend.
 pub const MCP_QUESTIONS_PER_LINK_MAX: usize = 64;
+/// Requests of clients that wait for one MCP backend to be up: then they are sent at once, and one that has too much waiting for it is
+/// given up.
+pub const MCP_HELD_PER_LINK_MAX: usize = 384;
+const _: () = assert!(MCP_HELD_PER_LINK_MAX + MCP_OWN_REQUESTS_PER_LINK_MAX < MCP_REMOTE_REQUESTS_MAX);
+/// Requests of the gateway's own under way to one MCP backend whose answers do not matter.
+pub const MCP_OWN_REQUESTS_PER_LINK_MAX: usize = 16;
+/// Resources that nobody wants to hear of any more and that one MCP backend is still to be told so of: beyond it, it is not.
+pub const MCP_UNTOLD_PER_LINK_MAX: usize = 4096;
+/// The address of a resource that somebody subscribes to: kept as long as the subscription.
+pub const MCP_SUBSCRIBED_URI_BYTES_MAX: usize = 4096;
 /// Resources that one MCP client is told the changes of.
 pub const MCP_SUBSCRIPTIONS_PER_SESSION_MAX: usize = 256;
 /// Bytes of a message of MCP, either way: pictures and sounds travel inside of them.

@@ -13,6 +13,7 @@ use crate::control::{McpAccess, McpBackend, McpSetup, McpWanted, McpWay};
 use crate::dialect::mcp;
 use crate::dialect::tools::{TOOLS, Tool};
 use crate::exit::{Exit, Failure};
+use crate::limits;
 
 /// The way to the task.
 pub(super) struct McpLine {
@@ -95,6 +96,11 @@ fn backend(settings: BackendSettings) -> Option<McpBackend> {
         WaySettings::McpHttp(http, mcp) => (McpWay::Remote(http), mcp),
         WaySettings::Stdio(_) | WaySettings::Http(_) | WaySettings::Tcp(_) => return None,
     };
+    let most = match &way {
+        // Where too many are unanswered, its link is given up with all of them: one more is refused before.
+        McpWay::Remote(_) => limits::MCP_REMOTE_REQUESTS_MAX / 4 * 3,
+        McpWay::Process(_) => usize::MAX,
+    };
     let settings = mcp::BackendSettings {
         name,
         prefix,
@@ -108,7 +114,7 @@ fn backend(settings: BackendSettings) -> Option<McpBackend> {
             Access::ReadWrite => Level::ReadWrite,
         },
         request_timeout_ns: route.timeout_ns,
-        requests_max: route.in_flight_max as usize,
+        requests_max: (route.in_flight_max as usize).min(most),
     };
     Some(McpBackend { settings, way })
 }

@@ -116,7 +116,8 @@ impl Counter {
         if parts.uri.path() != "/mcp" {
             return refused(Refusal(StatusCode::NOT_FOUND, "no such path: MCP is at /mcp"));
         }
-        if !self.offer.is_any.load(Ordering::Relaxed) {
+        // Who has a session may have something under way, to answer, to cancel or to read on.
+        if !headers.contains_key(SESSION_ID) && !self.offer.is_any.load(Ordering::Relaxed) {
             return refused(Refusal(StatusCode::NOT_FOUND, "there is no backend of MCP any more"));
         }
         let caller = match self.admit(headers, door::peer(&parts)) {

@@ -266,6 +266,10 @@ struct Link {
     /// The least level that it was told.
     level: Option<usize>,
     subscribers: BTreeMap<Box<str>, BTreeSet<SessionId>>,
+    /// Resources of which it is to be told whether anybody wants to hear, once it has answered what it was told before.
+    untold: BTreeSet<Box<str>>,
+    /// Of the requests, the gateway's own whose answers do not matter.
+    own_requests: usize,
     pause_ns: u64,
     /// It gets no requests any more, answers those that it has, and is closed.
     is_leaving: bool,
@@ -480,6 +484,7 @@ impl Relay {
         self.timers.remove(&(request.due_ns, Timer::Request(id)));
         if let Some(link) = self.links.get_mut(&request.link) {
             link.requests.remove(&id);
+            link.own_requests -= usize::from(matches!(request.asked, Asked::Own));
             if link.is_leaving && !link.owes() {
                 self.released.push(request.link);
             }
@@ -507,7 +512,7 @@ impl Relay {
                 self.list_failed(request.link, kind, now_ns);
                 self.send_cancelled(request.link, id);
             }
-            Asked::Own => {}
+            Asked::Own => self.tell_interests(request.link, now_ns),
             Asked::ForClient { asker, .. } => {
                 self.send_cancelled(request.link, id);
                 self.count(request.link, |counters| counters.failed_total += 1);

@@ -148,9 +148,34 @@ impl Relay {
                     }
                 }
             }
+            if let Some(heir) = heir {
+                self.hand_names_on(link, heir);
+            }
             self.leave(link, now_ns);
         }
         self.forget_if_gone(key);
+    }
+
+    /// What a link that goes has listed is that of the one in its place until that tells what it has, as where one was started
+    /// again: no other is asked under these names meanwhile.
+    fn hand_names_on(&mut self, link: LinkId, heir: BackendKey) {
+        let (Some(known), Some(backend)) = (self.links.get(&link), self.backends.get(&heir)) else { return };
+        let place = match known.owner {
+            Some(owner) => self.sessions.get(&owner).and_then(|one| one.links.get(&heir).copied()),
+            None => backend.shared,
+        };
+        let Some(place) = place.filter(|_| self.settings_of(link).prefix == backend.settings.prefix) else {
+            return;
+        };
+        let Some(known) = self.links.get_mut(&link) else { return };
+        let (mut lists, capabilities) = (std::mem::take(&mut known.lists), known.capabilities.clone());
+        for list in &mut lists {
+            list.give_up();
+            list.invalidate();
+        }
+        if let Some(known) = self.links.get_mut(&place) {
+            (known.lists, known.capabilities) = (lists, capabilities);
+        }
     }
 
     /// Gets no new request. Who waits for an answer of it does so for the backend's timeout at most.
@@ -158,6 +183,7 @@ impl Relay {
         let by_ns = now_ns.saturating_add(self.settings_of(link).request_timeout_ns);
         let Some(known) = self.links.get_mut(&link) else { return };
         known.is_leaving = true;
+        known.untold.clear();
         known.lists = std::array::from_fn(|_| List::default());
         if let Phase::Down { until_ns } = known.phase {
             self.timers.remove(&(until_ns, Timer::Reopen(link)));
@@ -170,7 +196,15 @@ impl Relay {
                 Asked::List(_) | Asked::Own => {
                     self.take_request(id);
                 }
-                Asked::ForClient { .. } => request.limit_ns = request.limit_ns.min(by_ns),
+                Asked::ForClient { .. } => {
+                    request.limit_ns = request.limit_ns.min(by_ns);
+                    // It may be from before the timeout was made shorter.
+                    if request.due_ns > by_ns {
+                        self.timers.remove(&(request.due_ns, Timer::Request(id)));
+                        request.due_ns = by_ns;
+                        self.timers.insert((by_ns, Timer::Request(id)));
+                    }
+                }
             }
         }
         self.released.push(link);
@@ -244,14 +278,14 @@ impl Relay {
         self.subscribed(link, session, uri.into());
         if is_first {
             // Where it is not up, that follows once it is.
-            self.send_own_of(link, "resources/subscribe", uri, now_ns);
+            self.tell_interest(link, uri, now_ns);
         }
     }
 
     fn unsubscribe(&mut self, link: LinkId, session: SessionId, uri: &str, now_ns: u64) {
         self.unsubscribed(link, session, uri);
         if !self.links[&link].subscribers.contains_key(uri) {
-            self.send_own_of(link, "resources/unsubscribe", uri, now_ns);
+            self.tell_interest(link, uri, now_ns);
         }
     }
 

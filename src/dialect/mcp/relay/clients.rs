@@ -218,11 +218,17 @@ impl Relay {
             self.count(link, |counters| counters.failed_total += 1);
             return self.refuse(asker, &Failure::Unavailable);
         }
-        if known.requests.len() >= backend.requests_max {
+        if known.requests.len() - known.own_requests >= backend.requests_max
+            || known.held.len() >= limits::MCP_HELD_PER_LINK_MAX
+        {
             self.count(link, |counters| counters.failed_total += 1);
             return self.refuse(asker, &Failure::Busy);
         }
         let timeout_ns = backend.request_timeout_ns;
+        if let (Effect::Subscribed(uri), Some(known)) = (&effect, self.links.get_mut(&link)) {
+            // The client itself tells it.
+            known.untold.remove(uri);
+        }
         let id = self.next_id();
         let token = params
             .and_then(|params| member(params, "_meta"))
@@ -250,6 +256,7 @@ impl Relay {
         self.timers.insert((request.due_ns, Timer::Request(id)));
         if let Some(link) = self.links.get_mut(&request.link) {
             link.requests.insert(id);
+            link.own_requests += usize::from(matches!(request.asked, Asked::Own));
         }
         self.requests.insert(id, request);
     }

@@ -38,6 +38,8 @@ impl Relay {
                 held: BTreeMap::new(),
                 level: None,
                 subscribers: BTreeMap::new(),
+                untold: BTreeSet::new(),
+                own_requests: 0,
                 pause_ns: 0,
                 is_leaving: false,
             },
@@ -97,9 +99,14 @@ impl Relay {
         known.phase = Phase::Up { since_ns: now_ns };
         known.capabilities = Relay::capabilities(result).collect();
         known.level = None;
-        for list in &mut known.lists {
-            // What was known is from before it ended.
-            list.invalidate();
+        for kind in Listed::ALL {
+            // What was known is from before it ended, and it may not have such a list any more.
+            let list = &mut known.lists[kind as usize];
+            if known.capabilities.contains(kind.capability()) {
+                list.invalidate();
+            } else {
+                *list = List::default();
+            }
         }
         let (backend, held) = (known.backend, std::mem::take(&mut known.held));
         let subscribed: Vec<Box<str>> = known.subscribers.keys().cloned().collect();
@@ -109,7 +116,7 @@ impl Relay {
             self.level_link(link, now_ns);
         }
         for uri in subscribed {
-            self.send_own_of(link, "resources/subscribe", &uri, now_ns);
+            self.tell_interest(link, &uri, now_ns);
         }
         for text in held.into_values() {
             self.outputs.push_back(Output::ToServer { link, text });
@@ -133,10 +140,29 @@ impl Relay {
         offered.map(Listed::changed).collect()
     }
 
-    /// A request of the gateway's own about one resource.
-    pub(super) fn send_own_of(&mut self, link: LinkId, method: &str, uri: &str, now_ns: u64) {
-        let params = format!(r#"{{"uri":{}}}"#, quoted(uri));
-        self.send_own(link, method, &params, now_ns);
+    /// A backend is to know whether anybody wants to hear of a resource.
+    pub(super) fn tell_interest(&mut self, link: LinkId, uri: &str, now_ns: u64) {
+        let Some(known) = self.links.get_mut(&link) else { return };
+        // One that is not up hears of all that is wanted once it is; what nobody wants any more may go untold.
+        let has_room =
+            known.untold.len() < limits::MCP_UNTOLD_PER_LINK_MAX || known.subscribers.contains_key(uri);
+        if matches!(known.phase, Phase::Up { .. }) && has_room {
+            known.untold.insert(uri.into());
+            self.tell_interests(link, now_ns);
+        }
+    }
+
+    /// So many at a time: a backend is cut that has too much waiting for it.
+    pub(super) fn tell_interests(&mut self, link: LinkId, now_ns: u64) {
+        while let Some(known) = self.links.get_mut(&link)
+            && known.own_requests < limits::MCP_OWN_REQUESTS_PER_LINK_MAX
+            && let Some(uri) = known.untold.pop_first()
+        {
+            let is_wanted = known.subscribers.contains_key(&uri);
+            let method = if is_wanted { "resources/subscribe" } else { "resources/unsubscribe" };
+            let params = format!(r#"{{"uri":{}}}"#, quoted(&uri));
+            self.send_own(link, method, &params, now_ns);
+        }
     }
 
     /// A request of the gateway's own, whose answer does not matter.
@@ -168,6 +194,7 @@ impl Relay {
         let until_ns = now_ns + pause_ns;
         known.phase = Phase::Down { until_ns };
         known.held.clear();
+        known.untold.clear();
         known.lists.iter_mut().for_each(List::give_up);
         let (requests, questions) = (known.requests.clone(), known.questions.clone());
         if known.is_leaving {
@@ -276,7 +303,7 @@ impl Relay {
             !all.is_empty()
         });
         for uri in deserted {
-            self.send_own_of(link, "resources/unsubscribe", &uri, now_ns);
+            self.tell_interest(link, &uri, now_ns);
         }
     }
 

@@ -152,6 +152,9 @@ impl Relay {
         };
         let effect = match method {
             "resources/subscribe" => {
+                if uri.len() > limits::MCP_SUBSCRIBED_URI_BYTES_MAX {
+                    return Routed::Nowhere(Failure::Params("uri is longer than one to subscribe to may be"));
+                }
                 let subscriptions = self.sessions.get(&session).map_or(0, |session| session.subscriptions);
                 if subscriptions >= limits::MCP_SUBSCRIPTIONS_PER_SESSION_MAX {
                     return Routed::Nowhere(Failure::Busy);

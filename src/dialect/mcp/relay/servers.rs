@@ -89,7 +89,7 @@ impl Relay {
         match request.asked {
             Asked::Introduction => self.introduced(link, outcome, now_ns),
             Asked::List(kind) => self.listed(link, kind, outcome, now_ns),
-            Asked::Own => {}
+            Asked::Own => self.tell_interests(link, now_ns),
             Asked::ForClient { asker, effect, .. } => {
                 self.client_answered(link, &asker, effect, outcome, now_ns);
             }

@@ -442,3 +442,89 @@ fn a_backend_that_changes_again_and_again_leaves_nothing() {
     world.wait(30 * S);
     assert_eq!(world.relay.poll_timeout(), None);
 }
+
+#[test]
+fn a_new_one_is_told_so_many_subscriptions_at_a_time_and_of_what_is_still_wanted_then() {
+    let mut world = World::new(vec![(shared("r", "r__"), resources())]);
+    let client = world.client("{}");
+    let uri = |nth: usize| format!(r#"{{"uri":"a:{nth:02}"}}"#);
+    for nth in 0..20 {
+        world.ask(client, "1", "resources/subscribe", &uri(nth));
+        world.server("r", r#"{"jsonrpc":"2.0","id":N,"result":{}}"#);
+    }
+    world.seen.clear();
+    let new = world.key(shared("r", "r__"), resources());
+    world.reload(vec![new]);
+    let told =
+        |world: &World, method: &str| world.told("r'").iter().filter(|line| line.contains(method)).count();
+    assert_eq!(told(&world, "resources/subscribe"), limits::MCP_OWN_REQUESTS_PER_LINK_MAX);
+    let newest = world.last_id;
+    // The last of those that wait is not wanted any more when its turn comes.
+    world.ask(client, "2", "resources/unsubscribe", &uri(19));
+    world.server("r'", r#"{"jsonrpc":"2.0","id":N,"result":{}}"#);
+    for id in (newest - 15)..=newest {
+        world.last_id = id;
+        world.server("r'", r#"{"jsonrpc":"2.0","id":N,"result":{}}"#);
+    }
+    assert_eq!(told(&world, "resources/subscribe"), 19, "{:?}", world.seen);
+}
+
+#[test]
+fn an_address_to_subscribe_to_has_its_bound() {
+    let mut world = World::new(vec![(shared("r", "r__"), resources())]);
+    let client = world.client("{}");
+    let uri = |bytes: usize| format!(r#"{{"uri":"{}"}}"#, "a".repeat(bytes));
+    world.ask(client, "1", "resources/subscribe", &uri(limits::MCP_SUBSCRIBED_URI_BYTES_MAX));
+    assert_eq!(world.told("r").len(), 1);
+    world.seen.clear();
+    world.ask(client, "2", "resources/subscribe", &uri(limits::MCP_SUBSCRIBED_URI_BYTES_MAX + 1));
+    assert!(world.seen.len() == 1 && world.seen[0].contains("uri is longer"), "{:?}", world.seen);
+}
+
+#[test]
+fn while_a_changed_one_has_not_told_what_it_has_no_other_is_asked_under_its_names() {
+    let mut world = World::new(vec![(shared("a", ""), var()), (shared("b", ""), var())]);
+    let client = world.client("{}");
+    world.ask(client, "0", "tools/list", "{}");
+    world.seen.clear();
+    // The new one is slow: it says nothing until it is served by hand.
+    let (new, b) = (world.key(shared("a", ""), var()), (BackendKey(1), shared("b", "")));
+    world.relay.set_backends(vec![new, b], world.now_ns);
+    let mut introduction = None;
+    while let Some(output) = world.relay.poll_output() {
+        match output {
+            Output::Open { link, backend } => {
+                world.backend_of.insert(link, place(backend));
+            }
+            Output::ToServer { link, text } => introduction = Some((link, text)),
+            Output::ToClient { .. }
+            | Output::Cancelled { .. }
+            | Output::Call { .. }
+            | Output::Close { .. }
+            | Output::News { .. } => {}
+        }
+    }
+    world.ask(client, "1", "tools/call", r#"{"name":"var"}"#);
+    assert!(world.told("b").is_empty(), "{:?}", world.seen);
+    let (link, text) = introduction.unwrap();
+    world.serve(link, &text);
+    world.settle();
+    assert_eq!(
+        world.told("a'"),
+        [r#"{"jsonrpc":"2.0","id":N,"method":"tools/call","params":{"name":"var"}}"#]
+    );
+}
+
+#[test]
+fn a_timeout_that_was_made_shorter_holds_for_what_was_asked_before_one_goes() {
+    let mut world = two();
+    let client = world.client("{}");
+    world.ask(client, "1", "tools/call", CALL_RISK);
+    let shorter = BackendSettings { request_timeout_ns: 5 * S, ..risk().1 };
+    world.reload(vec![files(), (risk().0, shorter)]);
+    world.reload(vec![files()]);
+    world.seen.clear();
+    world.wait(5 * S);
+    assert!(world.told(&name_of(client))[0].contains("backend_timed_out"), "{:?}", world.seen);
+    assert!(world.relay.state(risk().0).is_none());
+}
