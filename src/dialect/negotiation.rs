@@ -73,7 +73,8 @@ pub fn negotiate<'o>(
 /// The encoding that a query names: `encoding=json`, or `encoding=sbe` with a `schema` and a `version`. Other names are passed over.
 fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
     let Ok(pairs) = decode_query(query) else {
-        let seems_to_ask = ["encoding=", "schema=", "version="].iter().any(|name| query.contains(name));
+        let mut names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+        let seems_to_ask = names.any(|name| ["encoding", "schema", "version"].contains(&name));
         return if seems_to_ask { Err(Refusal::Encoding) } else { Ok(None) };
     };
     let value = |wanted: &str| {
@@ -116,6 +117,7 @@ mod tests {
         check("", &[], Ok((json, None)));
         check("token=x", &[], Ok((json, None)));
         check("token=%", &[], Ok((json, None)));
+        check("api_version=2&token=%", &[], Ok((json, None)));
         check("encoding=json", &[], Ok((json, None)));
         check("encoding=sbe&schema=1&version=0", &[], Ok((sbe, None)));
         check("a=b&version=0&schema=1&encoding=%73be", &[], Ok((sbe, None)));
@@ -145,6 +147,7 @@ mod tests {
             "encoding=json&schema=1&version=0",
             "schema=1&version=0",
             "encoding=json&x=%",
+            "encoding&x=%",
         ] {
             check(query, &[], Err(Refusal::Encoding));
         }
