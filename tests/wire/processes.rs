@@ -252,7 +252,7 @@ fn while_one_leaves_operators_are_told_of_the_one_that_has_its_name() {
     let mut server = Server::start(&of_control(""), "0");
     let mut client = Client::connect(server.address);
     let pid = await_child(&mut client);
-    client.send("t/late", &json!([2]));
+    client.send("t/late", &json!([6]));
     reload(&mut server, &of_control("pool = 2\n"), "from now on");
     let of_name = |server: &Server| {
         let status = control::get(server, "/api/status").json();
