@@ -705,3 +705,11 @@ pub const DEAD_LETTER_SWEEPS_MAX: u32 = 16;
 pub const WALL_CLOCK_LOOK_NS: u64 = 1_000_000_000;
 /// Rows of one answer: messages that wait, dead letters.
 pub const MESSAGES_PER_ANSWER_MAX: u32 = 1_000;
+/// Nodes that follow one owner of a market: state goes to each of them, and a bit of 16 says for whom a part is.
+pub const CLUSTER_FOLLOWERS_MAX: usize = 16;
+/// What is kept between the epochs that an owner may have given and those that the next one gives: within one term of a lease its home makes no
+/// more topics than it has room for, each a millisecond later at least, and the clock goes on.
+pub const CLUSTER_EPOCHS_RESERVED_MS: u64 = TOPICS_PER_HOME_MAX as u64 + 10 * CLUSTER_TERM_MS_MAX;
+/// A lease's term in milliseconds: shorter ones are lost to a pause of a server or a scheduler, longer ones leave a market without an owner.
+pub const CLUSTER_TERM_MS_MIN: u64 = 500;
+pub const CLUSTER_TERM_MS_MAX: u64 = 60_000;
