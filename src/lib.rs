@@ -16,6 +16,7 @@ pub mod ws;
 
 pub mod binary_tcp;
 
+pub mod cluster;
 pub mod desk;
 pub mod dialect;
 pub mod hub;

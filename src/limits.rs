@@ -710,3 +710,31 @@ pub const DEAD_LETTER_SWEEPS_MAX: u32 = 16;
 pub const WALL_CLOCK_LOOK_NS: u64 = 1_000_000_000;
 /// Rows of one answer: messages that wait, dead letters.
 pub const MESSAGES_PER_ANSWER_MAX: u32 = 1_000;
+/// Nodes that follow one owner of a market: state goes to each of them, and a bit of 16 says for whom a part is.
+pub const CLUSTER_FOLLOWERS_MAX: usize = 16;
+/// What is kept between the epochs that an owner may have given and those that the next one gives: within one term of a lease its home makes no
+/// more topics than it has room for, each a millisecond later at least, and the clock goes on.
+pub const CLUSTER_EPOCHS_RESERVED_MS: u64 = TOPICS_PER_HOME_MAX as u64 + 10 * CLUSTER_TERM_MS_MAX;
+/// A lease's term in milliseconds: shorter ones are lost to a pause of a server or a scheduler, longer ones leave a market without an owner.
+pub const CLUSTER_TERM_MS_MIN: u64 = 500;
+pub const CLUSTER_TERM_MS_MAX: u64 = 60_000;
+/// Bytes of what a turn tells an audience that go into one part: an eighth of what a NATS server takes in one message as it comes.
+pub const CLUSTER_PART_BYTES: usize = 128 * 1024;
+/// Audiences of one turn that are told apart: what is for others besides is told to all that follow.
+pub const CLUSTER_AUDIENCES_PER_TURN_MAX: usize = 8;
+/// Bytes of one turn that a follower keeps until it is whole; of one that is longer it asks for an image instead.
+pub const CLUSTER_TURN_BYTES_MAX: usize = 64 << 20;
+/// How long a follower that hears nothing believes that its owner is there, and how often an owner with nothing to say says so.
+pub const CLUSTER_SILENCE_NS_MAX: u64 = 3_000_000_000;
+pub const CLUSTER_HEARTBEAT_NS: u64 = 1_000_000_000;
+const _: () = assert!(2 * CLUSTER_HEARTBEAT_NS < CLUSTER_SILENCE_NS_MAX);
+/// How long an owner that hears nothing of a follower goes on telling it: some of its words may be lost.
+pub const CLUSTER_FOLLOWER_SILENCE_NS_MAX: u64 = 10_000_000_000;
+/// How long a request is waited for before it is sent again, which the owner does once all the same.
+pub const CLUSTER_REQUEST_NS: u64 = 500_000_000;
+/// Asks of one request: some 100 bytes each, so that a request is a tenth of a message.
+pub const CLUSTER_ASKS_PER_REQUEST_MAX: usize = 1_024;
+/// From one stream of a follower to the next at least: each begins with an image of the market.
+pub const CLUSTER_STREAMS_APART_NS: u64 = 1_000_000_000;
+/// Instruments that an image tells in one turn: some megabytes.
+pub const CLUSTER_IMAGES_PER_TURN: usize = 64;

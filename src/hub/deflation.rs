@@ -135,6 +135,18 @@ impl Compression {
 }
 
 impl Windows {
+    /// As a number, a bit for each.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The other way; `None` where a bit means no window.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Windows> {
+        if bits >> WINDOWS == 0 { Some(Windows(bits)) } else { None }
+    }
+
     #[must_use]
     pub(super) const fn is_empty(self) -> bool {
         self.0 == 0

@@ -131,6 +131,12 @@ impl MarketHome {
         }
     }
 
+    /// Another home than a shard keeps a replica from here on: it lags until [`MarketHome::handle_room`] gives it the whole state.
+    pub fn add_replica(&mut self, home: HomeId) {
+        self.shards.insert(home);
+        self.handle_lag(home);
+    }
+
     /// Compresses so from now on.
     pub fn set_deflation(&mut self, deflation: Deflation) {
         self.home.set_deflation(deflation);

@@ -50,7 +50,7 @@ mod messages;
 mod notification;
 mod order_entry;
 mod orders;
-mod outbox;
+pub(crate) mod outbox;
 pub mod overload;
 mod permissions;
 mod pipes;

@@ -1,5 +1,5 @@
 //! What a home says to the others in a turn: one data batch for all who listen, and one batch of commands per peer.
-//! PURE. Home: each shard and the venue.
+//! PURE. Home: each shard, the venue, and a bridge in its place.
 //!
 //! Invariants: batches leave in the order in which they were sealed; a lagging peer gets no data until it is told of
 //! the gap; commands are never held back.
@@ -13,7 +13,7 @@ use crate::model::ids::{HomeId, HomeSet};
 use super::batch::{Batch, BatchPool, MeshLane, Outgoing, Record};
 
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     data: Arc<Batch>,
     commands: Vec<Option<Arc<Batch>>>,
     /// Whom there are commands for.
@@ -22,12 +22,12 @@ pub(super) struct Outbox {
     outgoing: VecDeque<Outgoing>,
     lagging: HomeSet,
     /// Gap notices sent: how often a peer fell so far behind that data for it was dropped.
-    pub(super) gaps_total: u64,
+    pub(crate) gaps_total: u64,
 }
 
 impl Outbox {
     #[must_use]
-    pub(super) fn new() -> Outbox {
+    pub(crate) fn new() -> Outbox {
         Outbox {
             data: Arc::new(Batch::default()),
             commands: (0..limits::HOMES_MAX).map(|_| None).collect(),
@@ -40,59 +40,59 @@ impl Outbox {
     }
 
     /// The turn's data batch.
-    pub(super) fn data(&mut self) -> &mut Batch {
+    pub(crate) fn data(&mut self) -> &mut Batch {
         unshared(&mut self.data)
     }
 
     /// The turn's commands for one peer.
-    pub(super) fn command(&mut self, to: HomeId) -> &mut Batch {
+    pub(crate) fn command(&mut self, to: HomeId) -> &mut Batch {
         let pool = &mut self.pool;
         self.commanded.insert(to);
         unshared(self.commands[to.index()].get_or_insert_with(|| pool.take()))
     }
 
     /// Makes the batches that busy turns take.
-    pub(super) fn make_ready(&mut self) {
+    pub(crate) fn make_ready(&mut self) {
         self.pool.make_ready();
         self.data = self.pool.take();
     }
 
     /// Bytes of memory that batches take: the turn's own, those under way and those kept to be used again.
     #[must_use]
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.data.memory_bytes() + self.pool.memory_bytes()
     }
 
     /// Whether peers have so much to take that they are not to be sent history besides.
     #[must_use]
-    pub(super) fn peers_are_behind(&self) -> bool {
+    pub(crate) fn peers_are_behind(&self) -> bool {
         self.pool.long_bytes() >= limits::LONG_BATCH_BYTES_UNDER_WAY_MAX
     }
 
     /// Looks which batches peers have taken since.
-    pub(super) fn settle_long(&mut self) {
+    pub(crate) fn settle_long(&mut self) {
         self.pool.settle_long();
     }
 
     /// Gives back what is only kept to be used again.
-    pub(super) fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         self.pool.trim();
     }
 
     /// Takes a batch that was applied here back for reuse.
-    pub(super) fn recycle(&mut self, batch: Arc<Batch>) {
+    pub(crate) fn recycle(&mut self, batch: Arc<Batch>) {
         self.pool.sealed(batch);
     }
 
     /// Takes the commands for one peer without sending them: those of a home to itself.
-    pub(super) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
+    pub(crate) fn take_commands(&mut self, to: HomeId) -> Option<Arc<Batch>> {
         self.commanded.remove(to);
         self.commands[to.index()].take()
     }
 
     /// Ends the turn's data batch and queues it for its audience; returns it for the home's own use. `None` if nothing
     /// was said.
-    pub(super) fn seal_data(&mut self) -> Option<Arc<Batch>> {
+    pub(crate) fn seal_data(&mut self) -> Option<Arc<Batch>> {
         if self.data.is_empty() {
             // Frames that were encoded for a history only: nobody listens.
             self.data().clear();
@@ -108,7 +108,7 @@ impl Outbox {
     }
 
     /// Ends the turn's commands and queues them.
-    pub(super) fn seal_commands(&mut self) {
+    pub(crate) fn seal_commands(&mut self) {
         for home in std::mem::replace(&mut self.commanded, HomeSet::EMPTY).iter() {
             if let Some(batch) = self.commands[home.index()].take() {
                 let mut to = HomeSet::EMPTY;
@@ -121,7 +121,7 @@ impl Outbox {
 
     /// The next batch to carry. One that was sealed before a peer was found to lag is not for that peer any more: it
     /// would come after a hole.
-    pub(super) fn poll(&mut self) -> Option<Outgoing> {
+    pub(crate) fn poll(&mut self) -> Option<Outgoing> {
         loop {
             let mut outgoing = self.outgoing.pop_front()?;
             match outgoing.lane {
@@ -135,17 +135,17 @@ impl Outbox {
     }
 
     /// The data queue to `peer` was full: what was for it is lost, and so is all until [`Outbox::recover`].
-    pub(super) fn lag(&mut self, peer: HomeId) {
+    pub(crate) fn lag(&mut self, peer: HomeId) {
         self.lagging.insert(peer);
     }
 
     #[must_use]
-    pub(super) fn lagging(&self) -> HomeSet {
+    pub(crate) fn lagging(&self) -> HomeSet {
         self.lagging
     }
 
     /// The data queue to `peer` has room again: it is told of the gap, with `image` after the notice in the same batch.
-    pub(super) fn recover(&mut self, peer: HomeId, image: impl FnOnce(&mut Batch)) {
+    pub(crate) fn recover(&mut self, peer: HomeId, image: impl FnOnce(&mut Batch)) {
         self.lagging.remove(peer);
         self.gaps_total += 1;
         let mut notice = self.pool.take();

@@ -14,7 +14,7 @@ use super::order::{Parties, VenueReport};
 /// Trades that are kept per instrument for `get_last_trades_by_instrument`.
 pub const TRADES_KEPT_MAX: usize = 256;
 /// Buckets of the rolling day.
-const STATS_HOURS: usize = 24;
+pub const STATS_HOURS: usize = 24;
 const HOUR_NS: u64 = 3_600_000_000_000;
 
 /// A feed's own number of an instrument, in the order in which it lists them.
@@ -160,22 +160,28 @@ pub struct Trade {
     pub mark_price: Price,
 }
 
+/// What traded in an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct HourStats {
-    hour: u64,
-    volume: i128,
+pub struct HourStats {
+    /// Hours since 1970, by the feed's time.
+    pub hour: u64,
+    /// In units of 1e-9.
+    pub volume: i128,
     /// Σ price × amount, in units of 1e-9 of the quote currency.
-    turnover: i128,
-    first: Option<Price>,
-    high: Price,
-    low: Price,
+    pub turnover: i128,
+    /// The first trade's price; `None` where there was none.
+    pub first: Option<Price>,
+    pub high: Price,
+    pub low: Price,
 }
 
 /// The rolling day in 24 buckets of an hour, by the feed's time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct DayStats {
-    hours: [HourStats; STATS_HOURS],
-    last_hour: u64,
+pub struct DayStats {
+    /// That of an hour stands at the hour modulo [`STATS_HOURS`].
+    pub hours: [HourStats; STATS_HOURS],
+    /// The newest.
+    pub last_hour: u64,
 }
 
 /// Volume, extremes and change over the rolling day.
@@ -230,6 +236,22 @@ impl InstrumentState {
             day,
             stats: Stats::default(),
         }
+    }
+
+    /// One whose trades and day are given: of another process. Of the trades, oldest first, the newest [`TRADES_KEPT_MAX`] are kept.
+    #[must_use]
+    pub fn restored(definition: Arc<Instrument>, trades: &[Trade], day: DayStats) -> InstrumentState {
+        let mut state = InstrumentState::new(definition);
+        state.trades.extend(&trades[trades.len().saturating_sub(TRADES_KEPT_MAX)..]);
+        state.stats = day.sum();
+        state.day = day;
+        state
+    }
+
+    /// The buckets of the rolling day.
+    #[must_use]
+    pub fn day(&self) -> &DayStats {
+        &self.day
     }
 
     #[must_use]

@@ -204,6 +204,26 @@ pub fn frame_len(bytes: &[u8]) -> usize {
     }
 }
 
+/// Whether `bytes` are one whole text or binary message of the server and nothing else, compressed or not as is said: for bytes that
+/// another process made.
+#[must_use]
+pub fn is_server_message(bytes: &[u8], compressed: bool) -> bool {
+    let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return false };
+    let kind = FIN | if compressed { COMPRESSED } else { 0 };
+    let is_kind = first == kind | TEXT || first == kind | BINARY;
+    let payload_bytes = match second {
+        LENGTH_16 => rest.first_chunk().map(|long| u64::from(u16::from_be_bytes(*long))),
+        LENGTH_64 => rest.first_chunk().map(|long| u64::from_be_bytes(*long)),
+        short @ 0..LENGTH_16 => Some(u64::from(short)),
+        _ => None,
+    };
+    let fits = |payload_bytes: &u64| {
+        usize::try_from(*payload_bytes)
+            .is_ok_and(|payload| payload <= bytes.len() && server_frame_len(payload) == bytes.len())
+    };
+    is_kind && payload_bytes.as_ref().is_some_and(fits)
+}
+
 /// The payload of the server's frame that `bytes` is.
 #[inline]
 pub fn frame_payload(bytes: &[u8]) -> &[u8] {
@@ -273,6 +293,32 @@ mod tests {
                 assert_eq!(frame_payload(&out[..header_bytes]), b"");
             }
         }
+    }
+
+    #[test]
+    fn a_message_of_the_server_is_told_from_anything_else() {
+        for length in [0, 1, 125, 126, 127, 65535, 65536] {
+            for (opcode, compressed) in [(Opcode::Text, false), (Opcode::Binary, false), (Opcode::Text, true)]
+            {
+                let mut header = [0; SERVER_HEADER_BYTES_MAX];
+                let header_bytes = if compressed {
+                    encode_compressed_header(opcode, length, &mut header)
+                } else {
+                    encode_header(opcode, length, &mut header)
+                };
+                let mut bytes = header[..header_bytes].to_vec();
+                bytes.resize(header_bytes + length, b'x');
+                assert!(is_server_message(&bytes, compressed) && !is_server_message(&bytes, !compressed));
+                bytes.push(b'x');
+                assert!(!is_server_message(&bytes, compressed), "{length}: a byte more");
+                bytes.truncate(header_bytes + length.saturating_sub(1));
+                assert!(!is_server_message(&bytes, compressed) || length == 0, "{length}: a byte less");
+            }
+        }
+        let no_messages: [&[u8]; 6] =
+            [b"", b"\x81", b"\x89\x00", b"\x01\x00", b"\x81\x80abcd", b"\x81\x7e\x00\x01x"];
+        no_messages.into_iter().for_each(|bytes| assert!(!is_server_message(bytes, false), "{bytes:?}"));
+        assert!(!is_server_message(&[0x81, 127, 255, 255, 255, 255, 255, 255, 255, 255], false));
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn is_pure(path: &str) -> bool {
         "http",
         "ws",
         "binary_tcp",
+        "cluster",
         "dialect",
         "desk",
         "mail",

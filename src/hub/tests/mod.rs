@@ -3,6 +3,7 @@
 
 mod batches;
 mod calls;
+mod cluster;
 mod control;
 mod deflate;
 mod delisting;

@@ -1,0 +1,17 @@
+//! Several nodes with one market: what crosses between them, and who owns it. PURE: NATS and its thread are a driver's.
+//!
+//! Reading order: `names` (nodes and sets of them), `lease` (who owns the market), `wire` and `records` (bytes that are decoded without trust),
+//! `parts` (what a turn says, told once to each set of nodes), `assembly` (the turn put together again, or a loss noticed), `interest` (who listens
+//! to what), `requests` (what nodes that follow ask of the owner), `owner` and `follower` (the two ends of the bridge). Decision 0035 has the whole, and
+//! what of it is not built.
+
+pub mod assembly;
+pub mod follower;
+mod interest;
+pub mod lease;
+pub mod names;
+pub mod owner;
+pub mod parts;
+pub mod records;
+pub mod requests;
+pub mod wire;

@@ -1,0 +1,175 @@
+//! What an owner's turn says, told once to each set of nodes that it is for. PURE. Home: the owner's bridge.
+//!
+//! A record is written for its audience; the records of one audience in a turn are a *section*, with each record's number in the turn, so that
+//! who gets several sections puts them together again. A section is cut into *parts*, one message each. A node is told a *stream*: parts that
+//! count up from 1 for it, whoever else each is for.
+//!
+//! Invariants: a node of a part's audience is told its next number, and no other; the last part of a turn for a node says so; a turn without records makes no
+//! part; a record is never for fewer nodes than it was said for.
+
+use std::collections::VecDeque;
+
+use crate::hub::batch::{Batch, Record};
+use crate::limits;
+
+use super::names::{Fence, Place, Places};
+use super::records::write_record;
+use super::wire::{Put, WIRE_VERSION};
+
+/// What a message begins with, behind the version.
+pub(super) const PART: u8 = 1;
+
+/// One message for a set of nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub audience: Places,
+    pub bytes: Vec<u8>,
+}
+
+/// What one node is told.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    /// As the node has named it.
+    id: u32,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Section {
+    audience: Places,
+    bytes: Vec<u8>,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub struct Parts {
+    fence: Fence,
+    streams: [Option<Stream>; limits::CLUSTER_FOLLOWERS_MAX],
+    following: Places,
+    sections: Vec<Section>,
+    /// Of the turn.
+    records: u32,
+    ready: VecDeque<Part>,
+    /// Records that were told to all because the turn had too many audiences.
+    pub widened_total: u64,
+}
+
+impl Parts {
+    /// Of the owner with this fence; nobody follows yet.
+    #[must_use]
+    pub fn new(fence: Fence) -> Parts {
+        Parts {
+            fence,
+            streams: [None; limits::CLUSTER_FOLLOWERS_MAX],
+            following: Places::NONE,
+            sections: Vec::new(),
+            records: 0,
+            ready: VecDeque::new(),
+            widened_total: 0,
+        }
+    }
+
+    /// From the next turn on the node at a place is told a new stream, which it has named so.
+    ///
+    /// # Panics
+    /// Within a turn, of which it would be told a part.
+    pub fn begin(&mut self, place: Place, stream: u32) {
+        assert!(self.sections.is_empty(), "a stream begins between turns");
+        self.streams[place.index()] = Some(Stream { id: stream, next: 1 });
+        self.following.insert(place);
+    }
+
+    /// The node at a place is told nothing more.
+    ///
+    /// # Panics
+    /// Within a turn, of which it was told a part.
+    pub fn end(&mut self, place: Place) {
+        assert!(self.sections.is_empty(), "a stream ends between turns");
+        self.streams[place.index()] = None;
+        self.following.remove(place);
+    }
+
+    /// The nodes that are told a stream.
+    #[must_use]
+    pub fn following(&self) -> Places {
+        self.following
+    }
+
+    /// Says a record of a batch to those of `audience` that follow; whether anybody does and it is one that crosses.
+    pub fn push(&mut self, audience: Places, batch: &Batch, record: &Record) -> bool {
+        let audience = Places(audience.0 & self.following.0);
+        if audience.is_empty() {
+            return false;
+        }
+        let at = self.section(audience);
+        let bytes = &mut self.sections[at].bytes;
+        let before = bytes.len();
+        bytes.put_u32(self.records);
+        if !write_record(bytes, batch, record) {
+            bytes.truncate(before);
+            return false;
+        }
+        self.records = self.records.checked_add(1).expect("invariant: a turn's records lie in memory");
+        true
+    }
+
+    /// Ends the turn: what was said in it becomes parts.
+    pub fn seal(&mut self) {
+        self.records = 0;
+        self.sections.retain(|section| !section.bytes.is_empty());
+        let sections = std::mem::take(&mut self.sections);
+        for (at, section) in sections.iter().enumerate() {
+            let later = sections[at + 1..].iter().fold(0, |places, section| places | section.audience.0);
+            let last = Places(section.audience.0 & !later);
+            let mut pieces = section.bytes.chunks(limits::CLUSTER_PART_BYTES).peekable();
+            while let Some(piece) = pieces.next() {
+                let ends = if pieces.peek().is_none() { last } else { Places::NONE };
+                self.tell(section.audience, ends, piece);
+            }
+        }
+    }
+
+    /// Tells all that follow that the owner is there: a turn of no records.
+    pub fn heartbeat(&mut self) {
+        assert!(self.sections.is_empty(), "a turn is sealed before another is told");
+        if !self.following.is_empty() {
+            self.tell(self.following, self.following, &[]);
+        }
+    }
+
+    /// The next message.
+    pub fn poll(&mut self) -> Option<Part> {
+        self.ready.pop_front()
+    }
+
+    /// The turn's section for an audience, or, where there are too many, that for all.
+    fn section(&mut self, audience: Places) -> usize {
+        if let Some(at) = self.sections.iter().position(|section| section.audience == audience) {
+            return at;
+        }
+        if self.sections.len() < limits::CLUSTER_AUDIENCES_PER_TURN_MAX || audience == self.following {
+            self.sections.push(Section { audience, bytes: Vec::new() });
+            return self.sections.len() - 1;
+        }
+        self.widened_total += 1;
+        self.section(self.following)
+    }
+
+    fn tell(&mut self, audience: Places, ends: Places, piece: &[u8]) {
+        let mut bytes = Vec::with_capacity(16 + 12 * limits::CLUSTER_FOLLOWERS_MAX + piece.len());
+        bytes.put_u8(WIRE_VERSION);
+        bytes.put_u8(PART);
+        bytes.put_u64(self.fence.0);
+        bytes.put_u16(audience.0);
+        bytes.put_u16(ends.0);
+        for place in audience.iter() {
+            let stream =
+                self.streams[place.index()].as_mut().expect("invariant: an audience is of nodes that follow");
+            bytes.put_u32(stream.id);
+            bytes.put_u64(stream.next);
+            stream.next += 1;
+        }
+        bytes.put(piece);
+        self.ready.push_back(Part { audience, bytes });
+    }
+}
