@@ -1,4 +1,4 @@
-//! What a client asks at its upgrade to be spoken to in: by the query, by a subprotocol, or by neither. PURE.
+//! What a client asks to be spoken to in: at its upgrade by the query, by a subprotocol, or by neither; on binary TCP in its hello. PURE.
 //!
 //! Invariant: what is asked for and not spoken here is refused, never answered by something else.
 
@@ -25,10 +25,10 @@ pub struct Agreement {
     pub subprotocol: Option<&'static str>,
 }
 
-/// Why an upgrade is refused.
+/// Why there is nothing to agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The query asks for an encoding, a schema or a version of it that is not there, or contradicts itself or the subprotocols.
+    /// The query, or the hello, asks for an encoding, a schema or a version of it that is not there, or contradicts itself or the subprotocols.
     Encoding,
     /// None of the subprotocols on offer is spoken.
     Subprotocol,
@@ -84,13 +84,25 @@ fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
             (_, Some(_)) => Err(Refusal::Encoding),
         }
     };
-    match (value("encoding")?, value("schema")?, value("version")?) {
+    let numbered = |text: Option<&str>| text.map(|text| number(text).ok_or(Refusal::Encoding)).transpose();
+    let (schema, version) = (numbered(value("schema")?)?, numbered(value("version")?)?);
+    find(value("encoding")?, schema, version)
+}
+
+/// The encoding of that name, which is SBE's by a schema and a version of it.
+///
+/// # Errors
+/// One that is not spoken here, or parts of a name that do not make one.
+pub fn find(
+    encoding: Option<&str>,
+    schema: Option<u16>,
+    version: Option<u16>,
+) -> Result<Option<Encoding>, Refusal> {
+    match (encoding, schema, version) {
         (None, None, None) => Ok(None),
         (Some("json"), None, None) => Ok(Some(Encoding::Json)),
-        (Some("sbe"), Some(schema), Some(version)) => {
-            let is_spoken = number(schema) == Some(sbe::SCHEMA_ID)
-                && number(version).is_some_and(|version| VERSIONS.contains(&version));
-            if is_spoken { Ok(Some(Encoding::Sbe)) } else { Err(Refusal::Encoding) }
+        (Some("sbe"), Some(sbe::SCHEMA_ID), Some(version)) if VERSIONS.contains(&version) => {
+            Ok(Some(Encoding::Sbe))
         }
         _ => Err(Refusal::Encoding),
     }

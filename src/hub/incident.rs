@@ -101,6 +101,8 @@ pub enum Closing {
     Binary,
     /// A binary message that is too short for the header of an SBE message.
     Headless,
+    /// A hello asks for an encoding that is not to be had.
+    Encoding,
     /// Nothing was received for `idle_timeout_ms`.
     Idle,
     /// A ping was not answered in `ping_timeout_ms`.
@@ -144,9 +146,10 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 18] = [
+    pub const ALL: [Closing; 19] = [
         Closing::Binary,
         Closing::Headless,
+        Closing::Encoding,
         Closing::Idle,
         Closing::PongMissing,
         Closing::HeartbeatLost,
@@ -169,7 +172,7 @@ impl Closing {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Closing::Binary => CloseCode::UNSUPPORTED_DATA,
+            Closing::Binary | Closing::Encoding => CloseCode::UNSUPPORTED_DATA,
             Closing::Headless => CloseCode::INVALID_PAYLOAD,
             Closing::Idle => CloseCode::NORMAL,
             Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
@@ -196,6 +199,7 @@ impl Closing {
         match self {
             Closing::Binary
             | Closing::Headless
+            | Closing::Encoding
             | Closing::Idle
             | Closing::MessageStalled
             | Closing::MessageRate
@@ -221,6 +225,7 @@ impl Closing {
         match self {
             Closing::Binary => "this endpoint speaks text",
             Closing::Headless => "a binary message without the header of an SBE message",
+            Closing::Encoding => "the encoding that was asked for is not to be had",
             Closing::Idle => "idle",
             Closing::PongMissing => "no pong",
             Closing::HeartbeatLost => "heartbeat lost",
@@ -246,6 +251,7 @@ impl Closing {
         match self {
             Closing::Binary => "binary_message",
             Closing::Headless => "sbe_header_missing",
+            Closing::Encoding => "encoding_refused",
             Closing::Idle => "idle_timeout",
             Closing::PongMissing => "ping_timeout",
             Closing::HeartbeatLost => "heartbeat_lost",

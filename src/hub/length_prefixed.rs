@@ -45,7 +45,7 @@ impl Hub {
 
     /// Fills `out` with the connection's next bytes; see [`Hub::poll_transmit`].
     pub(super) fn gather_length_prefixed(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
-        let begun_bytes = self.egress.begun_bytes(conn.slot);
+        let begun_bytes = self.egress.begun_frame_bytes(conn.slot);
         let room = headroom(out.len());
         let gathered = self.gather(conn, &mut out[room..]);
         reframe(out, gathered, begun_bytes)

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an encoding is part of a topic's identity, so that who reads one shares nothing with who reads another but the event.
 
-/// What the market data of a connection is written in, from its upgrade to its end.
+/// What the market data of a connection is written in, from when that is agreed on to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encoding {
     /// JSON-RPC notifications, in text frames.

@@ -1,13 +1,15 @@
-//! Trading in SBE with a running server, by a client that knows nothing but the schema: what is bought, told of, amended, cancelled,
-//! refused and resumed, beside a client in JSON that sees the same orders.
+//! Trading in SBE with a running server, by a client that knows nothing but the schema and the pages of the protocol: what is bought, told of,
+//! amended, cancelled, refused and resumed, over a WebSocket and over binary TCP, beside a client in JSON that sees the same orders.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
+use crate::binary_tcp::TCP;
 use crate::bytes::{self, BINARY, FIN, TEXT};
+use crate::client::Client;
 use crate::orders::{far_below, trader};
 use crate::server::Server;
 use crate::until;
@@ -192,8 +194,16 @@ impl Told {
     }
 }
 
+/// How a client is connected.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    WebSocket,
+    BinaryTcp,
+}
+
 /// A connection with SBE.
 struct Binary {
+    way: Way,
     stream: TcpStream,
     /// Reports that came while something else was waited for.
     reports: VecDeque<Told>,
@@ -203,21 +213,62 @@ impl Binary {
     fn open(address: SocketAddr) -> Binary {
         let line = "GET /ws?encoding=sbe&schema=1&version=0 HTTP/1.1";
         let request = bytes::request(line, &["Sec-WebSocket-Version: 13"]);
-        Binary { stream: bytes::upgraded_by(&request, bytes::connect(address)), reports: VecDeque::new() }
+        let stream = bytes::upgraded_by(&request, bytes::connect(address));
+        Binary { way: Way::WebSocket, stream, reports: VecDeque::new() }
+    }
+
+    /// The same by another listener, which speaks binary TCP.
+    fn open_tcp(address: SocketAddr) -> Binary {
+        let (way, stream) = (Way::BinaryTcp, bytes::connect(address));
+        let mut client = Binary { way, stream, reports: VecDeque::new() };
+        let asked =
+            json!({"client_name": "a", "client_version": "1", "encoding": "sbe", "schema": 1, "version": 0});
+        assert_eq!(client.call("public/hello", &asked)["result"]["encoding"], "sbe");
+        client
     }
 
     fn trader(address: SocketAddr) -> Binary {
-        let mut client = Binary::open(address);
+        Binary::open(address).logged_in()
+    }
+
+    fn logged_in(mut self) -> Binary {
         let login =
             json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"});
-        assert!(client.call("public/auth", &login)["result"]["access_token"].is_string());
-        client
+        assert!(self.call("public/auth", &login)["result"]["access_token"].is_string());
+        self
+    }
+
+    /// The next frame, as a WebSocket has it.
+    fn read(&mut self) -> bytes::Frame {
+        match self.way {
+            Way::WebSocket => bytes::read_frame(&mut self.stream),
+            Way::BinaryTcp => {
+                let mut length = [0; 4];
+                self.stream.read_exact(&mut length).unwrap();
+                let length = u32::from_be_bytes(length);
+                let mut payload = vec![0; (length & 0x7fff_ffff) as usize];
+                self.stream.read_exact(&mut payload).unwrap();
+                bytes::Frame { head: FIN | if length >> 31 == 1 { BINARY } else { TEXT }, payload }
+            }
+        }
+    }
+
+    fn write(&mut self, kind: u8, payload: &[u8]) {
+        let frame = match self.way {
+            Way::WebSocket => bytes::frame(FIN | kind, payload),
+            Way::BinaryTcp => {
+                let bit = if kind == BINARY { 0x8000_0000 } else { 0 };
+                let length = bit | u32::try_from(payload.len()).unwrap();
+                [&length.to_be_bytes(), payload].concat()
+            }
+        };
+        self.stream.write_all(&frame).unwrap();
     }
 
     /// The next frame that is no report.
     fn next(&mut self) -> bytes::Frame {
         loop {
-            let frame = bytes::read_frame(&mut self.stream);
+            let frame = self.read();
             if frame.head == FIN | BINARY
                 && frame.payload[2..4] == Layout::of("ExecutionReport").number("id").to_le_bytes()
             {
@@ -230,14 +281,14 @@ impl Binary {
 
     fn call(&mut self, method: &str, params: &Value) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        self.stream.write_all(&bytes::frame(FIN | TEXT, request.to_string().as_bytes())).unwrap();
+        self.write(TEXT, request.to_string().as_bytes());
         let frame = self.next();
         assert_eq!(frame.head, FIN | TEXT, "control is text");
         serde_json::from_slice(&frame.payload).unwrap()
     }
 
     fn send(&mut self, message: &[u8]) {
-        self.stream.write_all(&bytes::frame(FIN | BINARY, message)).unwrap();
+        self.write(BINARY, message);
     }
 
     /// The answer to a message.
@@ -261,7 +312,7 @@ impl Binary {
         if let Some(report) = self.reports.pop_front() {
             return report;
         }
-        let frame = bytes::read_frame(&mut self.stream);
+        let frame = self.read();
         assert_eq!(frame.head, FIN | BINARY, "{}", String::from_utf8_lossy(&frame.payload));
         let told = Told::read(frame.payload);
         assert!(told.is("ExecutionReport"), "{}", told.layout.name);
@@ -276,9 +327,20 @@ impl Binary {
 
 #[test]
 fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is() {
-    let server = Server::start("", "0,1");
-    let mut json = trader(server.address);
-    let mut client = Binary::trader(server.address);
+    for way in [Way::WebSocket, Way::BinaryTcp] {
+        let server = Server::start(TCP, "0,1");
+        let mut json = trader(server.address);
+        let client = match way {
+            Way::WebSocket => Binary::open(server.address),
+            Way::BinaryTcp => Binary::open_tcp(server.addresses[1]),
+        };
+        check_trading(&mut json, client.logged_in());
+        drop(json);
+        server.stop().assert_clean();
+    }
+}
+
+fn check_trading(json: &mut Client, mut client: Binary) {
     let instrument = client.instrument();
     let channels = ["user.orders.any.any.raw", "user.trades.any.any.raw"];
     let subscribed = client.call("private/subscribe", &json!({"channels": channels}));
@@ -307,7 +369,7 @@ fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is()
     }
     assert_eq!(filled, 20 * UNIT);
 
-    let price = far_below(&mut json, 5);
+    let price = far_below(json, 5);
     let rests = client.done(&new_order(2, instrument, Some(price), 10, "rests"));
     assert_eq!(
         (rests.letter("ordStatus"), rests.i64("price"), rests.fills_and_label().0),
@@ -328,9 +390,6 @@ fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is()
     let report = client.report();
     assert_eq!((report.letter("execType"), report.u64("orderId")), ('4', rests.u64("orderId")));
     assert_eq!(json.call("private/get_open_orders", &json!({})), json!([]));
-    drop(client);
-    drop(json);
-    server.stop().assert_clean();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod http_api;
 mod inspect;
 mod intervals;
 mod length_prefixed;
+mod length_prefixed_sbe;
 mod links;
 mod login;
 mod marks;
