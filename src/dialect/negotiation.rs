@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::http::decode_query;
-use crate::model::encoding::Encoding;
+use crate::model::encoding::{Encoding, Form};
 
 use super::sbe::generated as sbe;
 
@@ -20,7 +20,7 @@ const VERSIONS: RangeInclusive<u16> = 0..=sbe::SCHEMA_VERSION;
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    pub encoding: Encoding,
+    pub form: Form,
     /// The one of the offered that the answer names.
     pub subprotocol: Option<&'static str>,
 }
@@ -59,22 +59,26 @@ pub fn negotiate<'o>(
     if offers_any && favourite.is_none() {
         return Err(Refusal::Subprotocol);
     }
-    let encoding = asked.or(favourite).unwrap_or_default();
-    let subprotocol = match encoding {
+    let of_favourite = match favourite.unwrap_or_default() {
+        Encoding::Json => Form::Json,
+        Encoding::Sbe => Form::Sbe { is_batched: false },
+    };
+    let form = asked.unwrap_or(of_favourite);
+    let subprotocol = match form.encoding() {
         _ if !offers_any => None,
         Encoding::Sbe if offers_sbe => Some(SBE),
         // Control is JSON-RPC all the same.
         Encoding::Sbe | Encoding::Json if offers_json_rpc => Some(JSON_RPC),
         Encoding::Sbe | Encoding::Json => return Err(Refusal::Encoding),
     };
-    Ok(Agreement { encoding, subprotocol })
+    Ok(Agreement { form, subprotocol })
 }
 
-/// The encoding that a query names: `encoding=json`, or `encoding=sbe` with a `schema` and a `version`. Other names are passed over.
-fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
+/// What a query names: `encoding=json`, or `encoding=sbe` with a `schema`, a `version` and perhaps `batch`. Other names are passed over.
+fn asked_for(query: &str) -> Result<Option<Form>, Refusal> {
     let Ok(pairs) = decode_query(query) else {
         let mut names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-        let seems_to_ask = names.any(|name| ["encoding", "schema", "version"].contains(&name));
+        let seems_to_ask = names.any(|name| ["encoding", "schema", "version", "batch"].contains(&name));
         return if seems_to_ask { Err(Refusal::Encoding) } else { Ok(None) };
     };
     let value = |wanted: &str| {
@@ -86,10 +90,16 @@ fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
     };
     let numbered = |text: Option<&str>| text.map(|text| number(text).ok_or(Refusal::Encoding)).transpose();
     let (schema, version) = (numbered(value("schema")?)?, numbered(value("version")?)?);
-    find(value("encoding")?, schema, version)
+    let is_batched = match value("batch")? {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Refusal::Encoding),
+    };
+    find(value("encoding")?, schema, version, is_batched)
 }
 
-/// The encoding of that name, which is SBE's by a schema and a version of it.
+/// What goes by these names: JSON, or SBE by a schema and a version of it, in batches where they are asked for.
 ///
 /// # Errors
 /// One that is not spoken here, or parts of a name that do not make one.
@@ -97,12 +107,13 @@ pub fn find(
     encoding: Option<&str>,
     schema: Option<u16>,
     version: Option<u16>,
-) -> Result<Option<Encoding>, Refusal> {
-    match (encoding, schema, version) {
-        (None, None, None) => Ok(None),
-        (Some("json"), None, None) => Ok(Some(Encoding::Json)),
-        (Some("sbe"), Some(sbe::SCHEMA_ID), Some(version)) if VERSIONS.contains(&version) => {
-            Ok(Some(Encoding::Sbe))
+    is_batched: Option<bool>,
+) -> Result<Option<Form>, Refusal> {
+    match (encoding, schema, version, is_batched) {
+        (None, None, None, None) => Ok(None),
+        (Some("json"), None, None, None | Some(false)) => Ok(Some(Form::Json)),
+        (Some("sbe"), Some(sbe::SCHEMA_ID), Some(version), _) if VERSIONS.contains(&version) => {
+            Ok(Some(Form::Sbe { is_batched: is_batched == Some(true) }))
         }
         _ => Err(Refusal::Encoding),
     }
@@ -119,7 +130,7 @@ mod tests {
 
     fn check(query: &str, offered: &[&str], expected: Result<(Encoding, Option<&'static str>), Refusal>) {
         let agreed = negotiate(Some(query), offered.iter().copied());
-        let agreed = agreed.map(|agreement| (agreement.encoding, agreement.subprotocol));
+        let agreed = agreed.map(|agreement| (agreement.form.encoding(), agreement.subprotocol));
         assert_eq!(agreed, expected, "{query:?}, {offered:?}");
     }
 
@@ -142,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_asked_for_beside_sbe() {
+        for (more, expected) in [("", false), ("&batch=true", true), ("&batch=false", false)] {
+            let query = format!("encoding=sbe&schema=1&version=0{more}");
+            let agreed = negotiate(Some(&query), ["sbe.tickring.v1"].into_iter()).unwrap();
+            assert_eq!(agreed.form, Form::Sbe { is_batched: expected }, "{query}");
+        }
+        check("encoding=json&batch=false", &[], Ok((Encoding::Json, None)));
+    }
+
+    #[test]
     fn what_is_not_spoken_is_refused_rather_than_something_else_given() {
         for query in [
             "encoding=xml",
@@ -160,6 +181,11 @@ mod tests {
             "schema=1&version=0",
             "encoding=json&x=%",
             "encoding&x=%",
+            "batch=true",
+            "batch&x=%",
+            "encoding=json&batch=true",
+            "encoding=sbe&schema=1&version=0&batch=1",
+            "encoding=sbe&schema=1&version=0&batch=true&batch=true",
         ] {
             check(query, &[], Err(Refusal::Encoding));
         }

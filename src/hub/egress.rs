@@ -6,6 +6,7 @@
 //! each ready list at most once, and in none while its last send is under way; nothing is queued behind a close frame,
 //! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
 
+mod batching;
 mod begun;
 mod measures;
 mod message_lanes;
@@ -23,6 +24,7 @@ use super::control_frame::ControlFrame;
 use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
 use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
+pub(super) use batching::batch_frames;
 use begun::Started;
 use message_lanes::MessageLanes;
 pub(super) use message_lanes::{NoRoom, Waiting};
@@ -63,6 +65,8 @@ pub(super) struct Lanes {
     cuts_anywhere: bool,
     /// Frames become length-prefixed in the buffer of a send.
     length_prefixed: bool,
+    /// Binary frames come together in the buffer of a send, as far as they fit.
+    is_batched: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
     /// Before `queue`.
@@ -302,7 +306,7 @@ impl Egress {
     pub(super) fn push_head(&mut self, slot: u32, head: Vec<u8>) {
         let lanes = &mut self.lanes[slot as usize];
         assert!(lanes.started.is_none() && lanes.replies.is_none(), "an upgrade is answered before all else");
-        lanes.started = Some(Box::new(Started::whole(head)));
+        lanes.started = Some(Box::new(Started::head(head)));
         self.note_held(slot, 0);
         self.mark_urgent(slot);
     }
@@ -317,8 +321,23 @@ impl Egress {
         self.lanes[slot as usize].length_prefixed = true;
     }
 
+    /// Whether SBE messages share frames from now on.
+    pub(super) fn send_batched(&mut self, slot: u32, is_batched: bool) {
+        self.lanes[slot as usize].is_batched = is_batched;
+    }
+
     pub(super) fn is_length_prefixed(&self, slot: u32) -> bool {
         self.lanes[slot as usize].length_prefixed
+    }
+
+    pub(super) fn is_batched(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].is_batched
+    }
+
+    /// Whether what is sent are the frames that wait, and nothing else.
+    pub(super) fn sends_frames_as_they_are(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        !lanes.length_prefixed && !lanes.is_batched
     }
 
     /// What is sent from now on are frames again.
@@ -466,7 +485,7 @@ impl Egress {
         let lanes = &mut self.lanes[slot as usize];
         let mut written = 0;
         if let Some(started) = &mut lanes.started {
-            written = started.transmit(out, lanes.length_prefixed);
+            written = started.transmit(out, lanes.length_prefixed || lanes.is_batched);
             if started.left_bytes() > 0 {
                 return (written, false);
             }
@@ -525,8 +544,9 @@ impl Egress {
         out: &mut [u8],
         out_is_fresh: OutIs,
     ) -> usize {
-        let Lanes { reports, queue, queued_bytes, started, length_prefixed, .. } =
-            &mut self.lanes[slot as usize];
+        let lanes = &mut self.lanes[slot as usize];
+        let keeps_headers_whole = lanes.length_prefixed || lanes.is_batched;
+        let Lanes { reports, queue, queued_bytes, started, .. } = lanes;
         let queue = match lane {
             DataLane::Reports => reports,
             DataLane::Market => queue,
@@ -540,7 +560,7 @@ impl Egress {
                 room[..frame.len()].copy_from_slice(frame);
                 written += frame.len();
             } else if written == 0 && out_is_fresh == OutIs::Empty {
-                let (begun, count) = Started::begin(frame.to_vec(), room, *length_prefixed);
+                let (begun, count) = Started::begin(frame.to_vec(), room, keeps_headers_whole);
                 written = count;
                 *started = Some(Box::new(begun));
             } else {
@@ -581,7 +601,8 @@ impl Egress {
             frame.len()
         } else if out_is_fresh == OutIs::Empty {
             let lanes = &mut self.lanes[slot as usize];
-            let (begun, count) = Started::begin(frame.to_vec(), out, lanes.length_prefixed);
+            let keeps_headers_whole = lanes.length_prefixed || lanes.is_batched;
+            let (begun, count) = Started::begin(frame.to_vec(), out, keeps_headers_whole);
             lanes.started = Some(Box::new(begun));
             count
         } else {

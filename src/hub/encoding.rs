@@ -4,12 +4,12 @@
 //! Invariant: who asks for what is not to be had is given nothing in its place.
 
 use crate::dialect::json_rpc::{self, Failure, HelloParams};
-use crate::dialect::negotiation::{self, Refusal, negotiate};
+use crate::dialect::negotiation::{self, Agreement, Refusal, negotiate};
 use crate::dialect::sbe::generated::{SCHEMA_ID, SCHEMA_VERSION};
 use crate::dialect::sbe::market as sbe;
 use crate::http::Rejection;
 use crate::model::channel::TopicKey;
-use crate::model::encoding::Encoding;
+use crate::model::encoding::{Encoding, Form};
 use crate::model::ids::{ConnId, Position, Seq};
 use crate::ws::frame::Opcode;
 
@@ -22,7 +22,7 @@ use super::text_frame::{append_frame, append_text_frame, replace_with_frame};
 use super::topics::Topic;
 
 /// What a hello may ask for.
-const SUPPORTED: &str = "supported: json, or sbe with schema 1 and version 0";
+const SUPPORTED: &str = "supported: json, or sbe with schema 1 and version 0, with or without batch";
 const _: () = assert!(SCHEMA_ID == 1 && SCHEMA_VERSION == 0, "what is supported is said");
 
 /// What a message has come to, as far as what the connection is spoken to in is concerned.
@@ -39,10 +39,12 @@ impl Hub {
     pub(super) fn greet(&mut self, reply_to: &ReplyTo<'_>, hello: &HelloParams<'_>) -> Greeting {
         let Some(session) = self.session(reply_to.conn) else { return Greeting::Ok };
         session.precision = hello.precision;
-        match session.agree_on(hello.encoding) {
+        let agreed = session.agree_on(hello.form);
+        match agreed {
             Ok(None) => self.reply_with(reply_to, json_rpc::write_version),
-            Ok(Some(encoding)) => {
-                self.reply_with(reply_to, |out| json_rpc::write_agreement(out, encoding));
+            Ok(Some(form)) => {
+                self.egress.send_batched(reply_to.conn.slot, form.is_batched());
+                self.reply_with(reply_to, |out| json_rpc::write_agreement(out, form));
             }
             Err(failure) => {
                 self.reply_error(reply_to, failure);
@@ -62,48 +64,50 @@ impl Hub {
 }
 
 impl Session {
-    /// What a hello asks for: what is there already, or on binary TCP another encoding, as long as nothing is told in the present one.
-    fn agree_on(&mut self, asked: Result<Option<Encoding>, Refusal>) -> Result<Option<Encoding>, Failure> {
+    /// What a hello asks for: what is there already, or on binary TCP something else, once, and while nothing is told in JSON.
+    fn agree_on(&mut self, asked: Result<Option<Form>, Refusal>) -> Result<Option<Form>, Failure> {
         let refused = |reason| Err(Failure::INVALID_PARAMS.because(reason).at("encoding"));
         let follows_nothing =
             self.subscriptions.is_empty() && self.patterns.is_empty() && self.joins_pending == 0;
         match asked {
             Ok(None) => Ok(None),
-            Ok(Some(encoding)) if encoding == self.encoding => Ok(Some(encoding)),
+            Ok(Some(form)) if form == self.form => Ok(Some(form)),
             Ok(Some(_)) if !self.receiver.is_length_prefixed() => {
                 refused("a WebSocket's is agreed on in its upgrade")
             }
             Ok(Some(_)) if !follows_nothing => refused("to be agreed on before the first subscription"),
-            Ok(Some(encoding)) => {
-                self.encoding = encoding;
-                Ok(Some(encoding))
+            // What waits to be sent is of the form that it was agreed on in.
+            Ok(Some(_)) if self.form != Form::Json => refused("another one was agreed on"),
+            Ok(Some(form)) => {
+                self.form = form;
+                Ok(Some(form))
             }
             Err(_) => refused(SUPPORTED),
         }
     }
 }
 
-/// What a client of a service is spoken to in, by the query and the subprotocols that it offers: the encoding of its market data, and
-/// the subprotocol that is chosen.
+/// What a client of a service is spoken to in, by the query and the subprotocols that it offers.
 pub(super) fn agree_on_dialect<'o>(
     service: Service,
     query: Option<&str>,
     mut offered: impl Iterator<Item = &'o str>,
-) -> Result<(Encoding, Option<&'static str>), Rejection> {
+) -> Result<Agreement, Rejection> {
+    let in_json = |subprotocol| Ok(Agreement { form: Form::Json, subprotocol });
     let only = match service {
         Service::Mcp => pipes::SUBPROTOCOL,
         Service::Echo => negotiation::JSON_RPC,
         Service::JsonRpc => {
             return match negotiate(query, offered) {
-                Ok(agreed) => Ok((agreed.encoding, agreed.subprotocol)),
+                Ok(agreed) => Ok(agreed),
                 Err(Refusal::Encoding) => Err(Rejection::EncodingUnknown),
                 Err(Refusal::Subprotocol) => Err(Rejection::SubprotocolUnknown),
             };
         }
     };
     match offered.next() {
-        None => Ok((Encoding::Json, None)),
-        Some(name) if name == only || offered.any(|name| name == only) => Ok((Encoding::Json, Some(only))),
+        None => in_json(None),
+        Some(name) if name == only || offered.any(|name| name == only) => in_json(Some(only)),
         Some(_) => Err(Rejection::SubprotocolUnknown),
     }
 }

@@ -101,6 +101,8 @@ pub enum Closing {
     Binary,
     /// A binary message that is too short for the header of an SBE message.
     Headless,
+    /// A binary frame that ends within one of its messages.
+    BatchCut,
     /// A hello asks for an encoding that is not to be had.
     Encoding,
     /// Nothing was received for `idle_timeout_ms`.
@@ -146,9 +148,10 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 19] = [
+    pub const ALL: [Closing; 20] = [
         Closing::Binary,
         Closing::Headless,
+        Closing::BatchCut,
         Closing::Encoding,
         Closing::Idle,
         Closing::PongMissing,
@@ -173,7 +176,7 @@ impl Closing {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Closing::Binary | Closing::Encoding => CloseCode::UNSUPPORTED_DATA,
-            Closing::Headless => CloseCode::INVALID_PAYLOAD,
+            Closing::Headless | Closing::BatchCut => CloseCode::INVALID_PAYLOAD,
             Closing::Idle => CloseCode::NORMAL,
             Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
             Closing::Shed => CloseCode::TRY_AGAIN_LATER,
@@ -199,6 +202,7 @@ impl Closing {
         match self {
             Closing::Binary
             | Closing::Headless
+            | Closing::BatchCut
             | Closing::Encoding
             | Closing::Idle
             | Closing::MessageStalled
@@ -225,6 +229,7 @@ impl Closing {
         match self {
             Closing::Binary => "this endpoint speaks text",
             Closing::Headless => "a binary message without the header of an SBE message",
+            Closing::BatchCut => "a binary frame ends within a message",
             Closing::Encoding => "the encoding that was asked for is not to be had",
             Closing::Idle => "idle",
             Closing::PongMissing => "no pong",
@@ -251,6 +256,7 @@ impl Closing {
         match self {
             Closing::Binary => "binary_message",
             Closing::Headless => "sbe_header_missing",
+            Closing::BatchCut => "sbe_batch_cut",
             Closing::Encoding => "encoding_refused",
             Closing::Idle => "idle_timeout",
             Closing::PongMissing => "ping_timeout",

@@ -316,7 +316,7 @@ impl Hub {
                 (Phase::Securing | Phase::Upgrading { .. }, _) => None,
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
                 (_, Service::JsonRpc) => {
-                    Some(match (session.receiver.is_length_prefixed(), session.encoding) {
+                    Some(match (session.receiver.is_length_prefixed(), session.form.encoding()) {
                         (false, Encoding::Json) => "json-rpc",
                         (false, Encoding::Sbe) => "sbe",
                         (true, Encoding::Json) => "binary-tcp",

@@ -12,6 +12,30 @@ pub enum Encoding {
     Sbe,
 }
 
+/// What a client is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Json,
+    /// Where it is batched, a binary frame has several messages, each behind its length.
+    Sbe { is_batched: bool },
+}
+
+impl Form {
+    #[must_use]
+    pub const fn encoding(self) -> Encoding {
+        match self {
+            Form::Json => Encoding::Json,
+            Form::Sbe { .. } => Encoding::Sbe,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_batched(self) -> bool {
+        matches!(self, Form::Sbe { is_batched: true })
+    }
+}
+
 impl Encoding {
     pub const ALL: [Encoding; 2] = [Encoding::Json, Encoding::Sbe];
 

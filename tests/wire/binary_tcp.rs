@@ -123,7 +123,7 @@ fn an_encoding_that_is_not_there_is_refused_with_those_that_are_and_nothing_is_t
     [hello, follow].iter().for_each(|request| send(&mut frames, &request.to_string()));
     stream.write_all(&frames).unwrap();
     let reply = receive(&mut stream);
-    let reason = "supported: json, or sbe with schema 1 and version 0";
+    let reason = "supported: json, or sbe with schema 1 and version 0, with or without batch";
     assert_eq!((&reply["id"], &reply["error"]["data"]["reason"]), (&json!(1), &json!(reason)));
     assert_eq!(receive(&mut stream)["params"]["code"], 1003);
     assert_ended(stream);

@@ -1,5 +1,5 @@
 //! Trading in SBE with a running server, by a client that knows nothing but the schema and the pages of the protocol: what is bought, told of,
-//! amended, cancelled, refused and resumed, over a WebSocket and over binary TCP, beside a client in JSON that sees the same orders.
+//! amended, cancelled, refused and resumed, over a WebSocket and over binary TCP, a message a frame and in batches, beside a client in JSON that sees the same orders.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -201,28 +201,47 @@ enum Way {
     BinaryTcp,
 }
 
+/// Messages in one frame, each behind its length.
+fn batch(messages: &[&[u8]]) -> Vec<u8> {
+    let length = |message: &[u8]| u16::try_from(message.len()).unwrap().to_le_bytes();
+    messages.iter().flat_map(|message| [&length(message), *message].concat()).collect()
+}
+
 /// A connection with SBE.
 struct Binary {
     way: Way,
+    /// Whether it has asked for several messages in a frame.
+    is_batched: bool,
     stream: TcpStream,
+    /// Messages of a frame that has been read.
+    unread: VecDeque<bytes::Frame>,
     /// Reports that came while something else was waited for.
     reports: VecDeque<Told>,
 }
 
 impl Binary {
     fn open(address: SocketAddr) -> Binary {
-        let line = "GET /ws?encoding=sbe&schema=1&version=0 HTTP/1.1";
-        let request = bytes::request(line, &["Sec-WebSocket-Version: 13"]);
+        Binary::open_by("/ws?encoding=sbe&schema=1&version=0", address)
+    }
+
+    fn open_by(target: &str, address: SocketAddr) -> Binary {
+        let request = bytes::request(&format!("GET {target} HTTP/1.1"), &["Sec-WebSocket-Version: 13"]);
         let stream = bytes::upgraded_by(&request, bytes::connect(address));
-        Binary { way: Way::WebSocket, stream, reports: VecDeque::new() }
+        Binary::on(Way::WebSocket, target.ends_with("&batch=true"), stream)
+    }
+
+    fn on(way: Way, is_batched: bool, stream: TcpStream) -> Binary {
+        Binary { way, is_batched, stream, unread: VecDeque::new(), reports: VecDeque::new() }
     }
 
     /// The same by another listener, which speaks binary TCP.
-    fn open_tcp(address: SocketAddr) -> Binary {
-        let (way, stream) = (Way::BinaryTcp, bytes::connect(address));
-        let mut client = Binary { way, stream, reports: VecDeque::new() };
-        let asked =
+    fn open_tcp(address: SocketAddr, is_batched: bool) -> Binary {
+        let mut client = Binary::on(Way::BinaryTcp, is_batched, bytes::connect(address));
+        let mut asked =
             json!({"client_name": "a", "client_version": "1", "encoding": "sbe", "schema": 1, "version": 0});
+        if is_batched {
+            asked["batch"] = true.into();
+        }
         assert_eq!(client.call("public/hello", &asked)["result"]["encoding"], "sbe");
         client
     }
@@ -238,8 +257,27 @@ impl Binary {
         self
     }
 
-    /// The next frame, as a WebSocket has it.
+    /// The next message, as a WebSocket's frame of its own.
     fn read(&mut self) -> bytes::Frame {
+        while self.unread.is_empty() {
+            let frame = self.read_frame();
+            if !self.is_batched || frame.head != FIN | BINARY {
+                return frame;
+            }
+            let mut rest = &frame.payload[..];
+            while let Some((length, after)) = rest.split_first_chunk() {
+                let length = u16::from_le_bytes(*length);
+                let (message, after) = after.split_at(if length == 0 { after.len() } else { length.into() });
+                self.unread.push_back(bytes::Frame { head: frame.head, payload: message.to_vec() });
+                rest = after;
+            }
+            assert!(rest.is_empty() && !self.unread.is_empty());
+        }
+        self.unread.pop_front().unwrap()
+    }
+
+    /// The next frame, as a WebSocket has it.
+    fn read_frame(&mut self) -> bytes::Frame {
         match self.way {
             Way::WebSocket => bytes::read_frame(&mut self.stream),
             Way::BinaryTcp => {
@@ -253,7 +291,8 @@ impl Binary {
         }
     }
 
-    fn write(&mut self, kind: u8, payload: &[u8]) {
+    fn write(&mut self, kind: u8, message: &[u8]) {
+        let payload = if self.is_batched && kind == BINARY { &batch(&[message])[..] } else { message };
         let frame = match self.way {
             Way::WebSocket => bytes::frame(FIN | kind, payload),
             Way::BinaryTcp => {
@@ -327,12 +366,16 @@ impl Binary {
 
 #[test]
 fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is() {
-    for way in [Way::WebSocket, Way::BinaryTcp] {
+    let ways = [Way::WebSocket, Way::BinaryTcp].into_iter().flat_map(|way| [(way, false), (way, true)]);
+    for (way, is_batched) in ways {
         let server = Server::start(TCP, "0,1");
         let mut json = trader(server.address);
         let client = match way {
+            Way::WebSocket if is_batched => {
+                Binary::open_by("/ws?encoding=sbe&schema=1&version=0&batch=true", server.address)
+            }
             Way::WebSocket => Binary::open(server.address),
-            Way::BinaryTcp => Binary::open_tcp(server.addresses[1]),
+            Way::BinaryTcp => Binary::open_tcp(server.addresses[1], is_batched),
         };
         check_trading(&mut json, client.logged_in());
         drop(json);
@@ -459,6 +502,34 @@ fn a_message_without_a_whole_header_closes_with_1007() {
     let ended = server.stop();
     ended.assert_clean();
     ended.assert_incidents(["sbe_header_missing"]);
+}
+
+#[test]
+fn several_orders_in_one_frame_are_each_answered_up_to_where_it_breaks_off() {
+    let server = Server::start(TCP, "0");
+    let by_websocket = Binary::open_by("/ws?encoding=sbe&schema=1&version=0&batch=true", server.address);
+    for client in [by_websocket, Binary::open_tcp(server.addresses[1], true)] {
+        let mut client = client.logged_in();
+        let [first, second] = [cancel(1, 17), cancel(2, 18)];
+        let whole = batch(&[&first, &second, &first]);
+        client.is_batched = false;
+        client.write(BINARY, &whole[..whole.len() - 1]);
+        client.is_batched = true;
+        for id in [1, 2] {
+            let told = Told::read(client.read().payload);
+            assert_eq!((told.u64("correlationId"), told.texts()[0]), (id, "order_not_found"));
+        }
+        match client.way {
+            Way::WebSocket => assert_eq!(client.read().close_code(), Some(1007)),
+            Way::BinaryTcp => {
+                let told: Value = serde_json::from_slice(&client.read().payload).unwrap();
+                assert_eq!(told["params"]["code"], 1007);
+            }
+        }
+    }
+    let ended = server.stop();
+    ended.assert_clean();
+    ended.assert_incidents(["sbe_batch_cut", "sbe_batch_cut"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::params::{param, take};
 use super::scan::{Kind, Value};
 use crate::dialect::negotiation::{self, Refusal};
 use crate::model::channel::{Checksum, DeliveryClass};
-use crate::model::encoding::Encoding;
+use crate::model::encoding::Form;
 use crate::model::ids::{Epoch, Position, Seq};
 use crate::model::instrument::InstrumentKind;
 
@@ -103,7 +103,7 @@ pub struct HelloParams<'a> {
     /// How this connection's replies are stamped from here on.
     pub precision: Precision,
     /// What its market data and its orders are to be in, where it says so.
-    pub encoding: Result<Option<Encoding>, Refusal>,
+    pub form: Result<Option<Form>, Refusal>,
 }
 
 /// What becomes of a named session's tokens when its client logs out.
@@ -253,8 +253,8 @@ fn cancel(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
 }
 
 fn hello(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
-    let names = ["client_name", "client_version", "nanoseconds", "encoding", "schema", "version"];
-    let [name, version, nanoseconds, encoding, schema, schema_version] = take(params, names)?;
+    let names = ["client_name", "client_version", "nanoseconds", "encoding", "schema", "version", "batch"];
+    let [name, version, nanoseconds, asked @ ..] = take(params, names)?;
     let precision = match param("nanoseconds", nanoseconds).boolean()? {
         true => Precision::Nanoseconds,
         false => Precision::Microseconds,
@@ -263,22 +263,19 @@ fn hello(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
         client_name: param("client_name", name).required_text()?,
         client_version: param("client_version", version).required_text()?,
         precision,
-        encoding: encoding_of(encoding, schema, schema_version),
+        form: form_of(asked),
     }))
 }
 
-/// Whatever is wrong with the three, the client asks for what is not spoken here.
-fn encoding_of(
-    encoding: Option<Value<'_>>,
-    schema: Option<Value<'_>>,
-    version: Option<Value<'_>>,
-) -> Result<Option<Encoding>, Refusal> {
+/// Whatever is wrong with the four, the client asks for what is not spoken here.
+fn form_of([encoding, schema, version, batch]: [Option<Value<'_>>; 4]) -> Result<Option<Form>, Refusal> {
     let number = |name: &'static str, value| {
         let number = param(name, value).unsigned(0..=u64::from(u16::MAX)).map_err(|_| Refusal::Encoding)?;
         number.map(u16::try_from).transpose().map_err(|_| Refusal::Encoding)
     };
     let encoding = param("encoding", encoding).text().map_err(|_| Refusal::Encoding)?;
-    negotiation::find(encoding.as_deref(), number("schema", schema)?, number("version", version)?)
+    let is_batched = param("batch", batch).read(Value::boolean).map_err(|_| Refusal::Encoding)?;
+    negotiation::find(encoding.as_deref(), number("schema", schema)?, number("version", version)?, is_batched)
 }
 
 fn instruments(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {

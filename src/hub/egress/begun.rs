@@ -1,7 +1,7 @@
 //! What has begun to be sent and did not fit. PURE. Home: one shard.
 //!
-//! Invariants: frames are sent whole and in their order, nothing between them; where they are to become length-prefixed, no send ends
-//! within a header of them.
+//! Invariants: frames are sent whole and in their order, nothing between them; where they are to become others in the send's buffer, no
+//! send ends within a header of them.
 
 use crate::ws::frame::{frame_len, frame_payload};
 
@@ -10,17 +10,18 @@ use crate::ws::frame::{frame_len, frame_payload};
 pub(super) struct Started {
     bytes: Vec<u8>,
     sent: usize,
+    is_head: bool,
 }
 
 impl Started {
-    /// Of which nothing is sent.
-    pub(super) fn whole(bytes: Vec<u8>) -> Started {
-        Started { bytes, sent: 0 }
+    /// An answer to an upgrade, of which nothing is sent.
+    pub(super) fn head(bytes: Vec<u8>) -> Started {
+        Started { bytes, sent: 0, is_head: true }
     }
 
-    /// Fills `out` with the begin of what is longer; gives the rest, and the bytes that were moved.
+    /// Fills `out` with the begin of frames that are longer; gives the rest, and the bytes that were moved.
     pub(super) fn begin(bytes: Vec<u8>, out: &mut [u8], keeps_headers_whole: bool) -> (Started, usize) {
-        let mut started = Started::whole(bytes);
+        let mut started = Started { bytes, sent: 0, is_head: false };
         let count = started.transmit(out, keeps_headers_whole);
         (started, count)
     }
@@ -28,7 +29,7 @@ impl Started {
     /// Moves what fits into `out`, which takes a header at least; returns the bytes.
     pub(super) fn transmit(&mut self, out: &mut [u8], keeps_headers_whole: bool) -> usize {
         let mut end = self.bytes.len().min(self.sent + out.len());
-        if keeps_headers_whole && end < self.bytes.len() {
+        if keeps_headers_whole && !self.is_head && end < self.bytes.len() {
             let (frame, header_bytes) = self.frame_at(end);
             if end < frame + header_bytes {
                 end = frame;
@@ -44,10 +45,10 @@ impl Started {
         self.bytes.len() - self.sent
     }
 
-    /// Bytes that are left of the frame whose header is sent.
+    /// Bytes that are left of the frame whose header is sent; all that are left of an answer to an upgrade.
     pub(super) fn left_of_frame_bytes(&self) -> usize {
-        if self.left_bytes() == 0 {
-            return 0;
+        if self.left_bytes() == 0 || self.is_head {
+            return self.left_bytes();
         }
         let (frame, _) = self.frame_at(self.sent);
         if frame == self.sent { 0 } else { frame + frame_len(&self.bytes[frame..]) - self.sent }

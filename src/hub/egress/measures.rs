@@ -33,6 +33,7 @@ impl Egress {
         let messages = lanes.messages.as_ref().map_or(0, |messages| messages.frame_bytes());
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values + messages };
         let all = self.begun_bytes(slot) + control + self.reply_bytes(slot) + data;
+        let all = if lanes.is_batched { buffer_bytes(all) } else { all };
         if lanes.length_prefixed { buffer_bytes(all) } else { all }
     }
 

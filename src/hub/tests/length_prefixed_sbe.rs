@@ -9,33 +9,33 @@ use super::*;
 use crate::auth::Verdict;
 use crate::dialect::sbe::generated::{HeartbeatView, OrderAckView, QuoteView};
 
-const IN_SBE: &str = "/ws?encoding=sbe&schema=1&version=0";
-const NAME: &str = "BTC-PERPETUAL";
-const TEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"public/test"}"#;
-const SBE: &str = r#""encoding":"sbe","schema":1,"version":0"#;
+pub(super) const IN_SBE: &str = "/ws?encoding=sbe&schema=1&version=0";
+pub(super) const NAME: &str = "BTC-PERPETUAL";
+pub(super) const TEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"public/test"}"#;
+pub(super) const SBE: &str = r#""encoding":"sbe","schema":1,"version":0"#;
 /// The smallest send that is made, sizes that cut frames in odd places, and a usual one.
 const SEND_BYTES: [usize; 6] = [128, 129, 200, 333, 1000, 65_536];
 
 /// A message that was told, as a WebSocket would have it: opcode and payload.
-type Told = (u8, Vec<u8>);
+pub(super) type Told = (u8, Vec<u8>);
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::with(1, &config_of_both());
     world.asked = Some(Vec::new());
     world.feed(list(NAME));
     world
 }
 
-fn hello(asked: &str) -> String {
+pub(super) fn hello(asked: &str) -> String {
     let client = r#""client_name":"a","client_version":"1""#;
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"public/hello","params":{{{client},{asked}}}}}"#)
 }
 
-fn binary(message: &[u8]) -> Vec<u8> {
+pub(super) fn binary(message: &[u8]) -> Vec<u8> {
     [&(0x8000_0000 | message.len() as u32).to_be_bytes(), message].concat()
 }
 
-fn send(world: &mut World, conn: ConnId, text: &str) {
+pub(super) fn send(world: &mut World, conn: ConnId, text: &str) {
     world.hubs[0].handle_bytes(conn, &mut prefixed(text), world.now);
     world.carry();
 }
@@ -51,7 +51,12 @@ fn told_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<Told> {
         all.extend_from_slice(&out[..written]);
         world.hubs[0].handle_sent(conn, world.now);
     }
-    let (mut told, mut rest) = (Vec::new(), &all[..]);
+    read_frames(&all)
+}
+
+/// The frames of a stream of binary TCP.
+pub(super) fn read_frames(mut rest: &[u8]) -> Vec<Told> {
+    let mut told = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk() {
         let length = u32::from_be_bytes(*length);
         let (message, after) = after.split_at((length & 0x7fff_ffff) as usize);
@@ -67,7 +72,7 @@ fn told(world: &mut World, conn: ConnId) -> Vec<Told> {
     told_by(world, conn, 4096)
 }
 
-fn text((opcode, message): &Told) -> Value {
+pub(super) fn text((opcode, message): &Told) -> Value {
     assert_eq!(*opcode, 1);
     serde_json::from_slice(message).unwrap()
 }
@@ -93,7 +98,7 @@ fn in_sbe(world: &mut World, slot: u32) -> ConnId {
     conn
 }
 
-fn trader(world: &mut World, slot: u32, account: u32) -> ConnId {
+pub(super) fn trader(world: &mut World, slot: u32, account: u32) -> ConnId {
     let conn = in_sbe(world, slot);
     let grant = r#"{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}"#;
     send(world, conn, &format!(r#"{{"jsonrpc":"2.0","id":0,"method":"public/auth","params":{grant}}}"#));
@@ -136,7 +141,7 @@ fn who_asks_in_its_hello_is_told_what_a_websocket_in_sbe_is_and_each_event_is_en
 
 #[test]
 fn what_is_not_spoken_is_refused_with_what_is_and_the_connection_ends_before_anything_is_told_in_its_place() {
-    let supported = "supported: json, or sbe with schema 1 and version 0";
+    let supported = "supported: json, or sbe with schema 1 and version 0, with or without batch";
     for asked in [
         r#""encoding":"xml""#,
         r#""encoding":"sbe""#,
@@ -149,6 +154,9 @@ fn what_is_not_spoken_is_refused_with_what_is_and_the_connection_ends_before_any
         r#""encoding":"json","schema":1,"version":0"#,
         r#""encoding":7"#,
         r#""schema":1,"version":0"#,
+        r#""batch":true"#,
+        r#""encoding":"json","batch":true"#,
+        r#""encoding":"sbe","schema":1,"version":0,"batch":"true""#,
     ] {
         for in_batch in [false, true] {
             let mut world = world();
@@ -262,7 +270,7 @@ fn all_reports_of_an_event_come_whole_whatever_the_sends() {
 }
 
 #[test]
-fn heartbeats_and_gaps_are_messages_and_the_last_word_is_text() {
+fn a_heartbeat_is_a_message_and_the_last_word_is_text() {
     let mut world = world();
     let conn = in_sbe(&mut world, 0);
     let heartbeat = r#"{"jsonrpc":"2.0","id":1,"method":"public/set_heartbeat","params":{"interval":10}}"#;

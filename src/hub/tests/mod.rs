@@ -1,6 +1,7 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
+mod batched;
 mod batches;
 mod calls;
 mod control;
