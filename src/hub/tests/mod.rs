@@ -12,6 +12,7 @@ mod hostile;
 mod http_api;
 mod inspect;
 mod intervals;
+mod introduction;
 mod length_prefixed;
 mod length_prefixed_sbe;
 mod links;
