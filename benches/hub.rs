@@ -9,7 +9,7 @@ use tickring::model::ids::HomeId;
 
 use crate::fixture::calls::{answer_calls, calling_hub};
 use crate::fixture::{
-    BATCHES, NOW, TICKS_PER_BATCH, Ticks, connect, connect_with, end_turn, fan, frame, hub, ticks,
+    BATCHES, NOW, TICKS_PER_BATCH, Ticks, connect, connect_to, end_turn, fan, frame, hub, ticks,
 };
 
 fn main() {
@@ -73,23 +73,29 @@ fn call_and_outcome(bencher: Bencher<'_, '_>) {
 /// Ticks from the feed's events to the changes of books in each subscriber's send, in JSON; per tick and subscriber.
 #[divan::bench(args = [1, 10, 100])]
 fn ticks_to_subscribers_in_json(bencher: Bencher<'_, '_>, subscribers: u32) {
-    ticks_to_subscribers(bencher, subscribers, "");
+    ticks_to_subscribers(bencher, subscribers, "/ws");
 }
 
 /// The same in SBE.
 #[divan::bench(args = [1, 10, 100])]
 fn ticks_to_subscribers_in_sbe(bencher: Bencher<'_, '_>, subscribers: u32) {
-    ticks_to_subscribers(bencher, subscribers, "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n");
+    ticks_to_subscribers(bencher, subscribers, "/ws?encoding=sbe&schema=1&version=0");
 }
 
-fn ticks_to_subscribers(bencher: Bencher<'_, '_>, subscribers: u32, fields: &str) {
+/// The same in SBE, the changes of a send in batches.
+#[divan::bench(args = [1, 10, 100])]
+fn ticks_to_subscribers_in_batches(bencher: Bencher<'_, '_>, subscribers: u32) {
+    ticks_to_subscribers(bencher, subscribers, "/ws?encoding=sbe&schema=1&version=0&batch=true");
+}
+
+fn ticks_to_subscribers(bencher: Bencher<'_, '_>, subscribers: u32, target: &str) {
     let (mut hub, mut ticks, mut out) = (hub(), Ticks::new(), vec![0; 64 * 1024]);
     ticks.next(|outgoing| hub.handle_batch(HomeId(1), &outgoing.batch, NOW));
     let mut subscribe = frame(
         r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["book.*.raw"],"class":"lossless"}}"#,
     );
     for slot in 0..subscribers {
-        let conn = connect_with(&mut hub, slot, fields);
+        let conn = connect_to(&mut hub, slot, target, "");
         hub.handle_bytes(conn, &mut subscribe, NOW);
         ticks.settle(&mut hub);
         end_turn(&mut hub, &mut out);

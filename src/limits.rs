@@ -383,6 +383,9 @@ pub const PROOF_BYTES_MAX: usize = 4096;
 
 /// Requests of one shard that wait for another thread: subscribes, publishes and orders, each kind by itself.
 pub const REQUESTS_PENDING_MAX: usize = 65_536;
+/// Bytes of a binary frame with several messages of SBE, its header not counted: with it no more than a segment of TCP on Ethernet, so that no
+/// message waits for more than the segment behind its own. A heartbeat, the shortest, is in it 73 times.
+pub const BATCH_FRAME_BYTES_MAX: usize = 1400;
 /// Messages of one frame, and their bytes: what one send takes.
 pub const MESSAGE_BATCH_MAX: u32 = 256;
 pub const MESSAGE_BATCH_BYTES_MAX: u32 = 64 * 1024;

@@ -6,7 +6,7 @@
 //!
 //! Input: a byte that chooses the limit, and whether lengths are made true; the cuts (`pieces`); the bytes.
 
-use tickring::binary_tcp::{Event, Fault, LENGTH_BYTES, Receiver, headroom, reframe};
+use tickring::binary_tcp::{BINARY_BIT, Event, Fault, LENGTH_BYTES, Receiver, headroom, reframe};
 use tickring::ws::frame::{Opcode, SERVER_HEADER_BYTES_MAX, encode_header};
 
 use crate::pieces;
@@ -14,11 +14,18 @@ use crate::pieces;
 const LIMITS: [u32; 4] = [65_536, 300, 16, 1];
 /// A send takes at least so many bytes.
 const SEND_BYTES_MIN: usize = 128;
-/// `{"jsonrpc":"2.0"}`: no message is shorter.
+/// `{"jsonrpc":"2.0"}`, and a heartbeat of SBE: no message is shorter.
 const MESSAGE_BYTES_MIN: usize = 17;
 
-/// Its messages, a heartbeat as an empty one, and the fault that ended it.
-type Meaning = (Vec<String>, Option<Fault>);
+/// Its messages, and the fault that ended it.
+type Meaning = (Vec<Message>, Option<Fault>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Message {
+    Text(String),
+    Binary(Vec<u8>),
+    Heartbeat,
+}
 
 /// See the file's head.
 ///
@@ -36,13 +43,16 @@ pub fn check(input: &[u8]) {
     check_sent(&expected.0, SEND_BYTES_MIN + usize::from(*choice));
 }
 
-/// Frames with true lengths: of each a byte of length, from 0x80 on 8 times what is above that, and its message as the input has it.
+/// Frames with true lengths: of each a byte of length, from 0x80 on 8 times what is above that, and its message as the input has it; one of
+/// an odd length begins with 0 where it is no text.
 fn frames(mut rest: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let [len, after @ ..] = rest {
         let len = if *len < 0x80 { usize::from(*len) } else { 8 * usize::from(*len & 0x7f) };
         let (message, after) = after.split_at(len.min(after.len()));
-        out.extend_from_slice(&u32::try_from(len).expect("frames of an input are short").to_be_bytes());
+        let kind = if len % 2 == 1 && message.first() == Some(&0) { BINARY_BIT } else { 0 };
+        let len = u32::try_from(len).expect("frames of an input are short");
+        out.extend_from_slice(&(kind | len).to_be_bytes());
         out.extend_from_slice(message);
         rest = after;
     }
@@ -60,8 +70,9 @@ fn receive<'r>(limit: u32, reads: impl IntoIterator<Item = &'r [u8]>) -> Meaning
                     assert!(receiver.incomplete_bytes() <= limit as usize);
                     read = &read[taken..];
                     messages.extend(event.map(|event| match event {
-                        Event::Message(text) => text.into_owned(),
-                        Event::Heartbeat => String::new(),
+                        Event::Text(text) => Message::Text(text.into_owned()),
+                        Event::Binary(bytes) => Message::Binary(bytes.into_owned()),
+                        Event::Heartbeat => Message::Heartbeat,
                     }));
                 }
                 Err(fault) => {
@@ -78,14 +89,17 @@ fn receive<'r>(limit: u32, reads: impl IntoIterator<Item = &'r [u8]>) -> Meaning
 fn read_naively(mut bytes: &[u8], limit: u32) -> Meaning {
     let mut messages = Vec::new();
     while bytes.len() >= LENGTH_BYTES {
-        let length = bytes[..LENGTH_BYTES].iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+        let told = bytes[..LENGTH_BYTES].iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+        let (is_binary, length) = (told >= 1 << 31, told % (1 << 31));
         if length > u64::from(limit) {
             return (messages, Some(Fault::TooLong));
         }
         let length = usize::try_from(length).expect("within the limit");
         let Some(message) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else { break };
         match String::from_utf8(message.to_vec()) {
-            Ok(text) => messages.push(text),
+            _ if is_binary => messages.push(Message::Binary(message.to_vec())),
+            Ok(text) if text.is_empty() => messages.push(Message::Heartbeat),
+            Ok(text) => messages.push(Message::Text(text)),
             Err(_) => return (messages, Some(Fault::NotUtf8)),
         }
         bytes = &bytes[LENGTH_BYTES + length..];
@@ -94,8 +108,8 @@ fn read_naively(mut bytes: &[u8], limit: u32) -> Meaning {
 }
 
 /// Sends the messages as a hub does: whole frames, and one that does not fit begun in an empty buffer.
-fn check_sent(messages: &[String], send_bytes: usize) {
-    let messages: Vec<&String> = messages.iter().filter(|text| text.len() >= MESSAGE_BYTES_MIN).collect();
+fn check_sent(messages: &[Message], send_bytes: usize) {
+    let messages: Vec<&Message> = messages.iter().filter(|message| is_sent(message)).collect();
     let mut stream = Vec::new();
     let mut out = vec![0; send_bytes];
     let room = headroom(send_bytes);
@@ -105,10 +119,15 @@ fn check_sent(messages: &[String], send_bytes: usize) {
         stream.extend_from_slice(&out[..written]);
         *at = room;
     };
-    for text in &messages {
+    for message in &messages {
+        let (opcode, payload) = match message {
+            Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, &bytes[..]),
+            Message::Heartbeat => (Opcode::Ping, &[][..]),
+        };
         let mut header = [0; SERVER_HEADER_BYTES_MAX];
-        let header_bytes = encode_header(Opcode::Text, text.len(), &mut header);
-        let frame = [&header[..header_bytes], text.as_bytes()].concat();
+        let header_bytes = encode_header(opcode, payload.len(), &mut header);
+        let frame = [&header[..header_bytes], payload].concat();
         if frame.len() > send_bytes - at {
             flush(&mut out, &mut at, 0);
         }
@@ -127,4 +146,13 @@ fn check_sent(messages: &[String], send_bytes: usize) {
     flush(&mut out, &mut at, 0);
     let (told, fault) = read_naively(&stream, u32::MAX);
     assert!(fault.is_none() && told.iter().eq(messages), "what is sent is what was said");
+}
+
+/// A hub sends no message that is shorter, and at most one heartbeat a send.
+fn is_sent(message: &Message) -> bool {
+    match message {
+        Message::Text(text) => text.len() >= MESSAGE_BYTES_MIN,
+        Message::Binary(bytes) => bytes.len() >= MESSAGE_BYTES_MIN,
+        Message::Heartbeat => false,
+    }
 }

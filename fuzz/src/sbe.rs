@@ -1,12 +1,14 @@
 //! A message of Simple Binary Encoding as a client sends one.
 //!
 //! Property: whatever the bytes, they are a message or an error, and nothing panics. What is read of a message, written again, is read back
-//! the same; a frame that is cut off anywhere is refused, and so is one with more behind it.
+//! the same; a frame that is cut off anywhere is refused, and so is one with more behind it. Taken for a batch, a frame is split into what
+//! lies in it, by its lengths alone.
 //!
 //! Input: a byte that chooses a message, whose header is then made true but for its length; 0 leaves the bytes as they are. Then the frame.
 
 use tickring::dialect::sbe::generated::*;
 use tickring::dialect::sbe::wire::{DecodeError, Entries, Entry};
+use tickring::dialect::sbe::{BATCHED_LENGTH_BYTES, split_batch};
 
 const TEMPLATES: [u16; 13] = [
     Heartbeat::TEMPLATE_ID,
@@ -29,6 +31,7 @@ const TEMPLATES: [u16; 13] = [
 /// # Panics
 /// Where the property does not hold.
 pub fn check(input: &[u8]) {
+    check_batch(input);
     let Some((choice, rest)) = input.split_first() else { return };
     let mut frame = rest.to_vec();
     let template = usize::from(*choice).checked_sub(1).map(|place| TEMPLATES[place % TEMPLATES.len()]);
@@ -47,6 +50,19 @@ pub fn check(input: &[u8]) {
     assert_eq!(Message::decode(&[&written[..], &[0]].concat()).err(), Some(DecodeError::Trailing));
     let is_of_a_later_version = frame[6..8] != SCHEMA_VERSION.to_le_bytes();
     assert!(written.len() <= frame.len() || is_of_a_later_version, "more is read than there is");
+}
+
+fn check_batch(mut frame: &[u8]) {
+    while let Some((message, rest)) = split_batch(frame) {
+        assert_eq!(BATCHED_LENGTH_BYTES + message.len() + rest.len(), frame.len(), "nothing is lost");
+        let told = u16::from_le_bytes([frame[0], frame[1]]);
+        assert!(usize::from(told) == message.len() || (told == 0 && rest.is_empty()));
+        frame = rest;
+    }
+    assert!(
+        frame.len() < BATCHED_LENGTH_BYTES
+            || usize::from(frame[0]) + 256 * usize::from(frame[1]) > frame.len() - 2
+    );
 }
 
 /// The entries of a group; `None` where one has a word that is not known.

@@ -5,14 +5,16 @@
 
 use std::borrow::Cow;
 
-use super::LENGTH_BYTES;
+use super::{BINARY_BIT, LENGTH_BYTES};
 
 /// What a client has sent. Borrows from the bytes given to [`Receiver::step`] where it arrived whole in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'i> {
     /// Not empty.
-    Message(Cow<'i, str>),
-    /// A frame without a message: the peer is there.
+    Text(Cow<'i, str>),
+    /// May be empty.
+    Binary(Cow<'i, [u8]>),
+    /// A frame without a message, of no kind: the peer is there.
     Heartbeat,
 }
 
@@ -21,7 +23,7 @@ pub enum Event<'i> {
 pub enum Fault {
     /// A frame announces more bytes than a message may have. So do the first four of any HTTP request and any TLS hello.
     TooLong,
-    /// A message is not UTF-8.
+    /// A text is not UTF-8.
     NotUtf8,
 }
 
@@ -37,6 +39,7 @@ pub struct Receiver {
     /// What has arrived of a message that is not whole, and how long it is to be.
     message: Vec<u8>,
     message_bytes: usize,
+    is_binary: bool,
 }
 
 impl Receiver {
@@ -51,6 +54,7 @@ impl Receiver {
             closed: false,
             message: Vec::new(),
             message_bytes: 0,
+            is_binary: false,
         }
     }
 
@@ -99,13 +103,16 @@ impl Receiver {
             return self.continue_message(input);
         }
         let Some((message_bytes, taken)) = self.take_length(input)? else { return Ok((input.len(), None)) };
-        if message_bytes == 0 {
+        if message_bytes == 0 && !self.is_binary {
             return Ok((taken, Some(Event::Heartbeat)));
         }
         match input[taken..].get(..message_bytes) {
+            Some(whole) if self.is_binary => {
+                Ok((taken + message_bytes, Some(Event::Binary(Cow::Borrowed(whole)))))
+            }
             Some(whole) => {
                 let text = simdutf8::basic::from_utf8(whole).map_err(|_| Fault::NotUtf8)?;
-                Ok((taken + message_bytes, Some(Event::Message(Cow::Borrowed(text)))))
+                Ok((taken + message_bytes, Some(Event::Text(Cow::Borrowed(text)))))
             }
             None => {
                 self.message_bytes = message_bytes;
@@ -115,7 +122,7 @@ impl Receiver {
         }
     }
 
-    /// Takes a length, or the bytes there are of one. Gives it and how many bytes of `input` belong to it.
+    /// Takes a length, or the bytes there are of one, and the kind. Gives it and how many bytes of `input` belong to it.
     fn take_length(&mut self, input: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
         let held = usize::from(self.length_bytes);
         let added = input.len().min(LENGTH_BYTES - held);
@@ -125,7 +132,9 @@ impl Receiver {
             return Ok(None);
         }
         self.length_bytes = 0;
-        let message_bytes = u32::from_be_bytes(self.length);
+        let told = u32::from_be_bytes(self.length);
+        self.is_binary = told & BINARY_BIT != 0;
+        let message_bytes = told & !BINARY_BIT;
         if self.message_bytes_max < message_bytes {
             return Err(Fault::TooLong);
         }
@@ -139,8 +148,12 @@ impl Receiver {
             return Ok((taken, None));
         }
         self.message_bytes = 0;
-        let text = String::from_utf8(std::mem::take(&mut self.message)).map_err(|_| Fault::NotUtf8)?;
-        Ok((taken, Some(Event::Message(Cow::Owned(text)))))
+        let message = std::mem::take(&mut self.message);
+        if self.is_binary {
+            return Ok((taken, Some(Event::Binary(Cow::Owned(message)))));
+        }
+        let text = String::from_utf8(message).map_err(|_| Fault::NotUtf8)?;
+        Ok((taken, Some(Event::Text(Cow::Owned(text)))))
     }
 
     /// Room is taken as bytes come, at most double of what has: a length that was only announced costs nothing.
@@ -163,15 +176,19 @@ mod tests {
     const MAX: u32 = 64;
 
     fn framed(messages: &[&[u8]]) -> Vec<u8> {
+        framed_with(0, messages)
+    }
+
+    fn framed_with(bit: u32, messages: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for message in messages {
-            bytes.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(&(bit | u32::try_from(message.len()).unwrap()).to_be_bytes());
             bytes.extend_from_slice(message);
         }
         bytes
     }
 
-    /// The messages that so cut a stream holds, a heartbeat as an empty one, and the fault that ends it.
+    /// The messages that so cut a stream holds, a heartbeat as an empty one, a binary one as its bytes, and the fault that ends it.
     fn receive<'r>(reads: impl IntoIterator<Item = &'r [u8]>) -> (Vec<String>, Option<Fault>) {
         let mut receiver = Receiver::new(MAX);
         let mut messages = Vec::new();
@@ -183,7 +200,8 @@ mod tests {
                         assert!(receiver.incomplete_bytes() <= MAX as usize);
                         read = &read[taken..];
                         messages.extend(event.map(|event| match event {
-                            Event::Message(text) => text.into_owned(),
+                            Event::Text(text) => text.into_owned(),
+                            Event::Binary(bytes) => format!("{bytes:?}"),
                             Event::Heartbeat => String::new(),
                         }));
                     }
@@ -220,15 +238,31 @@ mod tests {
     }
 
     #[test]
+    fn the_first_bit_of_a_length_says_that_a_message_is_no_text_whatever_is_in_it() {
+        let mut stream = framed(&[b"{}"]);
+        stream.extend(framed_with(BINARY_BIT, &[&[0xff, 0], b"{}", b""]));
+        stream.extend(framed(&[b"", b"[]"]));
+        check(&stream, &["{}", "[255, 0]", "[123, 125]", "[]", "", "[]"], None);
+        check(&framed_with(BINARY_BIT, &[&[7; MAX as usize]]), &[&format!("{:?}", [7; MAX as usize])], None);
+    }
+
+    #[test]
     fn what_is_longer_than_may_be_is_refused_by_its_length_alone() {
         check(&[0, 0, 0, 65], &[], Some(Fault::TooLong));
+        check(&[0x80, 0, 0, 65], &[], Some(Fault::TooLong));
         check(&[0, 0, 0, 2, b'{', b'}', 0xff, 0xff, 0xff, 0xff, 0], &["{}"], Some(Fault::TooLong));
     }
 
     #[test]
     fn who_speaks_http_or_tls_is_refused_whatever_the_limit() {
         const LIMIT_MAX: u32 = 1 << 20;
-        for first in [&b"GET / HTTP/1.1"[..], b"POST /api/v2", b"PRI * HTTP/2.0", &[0x16, 3, 1, 2, 0]] {
+        for first in [
+            &b"GET / HTTP/1.1"[..],
+            b"POST /api/v2",
+            b"PRI * HTTP/2.0",
+            &[0x16, 3, 1, 2, 0],
+            &[0x80, 0x2e, 1, 3],
+        ] {
             assert_eq!(Receiver::new(LIMIT_MAX).step(first), Err(Fault::TooLong));
         }
     }
@@ -252,14 +286,14 @@ mod tests {
         receiver.step(&[0, 0, 0, 8, b'a']).unwrap();
         receiver.set_message_bytes_max(2);
         let whole = receiver.step(b"bcdefgh").unwrap();
-        assert_eq!(whole, (7, Some(Event::Message(Cow::Borrowed("abcdefgh")))));
+        assert_eq!(whole, (7, Some(Event::Text(Cow::Borrowed("abcdefgh")))));
         assert_eq!(receiver.step(&[0, 0, 0, 3]), Err(Fault::TooLong));
     }
 
     proptest! {
         #[test]
         fn no_stream_panics_and_its_cuts_do_not_matter(
-            bytes in prop::collection::vec(prop_oneof![4 => 0..3_u8, 1 => any::<u8>()], 0..200),
+            bytes in prop::collection::vec(prop_oneof![8 => 0..3_u8, 1 => Just(0x80), 2 => any::<u8>()], 0..200),
             cut in 1..40_usize,
         ) {
             let whole = receive([&bytes[..]]);

@@ -1,13 +1,14 @@
 //! From a WebSocket's frames to length-prefixed ones, in place: an event is encoded once for both, and lies once in a shard's log.
 //!
 //! PURE. Allocates: never. Invariant: what is read is ahead of what is written, by the headroom at first and then by what frames leave
-//! of it: four bytes of length take two more than the shortest WebSocket header, and a JSON-RPC message has 17 bytes at least.
+//! of it: four bytes of length take two more than the shortest WebSocket header, and a message has 17 bytes at least, in either encoding.
 
-use super::LENGTH_BYTES;
+use super::{BINARY_BIT, LENGTH_BYTES};
 use crate::ws::frame::{frame_len, frame_payload};
 
-/// A final text frame, and a final ping (RFC 6455 §5.2).
+/// A final text frame, a final binary one, and a final ping (RFC 6455 §5.2).
 const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
 
 /// Bytes at the front of a buffer of this length that are to be left free for [`reframe`]: `{"jsonrpc":"2.0"}` in its frame grows
@@ -24,11 +25,11 @@ pub const fn buffer_bytes(frames_bytes: usize) -> usize {
 }
 
 /// Turns the WebSocket frames that stand in `out` behind its headroom, `len` bytes of them, into length-prefixed ones at its
-/// front; gives their bytes. The first `begun` bytes belong to a frame whose header was sent before; the last frame may be cut, not
-/// within its header.
+/// front; gives their bytes. The first `begun` bytes are what is left of a frame whose header was sent before, or its beginning; the last frame may be
+/// cut, not within its header.
 ///
 /// # Panics
-/// There is another frame than of text, or a ping: that is our bug.
+/// There is another frame than a message's or a ping: that is our bug.
 #[must_use]
 pub fn reframe(out: &mut [u8], len: usize, begun: usize) -> usize {
     let mut read = headroom(out.len());
@@ -38,15 +39,21 @@ pub fn reframe(out: &mut [u8], len: usize, begun: usize) -> usize {
     read += written;
     while read < end {
         let frame = &out[read..end];
-        assert!(matches!(frame[0], TEXT | PING), "invariant: messages are text, and heartbeats are pings");
+        let kind = match frame[0] {
+            TEXT | PING => 0,
+            BINARY => BINARY_BIT,
+            other => unreachable!("invariant: what waits is text, SBE or a ping, not {other:#x}"),
+        };
         let payload_here = frame_payload(frame).len();
         let header_bytes = frame.len() - payload_here;
         let payload_bytes = frame_len(frame) - header_bytes;
-        let length = u32::try_from(payload_bytes).expect("invariant: a frame is shorter than 4 GiB");
+        let length = u32::try_from(payload_bytes).ok().filter(|length| length & BINARY_BIT == 0);
+        let length =
+            length.expect("invariant: a frame is shorter than 2 GiB, by the bounds on what a turn takes");
         let payload = read + header_bytes;
         let payload_here = payload_here.min(payload_bytes);
         assert!(written + LENGTH_BYTES <= payload, "invariant: what is written does not reach what is read");
-        out[written..written + LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+        out[written..written + LENGTH_BYTES].copy_from_slice(&(kind | length).to_be_bytes());
         written += LENGTH_BYTES;
         out.copy_within(payload..payload + payload_here, written);
         written += payload_here;
@@ -131,6 +138,24 @@ mod tests {
         for frames_bytes in 0..10_000 {
             let room = buffer_bytes(frames_bytes) - headroom(buffer_bytes(frames_bytes));
             assert!((frames_bytes..frames_bytes + 4).contains(&room), "{frames_bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_has_the_first_bit_of_its_length_and_room_as_text_has() {
+        let beat = [7; 17];
+        let mut frames = vec![frame(Opcode::Binary, &beat); 5_000];
+        frames.push(frame(Opcode::Text, b"{\"jsonrpc\":\"2.0\"}"));
+        frames.push(frame(Opcode::Binary, &[8; 70_000]));
+        let binary = |payload: &[u8]| {
+            let mut framed = prefixed(payload);
+            framed[0] |= 0x80;
+            framed
+        };
+        let expected =
+            [binary(&beat).repeat(5_000), prefixed(b"{\"jsonrpc\":\"2.0\"}"), binary(&[8; 70_000])].concat();
+        for buffer_bytes in (128..300).chain([65_536]) {
+            assert!(reframed(&frames, buffer_bytes) == expected, "{buffer_bytes}");
         }
     }
 

@@ -1,11 +1,11 @@
-//! What a client asks at its upgrade to be spoken to in: by the query, by a subprotocol, or by neither. PURE.
+//! What a client asks to be spoken to in: at its upgrade by the query, by a subprotocol, or by neither; on binary TCP in its hello. PURE.
 //!
 //! Invariant: what is asked for and not spoken here is refused, never answered by something else.
 
 use std::ops::RangeInclusive;
 
 use crate::http::decode_query;
-use crate::model::encoding::Encoding;
+use crate::model::encoding::{Encoding, Form};
 
 use super::sbe::generated as sbe;
 
@@ -20,15 +20,15 @@ const VERSIONS: RangeInclusive<u16> = 0..=sbe::SCHEMA_VERSION;
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    pub encoding: Encoding,
+    pub form: Form,
     /// The one of the offered that the answer names.
     pub subprotocol: Option<&'static str>,
 }
 
-/// Why an upgrade is refused.
+/// Why there is nothing to agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The query asks for an encoding, a schema or a version of it that is not there, or contradicts itself or the subprotocols.
+    /// The query, or the hello, asks for an encoding, a schema or a version of it that is not there, or contradicts itself or the subprotocols.
     Encoding,
     /// None of the subprotocols on offer is spoken.
     Subprotocol,
@@ -59,22 +59,26 @@ pub fn negotiate<'o>(
     if offers_any && favourite.is_none() {
         return Err(Refusal::Subprotocol);
     }
-    let encoding = asked.or(favourite).unwrap_or_default();
-    let subprotocol = match encoding {
+    let of_favourite = match favourite.unwrap_or_default() {
+        Encoding::Json => Form::Json,
+        Encoding::Sbe => Form::Sbe { is_batched: false },
+    };
+    let form = asked.unwrap_or(of_favourite);
+    let subprotocol = match form.encoding() {
         _ if !offers_any => None,
         Encoding::Sbe if offers_sbe => Some(SBE),
         // Control is JSON-RPC all the same.
         Encoding::Sbe | Encoding::Json if offers_json_rpc => Some(JSON_RPC),
         Encoding::Sbe | Encoding::Json => return Err(Refusal::Encoding),
     };
-    Ok(Agreement { encoding, subprotocol })
+    Ok(Agreement { form, subprotocol })
 }
 
-/// The encoding that a query names: `encoding=json`, or `encoding=sbe` with a `schema` and a `version`. Other names are passed over.
-fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
+/// What a query names: `encoding=json`, or `encoding=sbe` with a `schema`, a `version` and perhaps `batch`. Other names are passed over.
+fn asked_for(query: &str) -> Result<Option<Form>, Refusal> {
     let Ok(pairs) = decode_query(query) else {
         let mut names = query.split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-        let seems_to_ask = names.any(|name| ["encoding", "schema", "version"].contains(&name));
+        let seems_to_ask = names.any(|name| ["encoding", "schema", "version", "batch"].contains(&name));
         return if seems_to_ask { Err(Refusal::Encoding) } else { Ok(None) };
     };
     let value = |wanted: &str| {
@@ -84,13 +88,32 @@ fn asked_for(query: &str) -> Result<Option<Encoding>, Refusal> {
             (_, Some(_)) => Err(Refusal::Encoding),
         }
     };
-    match (value("encoding")?, value("schema")?, value("version")?) {
-        (None, None, None) => Ok(None),
-        (Some("json"), None, None) => Ok(Some(Encoding::Json)),
-        (Some("sbe"), Some(schema), Some(version)) => {
-            let is_spoken = number(schema) == Some(sbe::SCHEMA_ID)
-                && number(version).is_some_and(|version| VERSIONS.contains(&version));
-            if is_spoken { Ok(Some(Encoding::Sbe)) } else { Err(Refusal::Encoding) }
+    let numbered = |text: Option<&str>| text.map(|text| number(text).ok_or(Refusal::Encoding)).transpose();
+    let (schema, version) = (numbered(value("schema")?)?, numbered(value("version")?)?);
+    let is_batched = match value("batch")? {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(Refusal::Encoding),
+    };
+    find(value("encoding")?, schema, version, is_batched)
+}
+
+/// What goes by these names: JSON, or SBE by a schema and a version of it, in batches where they are asked for.
+///
+/// # Errors
+/// One that is not spoken here, or parts of a name that do not make one.
+pub fn find(
+    encoding: Option<&str>,
+    schema: Option<u16>,
+    version: Option<u16>,
+    is_batched: Option<bool>,
+) -> Result<Option<Form>, Refusal> {
+    match (encoding, schema, version, is_batched) {
+        (None, None, None, None) => Ok(None),
+        (Some("json"), None, None, None | Some(false)) => Ok(Some(Form::Json)),
+        (Some("sbe"), Some(sbe::SCHEMA_ID), Some(version), _) if VERSIONS.contains(&version) => {
+            Ok(Some(Form::Sbe { is_batched: is_batched == Some(true) }))
         }
         _ => Err(Refusal::Encoding),
     }
@@ -107,7 +130,7 @@ mod tests {
 
     fn check(query: &str, offered: &[&str], expected: Result<(Encoding, Option<&'static str>), Refusal>) {
         let agreed = negotiate(Some(query), offered.iter().copied());
-        let agreed = agreed.map(|agreement| (agreement.encoding, agreement.subprotocol));
+        let agreed = agreed.map(|agreement| (agreement.form.encoding(), agreement.subprotocol));
         assert_eq!(agreed, expected, "{query:?}, {offered:?}");
     }
 
@@ -130,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_asked_for_beside_sbe() {
+        for (more, expected) in [("", false), ("&batch=true", true), ("&batch=false", false)] {
+            let query = format!("encoding=sbe&schema=1&version=0{more}");
+            let agreed = negotiate(Some(&query), ["sbe.tickring.v1"].into_iter()).unwrap();
+            assert_eq!(agreed.form, Form::Sbe { is_batched: expected }, "{query}");
+        }
+        check("encoding=json&batch=false", &[], Ok((Encoding::Json, None)));
+    }
+
+    #[test]
     fn what_is_not_spoken_is_refused_rather_than_something_else_given() {
         for query in [
             "encoding=xml",
@@ -148,6 +181,11 @@ mod tests {
             "schema=1&version=0",
             "encoding=json&x=%",
             "encoding&x=%",
+            "batch=true",
+            "batch&x=%",
+            "encoding=json&batch=true",
+            "encoding=sbe&schema=1&version=0&batch=1",
+            "encoding=sbe&schema=1&version=0&batch=true&batch=true",
         ] {
             check(query, &[], Err(Refusal::Encoding));
         }

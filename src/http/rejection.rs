@@ -318,7 +318,7 @@ impl Rejection {
             Self::SubprotocolUnknown => {
                 "No subprotocol on offer is spoken here: offer json-rpc or sbe.tickring.v1, or none."
             }
-            Self::EncodingUnknown => "Supported: encoding=json, or encoding=sbe&schema=1&version=0.",
+            Self::EncodingUnknown => "Supported: json, or encoding=sbe&schema=1&version=0[&batch=true].",
             Self::ConnectionsFull => {
                 "No more connections are taken for now. Wait as Retry-After says, then retry."
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::dialect::json_rpc;
 use crate::front;
 use crate::http::{self, Body, Probe, Rejection};
-use crate::model::encoding::Encoding;
+use crate::model::encoding::{Encoding, Form};
 use crate::model::ids::ConnId;
 use crate::model::order::Departure;
 use crate::model::time::Now;
@@ -43,7 +43,7 @@ struct Opening {
     /// The answer.
     head: Vec<u8>,
     service: Service,
-    encoding: Encoding,
+    form: Form,
     deflate: Option<Agreement>,
     /// Of one whose messages control answers.
     authorization: Option<Arc<str>>,
@@ -239,13 +239,13 @@ impl Hub {
                 self.mark_closing(conn, false);
             }
             Ok(Some(Answer::Opened(opening))) => {
-                let Opening { head, service, encoding, deflate, authorization, request_bytes } = opening;
+                let Opening { head, service, form, deflate, authorization, request_bytes } = opening;
                 let opened_ns = self.session(conn).map(|session| session.opened_ns);
                 opened_ns.into_iter().for_each(|opened_ns| self.marks.upgrades.add(opened_ns, 1));
                 if let Some(session) = self.session(conn) {
                     session.phase = Phase::Open;
                     session.service = service;
-                    session.encoding = encoding;
+                    session.form = form;
                     if service == Service::Echo {
                         session.receiver = Intake::new(Framing::WebSocket, echo::RECEIVE);
                     }
@@ -255,6 +255,7 @@ impl Hub {
                     }
                 }
                 self.egress.push_head(conn.slot, head);
+                self.egress.send_batched(conn.slot, form.is_batched());
                 self.arm_deadline(conn);
                 if service == Service::Mcp {
                     self.open_pipe(conn, authorization);
@@ -311,17 +312,19 @@ impl Hub {
         if upgrade.origin().is_some_and(|origin| !policy.admits(origin, host)) {
             return Err(Rejection::OriginForbidden);
         }
-        let (encoding, subprotocol) = agree_on_dialect(service, request.query, upgrade.subprotocols())?;
+        let agreed = agree_on_dialect(service, request.query, upgrade.subprotocols())?;
         let deflate = upgrade.deflate(self.policy(conn).deflate.as_ref())?;
         if service != Service::Echo && !self.admit_bearer(conn, &request)? {
             return Ok(None);
         }
         let mut head = Vec::new();
-        handshake::write_switching_protocols(&mut head, &upgrade.accept_key, subprotocol, deflate.as_ref());
+        let (accept_key, subprotocol) = (&upgrade.accept_key, agreed.subprotocol);
+        handshake::write_switching_protocols(&mut head, accept_key, subprotocol, deflate.as_ref());
         let authorization = request.single_value("Authorization").filter(|_| service == Service::Mcp);
         let authorization = authorization.and_then(|value| std::str::from_utf8(value).ok()).map(Into::into);
         let request_bytes = request.head_bytes;
-        let opening = Opening { head, service, encoding, deflate, authorization, request_bytes };
+        let form = agreed.form;
+        let opening = Opening { head, service, form, deflate, authorization, request_bytes };
         Ok(Some(Answer::Opened(opening)))
     }
 
@@ -359,7 +362,7 @@ impl Hub {
                 }
                 return;
             }
-            let (service, encoding) = (session.service, session.encoding);
+            let (service, form) = (session.service, session.form);
             let before = (self.inflaters.inflated_bytes_total(), self.inflaters.restarts_total());
             let lent_before = self.inflaters.lent();
             let step = session.receiver.step(&mut bytes[taken..], &mut self.inflaters);
@@ -394,7 +397,10 @@ impl Hub {
                     Service::Mcp => self.pipe_text(conn, text.as_bytes()),
                 },
                 Some(Event::Binary(bytes)) => match service {
-                    Service::JsonRpc if encoding == Encoding::Sbe => self.handle_order_message(conn, &bytes),
+                    Service::JsonRpc if form.is_batched() => self.handle_order_batch(conn, &bytes),
+                    Service::JsonRpc if form.encoding() == Encoding::Sbe => {
+                        self.handle_order_message(conn, &bytes);
+                    }
                     Service::JsonRpc | Service::Mcp => return self.begin_close(conn, Closing::Binary),
                     Service::Echo => self.echo(conn, Opcode::Binary, &bytes),
                 },
@@ -586,7 +592,7 @@ impl Hub {
     fn handle_heartbeat(&mut self, conn: ConnId) {
         let now_ns = self.now.mono_ns;
         let Some(session) = self.session(conn) else { return };
-        let (received_ns, encoding) = (session.received_ns, session.encoding);
+        let (received_ns, encoding) = (session.received_ns, session.form.encoding());
         let Some(heartbeat) = &mut session.heartbeat else { return };
         if now_ns < heartbeat.due_ns {
             return;

@@ -6,6 +6,8 @@
 //! each ready list at most once, and in none while its last send is under way; nothing is queued behind a close frame,
 //! which holds without a look here: a session that closes has no subscription left and takes no reply (`connection`).
 
+mod batching;
+mod begun;
 mod measures;
 mod message_lanes;
 mod replies;
@@ -22,6 +24,8 @@ use super::control_frame::ControlFrame;
 use super::frame_queue::{FrameQueue, FrameQueuePool, QueuesFull};
 use super::log::{FrameLog, FrameRef};
 use super::topics::Subscription;
+pub(super) use batching::batch_frames;
+use begun::Started;
 use message_lanes::MessageLanes;
 pub(super) use message_lanes::{NoRoom, Waiting};
 use replies::Replies;
@@ -61,6 +65,8 @@ pub(super) struct Lanes {
     cuts_anywhere: bool,
     /// Frames become length-prefixed in the buffer of a send.
     length_prefixed: bool,
+    /// Binary frames come together in the buffer of a send, as far as they fit.
+    is_batched: bool,
     /// Data waits until the reply that announces it is queued.
     held: u32,
     /// Before `queue`.
@@ -81,7 +87,7 @@ pub(super) struct Lanes {
     control: Option<Box<Control>>,
     /// Between `reports` and `queue`.
     messages: Option<Box<MessageLanes>>,
-    /// The frame that did not fit into the last send.
+    /// The frame that did not fit into the last send, or the frames that are sent without anything between.
     started: Option<Box<Started>>,
 }
 
@@ -100,12 +106,6 @@ impl Control {
     fn memory_bytes(&self) -> usize {
         size_of::<Control>() + self.pongs.capacity()
     }
-}
-
-#[derive(Debug)]
-struct Started {
-    frame: Vec<u8>,
-    sent: usize,
 }
 
 /// Where a frame of a topic waits.
@@ -208,7 +208,7 @@ impl Egress {
     /// Bytes that a connection's replies, pongs and begun frame hold.
     pub(super) fn held_bytes(&self, slot: u32) -> usize {
         let lanes = &self.lanes[slot as usize];
-        let begun = lanes.started.as_ref().map_or(0, |started| started.frame.capacity());
+        let begun = lanes.started.as_ref().map_or(0, |started| started.held_bytes());
         let pongs = lanes.control.as_ref().map_or(0, |control| control.pongs.capacity());
         begun + pongs + lanes.replies.as_ref().map_or(0, |replies| replies.frames.capacity())
     }
@@ -306,7 +306,7 @@ impl Egress {
     pub(super) fn push_head(&mut self, slot: u32, head: Vec<u8>) {
         let lanes = &mut self.lanes[slot as usize];
         assert!(lanes.started.is_none() && lanes.replies.is_none(), "an upgrade is answered before all else");
-        lanes.started = Some(Box::new(Started { frame: head, sent: 0 }));
+        lanes.started = Some(Box::new(Started::head(head)));
         self.note_held(slot, 0);
         self.mark_urgent(slot);
     }
@@ -321,8 +321,23 @@ impl Egress {
         self.lanes[slot as usize].length_prefixed = true;
     }
 
+    /// Whether SBE messages share frames from now on.
+    pub(super) fn send_batched(&mut self, slot: u32, is_batched: bool) {
+        self.lanes[slot as usize].is_batched = is_batched;
+    }
+
     pub(super) fn is_length_prefixed(&self, slot: u32) -> bool {
         self.lanes[slot as usize].length_prefixed
+    }
+
+    pub(super) fn is_batched(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].is_batched
+    }
+
+    /// Whether what is sent are the frames that wait, and nothing else.
+    pub(super) fn sends_frames_as_they_are(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        !lanes.length_prefixed && !lanes.is_batched
     }
 
     /// What is sent from now on are frames again.
@@ -470,11 +485,8 @@ impl Egress {
         let lanes = &mut self.lanes[slot as usize];
         let mut written = 0;
         if let Some(started) = &mut lanes.started {
-            let count = (started.frame.len() - started.sent).min(out.len());
-            out[..count].copy_from_slice(&started.frame[started.sent..][..count]);
-            started.sent += count;
-            written = count;
-            if started.sent < started.frame.len() {
+            written = started.transmit(out, lanes.length_prefixed || lanes.is_batched);
+            if started.left_bytes() > 0 {
                 return (written, false);
             }
             lanes.started = None;
@@ -532,7 +544,9 @@ impl Egress {
         out: &mut [u8],
         out_is_fresh: OutIs,
     ) -> usize {
-        let Lanes { reports, queue, queued_bytes, started, .. } = &mut self.lanes[slot as usize];
+        let lanes = &mut self.lanes[slot as usize];
+        let keeps_headers_whole = lanes.length_prefixed || lanes.is_batched;
+        let Lanes { reports, queue, queued_bytes, started, .. } = lanes;
         let queue = match lane {
             DataLane::Reports => reports,
             DataLane::Market => queue,
@@ -546,9 +560,9 @@ impl Egress {
                 room[..frame.len()].copy_from_slice(frame);
                 written += frame.len();
             } else if written == 0 && out_is_fresh == OutIs::Empty {
-                room.copy_from_slice(&frame[..room.len()]);
-                written = room.len();
-                *started = Some(Box::new(Started { frame: frame.to_vec(), sent: written }));
+                let (begun, count) = Started::begin(frame.to_vec(), room, keeps_headers_whole);
+                written = count;
+                *started = Some(Box::new(begun));
             } else {
                 break;
             }
@@ -586,10 +600,11 @@ impl Egress {
             out[..frame.len()].copy_from_slice(frame);
             frame.len()
         } else if out_is_fresh == OutIs::Empty {
-            out.copy_from_slice(&frame[..out.len()]);
-            let started = Started { frame: frame.to_vec(), sent: out.len() };
-            self.lanes[slot as usize].started = Some(Box::new(started));
-            out.len()
+            let lanes = &mut self.lanes[slot as usize];
+            let keeps_headers_whole = lanes.length_prefixed || lanes.is_batched;
+            let (begun, count) = Started::begin(frame.to_vec(), out, keeps_headers_whole);
+            lanes.started = Some(Box::new(begun));
+            count
         } else {
             0
         }

@@ -104,6 +104,10 @@ pub enum Closing {
     Binary,
     /// A binary message that is too short for the header of an SBE message.
     Headless,
+    /// A binary frame that ends within one of its messages.
+    BatchCut,
+    /// A hello asks for an encoding that is not to be had.
+    Encoding,
     /// Nothing was received for `idle_timeout_ms`.
     Idle,
     /// A ping was not answered in `ping_timeout_ms`.
@@ -147,9 +151,11 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 18] = [
+    pub const ALL: [Closing; 20] = [
         Closing::Binary,
         Closing::Headless,
+        Closing::BatchCut,
+        Closing::Encoding,
         Closing::Idle,
         Closing::PongMissing,
         Closing::HeartbeatLost,
@@ -172,8 +178,8 @@ impl Closing {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Closing::Binary => CloseCode::UNSUPPORTED_DATA,
-            Closing::Headless => CloseCode::INVALID_PAYLOAD,
+            Closing::Binary | Closing::Encoding => CloseCode::UNSUPPORTED_DATA,
+            Closing::Headless | Closing::BatchCut => CloseCode::INVALID_PAYLOAD,
             Closing::Idle => CloseCode::NORMAL,
             Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
             Closing::Shed => CloseCode::TRY_AGAIN_LATER,
@@ -199,6 +205,8 @@ impl Closing {
         match self {
             Closing::Binary
             | Closing::Headless
+            | Closing::BatchCut
+            | Closing::Encoding
             | Closing::Idle
             | Closing::MessageStalled
             | Closing::MessageRate
@@ -224,6 +232,8 @@ impl Closing {
         match self {
             Closing::Binary => "this endpoint speaks text",
             Closing::Headless => "a binary message without the header of an SBE message",
+            Closing::BatchCut => "a binary frame ends within a message",
+            Closing::Encoding => "the encoding that was asked for is not to be had",
             Closing::Idle => "idle",
             Closing::PongMissing => "no pong",
             Closing::HeartbeatLost => "heartbeat lost",
@@ -249,6 +259,8 @@ impl Closing {
         match self {
             Closing::Binary => "binary_message",
             Closing::Headless => "sbe_header_missing",
+            Closing::BatchCut => "sbe_batch_cut",
+            Closing::Encoding => "encoding_refused",
             Closing::Idle => "idle_timeout",
             Closing::PongMissing => "ping_timeout",
             Closing::HeartbeatLost => "heartbeat_lost",

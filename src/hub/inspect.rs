@@ -315,9 +315,14 @@ impl Hub {
             dialect: match (&session.phase, session.service) {
                 (Phase::Introducing | Phase::Securing | Phase::Upgrading { .. }, _) => None,
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
-                (_, Service::JsonRpc) if session.receiver.is_length_prefixed() => Some("binary-tcp"),
-                (_, Service::JsonRpc) if session.encoding == Encoding::Sbe => Some("sbe"),
-                (_, Service::JsonRpc) => Some("json-rpc"),
+                (_, Service::JsonRpc) => {
+                    Some(match (session.receiver.is_length_prefixed(), session.form.encoding()) {
+                        (false, Encoding::Json) => "json-rpc",
+                        (false, Encoding::Sbe) => "sbe",
+                        (true, Encoding::Json) => "binary-tcp",
+                        (true, Encoding::Sbe) => "binary-tcp-sbe",
+                    })
+                }
                 (_, Service::Echo) => Some("echo"),
                 (_, Service::Mcp) => Some("mcp"),
             },

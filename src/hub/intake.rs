@@ -44,7 +44,8 @@ impl Intake {
             Intake::LengthPrefixed(receiver) => match receiver.step(input) {
                 Ok((taken, event)) => {
                     let event = event.map(|event| match event {
-                        binary_tcp::Event::Message(text) => Event::Text(text),
+                        binary_tcp::Event::Text(text) => Event::Text(text),
+                        binary_tcp::Event::Binary(bytes) => Event::Binary(bytes),
                         binary_tcp::Event::Heartbeat => Event::Pong(Cow::Borrowed(&[])),
                     });
                     Ok((taken, event))

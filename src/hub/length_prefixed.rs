@@ -3,7 +3,6 @@
 //!
 //! Invariant: what waits to be sent are a WebSocket's frames, as for all others; they become length-prefixed in the buffer of a send.
 
-use crate::binary_tcp::{headroom, reframe};
 use crate::dialect::json_rpc;
 use crate::model::ids::ConnId;
 use crate::ws::close::CloseCode;
@@ -41,13 +40,5 @@ impl Hub {
         self.egress.note_held(slot, held_bytes);
         self.scratch = frame;
         self.mark_closing(conn, false);
-    }
-
-    /// Fills `out` with the connection's next bytes; see [`Hub::poll_transmit`].
-    pub(super) fn gather_length_prefixed(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
-        let begun_bytes = self.egress.begun_bytes(conn.slot);
-        let room = headroom(out.len());
-        let gathered = self.gather(conn, &mut out[room..]);
-        reframe(out, gathered, begun_bytes)
     }
 }

@@ -28,6 +28,28 @@ pub(super) struct Correlation {
 }
 
 impl Hub {
+    /// The messages of one binary frame, each behind its length. Those before one that is none are served.
+    pub(super) fn handle_order_batch(&mut self, conn: ConnId, frame: &[u8]) {
+        let now_ns = self.now.mono_ns;
+        let mut rest = Some(frame);
+        while let Some(frame) = rest.take() {
+            let Some(session) = self.session(conn).filter(|session| session.is_open()) else { return };
+            let Some((message, after)) = sbe::split_batch(frame) else {
+                return self.begin_close(conn, Closing::BatchCut);
+            };
+            if !after.is_empty() {
+                // The frame itself has been counted as one.
+                if let Some(rates) = &mut session.rates
+                    && let Err(closing) = rates.count(1, 0, now_ns)
+                {
+                    return self.begin_close(conn, closing);
+                }
+                rest = Some(after);
+            }
+            self.handle_order_message(conn, message);
+        }
+    }
+
     /// One binary message of a client that speaks SBE.
     pub(super) fn handle_order_message(&mut self, conn: ConnId, message: &[u8]) {
         self.counters.messages_received_total += 1;

@@ -56,7 +56,7 @@ impl Hub {
         };
         let encoding = match channel.what {
             PrivateKind::Orders | PrivateKind::Trades => {
-                self.session_of(conn).map_or(Encoding::Json, |session| session.encoding)
+                self.session_of(conn).map_or(Encoding::Json, |session| session.form.encoding())
             }
             // No SBE message has positions.
             PrivateKind::Changes => Encoding::Json,

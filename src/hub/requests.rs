@@ -10,6 +10,7 @@ use crate::model::time::Now;
 
 use super::Hub;
 use super::batch::Ticket;
+use super::encoding::Greeting;
 use super::incident::{Declined, Incident};
 use super::session::Heartbeat;
 use super::text_frame::replace_with_text_frame;
@@ -92,15 +93,22 @@ impl Hub {
     pub(super) fn handle_text(&mut self, conn: ConnId, text: &[u8]) {
         self.counters.messages_received_total += 1;
         match json_rpc::decode(text) {
-            Incoming::Single(parsed) => self.handle_request(conn, parsed, None),
+            Incoming::Single(parsed) => {
+                let greeting = self.handle_request(conn, parsed, None);
+                self.end_if_refused(conn, greeting);
+            }
             Incoming::Batch(requests) => {
                 let batch = self.open_batch(conn, requests.len());
+                let mut greeting = Greeting::Ok;
                 for request in requests {
                     if self.batches.peek(batch).is_none() {
                         break;
                     }
-                    self.handle_request(conn, request, Some(batch));
+                    if self.handle_request(conn, request, Some(batch)) == Greeting::Refused {
+                        greeting = Greeting::Refused;
+                    }
                 }
+                self.end_if_refused(conn, greeting);
             }
             Incoming::Invalid(failure) => self.refuse_text(conn, failure),
         }
@@ -113,7 +121,7 @@ impl Hub {
         self.reply_error(&reply_to, failure);
     }
 
-    fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) {
+    fn handle_request(&mut self, conn: ConnId, parsed: Parsed<'_>, batch: Option<Ticket>) -> Greeting {
         self.counters.requests_total += 1;
         let is_caller = self.session(conn).is_some_and(|session| session.is_caller());
         // Each request over HTTP has its answer, whether or not it names an id.
@@ -121,7 +129,8 @@ impl Hub {
         let reply_to = ReplyTo { conn, id, batch, received: self.now, is_of_backend: false };
         if batch.is_none() && self.work.has_answered_enough() {
             self.report(conn, Incident::Declined(Declined::RequestBurst));
-            return self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
+            self.reply_error(&reply_to, Failure::RETRY.because("too much asked for at once"));
+            return Greeting::Ok;
         }
         let scopes = self.session(conn).and_then(|session| session.login()).map(|login| login.scopes);
         let refused = parsed.access.refused_to(scopes);
@@ -133,24 +142,20 @@ impl Hub {
             Ok(method) if is_caller && method.is_of_connection() => {
                 self.reply_error(&reply_to, Failure::NEEDS_WEBSOCKET);
             }
-            Ok(method) => self.call(reply_to, method),
+            Ok(method) => return self.call(reply_to, method),
             Err(failure) => self.reply_error(&reply_to, failure),
         }
+        Greeting::Ok
     }
 
-    fn call(&mut self, reply_to: ReplyTo<'_>, method: Method<'_>) {
+    fn call(&mut self, reply_to: ReplyTo<'_>, method: Method<'_>) -> Greeting {
         match method {
+            Method::Hello(hello) => return self.greet(&reply_to, &hello),
             Method::Test { expected_result } => match expected_result.as_deref() {
                 Some("exception") => self.reply_error(&reply_to, Failure::EXCEPTION),
                 Some(_) | None => self.reply_with(&reply_to, json_rpc::write_version),
             },
             Method::Publish { topic, data } => self.publish(reply_to, &topic, data),
-            Method::Hello(hello) => {
-                if let Some(session) = self.session(reply_to.conn) {
-                    session.precision = hello.precision;
-                }
-                self.reply_with(&reply_to, json_rpc::write_version);
-            }
             Method::Time => {
                 let unix_ns = self.now.unix_ns;
                 self.reply_with(&reply_to, |out| json_rpc::write_time(out, unix_ns));
@@ -202,6 +207,7 @@ impl Hub {
                 self.reply_with(&reply_to, json_rpc::write_ok);
             }
         }
+        Greeting::Ok
     }
 
     fn set_heartbeat(&mut self, conn: ConnId, interval_s: u32) {

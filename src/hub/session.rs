@@ -3,7 +3,7 @@
 use crate::dialect::json_rpc::Precision;
 use crate::http::Rejection;
 use crate::model::channel::{DeliveryClass, MarketChannel, TopicName};
-use crate::model::encoding::Encoding;
+use crate::model::encoding::Form;
 use crate::model::ids::{ConnId, TopicId};
 use crate::model::time::Now;
 
@@ -111,8 +111,8 @@ pub(super) struct Session {
     pub(super) rates: Option<Box<Rates>>,
     /// When the first bytes came of a message, or of a control frame, that is not whole.
     pub(super) message_begun_ns: Option<u64>,
-    /// Of the market data that it is sent.
-    pub(super) encoding: Encoding,
+    /// Of the market data that it is sent, and of its orders.
+    pub(super) form: Form,
     /// Of what it is sent; other than plain if permessage-deflate was agreed on.
     pub(super) compression: Compression,
     pub(super) precision: Precision,
@@ -173,7 +173,7 @@ impl Session {
             identity: None,
             rates,
             message_begun_ns: None,
-            encoding: Encoding::Json,
+            form: Form::Json,
             compression: Compression::PLAIN,
             precision: Precision::Microseconds,
             subscriptions: Vec::new(),

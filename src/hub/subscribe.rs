@@ -325,7 +325,7 @@ impl Hub {
         channel: MarketChannel,
     ) -> TopicKey {
         let session = self.sessions.get(conn.slot as usize).and_then(Option::as_deref);
-        let encoding = session.map_or(Encoding::Json, |session| session.encoding);
+        let encoding = session.map_or(Encoding::Json, |session| session.form.encoding());
         TopicKey::Market { instrument, channel, encoding }
     }
 

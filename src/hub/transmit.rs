@@ -1,14 +1,18 @@
 //! From the lanes of a connection to the bytes of its next send. PURE. Home: one shard.
 //! Invariant: a value is taken when the socket can take bytes, so it is the newest there is.
 
+use crate::binary_tcp::{headroom, reframe};
 use crate::model::ids::ConnId;
 use crate::model::time::Now;
 
 use super::Hub;
 use super::effect::{Effect, Ending};
-use super::egress::{DataLane, OutIs, Urgency};
+use super::egress::{DataLane, OutIs, Urgency, batch_frames};
 use super::encoding::replace_with_gap_notice;
 use super::session::{Phase, Ping};
+
+/// A send of one that has batches has so many bytes at least: a control frame has 127, beside a headroom of an eighth.
+const BATCHING_BYTES_MIN: usize = 192;
 
 impl Hub {
     /// The next connection with bytes to send and no send under way.
@@ -39,16 +43,16 @@ impl Hub {
     /// before [`Hub::handle_sent`]. 0 if there is nothing to send after all.
     ///
     /// # Panics
-    /// If `out` is shorter than the largest control frame.
+    /// If `out` is shorter than the largest control frame, or than 256 bytes where messages share frames.
     pub fn poll_transmit(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
         assert!(out.len() >= 128, "a send takes at least a control frame");
         if self.egress.lanes_of(conn).is_none() {
             return 0;
         }
-        let written = if self.egress.is_length_prefixed(conn.slot) {
-            self.gather_length_prefixed(conn, out)
-        } else {
+        let written = if self.egress.sends_frames_as_they_are(conn.slot) {
             self.gather(conn, out)
+        } else {
+            self.gather_otherwise(conn, out)
         };
         if written > 0 {
             self.egress.begin_write(conn.slot);
@@ -82,6 +86,23 @@ impl Hub {
         }
         self.egress.note_held(slot, held_bytes);
         written
+    }
+
+    /// Moves frames that become others in `out`: those of SBE share some, all become length-prefixed, or both.
+    fn gather_otherwise(&mut self, conn: ConnId, out: &mut [u8]) -> usize {
+        let slot = conn.slot;
+        let begun_bytes = self.egress.begun_frame_bytes(slot);
+        let room = if self.egress.is_length_prefixed(slot) { headroom(out.len()) } else { 0 };
+        let behind = &mut out[room..];
+        let gathered = if self.egress.is_batched(slot) {
+            assert!(behind.len() >= BATCHING_BYTES_MIN, "a control frame fits behind the headroom");
+            let room = headroom(behind.len());
+            let gathered = self.gather(conn, &mut behind[room..]);
+            batch_frames(behind, gathered, begun_bytes)
+        } else {
+            self.gather(conn, behind)
+        };
+        if room > 0 { reframe(out, gathered, begun_bytes) } else { gathered }
     }
 
     /// Reports, then messages, then the market, each lane as far as the one before is empty. Most sends have the market's alone.

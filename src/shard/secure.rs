@@ -18,7 +18,7 @@ use crate::ring::{How, ListenerId, Ring, Transmit};
 use crate::tls::{OVERHEAD_BYTES_MAX, Peer, Stream, plain_bytes_max};
 
 /// The room that the hub wants to be given at least: a control frame.
-const PLAIN_BYTES_MIN: usize = 128;
+const PLAIN_BYTES_MIN: usize = 256;
 
 /// The TLS connections of a shard, by slot. Plain ones are not in it.
 pub(super) struct Secure {

@@ -1,4 +1,4 @@
-//! Binary TCP on real sockets: frames, the end of a connection, TLS, both shards, and the clients of `examples/`.
+//! Binary TCP on real sockets: frames, what a hello asks for, the end of a connection, TLS, both shards, and the clients of `examples/`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::server::{Server, temporary_file};
 use crate::tls::{self, Pair};
 
 /// Binary TCP by the second listener.
-const TCP: &str = "[[listen]]\n[[listen]]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\n";
+pub(crate) const TCP: &str = "[[listen]]\n[[listen]]\naddress = \"127.0.0.1:0\"\nprotocol = \"tcp\"\n";
 const EVENTS: &str = "3";
 
 fn start(more: &str, cores: &str) -> (Server, SocketAddr) {
@@ -108,6 +108,32 @@ fn who_speaks_http_is_told_why_it_is_closed_and_nobody_else_notices() {
     let ended = server.stop();
     ended.assert_clean();
     ended.assert_incidents(["message_too_big"]);
+}
+
+#[test]
+fn an_encoding_that_is_not_there_is_refused_with_those_that_are_and_nothing_is_told_in_its_place() {
+    let (server, address) = start("", "0");
+    let mut stream = bytes::connect(address);
+    let asked =
+        json!({"client_name": "a", "client_version": "1", "encoding": "sbe", "schema": 2, "version": 0});
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "public/hello", "params": asked});
+    let channels = json!({"channels": ["quote.BTC-PERPETUAL"]});
+    let follow = json!({"jsonrpc": "2.0", "id": 2, "method": "public/subscribe", "params": channels});
+    let mut frames = Vec::new();
+    [hello, follow].iter().for_each(|request| send(&mut frames, &request.to_string()));
+    stream.write_all(&frames).unwrap();
+    let reply = receive(&mut stream);
+    let reason = "supported: json, or sbe with schema 1 and version 0, with or without batch";
+    assert_eq!((&reply["id"], &reply["error"]["data"]["reason"]), (&json!(1), &json!(reason)));
+    assert_eq!(receive(&mut stream)["params"]["code"], 1003);
+    assert_ended(stream);
+    let mut stream = bytes::connect(address);
+    stream.write_all(&[0x80, 0, 0, 2, b'{', b'}']).unwrap();
+    assert_eq!(receive(&mut stream)["params"]["code"], 1003, "no SBE is spoken there");
+    assert_ended(stream);
+    let ended = server.stop();
+    ended.assert_clean();
+    ended.assert_incidents(["encoding_refused", "binary_message"]);
 }
 
 #[test]

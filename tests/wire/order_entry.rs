@@ -1,13 +1,15 @@
-//! Trading in SBE with a running server, by a client that knows nothing but the schema: what is bought, told of, amended, cancelled,
-//! refused and resumed, beside a client in JSON that sees the same orders.
+//! Trading in SBE with a running server, by a client that knows nothing but the schema and the pages of the protocol: what is bought, told of,
+//! amended, cancelled, refused and resumed, over a WebSocket and over binary TCP, a message a frame and in batches, beside a client in JSON that sees the same orders.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
+use crate::binary_tcp::TCP;
 use crate::bytes::{self, BINARY, FIN, TEXT};
+use crate::client::Client;
 use crate::orders::{far_below, trader};
 use crate::server::Server;
 use crate::until;
@@ -192,32 +194,120 @@ impl Told {
     }
 }
 
+/// How a client is connected.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    WebSocket,
+    BinaryTcp,
+}
+
+/// Messages in one frame, each behind its length.
+fn batch(messages: &[&[u8]]) -> Vec<u8> {
+    let length = |message: &[u8]| u16::try_from(message.len()).unwrap().to_le_bytes();
+    messages.iter().flat_map(|message| [&length(message), *message].concat()).collect()
+}
+
 /// A connection with SBE.
 struct Binary {
+    way: Way,
+    /// Whether it has asked for several messages in a frame.
+    is_batched: bool,
     stream: TcpStream,
+    /// Messages of a frame that has been read.
+    unread: VecDeque<bytes::Frame>,
     /// Reports that came while something else was waited for.
     reports: VecDeque<Told>,
 }
 
 impl Binary {
     fn open(address: SocketAddr) -> Binary {
-        let line = "GET /ws?encoding=sbe&schema=1&version=0 HTTP/1.1";
-        let request = bytes::request(line, &["Sec-WebSocket-Version: 13"]);
-        Binary { stream: bytes::upgraded_by(&request, bytes::connect(address)), reports: VecDeque::new() }
+        Binary::open_by("/ws?encoding=sbe&schema=1&version=0", address)
+    }
+
+    fn open_by(target: &str, address: SocketAddr) -> Binary {
+        let request = bytes::request(&format!("GET {target} HTTP/1.1"), &["Sec-WebSocket-Version: 13"]);
+        let stream = bytes::upgraded_by(&request, bytes::connect(address));
+        Binary::on(Way::WebSocket, target.ends_with("&batch=true"), stream)
+    }
+
+    fn on(way: Way, is_batched: bool, stream: TcpStream) -> Binary {
+        Binary { way, is_batched, stream, unread: VecDeque::new(), reports: VecDeque::new() }
+    }
+
+    /// The same by another listener, which speaks binary TCP.
+    fn open_tcp(address: SocketAddr, is_batched: bool) -> Binary {
+        let mut client = Binary::on(Way::BinaryTcp, is_batched, bytes::connect(address));
+        let mut asked =
+            json!({"client_name": "a", "client_version": "1", "encoding": "sbe", "schema": 1, "version": 0});
+        if is_batched {
+            asked["batch"] = true.into();
+        }
+        assert_eq!(client.call("public/hello", &asked)["result"]["encoding"], "sbe");
+        client
     }
 
     fn trader(address: SocketAddr) -> Binary {
-        let mut client = Binary::open(address);
+        Binary::open(address).logged_in()
+    }
+
+    fn logged_in(mut self) -> Binary {
         let login =
             json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"});
-        assert!(client.call("public/auth", &login)["result"]["access_token"].is_string());
-        client
+        assert!(self.call("public/auth", &login)["result"]["access_token"].is_string());
+        self
+    }
+
+    /// The next message, as a WebSocket's frame of its own.
+    fn read(&mut self) -> bytes::Frame {
+        while self.unread.is_empty() {
+            let frame = self.read_frame();
+            if !self.is_batched || frame.head != FIN | BINARY {
+                return frame;
+            }
+            let mut rest = &frame.payload[..];
+            while let Some((length, after)) = rest.split_first_chunk() {
+                let length = u16::from_le_bytes(*length);
+                let (message, after) = after.split_at(if length == 0 { after.len() } else { length.into() });
+                self.unread.push_back(bytes::Frame { head: frame.head, payload: message.to_vec() });
+                rest = after;
+            }
+            assert!(rest.is_empty() && !self.unread.is_empty());
+        }
+        self.unread.pop_front().unwrap()
+    }
+
+    /// The next frame, as a WebSocket has it.
+    fn read_frame(&mut self) -> bytes::Frame {
+        match self.way {
+            Way::WebSocket => bytes::read_frame(&mut self.stream),
+            Way::BinaryTcp => {
+                let mut length = [0; 4];
+                self.stream.read_exact(&mut length).unwrap();
+                let length = u32::from_be_bytes(length);
+                let mut payload = vec![0; (length & 0x7fff_ffff) as usize];
+                self.stream.read_exact(&mut payload).unwrap();
+                bytes::Frame { head: FIN | if length >> 31 == 1 { BINARY } else { TEXT }, payload }
+            }
+        }
+    }
+
+    fn write(&mut self, kind: u8, message: &[u8]) {
+        let payload = if self.is_batched && kind == BINARY { &batch(&[message])[..] } else { message };
+        let frame = match self.way {
+            Way::WebSocket => bytes::frame(FIN | kind, payload),
+            Way::BinaryTcp => {
+                let bit = if kind == BINARY { 0x8000_0000 } else { 0 };
+                let length = bit | u32::try_from(payload.len()).unwrap();
+                [&length.to_be_bytes(), payload].concat()
+            }
+        };
+        self.stream.write_all(&frame).unwrap();
     }
 
     /// The next frame that is no report.
     fn next(&mut self) -> bytes::Frame {
         loop {
-            let frame = bytes::read_frame(&mut self.stream);
+            let frame = self.read();
             if frame.head == FIN | BINARY
                 && frame.payload[2..4] == Layout::of("ExecutionReport").number("id").to_le_bytes()
             {
@@ -230,14 +320,14 @@ impl Binary {
 
     fn call(&mut self, method: &str, params: &Value) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        self.stream.write_all(&bytes::frame(FIN | TEXT, request.to_string().as_bytes())).unwrap();
+        self.write(TEXT, request.to_string().as_bytes());
         let frame = self.next();
         assert_eq!(frame.head, FIN | TEXT, "control is text");
         serde_json::from_slice(&frame.payload).unwrap()
     }
 
     fn send(&mut self, message: &[u8]) {
-        self.stream.write_all(&bytes::frame(FIN | BINARY, message)).unwrap();
+        self.write(BINARY, message);
     }
 
     /// The answer to a message.
@@ -261,7 +351,7 @@ impl Binary {
         if let Some(report) = self.reports.pop_front() {
             return report;
         }
-        let frame = bytes::read_frame(&mut self.stream);
+        let frame = self.read();
         assert_eq!(frame.head, FIN | BINARY, "{}", String::from_utf8_lossy(&frame.payload));
         let told = Told::read(frame.payload);
         assert!(told.is("ExecutionReport"), "{}", told.layout.name);
@@ -276,9 +366,24 @@ impl Binary {
 
 #[test]
 fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is() {
-    let server = Server::start("", "0,1");
-    let mut json = trader(server.address);
-    let mut client = Binary::trader(server.address);
+    let ways = [Way::WebSocket, Way::BinaryTcp].into_iter().flat_map(|way| [(way, false), (way, true)]);
+    for (way, is_batched) in ways {
+        let server = Server::start(TCP, "0,1");
+        let mut json = trader(server.address);
+        let client = match way {
+            Way::WebSocket if is_batched => {
+                Binary::open_by("/ws?encoding=sbe&schema=1&version=0&batch=true", server.address)
+            }
+            Way::WebSocket => Binary::open(server.address),
+            Way::BinaryTcp => Binary::open_tcp(server.addresses[1], is_batched),
+        };
+        check_trading(&mut json, client.logged_in());
+        drop(json);
+        server.stop().assert_clean();
+    }
+}
+
+fn check_trading(json: &mut Client, mut client: Binary) {
     let instrument = client.instrument();
     let channels = ["user.orders.any.any.raw", "user.trades.any.any.raw"];
     let subscribed = client.call("private/subscribe", &json!({"channels": channels}));
@@ -307,7 +412,7 @@ fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is()
     }
     assert_eq!(filled, 20 * UNIT);
 
-    let price = far_below(&mut json, 5);
+    let price = far_below(json, 5);
     let rests = client.done(&new_order(2, instrument, Some(price), 10, "rests"));
     assert_eq!(
         (rests.letter("ordStatus"), rests.i64("price"), rests.fills_and_label().0),
@@ -328,9 +433,6 @@ fn a_client_that_knows_the_schema_buys_amends_cancels_and_is_told_what_json_is()
     let report = client.report();
     assert_eq!((report.letter("execType"), report.u64("orderId")), ('4', rests.u64("orderId")));
     assert_eq!(json.call("private/get_open_orders", &json!({})), json!([]));
-    drop(client);
-    drop(json);
-    server.stop().assert_clean();
 }
 
 #[test]
@@ -400,6 +502,34 @@ fn a_message_without_a_whole_header_closes_with_1007() {
     let ended = server.stop();
     ended.assert_clean();
     ended.assert_incidents(["sbe_header_missing"]);
+}
+
+#[test]
+fn several_orders_in_one_frame_are_each_answered_up_to_where_it_breaks_off() {
+    let server = Server::start(TCP, "0");
+    let by_websocket = Binary::open_by("/ws?encoding=sbe&schema=1&version=0&batch=true", server.address);
+    for client in [by_websocket, Binary::open_tcp(server.addresses[1], true)] {
+        let mut client = client.logged_in();
+        let [first, second] = [cancel(1, 17), cancel(2, 18)];
+        let whole = batch(&[&first, &second, &first]);
+        client.is_batched = false;
+        client.write(BINARY, &whole[..whole.len() - 1]);
+        client.is_batched = true;
+        for id in [1, 2] {
+            let told = Told::read(client.read().payload);
+            assert_eq!((told.u64("correlationId"), told.texts()[0]), (id, "order_not_found"));
+        }
+        match client.way {
+            Way::WebSocket => assert_eq!(client.read().close_code(), Some(1007)),
+            Way::BinaryTcp => {
+                let told: Value = serde_json::from_slice(&client.read().payload).unwrap();
+                assert_eq!(told["params"]["code"], 1007);
+            }
+        }
+    }
+    let ended = server.stop();
+    ended.assert_clean();
+    ended.assert_incidents(["sbe_batch_cut", "sbe_batch_cut"]);
 }
 
 #[test]

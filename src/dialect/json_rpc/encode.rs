@@ -4,6 +4,7 @@
 use super::envelope::Id;
 use super::errors::{Detail, Failure};
 use super::text::{push, push_list, push_string, push_unsigned};
+use crate::model::encoding::Form;
 use crate::model::ids::Position;
 
 /// How a connection's replies tell time; asked for in `public/hello`.
@@ -145,9 +146,17 @@ pub fn write_ok(out: &mut Vec<u8>) {
     push(out, "\"ok\"");
 }
 
-/// The result of `hello` and `test`: this crate's version.
+/// The result of `test`, and of a `hello` that asks for no encoding: this crate's version.
 pub fn write_version(out: &mut Vec<u8>) {
     push(out, concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}"));
+}
+
+/// The result of a `hello` that asks for an encoding, which the connection has from here on: who passes over what it does not know would
+/// not say so.
+pub fn write_agreement(out: &mut Vec<u8>, form: Form) {
+    push(out, concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\",\"encoding\":\""));
+    push(out, form.encoding().as_str());
+    push(out, if form.is_batched() { "\",\"batch\":true}" } else { "\"}" });
 }
 
 /// The result of `get_time`: milliseconds since 1970.

@@ -12,7 +12,9 @@ use super::message_calls::MessageCall;
 use super::order_calls::OrderCall;
 use super::params::{param, take};
 use super::scan::{Kind, Value};
+use crate::dialect::negotiation::{self, Refusal};
 use crate::model::channel::{Checksum, DeliveryClass};
+use crate::model::encoding::Form;
 use crate::model::ids::{Epoch, Position, Seq};
 use crate::model::instrument::InstrumentKind;
 
@@ -100,6 +102,8 @@ pub struct HelloParams<'a> {
     pub client_version: Cow<'a, str>,
     /// How this connection's replies are stamped from here on.
     pub precision: Precision,
+    /// What its market data and its orders are to be in, where it says so.
+    pub form: Result<Option<Form>, Refusal>,
 }
 
 /// What becomes of a named session's tokens when its client logs out.
@@ -249,7 +253,8 @@ fn cancel(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
 }
 
 fn hello(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
-    let [name, version, nanoseconds] = take(params, ["client_name", "client_version", "nanoseconds"])?;
+    let names = ["client_name", "client_version", "nanoseconds", "encoding", "schema", "version", "batch"];
+    let [name, version, nanoseconds, asked @ ..] = take(params, names)?;
     let precision = match param("nanoseconds", nanoseconds).boolean()? {
         true => Precision::Nanoseconds,
         false => Precision::Microseconds,
@@ -258,7 +263,19 @@ fn hello(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {
         client_name: param("client_name", name).required_text()?,
         client_version: param("client_version", version).required_text()?,
         precision,
+        form: form_of(asked),
     }))
+}
+
+/// Whatever is wrong with the four, the client asks for what is not spoken here.
+fn form_of([encoding, schema, version, batch]: [Option<Value<'_>>; 4]) -> Result<Option<Form>, Refusal> {
+    let number = |name: &'static str, value| {
+        let number = param(name, value).unsigned(0..=u64::from(u16::MAX)).map_err(|_| Refusal::Encoding)?;
+        number.map(u16::try_from).transpose().map_err(|_| Refusal::Encoding)
+    };
+    let encoding = param("encoding", encoding).text().map_err(|_| Refusal::Encoding)?;
+    let is_batched = param("batch", batch).read(Value::boolean).map_err(|_| Refusal::Encoding)?;
+    negotiation::find(encoding.as_deref(), number("schema", schema)?, number("version", version)?, is_batched)
 }
 
 fn instruments(params: Option<Value<'_>>) -> Result<Method<'_>, Failure> {

@@ -32,9 +32,9 @@ pub use call::{call_of_body, call_of_query};
 pub use checksum::{CHECKSUM_LEVELS, checksum, checksum_at_end};
 pub use decode::decode;
 pub use encode::{
-    BatchReply, Precision, Recovery, Stamps, close_reply, open_error, open_result, write_channels,
-    write_error, write_ok, write_places, write_position, write_progress, write_resumed, write_time,
-    write_version,
+    BatchReply, Precision, Recovery, Stamps, close_reply, open_error, open_result, write_agreement,
+    write_channels, write_error, write_ok, write_places, write_position, write_progress, write_resumed,
+    write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
 pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};

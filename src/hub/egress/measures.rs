@@ -33,12 +33,18 @@ impl Egress {
         let messages = lanes.messages.as_ref().map_or(0, |messages| messages.frame_bytes());
         let data = if lanes.held > 0 { 0 } else { lanes.queued_bytes as usize + values + messages };
         let all = self.begun_bytes(slot) + control + self.reply_bytes(slot) + data;
+        let all = if lanes.is_batched { buffer_bytes(all) } else { all };
         if lanes.length_prefixed { buffer_bytes(all) } else { all }
     }
 
-    /// Bytes that are left of the frame that has begun to be sent.
+    /// Bytes that are left of what has begun to be sent.
     pub(in crate::hub) fn begun_bytes(&self, slot: u32) -> usize {
-        self.lanes[slot as usize].started.as_ref().map_or(0, |started| started.frame.len() - started.sent)
+        self.lanes[slot as usize].started.as_ref().map_or(0, |started| started.left_bytes())
+    }
+
+    /// Of these, the bytes of the frame whose header has been sent.
+    pub(in crate::hub) fn begun_frame_bytes(&self, slot: u32) -> usize {
+        self.lanes[slot as usize].started.as_ref().map_or(0, |started| started.left_of_frame_bytes())
     }
 
     /// The most frames that waited in one queue since this was last asked.

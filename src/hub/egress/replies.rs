@@ -46,11 +46,10 @@ impl Replies {
         let whole = whole_frames(waiting, out.len());
         if whole == 0 && out_is_empty {
             let len = frame_len(waiting);
-            let frame = waiting[..len].to_vec();
-            out.copy_from_slice(&frame[..out.len()]);
+            let (begun, count) = Started::begin(waiting[..len].to_vec(), out, false);
             self.sent += len;
-            *started = Some(Box::new(Started { frame, sent: out.len() }));
-            return out.len();
+            *started = Some(Box::new(begun));
+            return count;
         }
         out[..whole].copy_from_slice(&waiting[..whole]);
         self.sent += whole;

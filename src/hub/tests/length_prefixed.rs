@@ -6,12 +6,12 @@ use super::*;
 use crate::auth::Reach;
 use crate::http::Rejection;
 
-const SECOND_NS: u64 = 1_000_000_000;
-const TCP: Arrival = Arrival { listener: 1, way: Way::Open, refused: None, proxy: None };
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
+pub(super) const TCP: Arrival = Arrival { listener: 1, way: Way::Open, refused: None, proxy: None };
 const TEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"public/test"}"#;
 
 /// WebSockets by the first listener, binary TCP by the second.
-fn config_of_both() -> HubConfig {
+pub(super) fn config_of_both() -> HubConfig {
     let tcp = ListenerPolicy {
         framing: Framing::LengthPrefixed,
         ping_interval_ns: 2 * SECOND_NS,
@@ -26,14 +26,14 @@ fn world() -> World {
     World::with(1, &config_of_both())
 }
 
-fn open(world: &mut World, slot: u32, arrival: Arrival) -> ConnId {
+pub(super) fn open(world: &mut World, slot: u32, arrival: Arrival) -> ConnId {
     world.generations += 1;
     let conn = ConnId { slot, generation: world.generations };
     world.hubs[0].handle_open(conn, arrival, world.now);
     conn
 }
 
-fn prefixed(text: &str) -> Vec<u8> {
+pub(super) fn prefixed(text: &str) -> Vec<u8> {
     let mut bytes = (text.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(text.as_bytes());
     bytes
@@ -69,7 +69,7 @@ fn take(world: &mut World, conn: ConnId) -> Vec<Value> {
     take_by(world, conn, 4096)
 }
 
-fn ends(world: &mut World) -> Vec<(ConnId, Ending)> {
+pub(super) fn ends(world: &mut World) -> Vec<(ConnId, Ending)> {
     std::iter::from_fn(|| world.hubs[0].poll_effect())
         .filter_map(|effect| match effect {
             Effect::Disconnect { conn, ending } => Some((conn, ending)),
@@ -81,7 +81,7 @@ fn ends(world: &mut World) -> Vec<(ConnId, Ending)> {
         .collect()
 }
 
-fn closing(code: u16, reason: &str) -> Value {
+pub(super) fn closing(code: u16, reason: &str) -> Value {
     json!({"jsonrpc": "2.0", "method": "close", "params": {"code": code, "reason": reason}})
 }
 
@@ -206,7 +206,7 @@ fn over_tls_nothing_is_said_before_the_handshake_and_bytes_may_come_before_its_w
 }
 
 /// Lets time pass, in turns.
-fn pass(world: &mut World, for_ns: u64) {
+pub(super) fn pass(world: &mut World, for_ns: u64) {
     let until_ns = world.now.mono_ns + for_ns;
     while world.now.mono_ns < until_ns {
         world.now = world.now.plus_ns(limits::WHEEL_SLOT_NS);

@@ -1,6 +1,7 @@
 //! The hub without a socket and without a clock: one shard and a market, driven by hand.
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of tests are small")]
 
+mod batched;
 mod batches;
 mod calls;
 mod cluster;
@@ -14,6 +15,7 @@ mod inspect;
 mod intervals;
 mod introduction;
 mod length_prefixed;
+mod length_prefixed_sbe;
 mod links;
 mod login;
 mod marks;

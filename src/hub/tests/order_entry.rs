@@ -18,8 +18,8 @@ use crate::model::order::{
 };
 
 const IN_SBE: &str = "/ws?encoding=sbe&schema=1&version=0";
-const ORDERS: &str = "user.orders.any.any.raw";
-const FILLS: &str = "user.trades.any.any.raw";
+pub(super) const ORDERS: &str = "user.orders.any.any.raw";
+pub(super) const FILLS: &str = "user.trades.any.any.raw";
 const CHANGES: &str = "user.changes.any.any.raw";
 
 fn world(shards: u8) -> World {
@@ -49,7 +49,7 @@ fn binary(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn new_order(correlation_id: u64, instrument_id: u32) -> Vec<u8> {
+pub(super) fn new_order(correlation_id: u64, instrument_id: u32) -> Vec<u8> {
     let order = NewOrder {
         correlation_id,
         price: Some(Price(100 * UNIT)),
@@ -120,14 +120,14 @@ fn order() -> Order {
     }
 }
 
-fn ack() -> Vec<u8> {
+pub(super) fn ack() -> Vec<u8> {
     let mut ack = Vec::new();
     write_order_ack(&mut ack, &order(), false, []);
     ack
 }
 
 /// Answers all that was asked, and gives it.
-fn answer_all(world: &mut World, outcome: Result<&[u8], OrderRefusal>) -> Vec<Ask> {
+pub(super) fn answer_all(world: &mut World, outcome: Result<&[u8], OrderRefusal>) -> Vec<Ask> {
     world.carry();
     let asked = world.asked.replace(Vec::new()).unwrap();
     for ask in &asked {
@@ -297,7 +297,7 @@ fn fill(trade_seq: u64) -> Fill {
 }
 
 /// An event of account 7 in both encodings, with so many fills.
-fn tell(world: &mut World, seq: u64, fills_count: usize) {
+pub(super) fn tell(world: &mut World, seq: u64, fills_count: usize) {
     let (mut order_report, mut fills) = (Vec::new(), Vec::new());
     write_order_report(&mut order_report, &order(), ExecType::Trade);
     (0..fills_count).for_each(|at| write_fill_report(&mut fills, &fill(at as u64)));
@@ -336,7 +336,7 @@ fn follow(
 }
 
 /// Sequence, the one before and the trade of each report.
-fn places(frames: &[(u8, Vec<u8>)]) -> Vec<(u64, u64, Option<u64>)> {
+pub(super) fn places(frames: &[(u8, Vec<u8>)]) -> Vec<(u64, u64, Option<u64>)> {
     let place = |(opcode, message): &(u8, Vec<u8>)| {
         assert_eq!(*opcode, 2);
         let view = ExecutionReportView::decode(message).unwrap();

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::written;
+use crate::dialect::negotiation::Refusal;
 use crate::model::channel::{Checksum, DeliveryClass};
+use crate::model::encoding::Form;
 use crate::model::ids::{Epoch, Position, Seq};
 use crate::model::instrument::InstrumentKind;
 
@@ -193,8 +195,25 @@ fn decodes_the_session_methods() {
     method("public/hello", hello, |method| {
         let Method::Hello(hello) = method else { panic!("{method:?}") };
         assert_eq!((hello.client_name, hello.client_version), ("me".into(), "1".into()));
-        assert_eq!(hello.precision, Precision::Nanoseconds);
+        assert_eq!((hello.precision, hello.form), (Precision::Nanoseconds, Ok(None)));
     });
+    let sbe = |is_batched| Ok(Some(Form::Sbe { is_batched }));
+    for (asked, expected) in [
+        (r#""encoding":"sbe","schema":1,"version":0"#, sbe(false)),
+        (r#""encoding":"sbe","schema":1,"version":0,"batch":true"#, sbe(true)),
+        (r#""encoding":"sbe","schema":1,"version":0,"batch":1"#, Err(Refusal::Encoding)),
+        (r#""encoding":"json","schema":null"#, Ok(Some(Form::Json))),
+        (r#""batch":true"#, Err(Refusal::Encoding)),
+        (r#""encoding":"sbe","schema":"1","version":0"#, Err(Refusal::Encoding)),
+        (r#""encoding":["sbe"]"#, Err(Refusal::Encoding)),
+        (r#""version":0"#, Err(Refusal::Encoding)),
+    ] {
+        let params = format!(r#"{{"client_name":"me","client_version":"1",{asked}}}"#);
+        method("public/hello", &params, |method| {
+            let Method::Hello(hello) = method else { panic!("{method:?}") };
+            assert_eq!(hello.form, expected, "{asked}");
+        });
+    }
     let missing = "1 -32602 Invalid params | value required | client_version";
     refused("public/hello", r#"{"client_name":"me"}"#, missing);
     let exception = r#"{"expected_result":"exception"}"#;

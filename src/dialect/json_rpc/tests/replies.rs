@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::{empty_market, future, market, symbol, written};
+use crate::model::encoding::Form;
 use crate::model::ids::{Epoch, InstrumentId, Position, Seq};
 use crate::model::instrument::{Instrument, InstrumentKind};
 use crate::model::market::MarketState;
@@ -31,6 +32,14 @@ fn check(write: impl FnOnce(&mut Vec<u8>), result: &str) {
 #[test]
 fn writes_the_small_results() {
     check(write_version, concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}"));
+    for (is_batched, more) in [(false, ""), (true, ",\"batch\":true")] {
+        let form = Form::Sbe { is_batched };
+        let version = env!("CARGO_PKG_VERSION");
+        check(
+            |out| write_agreement(out, form),
+            &format!("{{\"version\":\"{version}\",\"encoding\":\"sbe\"{more}}}"),
+        );
+    }
     check(write_ok, "\"ok\"");
     check(|out| write_time(out, 1_700_000_000_123_999_999), "1700000000123");
     check(write_status, "{\"locked\":\"false\",\"locked_indices\":[]}");
