@@ -2,7 +2,7 @@
 //!
 //! Reading order: `names` (nodes and sets of them), `lease` (who owns the market), `wire` and `records` (bytes that are decoded without trust),
 //! `parts` (what a turn says, told once to each set of nodes), `assembly` (the turn put together again, or a loss noticed), `interest` (who listens
-//! to what), `requests` (what nodes that follow ask of the owner), `owner` and `follower` (the two ends of the bridge). Decision 0035 has the whole, and
+//! to what), `requests` (what nodes that follow ask of the owner), `owner` and `follower` (the two ends of the bridge). Decision 0037 has the whole, and
 //! what of it is not built.
 
 pub mod assembly;
