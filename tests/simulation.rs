@@ -90,7 +90,8 @@ fn every_seed_tells_every_client_what_it_should_be_told() {
 }
 
 /// What must have happened where clients trade.
-const TRADED: [&str; 15] = [
+const TRADED: [&str; 18] = [
+    "answers in SBE",
     "answers not reported before a cut",
     "bytes lost on links",
     "cancels on disconnect",
@@ -101,8 +102,10 @@ const TRADED: [&str; 15] = [
     "links over a pipe resumed",
     "outcomes unknown",
     "rebuilt",
+    "refusals in SBE",
     "repeats recognised",
     "replies lost with a connection",
+    "reports in SBE",
     "requests taken and not executed",
     "resumed",
     "venue links cut",

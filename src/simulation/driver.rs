@@ -283,6 +283,9 @@ impl World {
                     super::workload::answer_heartbeat(self, client, &mut out);
                 }
             }
+            Told::Binary(message) if self.clients[client].trader.is_some() => {
+                self.hear_trader_in_sbe(client, &message);
+            }
             Told::Binary(message) => {
                 if self.oracle.judge_binary(&mut self.clients[client], &message) {
                     super::workload::answer_heartbeat(self, client, &mut out);
