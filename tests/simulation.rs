@@ -8,7 +8,7 @@ use tickring::simulation::{Size, run_calls, run_orders};
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 41] = [
+const REACHED: [&str; 43] = [
     "aborted",
     "batch reply",
     "book change",
@@ -30,6 +30,8 @@ const REACHED: [&str; 41] = [
     "heartbeat in SBE",
     "heartbeat_lost",
     "hostile notification",
+    "hostile notification in SBE",
+    "hostile reject",
     "hostile reply",
     "idle_timeout",
     "joins_delayed_total",

@@ -18,7 +18,7 @@ const NEW_ORDER: u16 = 20;
 const AMEND_ORDER: u16 = 21;
 const CANCEL_ORDER: u16 = 22;
 const ORDER_ACK: u16 = 30;
-const REJECT: u16 = 31;
+pub(super) const REJECT: u16 = 31;
 const EXECUTION_REPORT: u16 = 32;
 /// No price or amount; no time, number of an order, correlation; no instrument; no word.
 const NO_UNITS: i64 = i64::MIN;
