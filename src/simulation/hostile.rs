@@ -359,7 +359,8 @@ fn order_message(random: &mut Random) -> Vec<u8> {
                 amount: 1,
                 shape: *random.pick(&shapes),
             };
-            new_order(terms, *random.pick(&["", "x"]))
+            let label: &str = ["", "x"][random.below(2)];
+            new_order(terms, label)
         }
         1 => amend_order(1, None, Some(1)),
         _ => cancel_order(1),

@@ -304,13 +304,14 @@ impl Trader {
         let label = reader.text();
         assert!(filled <= amount && told <= filled, "order {order} is filled beyond its amount");
         self.count.acks += 1;
-        match self.answered(correlation) {
-            Asked::Place { label: asked } => {
-                assert_eq!(label_number(&label), asked, "the label that was asked for");
-                self.take_labelled(asked, order, flags & REPEATED != 0, ledger);
-            }
-            Asked::Order { id } => assert_eq!(order, id, "an answer is of the order that was asked for"),
-            other => panic!("{other:?} is never asked in SBE"),
+        let asked = self.answered(correlation);
+        if let Asked::Place { label: asked } = asked {
+            assert_eq!(label_number(&label), asked, "the label that was asked for");
+            self.take_labelled(asked, order, flags & REPEATED != 0, ledger);
+        } else if let Asked::Order { id } = asked {
+            assert_eq!(order, id, "an answer is of the order that was asked for");
+        } else {
+            panic!("{asked:?} is never asked in SBE");
         }
     }
 
@@ -321,9 +322,9 @@ impl Trader {
         let template = reader.u16();
         let (message, reason, param) = (reader.text(), reader.text(), reader.text());
         let asked = self.answered(correlation);
-        let is_of_its_own = match &asked {
-            Asked::Place { .. } => template == NEW_ORDER,
-            Asked::Order { .. } => template == AMEND_ORDER || template == CANCEL_ORDER,
+        let is_of_its_own = match template {
+            NEW_ORDER => matches!(asked, Asked::Place { .. }),
+            AMEND_ORDER | CANCEL_ORDER => matches!(asked, Asked::Order { .. }),
             _ => false,
         };
         assert!(is_of_its_own, "{asked:?} is refused as template {template}: {message}, {reason}, {param}");
