@@ -136,6 +136,27 @@ impl Admission {
         self.claim_settled_by(address, || fence(Ordering::SeqCst))
     }
 
+    /// Has a connection that was admitted count for this address, whichever it counted for before; it is given up, and there is
+    /// none, where the address has as many as it may.
+    #[must_use = "a claim that is not released is held for good"]
+    pub fn attribute(&self, claim: Claim, address: IpAddr) -> Option<Claim> {
+        let per_address_max = self.per_address_max.load(Ordering::Relaxed);
+        let counted = match per_address_max {
+            0 => Ok(Counted::InAll),
+            _ => self.count(address, per_address_max, || fence(Ordering::SeqCst)),
+        };
+        match counted {
+            Ok(counted) => {
+                self.uncount(claim.counted);
+                Some(Claim { counted })
+            }
+            Err(_) => {
+                self.release(claim);
+                None
+            }
+        }
+    }
+
     /// Gives up what `claim` granted.
     pub fn release(&self, claim: Claim) {
         self.uncount(claim.counted);
@@ -426,10 +447,11 @@ mod tests {
         assert!(!neighbours(&one, 16).iter().all(still));
     }
 
-    /// What a step of the property test does: a claim from one of some addresses, or the release of a held claim.
+    /// What a step of the property test does: a claim from one of some addresses, another address for a held claim, or its release.
     #[derive(Clone, Debug)]
     enum Step {
         Claim(usize),
+        Attribute(prop::sample::Index, usize),
         Release(prop::sample::Index),
     }
 
@@ -448,6 +470,7 @@ mod tests {
             steps in prop::collection::vec(
                 prop_oneof![
                     (0..7_usize).prop_map(Step::Claim),
+                    (any::<prop::sample::Index>(), 0..6_usize).prop_map(|(held, which)| Step::Attribute(held, which)),
                     any::<prop::sample::Index>().prop_map(Step::Release),
                 ],
                 0..200,
@@ -478,7 +501,21 @@ mod tests {
                             Err(refused) => prop_assert_eq!(expected, Some(refused)),
                         }
                     }
-                    Step::Release(_) if held.is_empty() => {}
+                    Step::Release(_) | Step::Attribute(..) if held.is_empty() => {}
+                    Step::Attribute(index, which) => {
+                        let (subscriber, address) = addresses()[which];
+                        // It counts for both while it is decided.
+                        let is_full =
+                            per_address_max > 0 && counts.get(&subscriber).is_some_and(|count| *count >= per_address_max);
+                        let (before, claim) = held.swap_remove(index.index(held.len()));
+                        let attributed = admission.attribute(claim, address.unwrap());
+                        prop_assert_eq!(attributed.is_none(), is_full);
+                        *counts.entry(before).or_default() -= 1;
+                        if let Some(claim) = attributed {
+                            *counts.entry(subscriber).or_default() += 1;
+                            held.push((subscriber, claim));
+                        }
+                    }
                     Step::Release(index) => {
                         let (subscriber, claim) = held.swap_remove(index.index(held.len()));
                         admission.release(claim);

@@ -42,7 +42,7 @@ pub use backend::{Backend, BackendKind};
 pub use control::Control;
 pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
-pub use listen::{Listen, ListenDeflate, Protocol};
+pub use listen::{Listen, ListenDeflate, Protocol, ProxyHeader};
 pub use log::Log;
 pub use mcp::Mcp;
 pub use messages::Messages;
@@ -507,6 +507,16 @@ mod tests {
             "[[listen]]\n[listen.tls]\nsuites = [\"rc4\"]\n",
             "f.toml:3: listen.tls.suites: unknown variant `rc4`, expected one of `aes-128-gcm`, `aes-256-gcm`, \
              `chacha20-poly1305`: tickring.toml explains every key",
+        );
+        check_failure(
+            "[[listen]]\nproxies = [\"10.0.0.0/8\", \"10.0.0.1/8\"]\n",
+            "f.toml:2: listen.proxies: has \"10.0.0.1/8\", expected an address or a network: write it as 10.0.0.5 or \
+             10.0.0.0/8, with no bit set behind the prefix",
+        );
+        check_failure(
+            "[[listen]]\nprotocol = \"tcp\"\nproxy_header = \"x-forwarded-for\"\n",
+            "f.toml:3: listen.proxy_header: is set on a listener with protocol = \"tcp\": it is of WebSocket and HTTP: \
+             leave it out, or set protocol = \"websocket\"",
         );
         check_failure(
             "[[listen]]\n[listen.deflate]\nenabled = true\n[[listen]]\naddress = \"127.0.0.1:0\"\n\

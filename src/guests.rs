@@ -3,7 +3,7 @@
 //! Home: one shard. Invariants: a guest stands here from its accept to its close; one that was refused holds no claim; no
 //! more than `admitted_max` hold one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::admission::{Admission, Claim, Refused};
@@ -39,11 +39,26 @@ impl Guests {
 
     /// A connection was accepted; gives why it has no place here, if so.
     pub fn arrive(&mut self, conn: ConnId, peer: Option<SocketAddr>) -> Option<Rejection> {
+        self.arrive_counted(conn, peer, peer.map(|peer| peer.ip()))
+    }
+
+    /// A trusted proxy has made a connection, which counts for nobody's address until [`Guests::name`]; gives why it has no place
+    /// here, if so.
+    pub fn arrive_by_proxy(&mut self, conn: ConnId, proxy: Option<SocketAddr>) -> Option<Rejection> {
+        self.arrive_counted(conn, proxy, None)
+    }
+
+    fn arrive_counted(
+        &mut self,
+        conn: ConnId,
+        peer: Option<SocketAddr>,
+        counted: Option<IpAddr>,
+    ) -> Option<Rejection> {
         self.let_in(conn, peer);
         if self.admitted >= self.admitted_max {
             return Some(Rejection::ConnectionsFull);
         }
-        match self.admission.claim(peer.map(|peer| peer.ip())) {
+        match self.admission.claim(counted) {
             Ok(claim) => {
                 self.place(conn).claim = Some(claim);
                 self.admitted += 1;
@@ -53,6 +68,21 @@ impl Guests {
             Err(Refused::Total) => Some(Rejection::ConnectionsFull),
             Err(Refused::PerAddress) => Some(Rejection::AddressFull),
         }
+    }
+
+    /// A connection is from this client from now on, whoever it was from; gives why it has no place here any more, if so.
+    pub fn name(&mut self, conn: ConnId, client: SocketAddr) -> Option<Rejection> {
+        let guest = &mut self.guests[conn.slot as usize];
+        assert!(guest.conn == Some(conn), "who is named has arrived and not left");
+        guest.peer = Some(client);
+        // Who was refused before holds none.
+        let claim = guest.claim.take()?;
+        if let Some(claim) = self.admission.attribute(claim, client.ip()) {
+            guest.claim = Some(claim);
+            return None;
+        }
+        self.admitted -= 1;
+        Some(Rejection::AddressFull)
     }
 
     /// A connection from within the process, which counts against no limit.
@@ -130,5 +160,36 @@ mod tests {
             guests.leave(conn(slot));
         }
         assert_eq!(admission.connections(), 0);
+    }
+
+    #[test]
+    fn who_comes_by_a_proxy_counts_for_an_address_once_it_is_known_whose_it_is() {
+        let admission = Arc::new(Admission::new(4, 1, (1, 2)));
+        let mut guests = Guests::new(Arc::clone(&admission), 10);
+        let proxy = peer("10.0.0.1:1");
+        let name = |guests: &mut Guests, slot, text: &str| guests.name(conn(slot), peer(text).unwrap());
+        for slot in 0..3 {
+            assert_eq!(
+                guests.arrive_by_proxy(conn(slot), proxy),
+                None,
+                "the proxy may have as many as it likes"
+            );
+        }
+        assert_eq!(name(&mut guests, 0, "192.0.2.1:7"), None);
+        assert_eq!(guests.peer(conn(0)), peer("192.0.2.1:7"));
+        assert_eq!(name(&mut guests, 1, "192.0.2.1:8"), Some(Rejection::AddressFull));
+        assert_eq!((guests.peer(conn(1)), admission.connections()), (peer("192.0.2.1:8"), 2));
+        assert_eq!(name(&mut guests, 1, "192.0.2.9:8"), None, "it has been refused, and counts for nobody");
+        // Whose it is may change, and then counts for that one alone.
+        assert_eq!(name(&mut guests, 0, "192.0.2.2:0"), None);
+        assert_eq!(name(&mut guests, 2, "192.0.2.1:9"), None);
+        assert_eq!(guests.arrive(conn(3), peer("192.0.2.2:1")), Some(Rejection::AddressFull));
+        for slot in 0..4 {
+            guests.leave(conn(slot));
+        }
+        assert_eq!((admission.connections(), guests.admitted), (0, 0));
+        assert_eq!(guests.arrive_by_proxy(conn(0), proxy), None);
+        assert_eq!(name(&mut guests, 0, "192.0.2.1:7"), None, "nothing of before is left");
+        guests.leave(conn(0));
     }
 }

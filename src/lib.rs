@@ -1,7 +1,7 @@
 //! tickring: a WebSocket gateway for trading. The table of contents, in reading order.
 //!
 //! Layers, each naming only those above it (held by `tests/tidy.rs`):
-//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `mail` ← `hub`, `ws` ← `binary_tcp` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
+//! `model` ← `auth` ← `dialect` ← `desk` ← `hub` ← `telemetry` ← `shard`, `mail` ← `hub`, `front` ← `hub`, `ws` ← `binary_tcp` ← `hub`, `codec` ← `link`. The PURE half has no I/O, clock, thread
 //! or randomness; `cargo check --lib --no-default-features` builds exactly that half.
 
 pub mod limits;
@@ -9,6 +9,7 @@ pub mod model;
 
 pub mod auth;
 
+pub mod front;
 pub mod http;
 pub mod tls;
 pub mod ws;

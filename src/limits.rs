@@ -599,6 +599,11 @@ pub const STOP_NOTICES_PER_TURN: usize = 256;
 /// While so many are being told, which takes a flood, others wait in the backlog.
 pub const REFUSALS_PER_SHARD_MAX: u32 = 256;
 
+/// Networks of proxies that a listener trusts: each is compared with who connects, some ns.
+pub const PROXY_NETWORKS_MAX: usize = 64;
+/// Hops of `X-Forwarded-For` that are looked at: more than any chain of proxies has, each compared with those networks.
+pub const FORWARDED_HOPS_MAX: usize = 16;
+
 /// Bytes of one message of a venue link, in either form: the longest is a list of instruments or a book.
 pub const LINK_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Instruments of one message: some 400 bytes each at most, in JSON.

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::guests::Guests;
 use crate::hub::home::HomeCounters;
 use crate::hub::overload::Pressure;
-use crate::hub::{Arrival, Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
+use crate::hub::{Effect, Ending, Hub, HubCounters, IncidentCounts, Urgency};
 use crate::incident_log::IncidentLog;
 use crate::inspect::InspectPort;
 use crate::inward::InwardPort;
@@ -43,6 +43,7 @@ use crate::verify::{Answer, LoginPort};
 use self::backends::Backends;
 pub use self::backends::{BackendBoard, Services};
 use self::inspecting::Inspecting;
+use self::introducing::Introducing;
 use self::inward::InwardCalls;
 use self::secure::{Secure, Sent};
 pub use self::settings::ShardSettings;
@@ -52,6 +53,7 @@ use self::timing::Timing;
 mod backends;
 mod calls;
 mod inspecting;
+mod introducing;
 mod inward;
 mod resident;
 mod secure;
@@ -188,6 +190,7 @@ struct Shard {
     home: HomeId,
     hub: Hub,
     ring: Ring,
+    introducing: Introducing,
     secure: Secure,
     mesh: MeshEndpoint,
     logins: LoginPort,
@@ -255,6 +258,7 @@ impl Shard {
             home: setup.home,
             hub,
             ring,
+            introducing: Introducing::default(),
             secure: Secure::new(
                 setup.tls,
                 setup.ring.send_large_bytes.max(setup.ring.send_small_bytes) as usize,
@@ -369,12 +373,15 @@ impl Shard {
             };
             match event {
                 Event::Accepted { conn, listener, peer } => {
-                    let way = self.secure.open(conn, listener);
-                    let refused = self.guests.arrive(conn, peer);
-                    self.hub.handle_open(conn, Arrival { listener: listener.0, way, refused }, now);
+                    self.welcome(conn, listener, peer);
                 }
                 Event::Received { conn, bytes } => {
                     taken_bytes += bytes.len() as u64;
+                    let doors = (&mut self.secure, &mut self.guests, &mut self.hub);
+                    let Some(bytes) = self.introducing.receive(conn, bytes, doors, now) else {
+                        self.act();
+                        continue;
+                    };
                     if self.secure.has(conn) {
                         taken_bytes += self.secure.receive(conn, bytes, &mut self.hub, now) as u64;
                     } else {
@@ -396,9 +403,7 @@ impl Shard {
                     self.ring.close(conn, How::Abort);
                 }
                 Event::Closed(conn) => {
-                    self.secure.close(conn);
-                    self.hub.handle_closed(conn, now);
-                    self.guests.leave(conn);
+                    self.forget(conn);
                 }
                 Event::AcceptFailed { errno, .. } => log::debug!("accept failed: {}", errno.desc()),
                 Event::Doorbell => self.rouse_resident(),
@@ -425,6 +430,7 @@ impl Shard {
                 Effect::Disconnect { conn, ending: Ending::Abort } => self.ring.close(conn, How::Abort),
                 Effect::PauseReading { conn } => self.ring.pause_receive(conn),
                 Effect::ResumeReading { conn } => self.ring.resume_receive(conn),
+                Effect::Name { conn, client } => self.name(conn, client),
                 Effect::Report { conn, incident } => {
                     self.incidents.tell(conn, self.guests.peer(conn), incident, self.now.mono_ns)
                 }
@@ -489,10 +495,9 @@ impl Shard {
             return;
         }
         self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
-        let Shard { hub, ring, secure, backends, .. } = self;
-        let memory_bytes =
-            (hub.memory_bytes() + ring.memory_bytes() + secure.memory_bytes() + backends.memory_bytes())
-                as u64;
+        let Shard { hub, ring, secure, backends, introducing, .. } = self;
+        let clients_bytes = hub.memory_bytes() + secure.memory_bytes() + introducing.memory_bytes();
+        let memory_bytes = (clients_bytes + ring.memory_bytes() + backends.memory_bytes()) as u64;
         let costliest_bytes = hub.costliest_bytes();
         self.pressure.tell(self.home.index(), Holding { memory_bytes, costliest_bytes });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();

@@ -111,6 +111,7 @@ impl Side {
                 Effect::PauseReading { .. } => self.waits = true,
                 Effect::ResumeReading { .. } => self.waits = false,
                 Effect::Report { .. } => {}
+                Effect::Name { conn, .. } => self.hub.handle_named(conn, None, NOW),
             }
         }
         while let Some(question) = self.hub.poll_question() {

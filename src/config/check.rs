@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::orders::{PRICE_BAND_BP_MAX, WHOLE_UNITS_MAX};
-use super::{BusyPoll, Config, FeedKind, Limits, Listen, Protocol, Speed};
+use super::{BusyPoll, Config, FeedKind, Limits, Listen, Protocol, ProxyHeader, Speed};
 use super::{backend, instrument, venue};
 use crate::auth::is_pattern;
 use crate::backend::paper;
+use crate::front::Network;
 use crate::hub::ChannelKind;
 use crate::{http, limits};
 
@@ -187,6 +188,7 @@ impl Config {
                     hint: "write it as in the URL of the page: gw.example.com".to_owned(),
                 });
             }
+            listen.check_proxies().map_err(|fault| RangeFault { nth, ..fault })?;
             let port = listen.address.port();
             if port != 0 && self.listen[..nth].iter().any(|other| other.address == listen.address) {
                 return Err(RangeFault {
@@ -353,9 +355,33 @@ impl Listen {
             ("listen.hosts", !self.hosts.is_empty()),
             ("listen.echo", self.echo),
             ("listen.deflate.enabled", self.deflate.enabled),
+            ("listen.proxy_header", self.proxy_header == ProxyHeader::XForwardedFor),
         ];
         let is_tcp = self.protocol == Protocol::Tcp;
         odd.into_iter().find_map(|(key, is_set)| (is_tcp && is_set).then_some(key))
+    }
+
+    fn check_proxies(&self) -> Result<(), RangeFault> {
+        let refused = |what, hint: &str| RangeFault {
+            key: Cow::Borrowed("listen.proxies"),
+            nth: 0,
+            what,
+            hint: hint.to_owned(),
+        };
+        if self.proxies.len() > limits::PROXY_NETWORKS_MAX {
+            let (count, max) = (self.proxies.len(), limits::PROXY_NETWORKS_MAX);
+            return Err(refused(
+                format!("has {count} networks, expected at most {max}"),
+                "name a network that has several",
+            ));
+        }
+        match self.proxies.iter().find(|text| text.parse::<Network>().is_err()) {
+            None => Ok(()),
+            Some(odd) => Err(refused(
+                format!("has \"{odd}\", expected an address or a network"),
+                "write it as 10.0.0.5 or 10.0.0.0/8, with no bit set behind the prefix",
+            )),
+        }
     }
 
     fn ranges(&self) -> [Range; 5] {

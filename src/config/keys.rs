@@ -87,6 +87,8 @@ pub(super) const KEYS: &[Key] = &[
     live("listen.echo", Plain),
     live("listen.ping_interval_ms", Plain),
     live("listen.ping_timeout_ms", Plain),
+    live("listen.proxies", Texts),
+    live("listen.proxy_header", Text),
     restart("listen.unacknowledged_ms_max", Plain),
     live("listen.deflate.enabled", Plain),
     live("listen.deflate.client_window_bits_max", Plain),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::front::{Network, Speech};
 use crate::hub::Framing;
 use crate::tls;
 
@@ -24,6 +25,10 @@ pub struct Listen {
     /// 0 sends no pings, and no heartbeats of binary TCP.
     pub ping_interval_ms: u32,
     pub ping_timeout_ms: u32,
+    /// Networks of proxies that are believed whom a connection is from.
+    pub proxies: Vec<String>,
+    /// How these say so.
+    pub proxy_header: ProxyHeader,
     /// `TCP_USER_TIMEOUT`; 0 is the kernel's default.
     pub unacknowledged_ms_max: u32,
     /// None speaks in plain text.
@@ -51,6 +56,39 @@ impl From<Protocol> for Framing {
     }
 }
 
+/// How proxies say whom a connection is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// The PROXY protocol, version 1 or 2, before anything else.
+    #[default]
+    ProxyProtocol,
+    /// In each HTTP request.
+    XForwardedFor,
+}
+
+impl From<ProxyHeader> for Speech {
+    fn from(header: ProxyHeader) -> Speech {
+        match header {
+            ProxyHeader::ProxyProtocol => Speech::ProxyProtocol,
+            ProxyHeader::XForwardedFor => Speech::ForwardedFor,
+        }
+    }
+}
+
+impl Listen {
+    /// Whether others than programs of this host may come by it: by the network, or through a proxy, wherever that listens.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.address.ip().is_loopback() || !self.proxies.is_empty()
+    }
+
+    /// Networks of its proxies; those that are none, which a check has found, are left out.
+    pub fn networks(&self) -> impl Iterator<Item = Network> {
+        self.proxies.iter().filter_map(|text| text.parse().ok())
+    }
+}
+
 /// permessage-deflate on one listener.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +111,8 @@ impl Default for Listen {
             echo: false,
             ping_interval_ms: 20_000,
             ping_timeout_ms: 10_000,
+            proxies: Vec::new(),
+            proxy_header: ProxyHeader::ProxyProtocol,
             unacknowledged_ms_max: 20_000,
             tls: None,
             deflate: ListenDeflate::default(),

@@ -82,7 +82,7 @@ impl Config {
     /// Who may what, from where.
     fn odd_reach(&self) -> [Odd; 7] {
         let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
-        let is_open = |listen: &Listen| !listen.address.ip().is_loopback();
+        let is_open = Listen::is_open;
         let limits = &self.limits;
         [
             (
@@ -102,7 +102,7 @@ impl Config {
             ),
             (
                 "listen.address",
-                any(&|listen| is_open(listen) && listen.tls.is_none()),
+                any(&|listen| !listen.address.ip().is_loopback() && listen.tls.is_none()),
                 "is plain beyond loopback: secrets, tokens and orders cross the network for all to read; give it \
                  [listen.tls], or a proxy that has it",
             ),
@@ -221,7 +221,7 @@ impl Config {
         ]
     }
 
-    fn odd_listeners(&self) -> [Odd; 4] {
+    fn odd_listeners(&self) -> [Odd; 5] {
         let any = |is_odd: &dyn Fn(&Listen) -> bool| self.listen.iter().any(is_odd);
         [
             (
@@ -240,6 +240,11 @@ impl Config {
                 "listen.echo",
                 any(&|listen| listen.echo && !listen.address.ip().is_loopback()),
                 "serves /echo, which is for conformance suites, to whoever reaches the listener",
+            ),
+            (
+                "listen.proxies",
+                any(&|listen| listen.networks().any(|network| network.is_everybody())),
+                "believes anybody whom a connection is from: limits and bans of addresses hold for nobody",
             ),
             (
                 "listen.tls.development",
@@ -320,6 +325,17 @@ mod tests {
         assert_eq!(warned(|c| c.limits.message_timeout_ms = 0), ["limits.message_timeout_ms"]);
         assert_eq!(warned(|c| c.listen[0].ping_interval_ms = 0), ["limits.idle_timeout_ms"]);
         assert_eq!(warned(|c| c.listen[0].ping_timeout_ms = 60_000), ["listen.ping_timeout_ms"]);
+        assert_eq!(
+            warned(|c| c.listen[0].proxies = vec!["127.0.0.1".to_owned()]),
+            ["topics.publish", "auth.keys"]
+        );
+        assert_eq!(
+            warned(|c| {
+                (c.topics.publish, c.auth.keys) = (false, "keys".into());
+                c.listen[0].proxies = vec!["::/0".to_owned()];
+            }),
+            ["listen.proxies"]
+        );
         assert_eq!(warned(|c| c.flush.pace_max_us = 50_000), ["flush.pace_max_us"]);
         assert_eq!(warned(|c| c.feed.replay.file = "a".into()), ["feed.replay.file"]);
     }

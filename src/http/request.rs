@@ -71,7 +71,7 @@ pub fn parse_within(bytes: &[u8], limits: HeadLimits) -> Result<Option<Request<'
 
 impl<'b> Request<'b> {
     /// The values of every field called `name` (case-insensitively), in order, without surrounding blanks.
-    pub fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'b [u8]> + 'r {
+    pub fn values<'r>(&'r self, name: &'r str) -> impl DoubleEndedIterator<Item = &'b [u8]> + 'r {
         let fields = &self.headers[..self.header_count];
         fields
             .iter()
@@ -93,7 +93,7 @@ impl<'b> Request<'b> {
 
     /// The members of the comma-separated list `name`, over all its fields (RFC 9110 §5.6.1), blanks and empty
     /// members left out.
-    pub fn list<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'b [u8]> + 'r {
+    pub fn list<'r>(&'r self, name: &'r str) -> impl DoubleEndedIterator<Item = &'b [u8]> + 'r {
         let members = self.values(name).flat_map(|value| value.split(|byte| *byte == b','));
         members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::dialect::json_rpc;
+use crate::front;
 use crate::http::{self, Body, Probe, Rejection};
 use crate::model::encoding::Encoding;
 use crate::model::ids::ConnId;
@@ -80,6 +81,7 @@ impl Hub {
         let receiver = Intake::new(framing, self.config.receive);
         let rates = Rates::of(self.config.rates, now.mono_ns);
         self.sessions[slot] = Some(Box::new(Session::new(conn, arrival, receiver, rates, now)));
+        self.forwardings.open(conn, arrival.proxy);
         self.egress.open(conn);
         self.counters.connections_opened_total += 1;
         self.arm_deadline(conn);
@@ -88,18 +90,6 @@ impl Hub {
             self.mark_closing(conn, true);
         } else if framing == Framing::LengthPrefixed && arrival.way == Way::Open {
             self.open_length_prefixed(conn);
-        }
-    }
-
-    /// The TLS handshake below is done: from now on the peer can be told something.
-    pub fn handle_secured(&mut self, conn: ConnId) {
-        if let Some(session) = self.session(conn)
-            && matches!(session.phase, Phase::Securing)
-        {
-            session.phase = Phase::UPGRADING;
-            if session.receiver.is_length_prefixed() {
-                self.open_length_prefixed(conn);
-            }
         }
     }
 
@@ -122,7 +112,7 @@ impl Hub {
         }
         let is_length_prefixed = session.receiver.is_length_prefixed();
         match &mut session.phase {
-            Phase::Settling { .. } | Phase::Closing { .. } => {}
+            Phase::Introducing | Phase::Settling { .. } | Phase::Closing { .. } => {}
             Phase::Open => self.handle_frames(conn, bytes),
             // Bytes that get through may come before the word that the handshake is done.
             Phase::Securing if is_length_prefixed => {
@@ -151,33 +141,15 @@ impl Hub {
         match self.session(conn).map(|session| &session.phase) {
             // Its end follows the replies as it is.
             None | Some(Phase::Settling { .. }) => {}
-            Some(Phase::Securing | Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. }) => {
+            Some(
+                Phase::Introducing
+                | Phase::Securing
+                | Phase::Upgrading { .. }
+                | Phase::Open
+                | Phase::Closing { .. },
+            ) => {
                 self.end_after_replies(conn, End::OfStream);
             }
-        }
-    }
-
-    /// The connection is about to be cut off, because its peer's network acknowledges nothing or says that it is not there.
-    pub fn handle_vanished(&mut self, conn: ConnId, now: Now) {
-        self.now = now;
-        if self.session(conn).is_some() {
-            self.report(conn, Incident::Vanished);
-        }
-    }
-
-    /// The layer below the hub found a fault and tells the peer itself; nothing of ours gets through any more. After
-    /// the first of a connection, none counts.
-    pub fn handle_fault(&mut self, conn: ConnId, fault: tls::Fault, now: Now) {
-        self.now = now;
-        let is_ending =
-            |session: &mut Session| matches!(session.phase, Phase::Closing { ending_asked: true, .. });
-        if self.session(conn).is_some_and(|session| !is_ending(session)) {
-            self.report(conn, Incident::Tls(fault));
-            self.unsubscribe_all(conn);
-            self.egress.discard_data(conn.slot);
-            self.egress.discard_replies(conn.slot);
-            self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
-            self.mark_closing(conn, true);
         }
     }
 
@@ -191,6 +163,7 @@ impl Hub {
             self.unsubscribe_all(conn);
             self.give_back_grant(conn);
             self.close_pipe(conn);
+            self.forwardings.close(conn);
             self.egress.close(conn);
             self.wheel.disarm(conn.slot);
             self.forget_unfinished(conn);
@@ -305,9 +278,12 @@ impl Hub {
         assert!(request == Request::IsAnswered, "a request whose token was judged is whole");
     }
 
-    /// What a request comes to; `None` while it is not whole, or its bearer token is being judged.
+    /// What a request comes to; `None` while it is not whole, its client is being named or its bearer token judged.
     fn answer_upgrade(&mut self, conn: ConnId, bytes: &[u8]) -> Result<Option<Answer>, Rejection> {
         let Some(request) = http::parse_within(bytes, self.config.head)? else { return Ok(None) };
+        if !self.is_named(conn, &request) {
+            return Ok(None);
+        }
         let refused = self.session(conn).and_then(|session| session.refused);
         let refused = refused.or(self.overload_rejection());
         if let Some(probe) = Probe::of(request.path) {
@@ -439,7 +415,7 @@ impl Hub {
         let ends = match incident {
             Incident::Refused(_) | Incident::Broken(_) | Incident::Closed(_) => true,
             // The layer below may fail, or find its peer gone, while the end is under way.
-            Incident::Declined(_) | Incident::Tls(_) | Incident::Vanished => false,
+            Incident::Declined(_) | Incident::Front(_) | Incident::Tls(_) | Incident::Vanished => false,
         };
         if ends && let Some(session) = self.session(conn) {
             assert!(!session.is_faulted, "a connection ends for one reason");
@@ -508,7 +484,11 @@ impl Hub {
         if let Some(session) = self.session(conn) {
             let since_ns = match session.phase {
                 Phase::Settling { since_ns, .. } => since_ns,
-                Phase::Securing | Phase::Upgrading { .. } | Phase::Open | Phase::Closing { .. } => now_ns,
+                Phase::Introducing
+                | Phase::Securing
+                | Phase::Upgrading { .. }
+                | Phase::Open
+                | Phase::Closing { .. } => now_ns,
             };
             session.phase = Phase::Closing { since_ns, ending_asked };
             session.heartbeat = None;
@@ -536,6 +516,9 @@ impl Hub {
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
                 return;
             }
+            Phase::Introducing if now_ns >= session.opened_ns + handshake_timeout_ns => {
+                return self.end_unintroduced(conn, front::Fault::HeaderTimeout);
+            }
             Phase::Securing if now_ns >= session.opened_ns + handshake_timeout_ns => {
                 self.report(conn, Incident::Tls(tls::Fault::HandshakeTimeout));
                 self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Abort });
@@ -555,7 +538,11 @@ impl Hub {
             }
             Phase::Open if session.is_caller() => self.handle_call_deadline(conn),
             Phase::Open => self.handle_open_deadline(conn),
-            Phase::Settling { .. } | Phase::Closing { .. } | Phase::Securing | Phase::Upgrading { .. } => {}
+            Phase::Settling { .. }
+            | Phase::Closing { .. }
+            | Phase::Introducing
+            | Phase::Securing
+            | Phase::Upgrading { .. } => {}
         }
         self.arm_deadline(conn);
     }
@@ -633,7 +620,7 @@ impl Hub {
             Phase::Closing { since_ns, .. } => {
                 [Some(since_ns + config.close_timeout_ns), None, None, None, None, None]
             }
-            Phase::Securing | Phase::Upgrading { .. } => {
+            Phase::Introducing | Phase::Securing | Phase::Upgrading { .. } => {
                 [Some(session.opened_ns + config.handshake_timeout_ns), None, None, None, None, None]
             }
             Phase::Open if session.is_caller() => [

@@ -1,5 +1,7 @@
 //! What a hub asks of its shard. PURE.
 
+use std::net::IpAddr;
+
 use crate::model::ids::ConnId;
 
 use super::incident::Incident;
@@ -26,6 +28,12 @@ pub enum Effect {
     },
     ResumeReading {
         conn: ConnId,
+    },
+    /// A trusted proxy says whom a request is from: [`Hub::handle_named`](super::Hub::handle_named) is to say whether that client may
+    /// have the connection, before anything else is given to the hub.
+    Name {
+        conn: ConnId,
+        client: IpAddr,
     },
     /// A connection is being refused or closed: for the log, which bounds how much of it is written.
     Report {

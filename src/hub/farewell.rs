@@ -77,7 +77,7 @@ impl Hub {
                 Some(Phase::Open) => {
                     self.begin_close_with(conn, Some(CloseCode::GOING_AWAY), "server is shutting down");
                 }
-                Some(Phase::Securing | Phase::Upgrading { .. }) => {
+                Some(Phase::Introducing | Phase::Securing | Phase::Upgrading { .. }) => {
                     self.effects.push_back(Effect::Disconnect { conn, ending: Ending::Graceful });
                     self.mark_closing(conn, true);
                 }

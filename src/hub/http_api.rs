@@ -57,7 +57,7 @@ struct Exchange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Served {
     IsTaken,
-    /// Its `Authorization` is being judged.
+    /// Its client is being named, or its `Authorization` judged.
     Waits,
     /// It is no call: the connection's calls are over.
     IsOther,
@@ -146,6 +146,14 @@ impl Hub {
             caller.judged = Some(outcome);
             self.answered.push(conn);
         }
+    }
+
+    /// The client of the request at hand has been named; the connection ends if it may not be.
+    pub(super) fn go_on_calling(&mut self, conn: ConnId, refused: Option<Rejection>) {
+        if let Some(caller) = self.caller(conn) {
+            caller.refusal = caller.refusal.or(refused);
+        }
+        self.serve_calls(conn, 0);
     }
 
     /// Sends the answer to the request at hand.
@@ -260,8 +268,10 @@ impl Hub {
             return self.end_calling(conn, head);
         }
         inbox.compact();
+        let is_unnamed = self.forwardings.is_asked(conn);
         let Some(session) = self.session(conn) else { return };
-        let (is_open, waits) = (session.is_open(), session.awaits_answer() || session.awaits_verdict());
+        let waits = session.awaits_answer() || session.awaits_verdict() || is_unnamed;
+        let is_open = session.is_open();
         let Some(caller) = session.caller.as_deref_mut() else { return };
         caller.is_served = false;
         let has_ended = caller.has_ended;
@@ -308,6 +318,9 @@ impl Hub {
     fn serve(&mut self, conn: ConnId, request: &http::Request<'_>, framing: Framing, body: &[u8]) -> Served {
         if !is_call(request.path) && Probe::of(request.path).is_none() && self.egress.is_told(conn.slot) {
             return Served::IsOther;
+        }
+        if !self.is_named(conn, request) {
+            return Served::Waits;
         }
         let omitted = if request.method == "HEAD" { Body::Omitted } else { Body::Sent };
         let origin = match self.admit_call(conn, request) {

@@ -3,6 +3,7 @@
 //! Invariant: `index` numbers all incidents without a hole, in the order of [`Incident::all`].
 
 use crate::dialect::json_rpc::Failure;
+use crate::front;
 use crate::http::Rejection;
 use crate::tls;
 use crate::ws::{CloseCode, Fault};
@@ -10,6 +11,8 @@ use crate::ws::{CloseCode, Fault};
 /// One reason for which a connection was refused or closed from here. A peer that leaves by itself is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incident {
+    /// By a trusted proxy, before it has said whom it is for: told by nothing.
+    Front(front::Fault),
     /// Below the hub: told by a TLS alert.
     Tls(tls::Fault),
     /// Before the upgrade: told by an HTTP status.
@@ -277,7 +280,14 @@ impl Incident {
         let closed = Closing::ALL.into_iter().map(Incident::Closed);
         let declined = Declined::ALL.into_iter().map(Incident::Declined);
         let of_tls = tls::Fault::ALL.into_iter().map(Incident::Tls);
-        refused.chain(broken).chain(closed).chain(declined).chain(of_tls).chain([Incident::Vanished])
+        let of_front = front::Fault::ALL.into_iter().map(Incident::Front);
+        refused
+            .chain(broken)
+            .chain(closed)
+            .chain(declined)
+            .chain(of_tls)
+            .chain(of_front)
+            .chain([Incident::Vanished])
     }
 
     /// Its place in [`IncidentCounts`].
@@ -287,13 +297,15 @@ impl Incident {
         let closed = broken + Fault::ALL.len();
         let declined = closed + Closing::ALL.len();
         let below = declined + Declined::ALL.len();
+        let front = below + tls::Fault::ALL.len();
         match self {
             Incident::Refused(rejection) => rejection as usize,
             Incident::Broken(fault) => broken + fault as usize,
             Incident::Closed(closing) => closed + closing as usize,
             Incident::Declined(declining) => declined + declining as usize,
             Incident::Tls(fault) => below + fault as usize,
-            Incident::Vanished => below + tls::Fault::ALL.len(),
+            Incident::Front(fault) => front + fault as usize,
+            Incident::Vanished => front + front::Fault::ALL.len(),
         }
     }
 
@@ -306,6 +318,7 @@ impl Incident {
             Incident::Closed(closing) => closing.label(),
             Incident::Declined(declined) => declined.label(),
             Incident::Tls(fault) => fault.label(),
+            Incident::Front(fault) => fault.label(),
             Incident::Vanished => "vanished",
         }
     }
@@ -319,7 +332,7 @@ impl Incident {
             Incident::Closed(closing) => Some(closing.close_code().value().into()),
             Incident::Declined(declined) => Some(declined.code()),
             Incident::Tls(fault) => fault.alert().map(i32::from),
-            Incident::Vanished => None,
+            Incident::Front(_) | Incident::Vanished => None,
         }
     }
 }

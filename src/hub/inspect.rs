@@ -308,12 +308,12 @@ impl Hub {
             conn,
             peer: peer_of(conn),
             state: match session.phase {
-                Phase::Securing | Phase::Upgrading { .. } => ConnectionState::Upgrading,
+                Phase::Introducing | Phase::Securing | Phase::Upgrading { .. } => ConnectionState::Upgrading,
                 Phase::Open => ConnectionState::Open,
                 Phase::Settling { .. } | Phase::Closing { .. } => ConnectionState::Closing,
             },
             dialect: match (&session.phase, session.service) {
-                (Phase::Securing | Phase::Upgrading { .. }, _) => None,
+                (Phase::Introducing | Phase::Securing | Phase::Upgrading { .. }, _) => None,
                 (_, Service::JsonRpc) if session.is_caller() => Some("http"),
                 (_, Service::JsonRpc) if session.receiver.is_length_prefixed() => Some("binary-tcp"),
                 (_, Service::JsonRpc) if session.encoding == Encoding::Sbe => Some("sbe"),

@@ -2,9 +2,10 @@
 //! Invariant: that a page's host is the one the request names says nothing while the page's owner decides what address
 //! that name has; a name counts only where it can't be another's.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::auth::Reach;
+use crate::front::Proxies;
 use crate::http::Rejection;
 use crate::ws::deflate::DeflateSettings;
 
@@ -24,6 +25,8 @@ pub struct ListenerPolicy {
     pub reach: Reach,
     /// What is made of offers of permessage-deflate; without it they are declined.
     pub deflate: Option<DeflateSettings>,
+    /// Who may say whom a connection is from.
+    pub proxies: Proxies,
 }
 
 /// How messages stand in the bytes of a connection.
@@ -61,11 +64,13 @@ pub struct Arrival {
     pub way: Way,
     /// There is no room for it, as it is told in answer to its request.
     pub refused: Option<Rejection>,
+    /// The address of the trusted proxy that has made it, if that names the client in each request.
+    pub proxy: Option<IpAddr>,
 }
 
 impl Arrival {
     /// One that may come in by the first listener.
-    pub const FIRST: Arrival = Arrival { listener: 0, way: Way::Open, refused: None };
+    pub const FIRST: Arrival = Arrival { listener: 0, way: Way::Open, refused: None, proxy: None };
 }
 
 /// Whether what the hub says gets through to a connection that was just accepted.
@@ -74,6 +79,9 @@ pub enum Way {
     Open,
     /// Not before the TLS handshake below is done, as [`Hub::handle_secured`](super::Hub::handle_secured) tells.
     Securing,
+    /// Not before the header of the PROXY protocol has come, as
+    /// [`Hub::handle_introduced`](super::Hub::handle_introduced) tells.
+    Introducing,
 }
 
 impl Default for ListenerPolicy {
@@ -87,6 +95,7 @@ impl Default for ListenerPolicy {
             echo: Echo::Off,
             reach: Reach::Loopback,
             deflate: None,
+            proxies: Proxies::default(),
         }
     }
 }

@@ -130,7 +130,7 @@ impl Session {
             (Phase::Upgrading { head }, _) => head.extend_from_slice(bytes),
             (Phase::Open, Some(identity)) => identity.unread.extend_from_slice(bytes),
             (Phase::Open, None) => {}
-            (Phase::Securing | Phase::Settling { .. } | Phase::Closing { .. }, _) => {}
+            (Phase::Introducing | Phase::Securing | Phase::Settling { .. } | Phase::Closing { .. }, _) => {}
         }
     }
 

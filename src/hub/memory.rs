@@ -41,6 +41,7 @@ impl Hub {
             + self.unfinished_bytes
             + self.batched_bytes
             + waiting
+            + self.forwardings.memory_bytes()
             + self.egress.memory_bytes()
             + self.topics.memory_bytes()
             + self.home.memory_bytes()

@@ -1,7 +1,7 @@
 //! One shard's brain: connections, subscriptions, fan-out, requests. PURE: no socket, clock, thread or randomness.
 //!
 //! The driver's contract. `handle_*` takes input, `poll_*` gives output. After each `handle_*` the driver drains
-//! [`Hub::poll_effect`]; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`], what [`Hub::poll_call`] gives by
+//! [`Hub::poll_effect`], and answers an [`Effect::Name`] by [`Hub::handle_named`] while it does; what [`Hub::poll_question`] gives is answered by [`Hub::handle_verdict`], what [`Hub::poll_call`] gives by
 //! [`Hub::handle_outcome`], until [`Hub::poll_cancelled`] says that nobody waits for it, which is drained before each
 //! [`Hub::poll_call`]: a call may have the place of one that was cancelled. Once a turn, after its
 //! last `handle_*`, it calls [`Hub::seal`] and drains [`Hub::poll_mesh`]; only then do messages of this turn reach
@@ -11,7 +11,7 @@
 //! [`Hub::peers_are_behind`], soon.
 //!
 //! Reading order: `batch` (what travels), `home` and `market` (who sequences), `topics` and `egress` (who listens and
-//! what waits), then the files that put them together: `connection`, `requests`, `http_api`, `login`, `subscribe`,
+//! what waits), then the files that put them together: `connection`, `introduction`, `lower_layers`, `requests`, `http_api`, `login`, `subscribe`,
 //! `unsubscribe`, `publish`, `orders`, `order_entry`, `messages`, `calls`, `fanout`, `transmit`.
 
 pub mod batch;
@@ -37,10 +37,12 @@ pub mod incident;
 mod inflating;
 pub mod inspect;
 mod intake;
+mod introduction;
 mod length_prefixed;
 pub mod listener;
 mod log;
 mod login;
+mod lower_layers;
 pub mod market;
 pub mod marks;
 mod memory;
@@ -105,6 +107,7 @@ use history::HistoryLimits;
 use home::{Home, HomeCounters};
 use inflating::Inflating;
 use inspect::Traced;
+use introduction::Forwardings;
 use login::PendingLogin;
 use marks::{Marks, Told};
 use messages::{PendingMessageAsk, Processors};
@@ -318,6 +321,7 @@ pub struct Hub {
     shards: u8,
     config: HubConfig,
     sessions: Vec<Option<Box<Session>>>,
+    forwardings: Forwardings,
     egress: Egress,
     topics: Topics,
     cache: Cache,
@@ -400,6 +404,7 @@ impl Hub {
             shards,
             config,
             sessions: Vec::new(),
+            forwardings: Forwardings::default(),
             egress,
             topics: Topics::default(),
             cache: Cache::default(),

@@ -19,6 +19,8 @@ use super::settling::End;
 
 #[derive(Debug)]
 pub(super) enum Phase {
+    /// Before the header of the PROXY protocol, which the shard reads, has said whom it is from.
+    Introducing,
     /// Before the TLS handshake below is done: nothing that is said gets through.
     Securing,
     /// Before the upgrade: what has arrived of its request, if it came in parts.
@@ -162,6 +164,7 @@ impl Session {
             phase: match arrival.way {
                 Way::Open => Phase::UPGRADING,
                 Way::Securing => Phase::Securing,
+                Way::Introducing => Phase::Introducing,
             },
             service: Service::JsonRpc,
             pipe: None,
@@ -211,7 +214,11 @@ impl Session {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let head_bytes = match &self.phase {
             Phase::Upgrading { head } => head.capacity(),
-            Phase::Securing | Phase::Open | Phase::Settling { .. } | Phase::Closing { .. } => 0,
+            Phase::Introducing
+            | Phase::Securing
+            | Phase::Open
+            | Phase::Settling { .. }
+            | Phase::Closing { .. } => 0,
         };
         let unread_bytes = self.identity.as_deref().map_or(0, Identity::unread_bytes);
         let called_bytes = self.caller.as_deref().map_or(0, Caller::held_bytes);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{deflation, history, overload_marks};
 use crate::auth::{Keyring, Patterns, Reach};
 use crate::config::{self, Config};
+use crate::front::Proxies;
 use crate::http::HeadLimits;
 use crate::hub::{CallLimits, Echo, HubConfig, ListenerPolicy, Origins, Publishing, RateLimits, Routes};
 use crate::limits;
@@ -76,7 +77,8 @@ fn policy(listen: &config::Listen) -> ListenerPolicy {
         origins,
         hosts: listen.hosts.clone(),
         echo: if listen.echo { Echo::On } else { Echo::Off },
-        reach: if listen.address.ip().is_loopback() { Reach::Loopback } else { Reach::Anywhere },
+        reach: if listen.is_open() { Reach::Anywhere } else { Reach::Loopback },
+        proxies: Proxies { networks: listen.networks().collect(), speech: listen.proxy_header.into() },
         deflate: listen.deflate.enabled.then(|| DeflateSettings {
             client_window_bits_max: WindowBits::new(listen.deflate.client_window_bits_max)
                 .unwrap_or(WindowBits::MAX),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use slab::Slab;
 
 use crate::auth::Reach;
-use crate::hub::{Arrival, Way};
+use crate::hub::Arrival;
 use crate::inward::{Inbound, InwardPort};
 use crate::limits;
 use crate::model::ids::ConnId;
@@ -54,7 +54,7 @@ impl Shard {
     pub(super) fn open_inward(&mut self, conn: ConnId, tag: u32) {
         let (listener, peer) = self.end_adoption(tag);
         self.guests.let_in(conn, peer);
-        self.hub.handle_open(conn, Arrival { listener, way: Way::Open, refused: None }, self.now);
+        self.hub.handle_open(conn, Arrival { listener, ..Arrival::FIRST }, self.now);
     }
 
     /// The ring could not take one: whoever asked by it finds it closed.

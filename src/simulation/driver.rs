@@ -41,6 +41,7 @@ impl World {
                 }
                 Effect::PauseReading { conn } => self.pause(shard, conn, true),
                 Effect::ResumeReading { conn } => self.pause(shard, conn, false),
+                Effect::Name { .. } => unreachable!("its clients come through no proxy"),
                 Effect::Report { conn, incident } => {
                     self.oracle.count(incident.label());
                     let link = self.link_of(shard, conn).expect("a report is of a connection that is open");

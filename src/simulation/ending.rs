@@ -25,7 +25,9 @@ impl World {
                 self.begin_ending(link);
             }
             Incident::Declined(_) => {}
-            Incident::Tls(_) | Incident::Vanished => panic!("nothing of the simulation is {incident:?}"),
+            Incident::Front(_) | Incident::Tls(_) | Incident::Vanished => {
+                panic!("nothing of the simulation is {incident:?}")
+            }
         }
     }
 

@@ -64,10 +64,10 @@ class Client:
     """A connection whose replies go to their callers and whose notifications queue in `notes`."""
 
     @classmethod
-    async def open(cls, url, receive_buffer_bytes=None, compressed=True):
+    async def open(cls, url, receive_buffer_bytes=None, compressed=True, **more):
         self = cls()
         compression = "deflate" if DEFLATE and compressed else None
-        options = {"max_size": None, "compression": compression, "ping_interval": None, "open_timeout": DEADLINE_S}
+        options = {"max_size": None, "compression": compression, "ping_interval": None, "open_timeout": DEADLINE_S, **more}
         if receive_buffer_bytes is not None:
             address = urllib.parse.urlsplit(url)
             options["sock"] = socket.socket()
@@ -120,7 +120,12 @@ class Client:
         self._pending[request_id] = asyncio.get_running_loop().create_future()
         future = self._pending[request_id]
         head = f'{{"jsonrpc":"2.0","id":{json.dumps(request_id)},"method":"{method}"'
-        await self.ws.send(head + (f',"params":{params_text}}}' if params_text else "}"))
+        try:
+            await self.ws.send(head + (f',"params":{params_text}}}' if params_text else "}"))
+        except ConnectionClosed:
+            # Nobody waits for the reply any more, which may have failed by now.
+            self._pending.pop(request_id).add_done_callback(asyncio.Future.exception)
+            raise
         async with asyncio.timeout(DEADLINE_S):
             message = await future
         assert message["jsonrpc"] == "2.0" and ("result" in message) != ("error" in message), message

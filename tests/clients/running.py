@@ -7,9 +7,9 @@ import traceback
 CHECK_S = 90
 
 
-async def run(name, checks, defined, *arguments):
-    """The exit code. A check is a coroutine function whose first parameter is `url`; `defined` are the script's globals."""
-    takes_url = [each for each, value in defined.items() if inspect.iscoroutinefunction(value) and "url" in inspect.signature(value).parameters]
+async def run(name, checks, defined, *arguments, parameter="url"):
+    """The exit code. A check is a coroutine function with this parameter; `defined` are the script's globals."""
+    takes_url = [each for each, value in defined.items() if inspect.iscoroutinefunction(value) and parameter in inspect.signature(value).parameters]
     listed = {check.__name__ for check in checks}
     assert listed == set(takes_url), listed ^ set(takes_url)
     failed = 0

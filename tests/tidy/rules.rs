@@ -34,6 +34,7 @@ fn is_pure(path: &str) -> bool {
     const FOLDERS: &[&str] = &[
         "model",
         "auth",
+        "front",
         "http",
         "ws",
         "binary_tcp",
@@ -102,9 +103,9 @@ const BANS: &[Ban] = &[
         because: "a PURE file has no I/O, thread, clock or randomness: time and seeds are arguments",
     },
     Ban {
-        applies: |path| is_module(path, "ws") || is_module(path, "http") || is_module(path, "binary_tcp"),
+        applies: |path| ["front", "ws", "http", "binary_tcp"].iter().any(|module| is_module(path, module)),
         names: &["crate::model", "crate::desk", "crate::mail", "crate::hub", "crate::dialect"],
-        because: "ws, http and binary_tcp know nothing of trading",
+        because: "front, ws, http and binary_tcp know nothing of trading",
     },
     Ban {
         applies: |path| is_module(path, "model"),

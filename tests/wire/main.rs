@@ -43,6 +43,7 @@ mod overload;
 mod paused;
 mod processes;
 mod processing;
+mod proxied;
 mod reload;
 mod reload_market;
 mod replay;

@@ -7,7 +7,7 @@ use crate::auth::Reach;
 use crate::http::Rejection;
 
 const SECOND_NS: u64 = 1_000_000_000;
-const TCP: Arrival = Arrival { listener: 1, way: Way::Open, refused: None };
+const TCP: Arrival = Arrival { listener: 1, way: Way::Open, refused: None, proxy: None };
 const TEST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"public/test"}"#;
 
 /// WebSockets by the first listener, binary TCP by the second.
@@ -73,7 +73,10 @@ fn ends(world: &mut World) -> Vec<(ConnId, Ending)> {
     std::iter::from_fn(|| world.hubs[0].poll_effect())
         .filter_map(|effect| match effect {
             Effect::Disconnect { conn, ending } => Some((conn, ending)),
-            Effect::PauseReading { .. } | Effect::ResumeReading { .. } | Effect::Report { .. } => None,
+            Effect::PauseReading { .. }
+            | Effect::ResumeReading { .. }
+            | Effect::Report { .. }
+            | Effect::Name { .. } => None,
         })
         .collect()
 }

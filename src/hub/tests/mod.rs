@@ -11,6 +11,7 @@ mod hostile;
 mod http_api;
 mod inspect;
 mod intervals;
+mod introduction;
 mod length_prefixed;
 mod links;
 mod login;

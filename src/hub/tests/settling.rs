@@ -52,7 +52,10 @@ fn ending(world: &mut World) -> Option<Ending> {
     effects
         .filter_map(|effect| match effect {
             Effect::Disconnect { ending, .. } => Some(ending),
-            Effect::PauseReading { .. } | Effect::ResumeReading { .. } | Effect::Report { .. } => None,
+            Effect::PauseReading { .. }
+            | Effect::ResumeReading { .. }
+            | Effect::Report { .. }
+            | Effect::Name { .. } => None,
         })
         .last()
 }
