@@ -8,6 +8,7 @@ use divan::{Bencher, black_box};
 use tickring::model::ids::HomeId;
 
 use crate::fixture::calls::{answer_calls, calling_hub};
+use crate::fixture::trading::{self, Floor};
 use crate::fixture::{
     BATCHES, NOW, TICKS_PER_BATCH, Ticks, connect, connect_to, end_turn, fan, frame, hub, ticks,
 };
@@ -67,6 +68,28 @@ fn call_and_outcome(bencher: Bencher<'_, '_>) {
         hub.handle_bytes(conn, &mut ask, NOW);
         answer_calls(&mut hub, br#"{"price":101.5,"amount":40,"at":1700000000000}"#, NOW);
         black_box(end_turn(&mut hub, &mut out))
+    });
+}
+
+/// An order that finds nothing, from its frame through desk and paper venue to the frame of its answer, in JSON.
+#[divan::bench]
+fn order_in_json(bencher: Bencher<'_, '_>) {
+    place(bencher, Floor::open(), trading::order_in_json());
+}
+
+/// The same in SBE.
+#[divan::bench]
+fn order_in_sbe(bencher: Bencher<'_, '_>) {
+    let floor = Floor::open_in_sbe();
+    let order = floor.order_in_sbe();
+    place(bencher, floor, order);
+}
+
+fn place(bencher: Bencher<'_, '_>, mut floor: Floor, mut order: Vec<u8>) {
+    bencher.counter(ItemsCount::new(1u32)).bench_local(|| {
+        let told = floor.act(&mut order);
+        assert!(told > 0, "every order is answered");
+        black_box(told)
     });
 }
 

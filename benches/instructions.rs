@@ -17,20 +17,15 @@ use std::process::{Command, ExitCode};
 use serde::Deserialize;
 use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::dialect::json_rpc::{close_notification, decode, open_notification, write_quote, write_ticker};
-use tickring::dialect::sbe::generated::{
-    NewOrder, OrdStatus, OrdType, OrderAckView, OrderFlags, PostOnly, Side, TimeInForce,
-};
+use tickring::dialect::sbe::generated::{OrdStatus, OrderAckView};
 use tickring::hub::market::MarketHome;
-use tickring::model::decimal::{Amount, Price};
 use tickring::model::ids::{Epoch, HomeId, Seq, SourceId};
 use tickring::model::market::{FeedBuffer, InstrumentState};
 use tickring::ws::{Event, ReceiveLimits, Receiver};
 
 use crate::fixture::instrument::instrument;
-use crate::fixture::trading::{Floor, request};
-use crate::fixture::{
-    HISTORY, NOW, TICKS_PER_BATCH, Ticks, UNIT, connect, end_turn, fan, frame, frame_of, hub,
-};
+use crate::fixture::trading::{Floor, order_in_json, request};
+use crate::fixture::{HISTORY, NOW, TICKS_PER_BATCH, Ticks, connect, end_turn, fan, frame, hub};
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.json");
 /// Rounds of the two runs of a case.
@@ -283,10 +278,7 @@ fn reported(rounds: u64) {
 }
 
 fn buy(rounds: u64, mut floor: Floor) {
-    let mut order = request(
-        "private/buy",
-        r#"{"instrument_name":"ESH7","amount":1,"type":"limit","price":6700,"time_in_force":"immediate_or_cancel"}"#,
-    );
+    let mut order = order_in_json();
     let reply = floor.ask(&mut order);
     assert!(reply.contains(r#""order_state":"cancelled""#), "{reply}");
     for _ in 0..rounds {
@@ -306,21 +298,7 @@ fn reported_in_sbe(rounds: u64) {
 
 /// The order of [`buy`], after which the client is sent so many frames.
 fn buy_in_sbe(rounds: u64, mut floor: Floor, frames: usize) {
-    let order = NewOrder {
-        correlation_id: 8212,
-        price: Some(Price(6700 * UNIT)),
-        amount: Amount(UNIT),
-        valid_until: None,
-        instrument_id: floor.instrument("ESH7").0,
-        side: Side::Buy,
-        ord_type: OrdType::Limit,
-        time_in_force: TimeInForce::ImmediateOrCancel,
-        post_only: PostOnly::No,
-        flags: OrderFlags::default(),
-    };
-    let mut message = Vec::new();
-    order.encode(&mut message, "");
-    let mut order = frame_of(0x82, &message);
+    let mut order = floor.order_in_sbe();
     floor.act(&mut order);
     let told = floor.frames_said();
     let ack = OrderAckView::decode(told[0]).expect("an acknowledgement is first");

@@ -8,7 +8,7 @@ use tickring::simulation::{Size, run_calls, run_orders};
 const SEEDS: u64 = 200;
 
 /// What must have happened in so many seeds; a simulation that does not get there proves nothing.
-const REACHED: [&str; 41] = [
+const REACHED: [&str; 43] = [
     "aborted",
     "batch reply",
     "book change",
@@ -30,6 +30,8 @@ const REACHED: [&str; 41] = [
     "heartbeat in SBE",
     "heartbeat_lost",
     "hostile notification",
+    "hostile notification in SBE",
+    "hostile reject",
     "hostile reply",
     "idle_timeout",
     "joins_delayed_total",
@@ -90,7 +92,8 @@ fn every_seed_tells_every_client_what_it_should_be_told() {
 }
 
 /// What must have happened where clients trade.
-const TRADED: [&str; 15] = [
+const TRADED: [&str; 18] = [
+    "answers in SBE",
     "answers not reported before a cut",
     "bytes lost on links",
     "cancels on disconnect",
@@ -101,8 +104,10 @@ const TRADED: [&str; 15] = [
     "links over a pipe resumed",
     "outcomes unknown",
     "rebuilt",
+    "refusals in SBE",
     "repeats recognised",
     "replies lost with a connection",
+    "reports in SBE",
     "requests taken and not executed",
     "resumed",
     "venue links cut",

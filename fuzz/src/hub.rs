@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// What the corpus of `hub` must reach, each by an input of its name (`reaches-closed-as-slow`): bytes are choices, so a change
 /// of the simulation could leave them saying nothing. `examples/reach.rs` finds them anew.
-pub const REACHED: [&str; 28] = [
+pub const REACHED: [&str; 30] = [
     "aborted",
     "book change",
     "closed as idle",
@@ -26,6 +26,8 @@ pub const REACHED: [&str; 28] = [
     "gap",
     "heartbeat_lost",
     "hostile notification",
+    "hostile notification in SBE",
+    "hostile reject",
     "hostile reply",
     "message",
     "message of a hostile client",

@@ -102,14 +102,24 @@ pub(crate) struct Single {
 
 impl Single {
     pub(crate) fn connect(target: impl Into<Target>) -> Result<Single> {
-        Single::over(connect(target)?)
+        Single::connect_asking(target, "")
+    }
+
+    /// The same with further header fields in the upgrade.
+    pub(crate) fn connect_asking(target: impl Into<Target>, fields: &str) -> Result<Single> {
+        Single::over(connect_asking(target, fields)?)
     }
 
     /// Connection `number` of many: from a source address of its own, as clients are elsewhere.
     pub(crate) fn connect_as(number: usize, target: Target) -> Result<Single> {
+        Single::connect_as_asking(number, target, "")
+    }
+
+    /// The same with further header fields in the upgrade.
+    pub(crate) fn connect_as_asking(number: usize, target: Target, fields: &str) -> Result<Single> {
         let number = u32::try_from(number).expect("invariant: a run has far fewer clients");
         let stream = connect_from(source_address(NETWORK, number), target.address)?;
-        Single::over(upgrade_line(stream, target, "")?)
+        Single::over(upgrade_line(stream, target, fields)?)
     }
 
     fn over(line: Line) -> Result<Single> {

@@ -8,6 +8,7 @@ mod command;
 mod compare;
 mod dialect;
 mod ear;
+mod encoding;
 mod engine;
 mod failure;
 mod figures;
@@ -50,6 +51,7 @@ use crate::account::Account;
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
 use crate::command::list;
 use crate::command::run::{self as load, RunArguments};
+use crate::encoding::Encoding;
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
@@ -180,7 +182,7 @@ enum Load {
         /// What it costs to be told in: `sbe` compares the server for clients of SBE with the same for clients of JSON, in turns, in place
         /// of limit and server
         #[arg(long, value_enum, default_value = "json")]
-        encoding: ingest::Encoding,
+        encoding: Encoding,
     },
     /// Orders of clients that are logged in, beside subscribers of the trades: throughput and CPU at saturation; latency at
     /// half and 80 % of it. The server needs limits that do not act: --server-arg=--config --server-arg=loadtest/orders.toml
@@ -205,6 +207,10 @@ enum Load {
         /// A key to log in by (repeatable; the connections take them in turns)
         #[arg(long = "key", value_name = "ID:SECRET", default_value = "demo:demo-secret", value_parser = orders::parse_key)]
         keys: Vec<orders::Key>,
+        /// What orders and trades are told in: `sbe` compares the server for clients of SBE with the same for clients of JSON, in
+        /// turns, in place of limit and server
+        #[arg(long, value_enum, default_value = "json")]
+        encoding: Encoding,
     },
     /// One order at a time through a venue link, this process being both the client and the venue. The server needs to be told
     /// where the venue is: --server-arg=--config --server-arg=loadtest/link.toml
@@ -489,7 +495,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
-        Load::Orders { connections, subscribers, rate, trades, resting, window, keys } => {
+        Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
             let shape = orders::Shape {
                 connections: connections.max(1),
                 subscribers,
@@ -497,6 +503,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
                 resting_percent: resting,
                 window: window.max(1),
                 keys,
+                encoding,
             };
             orders::run(rig, &shape, rate)?
         }

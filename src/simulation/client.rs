@@ -171,7 +171,7 @@ pub(super) struct Client {
     pub(super) patterns: BTreeMap<String, Pattern>,
     /// It keeps no rule, and is judged as such.
     pub(super) hostile: Option<Box<Hostile>>,
-    /// Its market data are to be in SBE, and nothing of it may be in JSON.
+    /// It has asked for SBE. Its market data are in it, and nothing of them may be in JSON.
     pub(super) reads_sbe: bool,
     /// It trades, and is judged by the ledger.
     pub(super) trader: Option<Box<Trader>>,
@@ -341,13 +341,18 @@ pub(super) fn push_frame(out: &mut Vec<u8>, first: u8, payload: &[u8], random: &
 
 /// A text message, sometimes in fragments with a ping between them.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &str, random: &mut Random) {
+    push_message(out, 1, text.as_bytes(), random);
+}
+
+/// The same of a message with this opcode.
+pub(super) fn push_message(out: &mut Vec<u8>, opcode: u8, payload: &[u8], random: &mut Random) {
     if random.chance(85) {
-        return push_frame(out, 0x81, text.as_bytes(), random);
+        return push_frame(out, 0x80 | opcode, payload, random);
     }
-    let cut = random.below(text.len() + 1);
-    push_frame(out, 0x01, &text.as_bytes()[..cut], random);
+    let cut = random.below(payload.len() + 1);
+    push_frame(out, opcode, &payload[..cut], random);
     if random.chance(50) {
         push_frame(out, 0x89, b"between", random);
     }
-    push_frame(out, 0x80, &text.as_bytes()[cut..], random);
+    push_frame(out, 0x80, &payload[cut..], random);
 }

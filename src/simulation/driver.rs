@@ -125,7 +125,7 @@ impl World {
         let conn = ConnId { slot, generation: place.generation };
         let mut entry = Link::new(shard, conn, client, self.options.room_bytes, self.now.mono_ns);
         if self.clients[client].hostile.is_some() {
-            entry.upward.extend(super::hostile::greeting(&mut self.random));
+            entry.upward.extend(super::hostile::greeting(&mut self.random, self.clients[client].reads_sbe));
         } else {
             entry.upward.extend(if self.clients[client].reads_sbe { UPGRADE_TO_SBE } else { UPGRADE });
         }
@@ -283,6 +283,12 @@ impl World {
                 if text.contains("test_request") {
                     super::workload::answer_heartbeat(self, client, &mut out);
                 }
+            }
+            Told::Binary(message) if let Some(hostile) = &mut self.clients[client].hostile => {
+                hostile.judge_binary(&message, &mut self.oracle);
+            }
+            Told::Binary(message) if self.clients[client].trader.is_some() => {
+                self.hear_trader_in_sbe(client, &message);
             }
             Told::Binary(message) => {
                 if self.oracle.judge_binary(&mut self.clients[client], &message) {

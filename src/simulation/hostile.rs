@@ -7,15 +7,20 @@
 use std::collections::BTreeMap;
 
 use crate::dialect::json_rpc::{self, Incoming, Method, Parsed};
+use crate::dialect::negotiation::negotiate;
+use crate::dialect::sbe::decode_order_message;
 use crate::http;
+use crate::model::encoding::Encoding;
 use crate::ws::handshake;
 use crate::ws::receiver::{Event, Receiver};
 
-use super::client::{UPGRADE, push_frame};
+use super::client::{UPGRADE, UPGRADE_TO_SBE, push_frame, push_message};
 use super::json::{Json, Value};
 use super::oracle::{Oracle, parse_told, pattern_of};
 use super::random::Random;
 use super::reference::Reference;
+use super::sbe::{self, Reader};
+use super::sbe_trader::{REJECT, Shape, Terms, amend_order, cancel_order, new_order};
 use super::world::{RECEIVE_LIMITS, World};
 
 /// What its hub makes of the bytes.
@@ -23,7 +28,7 @@ use super::world::{RECEIVE_LIMITS, World};
 enum Stage {
     /// So much of the request has been received.
     Upgrading(Vec<u8>),
-    Open(Receiver),
+    Open(Receiver, Encoding),
     /// Nothing more is read of it.
     Over,
 }
@@ -34,6 +39,8 @@ enum Owed {
     One(String),
     /// Of a batch, sorted.
     Many(Vec<String>),
+    /// A reject of a binary message: nobody of these has logged in. Its correlation, as bytes, and its template.
+    Reject(u64, u16),
 }
 
 #[derive(Debug)]
@@ -60,19 +67,28 @@ impl Hostile {
             head.extend_from_slice(&bytes);
             self.stage = match http::parse(head) {
                 Ok(None) => return,
-                Ok(Some(request)) if handshake::upgrade(&request).is_ok() => {
-                    bytes = head[request.head_bytes..].to_vec();
-                    Stage::Open(Receiver::new(RECEIVE_LIMITS))
-                }
-                Ok(Some(_)) | Err(_) => Stage::Over,
+                Ok(Some(request)) => match encoding_of(&request) {
+                    Some(encoding) => {
+                        bytes = head[request.head_bytes..].to_vec();
+                        Stage::Open(Receiver::new(RECEIVE_LIMITS), encoding)
+                    }
+                    None => Stage::Over,
+                },
+                Err(_) => Stage::Over,
             };
         }
         let mut at = 0;
         while at < bytes.len() {
-            let Stage::Open(receiver) = &mut self.stage else { return };
+            let Stage::Open(receiver, encoding) = &mut self.stage else { return };
             let (text, taken) = match receiver.step(&mut bytes[at..]) {
                 Ok((taken, Some(Event::Text(text)))) => (Some(text.into_owned()), taken),
                 Ok((taken, None | Some(Event::Ping(_) | Event::Pong(_)))) => (None, taken),
+                Ok((taken, Some(Event::Binary(message))))
+                    if *encoding == Encoding::Sbe && decode_order_message(&message).is_some() =>
+                {
+                    self.owed.extend(reject_of(&message));
+                    (None, taken)
+                }
                 Ok((_, Some(Event::Binary(_) | Event::Close(_)))) | Err(_) => {
                     self.stage = Stage::Over;
                     return;
@@ -153,22 +169,62 @@ impl Hostile {
         oracle.count("hostile reply");
     }
 
+    /// It was sent a binary message.
+    ///
+    /// # Panics
+    /// Where that is nothing that it may be told.
+    pub(super) fn judge_binary(&mut self, message: &[u8], oracle: &mut Oracle) {
+        assert!(
+            matches!(self.stage, Stage::Upgrading(_) | Stage::Over | Stage::Open(_, Encoding::Sbe)),
+            "a binary message to who has asked for JSON"
+        );
+        if message[2..4] == REJECT.to_le_bytes() {
+            let answered = read_reject(message);
+            let place = self.owed.iter().position(|owed| *owed == answered);
+            let place = place
+                .unwrap_or_else(|| panic!("a reject that is not owed: {answered:?}, but {:?}", self.owed));
+            self.owed.swap_remove(place);
+            return oracle.count("hostile reject");
+        }
+        match sbe::read(message) {
+            sbe::Told::Notification(params) => {
+                oracle.count("hostile notification in SBE");
+                self.judge_place(&parse_told(&params));
+            }
+            sbe::Told::Gap { channel, .. } => _ = self.times_asked(&channel),
+            sbe::Told::Heartbeat { .. } => {}
+        }
+    }
+
     fn judge_notification(&mut self, params: &Json<'_>, oracle: &mut Oracle) {
+        oracle.count("hostile notification");
+        let (channel, position) = self.judge_place(params);
+        let reads_sbe = matches!(self.stage, Stage::Open(_, Encoding::Sbe));
+        assert!(channel.starts_with("topic.") || !reads_sbe, "{channel} in JSON to who has asked for SBE");
+        if is_event(channel) {
+            oracle.reference.tell(channel, position, params.at("data").raw);
+        }
+    }
+
+    /// Channel and place of a notification that it may be told; places are of the connection's encoding.
+    fn judge_place<'t>(&mut self, params: &'t Json<'t>) -> (&'t str, (u64, u64)) {
         let channel = params.at("channel").text().expect("a channel is a text");
         let position = (params.at("epoch").whole(), params.at("seq").whole());
+        let times = self.times_asked(channel);
+        // Asked for again, a channel may start over.
+        if let (Some(last), 1) = (self.told.insert(channel.to_string(), position), times) {
+            let in_order = if is_event(channel) { position > last } else { position >= last };
+            assert!(in_order, "{channel} goes from {last:?} to {position:?}");
+        }
+        (channel, position)
+    }
+
+    /// How often a channel was asked for, itself or by a pattern.
+    fn times_asked(&self, channel: &str) -> u32 {
         let times = [channel, pattern_of(channel).as_str()].map(|asked| self.asked.get(asked).copied());
         let times: u32 = times.into_iter().flatten().sum();
         assert!(times > 0, "told of {channel} unasked");
-        oracle.count("hostile notification");
-        let is_event = channel.starts_with("topic.") || channel.starts_with("trades.");
-        if is_event {
-            oracle.reference.tell(channel, position, params.at("data").raw);
-        }
-        // Asked for again, a channel may start over.
-        if let (Some(last), 1) = (self.told.insert(channel.to_string(), position), times) {
-            let in_order = if is_event { position > last } else { position >= last };
-            assert!(in_order, "{channel} goes from {last:?} to {position:?}");
-        }
+        times
     }
 
     /// All that was sent has been received and answered.
@@ -176,21 +232,52 @@ impl Hostile {
     /// # Panics
     /// Where a reply is still owed.
     pub(super) fn judge_rest(&self) {
-        if let Stage::Open(_) = self.stage {
+        if let Stage::Open(..) = self.stage {
             assert!(self.owed.is_empty(), "a hostile client waits for {:?}", self.owed);
         }
     }
 }
 
+/// Whether each event of a channel is told once.
+fn is_event(channel: &str) -> bool {
+    channel.starts_with("topic.") || channel.starts_with("trades.")
+}
+
+/// What a request for an upgrade is granted, if it is.
+fn encoding_of(request: &http::Request<'_>) -> Option<Encoding> {
+    let upgrade = handshake::upgrade(request).ok()?;
+    let form = negotiate(request.query, upgrade.subprotocols()).ok()?.form;
+    assert!(!form.is_batched(), "a hostile client asks for no batches");
+    Some(form.encoding())
+}
+
+/// What is owed to who sends a binary message that has a header.
+fn reject_of(message: &[u8]) -> Option<Owed> {
+    let decoded = decode_order_message(message)?;
+    Some(Owed::Reject(decoded.correlation_id.unwrap_or(u64::MAX), decoded.template_id))
+}
+
+fn read_reject(message: &[u8]) -> Owed {
+    let mut reader = Reader { rest: message };
+    assert_eq!([reader.u16(), reader.u16(), reader.u16(), reader.u16()], [46, REJECT, 1, 0]);
+    let correlation = reader.u64();
+    // Both times, the order, code, credits and the time to wait.
+    reader.take::<36>();
+    let template = reader.u16();
+    (0..3).for_each(|_| _ = reader.text());
+    assert!(reader.rest.is_empty(), "bytes behind a reject");
+    Owed::Reject(correlation, template)
+}
+
 /// What is sent first: a request for an upgrade, perhaps damaged or with more behind it.
-pub(super) fn greeting(random: &mut Random) -> Vec<u8> {
-    let mut greeting = UPGRADE.to_vec();
+pub(super) fn greeting(random: &mut Random, reads_sbe: bool) -> Vec<u8> {
+    let mut greeting = if reads_sbe { UPGRADE_TO_SBE } else { UPGRADE }.to_vec();
     match random.below(10) {
         0 => {
             let at = random.below(greeting.len());
             greeting[at] = byte(random);
         }
-        1 => greeting.truncate(random.below(UPGRADE.len())),
+        1 => greeting.truncate(random.below(greeting.len())),
         2 => {
             let at = random.below(greeting.len());
             greeting.splice(at..at, [byte(random)]);
@@ -205,8 +292,17 @@ pub(super) fn greeting(random: &mut Random) -> Vec<u8> {
 
 /// It does something.
 pub(super) fn act(world: &mut World, link: usize) {
+    let is_in_sbe = world.links[link].client.is_some_and(|client| world.clients[client].reads_sbe);
     let random = &mut world.random;
     let mut out = Vec::new();
+    if is_in_sbe && random.chance(40) {
+        let message = order_message(random);
+        push_message(&mut out, 2, &message, random);
+        if !world.links[link].client_ended {
+            world.links[link].upward.extend(out);
+        }
+        return;
+    }
     match random.below(16) {
         0 => out = bytes(random, 16),
         1 => {
@@ -251,6 +347,45 @@ pub(super) fn act(world: &mut World, link: usize) {
     if !world.links[link].client_ended {
         world.links[link].upward.extend(out);
     }
+}
+
+/// A message about an order, or nearly: a byte is another one, it is cut off, more follows, its header is of another message.
+fn order_message(random: &mut Random) -> Vec<u8> {
+    let shapes = [Shape::Plain, Shape::FillOrKill, Shape::RejectPostOnly];
+    let mut message = match random.below(3) {
+        0 => {
+            let terms = Terms {
+                instrument: 0,
+                is_buy: true,
+                price: Some(1),
+                amount: 1,
+                shape: *random.pick(&shapes),
+            };
+            let label: &str = ["", "x"][random.below(2)];
+            new_order(terms, label)
+        }
+        1 => amend_order(1, None, Some(1)),
+        _ => cancel_order(1),
+    };
+    // What correlates it.
+    message[8] = byte(random);
+    match random.below(8) {
+        0 => {
+            let at = random.below(message.len());
+            message[at] = byte(random);
+        }
+        1 => message.truncate(random.below(message.len() + 1)),
+        2 => message.extend(bytes(random, 12)),
+        // Length of the block, template, schema or version.
+        3 => {
+            let at = 2 * random.below(4);
+            message[at..at + 2].copy_from_slice(&[byte(random), *random.pick(&[0, 0, 1, 0xff])]);
+        }
+        4 => message = bytes(random, 40),
+        5 => message[8..16].fill(0xff),
+        _ => {}
+    }
+    message
 }
 
 fn byte(random: &mut Random) -> u8 {

@@ -57,35 +57,55 @@ pub(super) fn read(frame: &[u8]) -> Told {
 }
 
 /// What is left of a frame.
-struct Reader<'a> {
-    rest: &'a [u8],
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let (taken, rest) = self.rest.split_first_chunk().expect("a message is whole");
         self.rest = rest;
         *taken
     }
 
-    fn u8(&mut self) -> u8 {
+    pub(super) fn u8(&mut self) -> u8 {
         self.take::<1>()[0]
     }
 
-    fn u16(&mut self) -> u16 {
+    pub(super) fn u16(&mut self) -> u16 {
         u16::from_le_bytes(self.take())
     }
 
-    fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         u32::from_le_bytes(self.take())
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
     }
 
-    fn i64(&mut self) -> i64 {
+    pub(super) fn i64(&mut self) -> i64 {
         i64::from_le_bytes(self.take())
+    }
+
+    pub(super) fn text(&mut self) -> String {
+        let (text, rest) =
+            self.rest[2..].split_at(usize::from(u16::from_le_bytes([self.rest[0], self.rest[1]])));
+        self.rest = rest;
+        String::from_utf8(text.to_vec()).expect("a server's text is UTF-8")
+    }
+
+    /// The amounts of a group of fills together.
+    pub(super) fn fills(&mut self) -> i64 {
+        assert_eq!(self.u16(), 51);
+        let count = self.u32();
+        let fill = |reader: &mut Self| {
+            let (_trade_seq, _at, _price, amount) = (reader.u64(), reader.u64(), reader.i64(), reader.i64());
+            // Mark price, profit, liquidity, tick direction.
+            reader.take::<19>();
+            amount
+        };
+        (0..count).map(|_| fill(self)).sum()
     }
 
     fn flag(&mut self) -> bool {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::json::Json;
 use super::ledger::{Entry, Ledger, Side, label_number, money};
 use super::reference::units;
+use super::sbe_trader::{REPORTED, Reports};
 use super::venue_link::FIRST;
 
 pub(super) const CHANNEL: &str = "user.changes.any.any.raw";
@@ -57,11 +58,18 @@ pub(super) enum Asked {
     },
 }
 
+/// What a client sends: in JSON or in SBE.
+#[derive(Clone, Debug)]
+pub(super) enum Saying {
+    Text(String),
+    Message(Vec<u8>),
+}
+
 /// What became of the attempts to place one order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Attempt {
-    /// All but `id`, to be said again.
-    pub(super) text: String,
+    /// All but its number, to be said again.
+    said: Saying,
     sent: u32,
     refused: u32,
     placed: Option<u64>,
@@ -94,6 +102,8 @@ pub(super) struct Trader {
     pub(super) unanswered: VecDeque<u64>,
     /// The newest fill of the ledger that was compared.
     compared: usize,
+    /// Of who trades in SBE.
+    pub(super) reports: Option<Box<Reports>>,
     pub(super) count: Counts,
 }
 
@@ -113,6 +123,9 @@ pub(super) struct Counts {
     pub(super) cuts: u64,
     pub(super) lost_replies: u64,
     pub(super) cancelled_on_disconnect: u64,
+    pub(super) acks: u64,
+    pub(super) rejects: u64,
+    pub(super) reports: u64,
 }
 
 /// What a trader does next because of what it was told.
@@ -127,15 +140,22 @@ pub(super) enum Next {
 pub(super) type Names = Vec<String>;
 
 impl Trader {
-    pub(super) fn new(account: u32) -> Trader {
-        Trader { account, ..Trader::default() }
+    pub(super) fn new(account: u32, speaks_sbe: bool) -> Trader {
+        let reports = speaks_sbe.then(Box::default);
+        Trader { account, reports, ..Trader::default() }
+    }
+
+    /// The number of what is asked from now on.
+    pub(super) fn ask(&mut self, asked: Asked) -> u64 {
+        self.next_id += 1;
+        self.asked.insert(self.next_id, asked);
+        self.next_id
     }
 
     /// A request's text.
     pub(super) fn call(&mut self, asked: Asked, method: &str, params: &str) -> String {
-        self.next_id += 1;
-        self.asked.insert(self.next_id, asked);
-        format!(r#"{{"jsonrpc":"2.0","id":{},"method":"{method}","params":{params}}}"#, self.next_id)
+        let id = self.ask(asked);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
     }
 
     pub(super) fn log_in(&mut self) -> String {
@@ -146,12 +166,22 @@ impl Trader {
 
     pub(super) fn subscribe(&mut self) -> String {
         self.phase = Phase::Subscribing;
-        let resume = self
-            .place
-            .map(|(epoch, seq)| format!(r#","resume":{{"{CHANNEL}":{{"epoch":{epoch},"seq":{seq}}}}}"#));
+        // One place resumes all channels of an account, in either encoding.
+        let channels = self.channels();
+        let resume = self.place.map(|(epoch, seq)| {
+            let places =
+                channels.iter().map(|channel| format!(r#""{channel}":{{"epoch":{epoch},"seq":{seq}}}"#));
+            format!(r#","resume":{{{}}}"#, places.collect::<Vec<_>>().join(","))
+        });
         let resumes = resume.is_some();
-        let params = format!(r#"{{"channels":["{CHANNEL}"]{}}}"#, resume.unwrap_or_default());
+        let params =
+            format!(r#"{{"channels":["{}"]{}}}"#, channels.join("\",\""), resume.unwrap_or_default());
         self.call(Asked::Subscribe { resumes }, "private/subscribe", &params)
+    }
+
+    fn channels(&self) -> Vec<&'static str> {
+        let reported = self.reports.iter().flat_map(|_| REPORTED);
+        std::iter::once(CHANNEL).chain(reported).collect()
     }
 
     pub(super) fn rebuild(&mut self) -> [String; 2] {
@@ -165,9 +195,8 @@ impl Trader {
     }
 
     /// Places an order of a label of its own, or again one that it tried before.
-    pub(super) fn attempt(&mut self, label: u64, method: &str, params: &str) -> String {
-        self.attempts
-            .push_back((label, Attempt { text: format!("{method} {params}"), ..Attempt::default() }));
+    pub(super) fn attempt(&mut self, label: u64, said: Saying) -> Saying {
+        self.attempts.push_back((label, Attempt { said, sent: 0, refused: 0, placed: None }));
         if self.attempts.len() > 4 * RECENT_MAX {
             self.attempts.pop_front();
         }
@@ -175,17 +204,24 @@ impl Trader {
     }
 
     /// `None` where it is forgotten.
-    pub(super) fn try_again(&mut self, label: u64) -> Option<String> {
+    pub(super) fn try_again(&mut self, label: u64) -> Option<Saying> {
         let (_, attempt) = self.attempts.iter_mut().find(|(known, _)| *known == label)?;
         attempt.sent += 1;
-        let text = attempt.text.clone();
-        let (method, params) = text.split_once(' ').expect("a method and parameters");
-        Some(self.call(Asked::Place { label }, method, params))
+        Some(match attempt.said.clone() {
+            Saying::Text(text) => {
+                let (method, params) = text.split_once(' ').expect("a method and parameters");
+                Saying::Text(self.call(Asked::Place { label }, method, params))
+            }
+            Saying::Message(message) => Saying::Message(self.call_in_sbe(Asked::Place { label }, message)),
+        })
     }
 
     /// Its connection is gone, and the replies with it.
     pub(super) fn lose(&mut self) {
         self.phase = Phase::Begun;
+        if let Some(reports) = &mut self.reports {
+            reports.lose();
+        }
         for asked in std::mem::take(&mut self.asked).into_values() {
             self.count.lost_replies += 1;
             if let Asked::Place { label } = asked {
@@ -205,14 +241,14 @@ impl Trader {
         let Some(asked) = self.asked.remove(&id) else { panic!("no request is open for {text}") };
         self.count.replies += 1;
         if let Some(error) = json.member("error") {
-            self.take_refusal(&asked, error);
+            self.take_refusal(&asked, error.at("code").raw == "20001", error.raw);
             return Next::Nothing;
         }
         self.take_reply(asked, &json, names, ledger)
     }
 
-    fn take_refusal(&mut self, asked: &Asked, error: &Json<'_>) {
-        let is_unknown = error.at("code").raw == "20001";
+    /// It is refused, or its outcome is not known.
+    pub(super) fn take_refusal(&mut self, asked: &Asked, is_unknown: bool, error: &str) {
         self.count.refusals += 1;
         self.count.unknown += u64::from(is_unknown);
         match asked {
@@ -232,7 +268,7 @@ impl Trader {
             | Asked::Summary { .. }
             | Asked::State { .. }
             | Asked::Fills { .. } => {
-                panic!("account {}: {asked:?} is refused: {}", self.account, error.raw)
+                panic!("account {}: {asked:?} is refused: {error}", self.account)
             }
         }
     }
@@ -264,7 +300,11 @@ impl Trader {
     }
 
     fn take_subscribed(&mut self, resumes: bool, json: &Json<'_>, ledger: &Ledger) -> Next {
-        assert_eq!(json.at("result").items().len(), 1, "{}", json.raw);
+        assert_eq!(json.at("result").items().len(), self.channels().len(), "{}", json.raw);
+        let resumed_from = self.place.filter(|_| resumes);
+        if let Some(reports) = &mut self.reports {
+            reports.begin(json, resumed_from);
+        }
         let recovered = resumes && json.at("resumed").at(CHANNEL).at("recovered").raw == "true";
         if recovered {
             self.count.recovered += 1;
@@ -296,6 +336,9 @@ impl Trader {
         assert_eq!(seq, prev_seq + 1, "account {}: {}", self.account, params.raw);
         self.place = Some((epoch, seq));
         let data = params.at("data");
+        if let Some(reports) = &mut self.reports {
+            reports.take_event(seq, data);
+        }
         let name = data.at("instrument_name").text().expect("a name").to_owned();
         for order in data.at("orders").items() {
             self.take_order(order, ledger);
@@ -372,12 +415,16 @@ impl Trader {
 
     fn take_placed(&mut self, label: u64, result: &Json<'_>, ledger: &Ledger) {
         let order = result.at("order");
-        let id = id_of(order);
         assert_eq!(label_number(order.at("label").text().expect("a label")), label);
-        self.count.repeated += u64::from(result.member("repeated").is_some());
+        self.take_labelled(label, id_of(order), result.member("repeated").is_some(), ledger);
+    }
+
+    /// It was told the order of a label.
+    pub(super) fn take_labelled(&mut self, label: u64, id: u64, is_repeat: bool, ledger: &Ledger) {
+        self.count.repeated += u64::from(is_repeat);
         assert_eq!(ledger.labelled(self.account, label), Some(id), "the order of a label");
         if let Some((_, attempt)) = self.attempts.iter_mut().find(|(known, _)| *known == label) {
-            assert!(attempt.placed.is_none_or(|placed| placed == id), "a second order: {}", result.raw);
+            assert!(attempt.placed.is_none_or(|placed| placed == id), "a second order: {id}, {attempt:?}");
             attempt.placed = Some(id);
         }
     }
@@ -388,6 +435,9 @@ impl Trader {
     pub(super) fn judge_rest(&mut self, ledger: &Ledger) {
         assert!(self.asked.is_empty(), "account {}: no reply: {:?}", self.account, self.asked);
         assert_eq!(self.phase, Phase::Ready, "account {}", self.account);
+        if let Some(reports) = &self.reports {
+            reports.judge_rest();
+        }
         let known = ledger.fills.get(&self.account).map_or(&[][..], Vec::as_slice);
         for side in &known[self.compared..] {
             match self.fills.get_mut(side) {
@@ -479,7 +529,7 @@ impl Trader {
     }
 }
 
-fn id_of(order: &Json<'_>) -> u64 {
+pub(super) fn id_of(order: &Json<'_>) -> u64 {
     let text = order.at("order_id").text().expect("an id is a text");
     text.parse().expect("an id is a number")
 }

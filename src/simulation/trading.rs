@@ -18,10 +18,10 @@ use crate::model::market::{FeedBuffer, FeedEvent};
 use crate::model::order::{AccountId, OrderId};
 use crate::model::time::Now;
 
-use super::client::push_text;
+use super::client::{push_message, push_text};
 use super::ledger::Ledger;
 use super::random::Random;
-use super::trader::{Asked, Next, Phase, Trader};
+use super::trader::{Asked, Next, Phase, Saying, Trader};
 use super::venue_link::{self, FIRST, LINK, VenueLink};
 use super::world::{Options, SCRIPT_STEPS_MAX, World};
 
@@ -152,9 +152,10 @@ fn open(mut random: Random, size: Size) -> World {
     let mut world = World::new(random, options);
     for (number, client) in world.clients.iter_mut().enumerate() {
         let account = if number < 2 * PAIRS { number / 2 } else { number };
-        client.trader = Some(Box::new(Trader::new(
-            u32::try_from(account).expect("invariant: a world has few accounts and instruments"),
-        )));
+        let account = u32::try_from(account).expect("invariant: a world has few accounts and instruments");
+        // Of each pair that shares an account one.
+        client.reads_sbe = number % 2 == 1;
+        client.trader = Some(Box::new(Trader::new(account, client.reads_sbe)));
     }
     let config = DeskConfig { credits_per_s: 0, ..DeskConfig::default() };
     let seed = world.random.bits();
@@ -207,6 +208,9 @@ fn coverage(world: World) -> BTreeMap<&'static str, u64> {
         add("connections cut", count.cuts);
         add("replies lost with a connection", count.lost_replies);
         add("told of cancels on disconnect", count.cancelled_on_disconnect);
+        add("answers in SBE", count.acks);
+        add("refusals in SBE", count.rejects);
+        add("reports in SBE", count.reports);
     }
     let venue = world.venue.expect("it is a trading world");
     add("client sides of trades", venue.ledger.client_trades);
@@ -532,9 +536,20 @@ impl World {
         }
     }
 
+    /// A client was told something in SBE.
+    pub(super) fn hear_trader_in_sbe(&mut self, client: usize, message: &[u8]) {
+        let venue = self.venue.as_ref().expect("it is a trading world");
+        let trader = self.clients[client].trader.as_mut().expect("it trades");
+        trader.hear_in_sbe(message, &venue.ledger);
+    }
+
     fn send(&mut self, link: usize, text: &str) {
+        self.send_message(link, 1, text.as_bytes());
+    }
+
+    fn send_message(&mut self, link: usize, opcode: u8, payload: &[u8]) {
         let mut out = Vec::new();
-        push_text(&mut out, text, &mut self.random);
+        push_message(&mut out, opcode, payload, &mut self.random);
         self.links[link].upward.extend(out);
     }
 
@@ -551,8 +566,10 @@ impl World {
         }
         let trader = self.clients[client].trader.as_ref().expect("all trade");
         if trader.phase == Phase::Ready && trader.asked.len() < ASKED_MAX {
-            let text = super::wishes::wish(self, client);
-            self.send(link, &text);
+            match super::wishes::wish(self, client) {
+                Saying::Text(text) => self.send(link, &text),
+                Saying::Message(message) => self.send_message(link, 2, &message),
+            }
             self.trading().operations += 1;
         }
         let cut_in = self.trading().size.client_cut_in;

@@ -1,11 +1,13 @@
-//! What clients that trade ask for, by chance: orders near the market, edits, cancels, repeats of what was not answered. PURE.
+//! What clients that trade ask for, by chance: orders near the market, edits, cancels, repeats of what was not answered. In JSON, or
+//! in SBE by those who trade in it and as far as it has a message. PURE.
 
-use super::trader::{Asked, Trader};
+use super::sbe_trader::{Shape, Terms, amend_order, cancel_order, new_order};
+use super::trader::{Asked, Saying, Trader};
 use super::trading::is_timed;
 use super::world::World;
 
 /// A client's next request.
-pub(super) fn wish(world: &mut World, client: usize) -> String {
+pub(super) fn wish(world: &mut World, client: usize) -> Saying {
     let trader = trader(world, client);
     trader.count.operations += 1;
     if let Some(label) = trader.unanswered.pop_front()
@@ -20,11 +22,11 @@ pub(super) fn wish(world: &mut World, client: usize) -> String {
         0..52 => place(world, client),
         52..66 => edit(world, client),
         66..84 => cancel(world, client),
-        84..86 => cancel_many(world, client),
-        86..88 => cancel_by_label(world, client),
+        84..86 => Saying::Text(cancel_many(world, client)),
+        86..88 => Saying::Text(cancel_by_label(world, client)),
         88..93 => repeat(world, client),
-        93..97 => guard(world, client),
-        97 if is_timed(client) => set_timer(world, client),
+        93..97 => Saying::Text(guard(world, client)),
+        97 if is_timed(client) => Saying::Text(set_timer(world, client)),
         _ => place(world, client),
     }
 }
@@ -50,30 +52,50 @@ fn amount(world: &mut World, instrument: usize) -> i64 {
     lot * i64::try_from(world.random.between(1, 7)).expect("invariant: below the bound that was asked for")
 }
 
-fn place(world: &mut World, client: usize) -> String {
+fn place(world: &mut World, client: usize) -> Saying {
     let listed = world.trading().names.len();
     let instrument = world.random.below(listed);
     let (price, amount) = (price_near(world, instrument), amount(world, instrument));
     let name = world.trading().names[instrument].clone();
-    let shape = match world.random.below(20) {
-        0 => r#","type":"market""#.to_owned(),
-        1 => format!(r#","price":{},"time_in_force":"immediate_or_cancel""#, decimal(price)),
-        2 => format!(r#","price":{},"time_in_force":"fill_or_kill""#, decimal(price)),
-        3 => format!(r#","price":{},"post_only":true"#, decimal(price)),
-        4 => format!(r#","price":{},"post_only":true,"reject_post_only":true"#, decimal(price)),
-        5 => format!(r#","price":{},"reduce_only":true"#, decimal(price)),
-        _ => format!(r#","price":{}"#, decimal(price)),
+    let (price, shape) = match world.random.below(20) {
+        0 => (None, Shape::Plain),
+        1 => (Some(price), Shape::ImmediateOrCancel),
+        2 => (Some(price), Shape::FillOrKill),
+        3 => (Some(price), Shape::PostOnly),
+        4 => (Some(price), Shape::RejectPostOnly),
+        5 => (Some(price), Shape::ReduceOnly),
+        _ => (Some(price), Shape::Plain),
     };
-    let method = *world.random.pick(&["private/buy", "private/sell"]);
+    let is_buy = *world.random.pick(&[true, false]);
+    let instrument = u32::try_from(instrument).expect("invariant: a world has few accounts and instruments");
+    let terms = Terms { instrument, is_buy, price, amount, shape };
     let trader = trader(world, client);
     trader.labels += 1;
-    let label = (client as u64) << 32 | trader.labels;
-    let params = format!(
-        r#"{{"instrument_name":"{name}","amount":{},"label":"c{client}-{}"{shape}}}"#,
-        decimal(amount),
-        trader.labels
-    );
-    trader.attempt(label, method, &params)
+    let number = (client as u64) << 32 | trader.labels;
+    let label = format!("c{client}-{}", trader.labels);
+    let said = match trader.reports {
+        Some(_) => Saying::Message(new_order(terms, &label)),
+        None => Saying::Text(new_order_text(terms, &name, &label)),
+    };
+    trader.attempt(number, said)
+}
+
+/// Method and parameters.
+fn new_order_text(terms: Terms, name: &str, label: &str) -> String {
+    let Terms { is_buy, price, amount, shape, .. } = terms;
+    let method = if is_buy { "private/buy" } else { "private/sell" };
+    let price =
+        price.map_or(r#""type":"market""#.to_owned(), |price| format!(r#""price":{}"#, decimal(price)));
+    let shape = match shape {
+        Shape::Plain => "",
+        Shape::ImmediateOrCancel => r#","time_in_force":"immediate_or_cancel""#,
+        Shape::FillOrKill => r#","time_in_force":"fill_or_kill""#,
+        Shape::PostOnly => r#","post_only":true"#,
+        Shape::RejectPostOnly => r#","post_only":true,"reject_post_only":true"#,
+        Shape::ReduceOnly => r#","reduce_only":true"#,
+    };
+    let amount = decimal(amount);
+    format!(r#"{method} {{"instrument_name":"{name}","amount":{amount},"label":"{label}",{price}{shape}}}"#)
 }
 
 /// One of its open orders, or a number that none has.
@@ -82,26 +104,36 @@ fn some_order(world: &mut World, client: usize) -> u64 {
     if open.is_empty() || world.random.chance(3) { 7 } else { *world.random.pick(&open) }
 }
 
-fn edit(world: &mut World, client: usize) -> String {
+fn edit(world: &mut World, client: usize) -> Saying {
     let id = some_order(world, client);
     let told = trader(world, client).open.get(&id).cloned().unwrap_or_default();
     let names = &world.trading().names;
     let instrument = names.iter().position(|name| told.contains(&format!(":\"{name}\"")));
     let instrument = instrument.unwrap_or_default();
     let (price, amount) = (price_near(world, instrument), amount(world, instrument));
-    let terms = match world.random.below(3) {
-        0 => format!(r#""amount":{}"#, decimal(amount)),
-        1 => format!(r#""price":{}"#, decimal(price)),
-        _ => format!(r#""amount":{},"price":{}"#, decimal(amount), decimal(price)),
+    let (amount, price) = match world.random.below(3) {
+        0 => (Some(amount), None),
+        1 => (None, Some(price)),
+        _ => (Some(amount), Some(price)),
     };
-    let params = format!(r#"{{"order_id":"{id}",{terms}}}"#);
-    trader(world, client).call(Asked::Order { id }, "private/edit", &params)
+    let trader = trader(world, client);
+    if trader.reports.is_some() {
+        return Saying::Message(trader.call_in_sbe(Asked::Order { id }, amend_order(id, price, amount)));
+    }
+    let amount = amount.map_or_else(String::new, |amount| format!(r#","amount":{}"#, decimal(amount)));
+    let price = price.map_or_else(String::new, |price| format!(r#","price":{}"#, decimal(price)));
+    let params = format!(r#"{{"order_id":"{id}"{amount}{price}}}"#);
+    Saying::Text(trader.call(Asked::Order { id }, "private/edit", &params))
 }
 
-fn cancel(world: &mut World, client: usize) -> String {
+fn cancel(world: &mut World, client: usize) -> Saying {
     let id = some_order(world, client);
+    let trader = trader(world, client);
+    if trader.reports.is_some() {
+        return Saying::Message(trader.call_in_sbe(Asked::Order { id }, cancel_order(id)));
+    }
     let params = format!(r#"{{"order_id":"{id}"}}"#);
-    trader(world, client).call(Asked::Order { id }, "private/cancel", &params)
+    Saying::Text(trader.call(Asked::Order { id }, "private/cancel", &params))
 }
 
 fn cancel_many(world: &mut World, client: usize) -> String {
@@ -125,7 +157,7 @@ fn cancel_by_label(world: &mut World, client: usize) -> String {
 }
 
 /// The same order under the same label, although nothing was lost.
-fn repeat(world: &mut World, client: usize) -> String {
+fn repeat(world: &mut World, client: usize) -> Saying {
     let labels: Vec<u64> = trader(world, client).attempts.iter().map(|(label, _)| *label).collect();
     if labels.is_empty() {
         return place(world, client);

@@ -202,11 +202,11 @@ impl World {
         }
     }
 
-    /// Which clients have their market data in SBE, for all their connections: a place in a stream is one of its encoding.
+    /// Which clients ask for SBE, on all their connections: a place in a stream is one of its encoding.
     pub(super) fn draw_encodings(&mut self) {
         let drawn = self.random.below(1 << CLIENTS_MAX);
         for (number, client) in self.clients.iter_mut().enumerate() {
-            client.reads_sbe = client.hostile.is_none() && drawn >> number & 1 == 1;
+            client.reads_sbe = drawn >> number & 1 == 1;
         }
     }
 

@@ -126,6 +126,16 @@ pub(crate) const ALL: &[Bar] = &[
         "latency p99",
         Bound::Stated,
     ),
+    Bar {
+        name: "orders in SBE, 16 at a time on each connection: a second on one core, over JSON's",
+        of: Of::Ratio { part: Part::SbeOrders, at: 1, metric: "orders" },
+        bound: Bound::AtLeast(1.3),
+    },
+    Bar {
+        name: "the same with one at a time, a send and a receive each",
+        of: Of::Ratio { part: Part::SbeOrders, at: 0, metric: "orders" },
+        bound: Bound::Stated,
+    },
     ours("18,000 connections on one ring: accepted", Part::Held18k, 0, "accepted", Bound::AtLeast(100.0)),
     ours(
         "18,000 connections: resident memory each",

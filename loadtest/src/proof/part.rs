@@ -5,6 +5,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{MILLISECOND_NS, SECOND_NS};
+use crate::encoding::Encoding;
 use crate::failure::{Doing, Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::active::{self, Shape as Active};
@@ -22,6 +23,8 @@ const TRADERS: usize = 100;
 const AUDIENCE: usize = 1_000;
 const TRADES_PER_S: u64 = 20;
 const RESTING_PERCENT: u64 = 50;
+/// Requests in flight on a connection that has many.
+const MANY: usize = 16;
 /// Descriptors of a process beside those of its connections.
 const SPARE_DESCRIPTORS: usize = 100;
 /// What all active connections ask for together.
@@ -43,6 +46,7 @@ pub(crate) enum Part {
     Ingest,
     Sbe,
     Orders,
+    SbeOrders,
     Start,
     Drain,
     Shards,
@@ -67,7 +71,7 @@ pub(crate) enum Ran {
 
 impl Part {
     /// In the order in which they are run and shown.
-    pub(crate) const ALL: [Part; 15] = [
+    pub(crate) const ALL: [Part; 16] = [
         Part::Ping,
         Part::Echo,
         Part::Fanout,
@@ -75,6 +79,7 @@ impl Part {
         Part::Ingest,
         Part::Sbe,
         Part::Orders,
+        Part::SbeOrders,
         Part::Start,
         Part::Drain,
         Part::Shards,
@@ -95,6 +100,7 @@ impl Part {
             Part::Ingest => "ingest",
             Part::Sbe => "sbe",
             Part::Orders => "orders",
+            Part::SbeOrders => "sbe-orders",
             Part::Start => "start",
             Part::Drain => "drain",
             Part::Shards => "shards",
@@ -125,6 +131,7 @@ impl Part {
             Part::Ingest => one(replay::run(rig)?)?,
             Part::Sbe => vec![replay::run_encodings(rig)?],
             Part::Orders => traded(&with(rig, &TRADING))?,
+            Part::SbeOrders => traded_in_either(&with(rig, &TRADING))?,
             Part::Start => one(start::run(&quiet))?,
             Part::Drain => vec![connections::run(&quiet, 10_000)?],
             Part::Shards => {
@@ -175,6 +182,15 @@ fn traded(rig: &Rig) -> Result<Vec<Comparison>> {
     Ok(comparisons)
 }
 
+/// Orders in JSON and in SBE, in turns: one at a time on each connection, then many, so that the kernel has less of each.
+fn traded_in_either(rig: &Rig) -> Result<Vec<Comparison>> {
+    let shape = Orders { encoding: Encoding::Sbe, ..trading(0) };
+    [1, MANY]
+        .map(|window| orders::run_saturated(rig, &Orders { window, ..shape.clone() }))
+        .into_iter()
+        .collect()
+}
+
 fn trading(subscribers: usize) -> Orders {
     Orders {
         connections: TRADERS,
@@ -183,6 +199,7 @@ fn trading(subscribers: usize) -> Orders {
         resting_percent: RESTING_PERCENT,
         window: 1,
         keys: vec![Key { client_id: "demo".to_owned(), secret: "demo-secret".to_owned() }],
+        encoding: Encoding::Json,
     }
 }
 

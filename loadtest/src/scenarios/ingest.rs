@@ -8,6 +8,7 @@ use memchr::memmem;
 
 use crate::client::{self, Clients};
 use crate::clock;
+use crate::encoding::{self, Encoding};
 use crate::failure::{Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
@@ -36,33 +37,14 @@ pub(crate) struct Shape {
     pub(crate) encoding: Encoding,
 }
 
-/// What the clients have their market data in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Encoding {
-    Json,
-    Sbe,
-}
-
-impl Encoding {
-    /// Header fields of an upgrade that ask for it.
-    const fn fields(self) -> &'static str {
-        match self {
-            Encoding::Json => "",
-            Encoding::Sbe => "Sec-WebSocket-Protocol: sbe.tickring.v1\r\n",
-        }
-    }
-}
-
 /// Finds when a notification was stamped, in nanoseconds since 1970.
 enum Stamps {
     Json { key: String, finder: Box<memmem::Finder<'static>> },
     Sbe,
 }
 
-/// Of a market message of SBE by docs/sbe/tickring.xml: its template and its schema in the header, and the time that all have at one
-/// place.
+/// Templates of the market's messages by docs/sbe/tickring.xml, and the time that all of them have at one place.
 const TEMPLATES: std::ops::RangeInclusive<u16> = 10..=14;
-const SCHEMA: u16 = 1;
 const SENDING_TIME_AT: usize = 24;
 
 impl Stamps {
@@ -80,10 +62,9 @@ impl Stamps {
                 finder.find(message).and_then(|at| wire::number(&message[at + key.len()..]))
             }
             Stamps::Sbe => {
-                let word = |at: usize| Some(u16::from_le_bytes(*message.get(at..)?.first_chunk()?));
-                let is_told = word(4)? == SCHEMA && TEMPLATES.contains(&word(2)?);
-                let stamp = message.get(SENDING_TIME_AT..)?.first_chunk()?;
-                is_told.then(|| u64::from_le_bytes(*stamp))
+                let (template, _) = encoding::template(message)?;
+                let stamp = encoding::u64_at(message, SENDING_TIME_AT)?;
+                TEMPLATES.contains(&template).then_some(stamp)
             }
         }
     }

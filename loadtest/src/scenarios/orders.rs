@@ -10,14 +10,18 @@
 //! The limit answers the same bytes with the server's own texts and fans a trade out to the same sockets (`limit/orders.rs`):
 //! what no server can be faster than, since it neither reads an order nor holds a book. Both arms are offered the same
 //! rates, shares of what the server did: nothing is learnt at rates that only the limit can answer.
+//! With SBE the server is beside itself: the same mix by clients of JSON and by clients of SBE, in turns, at rates that are shares
+//! of what it did in the slower of the two.
 //! Invariant: a reply that is missing, doubled, an error or in another state than its request must end in fails the run, and
 //! so does an audience that is not told of each trade once and in order.
 
+mod sbe;
 pub(crate) mod script;
 mod traders;
 
 use crate::client::{Clients, Single};
 use crate::clock::{self, SECOND_NS};
+use crate::encoding::Encoding;
 use crate::failure::{Failure, Result};
 use crate::histogram::Latencies;
 use crate::report::{Comparison, Sample};
@@ -29,7 +33,7 @@ use crate::server::{Launch, Server};
 use crate::wire;
 
 use script::{Deed, INSTRUMENT, Market, Request};
-use traders::{Answered, Audience, Traders};
+use traders::{Answered, Audience, Tongue, Traders};
 
 /// The shares of the server's capacity at which latency is measured, in percent.
 const LATENCY_AT_PERCENT: [u64; 2] = [50, 80];
@@ -56,6 +60,8 @@ pub(crate) struct Shape {
     pub(crate) window: usize,
     /// The connections log in by these in turns.
     pub(crate) keys: Vec<Key>,
+    /// With SBE the server is beside itself: once for clients of JSON, once for those of SBE.
+    pub(crate) encoding: Encoding,
 }
 
 /// `CLIENT_ID:SECRET`.
@@ -74,11 +80,8 @@ pub(crate) fn run(rig: &Rig, shape: &Shape, rate: Option<u64>) -> Result<Vec<Com
     if let Some(rate_per_s) = rate {
         return Ok(vec![compare_open(rig, shape, &arms, rate_per_s, "")]);
     }
-    let case =
-        format!("orders: {}, no subscribers, closed loop, window {}, saturation", mix(shape), shape.window);
-    let alone = Shape { subscribers: 0, ..shape.clone() };
-    let saturation = rig.compare(&case, &arms, |launch| measure_saturation(rig, launch, &alone));
-    let capacity = saturation.subject_median("round trips");
+    let saturation = saturate(rig, shape, &arms);
+    let capacity = capacity_of(&saturation, shape.encoding);
     let mut comparisons = vec![saturation];
     let Some(capacity) = capacity else { return Ok(comparisons) };
     for percent in LATENCY_AT_PERCENT {
@@ -87,6 +90,34 @@ pub(crate) fn run(rig: &Rig, shape: &Shape, rate: Option<u64>) -> Result<Vec<Com
         comparisons.push(compare_open(rig, shape, &arms, rate_per_s.max(1), &note));
     }
     Ok(comparisons)
+}
+
+/// Compares at saturation alone.
+pub(crate) fn run_saturated(rig: &Rig, shape: &Shape) -> Result<Comparison> {
+    Ok(saturate(rig, shape, &arms(rig, shape)?))
+}
+
+fn saturate(rig: &Rig, shape: &Shape, arms: &Arms) -> Comparison {
+    let case =
+        format!("orders: {}, no subscribers, closed loop, window {}, saturation", mix(shape), shape.window);
+    let alone = Shape { subscribers: 0, ..shape.clone() };
+    rig.compare(&case, arms, |launch| {
+        measure_saturation(rig, launch, &alone, encoding_of(launch, arms, shape))
+    })
+}
+
+/// Round trips a second that the server did: in the slower encoding, where it is beside itself.
+fn capacity_of(saturation: &Comparison, encoding: Encoding) -> Option<f64> {
+    let (limit, subject) = (saturation.limit_median("round trips"), saturation.subject_median("round trips"));
+    match encoding {
+        Encoding::Json => subject,
+        Encoding::Sbe => Some(limit?.min(subject?)),
+    }
+}
+
+/// The arms may be one server; which of them it is says its place.
+fn encoding_of(launch: &Launch, arms: &Arms, shape: &Shape) -> Encoding {
+    if std::ptr::eq(launch, &arms.subject) { shape.encoding } else { Encoding::Json }
 }
 
 fn mix(shape: &Shape) -> String {
@@ -105,11 +136,18 @@ fn compare_open(rig: &Rig, shape: &Shape, arms: &Arms, rate_per_s: u64, note: &s
         mix(shape),
         shape.subscribers
     );
-    rig.compare(&case, arms, |launch| measure_open(rig, launch, shape, rate_per_s))
+    rig.compare(&case, arms, |launch| {
+        measure_open(rig, launch, shape, rate_per_s, encoding_of(launch, arms, shape))
+    })
 }
 
 fn arms(rig: &Rig, shape: &Shape) -> Result<Arms> {
     let server = rig.server(&[]);
+    if shape.encoding == Encoding::Sbe {
+        let subject = server
+            .ok_or_else(|| Failure::Unmet("a limit says nothing in SBE: name a --server".to_owned()))?;
+        return Ok(Arms { limit: subject.clone(), limit_name: "JSON", subject, subject_name: "SBE" });
+    }
     let mut limit = vec!["orders".to_owned()];
     if let Some(launch) = &server {
         limit.extend(learnt_texts(rig, launch, shape)?);
@@ -174,27 +212,29 @@ struct Load {
 
 impl Load {
     /// Connects the traders and logs them in, then the audience, each from a source address of its own.
-    fn start(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Load> {
+    fn start(rig: &Rig, launch: &Launch, shape: &Shape, encoding: Encoding) -> Result<Load> {
         let server = Server::start(launch, rig.cpu_client)?;
         let mut clients = Clients::new()?;
-        let mut market = None;
+        let mut told = None;
         for key in shape.keys.iter().cycle().take(shape.connections) {
-            let mut trader = Single::connect(server.target())?;
+            let mut trader = Single::connect_asking(server.target(), encoding.fields())?;
             trader.ask(&login_request(key))?;
-            if market.is_none() {
-                market = Some(market_of(trader.ask(&ticker_request())?.as_bytes())?);
+            if told.is_none() {
+                let market = market_of(trader.ask(&ticker_request())?.as_bytes())?;
+                told = Some((market, tongue(&mut trader, encoding)?));
             }
             clients.add(trader.into_line()?);
         }
         for number in 0..shape.subscribers {
-            clients.add(subscribed(number, server.target())?);
+            clients.add(subscribed(number, server.target(), encoding)?);
         }
-        let market = market.ok_or_else(|| Failure::Unmet("nobody trades (--connections)".to_owned()))?;
+        let (market, tongue) =
+            told.ok_or_else(|| Failure::Unmet("nobody trades (--connections)".to_owned()))?;
         Ok(Load {
             server,
             clients,
-            traders: Traders::new(shape.connections, market, shape.resting_percent),
-            audience: Audience::new(shape.connections, shape.subscribers),
+            traders: Traders::new(shape.connections, tongue, market, shape.resting_percent),
+            audience: Audience::new(shape.connections, shape.subscribers, encoding),
             latencies: Latencies::new(),
             measured_from_ns: clock::mono_ns() + rig.warmup_ns,
         })
@@ -225,14 +265,24 @@ impl Load {
     }
 }
 
-fn subscribed(number: usize, target: Target) -> Result<Line> {
-    let mut subscriber = Single::connect_as(number, target)?;
+/// In which the traders ask; in SBE they call the instrument by its number.
+fn tongue(trader: &mut Single, encoding: Encoding) -> Result<Tongue> {
+    Ok(match encoding {
+        Encoding::Json => Tongue::Json,
+        Encoding::Sbe => {
+            Tongue::Sbe { instrument: sbe::instrument_of(&trader.ask(wire::INSTRUMENTS_REQUEST)?)? }
+        }
+    })
+}
+
+fn subscribed(number: usize, target: Target, encoding: Encoding) -> Result<Line> {
+    let mut subscriber = Single::connect_as_asking(number, target, encoding.fields())?;
     subscriber.ask(&subscribe_request())?;
     subscriber.into_line()
 }
 
-fn measure_saturation(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Sample> {
-    let mut load = Load::start(rig, launch, shape)?;
+fn measure_saturation(rig: &Rig, launch: &Launch, shape: &Shape, encoding: Encoding) -> Result<Sample> {
+    let mut load = Load::start(rig, launch, shape, encoding)?;
     let start_ns = clock::mono_ns();
     let mut trades = Schedule::new(start_ns, shape.trades_per_s, TRADING_NS_MAX);
     for slot in 0..shape.connections {
@@ -263,8 +313,14 @@ fn measure_saturation(rig: &Rig, launch: &Launch, shape: &Shape) -> Result<Sampl
     Ok(sample)
 }
 
-fn measure_open(rig: &Rig, launch: &Launch, shape: &Shape, rate_per_s: u64) -> Result<Sample> {
-    let mut load = Load::start(rig, launch, shape)?;
+fn measure_open(
+    rig: &Rig,
+    launch: &Launch,
+    shape: &Shape,
+    rate_per_s: u64,
+    encoding: Encoding,
+) -> Result<Sample> {
+    let mut load = Load::start(rig, launch, shape, encoding)?;
     let start_ns = clock::mono_ns();
     load.measured_from_ns = start_ns + rig.warmup_ns;
     let lasts_ns = rig.warmup_ns + rig.measured_ns;

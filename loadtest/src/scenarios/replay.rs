@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::clock::{self, SECOND_NS};
+use crate::encoding::Encoding;
 use crate::failure::{Doing, Failure, Result};
 use crate::operators::Metrics;
 use crate::report::{Comparison, Sample};
-use crate::scenarios::ingest::{self, Encoding};
+use crate::scenarios::ingest;
 use crate::scenarios::{self, Rig, Window};
 use crate::server::{self, Launch, Server};
 

@@ -45,8 +45,10 @@ pub(super) struct Totals {
 pub(super) struct Session {
     encoding: Encoding,
     names: Names,
-    /// The id of the question under way for instruments' names.
-    names_id: Option<u64>,
+    /// The ids of questions under way for instruments' names.
+    names_ids: Vec<u64>,
+    /// The last of them was for those that have expired.
+    asked_for_expired: bool,
     channels: Vec<String>,
     positions: BTreeMap<String, Position>,
     next_id: u64,
@@ -122,7 +124,8 @@ impl Session {
         Session {
             encoding,
             names: Names::default(),
-            names_id: None,
+            names_ids: Vec::new(),
+            asked_for_expired: false,
             channels: channels.to_vec(),
             positions: BTreeMap::new(),
             next_id: 1,
@@ -133,18 +136,21 @@ impl Session {
 
     /// What is sent first on a connection.
     pub(super) fn begin(&mut self) -> Vec<String> {
-        self.names_id = None;
+        self.names_ids.clear();
         match self.encoding {
             Encoding::Json => vec![self.subscribe()],
-            // Before what they name: its reply comes first.
-            Encoding::Sbe => vec![self.ask_for_names(), self.subscribe()],
+            // Before what they name: their replies come first. What is told may be of instruments that have expired.
+            Encoding::Sbe => vec![self.ask_for_names(false), self.ask_for_names(true), self.subscribe()],
         }
     }
 
-    fn ask_for_names(&mut self) -> String {
+    fn ask_for_names(&mut self, expired: bool) -> String {
         let id = self.request_id();
-        self.names_id = Some(id);
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"public/get_instruments","params":{{}}}}"#)
+        self.names_ids.push(id);
+        self.asked_for_expired = expired;
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"public/get_instruments","params":{{"expired":{expired}}}}}"#
+        )
     }
 
     /// The request for the channels; it resumes every channel that was heard before.
@@ -176,8 +182,8 @@ impl Session {
             Some("subscription") => self.on_notification(text),
             Some("heartbeat") => self.on_heartbeat(text),
             Some(_) => Reaction::Nothing,
-            None if message.id.is_some() && message.id == self.names_id => {
-                self.names_id = None;
+            None if message.id.is_some_and(|id| self.names_ids.contains(&id)) => {
+                self.names_ids.retain(|id| Some(*id) != message.id);
                 self.names.learn(message.result.as_ref().map_or("[]", LazyValue::as_raw_str));
                 Reaction::Nothing
             }
@@ -206,8 +212,10 @@ impl Session {
                 }
                 Reaction::Update(update)
             }
-            // Listed since the names were asked for: the next update finds its name.
-            Ok(Read::Unnamed) if self.names_id.is_none() => Reaction::Answer(self.ask_for_names()),
+            // Listed since the names were asked for, and perhaps expired since then: an update after the answer finds its name.
+            Ok(Read::Unnamed) if self.names_ids.is_empty() => {
+                Reaction::Answer(self.ask_for_names(!self.asked_for_expired))
+            }
             Ok(Read::TestRequest) => Reaction::Answer(self.test()),
             Ok(Read::Unnamed | Read::Nothing) | Err(_) => Reaction::Nothing,
         }
@@ -364,22 +372,34 @@ mod tests {
             message
         };
         let mut session = of(&["quote.*"], Encoding::Sbe);
-        let asked = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments","params":{}}"#;
-        assert_eq!(session.begin()[0], asked);
+        let asked = |id, expired| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"public/get_instruments","params":{{"expired":{expired}}}}}"#
+            )
+        };
+        assert_eq!(session.begin()[..2], [asked(1, false), asked(2, true)]);
         session.handle(r#"{"id":1,"result":[{"instrument_id":7,"instrument_name":"A"}]}"#);
+        assert_eq!(session.handle_binary(&quote(6, 1)), Reaction::Nothing, "asked already");
+        session.handle(r#"{"id":2,"result":[{"instrument_id":6,"instrument_name":"GONE"}]}"#);
         let told = session.handle_binary(&quote(7, 3));
         assert!(matches!(told, Reaction::Update(update) if update.channel == "quote.A"), "named");
+        let told = session.handle_binary(&quote(6, 2));
+        assert!(matches!(told, Reaction::Update(update) if update.channel == "quote.GONE"), "named");
         // One that was listed since: asked for once, however much comes of it meanwhile.
-        let asked = asked.replace(":1,", ":3,");
-        assert_eq!(session.handle_binary(&quote(8, 1)), Reaction::Answer(asked));
+        assert_eq!(session.handle_binary(&quote(8, 1)), Reaction::Answer(asked(4, false)));
         assert_eq!(session.handle_binary(&quote(8, 2)), Reaction::Nothing);
-        session.handle(r#"{"id":3,"result":[{"instrument_id":8,"instrument_name":"B"}]}"#);
+        session.handle(r#"{"id":4,"result":[{"instrument_id":8,"instrument_name":"B"}]}"#);
         let told = session.handle_binary(&quote(8, 3));
         assert!(matches!(told, Reaction::Update(update) if update.channel == "quote.B"), "named");
-        assert!(
-            session.begin()[1]
-                .ends_with(r#""resume":{"quote.A":{"epoch":5,"seq":3},"quote.B":{"epoch":5,"seq":3}}}}"#)
-        );
+        // One that was listed and has expired since.
+        assert_eq!(session.handle_binary(&quote(9, 1)), Reaction::Answer(asked(5, true)));
+        session.handle(r#"{"id":5,"result":[]}"#);
+        assert_eq!(session.handle_binary(&quote(9, 2)), Reaction::Answer(asked(6, false)));
+        session.handle(r#"{"id":6,"result":[]}"#);
+        let begun = session.begin();
+        assert!(begun[2].ends_with(
+            r#""resume":{"quote.A":{"epoch":5,"seq":3},"quote.B":{"epoch":5,"seq":3},"quote.GONE":{"epoch":5,"seq":2}}}}"#
+        ));
     }
 
     #[test]

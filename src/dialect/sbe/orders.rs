@@ -20,12 +20,14 @@ const NS_PER_MS: u64 = 1_000_000;
 const ANSWERING_BYTES: usize = 24;
 /// Epoch, place, the place before and the time.
 const PLACE_BYTES: usize = 32;
+/// The `uint64` that SBE keeps for none: a reject tells it so.
+const NO_CORRELATION: u64 = u64::MAX;
 
 /// A message of a client that is about orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderMessage {
     pub template_id: u16,
-    /// `None` where it can not be read.
+    /// `None` where it can not be read, or says none: then `request` is an error.
     pub correlation_id: Option<u64>,
     /// What it asks the desk for, or why it asks for nothing. Whether there is such an instrument is not known here.
     pub request: Result<OrderRequest, Failure>,
@@ -65,7 +67,12 @@ pub fn decode_order_message(message: &[u8]) -> Option<OrderMessage> {
     let request = check_header(header, known_block).and_then(|()| decode_request(header, message));
     let is_known = header.schema_id == SCHEMA_ID && known_block.is_some();
     let first = message[HEADER_BYTES..].first_chunk().filter(|_| is_known && header.block_length >= 8);
-    let correlation_id = first.map(|bytes| u64::from_le_bytes(*bytes));
+    let correlation_id = first.map(|bytes| u64::from_le_bytes(*bytes)).filter(|id| *id != NO_CORRELATION);
+    let request = match correlation_id {
+        Some(_) => request,
+        // What was read whole has one, unless it is none.
+        None => request.and(Err(Failure::INVALID_PARAMS.because("value required").at("correlation_id"))),
+    };
     Some(OrderMessage { template_id: header.template_id, correlation_id, request })
 }
 
@@ -209,7 +216,7 @@ pub fn write_order_ack<'f>(
 /// By bytes that are no such answer.
 pub fn write_ack_for(out: &mut Vec<u8>, ack: &[u8], answering: Answering) {
     let Answering { correlation_id, received_unix_ns, sent_unix_ns, .. } = answering;
-    let correlation_id = correlation_id.expect("invariant: what reached the desk was read whole");
+    let correlation_id = correlation_id.expect("invariant: what reached the desk was correlated");
     out.extend_from_slice(&ack[..HEADER_BYTES]);
     for number in [correlation_id, received_unix_ns, sent_unix_ns] {
         out.extend_from_slice(&number.to_le_bytes());

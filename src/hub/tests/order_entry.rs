@@ -242,6 +242,15 @@ fn an_instrument_that_nobody_has_never_reaches_the_desk() {
 }
 
 #[test]
+fn an_order_without_a_correlation_is_rejected_and_never_reaches_the_desk() {
+    let mut world = world(1);
+    let conn = trader(&mut world, 0, 0, 1);
+    put(&mut world, 0, conn, &new_order(u64::MAX, 0));
+    assert_eq!(rejected(&mut world, 0, conn), (None, -32602, "value required".to_owned()));
+    assert_eq!(answer_all(&mut world, Ok(&ack())), Vec::<Ask>::new());
+}
+
+#[test]
 fn a_message_that_is_none_is_rejected_and_the_connection_goes_on_but_without_a_header_it_ends() {
     let mut world = world(1);
     let conn = trader(&mut world, 0, 0, 1);

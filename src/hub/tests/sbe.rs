@@ -246,6 +246,65 @@ fn a_stream_is_resumed_in_its_own_encoding() {
     assert_eq!(world.texts(0, json)[0]["resumed"]["trades.BTC-PERPETUAL.raw"]["recovered"], false);
 }
 
+/// A subscribe to the trades and the book that resumes both from these places.
+fn resume_both(places: [(u64, u64); 2]) -> String {
+    let channels = ["trades.BTC-PERPETUAL.raw", "book.BTC-PERPETUAL.raw"];
+    let mut params = serde_json::json!({ "channels": channels });
+    for (channel, (epoch, seq)) in channels.into_iter().zip(places) {
+        params["resume"][channel] = serde_json::json!({"epoch": epoch, "seq": seq});
+    }
+    let method = "public/subscribe";
+    serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+}
+
+/// Of the replies to [`resume_both`].
+fn recovered(reply: &serde_json::Value) -> [bool; 2] {
+    ["trades.BTC-PERPETUAL.raw", "book.BTC-PERPETUAL.raw"]
+        .map(|channel| reply["resumed"][channel]["recovered"].as_bool().unwrap())
+}
+
+#[test]
+fn a_place_of_the_other_encoding_is_never_taken_for_one_of_this_though_both_streams_are_as_old_and_as_long() {
+    let mut world = World::new(1);
+    world.feed(list(NAME));
+    let (sbe, _) = world.connect_to(0, 0, SBE, "");
+    let json = world.connect(0, 1);
+    let unknown = resume_both([(1, 1), (1, 1)]);
+    world.send(0, sbe, &unknown);
+    world.send(0, json, &unknown);
+    came(&mut world, 0, sbe);
+    world.texts(0, json);
+    world.feed(trade(100));
+    world.feed(level(Side::Bid, 99, 5));
+    let in_sbe: Vec<_> = came(&mut world, 0, sbe).iter().map(|came| place(&came.message())).collect();
+    let number = |note: &serde_json::Value, name: &str| note["params"][name].as_u64().unwrap();
+    let in_json: Vec<_> =
+        world.texts(0, json).iter().map(|note| (number(note, "epoch"), number(note, "seq"))).collect();
+    let seqs = |places: &[(u64, u64)]| places.iter().map(|(_, seq)| *seq).collect::<Vec<_>>();
+    assert_eq!((seqs(&in_sbe), seqs(&in_json)), (vec![1, 1], vec![1, 1]));
+    // What a client in SBE is told for places of JSON: that they are none, and how the book is; then what happens.
+    let (back, _) = world.connect_to(0, 2, SBE, "");
+    world.send(0, back, &resume_both([in_json[0], in_json[1]]));
+    let told = came(&mut world, 0, back);
+    assert_eq!(recovered(told[0].text()), [false, false]);
+    assert!(matches!(told[1].message(), Message::BookSnapshot(_)) && told.len() == 2, "{told:?}");
+    // And in JSON for places of SBE.
+    let back_in_json = world.connect(0, 3);
+    world.send(0, back_in_json, &resume_both([in_sbe[0], in_sbe[1]]));
+    let told = world.texts(0, back_in_json);
+    assert_eq!(recovered(&told[0]), [false, false]);
+    assert!(told[1]["params"]["data"]["type"] == "snapshot" && told.len() == 2, "{told:?}");
+    world.feed(trade(101));
+    assert_eq!(place(&came(&mut world, 0, back)[0].message()), (in_sbe[0].0, 2));
+    let told = world.texts(0, back_in_json);
+    assert_eq!((number(&told[0], "epoch"), number(&told[0], "seq")), (in_json[0].0, 2));
+    // Handed to the encoding that they are of, the same places are recovered.
+    let (last, _) = world.connect_to(0, 4, SBE, "");
+    world.send(0, last, &resume_both([in_sbe[0], in_sbe[1]]));
+    let told = came(&mut world, 0, last);
+    assert_eq!((recovered(told[0].text()), place(&told[1].message())), ([true, true], (in_sbe[0].0, 2)));
+}
+
 #[test]
 fn who_falls_behind_is_told_which_events_are_left_out_and_then_how_things_are() {
     let (mut world, conn) = subscribed("book.BTC-PERPETUAL.raw");

@@ -10,7 +10,7 @@ use crate::wire;
 /// The instrument that is traded: its tick divides 1 and its smallest amount is [`AMOUNT`], as on Deribit.
 pub(crate) const INSTRUMENT: &str = "BTC-PERPETUAL";
 /// The amount of each order, the smallest: what rests at the best price always fills it in one trade.
-const AMOUNT: u64 = 10;
+pub(crate) const AMOUNT: u64 = 10;
 /// Bytes of a request's text; spaces fill it up.
 pub(crate) const REQUEST_BYTES: usize = 208;
 /// What precedes the id in requests and replies.
@@ -88,12 +88,7 @@ impl Market {
     }
 }
 
-/// The id of request `number`.
-const fn id(number: u64, deed: Deed) -> u64 {
-    ID_BASE + number * 10 + deed as u64
-}
-
-/// A request before it is text.
+/// A request before it is text, or a message of SBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request {
     /// From 0, each once.
@@ -104,27 +99,43 @@ pub(crate) struct Request {
     pub(crate) order: u64,
 }
 
+impl Request {
+    pub(crate) const fn id(self) -> u64 {
+        ID_BASE + self.number * 10 + self.deed as u64
+    }
+
+    /// Number and deed of the request with this id.
+    pub(crate) fn of_id(id: u64) -> Option<(u64, Deed)> {
+        let id = id.checked_sub(ID_BASE)?;
+        let deed = Deed::ALL.into_iter().find(|deed| *deed as u64 == id % 10)?;
+        Some((id / 10, deed))
+    }
+
+    /// What a buy or a sell asks for, in whole units.
+    pub(crate) fn price(self, market: Market) -> u64 {
+        match self.deed {
+            Deed::Take => market.through(self.is_buy),
+            Deed::Rest | Deed::Miss | Deed::Cancel => market.far(self.number, self.is_buy),
+        }
+    }
+}
+
 /// Writes a request.
 pub(crate) fn write_request(request: Request, market: Market, text: &mut Vec<u8>) {
     use std::io::Write;
-    let Request { number, deed, is_buy, order } = request;
+    let Request { deed, is_buy, order, .. } = request;
     text.clear();
     text.extend_from_slice(ID_PREFIX);
     let method = if is_buy { "buy" } else { "sell" };
-    let (id, far) = (id(number, deed), market.far(number, is_buy));
+    let (id, price) = (request.id(), request.price(market));
     let written = match deed {
         Deed::Rest => write!(
             text,
-            r#"{id},"method":"private/{method}","params":{{"instrument_name":"{INSTRUMENT}","amount":{AMOUNT},"price":{far}}}}}"#
+            r#"{id},"method":"private/{method}","params":{{"instrument_name":"{INSTRUMENT}","amount":{AMOUNT},"price":{price}}}}}"#
         ),
-        Deed::Miss => write!(
+        Deed::Miss | Deed::Take => write!(
             text,
-            r#"{id},"method":"private/{method}","params":{{"instrument_name":"{INSTRUMENT}","amount":{AMOUNT},"price":{far},"time_in_force":"immediate_or_cancel"}}}}"#
-        ),
-        Deed::Take => write!(
-            text,
-            r#"{id},"method":"private/{method}","params":{{"instrument_name":"{INSTRUMENT}","amount":{AMOUNT},"price":{},"time_in_force":"immediate_or_cancel"}}}}"#,
-            market.through(is_buy)
+            r#"{id},"method":"private/{method}","params":{{"instrument_name":"{INSTRUMENT}","amount":{AMOUNT},"price":{price},"time_in_force":"immediate_or_cancel"}}}}"#
         ),
         Deed::Cancel => {
             write!(text, r#"{id},"method":"private/cancel","params":{{"order_id":"{order}"}}}}"#)
@@ -172,8 +183,7 @@ impl Reader {
     fn parse(&self, message: &[u8]) -> Option<Reply> {
         let (id, rest) = message.strip_prefix(ID_PREFIX)?.split_at_checked(ID_DIGITS)?;
         let result = rest.strip_prefix(RESULT_KEY)?;
-        let id = wire::number(id)?.checked_sub(ID_BASE)?;
-        let deed = Deed::ALL.into_iter().find(|deed| *deed as u64 == id % 10)?;
+        let (number, deed) = Request::of_id(wire::number(id)?)?;
         let after = |finder: &memmem::Finder<'_>, key: &[u8]| result.get(finder.find(result)? + key.len()..);
         if !after(&self.state, STATE_KEY)?.starts_with(deed.state()) {
             return None;
@@ -183,7 +193,7 @@ impl Reader {
             Deed::Rest | Deed::Miss | Deed::Cancel => None,
         };
         let order = wire::number(after(&self.order, ORDER_KEY)?)?;
-        Some(Reply { number: id / 10, deed, order, trade_seq })
+        Some(Reply { number, deed, order, trade_seq })
     }
 }
 
@@ -221,7 +231,7 @@ mod tests {
         let told = |deed: Deed, state: &str| {
             let text = format!(
                 r#"{{"jsonrpc":"2.0","id":{},"result":{{"order":{{"order_id":"17","order_state":"{state}"}},"trades":[{{"trade_seq":9}}]}}}}"#,
-                id(5, deed)
+                Request { number: 5, deed, is_buy: true, order: 0 }.id()
             );
             Reader::new().read(text.as_bytes()).ok()
         };

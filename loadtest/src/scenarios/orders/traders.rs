@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 
 use memchr::memmem;
 
+use crate::encoding::Encoding;
 use crate::failure::{Failure, Result};
 use crate::frame;
 use crate::ring::Slot;
+use crate::scenarios::orders::sbe;
 use crate::scenarios::orders::script::{self, Deed, Market, Reader, Request, TRADE_SEQ_KEY};
 use crate::wire;
 
@@ -21,6 +23,16 @@ struct Waiting {
     number: u64,
     slot: Slot,
     intended_ns: u64,
+}
+
+/// In which the traders ask and are answered, with what it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tongue {
+    Json,
+    Sbe {
+        /// The instrument's number.
+        instrument: u32,
+    },
 }
 
 /// How many of each kind were answered.
@@ -56,6 +68,7 @@ impl Answered {
 
 /// See the file's head. Slots 0.. are the traders'.
 pub(crate) struct Traders {
+    tongue: Tongue,
     market: Market,
     /// Of 100 orders that do not trade, those that rest.
     resting_percent: u64,
@@ -69,7 +82,7 @@ pub(crate) struct Traders {
     waiting_count: u64,
     /// By slot, the orders that rest, oldest first.
     resting: Vec<VecDeque<u64>>,
-    text: Vec<u8>,
+    message: Vec<u8>,
     frame: Vec<u8>,
     pub(crate) answered: Answered,
     /// The newest trade that a reply has told of.
@@ -77,8 +90,9 @@ pub(crate) struct Traders {
 }
 
 impl Traders {
-    pub(crate) fn new(connections: usize, market: Market, resting_percent: u64) -> Traders {
+    pub(crate) fn new(connections: usize, tongue: Tongue, market: Market, resting_percent: u64) -> Traders {
         Traders {
+            tongue,
             market,
             resting_percent,
             resting_due: 0,
@@ -88,7 +102,7 @@ impl Traders {
             waiting: vec![None; WAITING_MAX],
             waiting_count: 0,
             resting: vec![VecDeque::new(); connections],
-            text: Vec::new(),
+            message: Vec::new(),
             frame: Vec::new(),
             answered: Answered::default(),
             trade_seq: 0,
@@ -117,15 +131,28 @@ impl Traders {
         self.waiting_count += 1;
         let is_buy = self.asked[deed as usize].is_multiple_of(2);
         self.asked[deed as usize] += 1;
-        script::write_request(Request { number, deed, is_buy, order }, self.market, &mut self.text);
+        let request = Request { number, deed, is_buy, order };
+        let opcode = match self.tongue {
+            Tongue::Json => {
+                script::write_request(request, self.market, &mut self.message);
+                frame::TEXT
+            }
+            Tongue::Sbe { instrument } => {
+                sbe::write_request(request, self.market, instrument, &mut self.message);
+                frame::BINARY
+            }
+        };
         self.frame.clear();
-        frame::encode_client(frame::TEXT, &self.text, &mut self.frame);
+        frame::encode_client(opcode, &self.message, &mut self.frame);
         Ok(&self.frame)
     }
 
     /// Checks a reply and returns when its request ought to have left.
     pub(crate) fn take_reply(&mut self, slot: Slot, message: &[u8]) -> Result<u64> {
-        let reply = self.reader.read(message)?;
+        let reply = match self.tongue {
+            Tongue::Json => self.reader.read(message)?,
+            Tongue::Sbe { .. } => sbe::read(message)?,
+        };
         let waiting = self.waiting[place(reply.number)].take();
         let waiting = waiting.filter(|waiting| waiting.number == reply.number && waiting.slot == slot);
         let Some(waiting) = waiting else {
@@ -163,6 +190,7 @@ fn place(number: u64) -> usize {
 pub(crate) struct Audience {
     /// Of the first of them.
     first_slot: Slot,
+    encoding: Encoding,
     /// Of each the newest trade it was told of; 0 before the first.
     newest: Vec<u64>,
     finder: memmem::Finder<'static>,
@@ -172,9 +200,10 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    pub(crate) fn new(first_slot: Slot, count: usize) -> Audience {
+    pub(crate) fn new(first_slot: Slot, count: usize, encoding: Encoding) -> Audience {
         Audience {
             first_slot,
+            encoding,
             newest: vec![0; count],
             finder: memmem::Finder::new(TRADE_SEQ_KEY),
             notifications: 0,
@@ -190,18 +219,20 @@ impl Audience {
 
     /// Checks a notification: each of its trades is the next one.
     pub(crate) fn take(&mut self, slot: Slot, message: &[u8]) -> Result<()> {
-        let newest = &mut self.newest[slot - self.first_slot];
         let before = self.trades;
-        for at in self.finder.find_iter(message) {
-            let seq = wire::number(&message[at + TRADE_SEQ_KEY.len()..]);
-            let is_next = seq.is_some_and(|seq| *newest == 0 || seq == *newest + 1);
-            let Some(seq) = seq.filter(|_| is_next) else {
-                return Err(Failure::Protocol(format!(
-                    "a subscriber was told of trade {seq:?} after {newest}"
-                )));
-            };
-            *newest = seq;
-            self.trades += 1;
+        match self.encoding {
+            Encoding::Json => {
+                let finder = self.finder.clone();
+                for at in finder.find_iter(message) {
+                    let seq = wire::number(&message[at + TRADE_SEQ_KEY.len()..]);
+                    self.take_trade(slot, seq)?;
+                }
+            }
+            Encoding::Sbe => {
+                for seq in sbe::trades(message) {
+                    self.take_trade(slot, Some(seq))?;
+                }
+            }
         }
         if self.trades == before {
             let text = String::from_utf8_lossy(message);
@@ -209,6 +240,17 @@ impl Audience {
         }
         self.notifications += 1;
         self.notification_bytes += message.len() as u64;
+        Ok(())
+    }
+
+    fn take_trade(&mut self, slot: Slot, seq: Option<u64>) -> Result<()> {
+        let newest = &mut self.newest[slot - self.first_slot];
+        let is_next = seq.is_some_and(|seq| *newest == 0 || seq == *newest + 1);
+        let Some(seq) = seq.filter(|_| is_next) else {
+            return Err(Failure::Protocol(format!("a subscriber was told of trade {seq:?} after {newest}")));
+        };
+        *newest = seq;
+        self.trades += 1;
         Ok(())
     }
 
@@ -223,7 +265,7 @@ mod tests {
     use super::*;
 
     fn traders(resting_percent: u64) -> Traders {
-        Traders::new(2, Market { bid: 64_999, ask: 65_000 }, resting_percent)
+        Traders::new(2, Tongue::Json, Market { bid: 64_999, ask: 65_000 }, resting_percent)
     }
 
     fn asked(traders: &mut Traders, slot: Slot, is_take: bool) -> String {
@@ -272,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_audience_that_misses_a_trade_or_hears_one_twice_fails_the_run() {
-        let mut audience = Audience::new(5, 2);
+        let mut audience = Audience::new(5, 2, Encoding::Json);
         assert!(audience.has(5) && !audience.has(4));
         audience.take(5, br#"{"data":[{"trade_seq":8},{"trade_seq":9}]}"#).unwrap();
         audience.take(5, br#"{"data":[{"trade_seq":10}]}"#).unwrap();

@@ -103,6 +103,28 @@ fn a_new_order_says_all_that_one_in_json_can() {
 }
 
 #[test]
+fn the_correlation_that_is_none_is_refused_and_the_one_below_it_is_as_good_as_any() {
+    let (none, last) = (u64::MAX, u64::MAX - 1);
+    let messages = |correlation_id| {
+        [
+            new(NewOrder { correlation_id, ..NEW }, ""),
+            amended(AmendOrder { correlation_id, ..AMEND }, ""),
+            cancelled(CancelOrder { correlation_id, ..CANCEL }),
+        ]
+    };
+    for message in messages(none) {
+        check_refused(&message, -32602, Some("value required"), Some("correlation_id"));
+        assert_eq!(decode_order_message(&message).unwrap().correlation_id, None);
+    }
+    for message in messages(last) {
+        let decoded = decode_order_message(&message).unwrap();
+        assert!(decoded.request.is_ok() && decoded.correlation_id == Some(last), "{decoded:?}");
+    }
+    // What else is wrong with it comes first.
+    check_refused(&messages(none)[0][..20], -32700, Some("the message is cut off"), None);
+}
+
+#[test]
 fn an_order_is_amended_by_its_number_or_its_label_and_cancelled_by_its_number() {
     let edit = EditOrder {
         order: OrderRef::Id(OrderId(42)),
