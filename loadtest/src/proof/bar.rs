@@ -111,6 +111,18 @@ pub(crate) const ALL: &[Bar] = &[
         of: Of::Ratio { part: Part::Sbe, at: 0, metric: "CPU per delivery" },
         bound: Bound::Stated,
     },
+    ours("a quote in SBE: encoded", Part::SbeAlone, 0, "quote encoded", Bound::AtMost(25.0)),
+    ours("a quote in SBE: decoded, every field", Part::SbeAlone, 0, "quote decoded", Bound::AtMost(15.0)),
+    ratio(
+        "an order in SBE to its answer, through hub, desk and paper venue, no socket: time, over JSON's",
+        Part::SbeAlone,
+        0,
+        "order to its answer",
+        0.5,
+    ),
+    ratio("ticks in SBE to 1, no socket: time, over JSON's", Part::SbeAlone, 0, "64 ticks to 1", 0.5),
+    ratio("ticks in SBE to 10, no socket: time, over JSON's", Part::SbeAlone, 0, "64 ticks to 10", 0.5),
+    ratio("ticks in SBE to 100, no socket: time, over JSON's", Part::SbeAlone, 0, "64 ticks to 100", 0.5),
     ours(
         "order round trips on one core, paper venue",
         Part::Orders,
@@ -336,6 +348,7 @@ fn refusals(comparison: &Comparison) -> Option<String> {
 /// What a metric's unit is multiplied by, and what it is then.
 fn unit_of(unit: &str) -> (f64, Unit) {
     match unit {
+        "ns" => (1.0, Unit::Nanoseconds),
         "us" => (US, Unit::Nanoseconds),
         "1/s" => (1.0, Unit::PerSecond),
         "%" | "% of a core" => (1.0, Unit::Percent),

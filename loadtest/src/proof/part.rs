@@ -11,7 +11,7 @@ use crate::report::Comparison;
 use crate::scenarios::active::{self, Shape as Active};
 use crate::scenarios::fanout::{self, Shape as Fanout};
 use crate::scenarios::orders::{self, Key, Shape as Orders};
-use crate::scenarios::{Rig, connections, ping, replay, request, start};
+use crate::scenarios::{Rig, benches, connections, ping, replay, request, start};
 
 /// The server's configuration where nothing happens by itself, and where orders have no limits that act; from the repository's root.
 const QUIET: [&str; 2] = ["--config", "loadtest/peers/tickring.toml"];
@@ -45,6 +45,7 @@ pub(crate) enum Part {
     Burst,
     Ingest,
     Sbe,
+    SbeAlone,
     Orders,
     SbeOrders,
     Start,
@@ -71,13 +72,14 @@ pub(crate) enum Ran {
 
 impl Part {
     /// In the order in which they are run and shown.
-    pub(crate) const ALL: [Part; 16] = [
+    pub(crate) const ALL: [Part; 17] = [
         Part::Ping,
         Part::Echo,
         Part::Fanout,
         Part::Burst,
         Part::Ingest,
         Part::Sbe,
+        Part::SbeAlone,
         Part::Orders,
         Part::SbeOrders,
         Part::Start,
@@ -99,6 +101,7 @@ impl Part {
             Part::Burst => "burst",
             Part::Ingest => "ingest",
             Part::Sbe => "sbe",
+            Part::SbeAlone => "sbe-alone",
             Part::Orders => "orders",
             Part::SbeOrders => "sbe-orders",
             Part::Start => "start",
@@ -130,6 +133,7 @@ impl Part {
             // A recording is the market here.
             Part::Ingest => one(replay::run(rig)?)?,
             Part::Sbe => vec![replay::run_encodings(rig)?],
+            Part::SbeAlone => vec![benches::run(rig)],
             Part::Orders => traded(&with(rig, &TRADING))?,
             Part::SbeOrders => traded_in_either(&with(rig, &TRADING))?,
             Part::Start => one(start::run(&quiet))?,

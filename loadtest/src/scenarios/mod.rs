@@ -4,6 +4,7 @@
 //! that misses its conditions is refused with the reason, never reported.
 
 pub(crate) mod active;
+pub(crate) mod benches;
 pub(crate) mod calls;
 pub(crate) mod churn;
 pub(crate) mod connections;
