@@ -132,6 +132,9 @@ impl Hub {
     /// The peer sends no more. It may still read: what answers it, a close frame too, goes first.
     pub fn handle_eof(&mut self, conn: ConnId, now: Now) {
         self.now = now;
+        if self.session(conn).is_some() && self.forwardings.put_off_end(conn) {
+            return;
+        }
         if self.session(conn).is_some_and(|session| session.is_caller() && session.is_open()) {
             return self.end_calls(conn);
         }

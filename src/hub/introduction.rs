@@ -30,13 +30,15 @@ struct Forwarding {
     named: Option<IpAddr>,
     /// The shard has not said whether it may be.
     is_asked: bool,
+    /// Whether its peer has ended its side since.
+    has_ended: bool,
 }
 
 impl Forwardings {
     /// A connection was made, by such a proxy if one is told.
     pub(super) fn open(&mut self, conn: ConnId, proxy: Option<IpAddr>) {
         if let Some(proxy) = proxy {
-            self.0.insert(conn.slot, Forwarding { proxy, named: None, is_asked: false });
+            self.0.insert(conn.slot, Forwarding { proxy, named: None, is_asked: false, has_ended: false });
         }
     }
 
@@ -47,6 +49,12 @@ impl Forwardings {
     /// Whether the shard is asked if the client that its proxy has named may have the connection.
     pub(super) fn is_asked(&self, conn: ConnId) -> bool {
         self.0.get(&conn.slot).is_some_and(|forwarding| forwarding.is_asked)
+    }
+
+    /// Whether its peer's end has to wait until the client is named, since what came before it does.
+    pub(super) fn put_off_end(&mut self, conn: ConnId) -> bool {
+        let asked = self.0.get_mut(&conn.slot).filter(|forwarding| forwarding.is_asked);
+        asked.map(|forwarding| forwarding.has_ended = true).is_some()
     }
 
     /// Bytes of memory that it takes, about.
@@ -104,8 +112,10 @@ impl Hub {
         if self.session(conn).is_none() || !self.forwardings.is_asked(conn) {
             return;
         }
+        let mut has_ended = false;
         if let Some(forwarding) = self.forwardings.0.get_mut(&conn.slot) {
             forwarding.is_asked = false;
+            has_ended = std::mem::take(&mut forwarding.has_ended);
         }
         let Some(session) = self.session(conn) else { return };
         session.refused = session.refused.or(refused);
@@ -117,6 +127,9 @@ impl Hub {
             self.upgrade_or_keep(conn, head);
         }
         self.note_unfinished(conn);
+        if has_ended {
+            self.handle_eof(conn, now);
+        }
         self.settle_overflows();
     }
 
@@ -124,6 +137,10 @@ impl Hub {
     pub(super) fn is_named(&mut self, conn: ConnId, request: &http::Request<'_>) -> bool {
         let listener = self.session(conn).map_or(0, |session| session.listener);
         let Some(forwarding) = self.forwardings.0.get_mut(&conn.slot) else { return true };
+        if forwarding.is_asked {
+            // More has come before the shard could answer, as with several records of TLS in one read.
+            return false;
+        }
         let proxies = &self.config.listeners[usize::from(listener)].proxies;
         let hops = request.list("X-Forwarded-For");
         let client = forwarded_for::client(proxies, forwarding.proxy, hops);

@@ -197,6 +197,27 @@ fn a_call_behind_one_that_waits_is_answered_though_its_client_is_another_and_its
 }
 
 #[test]
+fn what_comes_before_its_client_is_named_waits_for_that() {
+    let fields = "X-Forwarded-For: 192.0.2.7\r\n";
+    for (request, behind, granted) in
+        [(upgrade(fields), b"\x81", "HTTP/1.1 101 "), (call(fields), b"\r", "HTTP/1.1 200 ")]
+    {
+        for (refused, status) in [(Some(Rejection::AddressFull), "HTTP/1.1 429 "), (None, granted)] {
+            // Two records of TLS, and the end of the proxy's side behind them, in one read.
+            let mut world = proxied();
+            world.hubs[0].handle_bytes(CONN, &mut request.clone().into_bytes(), world.now);
+            world.hubs[0].handle_bytes(CONN, &mut behind.to_vec(), world.now);
+            world.hubs[0].handle_eof(CONN, world.now);
+            assert_eq!(answer(&mut world), "", "the shard has not said whether the client may come in");
+            assert_eq!(carry(&mut world, refused), ["192.0.2.7"]);
+            let answers = answer(&mut world);
+            assert!(answers.starts_with(status), "{answers}");
+            assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        }
+    }
+}
+
+#[test]
 fn who_is_no_proxy_names_nobody() {
     let mut world = proxied();
     let other = ConnId { slot: 1, generation: 1 };
