@@ -278,8 +278,11 @@ impl Hub {
         };
         let mut head = std::mem::take(head);
         self.work.handled(head.len() as u64);
-        let request = self.handle_upgrade(conn, &mut head);
-        assert!(request == Request::IsAnswered, "a request whose token was judged is whole");
+        if self.handle_upgrade(conn, &mut head) == Request::IsUnfinished {
+            // Other proxies are trusted than when it was asked, by which it is another client's.
+            assert!(self.forwardings.is_asked(conn), "a request whose token was judged is whole");
+            self.keep_head(conn, head);
+        }
     }
 
     /// What a request comes to; `None` while it is not whole, its client is being named or its bearer token judged.

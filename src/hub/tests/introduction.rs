@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::auth::{Refusal, Verdict};
 use crate::front::{Fault, Proxies, Speech};
 use crate::http::Rejection;
 
@@ -214,6 +215,25 @@ fn what_comes_before_its_client_is_named_waits_for_that() {
             assert!(answers.starts_with(status), "{answers}");
             assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
         }
+    }
+}
+
+#[test]
+fn whose_a_request_is_may_change_by_other_settings_while_its_token_is_judged() {
+    for (refused, status) in [(None, "HTTP/1.1 401 "), (Some(Rejection::AddressFull), "HTTP/1.1 429 ")] {
+        let mut world = proxied();
+        let request =
+            upgrade("X-Forwarded-For: 203.0.113.9, 192.0.2.7\r\nAuthorization: Bearer a.0.1.5f0c\r\n");
+        assert_eq!(give(&mut world, &request, None), ["192.0.2.7"]);
+        let Some(LoginQuestion::Judge { ticket, .. }) = world.hubs[0].poll_question() else {
+            panic!("a token is judged")
+        };
+        let mut config = world.hubs[0].config.clone();
+        config.listeners[0].proxies.networks.push("192.0.2.0/24".parse().unwrap());
+        world.hubs[0].handle_config(config, world.now);
+        world.hubs[0].handle_verdict(ticket, Verdict::Refused(Refusal::Token), world.now);
+        assert_eq!(carry(&mut world, refused), ["203.0.113.9"]);
+        assert!(answer(&mut world).starts_with(status));
     }
 }
 
