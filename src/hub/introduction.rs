@@ -17,6 +17,7 @@ use super::Hub;
 use super::effect::{Effect, Ending};
 use super::incident::Incident;
 use super::listener::Way;
+use super::rates::Rates;
 use super::session::Phase;
 
 /// Whom the requests of connections are from whose proxies say so in each, by slot. Others, which are nearly all, have no part in it.
@@ -147,8 +148,20 @@ impl Hub {
         if forwarding.named == Some(client) {
             return true;
         }
-        (forwarding.named, forwarding.is_asked) = (Some(client), true);
+        let had_another = forwarding.named.replace(client).is_some();
+        forwarding.is_asked = true;
         self.effects.push_back(Effect::Name { conn, client });
+        if had_another {
+            self.begin_anew(conn);
+        }
         false
+    }
+
+    /// Another client has the connection than before: what that one did of late is not counted against this one.
+    fn begin_anew(&mut self, conn: ConnId) {
+        let (rates, now_ns) = (self.config.rates, self.now.mono_ns);
+        let Some(session) = self.session(conn) else { return };
+        session.rates = Rates::of(rates, now_ns);
+        session.forget_attempts();
     }
 }

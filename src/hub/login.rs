@@ -146,6 +146,13 @@ impl Session {
         }
     }
 
+    /// It is another client's from now on, who has tried none.
+    pub(super) fn forget_attempts(&mut self) {
+        if let Some(identity) = &mut self.identity {
+            identity.attempts = Bucket::default();
+        }
+    }
+
     /// Nothing more of it is read.
     pub(super) fn drop_unread(&mut self) {
         if let Some(identity) = &mut self.identity {

@@ -179,6 +179,23 @@ fn calls_of_several_clients_on_one_connection_are_each_its_own() {
 }
 
 #[test]
+fn what_one_client_has_tried_on_a_connection_is_not_counted_against_the_next() {
+    let mut world = proxied();
+    world.hubs[0].config.logins_per_minute_max = 1;
+    for client in ["192.0.2.7", "192.0.2.8"] {
+        let fields = format!("X-Forwarded-For: {client}\r\nAuthorization: Bearer a.0.1.5f0c\r\n");
+        assert_eq!(give(&mut world, &call(&fields), None), [client]);
+        let Some(LoginQuestion::Judge { ticket, .. }) = world.hubs[0].poll_question() else {
+            panic!("the first of {client} is judged")
+        };
+        world.hubs[0].handle_verdict(ticket, Verdict::Refused(Refusal::Token), world.now);
+        assert!(answer(&mut world).starts_with("HTTP/1.1 401 "));
+        assert_eq!(give(&mut world, &call(&fields), None), [""; 0]);
+        assert!(answer(&mut world).starts_with("HTTP/1.1 429 "), "the second is too many");
+    }
+}
+
+#[test]
 fn a_call_behind_one_that_waits_is_answered_though_its_client_is_another_and_its_proxy_has_ended_its_side() {
     let mut world = proxied_among(2);
     let body = format!(r#"{{"topic":"{}","data":1}}"#, of_home(1));
