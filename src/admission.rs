@@ -6,8 +6,8 @@
 //! Invariants:
 //! - Neither limit is ever exceeded by the claims that are held and counted, but by those that were granted before it was
 //!   lowered.
-//! - A claim is counted in one word from when it is granted until it is released, and nobody else's release touches its
-//!   part. A word that counts something keeps its address.
+//! - A claim is counted in one word from when it is granted until it is released, and while it is attributed to another
+//!   address in that one's too; nobody else's release touches its part. A word that counts something keeps its address.
 //!
 //! How exact the limits are:
 //! - The limit in all is exact: a claim is refused if, and only if, it is reached at that moment.
@@ -640,6 +640,24 @@ mod model {
             let both = [admission.claim(other), thread.join().unwrap()];
             assert_eq!(both.iter().filter(|claim| claim.is_ok()).count(), 1);
             both.into_iter().flatten().for_each(|claim| admission.release(claim));
+            check_empty(&admission);
+        });
+    }
+
+    #[test]
+    fn an_attribution_beside_a_claim_exceeds_no_limit() {
+        loom::model(|| {
+            let admission = Arc::new(Admission::new(8, 1, (1, 2)));
+            let [contested, passing, _] = neighbours(&admission);
+            let earlier = admission.claim(passing).unwrap();
+            let theirs = admission.clone();
+            let thread = thread::spawn(move || theirs.claim(contested));
+            // Frees the word before the one that the other may have seen free.
+            let mine = admission.attribute(earlier, contested.unwrap());
+            let yours = thread.join().unwrap();
+            let held: Vec<Claim> = mine.into_iter().chain(yours).collect();
+            assert!(held.len() <= 1, "limit exceeded");
+            held.into_iter().for_each(|claim| admission.release(claim));
             check_empty(&admission);
         });
     }
