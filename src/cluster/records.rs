@@ -182,15 +182,7 @@ pub(super) fn read_record(reader: &mut Reader<'_>, market: HomeId, out: &mut Bat
             seq: reader.seq()?,
             frame: frame(reader, false, out)?,
         },
-        kind::JOINED => Record::Joined {
-            to: home(reader)?,
-            ticket: reader.ticket()?,
-            topic: topic_id(reader, market)?,
-            epoch: reader.epoch()?,
-            seq: reader.seq()?,
-            change_id: reader.seq()?,
-            outcome: reader.pick(&OUTCOMES)?,
-        },
+        kind::JOINED => joined(reader, market)?,
         kind::GAP => Record::Gap { to: home(reader)? },
         _ => return Err(WireFault::Value),
     };
@@ -203,13 +195,25 @@ fn put_topic_id(out: &mut Vec<u8>, topic: TopicId) {
     out.put_u32(topic.generation);
 }
 
-/// `u32::MAX` is the slot of a topic that a home has refused; it is no index of anything.
 fn topic_id(reader: &mut Reader<'_>, market: HomeId) -> Result<TopicId, WireFault> {
-    let slot = reader.u32()?;
-    if slot != u32::MAX && slot as usize >= limits::TOPICS_PER_HOME_MAX {
-        return Err(WireFault::Value);
-    }
-    Ok(TopicId { home: market, slot, generation: reader.u32()? })
+    let topic = TopicId { home: market, slot: reader.u32()?, generation: reader.u32()? };
+    if (topic.slot as usize) < limits::TOPICS_PER_HOME_MAX { Ok(topic) } else { Err(WireFault::Value) }
+}
+
+/// `u32::MAX` is the slot of a topic that a home has refused, and of no other: shards use slots as indices.
+fn joined(reader: &mut Reader<'_>, market: HomeId) -> Result<Record, WireFault> {
+    let (to, ticket) = (home(reader)?, reader.ticket()?);
+    let topic = TopicId { home: market, slot: reader.u32()?, generation: reader.u32()? };
+    let (epoch, seq, change_id) = (reader.epoch()?, reader.seq()?, reader.seq()?);
+    let outcome = reader.pick(&OUTCOMES)?;
+    let is_slot = match outcome {
+        JoinOutcome::Refused => topic.slot == u32::MAX,
+        JoinOutcome::Fresh | JoinOutcome::Recovered | JoinOutcome::NotRecovered => {
+            (topic.slot as usize) < limits::TOPICS_PER_HOME_MAX
+        }
+    };
+    let joined = Record::Joined { to, ticket, topic, epoch, seq, change_id, outcome };
+    if is_slot { Ok(joined) } else { Err(WireFault::Value) }
 }
 
 fn home(reader: &mut Reader<'_>) -> Result<HomeId, WireFault> {
@@ -342,7 +346,8 @@ fn image(reader: &mut Reader<'_>) -> Result<InstrumentState, WireFault> {
         *hour = self::hour(reader)?;
     }
     let mut image = InstrumentState::restored(definition, &trades, day);
-    for level in &levels {
+    // From the deepest: a book has its best last, so that none of them moves others.
+    for level in levels.iter().rev() {
         image.apply_level(*level);
     }
     if image.book.level_count() != levels.len() {

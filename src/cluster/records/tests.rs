@@ -176,6 +176,24 @@ fn numbers_beyond_their_bounds_are_faults() {
     assert_eq!(read(&no_topic).err(), Some(WireFault::Value), "a kind that there is not");
 }
 
+/// A shard keeps a table as long as the greatest slot that it was told.
+#[test]
+fn the_slot_of_a_topic_that_was_refused_is_no_other_s() {
+    let batch = Batch::default();
+    let joined = |slot, outcome| {
+        let topic = TopicId { home: MARKET, slot, generation: 0 };
+        let (to, ticket) = (HomeId(1), Ticket { slot: 1, generation: 2 });
+        let (epoch, seq, change_id) = (Epoch(1), Seq(0), Seq(0));
+        write(&batch, &Record::Joined { to, ticket, topic, epoch, seq, change_id, outcome })
+    };
+    assert!(read(&joined(u32::MAX, JoinOutcome::Refused)).is_ok());
+    assert_eq!(read(&joined(5, JoinOutcome::Refused)).err(), Some(WireFault::Value));
+    for outcome in [JoinOutcome::Fresh, JoinOutcome::Recovered, JoinOutcome::NotRecovered] {
+        assert!(read(&joined(5, outcome)).is_ok());
+        assert_eq!(read(&joined(u32::MAX, outcome)).err(), Some(WireFault::Value));
+    }
+}
+
 #[test]
 fn what_clients_ask_for_does_not_cross_to_those_that_follow() {
     let mut bytes = Vec::new();
