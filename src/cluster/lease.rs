@@ -1,7 +1,7 @@
 //! Who owns the market: a lease in a key of a key-value bucket that changes by compare-and-set of its revision. PURE. Home: the thread that
 //! speaks to NATS; it carries out what [`Lease::poll_request`] asks, one request at a time, and says what a watch of the key tells.
 //!
-//! Invariants: whoever waits for the lease takes it when it has seen one revision for a whole term on its own clock; whoever has it ceases to
+//! Invariants: whoever waits for the lease takes it when it has seen one revision, or a key without a value, for a whole term on its own clock; whoever has it ceases to
 //! when `HELD_OF_TERM` of a term has gone since it *sent* the last renewal that is known to hold. The revision was seen after it was sent, so two nodes do not own
 //! at a time while their clocks run at rates that differ by less than a quarter; clocks are never compared. Each taking has a greater [`Fence`] than all before. A holder gives no
 //! epoch at or beyond what its newest confirmed value reserves, and the next holder begins there.
@@ -92,8 +92,8 @@ pub struct Lease {
     term_ns: u64,
     /// The newest that was seen in the key, of anyone, and when that was.
     known: Option<(LeaseEntry, u64)>,
-    /// The key has no value, by the last read.
-    is_absent: bool,
+    /// The key has no value, by the last read, and since when none of its reads found one. Who had it may own still: somebody may have deleted it.
+    absent_ns: Option<u64>,
     must_read: bool,
     is_spoiled: bool,
     is_releasing: bool,
@@ -146,7 +146,7 @@ impl Lease {
             may_own,
             term_ns: term_ms * 1_000_000,
             known: None,
-            is_absent: false,
+            absent_ns: None,
             must_read: true,
             is_spoiled: false,
             is_releasing: false,
@@ -192,7 +192,7 @@ impl Lease {
             self.sent.pop_front();
         }
         self.sent.push_back(sent);
-        Some(if self.is_absent {
+        Some(if self.absent_ns.is_some() {
             LeaseRequest::Create { value }
         } else {
             LeaseRequest::Update { value, revision }
@@ -205,7 +205,10 @@ impl Lease {
         match answer {
             LeaseAnswer::Holds(entry) => {
                 self.must_read = false;
-                self.is_absent = entry.is_none();
+                self.absent_ns = match entry {
+                    Some(_) => None,
+                    None => Some(self.absent_ns.unwrap_or(now.mono_ns)),
+                };
                 match entry {
                     Some(entry) if entry.revision < asked.revision => self.spoil(),
                     Some(entry) => self.note(entry, now),
@@ -224,6 +227,7 @@ impl Lease {
             // Who has it is what the key says.
             LeaseAnswer::Refused => {
                 self.must_read = true;
+                self.absent_ns = None;
                 self.next_request_ns = now.mono_ns;
             }
             LeaseAnswer::Unknown => {}
@@ -249,11 +253,12 @@ impl Lease {
         if !self.may_own {
             return None;
         }
-        Some(match self.known {
-            Some((entry, seen_ns)) if !self.is_absent && !entry.value.is_released => {
+        Some(match (self.absent_ns, self.known) {
+            (Some(absent_ns), _) => self.next_request_ns.max(absent_ns + self.term_ns),
+            (None, Some((entry, seen_ns))) if !entry.value.is_released => {
                 self.next_request_ns.max(seen_ns + self.term_ns)
             }
-            Some(_) | None => self.next_request_ns,
+            (None, Some(_) | None) => self.next_request_ns,
         })
     }
 
@@ -271,8 +276,9 @@ impl Lease {
         }
         match &self.known {
             Some((entry, seen_ns)) => {
-                let is_over =
-                    self.is_absent || entry.value.is_released || now.mono_ns >= seen_ns + self.term_ns;
+                let is_over = self.absent_ns.is_some()
+                    || entry.value.is_released
+                    || now.mono_ns >= seen_ns + self.term_ns;
                 let (owner, fence) = (entry.value.holder, fence_of(entry));
                 if is_over || owner == self.me { Role::Nobody } else { Role::Follower { owner, fence } }
             }
@@ -302,7 +308,7 @@ impl Lease {
         }
         self.newest = fence;
         self.known = Some((entry, now.mono_ns));
-        self.is_absent = false;
+        self.absent_ns = None;
         let is_ours = entry.value.holder == self.me && entry.value.incarnation == self.incarnation;
         if !is_ours {
             self.begin = self.begin.max(entry.value.epochs_end);
@@ -347,8 +353,9 @@ mod tests {
         ClusterName::parse(text.as_bytes()).unwrap()
     }
 
+    /// A term after the nodes have started.
     fn at(ms: u64) -> Now {
-        Now { mono_ns: ms * MS, unix_ns: (UNIX_MS + ms) * MS }
+        Now { mono_ns: (TERM_MS + ms) * MS, unix_ns: (UNIX_MS + ms) * MS }
     }
 
     /// The key as a bucket keeps it.
@@ -395,8 +402,14 @@ mod tests {
         }
     }
 
+    /// It has found no value when it started, a term ago.
     fn node(of: &str) -> Lease {
-        Lease::new(name(of), 1, true, TERM_MS)
+        let mut lease = Lease::new(name(of), 1, true, TERM_MS);
+        let started = Now { mono_ns: 0, unix_ns: (UNIX_MS - TERM_MS) * MS };
+        assert_eq!(lease.poll_request(Epoch(0), started), Some(LeaseRequest::Read));
+        lease.handle_answer(LeaseAnswer::Holds(None), started);
+        assert_eq!(lease.poll_timeout(), Some(TERM_MS * MS), "somebody may own still");
+        lease
     }
 
     #[test]
@@ -406,7 +419,7 @@ mod tests {
         drive(&mut b, &mut bucket, at(0));
         assert_eq!(fence(&a, at(0)), Some(1));
         assert_eq!(b.role(at(0)), Role::Follower { owner: name("a"), fence: Fence(1) });
-        assert_eq!(b.poll_timeout(), Some(TERM_MS * MS), "it waits for a whole term");
+        assert_eq!(b.poll_timeout(), Some(at(TERM_MS).mono_ns), "it waits for a whole term");
     }
 
     #[test]
@@ -492,7 +505,7 @@ mod tests {
         drive(&mut a, &mut bucket, at(0));
         let mut again = Lease::new(name("a"), 2, true, TERM_MS);
         drive(&mut again, &mut bucket, at(100));
-        assert_eq!((again.role(at(100)), again.poll_timeout()), (Role::Nobody, Some(2_100 * MS)));
+        assert_eq!((again.role(at(100)), again.poll_timeout()), (Role::Nobody, Some(at(2_100).mono_ns)));
         drive(&mut again, &mut bucket, at(2_100));
         assert_eq!(fence(&again, at(2_100)), Some(2));
     }
@@ -526,7 +539,23 @@ mod tests {
         (0..10).for_each(|round| drive(&mut a, &mut bucket, at(500 * round)));
         let mut anew = Bucket::default();
         drive(&mut a, &mut anew, at(5_000));
-        assert_eq!((a.role(at(5_000)), a.poll_timeout()), (Role::Spoiled, None));
+        assert_eq!(a.role(at(5_000)), Role::Nobody);
+        drive(&mut a, &mut anew, at(5_000 + TERM_MS));
+        assert_eq!((a.role(at(5_000 + TERM_MS)), a.poll_timeout()), (Role::Spoiled, None));
+    }
+
+    #[test]
+    fn a_key_that_was_deleted_is_taken_when_whoever_had_it_has_ceased() {
+        let (mut a, mut bucket) = (node("a"), Bucket::default());
+        drive(&mut a, &mut bucket, at(0));
+        bucket.entry = None;
+        let mut b = Lease::new(name("b"), 1, true, TERM_MS);
+        for ms in (100..=3_000).step_by(100) {
+            drive(&mut b, &mut bucket, at(ms));
+            let owners = [fence(&a, at(ms)), fence(&b, at(ms))];
+            assert!(owners.contains(&None), "{ms} ms: {owners:?}");
+        }
+        assert_eq!(fence(&b, at(3_000)), Some(2));
     }
 
     #[test]
