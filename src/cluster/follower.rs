@@ -76,6 +76,8 @@ pub struct Follower {
     asked_ns: u64,
     interest: Interest,
     replica: Cache,
+    /// Instruments that the owner has told by this stream: the replica may have more, of an owner before.
+    listed: usize,
     outbox: Outbox,
     /// Streams that were given up.
     pub troubles_total: u64,
@@ -101,6 +103,7 @@ impl Follower {
             asked_ns: 0,
             interest: Interest::default(),
             replica: Cache::default(),
+            listed: 0,
             outbox: Outbox::new(),
             troubles_total: 0,
         }
@@ -362,6 +365,7 @@ impl Follower {
         let State::Told { is_imaged, .. } = &mut self.state else { return Ok(()) };
         if let Record::Gap { .. } = record {
             *is_imaged = true;
+            self.listed = 0;
             self.interest.clear();
             told.extend(self.shards.iter().map(|to| Record::Gap { to }));
             return Ok(());
@@ -398,15 +402,17 @@ impl Follower {
     }
 
     fn apply(&mut self, record: &Record) -> Result<(), Trouble> {
-        let known = self.replica.instruments().len();
+        let (known, listed) = (self.replica.instruments().len(), self.listed);
         let fits = |instrument: &InstrumentId| {
-            if instrument.index() < known { Ok(*instrument) } else { Err(Trouble::Misfit) }
+            if instrument.index() < listed { Ok(*instrument) } else { Err(Trouble::Misfit) }
         };
         if let Record::Listed { definition } = record {
-            if known == limits::INSTRUMENTS_MAX {
+            // What an owner before has told is not listed a second time: an image says what has become of it.
+            if listed < known || known == limits::INSTRUMENTS_MAX {
                 return Err(Trouble::Misfit);
             }
             self.replica.list(definition);
+            self.listed += 1;
         } else if let Record::Levels { instrument, levels, change_id, timestamp_ns } = record {
             if self.replica.state(fits(instrument)?).change_id.next() != *change_id {
                 return Err(Trouble::Misfit);
@@ -420,7 +426,7 @@ impl Follower {
         } else if let Record::Links { links } = record {
             self.replica.set_links(links);
         } else if let Record::Image { instrument, state } = record {
-            if instrument.index() > known {
+            if instrument.index() > listed {
                 return Err(Trouble::Misfit);
             }
             let is_known = instrument.index() < known;
@@ -428,6 +434,7 @@ impl Follower {
                 return Err(Trouble::OtherInstruments);
             }
             self.replica.replace(*instrument, state);
+            self.listed = listed.max(instrument.index() + 1);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::hub::Cache;
 use crate::hub::batch::{Batch, JoinOutcome, Record};
 use crate::limits;
 use crate::model::channel::TopicKey;
-use crate::model::ids::{HomeId, TopicId};
+use crate::model::ids::{Epoch, HomeId, Seq, Ticket, TopicId};
 use crate::model::time::Now;
 
 use super::interest::{Asked, Interest};
@@ -211,11 +211,19 @@ impl Owner {
         match ask {
             Ask::Stream { id } => self.begin_stream(place, *id),
             Ask::Join { home, ticket, topic, resume } => {
-                // One that is told no stream hears no answer. One that means another instrument gets none: it finds out by its image.
-                let Some(key) = self.key_of(topic).filter(|_| self.parts.following().contains(place)) else {
+                // One that is told no stream hears no answer.
+                if !self.parts.following().contains(place) {
+                    return;
+                }
+                let listener = listener_of(place);
+                let Some(key) = self.key_of(topic) else {
+                    // An instrument of an owner before: a client that comes is not to wait for it. What was listened to already may be listed yet, and is
+                    // asked for again then.
+                    if resume.is_none() {
+                        self.refuse(places(1 << listener), *home, *ticket);
+                    }
                     return;
                 };
-                let listener = listener_of(place);
                 let ticket = self.interest.join(Asked { listener, home: *home, ticket: *ticket, key });
                 self.commands.records.push(Record::Join { key, ticket, resume: *resume });
             }
@@ -226,6 +234,21 @@ impl Owner {
                 }
             }
         }
+    }
+
+    /// Tells a node that there is no such topic: a turn by itself.
+    fn refuse(&mut self, node: Places, home: HomeId, ticket: Ticket) {
+        let refused = Record::Joined {
+            to: home,
+            ticket,
+            topic: TopicId { home: self.market, slot: u32::MAX, generation: 0 },
+            epoch: Epoch(0),
+            seq: Seq(0),
+            change_id: Seq(0),
+            outcome: JoinOutcome::Refused,
+        };
+        self.parts.push(node, &Batch::default(), &refused);
+        self.parts.seal();
     }
 
     /// A node is told all from here on, and all that is, first.

@@ -358,6 +358,25 @@ fn an_owner_with_other_instruments_is_not_followed_until_there_is_a_later_one() 
 }
 
 #[test]
+fn an_owner_that_lists_its_instruments_after_it_is_followed_has_each_of_them_once() {
+    let mut cluster = Cluster::new(1);
+    cluster.feed(list("BTC-PERPETUAL"));
+    cluster.fail_over();
+    cluster.appoint();
+    let channel = "trades.BTC-PERPETUAL.raw";
+    let early = cluster.connect(0, 0, 0);
+    cluster.send(0, 0, early, &subscribe(channel));
+    assert_eq!(cluster.texts(0, 0, early)[0]["result"], json!([]), "the new owner does not have it yet");
+    cluster.feed(list("BTC-PERPETUAL"));
+    cluster.pass(1_500);
+    let conn = cluster.connect(0, 1, 0);
+    cluster.send(0, 1, conn, &subscribe(channel));
+    cluster.feed(trade(1));
+    let texts = cluster.texts(0, 1, conn);
+    assert_eq!((&texts[0]["result"], prices(&texts)), (&json!([channel]), vec![1]));
+}
+
+#[test]
 fn a_shard_that_lags_is_mended_by_its_own_node() {
     let mut cluster = Cluster::new(1);
     cluster.feed(list("BTC-PERPETUAL"));
