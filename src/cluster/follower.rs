@@ -333,8 +333,12 @@ impl Follower {
         self.asks.clear();
         self.interest.clear();
         self.asks.push_back(Ask::Stream { id: self.stream });
-        let apart_ns = self.stream_due_ns.map_or(0, |last_ns| last_ns + limits::CLUSTER_STREAMS_APART_NS);
-        self.stream_due_ns = Some(now.mono_ns.max(apart_ns));
+        self.stream_due_ns = Some(match self.stream_due_ns {
+            // That one was not asked for yet: this one is, in its place.
+            Some(due_ns) if due_ns > now.mono_ns => due_ns,
+            Some(last_ns) => now.mono_ns.max(last_ns + limits::CLUSTER_STREAMS_APART_NS),
+            None => now.mono_ns,
+        });
         let assembly = Assembly::new(place, self.fence, self.stream, now);
         self.state = State::Told { assembly, is_imaged: false };
     }

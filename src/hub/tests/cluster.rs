@@ -409,6 +409,18 @@ fn an_owner_that_goes_silent_is_a_loss_and_shards_are_told_again_when_it_is_hear
     assert!(cluster.nodes[0].follower.is_told());
 }
 
+#[test]
+fn messages_that_are_none_do_not_put_off_the_next_stream_ever_further() {
+    let mut cluster = Cluster::new(1);
+    cluster.feed(list("BTC-PERPETUAL"));
+    let now = cluster.owner.now;
+    for _ in 0..100 {
+        assert!(cluster.nodes[0].follower.handle_part(b"none", now).is_err());
+    }
+    cluster.pass(1_000);
+    assert!(cluster.nodes[0].follower.is_told());
+}
+
 /// Numbers by chance, as a seed has them.
 fn next(seed: &mut u64, below: u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
