@@ -221,7 +221,7 @@ impl Load {
             trader.ask(&login_request(key))?;
             if told.is_none() {
                 let market = market_of(trader.ask(&ticker_request())?.as_bytes())?;
-                told = Some((market, tongue(&mut trader, encoding)?));
+                told = Some((market, tongue(&mut trader, shape, encoding)?));
             }
             clients.add(trader.into_line()?);
         }
@@ -266,9 +266,9 @@ impl Load {
 }
 
 /// In which the traders ask; in SBE they call the instrument by its number.
-fn tongue(trader: &mut Single, encoding: Encoding) -> Result<Tongue> {
+fn tongue(trader: &mut Single, shape: &Shape, encoding: Encoding) -> Result<Tongue> {
     Ok(match encoding {
-        Encoding::Json => Tongue::Json,
+        Encoding::Json => Tongue::Json { is_padded: shape.encoding == Encoding::Json },
         Encoding::Sbe => {
             Tongue::Sbe { instrument: sbe::instrument_of(&trader.ask(wire::INSTRUMENTS_REQUEST)?)? }
         }

@@ -1,5 +1,5 @@
 //! What the traders of the orders load ask for and what they must be told: texts, prices, the checks of replies. PURE.
-//! Invariants: every request has the same length, so that a limit arm can count bytes; its id tells what it asks for and is
+//! Invariants: every request beside a limit has the same length, so that the limit can count bytes; its id tells what it asks for and is
 //! used once; a reply is good only if it is the result of that request, in the state that the request must end in.
 
 use memchr::memmem;
@@ -11,7 +11,7 @@ use crate::wire;
 pub(crate) const INSTRUMENT: &str = "BTC-PERPETUAL";
 /// The amount of each order, the smallest: what rests at the best price always fills it in one trade.
 pub(crate) const AMOUNT: u64 = 10;
-/// Bytes of a request's text; spaces fill it up.
+/// Bytes of a request's text beside a limit; spaces fill it up.
 pub(crate) const REQUEST_BYTES: usize = 208;
 /// What precedes the id in requests and replies.
 pub(crate) const ID_PREFIX: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
@@ -120,8 +120,15 @@ impl Request {
     }
 }
 
-/// Writes a request.
+/// Writes a request of [`REQUEST_BYTES`].
 pub(crate) fn write_request(request: Request, market: Market, text: &mut Vec<u8>) {
+    write_as_it_is(request, market, text);
+    assert!(text.len() <= REQUEST_BYTES, "ids and prices have the digits that REQUEST_BYTES allows for");
+    text.resize(REQUEST_BYTES, b' ');
+}
+
+/// Writes a request and nothing behind it.
+pub(crate) fn write_as_it_is(request: Request, market: Market, text: &mut Vec<u8>) {
     use std::io::Write;
     let Request { deed, is_buy, order, .. } = request;
     text.clear();
@@ -142,8 +149,6 @@ pub(crate) fn write_request(request: Request, market: Market, text: &mut Vec<u8>
         }
     };
     written.expect("invariant: writing to a Vec cannot fail");
-    assert!(text.len() <= REQUEST_BYTES, "ids and prices have the digits that REQUEST_BYTES allows for");
-    text.resize(REQUEST_BYTES, b' ');
 }
 
 /// What a good reply tells.

@@ -28,7 +28,10 @@ struct Waiting {
 /// In which the traders ask and are answered, with what it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tongue {
-    Json,
+    Json {
+        /// A limit is beside it, which counts bytes.
+        is_padded: bool,
+    },
     Sbe {
         /// The instrument's number.
         instrument: u32,
@@ -133,8 +136,9 @@ impl Traders {
         self.asked[deed as usize] += 1;
         let request = Request { number, deed, is_buy, order };
         let opcode = match self.tongue {
-            Tongue::Json => {
-                script::write_request(request, self.market, &mut self.message);
+            Tongue::Json { is_padded } => {
+                let write = if is_padded { script::write_request } else { script::write_as_it_is };
+                write(request, self.market, &mut self.message);
                 frame::TEXT
             }
             Tongue::Sbe { instrument } => {
@@ -150,7 +154,7 @@ impl Traders {
     /// Checks a reply and returns when its request ought to have left.
     pub(crate) fn take_reply(&mut self, slot: Slot, message: &[u8]) -> Result<u64> {
         let reply = match self.tongue {
-            Tongue::Json => self.reader.read(message)?,
+            Tongue::Json { .. } => self.reader.read(message)?,
             Tongue::Sbe { .. } => sbe::read(message)?,
         };
         let waiting = self.waiting[place(reply.number)].take();
@@ -265,7 +269,8 @@ mod tests {
     use super::*;
 
     fn traders(resting_percent: u64) -> Traders {
-        Traders::new(2, Tongue::Json, Market { bid: 64_999, ask: 65_000 }, resting_percent)
+        let tongue = Tongue::Json { is_padded: true };
+        Traders::new(2, tongue, Market { bid: 64_999, ask: 65_000 }, resting_percent)
     }
 
     fn asked(traders: &mut Traders, slot: Slot, is_take: bool) -> String {
@@ -291,6 +296,15 @@ mod tests {
         assert!(asked(&mut traders, 0, false).contains(r#"private/cancel","params":{"order_id":"17"}"#));
         traders.take_reply(0, &reply("1000000023", "cancelled")).unwrap();
         assert_eq!((traders.answered.orders(), traders.answered.cancels, traders.waiting_count()), (1, 1, 1));
+    }
+
+    #[test]
+    fn requests_beside_those_of_sbe_have_no_byte_that_a_client_would_not_send() {
+        let tongue = Tongue::Json { is_padded: false };
+        let mut traders = Traders::new(1, tongue, Market { bid: 64_999, ask: 65_000 }, 50);
+        for is_take in [false, true, false] {
+            assert!(asked(&mut traders, 0, is_take).ends_with("}}"));
+        }
     }
 
     #[test]
