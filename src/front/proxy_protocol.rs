@@ -128,11 +128,12 @@ fn look_at_binary(head: &[u8]) -> Result<Seen, Fault> {
     let (version_and_command, family_and_transport) = (head[12], head[13]);
     let length = usize::from(u16::from_be_bytes([head[14], head[15]]));
     let header_bytes = FIXED_BYTES + length;
-    let is_local = match version_and_command {
-        0x20 => true,
-        0x21 => false,
+    match version_and_command {
+        // The proxy itself, whatever family it writes (§2.2).
+        0x20 => return Ok(Seen::Told { header_bytes, source: Source::Proxy }),
+        0x21 => {}
         _ => return Err(Fault::HeaderMalformed),
-    };
+    }
     // Family: unspecified, IPv4, IPv6, Unix; transport: unspecified, stream, datagram.
     let (family, transport) = (family_and_transport >> 4, family_and_transport & 0xf);
     if family > 3 || transport > 2 {
@@ -140,8 +141,8 @@ fn look_at_binary(head: &[u8]) -> Result<Seen, Fault> {
     }
     let is_of_streams = transport == 1;
     let address_bytes = match family {
-        1 if is_of_streams && !is_local => INET_BYTES,
-        2 if is_of_streams && !is_local => INET6_BYTES,
+        1 if is_of_streams => INET_BYTES,
+        2 if is_of_streams => INET6_BYTES,
         _ => return Ok(Seen::Told { header_bytes, source: Source::Proxy }),
     };
     if length < address_bytes {
@@ -304,6 +305,7 @@ mod tests {
         check(&binary(0x20, 0x00, &[]), Source::Proxy);
         check(&binary(0x20, 0x11, &inet([192, 0, 2, 7], 9)), Source::Proxy);
         check(&binary(0x20, 0x11, &[1, 2, 3]), Source::Proxy);
+        check(&binary(0x20, 0xff, &[1, 2, 3]), Source::Proxy);
         check(&binary(0x21, 0x00, &[9; 20]), Source::Proxy);
         check(&binary(0x21, 0x31, &[9; 216]), Source::Proxy);
         check(&binary(0x21, 0x12, &inet([192, 0, 2, 7], 9)), Source::Proxy);
@@ -347,16 +349,9 @@ mod tests {
     #[test]
     fn a_header_that_breaks_the_rules_is_malformed() {
         let good = inet([192, 0, 2, 7], 9);
-        for (command, family) in [
-            (0x11, 0x11),
-            (0x31, 0x11),
-            (0x22, 0x11),
-            (0x2f, 0x11),
-            (0x01, 0x11),
-            (0x21, 0x41),
-            (0x21, 0x13),
-            (0x20, 0xff),
-        ] {
+        for (command, family) in
+            [(0x11, 0x11), (0x31, 0x11), (0x22, 0x11), (0x2f, 0x11), (0x01, 0x11), (0x21, 0x41), (0x21, 0x13)]
+        {
             check_fault(&binary(command, family, &good), Fault::HeaderMalformed);
         }
         check_fault(&binary(0x21, 0x11, &good[..INET_BYTES - 1]), Fault::HeaderMalformed);
