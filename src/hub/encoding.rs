@@ -64,7 +64,8 @@ impl Hub {
 }
 
 impl Session {
-    /// What a hello asks for: what is there already, or on binary TCP something else, once, and while nothing is told in JSON.
+    /// What a hello asks for: what is there already, or on binary TCP something else, once, and while it follows nothing. What waits
+    /// of what it followed before is told in JSON.
     fn agree_on(&mut self, asked: Result<Option<Form>, Refusal>) -> Result<Option<Form>, Failure> {
         let refused = |reason| Err(Failure::INVALID_PARAMS.because(reason).at("encoding"));
         let follows_nothing =
@@ -75,7 +76,7 @@ impl Session {
             Ok(Some(_)) if !self.receiver.is_length_prefixed() => {
                 refused("a WebSocket's is agreed on in its upgrade")
             }
-            Ok(Some(_)) if !follows_nothing => refused("to be agreed on before the first subscription"),
+            Ok(Some(_)) if !follows_nothing => refused("to be agreed on before subscriptions"),
             // What waits to be sent is of the form that it was agreed on in.
             Ok(Some(_)) if self.form != Form::Json => refused("another one was agreed on"),
             Ok(Some(form)) => {

@@ -203,8 +203,27 @@ fn an_encoding_is_agreed_on_before_the_first_subscription_and_what_holds_may_be_
     assert!([1, 3].iter().all(|at| replies[*at]["result"]["encoding"] == "sbe"), "{replies:?}");
     send(&mut world, conn, &hello(r#""encoding":"json""#));
     let last = told(&mut world, conn);
-    assert_eq!(text(&last[0])["error"]["data"]["reason"], "to be agreed on before the first subscription");
+    assert_eq!(text(&last[0])["error"]["data"]["reason"], "to be agreed on before subscriptions");
     assert_eq!(world.count(Closing::Encoding), 1);
+}
+
+#[test]
+fn who_follows_nothing_any_more_may_agree_and_what_waited_until_then_comes_in_json() {
+    let mut world = world();
+    let conn = open(&mut world, 0, TCP);
+    send(&mut world, conn, &subscribe("trades.BTC-PERPETUAL.raw"));
+    told(&mut world, conn);
+    world.feed(trade(100));
+    send(&mut world, conn, r#"{"jsonrpc":"2.0","id":2,"method":"public/unsubscribe_all"}"#);
+    send(&mut world, conn, &hello(SBE));
+    let of_before = told(&mut world, conn);
+    assert_eq!(of_before.len(), 3, "{of_before:?}");
+    assert_eq!(text(&of_before[1])["result"]["encoding"], "sbe");
+    assert_eq!(text(&of_before[2])["params"]["channel"], "trades.BTC-PERPETUAL.raw");
+    send(&mut world, conn, &subscribe("trades.BTC-PERPETUAL.raw"));
+    told(&mut world, conn);
+    world.feed(trade(101));
+    assert!(matches!(&told(&mut world, conn)[..], [(2, _)]), "in SBE");
 }
 
 #[test]
