@@ -98,7 +98,13 @@ impl Cluster {
 
     /// Nodes hear who owns.
     fn appoint(&mut self) {
-        self.nodes.iter_mut().for_each(|node| node.follower.handle_owner(Fence(self.fence)));
+        for node in &mut self.nodes {
+            node.follower.handle_owner(Fence(self.fence));
+            // Of another owner it has another place, or the same again.
+            if node.follower.place().is_none() {
+                node.subscribed = None;
+            }
+        }
         self.carry();
     }
 
