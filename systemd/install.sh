@@ -69,7 +69,7 @@ declare -A goes=(
     [$docs/tickring.toml]=$project/tickring.toml
     [$docs/sbe/tickring.xml]=$project/docs/sbe/tickring.xml
 )
-for page in "$project"/docs/*.md "$project"/docs/decisions/*.md; do goes[$docs${page#"$project/docs"}]=$page; done
+for page in "$project"/docs/*.md "$project"/docs/decisions/*.md "$project"/docs/scaling/*; do goes[$docs${page#"$project/docs"}]=$page; done
 
 # run WHAT...: says it, and does it unless this is a dry run.
 run() {
@@ -163,7 +163,7 @@ uninstall_all() {
     take "$dropin"
     take "$prefix/bin/tickring"
     if ((dry == 0)); then
-        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$prefix/lib/tickring" "$root$docs/decisions" "$root$docs/sbe" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
+        rmdir --ignore-fail-on-non-empty "$root$units/tickring.service.d" "$root$prefix/lib/tickring" "$root$docs/decisions" "$root$docs/sbe" "$root$docs/scaling" "$root$docs" "$root/etc/tickring" 2>/dev/null || true
     fi
     if [[ -z $root && -d /run/systemd/system ]]; then run systemctl daemon-reload; fi
     echo "left: the user tickring, /etc/tickring if there is something of yours in it, /var/lib/tickring"
