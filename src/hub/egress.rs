@@ -616,27 +616,6 @@ impl Egress {
         control.is_some_and(|control| control.ping.is_some())
     }
 
-    pub(super) fn has_started(&self, slot: u32) -> bool {
-        self.lanes[slot as usize].started.is_some()
-    }
-
-    /// Whether no frame and no message waits, and none has begun.
-    pub(super) fn data_is_sent(&self, slot: u32) -> bool {
-        let lanes = &self.lanes[slot as usize];
-        lanes.queues_are_empty() && lanes.messages.is_none() && lanes.started.is_none()
-    }
-
-    /// Whether neither reports nor messages wait: all that may is the market's.
-    pub(super) fn has_market_only(&self, slot: u32) -> bool {
-        let lanes = &self.lanes[slot as usize];
-        lanes.reports.is_empty() && lanes.messages.is_none()
-    }
-
-    /// Whether no report waits.
-    pub(super) fn has_no_reports(&self, slot: u32) -> bool {
-        self.lanes[slot as usize].reports.is_empty()
-    }
-
     /// Bytes were handed out: the connection is not ready again before they are written.
     pub(super) fn begin_write(&mut self, slot: u32) {
         self.lanes[slot as usize].writing = true;

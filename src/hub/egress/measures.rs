@@ -117,4 +117,25 @@ impl Egress {
     pub(in crate::hub) fn holds_unread(&self) -> bool {
         self.held_bytes_total + self.message_bytes_total > 0 || self.pool.chunks_in_use() > 0
     }
+
+    pub(in crate::hub) fn has_started(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].started.is_some()
+    }
+
+    /// Whether no frame and no message waits, and none has begun.
+    pub(in crate::hub) fn data_is_sent(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.queues_are_empty() && lanes.messages.is_none() && lanes.started.is_none()
+    }
+
+    /// Whether neither reports nor messages wait: all that may is the market's.
+    pub(in crate::hub) fn has_market_only(&self, slot: u32) -> bool {
+        let lanes = &self.lanes[slot as usize];
+        lanes.reports.is_empty() && lanes.messages.is_none()
+    }
+
+    /// Whether no report waits.
+    pub(in crate::hub) fn has_no_reports(&self, slot: u32) -> bool {
+        self.lanes[slot as usize].reports.is_empty()
+    }
 }

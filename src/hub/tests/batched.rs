@@ -1,10 +1,8 @@
 //! Several SBE messages in a frame, for who asked: the same messages in the same order as one a frame, over a WebSocket and binary TCP,
 //! whatever the sends; orders in either way.
 
-use super::length_prefixed::{TCP, closing, config_of_both, open};
-use super::length_prefixed_sbe::{
-    IN_SBE, NAME, SBE, TEST, Told, binary, hello, read_frames, send, text, world,
-};
+use super::length_prefixed::{TCP, closing, config_of_both, open, send, sent_by};
+use super::length_prefixed_sbe::{IN_SBE, NAME, SBE, TEST, Told, binary, hello, read_frames, text, world};
 use super::order_entry::{FILLS, ORDERS, ack, answer_all, new_order, places, tell};
 use super::private::{log_in, login};
 use super::*;
@@ -33,15 +31,7 @@ fn masked(payload: &[u8]) -> Vec<u8> {
 
 /// The frames that a connection is sent now, in sends of so many bytes.
 fn frames(world: &mut World, conn: ConnId, send_bytes: usize, is_tcp: bool) -> Vec<Told> {
-    let (mut all, mut out) = (Vec::new(), vec![0; send_bytes]);
-    loop {
-        let written = world.hubs[0].poll_transmit(conn, &mut out);
-        if written == 0 {
-            break;
-        }
-        all.extend_from_slice(&out[..written]);
-        world.hubs[0].handle_sent(conn, world.now);
-    }
+    let all = sent_by(world, conn, send_bytes);
     if is_tcp {
         return read_frames(&all);
     }

@@ -39,13 +39,13 @@ pub(super) fn prefixed(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn send(world: &mut World, conn: ConnId, text: &str) {
+pub(super) fn send(world: &mut World, conn: ConnId, text: &str) {
     world.hubs[0].handle_bytes(conn, &mut prefixed(text), world.now);
     world.carry();
 }
 
-/// The messages that a connection is sent now, in sends of so many bytes; `null` for a heartbeat.
-fn take_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<Value> {
+/// The bytes that a connection is sent now, in sends of so many.
+pub(super) fn sent_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<u8> {
     let (mut all, mut out) = (Vec::new(), vec![0; send_bytes]);
     loop {
         let written = world.hubs[0].poll_transmit(conn, &mut out);
@@ -55,6 +55,12 @@ fn take_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<Value> {
         all.extend_from_slice(&out[..written]);
         world.hubs[0].handle_sent(conn, world.now);
     }
+    all
+}
+
+/// The messages that a connection is sent now, in sends of so many bytes; `null` for a heartbeat.
+fn take_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<Value> {
+    let all = sent_by(world, conn, send_bytes);
     let mut rest = &all[..];
     std::iter::from_fn(|| {
         let (length, after) = rest.split_first_chunk()?;

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::length_prefixed::{SECOND_NS, TCP, closing, config_of_both, ends, open, pass, prefixed};
+use super::length_prefixed::{
+    SECOND_NS, TCP, closing, config_of_both, ends, open, pass, prefixed, send, sent_by,
+};
 use super::order_entry::{FILLS, ORDERS, ack, answer_all, new_order, places, tell};
 use super::private::login;
 use super::*;
@@ -35,23 +37,9 @@ pub(super) fn binary(message: &[u8]) -> Vec<u8> {
     [&(0x8000_0000 | message.len() as u32).to_be_bytes(), message].concat()
 }
 
-pub(super) fn send(world: &mut World, conn: ConnId, text: &str) {
-    world.hubs[0].handle_bytes(conn, &mut prefixed(text), world.now);
-    world.carry();
-}
-
 /// All that a connection of binary TCP is told now, in sends of so many bytes.
 fn told_by(world: &mut World, conn: ConnId, send_bytes: usize) -> Vec<Told> {
-    let (mut all, mut out) = (Vec::new(), vec![0; send_bytes]);
-    loop {
-        let written = world.hubs[0].poll_transmit(conn, &mut out);
-        if written == 0 {
-            break;
-        }
-        all.extend_from_slice(&out[..written]);
-        world.hubs[0].handle_sent(conn, world.now);
-    }
-    read_frames(&all)
+    read_frames(&sent_by(world, conn, send_bytes))
 }
 
 /// The frames of a stream of binary TCP.
