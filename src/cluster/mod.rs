@@ -15,3 +15,4 @@ pub mod parts;
 pub mod records;
 pub mod requests;
 pub mod wire;
+pub mod words;
