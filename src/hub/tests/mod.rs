@@ -32,6 +32,7 @@ mod sbe;
 mod sending;
 mod settling;
 mod silence;
+mod succession;
 
 use std::sync::Arc;
 
