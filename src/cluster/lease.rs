@@ -241,6 +241,12 @@ impl Lease {
         self.next_request_ns = now.mono_ns;
     }
 
+    /// Whether this node has nothing to give up, and no request is under way by which it might get it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_spoiled || (self.held.is_none() && self.asked.is_none())
+    }
+
     /// When [`Lease::poll_request`] has something, on the monotonic clock; `None` while it depends on what is heard.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {

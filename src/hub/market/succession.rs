@@ -21,6 +21,14 @@ pub struct Succession {
     pub life: u32,
 }
 
+impl Succession {
+    /// The time by which what is numbered by time begins: by a clock that is behind, orders and messages too would be numbered as others were.
+    #[must_use]
+    pub fn begun(self, now: Now) -> Now {
+        Now { unix_ns: now.unix_ns.max(self.begin.0 * 1_000_000), ..now }
+    }
+}
+
 /// Bits of a generation that count the topics of one place of a home.
 const GENERATION_BITS: u32 = 12;
 
@@ -36,11 +44,8 @@ impl MarketHome {
         told: impl Iterator<Item = (InstrumentId, &'a InstrumentState)>,
         now: Now,
     ) -> MarketHome {
-        let Succession { begin, life } = succession;
-        // By a clock that is behind, orders and messages too would be numbered as others were.
-        let begun = Now { unix_ns: now.unix_ns.max(begin.0 * 1_000_000), ..now };
-        let mut market = MarketHome::new(id, shards, history, begun);
-        market.home.succeed(begin, life << GENERATION_BITS);
+        let mut market = MarketHome::new(id, shards, history, succession.begun(now));
+        market.home.succeed(succession.begin, succession.life << GENERATION_BITS);
         told.for_each(|(instrument, state)| market.restore(instrument, state));
         // Their replicas are another's: they are told all of it.
         let shards = market.shards;

@@ -21,6 +21,7 @@ mod login;
 mod marks;
 mod mesh;
 mod messages;
+mod nodes;
 mod order_entry;
 mod orders;
 mod overload;
