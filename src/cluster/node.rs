@@ -39,7 +39,8 @@ pub struct NodeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The market is this node's, and begins so.
-    Own { fence: Fence, succession: Succession },
+    /// `is_halted`: an operator had halted all trading, and nobody has resumed it.
+    Own { fence: Fence, succession: Succession, is_halted: bool },
     /// It is no more.
     Cede,
 }
@@ -165,7 +166,9 @@ impl Node {
                 // The low bits of revisions differ from owner to owner.
                 #[expect(clippy::cast_possible_truncation, reason = "those are what is wanted")]
                 let life = fence.0 as u32;
-                return Some(Change::Own { fence, succession: Succession { begin, life } });
+                let (succession, is_halted) = (Succession { begin, life }, self.lease.is_halted());
+                self.lease.set_halted(is_halted);
+                return Some(Change::Own { fence, succession, is_halted });
             }
             (End::Follower(follower), Role::Follower { fence, .. }) => follower.handle_owner(fence),
             (End::Follower(_), Role::Nobody | Role::Spoiled) => {}
@@ -207,6 +210,11 @@ impl Node {
     #[must_use]
     pub fn may_go(&self) -> bool {
         !self.is_up || self.lease.is_idle()
+    }
+
+    /// Whether its own market is halted, for the owner after it.
+    pub fn set_halted(&mut self, is_halted: bool) {
+        self.lease.set_halted(is_halted);
     }
 
     /// What the market's home says to the bridge.

@@ -135,7 +135,9 @@ impl Venue {
         }
         let newest_epoch = if cluster.follows() { Epoch(0) } else { self.market.newest_epoch() };
         match cluster.node.look(newest_epoch, self.now) {
-            Some(Change::Own { fence, succession }) => self.take_market(fence, succession),
+            Some(Change::Own { fence, succession, is_halted }) => {
+                self.take_market(fence, succession, is_halted)
+            }
             Some(Change::Cede) => self.cede(),
             None => {}
         }
@@ -177,6 +179,9 @@ impl Venue {
 
     pub(super) fn send_wishes(&mut self) {
         if let Some(cluster) = &mut self.cluster {
+            if !cluster.follows() {
+                cluster.node.set_halted(self.market.desk().is_halted());
+            }
             cluster.send_wishes(self.now);
         }
     }
@@ -231,7 +236,7 @@ impl Venue {
     }
 
     /// The market is this node's from here on.
-    fn take_market(&mut self, fence: Fence, succession: Succession) {
+    fn take_market(&mut self, fence: Fence, succession: Succession, is_halted: bool) {
         let Some(cluster) = &mut self.cluster else { return };
         let feed = match (cluster.open_feed)(&self.settings.feed) {
             Ok(feed) => feed,
@@ -254,11 +259,15 @@ impl Venue {
         cluster.node.own(fence, self.now);
         (self.market, self.feed) = (market, feed);
         furnish(&mut self.market, &self.settings, &self.feed, succession.begun(self.now));
+        if is_halted {
+            self.market.halt_everybody(true, self.now);
+        }
         self.market.add_replica(bridge);
         self.market.handle_room(bridge);
         self.links.begin(&mut self.market, self.now);
         (self.given_up_told, self.finished_told) = (0, false);
-        log::info!("cluster: this node owns the market from here on (fence {})", fence.0);
+        let halted = if is_halted { ", in which all trading is halted, as it was" } else { "" };
+        log::info!("cluster: this node owns the market from here on (fence {}){halted}", fence.0);
     }
 
     /// The market is this node's no more: its shards are told what has become of its orders, other nodes nothing.
@@ -291,6 +300,7 @@ impl Venue {
         if std::mem::replace(&mut cluster.told, standing) == standing {
             return;
         }
+        self.switch.show_standing(standing);
         match standing {
             Standing::Follower { owner } => log::info!("cluster: this node follows {owner}"),
             Standing::Alone => log::warn!(

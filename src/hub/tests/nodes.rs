@@ -26,6 +26,8 @@ struct Host {
     words: Vec<Word>,
     clients: Vec<Client>,
     taken: u64,
+    /// As its market began.
+    began_halted: bool,
 }
 
 struct Client {
@@ -70,6 +72,7 @@ impl Host {
             words: Vec::new(),
             clients: Vec::new(),
             taken: 0,
+            began_halted: false,
         }
     }
 
@@ -90,7 +93,10 @@ impl Host {
         }
         let newest = if self.node.is_owner() { self.world.market.newest_epoch() } else { Epoch(0) };
         match self.node.look(newest, now) {
-            Some(Change::Own { fence, succession }) => self.own(fence, succession, now),
+            Some(Change::Own { fence, succession, is_halted }) => {
+                self.began_halted = is_halted;
+                self.own(fence, succession, now);
+            }
             Some(Change::Cede) => {
                 self.carry_own();
                 self.node.follow(self.world.market.instruments());
@@ -361,6 +367,27 @@ fn a_node_that_leaves_hands_over_at_once_and_goes_on_telling_its_clients() {
     assert!(cluster.hosts[first].node.may_go());
     cluster.pass(1_000);
     cluster.assert_told();
+}
+
+#[test]
+fn a_market_that_an_operator_has_halted_stays_halted_whoever_owns_it_until_it_is_resumed() {
+    let mut cluster = Cluster::new(5);
+    cluster.pass(TERM_MS + 1_000);
+    for (is_halted, is_killed) in [(true, true), (true, false), (false, false)] {
+        let owner = cluster.owner().unwrap();
+        cluster.hosts[owner].node.set_halted(is_halted);
+        cluster.pass(TERM_MS / 2);
+        let now = cluster.now;
+        if is_killed {
+            cluster.hosts[owner] = cluster.start(owner);
+        } else {
+            cluster.hosts[owner].node.leave(now);
+        }
+        cluster.pass(TERM_MS + 500);
+        let next = cluster.owner().unwrap();
+        assert!(next != owner || is_killed);
+        assert_eq!(cluster.hosts[next].began_halted, is_halted);
+    }
 }
 
 #[test]
