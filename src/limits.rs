@@ -739,6 +739,14 @@ pub const CLUSTER_REQUEST_NS: u64 = 500_000_000;
 pub const CLUSTER_ASKS_PER_REQUEST_MAX: usize = 1_024;
 /// From one stream of a follower to the next at least: each begins with an image of the market.
 pub const CLUSTER_STREAMS_APART_NS: u64 = 1_000_000_000;
+/// Of a node in a cluster: its venue, the bridge and each node that follows are homes too.
+pub const CLUSTER_SHARDS_MAX: usize = HOMES_MAX - 2 - CLUSTER_FOLLOWERS_MAX;
+/// How often a node of a cluster looks whether its lease still holds, if nothing else has it look.
+pub const CLUSTER_LOOK_NS: u64 = 100_000_000;
+/// Words of NATS that a turn takes; each is a message of at most `CLUSTER_PART_BYTES` or an answer.
+pub const CLUSTER_WORDS_PER_TURN: usize = 64;
+/// How long a node that stops waits for NATS to take that it has given up its lease.
+pub const CLUSTER_LEAVE_NS: u64 = 1_000_000_000;
 /// Instruments that an image tells in one turn: some megabytes.
 pub const CLUSTER_IMAGES_PER_TURN: usize = 64;
 /// Orders of the market's thread to the thread that speaks to NATS, and its answers, that wait: each has one of a kind under way.

@@ -10,6 +10,7 @@ pub mod follower;
 mod interest;
 pub mod lease;
 pub mod names;
+pub mod node;
 pub mod owner;
 pub mod parts;
 pub mod records;

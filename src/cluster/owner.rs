@@ -15,6 +15,7 @@ use crate::hub::batch::{Batch, JoinOutcome, Record};
 use crate::limits;
 use crate::model::channel::TopicKey;
 use crate::model::ids::{Epoch, HomeId, Seq, Ticket, TopicId};
+use crate::model::market::InstrumentState;
 use crate::model::time::Now;
 
 use super::interest::{Asked, Interest};
@@ -166,6 +167,12 @@ impl Owner {
     /// What is for the market's home since the last call.
     pub fn poll_commands(&mut self) -> Option<Batch> {
         (!self.commands.is_empty()).then(|| std::mem::take(&mut self.commands))
+    }
+
+    /// Bytes of memory that it takes, about: its replica above all.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES + self.commands.memory_bytes()
     }
 
     /// The nodes that are told the market.

