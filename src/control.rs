@@ -593,6 +593,7 @@ fn of_nats(nats: &nats::NatsReading) -> NatsReading {
     NatsReading {
         is_up: nats.is_up,
         reconnects_total: nats.reconnects,
+        failures_total: nats.failures,
         told_messages_total: nats.told_messages,
         told_bytes_total: nats.told_bytes,
         heard_messages_total: nats.heard_messages,

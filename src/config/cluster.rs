@@ -64,7 +64,7 @@ impl Default for Cluster {
     }
 }
 
-/// Addresses of servers that may be named; NATS tells of the others.
+/// Addresses of servers that may be named.
 const SERVERS_MAX: usize = 32;
 
 impl Cluster {

@@ -138,6 +138,7 @@ pub struct NodeReading {
 pub struct NatsReading {
     pub is_up: bool,
     pub reconnects_total: u64,
+    pub failures_total: u64,
     pub told_messages_total: u64,
     pub told_bytes_total: u64,
     pub heard_messages_total: u64,
@@ -509,6 +510,7 @@ metrics! {
         Counter "tickring_store_backups_failed_total" "Backups that were begun or asked for and not given." = process.store.backups_failed_total;
         Gauge "tickring_nats_up" "1 while NATS is there; 0 too of a node that is of no cluster." = u64::from(process.nats.is_up);
         Counter "tickring_nats_reconnects_total" "Connections to NATS that were made again." = process.nats.reconnects_total;
+        Counter "tickring_nats_connects_failed_total" "Rounds of tries to connect to NATS, of each of two connections, in which no server took this node." = process.nats.failures_total;
         Counter "tickring_nats_messages_told_total" "Messages that were handed to NATS." = process.nats.told_messages_total;
         Counter "tickring_nats_told_bytes_total" "Bytes of those." = process.nats.told_bytes_total;
         Counter "tickring_nats_messages_heard_total" "Messages that came from NATS." = process.nats.heard_messages_total;

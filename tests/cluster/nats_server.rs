@@ -31,6 +31,7 @@ pub(crate) struct NatsServer {
     port: ReservedPort,
     /// Of one of three: where the others reach it.
     route: Option<ReservedPort>,
+    environment: Vec<(String, String)>,
     folder: Folder,
     lines: Receiver<String>,
     log: Vec<String>,
@@ -45,6 +46,19 @@ impl NatsServer {
     /// Starts one whose JetStream has each message on the disk before it confirms it: a loss of power takes nothing.
     pub(crate) fn start_that_syncs_always(more: &str) -> NatsServer {
         NatsServer::start_of("sync_interval: always", more)
+    }
+
+    /// Starts one by a whole configuration, which is made for the address that it gets and has a store of its own; with these variables of its environment.
+    pub(crate) fn start_by(
+        configuration: impl FnOnce(SocketAddr) -> String,
+        environment: &[(&str, &str)],
+    ) -> NatsServer {
+        let mut server = NatsServer::prepared("", "");
+        fs::write(server.folder.0.join("server.conf"), configuration(server.address())).unwrap();
+        server.environment =
+            environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        server.restart();
+        server
     }
 
     /// Starts three, called n0, n1 and n2, that are one JetStream: streams of three replicas outlive one of them.
@@ -84,7 +98,8 @@ impl NatsServer {
             port.address()
         );
         fs::write(folder.0.join("server.conf"), text).unwrap();
-        NatsServer { child: None, port, route: None, folder, lines: mpsc::channel().1, log: Vec::new() }
+        let (lines, log, environment) = (mpsc::channel().1, Vec::new(), Vec::new());
+        NatsServer { child: None, port, route: None, environment, folder, lines, log }
     }
 
     /// Where clients connect, the same whether it runs or not.
@@ -145,6 +160,7 @@ impl NatsServer {
         let mut command = Command::new(&program);
         command.arg("-c").arg(self.folder.0.join("server.conf")).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; tests/cluster/run installs it", program.display()));

@@ -6,8 +6,8 @@ use tickring::cluster::parts::Part;
 use tickring::cluster::words::{Wish, Word};
 use tickring::limits;
 
+use super::nats_server::NatsServer;
 use super::node::{Node, place, setup, value};
-use super::server::NatsServer;
 
 fn tell(bytes: Vec<u8>) -> Wish {
     Wish::Tell(Part { audience: Places(1), bytes })
@@ -15,14 +15,14 @@ fn tell(bytes: Vec<u8>) -> Wish {
 
 #[test]
 fn nats_may_come_after_the_node() {
-    let mut server = NatsServer::start();
+    let mut server = NatsServer::start("");
     server.kill();
-    let mut node = Node::start(setup("a", &server.address()));
+    let mut node = Node::start(setup("a", server.address()));
     assert_eq!(node.ask(LeaseRequest::Read), LeaseAnswer::Unknown);
     // Wished for before there is a NATS, and answered when there is.
     node.send(Wish::Hear(Some(place(0))));
     assert!(!node.nats.board().reading().is_up);
-    server.start_again();
+    server.restart();
     node.is_up(true);
     node.wait("place", |word| matches!(word, Word::Hearing(_)).then_some(()));
     node.send(tell(b"to itself".to_vec()));
@@ -32,9 +32,9 @@ fn nats_may_come_after_the_node() {
 
 #[test]
 fn nats_that_is_killed_and_comes_back_finds_every_subscription_and_the_lease() {
-    let mut server = NatsServer::start();
-    let mut owner = Node::there(setup("owner", &server.address()));
-    let mut follower = Node::there(setup("a", &server.address()));
+    let mut server = NatsServer::start("");
+    let mut owner = Node::there(setup("owner", server.address()));
+    let mut follower = Node::there(setup("a", server.address()));
     follower.hear(place(0));
     owner.send(Wish::Listen(true));
     owner.hear(place(9));
@@ -64,7 +64,7 @@ fn nats_that_is_killed_and_comes_back_finds_every_subscription_and_the_lease() {
         while owner.nats.board().reading().dropped_away < all {
             std::thread::yield_now();
         }
-        server.start_again();
+        server.restart();
         owner.is_up(true);
         follower.is_up(true);
         // What the key holds is told anew.
@@ -97,8 +97,8 @@ fn read(node: &mut Node) -> LeaseAnswer {
 
 #[test]
 fn nats_that_is_stuck_bounds_what_waits_is_left_and_found_again() {
-    let server = NatsServer::start();
-    let mut node = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
     server.pause();
     // The connection takes what the system has room for, then the client's queue fills, then ours, and the wish is handed back.
     let mut accepted = 0_usize;
@@ -127,8 +127,8 @@ fn nats_that_is_stuck_bounds_what_waits_is_left_and_found_again() {
 
 #[test]
 fn a_stop_ends_also_while_nats_is_stuck() {
-    let server = NatsServer::start();
-    let mut node = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
     server.pause();
     node.send(tell(vec![0; 100]));
     node.send(Wish::Lease(LeaseRequest::Create { value: value("a", 1) }));

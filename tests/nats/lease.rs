@@ -7,14 +7,14 @@ use tickring::cluster::words::{Wish, Word};
 use tickring::model::ids::Epoch;
 use tickring::model::time::Now;
 
+use super::nats_server::NatsServer;
 use super::node::{Node, name, setup, value};
-use super::server::NatsServer;
 
 /// Does something to the bucket by hand.
 fn by_hand<F: Future<Output = ()>>(server: &NatsServer, deed: impl FnOnce(jetstream::Context) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = async_nats::connect(server.address()).await.unwrap();
+        let client = async_nats::connect(server.url()).await.unwrap();
         deed(jetstream::new(client)).await;
     });
 }
@@ -26,8 +26,8 @@ fn written(answer: LeaseAnswer) -> u64 {
 
 #[test]
 fn of_two_that_write_one_revision_exactly_one_has_it() {
-    let server = NatsServer::start();
-    let mut nodes = ["a", "b"].map(|node| Node::there(setup(node, &server.address())));
+    let server = NatsServer::start("");
+    let mut nodes = ["a", "b"].map(|node| Node::there(setup(node, server.address())));
     let mut revision = 0;
     for round in 1..=50 {
         for (node, of) in nodes.iter_mut().zip(["a", "b"]) {
@@ -58,12 +58,12 @@ fn of_two_that_write_one_revision_exactly_one_has_it() {
 
 #[test]
 fn who_comes_later_is_told_what_the_key_holds() {
-    let server = NatsServer::start();
-    let mut first = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut first = Node::there(setup("a", server.address()));
     let taking = written(first.ask(LeaseRequest::Create { value: value("a", 1) }));
     let renewal = LeaseValue { fence: Some(Fence(taking)), ..value("a", 2) };
     let revision = written(first.ask(LeaseRequest::Update { value: renewal, revision: taking }));
-    let mut later = Node::there(setup("b", &server.address()));
+    let mut later = Node::there(setup("b", server.address()));
     assert_eq!(later.seen(), (revision, renewal));
     assert_eq!(later.ask(LeaseRequest::Create { value: value("b", 1) }), LeaseAnswer::Refused);
     first.stop();
@@ -72,8 +72,8 @@ fn who_comes_later_is_told_what_the_key_holds() {
 
 #[test]
 fn a_key_that_somebody_deleted_holds_nothing_and_can_be_created_again() {
-    let server = NatsServer::start();
-    let mut node = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
     let first = written(node.ask(LeaseRequest::Create { value: value("a", 1) }));
     for purges in [false, true] {
         by_hand(&server, async |context| {
@@ -95,8 +95,8 @@ fn a_key_that_somebody_deleted_holds_nothing_and_can_be_created_again() {
 
 #[test]
 fn a_bucket_that_is_gone_is_made_again_as_it_was() {
-    let server = NatsServer::start();
-    let mut node = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
     written(node.ask(LeaseRequest::Create { value: value("a", 1) }));
     by_hand(&server, async |context| context.delete_key_value("tickring_prod").await.map(drop).unwrap());
     let mut answer = node.ask(LeaseRequest::Read);
@@ -116,8 +116,8 @@ fn a_bucket_that_is_gone_is_made_again_as_it_was() {
 
 #[test]
 fn what_is_no_value_is_not_believed() {
-    let server = NatsServer::start();
-    let mut node = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
     by_hand(&server, async |context| {
         let store = context.get_key_value("tickring_prod").await.unwrap();
         store.put("market", "{\"holder\":\"b\"}".into()).await.unwrap();
@@ -141,8 +141,8 @@ fn drive(lease: &mut Lease, node: &mut Node, now: Now) {
 /// Clocks are arguments: the test says what they show, and waits for none.
 #[test]
 fn a_release_that_is_sent_right_before_the_stop_lets_the_other_take_it_at_once() {
-    let server = NatsServer::start();
-    let mut nodes = ["a", "b"].map(|node| Node::there(setup(node, &server.address())));
+    let server = NatsServer::start("");
+    let mut nodes = ["a", "b"].map(|node| Node::there(setup(node, server.address())));
     let mut leases = ["a", "b"].map(|node| Lease::new(name(node), 7, true, 8_000));
     let at = |ms: u64| Now { mono_ns: ms * 1_000_000, unix_ns: (1_700_000_000_000 + ms) * 1_000_000 };
     for ms in [0, 8_000] {

@@ -8,4 +8,7 @@ mod lease;
 mod messages;
 mod node;
 mod security;
-mod server;
+mod three;
+
+#[path = "../cluster/nats_server.rs"]
+mod nats_server;

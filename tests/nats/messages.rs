@@ -6,8 +6,8 @@ use tickring::cluster::parts::Part;
 use tickring::cluster::words::{Asker, Wish, Word};
 use tickring::limits;
 
+use super::nats_server::NatsServer;
 use super::node::{Node, place, setup};
-use super::server::NatsServer;
 
 fn tell(places: u16, bytes: &[u8]) -> Wish {
     Wish::Tell(Part { audience: Places(places), bytes: bytes.to_vec() })
@@ -25,9 +25,9 @@ fn answered(node: &mut Node) -> Vec<u8> {
 
 #[test]
 fn a_part_reaches_its_audience_alone_and_in_order() {
-    let server = NatsServer::start();
-    let mut owner = Node::there(setup("owner", &server.address()));
-    let mut followers = ["a", "b", "c"].map(|node| Node::there(setup(node, &server.address())));
+    let server = NatsServer::start("");
+    let mut owner = Node::there(setup("owner", server.address()));
+    let mut followers = ["a", "b", "c"].map(|node| Node::there(setup(node, server.address())));
     for (number, follower) in (0..).zip(&mut followers) {
         follower.hear(place(number));
     }
@@ -53,9 +53,9 @@ fn a_part_reaches_its_audience_alone_and_in_order() {
 
 #[test]
 fn another_place_is_heard_in_place_of_the_one_before() {
-    let server = NatsServer::start();
-    let mut owner = Node::there(setup("owner", &server.address()));
-    let mut follower = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut owner = Node::there(setup("owner", server.address()));
+    let mut follower = Node::there(setup("a", server.address()));
     follower.hear(place(3));
     follower.hear(place(15));
     owner.send(tell(1 << 3, b"before"));
@@ -81,8 +81,8 @@ fn listen(node: &mut Node) {
 
 #[test]
 fn a_request_is_heard_by_who_listens_and_answered_to_who_asked() {
-    let server = NatsServer::start();
-    let mut nodes = ["a", "b", "c"].map(|node| Node::there(setup(node, &server.address())));
+    let server = NatsServer::start("");
+    let mut nodes = ["a", "b", "c"].map(|node| Node::there(setup(node, server.address())));
     listen(&mut nodes[2]);
     for (number, of) in [(1, 0), (2, 1)] {
         let ask = [number, 0, 255];
@@ -107,12 +107,12 @@ fn a_request_is_heard_by_who_listens_and_answered_to_who_asked() {
 
 #[test]
 fn an_owner_is_not_made_to_publish_elsewhere_than_to_nodes_of_its_cluster() {
-    let server = NatsServer::start();
-    let mut owner = Node::there(setup("owner", &server.address()));
+    let server = NatsServer::start("");
+    let mut owner = Node::there(setup("owner", server.address()));
     listen(&mut owner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stranger = async_nats::connect(server.address()).await.unwrap();
+        let stranger = async_nats::connect(server.url()).await.unwrap();
         let subject = Subject::from("tickring.prod.owner");
         stranger.publish(subject.clone(), "x".into()).await.unwrap();
         for reply in
@@ -130,9 +130,9 @@ fn an_owner_is_not_made_to_publish_elsewhere_than_to_nodes_of_its_cluster() {
 
 #[test]
 fn a_message_that_nats_does_not_take_is_dropped_and_counted_and_the_next_one_goes() {
-    let server = NatsServer::with("max_payload: 1000", &[]);
-    let mut owner = Node::there(setup("owner", &server.address()));
-    let mut follower = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("max_payload: 1000");
+    let mut owner = Node::there(setup("owner", server.address()));
+    let mut follower = Node::there(setup("a", server.address()));
     follower.hear(place(0));
     owner.send(tell(1, &[0; 1_001]));
     owner.send(tell(1, &[1; 1_000]));
@@ -144,9 +144,9 @@ fn a_message_that_nats_does_not_take_is_dropped_and_counted_and_the_next_one_goe
 
 #[test]
 fn what_is_heard_while_the_market_s_thread_takes_nothing_is_bounded_and_counted() {
-    let server = NatsServer::start();
-    let mut owner = Node::there(setup("owner", &server.address()));
-    let mut follower = Node::there(setup("a", &server.address()));
+    let server = NatsServer::start("");
+    let mut owner = Node::there(setup("owner", server.address()));
+    let mut follower = Node::there(setup("a", server.address()));
     follower.hear(place(0));
     let total = limits::NATS_MESSAGES_MAX as u64 + 1_000;
     let board = follower.nats.board();

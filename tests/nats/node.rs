@@ -31,12 +31,12 @@ pub(crate) fn place(number: u8) -> Place {
 }
 
 /// Of the cluster `prod`.
-pub(crate) fn setup(node: &str, server: &str) -> NatsSetup {
+pub(crate) fn setup(node: &str, server: impl std::fmt::Display) -> NatsSetup {
     NatsSetup {
         cluster: name("prod"),
         node: name(node),
         incarnation: 7,
-        servers: vec![server.to_owned()],
+        servers: vec![server.to_string()],
         credentials: None,
         tls: None,
         term_ms: 8_000,

@@ -1,6 +1,9 @@
 //! Who is let in, and to what: `docs/scaling/nats.conf` as it ships, TLS, and each kind of credentials.
 
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
@@ -13,8 +16,8 @@ use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::nats::{self, NatsSetup, NatsTls};
 
+use super::nats_server::NatsServer;
 use super::node::{Node, name, place, setup, value};
-use super::server::{NatsServer, folder};
 
 const PASSWORD: &str = "s3cret-of-the-cluster";
 
@@ -49,25 +52,62 @@ impl Certificates {
     }
 }
 
+/// A folder of a test, which stays where the test fails.
+struct Folder(PathBuf);
+
+fn folder() -> Folder {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    Folder(folder)
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
 /// By the file that ships, which listens elsewhere and has its files elsewhere.
-fn shipped() -> (NatsServer, Certificates, PathBuf) {
+struct Shipped {
+    server: NatsServer,
+    certificates: Certificates,
+    credentials: PathBuf,
+    _folder: Folder,
+}
+
+fn shipped() -> Shipped {
     let folder = folder();
     let certificates = Certificates::new(&folder);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling/nats.conf");
     let mut text = std::fs::read_to_string(path).unwrap();
     let here = folder.to_str().unwrap().to_owned();
-    for (there, instead) in [
-        ("\"127.0.0.1:4222\"", "\"127.0.0.1:-1\"".to_owned()),
-        ("/var/lib/nats", format!("{here}/store")),
-        ("/etc/nats", here),
-    ] {
-        assert!(text.contains(there), "{there}");
-        text = text.replace(there, &instead);
-    }
+    let configuration = |address: SocketAddr| {
+        for (there, instead) in [
+            ("127.0.0.1:4222", address.to_string()),
+            ("/var/lib/nats", format!("{here}/store")),
+            ("/etc/nats", here),
+        ] {
+            assert!(text.contains(there), "{there}");
+            text = text.replace(there, &instead);
+        }
+        text
+    };
     let credentials = folder.join("credentials");
     std::fs::write(&credentials, format!("tickring:{PASSWORD}\n")).unwrap();
-    let server = NatsServer::of_configuration(folder, &text, &[("TICKRING_NATS_PASSWORD", PASSWORD)]);
-    (server, certificates, credentials)
+    let server = NatsServer::start_by(configuration, &[("TICKRING_NATS_PASSWORD", PASSWORD)]);
+    Shipped { server, certificates, credentials, _folder: folder }
 }
 
 fn tell(bytes: &[u8]) -> Wish {
@@ -120,11 +160,11 @@ fn is_not_let_in(setup: NatsSetup) {
 
 #[test]
 fn the_configuration_that_ships_lets_nodes_do_all_that_they_do_over_tls() {
-    let (server, certificates, credentials) = shipped();
+    let Shipped { server, certificates, credentials, _folder } = shipped();
     let setup = |node| NatsSetup {
         credentials: Some(credentials.clone()),
         tls: Some(certificates.identity()),
-        ..setup(node, &server.address())
+        ..setup(node, server.address())
     };
     does_all(setup("owner"), setup("follower"));
     // An address may ask for TLS, too.
@@ -136,11 +176,11 @@ fn the_configuration_that_ships_lets_nodes_do_all_that_they_do_over_tls() {
 
 #[test]
 fn nobody_is_let_in_without_the_certificate_the_authority_and_the_password() {
-    let (server, certificates, credentials) = shipped();
+    let Shipped { server, certificates, credentials, _folder } = shipped();
     let good = NatsSetup {
         credentials: Some(credentials.clone()),
         tls: Some(certificates.identity()),
-        ..setup("a", &server.address())
+        ..setup("a", server.address())
     };
     is_not_let_in(NatsSetup { credentials: None, ..good.clone() });
     is_not_let_in(NatsSetup { tls: Some(certificates.authority()), ..good.clone() });
@@ -161,23 +201,23 @@ fn nobody_is_let_in_without_the_certificate_the_authority_and_the_password() {
 
 #[test]
 fn a_server_without_tls_is_not_spoken_to_where_tls_is_asked_for() {
-    let server = NatsServer::start();
+    let server = NatsServer::start("");
     let folder = folder();
     let certificates = Certificates::new(&folder);
-    is_not_let_in(NatsSetup { tls: Some(certificates.authority()), ..setup("a", &server.address()) });
+    is_not_let_in(NatsSetup { tls: Some(certificates.authority()), ..setup("a", server.address()) });
     let address = format!("tls://{}", server.address());
-    is_not_let_in(NatsSetup { servers: vec![address], ..setup("a", &server.address()) });
+    is_not_let_in(NatsSetup { servers: vec![address], ..setup("a", server.address()) });
 }
 
 #[test]
 fn the_user_of_one_cluster_can_do_nothing_in_another() {
-    let (server, certificates, credentials) = shipped();
+    let Shipped { server, certificates, credentials, _folder } = shipped();
     let setup = |cluster| NatsSetup {
         cluster: name(cluster),
         credentials: Some(credentials.clone()),
         tls: Some(certificates.identity()),
         term_ms: 2_000,
-        ..setup("a", &server.address())
+        ..setup("a", server.address())
     };
     let mut own = Node::there(setup("prod"));
     own.hear(place(0));
@@ -211,11 +251,11 @@ fn requests_that_nobody_ever_answers_leave_nothing_behind_and_the_rest_goes_on()
     // A request that is not permitted has no answer.
     let lines = "authorization { users = [{ user: node, password: p, permissions: {
         publish: [\"tickring.prod.>\"], subscribe: [\"tickring.prod.>\"] } }] }";
-    let server = NatsServer::with(lines, &[]);
+    let server = NatsServer::start(lines);
     let folder = folder();
     let path = folder.join("password");
     std::fs::write(&path, "node:p").unwrap();
-    let setup = NatsSetup { credentials: Some(path), term_ms: 500, ..setup("a", &server.address()) };
+    let setup = NatsSetup { credentials: Some(path), term_ms: 500, ..setup("a", server.address()) };
     let mut node = Node::start(setup);
     node.is_up(true);
     await_lease(&node);
@@ -238,7 +278,7 @@ fn requests_that_nobody_ever_answers_leave_nothing_behind_and_the_rest_goes_on()
 fn a_node_logs_in_by_a_key_that_the_server_names() {
     let key = KeyPair::new_user();
     let lines = format!("authorization {{ users = [{{ nkey: {} }}] }}", key.public_key());
-    let server = NatsServer::with(&lines, &[]);
+    let server = NatsServer::start(&lines);
     let folder = folder();
     let credentials = |key: &KeyPair| {
         let path = folder.join("seed");
@@ -246,7 +286,7 @@ fn a_node_logs_in_by_a_key_that_the_server_names() {
         Some(path)
     };
     let setup =
-        |key: &KeyPair, node| NatsSetup { credentials: credentials(key), ..setup(node, &server.address()) };
+        |key: &KeyPair, node| NatsSetup { credentials: credentials(key), ..setup(node, server.address()) };
     does_all(setup(&key, "owner"), setup(&key, "follower"));
     is_not_let_in(setup(&KeyPair::new_user(), "a"));
 }
@@ -295,10 +335,10 @@ fn a_node_logs_in_by_a_file_of_credentials_of_a_decentralised_account() {
         of_nodes.public_key(),
         account(&operator, &of_nodes, "nodes", -1),
     );
-    let server = NatsServer::with(&lines, &[]);
+    let server = NatsServer::start(&lines);
     let folder = folder();
     let path = folder.join("node.creds");
-    let setup = |node| NatsSetup { credentials: Some(path.clone()), ..setup(node, &server.address()) };
+    let setup = |node| NatsSetup { credentials: Some(path.clone()), ..setup(node, server.address()) };
     // Of another account, which the server does not know; then renewed while the node runs.
     std::fs::write(&path, credentials_of(&KeyPair::new_account(), &KeyPair::new_user())).unwrap();
     let mut node = Node::start(setup("a"));
