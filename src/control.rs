@@ -47,6 +47,7 @@ use crate::inspect::Inspector;
 use crate::inward::Inward;
 use crate::log_file;
 use crate::log_tail;
+use crate::nats::{self, NatsBoard};
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
 use crate::shard::BackendBoard;
@@ -55,7 +56,7 @@ use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
 use crate::telemetry::{
-    BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals, merged_backends,
+    BackendStatus, Board, Looks, NatsReading, ProcessReading, Rates, Snapshot, Totals, merged_backends,
 };
 
 use answers::Answers;
@@ -115,6 +116,8 @@ pub struct Source {
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
+    /// None of a node by itself.
+    pub nats: Option<Arc<NatsBoard>>,
     /// How backends of calls are, once a second: those that are carried here, and those that each shard has links to.
     pub callees: BackendBoard,
     pub linked: Vec<BackendBoard>,
@@ -568,7 +571,27 @@ impl Shared {
             status_cache_hits_total,
             status_cache_misses_total,
             store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
+            nats: source.nats.as_ref().map(|board| of_nats(&board.reading())).unwrap_or_default(),
         }
+    }
+}
+
+fn of_nats(nats: &nats::NatsReading) -> NatsReading {
+    NatsReading {
+        is_up: nats.is_up,
+        reconnects_total: nats.reconnects,
+        told_messages_total: nats.told_messages,
+        told_bytes_total: nats.told_bytes,
+        heard_messages_total: nats.heard_messages,
+        heard_bytes_total: nats.heard_bytes,
+        dropped_away_total: nats.dropped_away,
+        dropped_refused_total: nats.dropped_refused,
+        dropped_behind_total: nats.dropped_behind,
+        dropped_slow_total: nats.dropped_slow,
+        dropped_strange_total: nats.dropped_strange,
+        lease_unknown_total: nats.lease_unknown,
+        lease_strange_total: nats.lease_strange,
+        round_trip_ns: nats.round_trip_ns,
     }
 }
 

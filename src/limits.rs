@@ -749,3 +749,17 @@ pub const CLUSTER_WORDS_PER_TURN: usize = 64;
 pub const CLUSTER_LEAVE_NS: u64 = 1_000_000_000;
 /// Instruments that an image tells in one turn: some megabytes.
 pub const CLUSTER_IMAGES_PER_TURN: usize = 64;
+/// Orders of the market's thread to the thread that speaks to NATS, and its answers, that wait: each has one of a kind under way.
+pub const NATS_ORDERS_MAX: usize = 64;
+/// Parts, requests and answers that wait between the two, each way: some seconds of turns.
+pub const NATS_MESSAGES_MAX: usize = 4_096;
+/// Their bytes, each way: a turn of the longest.
+pub const NATS_BYTES_MAX: usize = CLUSTER_TURN_BYTES_MAX;
+/// Messages that NATS's client holds before they are written, beside as many that it writes: few, for it counts no bytes.
+pub const NATS_CLIENT_MESSAGES_MAX: usize = 16;
+/// Messages that NATS's client has read and nobody has taken yet, for each subscription: it reads some megabytes before others have their turn.
+pub const NATS_SUBSCRIPTION_MESSAGES_MAX: usize = 4_096;
+/// Bytes of a lease's value, some 200 by its names and numbers: what is longer is none.
+pub const NATS_LEASE_BYTES_MAX: usize = 512;
+/// How long a stop waits for what NATS was to be told: the lease's release, above all.
+pub const NATS_STOP_NS_MAX: u64 = 1_000_000_000;

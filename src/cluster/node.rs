@@ -49,7 +49,9 @@ pub enum Change {
 pub enum Standing {
     Owner,
     /// It is told the market of this node.
-    Follower { owner: ClusterName },
+    Follower {
+        owner: ClusterName,
+    },
     /// Nobody is known to own the market, or the owner has not told it yet.
     Alone,
     /// See [`Role::Spoiled`].
@@ -335,9 +337,9 @@ impl Node {
 
     /// Asks to hear a place, and again where that is not answered.
     fn hear(&mut self, place: Place, now: Now) {
-        let is_asked = self.heard.is_some_and(|(of, asked_ns)| {
-            of == place && now.mono_ns < asked_ns + limits::CLUSTER_REQUEST_NS
-        });
+        let is_asked = self
+            .heard
+            .is_some_and(|(of, asked_ns)| of == place && now.mono_ns < asked_ns + limits::CLUSTER_REQUEST_NS);
         if !is_asked {
             self.heard = Some((place, now.mono_ns));
             self.wishes.push_back(Wish::Hear(Some(place)));

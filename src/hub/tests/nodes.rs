@@ -278,7 +278,9 @@ impl Cluster {
             for text in host.world.texts(0, client.conn) {
                 client.has_asked &= text["result"] != serde_json::json!([]);
                 let params = &text["params"];
-                let (Some(epoch), Some(seq)) = (params["epoch"].as_u64(), params["seq"].as_u64()) else { continue };
+                let (Some(epoch), Some(seq)) = (params["epoch"].as_u64(), params["seq"].as_u64()) else {
+                    continue;
+                };
                 client.told += 1;
                 let is_snapshot = params["data"]["type"] == "snapshot";
                 if let Some((of, at)) = client.at {
