@@ -35,6 +35,7 @@ mod scenarios;
 mod schedule;
 mod secure;
 mod server;
+mod sizing;
 mod swarm;
 mod units;
 mod wire;
@@ -291,6 +292,8 @@ enum Load {
     Proof(proof::ProofArguments),
     /// Short ratios of the server's CPU to the limit's, held against bounds: exit code 1 beyond one
     Gate(gate::Gate),
+    /// How many nodes a demand takes, by what was measured on one, and whether they are quick then, by a simulation; measures nothing
+    Size(sizing::SizeArguments),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -332,6 +335,7 @@ fn main() -> ExitCode {
         Some(Load::Run(run)) => coded(load::run(run, &place)),
         Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
         Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
+        Some(Load::Size(demand)) => coded(sizing::run(demand).map(|()| 0)),
         Some(Load::Work) => coded(engine::work().map(|()| 0)),
         Some(Load::Attend { parent, command }) => {
             coded(server::attend(*parent, command).map(|never| match never {}))
@@ -445,6 +449,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `main` does these itself")
@@ -494,6 +499,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `measure` hands over those that are above")
@@ -554,6 +560,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Work
         | Load::Churn { .. }
         | Load::Flood { .. }
