@@ -20,6 +20,7 @@ use crate::hub::resetting::Resetting;
 use crate::limits;
 use crate::model::channel::TopicKey;
 use crate::model::ids::{HomeId, HomeSet, InstrumentId, Position, TopicId};
+use crate::model::market::InstrumentState;
 use crate::model::message::{MessageAsk, Name, is_processor};
 use crate::model::order::{self as desk, AccountId};
 use crate::model::time::Now;
@@ -151,6 +152,61 @@ impl Follower {
             outbox,
             troubles_total: 0,
             not_sent_total: 0,
+        }
+    }
+
+    /// What its shards were told of instruments already, in the order of their numbers: by this node's own market, say.
+    ///
+    /// # Panics
+    /// Where it knows of instruments already.
+    pub fn remember(&mut self, told: &[InstrumentState]) {
+        assert_eq!(self.replica.instruments().len(), 0, "it begins with what was told before");
+        for state in told {
+            let instrument = self.replica.list(&state.definition);
+            self.replica.replace(instrument, state);
+        }
+    }
+
+    /// What shards were told of the market, by whomever.
+    #[must_use]
+    pub fn replica(&self) -> &Cache {
+        &self.replica
+    }
+
+    /// Shards that are told nothing until there is room for them again.
+    #[must_use]
+    pub fn lagging(&self) -> HomeSet {
+        self.outbox.lagging()
+    }
+
+    /// Whether [`Follower::handle_subscribed`] is waited for.
+    #[must_use]
+    pub fn awaits_hearing(&self) -> bool {
+        matches!(self.state, State::Placed)
+    }
+
+    /// When [`Follower::poll_request`] or [`Follower::handle_timeout`] has something to do at the latest, on the monotonic clock, in nanoseconds; 0 for at once.
+    #[must_use]
+    pub fn poll_timeout(&self) -> u64 {
+        let request_ns = match (&self.under_way, &self.state) {
+            (Some(sent), _) => sent.sent_ns + limits::CLUSTER_REQUEST_NS,
+            (None, State::Away) => u64::MAX,
+            (None, State::Placed) => self.asked_ns + limits::CLUSTER_REQUEST_NS,
+            (None, State::Greeting) => 0,
+            (None, State::Told { .. })
+                if !self.forwarding.is_empty() || self.unsaid_bytes >= limits::CLUSTER_WORDS_BYTES_UNSAID =>
+            {
+                0
+            }
+            (None, State::Told { is_imaged: false, .. }) => {
+                self.stream_due_ns.unwrap_or(0).min(self.asked_ns + limits::CLUSTER_HEARTBEAT_NS)
+            }
+            (None, State::Told { .. }) if !self.asks.is_empty() => 0,
+            (None, State::Told { .. }) => self.asked_ns + limits::CLUSTER_HEARTBEAT_NS,
+        };
+        match &self.state {
+            State::Told { assembly, .. } => request_ns.min(assembly.poll_timeout().unwrap_or(u64::MAX)),
+            State::Away | State::Greeting | State::Placed => request_ns,
         }
     }
 
@@ -397,6 +453,14 @@ impl Follower {
                 batch.records.push(Record::Image { instrument, state });
             }
         });
+    }
+
+    /// Bytes of memory that it takes, about: its replica above all.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES
+            + self.outbox.memory_bytes()
+            + self.forwarding.memory_bytes()
     }
 
     /// Whether shards are told the market.

@@ -47,6 +47,11 @@ impl Forwarding {
         self.unsent.is_empty()
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.unsent.capacity() * size_of::<Unsent>()
+    }
+
     /// Names an account to the owner if it does not know it.
     pub(super) fn name(&mut self, account: AccountId, name_of: impl FnOnce(AccountId) -> Name) {
         if self.named.insert(account) {

@@ -14,6 +14,7 @@ mod interest;
 pub mod lease;
 mod message_coding;
 pub mod names;
+pub mod node;
 mod order_coding;
 pub mod owner;
 pub mod parts;

@@ -18,6 +18,7 @@ use crate::hub::batch::{Batch, JoinOutcome, Record};
 use crate::limits;
 use crate::model::channel::TopicKey;
 use crate::model::ids::{Epoch, HomeId, Seq, Ticket, TopicId};
+use crate::model::market::InstrumentState;
 use crate::model::order::AccountId;
 use crate::model::time::Now;
 
@@ -219,6 +220,14 @@ impl Owner {
     /// What is for the market's home next, and from whom.
     pub fn poll_commands(&mut self) -> Option<(HomeId, Batch)> {
         self.commands.pop_front()
+    }
+
+    /// Bytes of memory that it takes, about: its replica above all.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let commands: usize = self.commands.iter().map(|(_, batch)| batch.memory_bytes()).sum();
+        let tenants: usize = self.tenants.iter().map(Tenant::memory_bytes).sum();
+        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES + commands + tenants
     }
 
     /// The nodes that are told the market.

@@ -219,6 +219,13 @@ impl Tenant {
         (self.words.acknowledged + 1..).zip(self.words.kept.iter().map(Vec::as_slice))
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.accounts.capacity() * size_of::<(AccountId, Option<(AccountId, Name)>)>()
+            + self.asked.capacity() * size_of::<ConnId>()
+            + self.words.bytes
+    }
+
     fn desk_ask(&mut self, ask: &ForwardedAsk, instruments: usize) -> Result<Ask, OrderRefusal> {
         let ForwardedAsk { ticket, account, conn, is_connection, encoding, request } = *ask;
         if named_instrument(&request).is_some_and(|id| id.index() >= instruments) {

@@ -9,6 +9,7 @@ mod messages;
 mod orders;
 mod sources;
 mod status;
+mod succession;
 mod topics;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
 pub use status::LinkNote;
 use status::Statuses;
+pub use succession::Succession;
 
 /// What the market's home did, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,9 +149,10 @@ impl MarketHome {
     /// Another desk and office than these have served the shards until now: each is told so, and what it asks for or says before it knows is dropped. It
     /// answers by itself what those before have not.
     /// `before` is what those gave at their end.
-    pub fn reset_shards(&mut self, shards: HomeSet, before: Resetting) {
+    /// Called before there are other replicas than the shards'.
+    pub fn reset_shards(&mut self, before: Resetting) {
         self.resetting = before;
-        self.resetting.begin(shards, &mut self.outbox);
+        self.resetting.begin(self.shards, &mut self.outbox);
     }
 
     /// It is another node's market from here on: what whoever stands in this one's place has to know.

@@ -56,11 +56,11 @@ struct Venue {
 }
 
 /// An account's number on a node that follows is ten times the node's, from 1 on, and the account's digit; at the owner the digit.
-fn name_of(account: AccountId) -> Name {
+pub(super) fn name_of(account: AccountId) -> Name {
     Name::parse(&format!("account{}", account.0 % 10)).unwrap()
 }
 
-fn number_of(name: &str) -> Option<AccountId> {
+pub(super) fn number_of(name: &str) -> Option<AccountId> {
     name.strip_prefix("account")?.parse().ok().map(AccountId)
 }
 

@@ -137,7 +137,7 @@ fn with_another_office_backends_begin_anew_and_answers_to_messages_of_the_one_be
         world.market.handle_store(StoreWord::State(state), world.now);
     }
     world.market.handle_store(StoreWord::Loaded, world.now);
-    world.market.reset_shards(crate::model::ids::HomeSet(1), Resetting::default());
+    world.market.reset_shards(Resetting::default());
     world.turn(0);
     assert_eq!(world.texts(0, conn).last().unwrap()["close"], 1012, "it had asked the office before");
     let conn = world.sender(8, SCOPES);

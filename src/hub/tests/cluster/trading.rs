@@ -178,7 +178,7 @@ fn a_node_that_owns_from_now_on_or_no_more_has_its_shards_begin_anew() {
     }
     let mut shards = HomeSet::EMPTY;
     [HomeId(0), HomeId(1)].into_iter().for_each(|shard| shards.insert(shard));
-    world.market.reset_shards(shards, before);
+    world.market.reset_shards(before);
     // They have a replica already, of another's.
     shards.iter().for_each(|shard| world.market.handle_lag(shard));
     world.feed_unsent(list("BTC-PERPETUAL"));

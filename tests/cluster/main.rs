@@ -1,0 +1,29 @@
+//! Several tickring processes with one nats-server or three, which are killed, cut off and slowed. Each test needs a nats-server, and is
+//! ignored by a plain `cargo test`: `tests/cluster/run` installs one and runs them.
+//!
+//! Ports are the kernel's choice. Nothing waits for a time to pass: a test waits for what it expects.
+
+#![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fixtures;
+mod link;
+mod nats_client;
+mod nats_server;
+
+use std::time::{Duration, Instant};
+
+/// For any one event to happen: far more than it takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Does this again and again until it says that what it waits for has happened.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait has an end, by which nothing but its failure is judged"
+)]
+fn until(what: &str, mut has_happened: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !has_happened() {
+        assert!(began.elapsed() < DEADLINE, "this has not happened: {what}");
+    }
+}
