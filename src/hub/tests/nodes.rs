@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cluster::{name_of, number_of};
 use super::*;
 use crate::cluster::lease::{LeaseAnswer, LeaseEntry, LeaseRequest};
 use crate::cluster::names::{ClusterName, Fence, Place};
@@ -89,7 +90,7 @@ impl Host {
             self.world.hubs[0].handle_bytes(client.conn, &mut frame(&subscribe(CHANNEL)), now);
         }
         for word in std::mem::take(&mut self.words) {
-            self.node.handle_word(word, now);
+            self.node.handle_word(word, number_of, now);
         }
         let newest = if self.node.is_owner() { self.world.market.newest_epoch() } else { Epoch(0) };
         match self.node.look(newest, now) {
@@ -99,13 +100,14 @@ impl Host {
             }
             Some(Change::Cede) => {
                 self.carry_own();
-                self.node.follow(self.world.market.instruments());
+                let before = self.world.market.end();
+                self.node.follow(self.world.market.instruments(), before);
             }
             None => {}
         }
         if self.node.is_owner() {
-            while let Some(commands) = self.node.poll_commands() {
-                self.world.market.handle_batch(self.node.bridge(), &commands, now);
+            while let Some((from, commands)) = self.node.poll_commands() {
+                self.world.market.handle_batch(from, &commands, now);
             }
             self.world.feed_unsent(level(Side::Bid, 100 + price % 5, 1 + price % 7));
             self.carry_own();
@@ -117,9 +119,15 @@ impl Host {
 
     fn own(&mut self, fence: Fence, succession: market::Succession, now: Now) {
         self.taken += 1;
+        let follower = self.node.follower().unwrap();
+        let before = follower.end();
+        while let Some(outgoing) = follower.poll_mesh() {
+            self.world.hubs[0].handle_batch(HomeId(1), &outgoing.batch, now);
+        }
         let told = self.node.follower().unwrap().replica().instruments();
         self.world.market = MarketHome::succeeding(HomeId(1), 1, config().history, succession, told, now);
         self.node.own(fence, now);
+        self.world.market.reset_shards(before);
         self.world.market.add_replica(self.node.bridge());
         self.world.market.handle_room(self.node.bridge());
         self.world.market.handle_room(HomeId(0));
@@ -137,7 +145,7 @@ impl Host {
                 for to in outgoing.to.iter() {
                     match to {
                         HomeId(0) => self.world.hubs[0].handle_batch(HomeId(1), &outgoing.batch, now),
-                        _ => self.node.handle_batch(&outgoing.batch),
+                        to => self.node.handle_batch(to, &outgoing.batch),
                     }
                 }
             }
@@ -162,7 +170,7 @@ impl Host {
             while let Some(outgoing) = self.world.hubs[0].poll_mesh() {
                 carried = true;
                 for record in &outgoing.batch.records {
-                    follower.handle_record(HomeId(0), record);
+                    follower.handle_record(HomeId(0), &outgoing.batch, record, name_of);
                 }
             }
         }
