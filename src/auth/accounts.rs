@@ -1,7 +1,11 @@
 //! Accounts by number: names occur at log-ins only, everything behind them knows an account by its id. PURE. Home: the
 //! authority's, and in a cluster the venue's thread, which says to other nodes what an account is called. Invariant: a name has one id for the life of the process, and an id one name.
 //!
-//! The lock is taken at log-ins, and once for each account that another node hears of.
+//! The lock is taken at log-ins, and once for each account that another node hears of; it is held for one look-up.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the authority and the venue's thread share it, for a look-up at a log-in"
+)]
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};

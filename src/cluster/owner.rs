@@ -261,6 +261,10 @@ impl Owner {
             let place = place_at(at);
             self.tenants[at].acknowledge(request.heard);
             self.serve_commands(place, commands, number_of);
+            if self.followers[at].is_none() {
+                // What it was refused was more than it hears.
+                return Outcome::OutOfOrder;
+            }
             request.asks.iter().for_each(|ask| self.serve_ask(place, ask, number_of));
         }
         Outcome::Done
@@ -308,8 +312,8 @@ impl Owner {
                 }
                 let listener = listener_of(place);
                 let Some(key) = self.key_of(topic, number_of) else {
-                    // No room for the account, or an instrument of an owner before: a client that comes is not to wait for it. What was listened to already may be listed yet, and is
-                    // asked for again then.
+                    // No room for the account, or an instrument of an owner before: a client that comes is not to wait for it. What was listened to already may
+                    // be listed yet, and is asked for again then.
                     if resume.is_none() {
                         self.refuse(places(1 << listener), *home, *ticket);
                     }
@@ -408,14 +412,12 @@ impl Owner {
         }
         self.parts.seal();
         let tenant = &mut self.tenants[place.index()];
-        let Some(number) = tenant.keep(words) else {
+        let Some((number, words)) = tenant.keep(words) else {
             self.deaf_total += 1;
             return self.give_up(place);
         };
-        if let Some((number, words)) = tenant.unacknowledged().last().filter(|(last, _)| *last == number) {
-            self.parts.push_words(place, number, words);
-            self.parts.seal();
-        }
+        self.parts.push_words(place, number, words);
+        self.parts.seal();
     }
 
     /// Says a topic's event to the nodes that listen to it.

@@ -196,11 +196,13 @@ impl Tenant {
     }
 
     /// Keeps words for the node and numbers them; `None` where it has so many that it does not hear.
-    pub(super) fn keep(&mut self, words: Vec<u8>) -> Option<u64> {
+    pub(super) fn keep(&mut self, words: Vec<u8>) -> Option<(u64, &[u8])> {
         let kept = &mut self.words;
         kept.bytes += words.len();
         kept.kept.push_back(words);
-        (kept.bytes <= limits::CLUSTER_WORDS_BYTES_MAX).then_some(kept.acknowledged + kept.kept.len() as u64)
+        let number = kept.acknowledged + kept.kept.len() as u64;
+        let words = kept.kept.back().filter(|_| kept.bytes <= limits::CLUSTER_WORDS_BYTES_MAX)?;
+        Some((number, words))
     }
 
     /// The node has all words up to this number.

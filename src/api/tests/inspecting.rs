@@ -261,6 +261,8 @@ fn what_came_of_publishing_is_told_by_its_status() {
     for refusal in [PublishRefusal::TooManyTopics, PublishRefusal::Overloaded] {
         assert_eq!((refused(refusal).status, refused(refusal).retry_after_s), (503, Some(1)));
     }
+    assert_eq!(refused(PublishRefusal::OwnerAway).status, 501, "in a cluster");
+    assert_eq!(refused(PublishRefusal::OwnerLost).status, 504);
     assert_eq!(publish::answered(&name, None).status, 504);
     assert_eq!((publish::too_fast().status, publish::turned_off().status), (429, 403));
 }

@@ -1,6 +1,7 @@
 //! Messages, groups and presence of clients of several nodes, whose office is the owner's.
 
 use super::*;
+use crate::model::message::{Delivery, MessageId, MessageOutput, Priority};
 
 /// Node, shard and connection.
 type Place = (usize, usize, ConnId);
@@ -102,4 +103,42 @@ fn groups_and_presence_are_those_of_all_nodes() {
     assert!(texts.iter().any(|text| text["close"] == 1012), "{texts:?}");
     cluster.ask(watcher, "message/send", &json!({"user": "account2", "content": 9}));
     assert_eq!(contents(&cluster.come(1, 0, 1, 2).1), [9]);
+}
+
+#[test]
+fn a_node_for_which_more_is_kept_than_it_may_leave_unheard_is_given_up_and_begins_anew() {
+    let mut cluster = Cluster::new(1);
+    let at = cluster.listener(0, 0, 0, 1);
+    let home = HomeId(BRIDGE.0 + 1 + cluster.nodes[0].subscribed.unwrap().index() as u8);
+    let delivery = Delivery {
+        client: Client { home, conn: at.2 },
+        message: MessageId(1),
+        from: name_of(AccountId(2)),
+        by: None,
+        priority: Priority::Normal,
+        confirm: true,
+        attempt: 1,
+        is_redelivered: false,
+        sent_ms: 0,
+        deliver_at_ms: None,
+        expires_ms: None,
+        client_id: None,
+        reply_to: None,
+        content: vec![b'1'; limits::CLUSTER_WORDS_BYTES_MAX / 4].into(),
+    };
+    for told in 1..=4 {
+        let mut batch = Batch::default();
+        batch.push_message(MessageOutput::Deliver(delivery.clone()));
+        cluster.bridge.handle_words(home, &batch);
+        assert_eq!(
+            (cluster.bridge.deaf_total, cluster.bridge.following().is_empty()),
+            if told < 4 { (0, false) } else { (1, true) }
+        );
+    }
+    // What was told of it is lost, and none of it is held.
+    while cluster.bridge.poll_part().is_some() {}
+    assert!(cluster.bridge.memory_bytes() < limits::CLUSTER_WORDS_BYTES_MAX / 4);
+    (0..4).for_each(|_| cluster.pass(1_500));
+    assert_eq!(cluster.heard(at).last().unwrap()["close"], 1012);
+    cluster.listener(0, 0, 1, 1);
 }
