@@ -18,6 +18,7 @@ use crate::limits::{REFUSALS_PER_SHARD_MAX, RPC_LINKS_MAX};
 mod auth;
 mod backend;
 mod check;
+mod cluster;
 mod control;
 mod instrument;
 mod keys;
@@ -39,6 +40,7 @@ mod venue;
 
 pub use auth::Auth;
 pub use backend::{Backend, BackendKind};
+pub use cluster::{Cluster, ClusterKind};
 pub use control::Control;
 pub use instrument::{Instrument, Instruments, desk_limits};
 pub use limits::Limits;
@@ -77,6 +79,7 @@ pub struct Config {
     pub topics: Topics,
     pub deflate: Deflate,
     pub store: Store,
+    pub cluster: Cluster,
     /// Names are each one's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backend: Vec<Backend>,
@@ -188,6 +191,7 @@ impl Default for Config {
             topics: Topics::default(),
             deflate: Deflate::default(),
             store: Store::default(),
+            cluster: Cluster::default(),
             backend: Vec::new(),
         }
     }

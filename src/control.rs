@@ -37,9 +37,11 @@ use tokio::sync::{Mutex, oneshot};
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
 use crate::api::dead_letters::Deed;
-use crate::api::{self, Answer, Lines, Method, Question, ROUTES, Route, View};
+use crate::api::{self, Answer, ClusterView, Lines, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
+use crate::cluster::names::ClusterName;
+use crate::cluster::node::Standing;
 use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
 use crate::hub::{self, RateLimits};
@@ -47,6 +49,7 @@ use crate::inspect::Inspector;
 use crate::inward::Inward;
 use crate::log_file;
 use crate::log_tail;
+use crate::nats::{self, NatsBoard};
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
 use crate::shard::BackendBoard;
@@ -55,7 +58,7 @@ use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
 use crate::telemetry::{
-    BackendStatus, Board, Looks, ProcessReading, Rates, Snapshot, Totals, merged_backends,
+    BackendStatus, Board, Looks, NatsReading, ProcessReading, Rates, Snapshot, Totals, merged_backends,
 };
 
 use answers::Answers;
@@ -115,6 +118,10 @@ pub struct Source {
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
+    /// None of a node by itself.
+    pub nats: Option<Arc<NatsBoard>>,
+    /// The cluster's name and the node's.
+    pub cluster: Option<(ClusterName, ClusterName)>,
     /// How backends of calls are, once a second: those that are carried here, and those that each shard has links to.
     pub callees: BackendBoard,
     pub linked: Vec<BackendBoard>,
@@ -419,6 +426,12 @@ impl Shared {
             latency: &looked.latency,
             links: source.switch.links(),
             callees: Arc::new(self.callees()),
+            cluster: source.cluster.map(|(name, node)| ClusterView {
+                name,
+                node,
+                standing: source.switch.standing(),
+                server: source.nats.as_ref().and_then(|board| board.reading().server),
+            }),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
@@ -463,6 +476,9 @@ impl Shared {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
         };
+        if self.source.switch.standing() != Standing::Owner {
+            return api::kill_switch_elsewhere();
+        }
         let what = if asked.halted { "halts" } else { "resumes" };
         log::warn!("{client_id} {what} the trading of everybody by POST /api/kill-switch");
         let number = self.source.switch.ask(asked.halted);
@@ -568,7 +584,27 @@ impl Shared {
             status_cache_hits_total,
             status_cache_misses_total,
             store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
+            nats: source.nats.as_ref().map(|board| of_nats(&board.reading())).unwrap_or_default(),
         }
+    }
+}
+
+fn of_nats(nats: &nats::NatsReading) -> NatsReading {
+    NatsReading {
+        is_up: nats.is_up,
+        reconnects_total: nats.reconnects,
+        told_messages_total: nats.told_messages,
+        told_bytes_total: nats.told_bytes,
+        heard_messages_total: nats.heard_messages,
+        heard_bytes_total: nats.heard_bytes,
+        dropped_away_total: nats.dropped_away,
+        dropped_refused_total: nats.dropped_refused,
+        dropped_behind_total: nats.dropped_behind,
+        dropped_slow_total: nats.dropped_slow,
+        dropped_strange_total: nats.dropped_strange,
+        lease_unknown_total: nats.lease_unknown,
+        lease_strange_total: nats.lease_strange,
+        round_trip_ns: nats.round_trip_ns,
     }
 }
 

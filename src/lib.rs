@@ -58,6 +58,8 @@ pub mod incident_log;
 pub mod inspect;
 #[cfg(feature = "runtime")]
 pub mod inward;
+#[cfg(feature = "runtime")]
+pub mod nats;
 pub mod pace;
 #[cfg(feature = "runtime")]
 pub mod pressure;

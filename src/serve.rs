@@ -4,6 +4,7 @@
 
 mod announcing;
 mod backends;
+mod cluster;
 mod hubs;
 mod links;
 mod listeners;
@@ -17,6 +18,7 @@ mod service;
 mod services;
 mod sources;
 mod storing;
+mod threads;
 mod verifying;
 
 use std::fmt::{Debug, Display};
@@ -28,10 +30,9 @@ use std::sync::mpsc;
 use arc_swap::ArcSwap;
 
 use crate::admission::Admission;
-use crate::auth::Keyring;
+use crate::auth::{Accounts, Keyring};
 use crate::backend::Feed;
 use crate::calls;
-use crate::carry::MeshEndpoint;
 use crate::clock;
 use crate::config::{BusyPoll, Config, Limits, Sources};
 use crate::control::{Bounds, Control, Lifecycle};
@@ -41,26 +42,27 @@ use crate::histograms::Histograms;
 use crate::hub::history::HistoryLimits;
 use crate::hub::overload::{Mark, OverloadMarks};
 use crate::hub::{ChannelKind, ChannelKinds, Deflation};
-use crate::inspect::{self, InspectPort, Inspector};
+use crate::inspect::{self, Inspector};
 use crate::inward::{self, Inward};
 use crate::keys;
 use crate::limits;
 use crate::log_file::LogFile;
 use crate::mesh::{self, Capacity};
+use crate::nats::{Nats, NatsSetup};
 use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::pulse::Pulse;
 use crate::ring::RingConfig;
 use crate::rt::{self, Cpu, PinnedThread};
-use crate::shard::{self, BackendBoard, Farewell, ShardError, ShardReport, ShardSetup, Spin};
+use crate::shard::{self, BackendBoard, Farewell, ShardError, Spin};
 use crate::stop::Stop;
-use crate::store::{Store, StoreHandle};
+use crate::store::Store;
 use crate::switch::HaltSwitch;
 use crate::systemd::{self, Inherited};
 use crate::telemetry::Board;
 use crate::telemetry::latency::Recorder;
 use crate::tls::Tls;
-use crate::venue::{self, LinksSetup, VenueError, VenueReport, VenueSetup};
+use crate::venue::{LinksSetup, VenueError};
 use crate::verify::Verifier;
 
 use self::backends::{Backends, Callees};
@@ -71,6 +73,10 @@ use self::operators::{Doors, SocketFile};
 use self::reload::Slots;
 use self::service::{Asked, Service, Watched};
 use self::storing::Claimed;
+use self::threads::{
+    ShardEnd, ShardParts, VenueThread, check_shards, doorbells, place_venue, start_shard, venue_beside,
+    venue_core, venue_setup,
+};
 use self::verifying::{start_verifier, warn_of_the_demo_key};
 
 const MESH_CAPACITY: Capacity =
@@ -99,6 +105,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     }
     let available: Vec<usize> = rt::cpus().into_iter().map(|cpu| cpu.0).collect();
     let cores = config.shards.cores_of(&available)?;
+    check_shards(&cores)?;
     let ring = ring_config(&config);
     check_host(&ring)?;
     let links = VenueLinks::new().plan(&config.venue)?;
@@ -106,8 +113,21 @@ pub fn run(config: Config, sources: Sources) -> Result<(), Failure> {
     let (mcp, for_mcp) = mcp::setup(&config, &backends.settings)?;
     let doors = Doors::bind(&config, for_mcp)?;
     let store = storing::claim(&config)?;
-    let opened =
-        Opened { sockets, feed, links, backends, mcp, tls, keyring, lifecycle, sources, log_file, store };
+    let nats = cluster::setup(&config, cores.len())?;
+    let opened = Opened {
+        sockets,
+        feed,
+        links,
+        backends,
+        mcp,
+        tls,
+        keyring,
+        lifecycle,
+        sources,
+        log_file,
+        store,
+        nats,
+    };
     let mut server = Server::start(config, &cores, &available, ring, opened)?.open(doors)?;
     warn_of_the_demo_key(&server.config);
     service.tell_ready(&server.status());
@@ -138,6 +158,8 @@ struct Server {
     verifier: Verifier,
     /// None where nothing is durable.
     store: Option<Store>,
+    /// None of a node by itself.
+    nats: Option<Nats>,
     /// Until the control thread has them.
     inspector: Inspector,
     /// Backends of calls.
@@ -151,16 +173,6 @@ struct Server {
     /// Taken away with the server.
     socket_file: Option<SocketFile>,
     log_file: LogFile,
-}
-
-/// What a shard did, and the venue in its thread, or why they ended.
-type ShardEnd = Result<(ShardReport, Option<VenueReport>), ShardError>;
-
-/// Where the venue turns.
-enum VenueThread {
-    Own(PinnedThread<Result<VenueReport, VenueError>>),
-    /// In the thread of this shard, whose core it shares (decision 0014).
-    Beside(usize),
 }
 
 /// What threads share.
@@ -197,6 +209,7 @@ struct Opened {
     sources: Sources,
     log_file: LogFile,
     store: Claimed,
+    nats: Option<NatsSetup>,
 }
 
 /// Why the server stops.
@@ -215,10 +228,22 @@ impl Server {
         ring: RingConfig,
         opened: Opened,
     ) -> Result<Server, Failure> {
-        let Opened { sockets, feed, links, backends, mcp, tls, keyring, lifecycle, sources, log_file, store } =
-            opened;
+        let Opened {
+            sockets,
+            feed,
+            links,
+            backends,
+            mcp,
+            tls,
+            keyring,
+            lifecycle,
+            sources,
+            log_file,
+            store,
+            nats,
+        } = opened;
         let ((links, plan), (newer_links, newer)) = (links, mpsc::channel());
-        let (shards, beside) = (shard_count(cores)?, venue_beside(cores, available));
+        let beside = venue_beside(cores, available);
         let doorbells = doorbells(cores.len(), beside).map_err(os)?;
         let (shared, recorders) = Shared::new(&config, &doorbells, &keyring, lifecycle);
         let endpoints = mesh::between(doorbells.clone(), MESH_CAPACITY);
@@ -227,39 +252,25 @@ impl Server {
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
         let (listeners, addresses) = listeners::listen(&config, cores.len(), sockets)?;
-        let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
+        let accounts = Accounts::new(limits::ACCOUNTS_MAX as usize);
+        let (verifier, logins) =
+            start_verifier(&config, &keyring, &doorbells[..cores.len()], accounts.clone())?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
+        let (nats, of_cluster) =
+            cluster::start(&config, nats, &doorbells[cores.len()], shard::home(cores.len()), accounts)?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
         let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
         let (inward, mut inward_port) = inward::ends(doorbells[0].clone());
-        let venue_end = (venue_end, inspects.pop(), handle);
+        let venue_end = (venue_end, inspects.pop(), handle, of_cluster);
         let mut venue = Some(venue_setup(&config, &shared, &slots, venue_end, (feed, plan, newer))?);
         let (mut threads, (ready, is_ready)) = (Vec::new(), mpsc::channel());
         let ends = ends.into_iter().zip(listeners).zip(logins).zip(inspects).zip(ports).enumerate();
-        for (number, (((((mesh, recorder), listeners), logins), inspect), calls)) in ends {
-            let setup = ShardSetup {
-                home: shard::home(number),
-                shards,
-                settings: reload::shard_settings(&config, &keyring, &backends),
-                newer_settings: Arc::clone(&slots.shards[number]),
-                ring,
-                listeners,
-                tls: tls.iter().map(|tls| Some(Arc::clone(tls.as_ref()?.server_config()))).collect(),
-                admission: Arc::clone(&shared.admission),
-                connections_max: config.shards.connections_max,
-                mesh,
-                logins,
-                calls,
-                inspect,
-                // To the first shard.
-                inward: inward_port.take(),
-                pressure: Arc::clone(&shared.pressure),
-                board: Arc::clone(&shared.boards[number]),
-                linked: Arc::clone(&shared.linked[number]),
-                recorder,
-                pulse: Arc::clone(&shared.pulses[number]),
-                stop: Arc::clone(&shared.stop),
-            };
+        for (number, ((((ends, listeners), logins), inspect), calls)) in ends {
+            let settings = reload::shard_settings(&config, &keyring, &backends);
+            // To the first shard.
+            let inward = inward_port.take();
+            let parts = ShardParts { number, settings, listeners, ends, logins, calls, inspect, inward };
+            let setup = parts.setup(&config, &shared, &slots, ring, &tls);
             let venue = if beside == Some(number) { venue.take() } else { None };
             threads.push(start_shard(number, setup, venue, Cpu(cores[number]), ready.clone()).map_err(os)?);
         }
@@ -278,6 +289,7 @@ impl Server {
             venue,
             verifier,
             store,
+            nats,
             inspector,
             callees: Callees::new(backends, mcp, switchboard),
             inward: Some(inward),
@@ -421,6 +433,10 @@ impl Server {
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
         }
+        // It has the lease to give up, which the venue did last.
+        if let Some(nats) = self.nats {
+            nats.stop();
+        }
         let unstored = storing::stop(self.store, &self.config);
         failure = failure.or(unstored);
         self.shared.measuring.write_last();
@@ -476,70 +492,6 @@ impl Shared {
     }
 }
 
-fn venue_setup(
-    config: &Config,
-    shared: &Shared,
-    slots: &Slots,
-    ((mesh, recorder), inspect, store): ((MeshEndpoint, Recorder), Option<InspectPort>, Option<StoreHandle>),
-    (feed, links, newer_links): (Feed, LinksSetup, mpsc::Receiver<LinksSetup>),
-) -> Result<VenueSetup, Failure> {
-    let place = slots.shards.len();
-    let home = shard::home(place);
-    Ok(VenueSetup {
-        home,
-        shards: home.0,
-        settings: reload::venue_settings(config, sources::feed_settings(config)?, slots.may_venue_spin),
-        newer_settings: Arc::clone(&slots.venue),
-        newer_links,
-        mesh,
-        pressure: Arc::clone(&shared.pressure),
-        board: Arc::clone(&shared.boards[place]),
-        recorder,
-        switch: Arc::clone(&shared.switch),
-        inspect: inspect.expect("invariant: one more than there are shards"),
-        feed,
-        links,
-        store,
-        pulse: Arc::clone(&shared.pulses[place]),
-        stop: Arc::clone(&shared.stop),
-    })
-}
-
-/// What wakes each place of the mesh: one for each thread.
-fn doorbells(shards: usize, beside: Option<usize>) -> std::io::Result<Vec<Doorbell>> {
-    let mut doorbells = (0..shards).map(|_| Doorbell::new()).collect::<std::io::Result<Vec<Doorbell>>>()?;
-    doorbells.push(beside.map_or_else(Doorbell::new, |shard| Ok(doorbells[shard].clone()))?);
-    Ok(doorbells)
-}
-
-fn start_shard(
-    number: usize,
-    setup: ShardSetup,
-    venue: Option<VenueSetup>,
-    cpu: Cpu,
-    ready: mpsc::Sender<()>,
-) -> std::io::Result<PinnedThread<ShardEnd>> {
-    let start = move || {
-        shard::run(setup, venue, move || {
-            let _ = ready.send(());
-        })
-    };
-    rt::spawn_pinned(&format!("shard-{number}"), cpu, start)
-}
-
-fn start_venue(
-    setup: VenueSetup,
-    cpu: Cpu,
-    ready: mpsc::Sender<()>,
-) -> std::io::Result<PinnedThread<Result<VenueReport, VenueError>>> {
-    let start = move || {
-        venue::run(setup, move || {
-            let _ = ready.send(());
-        })
-    };
-    rt::spawn_pinned("venue", cpu, start)
-}
-
 fn venue_failure(error: &VenueError) -> Failure {
     match error {
         VenueError::Feed(error) => Failure::new(Exit::Data, error.to_string(), "check the recording"),
@@ -563,36 +515,6 @@ fn listeners_tls(config: &Config) -> Result<Vec<Option<Tls>>, Failure> {
         all.push(tls);
     }
     Ok(all)
-}
-
-fn shard_count(cores: &[usize]) -> Result<u8, Failure> {
-    let count = u8::try_from(cores.len()).ok().filter(|shards| usize::from(*shards) < limits::HOMES_MAX);
-    count.ok_or_else(|| Failure::new(Exit::Config, "shards.cores: more than 63 cores", "name fewer"))
-}
-
-/// A core without a shard, where there is one.
-fn venue_core(cores: &[usize], available: &[usize]) -> usize {
-    available.iter().find(|core| !cores.contains(core)).or(available.last()).copied().unwrap_or(0)
-}
-
-/// Starts the venue's thread, unless a shard has taken the venue. The threads have the other ends of `ready`: when the last of them has
-/// failed, the wait for them ends.
-fn place_venue(
-    venue: Option<VenueSetup>,
-    beside: Option<usize>,
-    cpu: Cpu,
-    ready: mpsc::Sender<()>,
-) -> Result<VenueThread, Failure> {
-    match venue {
-        Some(setup) => Ok(VenueThread::Own(start_venue(setup, cpu, ready).map_err(os)?)),
-        None => Ok(VenueThread::Beside(beside.expect("invariant: a shard has taken it"))),
-    }
-}
-
-/// The shard whose core the venue would share, and in whose thread it therefore lives (decision 0014).
-fn venue_beside(cores: &[usize], available: &[usize]) -> Option<usize> {
-    let shared = venue_core(cores, available);
-    cores.iter().position(|core| *core == shared)
 }
 
 /// Looks whether the kernel has all that is used, and says what is missing.

@@ -9,6 +9,7 @@
 //! is as fast as the shards are.
 
 mod asking;
+mod cluster;
 mod link_log;
 mod links;
 mod resident;
@@ -24,10 +25,11 @@ use crate::backend::Feed;
 use crate::backend::replay::FeedError;
 use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
+use crate::cluster::node::Standing;
 use crate::desk::DeskCounters;
 use crate::hub::batch::Batch;
 use crate::hub::home::HomeCounters;
-use crate::hub::market::{MarketCounters, MarketHome, Routed, Trading};
+use crate::hub::market::{MarketCounters, MarketHome, Routed};
 use crate::hub::overload::{Overload, Pressure, Stance};
 use crate::inspect::InspectPort;
 use crate::limits;
@@ -46,6 +48,8 @@ use crate::telemetry::Board;
 use crate::telemetry::latency::{Recorder, Stage};
 
 use self::asking::Asking;
+pub use self::cluster::{ClusterSetup, OpenFeed};
+use self::cluster::{Clustered, furnish};
 use self::links::Links;
 pub use self::links::{LinkSetup, LinksSetup, Way};
 pub(crate) use self::resident::Resident;
@@ -76,6 +80,8 @@ pub struct VenueSetup {
     pub links: LinksSetup,
     /// For what is to be durable; none where nothing is.
     pub store: Option<StoreHandle>,
+    /// None of a node by itself.
+    pub cluster: Option<ClusterSetup>,
     /// Of this thread.
     pub pulse: Arc<Pulse>,
     /// Set once, then the doorbell is rung.
@@ -155,7 +161,7 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
         if let Some(ready) = ready.take() {
             ready();
         }
-        if venue.stop.is_told() && venue.stop.is_deserted() {
+        if venue.stop.is_told() && venue.stop.is_deserted() && venue.may_leave() {
             venue.take_last_batches();
             venue.send_last_batches();
             venue.take_leave()?;
@@ -168,7 +174,10 @@ pub async fn run(setup: VenueSetup, ready: impl FnOnce()) -> Result<VenueReport,
 }
 
 struct Venue {
+    /// An empty one while the node follows another.
     market: MarketHome,
+    cluster: Option<Clustered>,
+    settings: VenueSettings,
     shards: u8,
     feed: Feed,
     links: Links,
@@ -206,24 +215,23 @@ struct Venue {
 impl Venue {
     fn new(setup: VenueSetup, mut ring: Ring) -> Result<Venue, RingError> {
         let now = clock::now();
-        let VenueSettings { history, deflation, desk, instruments, office, overload, spin, feed: _ } =
-            setup.settings;
-        let mut market = MarketHome::new(setup.home, setup.shards, history, now);
-        market.set_deflation(deflation);
-        let trading = if setup.feed.takes_orders() { Trading::Open } else { Trading::Closed };
-        market.set_desk(desk, trading, now);
-        market.set_instrument_limits(instruments);
-        market.set_office_config(office);
-        market.make_ready();
-        if let Some(identity) = setup.feed.identity() {
-            market.add_link(SourceId::FEED, identity, now);
+        let settings = setup.settings;
+        let mut market = MarketHome::new(setup.home, setup.shards, settings.history, now);
+        let cluster = setup.cluster.map(Clustered::new);
+        // In a cluster there is none before this node has the market.
+        let feed = if cluster.is_some() { Feed::None } else { setup.feed };
+        furnish(&mut market, &settings, &feed, now);
+        let mut links = Links::new(setup.links, &mut ring, &mut market, now)?;
+        if cluster.is_some() {
+            setup.switch.show_standing(Standing::Alone);
+            links.rest(&mut market, now);
         }
-        let links = Links::new(setup.links, &mut ring, &mut market, now)?;
         let store = setup.store.map(|handle| Storing::new(handle, &mut market, now));
         Ok(Venue {
             market,
+            cluster,
             shards: setup.shards,
-            feed: setup.feed,
+            feed,
             links,
             store,
             buffer: FeedBuffer::default(),
@@ -237,9 +245,10 @@ impl Venue {
             board_due_ns: now.mono_ns,
             switch: setup.switch,
             asking: Asking::new(setup.inspect),
-            overload: Overload::new(overload),
+            overload: Overload::new(settings.overload),
             pressure_due_ns: now.mono_ns,
-            spin,
+            spin: settings.spin,
+            settings,
             newer_settings: setup.newer_settings,
             newer_links: setup.newer_links,
             stop: setup.stop,
@@ -258,6 +267,11 @@ impl Venue {
         self.turns_total += 1;
         self.take_settings();
         self.take_events();
+        self.take_cluster();
+        if self.follows() {
+            self.turn_following();
+            return Ok(());
+        }
         self.take_store();
         self.take_switch();
         self.take_pressure();
@@ -274,6 +288,7 @@ impl Venue {
         self.links.flush(&mut self.ring, &mut self.market, self.now);
         self.send_store();
         self.say();
+        self.send_wishes();
         self.links.tell_news(&mut self.market, self.now);
         Ok(())
     }
@@ -308,7 +323,8 @@ impl Venue {
             return;
         }
         self.pressure_due_ns = self.now.mono_ns + limits::PRESSURE_TICK_NS;
-        let memory_bytes = self.market.memory_bytes() as u64;
+        let of_cluster = self.cluster.as_ref().map_or(0, Clustered::memory_bytes);
+        let memory_bytes = (self.market.memory_bytes() + of_cluster) as u64;
         self.pressure.tell(self.market_place(), Holding { memory_bytes, costliest_bytes: 0 });
         let Holding { memory_bytes, costliest_bytes } = self.pressure.total();
         let pressure = Pressure { memory_bytes, costliest_bytes, turn_ns: 0 };
@@ -414,7 +430,9 @@ impl Venue {
             .take()
             .or_else(|| self.mesh.receive().map(|(from, _, parcel)| (home(from), parcel.batch, 0)))
         {
-            for record in &batch.records[done..] {
+            // Of a node that follows they are the owner's, which hears that this one is gone.
+            let records = if self.follows() { &[] } else { &batch.records[done..] };
+            for record in records {
                 self.market.handle_record(from, &batch, record, self.now);
                 self.execute_all();
             }
@@ -482,9 +500,15 @@ impl Venue {
         if self.carry.is_waiting() {
             self.carry.retry(&mut self.mesh);
         }
+        self.tell_own();
+    }
+
+    /// Carries what the market has sealed.
+    fn tell_own(&mut self) {
         let (stamped_ns, mut sealed_ns) = (self.now.mono_ns, None);
-        while let Some(outgoing) = self.market.poll_mesh() {
+        while let Some(mut outgoing) = self.market.poll_mesh() {
             self.is_busy = true;
+            self.take_bridged(&mut outgoing);
             let sealed_ns = *sealed_ns.get_or_insert_with(|| clock::now().mono_ns);
             self.carry.push(&mut self.mesh, &outgoing, Stamps { stamped_ns, sealed_ns });
             // Told before the next batch: that one must not get through behind one that did not.
@@ -543,7 +567,13 @@ impl Venue {
         // Nobody rings when the last client of all goes.
         let retry = (behind || store_is_full || self.market.joins_wait() || self.stop.is_told())
             .then_some(now_ns + limits::RETRY_NS);
-        let deadlines = [feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
+        let cluster = match self.cluster.as_ref().map(|cluster| cluster.poll_timeout(self.now)) {
+            Some(None) => return Wait::Poll,
+            Some(due) => due,
+            None => None,
+        };
+        let deadlines =
+            [cluster, feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         match deadline {
             Some(deadline_ns) if deadline_ns <= now_ns => Wait::Poll,

@@ -35,6 +35,7 @@ mod scenarios;
 mod schedule;
 mod secure;
 mod server;
+mod sizing;
 mod swarm;
 mod units;
 mod wire;
@@ -55,8 +56,8 @@ use crate::encoding::Encoding;
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping,
-    request,
+    Rig, bridge, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders,
+    ping, request,
 };
 
 /// The usual `--lag-us-max`.
@@ -153,6 +154,15 @@ enum Load {
         /// Publishes in flight at saturation
         #[arg(long, default_value_t = 4)]
         window: u64,
+    },
+    /// Two nodes with one market over NATS: how much later an event is told by the one that follows
+    Bridge {
+        /// Events of the market a second
+        #[arg(long, default_value_t = 10_000)]
+        rate: u32,
+        /// The nats-server to run; without it NATS_SERVER of the environment, or that in PATH
+        #[arg(long, value_name = "PATH")]
+        nats_server: Option<String>,
     },
     /// Ticks of the server's own feed to client sockets, by the stamps in the notifications
     Ingest {
@@ -282,6 +292,8 @@ enum Load {
     Proof(proof::ProofArguments),
     /// Short ratios of the server's CPU to the limit's, held against bounds: exit code 1 beyond one
     Gate(gate::Gate),
+    /// How many nodes a demand takes, by what was measured on one, and whether they are quick then, by a simulation; measures nothing
+    Size(sizing::SizeArguments),
     /// A limit arm by itself
     Limit {
         #[command(subcommand)]
@@ -323,6 +335,7 @@ fn main() -> ExitCode {
         Some(Load::Run(run)) => coded(load::run(run, &place)),
         Some(Load::Scenarios { name }) => coded(list::scenarios(name.as_deref()).map(|()| 0)),
         Some(Load::Dialects { name }) => coded(list::dialects(name.as_deref()).map(|()| 0)),
+        Some(Load::Size(demand)) => coded(sizing::run(demand).map(|()| 0)),
         Some(Load::Work) => coded(engine::work().map(|()| 0)),
         Some(Load::Attend { parent, command }) => {
             coded(server::attend(*parent, command).map(|never| match never {}))
@@ -420,6 +433,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Orders { .. }
         | Load::Fanout { .. }
         | Load::Ingest { .. }
+        | Load::Bridge { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
         own @ (Load::Messages(_)
         | Load::Calls(_)
@@ -435,6 +449,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `main` does these itself")
@@ -474,6 +489,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
         | Load::Orders { .. }
         | Load::Fanout { .. }
         | Load::Ingest { .. }
+        | Load::Bridge { .. }
         | Load::Connections { .. }
         | Load::Link { .. }
         | Load::Churn { .. }
@@ -483,6 +499,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
         | Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Attend { .. }
         | Load::Work => {
             panic!("invariant: `measure` hands over those that are above")
@@ -494,6 +511,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
 fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
+        Load::Bridge { rate, nats_server } => bridge::run(rig, nats_server, rate).into_iter().collect(),
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
             let shape = orders::Shape {
@@ -542,6 +560,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
         Load::Run(_)
         | Load::Scenarios { .. }
         | Load::Dialects { .. }
+        | Load::Size(_)
         | Load::Work
         | Load::Churn { .. }
         | Load::Flood { .. }

@@ -39,7 +39,10 @@ pub enum Word {
     Hearing(Place),
     Part(Vec<u8>),
     /// A node that follows asks.
-    Asked { from: Asker, bytes: Vec<u8> },
+    Asked {
+        from: Asker,
+        bytes: Vec<u8>,
+    },
     /// What the owner says to [`Wish::Ask`].
     Answered(Vec<u8>),
 }

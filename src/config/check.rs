@@ -76,9 +76,12 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), RangeFault> {
         let (own, limits, store) = (self.ranges(), self.limits.ranges(), self.store.ranges());
         let (service, messages) = (self.service.ranges(), self.messages.ranges());
-        for range in own.iter().chain(&limits).chain(&service).chain(&store).chain(&messages) {
+        let cluster = self.cluster.ranges();
+        for range in own.iter().chain(&limits).chain(&service).chain(&store).chain(&messages).chain(&cluster)
+        {
             range.check()?;
         }
+        self.cluster.check()?;
         self.check_listeners()?;
         venue::check(&self.venue)?;
         instrument::check(&self.instrument)?;

@@ -231,6 +231,18 @@ pub(super) const KEYS: &[Key] = &[
     restart("store.required", Plain),
     restart("store.queue_batches_max", Plain),
     restart("store.queue_bytes_max", Plain),
+    // Who owns the market is decided between the nodes from start to end.
+    restart("cluster.kind", Text),
+    restart("cluster.servers", Texts),
+    restart("cluster.name", Text),
+    restart("cluster.node", Text),
+    restart("cluster.owns", Plain),
+    restart("cluster.term_ms", Plain),
+    restart("cluster.replicas", Plain),
+    restart("cluster.credentials", Text),
+    restart("cluster.tls.ca", Text),
+    restart("cluster.tls.certificate", Text),
+    restart("cluster.tls.key", Text),
     // One whose keys differ is made anew; the others are not touched.
     live("backend.name", Text),
     live("backend.kind", Text),

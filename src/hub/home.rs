@@ -64,7 +64,7 @@ impl HomeTopic {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Place {
     generation: u32,
     topic: Option<HomeTopic>,
@@ -101,6 +101,8 @@ pub struct Home {
     by_key: HashMap<TopicKey, u32, BuildHasherDefault<FixedHasher>>,
     /// The newest epoch given, so that the next is later even within one millisecond.
     newest_epoch: Epoch,
+    /// Of the first topic at each place: another number than that of a home before it whose ids somebody may still have.
+    first_generation: u32,
     swept: usize,
     /// Of all topics' histories, and its bound.
     history_bytes: usize,
@@ -131,6 +133,7 @@ impl Home {
             free: Vec::new(),
             by_key: HashMap::default(),
             newest_epoch: Epoch(0),
+            first_generation: 0,
             swept: 0,
             history_bytes: 0,
             history_bytes_max: limits::HISTORY_BYTES_PER_HOME_MAX,
@@ -141,6 +144,18 @@ impl Home {
             waiting: Waiting::default(),
             counters: HomeCounters::default(),
         }
+    }
+
+    /// Begins where another home has ended: gives epochs from `begin` on, and ids of generations from this one on. It has no topic yet.
+    pub(super) fn succeed(&mut self, begin: Epoch, first_generation: u32) {
+        assert!(self.places.is_empty(), "a home succeeds another before it has topics");
+        (self.newest_epoch, self.first_generation) = (Epoch(begin.0.saturating_sub(1)), first_generation);
+    }
+
+    /// The newest epoch that was given.
+    #[must_use]
+    pub fn newest_epoch(&self) -> Epoch {
+        self.newest_epoch
     }
 
     /// Compresses so from now on.
@@ -177,7 +192,7 @@ impl Home {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None if self.places.len() < limits::TOPICS_PER_HOME_MAX => {
-                self.places.push(Place::default());
+                self.places.push(Place { generation: self.first_generation, topic: None });
                 u32::try_from(self.places.len() - 1)
                     .expect("invariant: there are at most TOPICS_PER_HOME_MAX")
             }

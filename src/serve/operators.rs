@@ -19,6 +19,7 @@ use crate::control::{Bounds, Control, ControlSetup, McpSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::inward::Inward;
 use crate::limits;
+use crate::nats::Nats;
 use crate::rt;
 
 use super::{Server, Shared, hubs};
@@ -136,6 +137,8 @@ impl Server {
             inspector,
             callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
+            nats: self.nats.as_ref().map(Nats::board),
+            cluster: self.config.cluster.names(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }

@@ -3,16 +3,39 @@
 use std::net::SocketAddr;
 
 use crate::backend::paper::{Paper, PaperConfig};
-use crate::backend::replay::{AtEnd, Speed, link};
+use crate::backend::replay::{AtEnd, FeedError, Speed, link};
 use crate::backend::{Feed, FeedSettings};
 use crate::config::{self, Config, FeedKind};
 use crate::exit::{Exit, Failure};
 
+use super::cluster;
+
 pub(super) fn open_feed(config: &Config) -> Result<Feed, Failure> {
+    // What only follows plays nothing.
+    if config.cluster.names().is_some() && !cluster::may_own(config) {
+        return Ok(Feed::None);
+    }
     let settings = feed_settings(config)?;
-    match config.feed.kind {
+    let file = &config.feed.replay.file;
+    match open(&config.feed, &settings) {
+        Ok(feed) => Ok(feed),
+        Err(error) if !file.exists() => {
+            Err(Failure::new(Exit::NoInput, error.to_string(), "name a recording: --replay FILE"))
+        }
+        Err(error) => Err(Failure::new(Exit::Data, error.to_string(), "see the README for the formats")),
+    }
+}
+
+/// Opens the feed from its beginning.
+///
+/// # Errors
+/// There is no recording, or it is none.
+pub(super) fn open(feed: &config::Feed, settings: &FeedSettings) -> Result<Feed, FeedError> {
+    match feed.kind {
         FeedKind::Paper => Ok(Feed::Paper(Box::new(Paper::new(settings.paper)))),
-        FeedKind::Replay => open_replay(&config.feed.replay, &settings),
+        FeedKind::Replay => {
+            Ok(Feed::Replay(Box::new(link::open(&feed.replay.file, settings.speed, settings.at_end)?)))
+        }
         FeedKind::None => Ok(Feed::None),
     }
 }
@@ -44,16 +67,6 @@ pub(super) fn feed_settings(config: &Config) -> Result<FeedSettings, Failure> {
         speed,
         at_end: if replay.repeat { AtEnd::Repeat } else { AtEnd::Finish },
     })
-}
-
-fn open_replay(replay: &config::Replay, settings: &FeedSettings) -> Result<Feed, Failure> {
-    match link::open(&replay.file, settings.speed, settings.at_end) {
-        Ok(opened) => Ok(Feed::Replay(Box::new(opened))),
-        Err(error) if !replay.file.exists() => {
-            Err(Failure::new(Exit::NoInput, error.to_string(), "name a recording: --replay FILE"))
-        }
-        Err(error) => Err(Failure::new(Exit::Data, error.to_string(), "see the README for the formats")),
-    }
 }
 
 /// In a few words.

@@ -116,6 +116,40 @@ pub struct VenueReading<'a> {
     pub instruments: u64,
     /// The feed is one.
     pub links: &'a [LinkStatus],
+    pub node: NodeReading,
+}
+
+/// What a node is to its cluster; all 0 of one by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeReading {
+    /// 1 it owns the market, 2 it follows who does, 3 it knows of no owner, 4 it takes part no more.
+    pub role: u64,
+    pub fence: u64,
+    pub takings_total: u64,
+    pub requests_total: u64,
+    pub requests_odd_total: u64,
+    pub parts_told_total: u64,
+    pub parts_heard_total: u64,
+    pub streams_lost_total: u64,
+}
+
+/// Of the connections to NATS; all 0 of a node by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatsReading {
+    pub is_up: bool,
+    pub reconnects_total: u64,
+    pub told_messages_total: u64,
+    pub told_bytes_total: u64,
+    pub heard_messages_total: u64,
+    pub heard_bytes_total: u64,
+    pub dropped_away_total: u64,
+    pub dropped_refused_total: u64,
+    pub dropped_behind_total: u64,
+    pub dropped_slow_total: u64,
+    pub dropped_strange_total: u64,
+    pub lease_unknown_total: u64,
+    pub lease_strange_total: u64,
+    pub round_trip_ns: u64,
 }
 
 /// What is known of the whole process when it is asked for.
@@ -143,6 +177,7 @@ pub struct ProcessReading {
     pub status_cache_hits_total: u64,
     pub status_cache_misses_total: u64,
     pub store: StoreReading,
+    pub nats: NatsReading,
 }
 
 /// Of the store for durable messages; all 0 where there is none.
@@ -423,6 +458,14 @@ metrics! {
         Gauge "tickring_office_store_state" {"state": "loading"} "" = u64::from(venue.held.store.as_str() == "loading");
         Gauge "tickring_office_store_state" {"state": "ready"} "" = u64::from(venue.held.store.as_str() == "ready");
         Gauge "tickring_office_store_state" {"state": "faulty"} "" = u64::from(venue.held.store.as_str() == "faulty");
+        Gauge "tickring_cluster_role" "What this node is to its cluster: 0 it is of none, 1 it owns the market, 2 it follows who does, 3 it knows of no owner, 4 it takes part no more." = venue.node.role;
+        Gauge "tickring_cluster_fence" "The number of the newest owner that it knows of; it grows with each." = venue.node.fence;
+        Counter "tickring_cluster_takings_total" "How often this node has become the owner." = venue.node.takings_total;
+        Counter "tickring_cluster_requests_total" "Requests of nodes that follow this one." = venue.node.requests_total;
+        Counter "tickring_cluster_requests_odd_total" "Of those, the ones that mean nothing." = venue.node.requests_odd_total;
+        Counter "tickring_cluster_parts_told_total" "Messages in which this node told its market to others." = venue.node.parts_told_total;
+        Counter "tickring_cluster_parts_heard_total" "Messages in which it heard another's." = venue.node.parts_heard_total;
+        Counter "tickring_cluster_streams_lost_total" "How often it asked for another's market anew, since something was lost." = venue.node.streams_lost_total;
     }
 }
 
@@ -466,6 +509,20 @@ metrics! {
         Gauge "tickring_store_file_bytes" "Length of the store's file." = process.store.file_bytes;
         Counter "tickring_store_backups_total" "Backups that the running server gave." = process.store.backups_total;
         Counter "tickring_store_backups_failed_total" "Backups that were begun or asked for and not given." = process.store.backups_failed_total;
+        Gauge "tickring_nats_up" "1 while NATS is there; 0 too of a node that is of no cluster." = u64::from(process.nats.is_up);
+        Counter "tickring_nats_reconnects_total" "Connections to NATS that were made again." = process.nats.reconnects_total;
+        Counter "tickring_nats_messages_told_total" "Messages that were handed to NATS." = process.nats.told_messages_total;
+        Counter "tickring_nats_told_bytes_total" "Bytes of those." = process.nats.told_bytes_total;
+        Counter "tickring_nats_messages_heard_total" "Messages that came from NATS." = process.nats.heard_messages_total;
+        Counter "tickring_nats_heard_bytes_total" "Bytes of those." = process.nats.heard_bytes_total;
+        Counter "tickring_nats_messages_dropped_total" {"why": "away"} "Messages that did not cross: NATS was away, it takes none so long, or a thread was too far behind; who misses them asks for the state anew." = process.nats.dropped_away_total;
+        Counter "tickring_nats_messages_dropped_total" {"why": "refused"} "" = process.nats.dropped_refused_total;
+        Counter "tickring_nats_messages_dropped_total" {"why": "behind"} "" = process.nats.dropped_behind_total;
+        Counter "tickring_nats_messages_dropped_total" {"why": "slow"} "" = process.nats.dropped_slow_total;
+        Counter "tickring_nats_messages_dropped_total" {"why": "strange"} "" = process.nats.dropped_strange_total;
+        Counter "tickring_nats_lease_unanswered_total" "Requests about the lease that nobody answered in time." = process.nats.lease_unknown_total;
+        Counter "tickring_nats_lease_strange_total" "Values of the lease that are none: something else writes its key." = process.nats.lease_strange_total;
+        Gauge "tickring_nats_round_trip_seconds" "The last time from telling NATS something to hearing it." = process.nats.round_trip_ns;
         Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;
         Gauge "process_resident_memory_bytes" "Resident memory." = process.resident_bytes;
         Gauge "process_virtual_memory_bytes" "Virtual memory." = process.virtual_bytes;

@@ -63,6 +63,7 @@ fn boards() -> Vec<Arc<Board>> {
         is_halted: true,
         instruments: 12,
         links: &links,
+        node: NodeReading::default(),
     };
     boards[2].tell_venue(&thread_reading(&topics, &ring), &venue);
     boards.into_iter().map(Arc::new).collect()

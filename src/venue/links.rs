@@ -10,6 +10,7 @@
 //! way; what waits is bounded by its session.
 
 mod changes;
+mod resting;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -69,6 +70,8 @@ pub(super) struct Links {
     conns: Vec<(ConnId, Owner)>,
     /// What the ring is to do, once it is free.
     actions: VecDeque<Action>,
+    /// This node has no market to bring anything to: nobody is let in, and nothing connects.
+    is_resting: bool,
     /// What strangers cause to be said, and what links do: neither takes the other's room.
     log: LinkLog,
     news: LinkLog,
@@ -153,6 +156,7 @@ impl Links {
             listeners: Vec::new(),
             conns: Vec::new(),
             actions: VecDeque::new(),
+            is_resting: false,
             log: LinkLog::new(20),
             news: LinkLog::new(100),
         };
@@ -302,6 +306,11 @@ impl Links {
     }
 
     fn accept(&mut self, conn: ConnId, listener: ListenerId, peer: Option<SocketAddr>, now: Now) {
+        if self.is_resting {
+            // It goes to another of its addresses, or comes again.
+            self.actions.push_back(Action::Close(conn, How::Abort));
+            return;
+        }
         let strangers = self.conns.iter().enumerate().filter_map(|(place, (_, owner))| {
             let from = owner.stranger()?.from;
             Some((place, (from, owner.deadline_ns()?)))

@@ -28,8 +28,9 @@ impl Venue {
     /// Goes by newer settings from this turn on, if there are any.
     pub(super) fn take_settings(&mut self) {
         let Some(newer) = self.newer_settings.take() else { return };
+        self.settings = VenueSettings::clone(&newer);
         let VenueSettings { history, deflation, desk, instruments, office, overload, spin, feed } =
-            VenueSettings::clone(&newer);
+            self.settings.clone();
         self.market.set_history(history);
         self.market.set_deflation(deflation);
         self.market.set_desk_config(desk);

@@ -21,6 +21,7 @@ impl Venue {
             turns_total: self.turns_total,
             parks_total: self.parks_total,
         };
+        let node = self.cluster.as_ref().map(|cluster| cluster.reading(self.now)).unwrap_or_default();
         let links = market.link_statuses();
         self.board.tell_venue(
             &thread,
@@ -32,6 +33,7 @@ impl Venue {
                 is_halted: market.desk().is_halted(),
                 instruments: market.instruments().len() as u64,
                 links: links.map_or(&[], |links| links),
+                node,
             },
         );
         if let Some(links) = links {

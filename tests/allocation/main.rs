@@ -569,6 +569,7 @@ fn telling_a_board_allocates_nothing() {
             is_halted: false,
             instruments: 1,
             links: &[],
+            node: tickring::telemetry::NodeReading::default(),
         };
         venue.tell_venue(&ThreadReading { topics: &HomeCounters::default(), ..thread }, &reading);
     });

@@ -1,6 +1,7 @@
 //! Who brings which instruments. PURE. Home: the venue's thread.
 //!
-//! Invariants: a name belongs to the source that listed it first, until that instrument is delisted; a name that is reserved, to
+//! Invariants: a name belongs to the source that listed it first, until that instrument is delisted; one that an owner before has listed, to the first that
+//! lists it here; a name that is reserved, to
 //! one of those that it is reserved for. A number is one instrument's, for ever. What another source says of it is dropped, though its number counts there. An instrument of a link trades
 //! while its link is up and its venue has not said that it is closed.
 
@@ -54,9 +55,14 @@ pub enum ListingRefusal {
     Full,
 }
 
+/// Whose instruments are that an owner before has listed, and no source here yet.
+const NOBODY: SourceId = SourceId(u8::MAX);
+const _: () = assert!(limits::SOURCES_MAX <= u8::MAX as usize);
+
 /// What is known of a listed instrument beside its state.
 #[derive(Clone, Copy, Debug)]
 struct Listed {
+    /// Or [`NOBODY`].
     source: SourceId,
     instrument: FeedInstrument,
     is_up: bool,
@@ -91,17 +97,43 @@ impl Sources {
         if let Ok(id) = taken {
             self.names.insert(name, id);
             let is_up = source == SourceId::FEED;
-            self.listed.push(Listed { source, instrument, is_up, word: MarketState::Open });
+            let listed = Listed { source, instrument, is_up, word: MarketState::Open };
+            match self.listed.get_mut(id.index()) {
+                Some(unclaimed) => *unclaimed = listed,
+                None => self.listed.push(listed),
+            }
         }
         taken
     }
 
-    fn take(&self, source: SourceId, name: Symbol) -> Result<InstrumentId, ListingRefusal> {
-        if let Some(id) = self.names.get(&name) {
-            return Err(ListingRefusal::Taken { by: self.listed[id.index()].source });
+    /// The next instrument is one of an owner before.
+    pub(super) fn restore(&mut self, name: Symbol, word: MarketState) {
+        if word != MarketState::Delisted {
+            self.names.insert(name, InstrumentId(bounded(self.listed.len())));
         }
-        if self.reserved.get(&name).is_some_and(|sources| sources >> source.0 & 1 == 0) {
+        self.listed.push(Listed { source: NOBODY, instrument: FeedInstrument(0), is_up: false, word });
+    }
+
+    /// The instrument of this name that no source here has listed yet, and this one may.
+    pub(super) fn unclaimed(&self, source: SourceId, name: &Symbol) -> Option<InstrumentId> {
+        let id = *self.names.get(name)?;
+        (self.listed[id.index()].source == NOBODY && self.is_admitted(source, name)).then_some(id)
+    }
+
+    fn is_admitted(&self, source: SourceId, name: &Symbol) -> bool {
+        self.reserved.get(name).is_none_or(|sources| sources >> source.0 & 1 == 1)
+    }
+
+    fn take(&self, source: SourceId, name: Symbol) -> Result<InstrumentId, ListingRefusal> {
+        let known = self.names.get(&name).copied();
+        if let Some(by) = known.map(|id| self.listed[id.index()].source).filter(|by| *by != NOBODY) {
+            return Err(ListingRefusal::Taken { by });
+        }
+        if !self.is_admitted(source, &name) {
             return Err(ListingRefusal::Reserved);
+        }
+        if let Some(unclaimed) = known {
+            return Ok(unclaimed);
         }
         if self.listed.len() == limits::INSTRUMENTS_MAX {
             return Err(ListingRefusal::Full);
@@ -219,6 +251,7 @@ impl MarketHome {
     }
 
     pub(super) fn list(&mut self, source: SourceId, definition: &Instrument, now: Now) {
+        self.retire_other(source, definition, now);
         let id = match self.sources.list(source, definition.name) {
             Ok(id) => id,
             Err(why) => {
@@ -227,12 +260,15 @@ impl MarketHome {
                 return;
             }
         };
-        let definition = Arc::new(definition.clone());
-        self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
-        self.derived.push(Vec::new());
-        self.tell(Record::Listed { definition });
+        if id.index() == self.instruments.len() {
+            let definition = Arc::new(definition.clone());
+            self.instruments.push(InstrumentState::new(Arc::clone(&definition)));
+            self.derived.push(Vec::new());
+            self.tell(Record::Listed { definition });
+        }
         self.statuses.change(source, Change::Listed, now);
         if source == SourceId::FEED {
+            self.apply_state(id, MarketState::Open, 0, now);
             self.open_trading(id, now);
         } else {
             self.apply_state(id, MarketState::Closed, 0, now);
@@ -249,7 +285,7 @@ impl MarketHome {
 
     /// The instrument is traded no more: its book empties, its market closes for good, and what is open of it is cancelled. What
     /// was told before is settled first.
-    fn delist(&mut self, id: InstrumentId, timestamp_ns: u64, now: Now) {
+    pub(super) fn delist(&mut self, id: InstrumentId, timestamp_ns: u64, now: Now) {
         if self.instruments[id.index()].state == MarketState::Delisted {
             return;
         }

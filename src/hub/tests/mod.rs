@@ -21,6 +21,7 @@ mod login;
 mod marks;
 mod mesh;
 mod messages;
+mod nodes;
 mod order_entry;
 mod orders;
 mod overload;
@@ -32,6 +33,7 @@ mod sbe;
 mod sending;
 mod settling;
 mod silence;
+mod succession;
 
 use std::sync::Arc;
 

@@ -46,6 +46,9 @@ impl Links {
                 self.add(setup, market, now);
             }
         }
+        if self.is_resting {
+            self.rest(market, now);
+        }
     }
 
     /// A link that there was none of that name of before.
@@ -70,7 +73,7 @@ impl Links {
     /// The link of an attempt to connect, unless it has begun another one since.
     pub(super) fn of_attempt(&self, tag: u32) -> Option<usize> {
         let nth = (tag & ((1 << ATTEMPT_SHIFT) - 1)) as usize;
-        (self.links[nth].attempt == tag >> ATTEMPT_SHIFT).then_some(nth)
+        (!self.is_resting && self.links[nth].attempt == tag >> ATTEMPT_SHIFT).then_some(nth)
     }
 
     fn renew(&mut self, nth: usize, setup: LinkSetup, market: &mut MarketHome, now: Now) {
@@ -94,7 +97,7 @@ impl Links {
     }
 
     /// The link has no connection any more, nor an attempt at one that is heard of.
-    fn cut_off(&mut self, nth: usize, market: &mut MarketHome, now: Now) {
+    pub(super) fn cut_off(&mut self, nth: usize, market: &mut MarketHome, now: Now) {
         let link = &mut self.links[nth];
         link.forget_attempt();
         link.session.handle_stop();
@@ -135,7 +138,7 @@ impl Links {
 const FAREWELL_BYTES_MAX: usize = 4 * 1024;
 
 impl LinkSetup {
-    fn reach(&self, now: Now) -> Option<Reach> {
+    pub(super) fn reach(&self, now: Now) -> Option<Reach> {
         match &self.way {
             Way::Listen(_) => None,
             Way::Connect(config) => Some(Reach::new(config.clone(), now)),
@@ -145,7 +148,7 @@ impl LinkSetup {
 
 impl Link {
     /// Clients are told of it from now on, and the instruments that it names are its own to list.
-    fn announce(&self, market: &mut MarketHome, now: Now) {
+    pub(super) fn announce(&self, market: &mut MarketHome, now: Now) {
         let (kind, venue, link) = (self.setup.kind, self.setup.venue.clone(), self.setup.name.clone());
         market.reserve(&self.setup.session.instruments, self.source);
         market.add_link(self.source, LinkIdentity { kind, venue, link }, now);

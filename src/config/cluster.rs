@@ -1,0 +1,135 @@
+//! The `[cluster]` table: the nodes that this one shares a market with, over NATS. Home: the main thread.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::names::ClusterName;
+use crate::limits;
+
+use super::check::{Range, RangeFault};
+
+/// Of what this node is one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    pub kind: ClusterKind,
+    /// `nats://HOST:PORT` or `tls://HOST:PORT`, any of one cluster of NATS.
+    pub servers: Vec<String>,
+    pub name: String,
+    /// Another one for each node.
+    pub node: String,
+    /// Whether this node may own the market: it has the feed, or links to venues.
+    pub owns: bool,
+    pub term_ms: u32,
+    /// Of NATS's servers that keep the lease.
+    pub replicas: u8,
+    /// Empty for none.
+    pub credentials: PathBuf,
+    pub tls: ClusterTls,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterKind {
+    /// This node is by itself.
+    #[default]
+    None,
+    Nats,
+}
+
+/// How NATS is known, and this node to it; each empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterTls {
+    pub ca: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Default for Cluster {
+    fn default() -> Cluster {
+        Cluster {
+            kind: ClusterKind::None,
+            servers: vec!["nats://127.0.0.1:4222".to_owned()],
+            name: "tickring".to_owned(),
+            node: String::new(),
+            owns: true,
+            term_ms: 2000,
+            replicas: 1,
+            credentials: PathBuf::new(),
+            tls: ClusterTls::default(),
+        }
+    }
+}
+
+/// Addresses of servers that may be named; NATS tells of the others.
+const SERVERS_MAX: usize = 32;
+
+impl Cluster {
+    /// The cluster's name and the node's, where this node is of one.
+    #[must_use]
+    pub fn names(&self) -> Option<(ClusterName, ClusterName)> {
+        match self.kind {
+            ClusterKind::None => None,
+            ClusterKind::Nats => {
+                ClusterName::parse(self.name.as_bytes()).zip(ClusterName::parse(self.node.as_bytes()))
+            }
+        }
+    }
+
+    pub(super) fn ranges(&self) -> [Range; 2] {
+        [
+            Range {
+                key: "cluster.term_ms",
+                value: self.term_ms.into(),
+                min: limits::CLUSTER_TERM_MS_MIN,
+                max: limits::CLUSTER_TERM_MS_MAX,
+                unit: "ms",
+                hint: "by default 2000, the same on all nodes",
+            },
+            Range {
+                key: "cluster.replicas",
+                value: self.replicas.into(),
+                min: 1,
+                max: 5,
+                unit: "servers",
+                hint: "3 outlives the loss of one of three servers",
+            },
+        ]
+    }
+
+    /// What is wrong with it.
+    pub(super) fn check(&self) -> Result<(), RangeFault> {
+        if self.kind == ClusterKind::None {
+            return Ok(());
+        }
+        let fault = |key, what, hint: &str| {
+            Err(RangeFault { key: Cow::Borrowed(key), nth: 0, what, hint: hint.to_owned() })
+        };
+        for (key, name) in [("cluster.name", &self.name), ("cluster.node", &self.node)] {
+            if ClusterName::parse(name.as_bytes()).is_none() {
+                let what = format!("is \"{name}\", expected 1 to 32 letters, digits, - and _");
+                return fault(key, what, "each node of a cluster has a name of its own");
+            }
+        }
+        if self.servers.is_empty() || self.servers.len() > SERVERS_MAX {
+            let what = format!("has {} servers, expected 1 to {SERVERS_MAX}", self.servers.len());
+            return fault("cluster.servers", what, "nats://HOST:4222");
+        }
+        let is_url = |text: &&String| {
+            let host = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ']))
+        };
+        if let Some(odd) = self.servers.iter().find(|text| !is_url(text)) {
+            let what = format!("has \"{odd}\", expected nats://HOST:PORT or tls://HOST:PORT");
+            return fault("cluster.servers", what, "the port is 4222 where none is said");
+        }
+        if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            let what = "has a certificate without its key, or a key without its certificate".to_owned();
+            return fault("cluster.tls", what, "name both, or neither");
+        }
+        Ok(())
+    }
+}
