@@ -787,3 +787,35 @@ pub const NATS_SUBSCRIPTION_MESSAGES_MAX: usize = 4_096;
 pub const NATS_LEASE_BYTES_MAX: usize = 512;
 /// How long a stop waits for what NATS was to be told: the lease's release, above all.
 pub const NATS_STOP_NS_MAX: u64 = 1_000_000_000;
+
+/// Bytes of batches that go into one message of the stream where the store is one: with what is put around it below half of the MiB that a NATS server takes
+/// by default. What is longer by itself is cut into messages of at most the other.
+pub const JETSTREAM_APPEND_BYTES: usize = 256 * 1024;
+pub const JETSTREAM_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// What a message has of headers and subject at most: its server counts them to its payload.
+pub const JETSTREAM_HEADER_BYTES: usize = 1024;
+/// What a stream's file has around a payload, in mean: headers, the subject, lengths, a checksum.
+pub const JETSTREAM_MESSAGE_OVERHEAD_BYTES: u64 = 160;
+/// Messages that are asked for ahead where the stream is read: 16 MiB at most.
+pub const JETSTREAM_READS_MAX: usize = 32;
+/// Bytes of the messages of one batch, or of what is moved at once, at most: twice of what a batch and one request are.
+pub const JETSTREAM_SPAN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a request to the server may take, and an append to be answered: an fsync of a disk that stalls, an election of a leader.
+pub const JETSTREAM_REQUEST_NS: u64 = 5_000_000_000;
+/// How often somebody else may have written, or have purged, in between, before the rest is left to a later attempt.
+pub const JETSTREAM_ATTEMPTS_MAX: usize = 16;
+/// How much of the stream's beginning is dead before it is purged: less would have the server rewrite a file each time.
+pub const JETSTREAM_PURGE_BYTES: u64 = 8 * 1024 * 1024;
+pub const JETSTREAM_PURGE_SPANS: usize = 4096;
+/// Dead bytes between entries, beyond half of what is alive, that are let be.
+pub const JETSTREAM_DEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of the oldest messages that are read at once to move what is alive in them, and how much is appended before that is done again: read faster than
+/// written, or the stream would fill up.
+pub const JETSTREAM_MOVE_BYTES: u64 = 2 * 1024 * 1024;
+pub const JETSTREAM_MOVE_EVERY_BYTES: u64 = 1024 * 1024;
+/// The least that a stream may be bounded to: a third of it is for what is alive.
+pub const JETSTREAM_BYTES_MIN: u64 = 64 * 1024 * 1024;
+const _: () = assert!(
+    JETSTREAM_APPEND_BYTES < JETSTREAM_MESSAGE_BYTES_MAX && 2 * JETSTREAM_DEAD_BYTES < JETSTREAM_BYTES_MIN
+);
+const _: () = assert!(JETSTREAM_MOVE_EVERY_BYTES * 2 <= JETSTREAM_MOVE_BYTES);

@@ -1,4 +1,5 @@
-//! The store for durable messages: one thread that commits what the venue's thread sends to tables on a disk (decision 0020).
+//! The store for durable messages: one thread that commits what the venue's thread sends to tables on a disk (decision 0020), or, behind the same handle,
+//! appends it to a stream of JetStream (`jetstream`).
 //!
 //! Home: the venue's thread has the [`StoreHandle`], the main thread the [`Store`], the `store` thread the rest (`worker.rs`).
 //! Invariants:
@@ -6,7 +7,7 @@
 //! - Everything that waits goes into one commit with one fsync, up to `STORE_COMMIT_BYTES_MAX`. A batch is answered once: *stored*
 //!   when it is on the disk, *refused* when it is known not to be. After a failed commit neither is known: the file is opened anew,
 //!   and what it says is the answer.
-//! - A batch that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes.
+//! - A batch that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes, or by the like for a task.
 //! - The thread is not among those that the watchdog counts: a disk that stalls is no reason to end the process, and a process that
 //!   turns says nothing about the disk. How long a commit has been under way is a metric.
 
@@ -15,6 +16,7 @@ mod directory;
 mod disk;
 mod door;
 mod file;
+pub mod jetstream;
 mod offline;
 mod progress;
 mod schema;
@@ -31,6 +33,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use tokio::sync::Notify;
 
 use crate::doorbell::Doorbell;
 use crate::limits;
@@ -45,7 +48,7 @@ pub use schema::VERSION as SCHEMA_VERSION;
 pub use trouble::{Trouble, hint};
 
 use door::Door;
-use worker::Worker;
+use worker::{Worker, makes_room};
 
 /// What a store is started with.
 #[derive(Debug)]
@@ -84,8 +87,33 @@ pub struct StoreHandle {
     batches: Producer<StoreBatch>,
     words: Consumer<StoreWord>,
     shared: Arc<Shared>,
-    thread: Thread,
     bytes_max: usize,
+    /// Dropped behind `batches`: who is woken by that finds the queue abandoned.
+    wake: Wake,
+}
+
+/// How the store's thread waits for what is sent.
+#[derive(Debug)]
+enum Wake {
+    /// It is parked.
+    Thread(Thread),
+    /// In a runtime of its own.
+    Task(Arc<Notify>),
+}
+
+impl Wake {
+    fn wake(&self) {
+        match self {
+            Wake::Thread(thread) => thread.unpark(),
+            Wake::Task(task) => task.notify_one(),
+        }
+    }
+}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.wake();
+    }
 }
 
 /// What a sender may send before something is answered.
@@ -132,8 +160,8 @@ impl Store {
             batches,
             words,
             shared: Arc::clone(&shared),
-            thread: thread.thread().clone(),
             bytes_max: queue_bytes_max,
+            wake: Wake::Thread(thread.thread().clone()),
         };
         Ok((Store { shared, thread, finished, opened }, handle))
     }
@@ -189,7 +217,7 @@ impl StoreHandle {
         }
         self.shared.progress.sent_batches.add(1);
         self.shared.progress.sent_bytes.add(weight as u64);
-        self.thread.unpark();
+        self.wake.wake();
         Ok(())
     }
 

@@ -149,11 +149,21 @@ pub enum StoreFault {
     Corrupt,
     /// The disk failed otherwise.
     Io,
+    /// The servers that keep it cannot be reached.
+    Away,
+    /// Another node has it, as the owner of the market after this one.
+    Taken,
 }
 
 impl StoreFault {
-    pub const ALL: [StoreFault; 4] =
-        [StoreFault::DiskFull, StoreFault::ReadOnly, StoreFault::Corrupt, StoreFault::Io];
+    pub const ALL: [StoreFault; 6] = [
+        StoreFault::DiskFull,
+        StoreFault::ReadOnly,
+        StoreFault::Corrupt,
+        StoreFault::Io,
+        StoreFault::Away,
+        StoreFault::Taken,
+    ];
 
     /// Its name in metrics and answers.
     #[must_use]
@@ -163,6 +173,8 @@ impl StoreFault {
             StoreFault::ReadOnly => "read_only",
             StoreFault::Corrupt => "corrupt",
             StoreFault::Io => "io",
+            StoreFault::Away => "away",
+            StoreFault::Taken => "taken",
         }
     }
 }
@@ -174,6 +186,8 @@ impl fmt::Display for StoreFault {
             StoreFault::ReadOnly => "the disk is read-only",
             StoreFault::Corrupt => "the store is corrupt",
             StoreFault::Io => "the disk fails",
+            StoreFault::Away => "the store cannot be reached",
+            StoreFault::Taken => "another node has the store",
         })
     }
 }

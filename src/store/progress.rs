@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::model::storage::{StoreFault, StoreState};
+use crate::model::storage::{StoreBatch, StoreFault, StoreOp, StoreState};
 use crate::telemetry::StoreReading;
 
 /// A number that one thread writes and others read.
@@ -33,12 +33,12 @@ pub struct Progress {
     pub(super) sent_batches: Told,
     pub(super) sent_bytes: Told,
     /// Of those, by the store: the ones that were answered.
-    pub(super) answered_batches: Told,
-    pub(super) answered_bytes: Told,
+    answered_batches: Told,
+    answered_bytes: Told,
     pub(super) commits: Told,
-    pub(super) stored_batches: Told,
-    pub(super) operations: Told,
-    pub(super) bytes: Told,
+    stored_batches: Told,
+    operations: Told,
+    bytes: Told,
     pub(super) commit_ns: Told,
     pub(super) commit_ns_max: Told,
     /// When the commit that is under way began; 0 where none is.
@@ -58,9 +58,26 @@ impl Progress {
         self.state.set(code(state));
     }
 
-    pub(super) fn refuse(&self, fault: StoreFault) {
+    /// That batch is on the disk.
+    pub(super) fn store(&self, batch: &StoreBatch) {
+        self.operations.add(batch.ops.len() as u64);
+        let of_value =
+            |op: &StoreOp| if let StoreOp::Put { value, .. } = op { value.len() as u64 } else { 0 };
+        self.bytes.add(batch.ops.iter().map(of_value).sum());
+        self.stored_batches.add(1);
+        self.answer(batch);
+    }
+
+    /// That batch is not.
+    pub(super) fn refuse(&self, batch: &StoreBatch, fault: StoreFault) {
         let place = StoreFault::ALL.iter().position(|known| *known == fault);
         self.refused[place.expect("invariant: all faults are among all")].add(1);
+        self.answer(batch);
+    }
+
+    fn answer(&self, batch: &StoreBatch) {
+        self.answered_batches.add(1);
+        self.answered_bytes.add(batch.weight_bytes() as u64);
     }
 
     /// Bytes that were sent and are not answered, as the sender counts them.

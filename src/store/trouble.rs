@@ -32,7 +32,11 @@ impl Trouble {
     pub fn failure(&self, directory: &Path) -> Failure {
         let exit = match self.fault {
             StoreFault::Corrupt => Exit::Data,
-            StoreFault::DiskFull | StoreFault::ReadOnly | StoreFault::Io => Exit::OsError,
+            StoreFault::DiskFull
+            | StoreFault::ReadOnly
+            | StoreFault::Io
+            | StoreFault::Away
+            | StoreFault::Taken => Exit::OsError,
         };
         let hint = self.hint.clone().unwrap_or_else(|| hint(self.fault).to_owned());
         Failure::new(exit, format!("{}: {}", directory.display(), self.what), hint)
@@ -51,6 +55,10 @@ pub const fn hint(fault: StoreFault) -> &'static str {
         }
         StoreFault::Corrupt => "move the directory away and restore a backup: tickring store restore",
         StoreFault::Io => "look at the kernel's log (dmesg): the disk may be failing",
+        StoreFault::Away => "look whether NATS and its JetStream are up, and the log of its servers",
+        StoreFault::Taken => {
+            "the owner of the market has changed; where no node owns it, its bucket was made anew: see docs/scaling/durable.md"
+        }
     }
 }
 

@@ -333,26 +333,14 @@ impl Worker {
     }
 
     fn stored(&mut self, batches: &[StoreBatch]) {
-        let progress = &self.shared.progress;
-        for batch in batches {
-            progress.operations.add(batch.ops.len() as u64);
-            let of_value =
-                |op: &StoreOp| if let StoreOp::Put { value, .. } = op { value.len() as u64 } else { 0 };
-            progress.bytes.add(batch.ops.iter().map(of_value).sum());
-            progress.answered_batches.add(1);
-            progress.answered_bytes.add(batch.weight_bytes() as u64);
-        }
-        progress.stored_batches.add(batches.len() as u64);
+        batches.iter().for_each(|batch| self.shared.progress.store(batch));
         if let Some(last) = batches.last() {
             self.say(StoreWord::Stored { through: last.number });
         }
     }
 
     fn refuse(&mut self, batch: StoreBatch, fault: StoreFault) {
-        let progress = &self.shared.progress;
-        progress.refuse(fault);
-        progress.answered_batches.add(1);
-        progress.answered_bytes.add(batch.weight_bytes() as u64);
+        self.shared.progress.refuse(&batch, fault);
         self.say(StoreWord::Refused { number: batch.number, fault });
     }
 
@@ -436,7 +424,7 @@ impl Worker {
 }
 
 /// Whether a batch leaves less in the store than there was, as far as it can be told without a look.
-fn makes_room(batch: &StoreBatch) -> bool {
+pub(super) fn makes_room(batch: &StoreBatch) -> bool {
     let (mut removes, mut bytes) = (0, 0);
     for op in &batch.ops {
         match op {

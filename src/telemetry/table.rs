@@ -503,6 +503,8 @@ metrics! {
         Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[1].as_str()} "" = process.store.refused_total[1];
         Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[2].as_str()} "" = process.store.refused_total[2];
         Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[3].as_str()} "" = process.store.refused_total[3];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[4].as_str()} "" = process.store.refused_total[4];
+        Counter "tickring_store_refused_batches_total" {"fault": StoreFault::ALL[5].as_str()} "" = process.store.refused_total[5];
         Gauge "tickring_store_loaded_entries" "Entries that were loaded at the start." = process.store.loaded_entries;
         Gauge "tickring_store_load_seconds" "How long it took to read and load them." = process.store.load_ns;
         Gauge "tickring_store_file_bytes" "Length of the store's file." = process.store.file_bytes;
