@@ -53,12 +53,13 @@ use crate::nats::{self, NatsBoard};
 use crate::pressure::PressureBoard;
 use crate::profiler::Profiler;
 use crate::shard::BackendBoard;
-use crate::store;
+use crate::store::{self, jetstream::JetStore};
 use crate::switch::HaltSwitch;
 use crate::telemetry::alerts::{self, Alerts};
 use crate::telemetry::latency::Recent;
 use crate::telemetry::{
-    BackendStatus, Board, Looks, NatsReading, ProcessReading, Rates, Snapshot, Totals, merged_backends,
+    BackendStatus, Board, Looks, NatsReading, ProcessReading, Rates, Snapshot, StoreReading, Totals,
+    merged_backends,
 };
 
 use answers::Answers;
@@ -118,6 +119,8 @@ pub struct Source {
     pub log_file: Arc<log_file::Progress>,
     /// None where there is no store.
     pub store: Option<Arc<store::Progress>>,
+    /// In its place in a cluster.
+    pub stream: Option<Arc<JetStore>>,
     /// None of a node by itself.
     pub nats: Option<Arc<NatsBoard>>,
     /// The cluster's name and the node's.
@@ -583,7 +586,11 @@ impl Shared {
             control_failures_total: self.failures_total.load(Ordering::Relaxed),
             status_cache_hits_total,
             status_cache_misses_total,
-            store: source.store.as_ref().map(|store| store.reading(now_ns)).unwrap_or_default(),
+            store: match (&source.store, &source.stream) {
+                (Some(store), _) => store.reading(now_ns),
+                (None, Some(stream)) => stream.reading(now_ns),
+                (None, None) => StoreReading::default(),
+            },
             nats: source.nats.as_ref().map(|board| of_nats(&board.reading())).unwrap_or_default(),
         }
     }

@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self as threads, JoinHandle};
 
+use async_nats::{ConnectOptions, ServerAddr};
+
 use crate::cluster::names::ClusterName;
 use crate::doorbell::Doorbell;
 
@@ -84,6 +86,15 @@ impl NatsSetup {
             credentials::read(path)?;
         }
         self.tls.as_ref().map_or(Ok(()), security::check_files)
+    }
+
+    /// Where and by what the node's store connects, as its other connections do.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn of_store(&self) -> io::Result<(Vec<ServerAddr>, ConnectOptions)> {
+        let servers: io::Result<Vec<ServerAddr>> = self.servers.iter().map(|server| server.parse()).collect();
+        Ok((servers?, link::admitted(self, " store")))
     }
 }
 

@@ -48,7 +48,7 @@ use crate::keys;
 use crate::limits;
 use crate::log_file::LogFile;
 use crate::mesh::{self, Capacity};
-use crate::nats::{Nats, NatsSetup};
+use crate::nats::NatsSetup;
 use crate::pressure::PressureBoard;
 use crate::probe;
 use crate::pulse::Pulse;
@@ -66,6 +66,7 @@ use crate::venue::{LinksSetup, VenueError};
 use crate::verify::Verifier;
 
 use self::backends::{Backends, Callees};
+use self::cluster::Joined;
 use self::links::VenueLinks;
 use self::mcp::McpLine;
 use self::measuring::Measuring;
@@ -159,7 +160,7 @@ struct Server {
     /// None where nothing is durable.
     store: Option<Store>,
     /// None of a node by itself.
-    nats: Option<Nats>,
+    joined: Option<Joined>,
     /// Until the control thread has them.
     inspector: Inspector,
     /// Backends of calls.
@@ -256,7 +257,7 @@ impl Server {
         let (verifier, logins) =
             start_verifier(&config, &keyring, &doorbells[..cores.len()], accounts.clone())?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
-        let (nats, of_cluster) =
+        let (joined, of_cluster) =
             cluster::start(&config, nats, &doorbells[cores.len()], shard::home(cores.len()), accounts)?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
         let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
@@ -289,7 +290,7 @@ impl Server {
             venue,
             verifier,
             store,
-            nats,
+            joined,
             inspector,
             callees: Callees::new(backends, mcp, switchboard),
             inward: Some(inward),
@@ -434,8 +435,8 @@ impl Server {
             }
         }
         // It has the lease to give up, which the venue did last.
-        if let Some(nats) = self.nats {
-            nats.stop();
+        if let Some(joined) = self.joined {
+            joined.stop();
         }
         let unstored = storing::stop(self.store, &self.config);
         failure = failure.or(unstored);

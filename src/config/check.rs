@@ -81,7 +81,7 @@ impl Config {
         {
             range.check()?;
         }
-        self.cluster.check()?;
+        self.cluster.check(self.store.directory_path().is_some())?;
         self.check_listeners()?;
         venue::check(&self.venue)?;
         instrument::check(&self.instrument)?;

@@ -23,8 +23,10 @@ pub struct Cluster {
     /// Whether this node may own the market: it has the feed, or links to venues.
     pub owns: bool,
     pub term_ms: u32,
-    /// Of NATS's servers that keep the lease.
+    /// Of NATS's servers that keep the lease, and durable messages.
     pub replicas: u8,
+    /// Of the stream that keeps durable messages; 0 for none.
+    pub store_bytes_max: u64,
     /// Empty for none.
     pub credentials: PathBuf,
     pub tls: ClusterTls,
@@ -58,6 +60,7 @@ impl Default for Cluster {
             owns: true,
             term_ms: 2000,
             replicas: 1,
+            store_bytes_max: 0,
             credentials: PathBuf::new(),
             tls: ClusterTls::default(),
         }
@@ -66,6 +69,9 @@ impl Default for Cluster {
 
 /// Addresses of servers that may be named.
 const SERVERS_MAX: usize = 32;
+
+/// A terabyte.
+const STORE_BYTES_MAX: u64 = 1 << 40;
 
 impl Cluster {
     /// The cluster's name and the node's, where this node is of one.
@@ -100,8 +106,8 @@ impl Cluster {
         ]
     }
 
-    /// What is wrong with it.
-    pub(super) fn check(&self) -> Result<(), RangeFault> {
+    /// What is wrong with it; `has_directory` where `[store]` names one.
+    pub(super) fn check(&self, has_directory: bool) -> Result<(), RangeFault> {
         if self.kind == ClusterKind::None {
             return Ok(());
         }
@@ -113,6 +119,21 @@ impl Cluster {
                 let what = format!("is \"{name}\", expected 1 to 32 letters, digits, - and _");
                 return fault(key, what, "each node of a cluster has a name of its own");
             }
+        }
+        if has_directory {
+            let what = "is set on a node of a cluster, whose next owner could not read it".to_owned();
+            return fault(
+                "store.directory",
+                what,
+                "leave it out: cluster.store_bytes_max keeps durable messages in NATS",
+            );
+        }
+        if (1..limits::JETSTREAM_BYTES_MIN).contains(&self.store_bytes_max)
+            || self.store_bytes_max > STORE_BYTES_MAX
+        {
+            let (min, is) = (limits::JETSTREAM_BYTES_MIN, self.store_bytes_max);
+            let what = format!("is {is}, expected 0 for none, or {min} to {STORE_BYTES_MAX} bytes");
+            return fault("cluster.store_bytes_max", what, "a third of it is for messages that wait");
         }
         if self.servers.is_empty() || self.servers.len() > SERVERS_MAX {
             let what = format!("has {} servers, expected 1 to {SERVERS_MAX}", self.servers.len());

@@ -239,6 +239,7 @@ pub(super) const KEYS: &[Key] = &[
     restart("cluster.owns", Plain),
     restart("cluster.term_ms", Plain),
     restart("cluster.replicas", Plain),
+    restart("cluster.store_bytes_max", Plain),
     restart("cluster.credentials", Text),
     restart("cluster.tls.ca", Text),
     restart("cluster.tls.certificate", Text),

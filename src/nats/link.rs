@@ -112,6 +112,22 @@ pub(super) async fn connect(
 }
 
 fn options(setup: &NatsSetup, which: Connection) -> ConnectOptions {
+    let role = match which {
+        Connection::Market => "",
+        Connection::Lease => " lease",
+    };
+    admitted(setup, role)
+        .retry_on_initial_connect()
+        .ignore_discovered_servers()
+        .connection_timeout(CONNECT_TIME_MAX)
+        .ping_interval(PING)
+        .client_capacity(limits::NATS_CLIENT_MESSAGES_MAX)
+        .subscription_capacity(limits::NATS_SUBSCRIPTION_MESSAGES_MAX)
+        .reconnect_delay_callback(retry_after)
+}
+
+/// What any connection of the node is let in by; `role` says in NATS's lists of connections which it is.
+pub(super) fn admitted(setup: &NatsSetup, role: &str) -> ConnectOptions {
     let NatsSetup { cluster, node, .. } = setup;
     let mut options = match setup.credentials.clone() {
         Some(path) => ConnectOptions::with_auth_callback(move |nonce| {
@@ -132,21 +148,10 @@ fn options(setup: &NatsSetup, which: Connection) -> ConnectOptions {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
     }
-    let name = match which {
-        Connection::Market => format!("tickring {cluster}/{node}"),
-        Connection::Lease => format!("tickring {cluster}/{node} lease"),
-    };
     options
-        .name(name)
+        .name(format!("tickring {cluster}/{node}{role}"))
         .require_tls(setup.tls.is_some() || setup.servers.iter().any(is_tls))
         .custom_inbox_prefix(subjects::inboxes(cluster, node))
-        .retry_on_initial_connect()
-        .ignore_discovered_servers()
-        .connection_timeout(CONNECT_TIME_MAX)
-        .ping_interval(PING)
-        .client_capacity(limits::NATS_CLIENT_MESSAGES_MAX)
-        .subscription_capacity(limits::NATS_SUBSCRIPTION_MESSAGES_MAX)
-        .reconnect_delay_callback(retry_after)
 }
 
 /// Before the try of this number: the first follows at once.

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::auth::Accounts;
 use crate::cluster::node::NodeConfig;
@@ -12,6 +13,7 @@ use crate::limits;
 use crate::model::ids::HomeId;
 use crate::nats::{self, Nats, NatsSetup, NatsTls};
 use crate::rt;
+use crate::store::jetstream::{JetSettings, JetSetup, JetStore};
 use crate::venue::ClusterSetup;
 
 use super::sources;
@@ -50,6 +52,23 @@ pub(super) fn setup(config: &Config, shards: usize) -> Result<Option<NatsSetup>,
     }
 }
 
+/// What of the cluster is the main thread's.
+pub(super) struct Joined {
+    pub(super) nats: Nats,
+    /// Of durable messages; none where there are none.
+    pub(super) store: Option<Arc<JetStore>>,
+}
+
+impl Joined {
+    /// Once the venue has ended: what it had stored last is stored, the lease is given up.
+    pub(super) fn stop(self) {
+        if self.store.is_some_and(|store| !store.stop()) {
+            log::warn!("some of the last changes to messages are not stored: NATS is behind");
+        }
+        self.nats.stop();
+    }
+}
+
 /// Starts the thread that speaks to NATS, which rings this doorbell of the venue; and what the venue is to know.
 pub(super) fn start(
     config: &Config,
@@ -57,7 +76,7 @@ pub(super) fn start(
     doorbell: &Doorbell,
     market: HomeId,
     accounts: Accounts,
-) -> Result<(Option<Nats>, Option<ClusterSetup>), Failure> {
+) -> Result<(Option<Joined>, Option<ClusterSetup>), Failure> {
     let Some(setup) = setup else { return Ok((None, None)) };
     let node = NodeConfig {
         name: setup.node,
@@ -66,10 +85,28 @@ pub(super) fn start(
         term_ms: setup.term_ms,
         market,
     };
+    let store = store(config, &setup, doorbell).map_err(super::os)?.map(Arc::new);
     let (nats, port) = nats::start(setup, doorbell.clone()).map_err(super::os)?;
     let of_feed = config.feed.clone();
     let open_feed = Box::new(move |settings: &_| sources::open(&of_feed, settings));
-    Ok((Some(nats), Some(ClusterSetup { node, port, open_feed, accounts })))
+    let of_venue = ClusterSetup { node, port, open_feed, store: store.clone(), accounts };
+    Ok((Some(Joined { nats, store }), Some(of_venue)))
+}
+
+fn store(config: &Config, setup: &NatsSetup, doorbell: &Doorbell) -> std::io::Result<Option<JetStore>> {
+    let bytes_max = config.cluster.store_bytes_max;
+    if bytes_max == 0 {
+        return Ok(None);
+    }
+    let (servers, options) = setup.of_store()?;
+    let (cluster, replicas) = (setup.cluster, usize::from(setup.replicas));
+    Ok(Some(JetStore::new(JetSetup {
+        settings: JetSettings { servers, options, cluster, replicas, bytes_max },
+        doorbell: doorbell.clone(),
+        queue_batches_max: config.store.queue_batches_max as usize,
+        queue_bytes_max: config.store.queue_bytes_max,
+        give_way: rt::give_way,
+    })))
 }
 
 /// Whether it has where a market comes from.

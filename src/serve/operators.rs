@@ -19,7 +19,6 @@ use crate::control::{Bounds, Control, ControlSetup, McpSetup, Source};
 use crate::exit::{Exit, Failure};
 use crate::inward::Inward;
 use crate::limits;
-use crate::nats::Nats;
 use crate::rt;
 
 use super::{Server, Shared, hubs};
@@ -137,9 +136,10 @@ impl Server {
             inspector,
             callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
-            nats: self.nats.as_ref().map(Nats::board),
+            nats: self.joined.as_ref().map(|joined| joined.nats.board()),
             cluster: self.config.cluster.names(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
+            stream: self.joined.as_ref().and_then(|joined| joined.store.clone()),
             log_file: Arc::clone(self.log_file.progress()),
         }
     }

@@ -102,6 +102,12 @@ struct Opened {
     finished: Receiver<()>,
 }
 
+impl std::fmt::Debug for JetStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JetStore").field("stream", &self.setup.settings.stream()).finish_non_exhaustive()
+    }
+}
+
 impl JetStore {
     #[must_use]
     pub fn new(setup: JetSetup) -> JetStore {

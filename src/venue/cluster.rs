@@ -3,6 +3,8 @@
 //! Invariants: whether the node owns is looked at before a turn tells anything; while it follows there is no feed, no link has a connection, and the market is an
 //! empty one that nobody is told of; a market that is given up has told its own shards of all that it did.
 
+use std::sync::Arc;
+
 use crate::auth::Accounts;
 use crate::backend::replay::FeedError;
 use crate::backend::{Feed, FeedSettings};
@@ -17,8 +19,10 @@ use crate::model::ids::{Epoch, HomeId, SourceId};
 use crate::model::message::Name;
 use crate::model::time::Now;
 use crate::nats::NatsPort;
+use crate::store::jetstream::JetStore;
 use crate::telemetry::NodeReading;
 
+use super::storing::Storing;
 use super::{Stamps, Venue, VenueSettings};
 
 /// Opens the feed from its beginning.
@@ -29,6 +33,8 @@ pub struct ClusterSetup {
     pub node: NodeConfig,
     pub port: NatsPort,
     pub open_feed: OpenFeed,
+    /// Of durable messages; none where there are none.
+    pub store: Option<Arc<JetStore>>,
     /// By their names they are the same on every node.
     pub accounts: Accounts,
 }
@@ -43,6 +49,7 @@ pub(super) struct Clustered {
     node: Node,
     port: NatsPort,
     open_feed: OpenFeed,
+    store: Option<Arc<JetStore>>,
     accounts: Accounts,
     /// NATS has said more than a turn takes.
     is_owing: bool,
@@ -54,12 +61,13 @@ pub(super) struct Clustered {
 
 impl Clustered {
     pub(super) fn new(setup: ClusterSetup) -> Clustered {
-        let ClusterSetup { node, port, open_feed, accounts } = setup;
+        let ClusterSetup { node, port, open_feed, store, accounts } = setup;
         let node = Node::new(node);
         Clustered {
             node,
             port,
             open_feed,
+            store,
             accounts,
             is_owing: false,
             told: Standing::Alone,
@@ -289,6 +297,7 @@ impl Venue {
             self.market.halt_everybody(true, self.now);
         }
         self.market.reset_shards(before);
+        self.open_store(fence);
         self.market.add_replica(bridge);
         self.market.handle_room(bridge);
         self.links.begin(&mut self.market, self.now);
@@ -319,11 +328,23 @@ impl Venue {
         cluster.node.follow(self.market.instruments(), before);
         self.market = MarketHome::new(HomeId(self.shards), self.shards, self.settings.history, self.now);
         self.feed = Feed::None;
+        self.store = None;
         self.given_up_told = 0;
         log::warn!(
             "cluster: this node owns the market no more{}",
             if had_orders { ": orders of its paper market are cancelled" } else { "" }
         );
+    }
+
+    /// Has what is durable from where the owner before has left it.
+    fn open_store(&mut self, fence: Fence) {
+        let Some(store) = self.cluster.as_ref().and_then(|cluster| cluster.store.as_ref()) else { return };
+        match store.open(fence) {
+            Ok(handle) => self.store = Some(Storing::new(handle, &mut self.market, self.now)),
+            Err(error) => {
+                log::error!("cluster: durable messages are refused: no thread for their store: {error}")
+            }
+        }
     }
 
     /// Says in the log what this node has become.
