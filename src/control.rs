@@ -37,9 +37,11 @@ use tokio::sync::{Mutex, oneshot};
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
 use crate::api::dead_letters::Deed;
-use crate::api::{self, Answer, Lines, Method, Question, ROUTES, Route, View};
+use crate::api::{self, Answer, ClusterView, Lines, Method, Question, ROUTES, Route, View};
 use crate::auth::Keyring;
 use crate::clock;
+use crate::cluster::names::ClusterName;
+use crate::cluster::node::Standing;
 use crate::doorbell::Doorbell;
 use crate::histograms::Histograms;
 use crate::hub::{self, RateLimits};
@@ -118,6 +120,8 @@ pub struct Source {
     pub store: Option<Arc<store::Progress>>,
     /// None of a node by itself.
     pub nats: Option<Arc<NatsBoard>>,
+    /// The cluster's name and the node's.
+    pub cluster: Option<(ClusterName, ClusterName)>,
     /// How backends of calls are, once a second: those that are carried here, and those that each shard has links to.
     pub callees: BackendBoard,
     pub linked: Vec<BackendBoard>,
@@ -422,6 +426,12 @@ impl Shared {
             latency: &looked.latency,
             links: source.switch.links(),
             callees: Arc::new(self.callees()),
+            cluster: source.cluster.map(|(name, node)| ClusterView {
+                name,
+                node,
+                standing: source.switch.standing(),
+                server: source.nats.as_ref().and_then(|board| board.reading().server),
+            }),
             phase: source.lifecycle.phase(),
             now,
             uptime_ns: source.lifecycle.uptime_ns(now.mono_ns),
@@ -466,6 +476,9 @@ impl Shared {
             Ok(asked) => asked,
             Err(refusal) => return refusal,
         };
+        if self.source.switch.standing() != Standing::Owner {
+            return api::kill_switch_elsewhere();
+        }
         let what = if asked.halted { "halts" } else { "resumes" };
         log::warn!("{client_id} {what} the trading of everybody by POST /api/kill-switch");
         let number = self.source.switch.ask(asked.halted);

@@ -749,6 +749,30 @@ pub const CLUSTER_WORDS_PER_TURN: usize = 64;
 pub const CLUSTER_LEAVE_NS: u64 = 1_000_000_000;
 /// Instruments that an image tells in one turn: some megabytes.
 pub const CLUSTER_IMAGES_PER_TURN: usize = 64;
+/// Bits of a slot of a connection or a ticket that crosses: above them stands which of the node's shards has it.
+pub const CLUSTER_SLOT_BITS: u32 = 26;
+const _: () = assert!(HOMES_MAX <= 1 << (u32::BITS - CLUSTER_SLOT_BITS));
+const _: () = assert!(REQUESTS_PENDING_MAX < 1 << CLUSTER_SLOT_BITS);
+const _: () = assert!((ORDERING_CONNECTIONS_MAX as usize) + BACKENDS_MAX < 1 << CLUSTER_SLOT_BITS);
+/// Bytes of one request's commands, and so of one command: with the asks beside it a request is below the megabyte that a NATS server takes as it comes.
+pub const CLUSTER_REQUEST_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of commands that wait at a follower to be sent: of one second at half a Gbit/s. Requests of clients beyond it are refused.
+pub const CLUSTER_UNSENT_BYTES_MAX: usize = 64 << 20;
+/// Bytes of words to one node that the owner keeps until the node has said that it has them; a node that has more is given up: it does not hear.
+pub const CLUSTER_WORDS_BYTES_MAX: usize = 64 << 20;
+/// Bytes of words after which a follower says at once that it has them.
+pub const CLUSTER_WORDS_BYTES_UNSAID: usize = 256 * 1024;
+const _: () = assert!(16 * CLUSTER_WORDS_BYTES_UNSAID <= CLUSTER_WORDS_BYTES_MAX);
+/// Connections of one node that the owner's desk or office knows, and calls over HTTP do not count: as many as there may be connections.
+pub const CLUSTER_CLIENTS_MAX: usize = ORDERING_CONNECTIONS_MAX as usize;
+/// How long a follower repeats a request that is not answered before it gives the owner up: its clients are not to wait for ever. The owner gives up a
+/// node later, so that one that is cut off learns of it no later than its orders are cancelled.
+pub const CLUSTER_OWNER_SILENCE_NS_MAX: u64 = 5_000_000_000;
+const _: () = assert!(
+    4 * CLUSTER_REQUEST_NS < CLUSTER_OWNER_SILENCE_NS_MAX
+        && CLUSTER_SILENCE_NS_MAX < CLUSTER_OWNER_SILENCE_NS_MAX
+        && CLUSTER_OWNER_SILENCE_NS_MAX < CLUSTER_FOLLOWER_SILENCE_NS_MAX
+);
 /// Orders of the market's thread to the thread that speaks to NATS, and its answers, that wait: each has one of a kind under way.
 pub const NATS_ORDERS_MAX: usize = 64;
 /// Parts, requests and answers that wait between the two, each way: some seconds of turns.

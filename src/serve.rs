@@ -30,7 +30,7 @@ use std::sync::mpsc;
 use arc_swap::ArcSwap;
 
 use crate::admission::Admission;
-use crate::auth::Keyring;
+use crate::auth::{Accounts, Keyring};
 use crate::backend::Feed;
 use crate::calls;
 use crate::clock;
@@ -252,10 +252,12 @@ impl Server {
         // A shard spins for both.
         let slots = Slots::new(cores.len(), beside.is_none());
         let (listeners, addresses) = listeners::listen(&config, cores.len(), sockets)?;
-        let (verifier, logins) = start_verifier(&config, &keyring, &doorbells[..cores.len()])?;
+        let accounts = Accounts::new(limits::ACCOUNTS_MAX as usize);
+        let (verifier, logins) =
+            start_verifier(&config, &keyring, &doorbells[..cores.len()], accounts.clone())?;
         let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
         let (nats, of_cluster) =
-            cluster::start(&config, nats, &doorbells[cores.len()], shard::home(cores.len()))?;
+            cluster::start(&config, nats, &doorbells[cores.len()], shard::home(cores.len()), accounts)?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
         let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
         let (inward, mut inward_port) = inward::ends(doorbells[0].clone());

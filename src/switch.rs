@@ -1,4 +1,4 @@
-//! What operators and the venue's thread share: the kill switch of everybody, and how links are.
+//! What operators and the venue's thread share: the kill switch of everybody, how links are, and what the node is to its cluster.
 //!
 //! Home: shared. The control thread asks, the venue's thread does. Nobody waits: an ask is a number that the venue looks at once a
 //! turn, and the newest ask counts.
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
+use crate::cluster::node::Standing;
 use crate::model::link::LinkStatus;
 
 /// See the file's head.
@@ -18,6 +19,8 @@ pub struct HaltSwitch {
     /// As `asked` was when it was taken; the venue's own.
     taken: AtomicU64,
     done: AtomicU64,
+    /// What the node is to the market.
+    standing: ArcSwap<Standing>,
     links: ArcSwap<Box<[LinkStatus]>>,
 }
 
@@ -28,6 +31,7 @@ impl Default for HaltSwitch {
             asked: number(),
             taken: number(),
             done: number(),
+            standing: ArcSwap::from_pointee(Standing::Owner),
             links: ArcSwap::from_pointee(Box::default()),
         }
     }
@@ -61,6 +65,17 @@ impl HaltSwitch {
     /// What was taken is carried out. Called by the venue's thread alone.
     pub fn done(&self) {
         self.done.store(self.taken.load(Ordering::Relaxed), Ordering::Release);
+    }
+
+    /// Shows what the node is to the market; one by itself owns it. Called by the venue's thread alone.
+    pub fn show_standing(&self, standing: Standing) {
+        self.standing.store(Arc::new(standing));
+    }
+
+    /// As it was last shown.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        **self.standing.load()
     }
 
     /// Shows how links are; nothing is done where they were shown already.

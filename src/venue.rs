@@ -25,6 +25,7 @@ use crate::backend::Feed;
 use crate::backend::replay::FeedError;
 use crate::carry::{Carry, MeshEndpoint, Parcel, Stamps};
 use crate::clock;
+use crate::cluster::node::Standing;
 use crate::desk::DeskCounters;
 use crate::hub::batch::Batch;
 use crate::hub::home::HomeCounters;
@@ -222,6 +223,7 @@ impl Venue {
         furnish(&mut market, &settings, &feed, now);
         let mut links = Links::new(setup.links, &mut ring, &mut market, now)?;
         if cluster.is_some() {
+            setup.switch.show_standing(Standing::Alone);
             links.rest(&mut market, now);
         }
         let store = setup.store.map(|handle| Storing::new(handle, &mut market, now));

@@ -19,7 +19,7 @@ use arc_swap::ArcSwapOption;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::admission::keyed_hash_with_network;
-use crate::auth::{Authority, GrantId, Keyring, Settings, Verdict};
+use crate::auth::{Accounts, Authority, GrantId, Keyring, Settings, Verdict};
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::hub::LoginQuestion;
@@ -87,7 +87,7 @@ struct Line {
 }
 
 impl Verifier {
-    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses, and by `give_way` the thread lets
+    /// Starts the thread, for shards with these doorbells; `seed` keys the hash of addresses, accounts are numbered by `accounts`, and by `give_way` the thread lets
     /// shards go first.
     ///
     /// # Errors
@@ -99,6 +99,7 @@ impl Verifier {
         seed: (u64, u64),
         give_way: fn() -> std::io::Result<()>,
         sessions: Option<SessionsFile>,
+        accounts: Accounts,
     ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
         let mut ends = Vec::new();
         let mut lines = Vec::new();
@@ -111,6 +112,7 @@ impl Verifier {
         let shared = Arc::new(Shared::default());
         let started = clock::now();
         let mut authority = Authority::new(keyring, settings, started);
+        authority.share_accounts(accounts);
         let kept = sessions.map(|file| Kept::restore(file, &mut authority, started));
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
@@ -357,9 +359,16 @@ mod tests {
         let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
         let settings = Settings { failures_per_minute_max: 0, ..Settings::default() };
         let keyring = Arc::new(Keyring::default());
-        let (verifier, mut ports) =
-            Verifier::start(keyring, settings, [bell.clone(), other.clone()], (1, 2), || Ok(()), None)
-                .unwrap();
+        let (verifier, mut ports) = Verifier::start(
+            keyring,
+            settings,
+            [bell.clone(), other.clone()],
+            (1, 2),
+            || Ok(()),
+            None,
+            Accounts::new(9),
+        )
+        .unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         for round in 0..50 {
@@ -394,8 +403,16 @@ mod tests {
         let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
         let keyring = Arc::new(crate::keys::without_file(true));
         let doorbells = [bell.clone(), other.clone()];
-        let (verifier, mut ports) =
-            Verifier::start(keyring, Settings::default(), doorbells, (1, 2), || Ok(()), None).unwrap();
+        let (verifier, mut ports) = Verifier::start(
+            keyring,
+            Settings::default(),
+            doorbells,
+            (1, 2),
+            || Ok(()),
+            None,
+            Accounts::new(9),
+        )
+        .unwrap();
         let mut quiet = ports.pop().unwrap();
         let mut port = ports.pop().unwrap();
         let mut granted = Vec::new();

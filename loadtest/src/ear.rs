@@ -74,6 +74,11 @@ pub(crate) struct Ear {
 }
 
 impl Ear {
+    /// Of a connection whose upgrade was answered already.
+    pub(crate) fn opened() -> Ear {
+        Ear { stage: Stage::Frames, ..Ear::default() }
+    }
+
     /// Takes what was read; `tell` gets everything that is whole by now, and says whether it wants more.
     pub(crate) fn take(
         &mut self,

@@ -56,8 +56,8 @@ use crate::encoding::Encoding;
 use crate::failure::{Failure, Result};
 use crate::report::Comparison;
 use crate::scenarios::{
-    Rig, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders, ping,
-    request,
+    Rig, bridge, calls, churn, connections, fanout, flood, ingest, link as venue_link, messages, orders,
+    ping, request,
 };
 
 /// The usual `--lag-us-max`.
@@ -154,6 +154,15 @@ enum Load {
         /// Publishes in flight at saturation
         #[arg(long, default_value_t = 4)]
         window: u64,
+    },
+    /// Two nodes with one market over NATS: how much later an event is told by the one that follows
+    Bridge {
+        /// Events of the market a second
+        #[arg(long, default_value_t = 10_000)]
+        rate: u32,
+        /// The nats-server to run; without it NATS_SERVER of the environment, or that in PATH
+        #[arg(long, value_name = "PATH")]
+        nats_server: Option<String>,
     },
     /// Ticks of the server's own feed to client sockets, by the stamps in the notifications
     Ingest {
@@ -424,6 +433,7 @@ fn measure(arguments: Arguments) -> Result<Outcome> {
         | Load::Orders { .. }
         | Load::Fanout { .. }
         | Load::Ingest { .. }
+        | Load::Bridge { .. }
         | Load::Connections { .. }) => compare(&rig, compared)?,
         own @ (Load::Messages(_)
         | Load::Calls(_)
@@ -479,6 +489,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
         | Load::Orders { .. }
         | Load::Fanout { .. }
         | Load::Ingest { .. }
+        | Load::Bridge { .. }
         | Load::Connections { .. }
         | Load::Link { .. }
         | Load::Churn { .. }
@@ -500,6 +511,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
 fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
+        Load::Bridge { rate, nats_server } => bridge::run(rig, nats_server, rate).into_iter().collect(),
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
             let shape = orders::Shape {

@@ -111,7 +111,9 @@ fn refused(refusal: MessageRefusal) -> Answer {
         | MessageRefusal::StoreFaulty
         | MessageRefusal::StoreBusy
         | MessageRefusal::Full
-        | MessageRefusal::TooMany => 503,
+        | MessageRefusal::TooMany
+        | MessageRefusal::OwnerAway
+        | MessageRefusal::OwnerLost => 503,
         MessageRefusal::UnknownUser
         | MessageRefusal::UnknownSession
         | MessageRefusal::UnknownGroup

@@ -24,3 +24,12 @@ pub fn asked(body: &[u8]) -> Result<Asked, Answer> {
 pub fn answered(asked: Asked, is_done: bool) -> Answer {
     Answer::json(if is_done { 200 } else { 202 }, &json!({"halted": asked.halted, "applied": is_done}))
 }
+
+/// The node follows another: nothing was halted or resumed.
+#[must_use]
+pub fn elsewhere() -> Answer {
+    Answer::error(
+        409,
+        "this node does not own the market: ask the one that does, which /api/status of each names",
+    )
+}

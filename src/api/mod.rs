@@ -30,6 +30,8 @@ mod websocket;
 
 use std::sync::Arc;
 
+use crate::cluster::names::ClusterName;
+use crate::cluster::node::Standing;
 use crate::model::link::{LinkState, LinkStatus};
 use crate::model::time::Now;
 use crate::telemetry::alerts::Alerts;
@@ -39,7 +41,9 @@ use crate::telemetry::{BackendStatus, Looks, Rates, Snapshot};
 pub use answer::{Answer, Body, accepts_gzip, gzip};
 pub use console::{CONTENT_SECURITY_POLICY, ConsoleFile};
 pub use events::event;
-pub use kill_switch::{Asked, answered as kill_switch_answered, asked as kill_switch_asked};
+pub use kill_switch::{
+    Asked, answered as kill_switch_answered, asked as kill_switch_asked, elsewhere as kill_switch_elsewhere,
+};
 pub use logs::{FileEnd, LINES_MAX, Line, Lines, limit as log_limit};
 
 /// How far the process is.
@@ -144,6 +148,8 @@ pub struct View<'a> {
     pub links: Arc<Box<[LinkStatus]>>,
     /// Backends of calls.
     pub callees: Arc<Vec<BackendStatus>>,
+    /// None of a node by itself.
+    pub cluster: Option<ClusterView>,
     pub phase: Phase,
     pub now: Now,
     /// Since the start.
@@ -153,6 +159,16 @@ pub struct View<'a> {
     /// Bytes that histories may hold.
     pub history_bytes_max: u64,
     pub lines: Lines,
+}
+
+/// The cluster that this node is of.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    pub name: ClusterName,
+    pub node: ClusterName,
+    pub standing: Standing,
+    /// Of NATS, the one that is spoken to or was last.
+    pub server: Option<Arc<String>>,
 }
 
 /// What of a request an answer depends on.

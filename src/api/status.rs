@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Phase, View, percent, rounded};
+use super::{Answer, ClusterView, Phase, View, percent, rounded};
+use crate::cluster::names::ClusterName;
+use crate::cluster::node::Standing;
 use crate::dialect::tools::TOOLS;
 use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
 
@@ -56,9 +58,31 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
                 "refused": refused,
                 "success_rate_percent": percent(asks.saturating_sub(refused), asks),
             },
+            "cluster": view.cluster.as_ref().map(|cluster| of_cluster(view, cluster)),
             "backends": {"healthy": healthy, "total": total, "list": backends.collect::<Vec<Value>>()},
         }),
     )
+}
+
+/// What this node is to the others.
+fn of_cluster(view: &View<'_>, cluster: &ClusterView) -> Value {
+    let (role, owner) = match cluster.standing {
+        Standing::Owner => ("owner", Some(cluster.node)),
+        Standing::Follower { owner } => ("follower", Some(owner)),
+        Standing::Alone => ("alone", None),
+        Standing::Spoiled => ("spoiled", None),
+    };
+    json!({
+        "name": cluster.name.as_str(),
+        "node": cluster.node.as_str(),
+        "role": role,
+        "owner": owner.as_ref().map(ClusterName::as_str),
+        "fence": view.snapshot.total("tickring_cluster_fence"),
+        "nats": {
+            "state": if view.snapshot.total("tickring_nats_up") == 1 { "up" } else { "down" },
+            "server": cluster.server.as_deref(),
+        },
+    })
 }
 
 /// A backend of calls.

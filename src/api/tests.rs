@@ -137,6 +137,7 @@ impl World {
             }],
             links: Arc::new(self.links.clone().into_boxed_slice()),
             callees: Arc::new(self.callees.clone()),
+            cluster: None,
             phase: self.phase,
             now: Now { mono_ns: 3_000_000_000, unix_ns: 1_700_000_000_000_000_000 },
             uptime_ns: 12_500_000_000,

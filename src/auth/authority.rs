@@ -304,6 +304,11 @@ impl Authority {
         self.grants.keep_those_of(&self.keyring);
     }
 
+    /// Numbers accounts by this table from now on, which others read too. For one that has judged nobody yet.
+    pub fn share_accounts(&mut self, accounts: Accounts) {
+        self.accounts = accounts;
+    }
+
     /// Has other lifetimes and limits hold for log-ins from now on. The window of signatures stays: one that was forgotten by a
     /// shorter window would be taken again by a longer one.
     pub fn set_settings(&mut self, settings: Settings) {

@@ -20,6 +20,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
+pub use accounts::Accounts;
 pub use authority::{
     Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Signed, Tokens, Verdict,
 };

@@ -10,7 +10,7 @@ use crate::model::time::Now;
 
 use super::names::{Fence, Place, Places};
 use super::parts::PART;
-use super::records::read_record;
+use super::records::{Words, read_record, read_words};
 use super::wire::{Reader, WIRE_VERSION, WireFault};
 
 /// What a message was.
@@ -53,6 +53,9 @@ pub struct Assembly {
     held_bytes: usize,
     is_whole: bool,
 }
+
+/// Of a turn: those that are told apart, that for all, and that for this node alone.
+const SECTIONS_MAX: usize = limits::CLUSTER_AUDIENCES_PER_TURN_MAX + 2;
 
 /// A part as it was read.
 struct Header<'a> {
@@ -99,14 +102,14 @@ impl Assembly {
         }
     }
 
-    /// Gives the turn that is whole: its records in their order, of topics whose home is `market`.
+    /// Gives the turn that is whole: its records in their order, of topics whose home is `market`, and words of desk and office by their numbers.
     ///
     /// # Errors
-    /// [`Loss::Damaged`]: the batch has what came before the damage, and is not to be used.
-    pub fn take_turn(&mut self, market: HomeId, out: &mut Batch) -> Result<(), Loss> {
+    /// [`Loss::Damaged`]: batch and words have what came before the damage, and are not to be used.
+    pub fn take_turn(&mut self, market: HomeId, out: &mut Batch, words: &mut Vec<Words>) -> Result<(), Loss> {
         assert!(self.is_whole, "a turn is taken when it is whole");
         self.is_whole = false;
-        let read = read_turn(&self.sections, market, out);
+        let read = read_turn(&self.sections, market, out, words);
         self.sections.clear();
         self.held_bytes = 0;
         read.map_err(|fault| self.lose(Loss::Damaged(fault)))
@@ -163,7 +166,7 @@ impl Assembly {
         }
         if let Some((_, section)) = self.sections.iter_mut().find(|(of, _)| *of == audience) {
             section.extend_from_slice(piece);
-        } else if self.sections.len() <= limits::CLUSTER_AUDIENCES_PER_TURN_MAX {
+        } else if self.sections.len() < SECTIONS_MAX {
             self.sections.push((audience, piece.to_vec()));
         } else {
             return Err(Loss::Damaged(WireFault::Value));
@@ -195,7 +198,12 @@ fn read_header(bytes: &[u8], me: Place) -> Result<Option<Header<'_>>, WireFault>
 }
 
 /// Merges sections by their records' numbers, each of which occurs once.
-fn read_turn(sections: &[(Places, Vec<u8>)], market: HomeId, out: &mut Batch) -> Result<(), WireFault> {
+fn read_turn(
+    sections: &[(Places, Vec<u8>)],
+    market: HomeId,
+    out: &mut Batch,
+    words: &mut Vec<Words>,
+) -> Result<(), WireFault> {
     let mut readers: Vec<(u32, Reader<'_>)> = Vec::with_capacity(sections.len());
     for (_, bytes) in sections.iter().filter(|(_, bytes)| !bytes.is_empty()) {
         let mut reader = Reader::new(bytes);
@@ -208,7 +216,10 @@ fn read_turn(sections: &[(Places, Vec<u8>)], market: HomeId, out: &mut Batch) ->
             return Err(WireFault::Value);
         }
         newest = Some(*number);
-        read_record(reader, market, out)?;
+        match read_words(reader)? {
+            Some(said) => words.push(said),
+            None => read_record(reader, market, out)?,
+        }
         if reader.is_empty() {
             readers.swap_remove(at);
         } else {

@@ -6,25 +6,39 @@
 //! [`Follower::handle_subscribed`]; messages go to [`Follower::handle_part`]. After each of them [`Follower::poll_mesh`] is drained to the shards.
 //!
 //! Invariants: shards are told the owner's events with the owner's places, in its order, or a gap with an image; nothing reaches a shard that does not
-//! fit what it was told before; between a loss and the image that mends it shards hear nothing, and put their questions again after it.
+//! fit what it was told before; between a loss and the image that mends it shards hear no data, and put their questions for it again after it. What desk and
+//! office are asked is sent to one owner, once, and answered once: by that owner, whatever stream is lost meanwhile, as not sent, or, where the owner
+//! is lost or has given this node up, as unknown (`hub/resetting.rs`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hub::Cache;
-use crate::hub::batch::{JoinOutcome, Outgoing, Record};
+use crate::hub::batch::{Batch, JoinOutcome, Outgoing, Record};
 use crate::hub::outbox::Outbox;
+use crate::hub::resetting::Resetting;
 use crate::limits;
 use crate::model::channel::TopicKey;
-use crate::model::ids::{HomeId, HomeSet, InstrumentId, TopicId};
+use crate::model::ids::{HomeId, HomeSet, InstrumentId, Position, TopicId};
 use crate::model::market::InstrumentState;
+use crate::model::message::{MessageAsk, Name, is_processor};
+use crate::model::order::{self as desk, AccountId};
 use crate::model::time::Now;
 
 use super::assembly::{Assembly, Heard, Loss};
+use super::commands::{
+    By, Command, ForwardedAsk, ForwardedMessageAsk, ForwardedTopic, Said, fold_conn, fold_ticket, read_said,
+};
+use super::forwarding::{Forwarding, Waits, refuse};
 use super::interest::{Asked, Interest};
 use super::names::{ClusterName, Fence, Place};
-use super::requests::{Ask, Outcome, Reply, Request};
-use super::wire::MarketTopic;
+use super::order_coding::named_instrument;
+use super::records::Words;
+use super::requests::{Ask, AskedTopic, Outcome, Reply, Request};
+use super::wire::{MarketTopic, WireFault};
+
+/// How often a request is sent before its owner is given up, however long that takes: this thread may have stood still.
+const SENDINGS_MIN: u32 = 4;
 
 /// Why a follower begins anew with its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +51,10 @@ pub enum Trouble {
     OtherInstruments,
     /// The owner does not know this node any more, or knows of so many that it has no place.
     Refused(Outcome),
+    /// The owner has not answered for `limits::CLUSTER_OWNER_SILENCE_NS_MAX`.
+    Unanswered,
+    /// Words of desk or office are none.
+    Words(WireFault),
 }
 
 #[derive(Debug)]
@@ -55,7 +73,10 @@ enum State {
 struct UnderWay {
     number: u64,
     bytes: Vec<u8>,
+    /// When it was sent first and last, and how often.
+    begun_ns: u64,
     sent_ns: u64,
+    sendings: u32,
 }
 
 /// See the file's head.
@@ -76,18 +97,36 @@ pub struct Follower {
     under_way: Option<UnderWay>,
     asked_ns: u64,
     interest: Interest,
+    forwarding: Forwarding,
+    resetting: Resetting,
+    /// This owner was asked something for a shard.
+    is_used: bool,
+    /// The last of its words that were taken, and bytes of those that it does not know to be.
+    heard: u64,
+    unsaid_bytes: usize,
     replica: Cache,
     /// Instruments that the owner has told by this stream: the replica may have more, of an owner before.
     listed: usize,
     outbox: Outbox,
     /// Streams that were given up.
     pub troubles_total: u64,
+    /// Requests of clients that were refused since no owner was there for them.
+    pub not_sent_total: u64,
 }
 
 impl Follower {
-    /// Of the node's shards, for which the market's home is `market`. `incarnation` is another number for each start.
+    /// Of the node's shards, for which the market's home is `market`. `incarnation` is another number for each start. `before` is what
+    /// [`crate::hub::market::MarketHome::end`] gave, where the node has owned.
     #[must_use]
-    pub fn new(name: ClusterName, incarnation: u64, market: HomeId, shards: HomeSet) -> Follower {
+    pub fn new(
+        name: ClusterName,
+        incarnation: u64,
+        market: HomeId,
+        shards: HomeSet,
+        before: Resetting,
+    ) -> Follower {
+        let (mut outbox, mut resetting) = (Outbox::new(), before);
+        resetting.begin(shards, &mut outbox);
         Follower {
             name,
             incarnation,
@@ -103,10 +142,16 @@ impl Follower {
             under_way: None,
             asked_ns: 0,
             interest: Interest::default(),
+            forwarding: Forwarding::default(),
+            resetting,
+            is_used: false,
+            heard: 0,
+            unsaid_bytes: 0,
             replica: Cache::default(),
             listed: 0,
-            outbox: Outbox::new(),
+            outbox,
             troubles_total: 0,
+            not_sent_total: 0,
         }
     }
 
@@ -148,7 +193,14 @@ impl Follower {
             (None, State::Away) => u64::MAX,
             (None, State::Placed) => self.asked_ns + limits::CLUSTER_REQUEST_NS,
             (None, State::Greeting) => 0,
-            (None, State::Told { is_imaged: false, .. }) => self.stream_due_ns.unwrap_or(0),
+            (None, State::Told { .. })
+                if !self.forwarding.is_empty() || self.unsaid_bytes >= limits::CLUSTER_WORDS_BYTES_UNSAID =>
+            {
+                0
+            }
+            (None, State::Told { is_imaged: false, .. }) => {
+                self.stream_due_ns.unwrap_or(0).min(self.asked_ns + limits::CLUSTER_HEARTBEAT_NS)
+            }
             (None, State::Told { .. }) if !self.asks.is_empty() => 0,
             (None, State::Told { .. }) => self.asked_ns + limits::CLUSTER_HEARTBEAT_NS,
         };
@@ -166,35 +218,58 @@ impl Follower {
         }
     }
 
-    /// Applies one record of a shard's; whether it is one that the market's home on another node is asked for. Others this node
-    /// answers by itself.
-    pub fn handle_record(&mut self, from: HomeId, record: &Record) -> bool {
+    /// Applies one record of a shard's batch, which is for the market's home. `name_of` says what an account is called on every node.
+    ///
+    /// # Panics
+    /// On a record that no shard sends to the market's home: our own bug.
+    pub fn handle_record(
+        &mut self,
+        from: HomeId,
+        batch: &Batch,
+        record: &Record,
+        name_of: impl Fn(AccountId) -> Name,
+    ) {
+        if !self.resetting.admits(from, record) {
+            return;
+        }
         match record {
-            Record::Join {
-                key: key @ TopicKey::Market { instrument, channel, encoding },
-                ticket,
-                resume,
-            } => {
+            Record::Join { key, ticket, resume } => {
                 // It asks again after its gap, before which it would hear no answer.
                 if self.is_told() && !self.outbox.lagging().contains(from) {
                     let asked = Asked { listener: from.0, home: from, ticket: *ticket, key: *key };
-                    let ticket = self.interest.join(asked);
-                    let (id, name) = (*instrument, self.replica.state(*instrument).definition.name);
-                    let topic = MarketTopic { id, name, channel: *channel, encoding: *encoding };
-                    self.asks.push_back(Ask::Join { home: from, ticket, topic, resume: *resume });
+                    self.join(asked, *resume, name_of);
                 }
-                true
             }
             Record::Leave { topic } => {
                 if self.is_told() && self.interest.leave(from.0, *topic) {
                     self.asks.push_back(Ask::Leave { slot: topic.slot, generation: topic.generation });
                 }
-                true
             }
             // Frames cross as they are, and are not compressed for this node's clients.
-            Record::Windows { .. } => true,
-            Record::Join { key: TopicKey::Private { .. } | TopicKey::Client(_), .. }
-            | Record::Listed { .. }
+            Record::Windows { .. } => {}
+            Record::Ask { at } => self.forward_ask(from, batch.ask(*at), name_of),
+            Record::MessageAsk { at, content } => {
+                self.forward_message_ask(from, batch.message_ask(*at), batch.slice(*content), name_of);
+            }
+            Record::Publish { ticket, name, topic, data } => {
+                let topic = topic.map(ForwardedTopic::of);
+                let data = batch.slice(*data);
+                let command =
+                    Command::Publish { ticket: fold_ticket(from, *ticket), name: *name, topic, data };
+                self.forward(Some(Waits::Topics(from, *ticket)), &command);
+            }
+            Record::Departed { client, how } => {
+                self.forward(None, &Command::Departed { conn: fold_conn(from, client.conn), how: *how });
+            }
+            Record::MessagesWritten { client, count } => {
+                let conn = fold_conn(from, client.conn);
+                self.forward(None, &Command::MessagesWritten { conn, count: *count });
+            }
+            Record::Reset => {
+                let is_echo = self.resetting.is_echo(from);
+                assert!(is_echo, "invariant: a shard says back what it was told: {from:?}");
+            }
+            Record::Listed { .. }
             | Record::Levels { .. }
             | Record::Traded { .. }
             | Record::StateChanged { .. }
@@ -205,43 +280,48 @@ impl Follower {
             | Record::Replayed { .. }
             | Record::Joined { .. }
             | Record::Gap { .. }
-            | Record::Publish { .. }
             | Record::Published { .. }
-            | Record::Ask { .. }
             | Record::Answered { .. }
-            | Record::Departed { .. }
-            | Record::MessageAsk { .. }
-            | Record::MessagesWritten { .. }
-            | Record::Message { .. } => false,
+            | Record::Message { .. } => {
+                panic!("invariant: shards send the market's home no such record: {record:?}")
+            }
         }
     }
 
-    /// The next request to the owner: asks, one that was not answered in time, or a word that this node is there.
+    /// The next request to the owner: asks and commands, one that was not answered in time, or a word that this node is there and what it has heard.
     pub fn poll_request(&mut self, now: Now) -> Option<Vec<u8>> {
         if let Some(sent) = &mut self.under_way {
             if now.mono_ns < sent.sent_ns + limits::CLUSTER_REQUEST_NS {
                 return None;
             }
             sent.sent_ns = now.mono_ns;
+            sent.sendings += 1;
             return Some(sent.bytes.clone());
         }
-        let is_due = match self.state {
-            State::Away | State::Placed => false,
-            State::Greeting => true,
-            State::Told { is_imaged: false, .. } if Some(now.mono_ns) < self.stream_due_ns => false,
-            State::Told { .. } => {
-                !self.asks.is_empty() || now.mono_ns >= self.asked_ns + limits::CLUSTER_HEARTBEAT_NS
-            }
+        let may_ask = match self.state {
+            State::Away | State::Placed => return None,
+            State::Greeting => false,
+            // A stream is not asked for before its time; nothing else is asked before it.
+            State::Told { is_imaged, .. } => is_imaged || Some(now.mono_ns) >= self.stream_due_ns,
         };
+        let is_due = matches!(self.state, State::Greeting)
+            || (may_ask && !self.asks.is_empty())
+            || !self.forwarding.is_empty()
+            || self.unsaid_bytes >= limits::CLUSTER_WORDS_BYTES_UNSAID
+            || now.mono_ns >= self.asked_ns + limits::CLUSTER_HEARTBEAT_NS;
         if !is_due {
             return None;
         }
-        let count = self.asks.len().min(limits::CLUSTER_ASKS_PER_REQUEST_MAX);
+        let count = if may_ask { self.asks.len().min(limits::CLUSTER_ASKS_PER_REQUEST_MAX) } else { 0 };
         let asks = self.asks.drain(..count).collect();
-        let (fence, node, incarnation, number) = (self.fence, self.name, self.incarnation, self.number);
-        let bytes = Request { fence, node, incarnation, number, asks }.encode();
+        let commands = self.forwarding.take();
+        self.unsaid_bytes = 0;
+        let (fence, node, incarnation) = (self.fence, self.name, self.incarnation);
+        let (number, heard) = (self.number, self.heard);
+        let bytes = Request { fence, node, incarnation, number, heard, asks, commands }.encode();
         self.asked_ns = now.mono_ns;
-        self.under_way = Some(UnderWay { number, bytes: bytes.clone(), sent_ns: now.mono_ns });
+        let (begun_ns, sent_ns, sendings) = (now.mono_ns, now.mono_ns, 1);
+        self.under_way = Some(UnderWay { number, bytes: bytes.clone(), begun_ns, sent_ns, sendings });
         Some(bytes)
     }
 
@@ -315,22 +395,42 @@ impl Follower {
                 self.greet();
                 self.state = State::Away;
             }
-            Trouble::Lost(_) | Trouble::Misfit | Trouble::Refused(_) => self.begin_anew(now),
+            Trouble::Words(_) => self.greet(),
+            Trouble::Lost(_) | Trouble::Misfit | Trouble::Refused(_) | Trouble::Unanswered => {
+                self.begin_anew(now);
+            }
         })
     }
 
     /// Looks whether the owner has gone silent.
     ///
     /// # Errors
-    /// As [`Follower::handle_part`].
+    /// As [`Follower::handle_part`]; or what shards asked for is not answered, and the node greets anew.
     pub fn handle_timeout(&mut self, now: Now) -> Result<(), Trouble> {
+        let is_unanswered = self.under_way.as_ref().is_some_and(|sent| {
+            sent.sendings >= SENDINGS_MIN
+                && now.mono_ns >= sent.begun_ns + limits::CLUSTER_OWNER_SILENCE_NS_MAX
+        });
+        if is_unanswered && matches!(self.state, State::Told { .. }) {
+            self.greet();
+            return Err(Trouble::Unanswered);
+        }
         let State::Told { assembly, .. } = &mut self.state else { return Ok(()) };
         assembly.handle_timeout(now).map_err(Trouble::Lost).inspect_err(|_| self.begin_anew(now))
     }
 
     /// The next batch for shards.
     pub fn poll_mesh(&mut self) -> Option<Outgoing> {
+        self.outbox.seal_commands();
         self.outbox.poll()
+    }
+
+    /// This node follows no more: what has not left is told as not sent, by the last batches of [`Follower::poll_mesh`]. What it gives is for
+    /// [`crate::hub::market::MarketHome::reset_shards`].
+    pub fn end(&mut self) -> Resetting {
+        self.not_sent_total += self.forwarding.give_up(&mut self.outbox);
+        self.state = State::Away;
+        std::mem::take(&mut self.resetting)
     }
 
     /// The data queue to a shard was full.
@@ -358,7 +458,9 @@ impl Follower {
     /// Bytes of memory that it takes, about: its replica above all.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES + self.outbox.memory_bytes()
+        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES
+            + self.outbox.memory_bytes()
+            + self.forwarding.memory_bytes()
     }
 
     /// Whether shards are told the market.
@@ -373,6 +475,11 @@ impl Follower {
         (self.number, self.under_way, self.place) = (0, None, None);
         self.asks.clear();
         self.interest.clear();
+        (self.heard, self.unsaid_bytes) = (0, 0);
+        if std::mem::take(&mut self.is_used) {
+            self.not_sent_total += self.forwarding.give_up(&mut self.outbox);
+            self.resetting.begin(self.shards, &mut self.outbox);
+        }
     }
 
     /// The stream is of no use any more. What the owner was asked for by it is void.
@@ -401,8 +508,8 @@ impl Follower {
     /// Tells shards the turn that is whole, if all of it fits.
     fn tell_turn(&mut self) -> Result<(), Trouble> {
         let State::Told { assembly, .. } = &mut self.state else { return Ok(()) };
-        let out = self.outbox.data();
-        let taken = assembly.take_turn(self.market, out).map_err(Trouble::Lost);
+        let (out, mut words) = (self.outbox.data(), Vec::new());
+        let taken = assembly.take_turn(self.market, out, &mut words).map_err(Trouble::Lost);
         // Of a turn that does not fit, shards hear nothing.
         let records = std::mem::take(&mut out.records);
         taken?;
@@ -416,7 +523,7 @@ impl Follower {
         }
         out.records = told;
         self.outbox.seal_data();
-        Ok(())
+        words.iter().try_for_each(|words| self.take_words(words))
     }
 
     /// Applies a record to the replica and gives what shards are told of it.
@@ -446,6 +553,101 @@ impl Follower {
         }
         told.push(record);
         Ok(())
+    }
+
+    /// Passes words of desk and office on to the shards that they are for, each once.
+    fn take_words(&mut self, words: &Words) -> Result<(), Trouble> {
+        if words.number <= self.heard {
+            return Ok(());
+        }
+        if words.number != self.heard + 1 {
+            return Err(Trouble::Misfit);
+        }
+        let all = read_said(&words.bytes, self.shards).map_err(Trouble::Words)?;
+        self.heard = words.number;
+        self.unsaid_bytes += words.bytes.len();
+        for (shard, said) in all {
+            let batch = self.outbox.command(shard);
+            match said {
+                Said::Answered { ticket, outcome } => {
+                    let outcome = outcome.map(|result| batch.push_bytes(result));
+                    batch.records.push(Record::Answered { ticket, outcome });
+                }
+                Said::Message(output) => batch.push_message(output.into_owned()),
+                Said::Published { ticket, outcome } => {
+                    let outcome = outcome.map(|(topic, place)| (topic.at(self.market), place));
+                    batch.records.push(Record::Published { ticket, outcome });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A shard listens to a topic.
+    fn join(&mut self, asked: Asked, resume: Option<Position>, name_of: impl Fn(AccountId) -> Name) {
+        let topic = match asked.key {
+            TopicKey::Market { instrument, channel, encoding } => {
+                let name = self.replica.state(instrument).definition.name;
+                AskedTopic::Market(MarketTopic { id: instrument, name, channel, encoding })
+            }
+            TopicKey::Private { account, view } => AskedTopic::Private { account: name_of(account), view },
+            TopicKey::Client(name) => AskedTopic::Client(name),
+        };
+        let (home, ticket) = (asked.home, self.interest.join(asked));
+        self.asks.push_back(Ask::Join { home, ticket, topic, resume });
+    }
+
+    fn forward_ask(&mut self, from: HomeId, ask: &desk::Ask, name_of: impl Fn(AccountId) -> Name) {
+        let desk::Ask { ticket, account, client, is_connection, encoding, request } = *ask;
+        let waits = Waits::Desk(from, ticket);
+        // Another instrument may have its number at an owner that has not told it yet.
+        if named_instrument(&request).is_some_and(|id| id.index() >= self.listed) {
+            self.not_sent_total += 1;
+            return refuse(&mut self.outbox, waits);
+        }
+        if self.is_welcome() {
+            self.forwarding.name(account, name_of);
+        }
+        let (ticket, conn) = (fold_ticket(from, ticket), fold_conn(from, client.conn));
+        let ask = ForwardedAsk { ticket, account, conn, is_connection, encoding, request };
+        self.forward(Some(waits), &Command::Ask(ask));
+    }
+
+    fn forward_message_ask(
+        &mut self,
+        from: HomeId,
+        ask: &MessageAsk,
+        content: &[u8],
+        name_of: impl Fn(AccountId) -> Name,
+    ) {
+        let MessageAsk { ticket, account, user, client, is_connection, request } = ask.clone();
+        let by = if is_processor(&user) {
+            By::Processor(user)
+        } else {
+            if self.is_welcome() {
+                self.forwarding.name(account, name_of);
+            }
+            By::Account(account)
+        };
+        let waits = Waits::Office(from, ticket);
+        let (ticket, conn) = (fold_ticket(from, ticket), fold_conn(from, client.conn));
+        let ask = ForwardedMessageAsk { ticket, by, conn, is_connection, request };
+        self.forward(Some(waits), &Command::MessageAsk(ask, content));
+    }
+
+    /// Has a command go to the owner, if there is one that knows this node; else who waits for it is told that it was not sent.
+    fn forward(&mut self, waits: Option<Waits>, command: &Command<'_>) {
+        if self.is_welcome() && self.forwarding.push(waits, command) {
+            self.is_used = true;
+        } else if let Some(waits) = waits {
+            self.not_sent_total += 1;
+            refuse(&mut self.outbox, waits);
+        }
+    }
+
+    /// Whether there is an owner that knows this node.
+    fn is_welcome(&self) -> bool {
+        matches!(self.state, State::Told { .. })
     }
 
     /// An answer as the shard that asked is to hear it.

@@ -87,6 +87,12 @@ impl Interest {
         self.topics.get(&id).map_or(0, |topic| topic.listeners)
     }
 
+    /// Whether it is one account's alone.
+    pub(super) fn is_private(&self, id: TopicId) -> bool {
+        let key = self.topics.get(&id).map(|topic| topic.key);
+        matches!(key, Some(TopicKey::Private { .. }))
+    }
+
     /// An event goes to the listeners; whether it is the next one of the topic for them. One that nobody listens to is.
     pub(super) fn advance(&mut self, id: TopicId, prev_seq: Seq, seq: Seq) -> bool {
         let Some(topic) = self.topics.get_mut(&id) else { return true };

@@ -36,6 +36,8 @@ pub struct LeaseValue {
     pub epochs_end: Epoch,
     /// The holder has ceased: nobody need wait for the term.
     pub is_released: bool,
+    /// An operator has halted all trading, which holds for the next holder too.
+    pub is_halted: bool,
 }
 
 /// What the key holds, and its revision.
@@ -97,6 +99,8 @@ pub struct Lease {
     must_read: bool,
     is_spoiled: bool,
     is_releasing: bool,
+    /// What this node's own market has of the kill switch.
+    halts: bool,
     held: Option<Held>,
     asked: Option<Asked>,
     /// The last writes, whose answers may have been lost: the watch tells of them.
@@ -150,6 +154,7 @@ impl Lease {
             must_read: true,
             is_spoiled: false,
             is_releasing: false,
+            halts: false,
             held: None,
             asked: None,
             sent: VecDeque::new(),
@@ -185,6 +190,7 @@ impl Lease {
             fence: self.held.map(|held| held.fence),
             epochs_end: Epoch(newest_ms + limits::CLUSTER_EPOCHS_RESERVED_MS),
             is_released: self.is_releasing,
+            is_halted: if self.held.is_some() { self.halts } else { self.is_halted() },
         };
         let sent = Sent { at_ns: now.mono_ns, value };
         self.asked = Some(Asked { revision, wrote: Some(sent) });
@@ -232,6 +238,17 @@ impl Lease {
             }
             LeaseAnswer::Unknown => {}
         }
+    }
+
+    /// Whether trading was halted when the key was last written, by whomever.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.known.is_some_and(|(entry, _)| entry.value.is_halted)
+    }
+
+    /// The holder's own market is halted or not: renewals say so from here on.
+    pub fn set_halted(&mut self, halts: bool) {
+        self.halts = halts;
     }
 
     /// Gives the lease up if this node has it, by the next request, and does not ask for it any more.

@@ -6,14 +6,20 @@
 //! what of it is not built.
 
 pub mod assembly;
+mod coding;
+mod commands;
 pub mod follower;
+mod forwarding;
 mod interest;
 pub mod lease;
+mod message_coding;
 pub mod names;
 pub mod node;
+mod order_coding;
 pub mod owner;
 pub mod parts;
 pub mod records;
 pub mod requests;
+mod tenant;
 pub mod wire;
 pub mod words;

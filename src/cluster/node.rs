@@ -1,8 +1,8 @@
 //! One node of a cluster: its lease, and the end of the bridge that it has by it. PURE. Home: the venue's thread.
 //!
 //! The driver's contract: words of NATS go to [`Node::handle_word`]; then, once a turn and before the market is told, [`Node::look`] says whether this node has become
-//! the owner or is it no more, which the driver carries out before anything else: [`Node::own`] once it has a market, [`Node::follow`] once it has none. What the market says to
-//! [`Node::bridge`] goes to [`Node::handle_batch`], and [`Node::poll_commands`] to the market; of a node that follows, what shards say goes to its [`Node::follower`]. Last in a
+//! the owner or is it no more, which the driver carries out before anything else: [`Node::own`] once it has a market that resets its shards, after [`Follower::end`] of what it had
+//! before, [`Node::follow`] once it has none. What the market says to homes that [`Node::is_bridged`] goes to [`Node::handle_batch`], and [`Node::poll_commands`] to the market; of a node that follows, what shards say goes to its [`Node::follower`]. Last in a
 //! turn, [`Node::poll_wish`] is drained.
 //!
 //! Invariants: nothing is told to other nodes but by an owner whose lease holds at the turn's begin; a node that owns no more has nothing of its market left to tell.
@@ -11,9 +11,11 @@ use std::collections::VecDeque;
 
 use crate::hub::batch::Batch;
 use crate::hub::market::Succession;
+use crate::hub::resetting::Resetting;
 use crate::limits;
 use crate::model::ids::{Epoch, HomeId, HomeSet};
 use crate::model::market::InstrumentState;
+use crate::model::order::AccountId;
 use crate::model::time::Now;
 
 use super::follower::{Follower, Trouble};
@@ -39,7 +41,8 @@ pub struct NodeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The market is this node's, and begins so.
-    Own { fence: Fence, succession: Succession },
+    /// `is_halted`: an operator had halted all trading, and nobody has resumed it.
+    Own { fence: Fence, succession: Succession, is_halted: bool },
     /// It is no more.
     Cede,
 }
@@ -102,7 +105,7 @@ impl Node {
         Node {
             config,
             lease: Lease::new(name, incarnation, may_own, term_ms),
-            end: End::Follower(Box::new(follower(&config))),
+            end: End::Follower(Box::new(follower(&config, Resetting::default()))),
             fence: Fence(0),
             is_up: false,
             is_leaving: false,
@@ -119,15 +122,21 @@ impl Node {
         HomeId(self.config.market.0 + 1)
     }
 
-    /// Takes what NATS says.
-    pub fn handle_word(&mut self, word: Word, now: Now) {
+    /// Whether what the market says to a home is for [`Node::handle_batch`].
+    #[must_use]
+    pub fn is_bridged(&self, home: HomeId) -> bool {
+        home >= self.bridge()
+    }
+
+    /// Takes what NATS says. `number_of` is as in [`Owner::handle_request`].
+    pub fn handle_word(&mut self, word: Word, number_of: impl FnMut(&str) -> Option<AccountId>, now: Now) {
         match (word, &mut self.end) {
             (Word::IsUp(is_up), _) => self.is_up = is_up,
             (Word::LeaseAnswered(answer), _) => self.lease.handle_answer(answer, now),
             (Word::LeaseSeen(entry), _) => self.lease.handle_watch(entry, now),
             (Word::Asked { from, bytes }, End::Owner(owner)) => {
                 self.counters.requests_total += 1;
-                match owner.handle_request(&bytes, now) {
+                match owner.handle_request(&bytes, number_of, now) {
                     Ok(reply) => self.wishes.push_back(Wish::Answer { to: from, bytes: reply.encode() }),
                     Err(_) => self.counters.requests_odd_total += 1,
                 }
@@ -165,7 +174,9 @@ impl Node {
                 // The low bits of revisions differ from owner to owner.
                 #[expect(clippy::cast_possible_truncation, reason = "those are what is wanted")]
                 let life = fence.0 as u32;
-                return Some(Change::Own { fence, succession: Succession { begin, life } });
+                let (succession, is_halted) = (Succession { begin, life }, self.lease.is_halted());
+                self.lease.set_halted(is_halted);
+                return Some(Change::Own { fence, succession, is_halted });
             }
             (End::Follower(follower), Role::Follower { fence, .. }) => follower.handle_owner(fence),
             (End::Follower(_), Role::Nobody | Role::Spoiled) => {}
@@ -183,15 +194,16 @@ impl Node {
         self.wishes.push_back(Wish::Listen(true));
     }
 
-    /// It has no market from here on; `told` is what its shards were told of instruments, in the order of their numbers.
-    pub fn follow(&mut self, told: &[InstrumentState]) {
+    /// It has no market from here on; `told` is what its shards were told of instruments, in the order of their numbers, and `before` what the market's
+    /// home gave at its end.
+    pub fn follow(&mut self, told: &[InstrumentState], before: Resetting) {
         // What it had to say as an owner is nobody's any more.
         self.wishes.retain(|wish| match wish {
             Wish::Tell(_) | Wish::Answer { .. } => false,
             Wish::Lease(_) | Wish::Ask(_) | Wish::Listen(_) | Wish::Hear(_) => true,
         });
         self.wishes.push_back(Wish::Listen(false));
-        let mut follower = follower(&self.config);
+        let mut follower = follower(&self.config, before);
         follower.remember(told);
         self.end = End::Follower(Box::new(follower));
     }
@@ -209,16 +221,23 @@ impl Node {
         !self.is_up || self.lease.is_idle()
     }
 
-    /// What the market's home says to the bridge.
-    pub fn handle_batch(&mut self, batch: &Batch) {
+    /// Whether its own market is halted, for the owner after it.
+    pub fn set_halted(&mut self, is_halted: bool) {
+        self.lease.set_halted(is_halted);
+    }
+
+    /// What the market's home says to the bridge, or to where a node's clients ask from.
+    pub fn handle_batch(&mut self, to: HomeId, batch: &Batch) {
+        let bridge = self.bridge();
         match &mut self.end {
-            End::Owner(owner) => owner.handle_batch(batch),
+            End::Owner(owner) if to == bridge => owner.handle_batch(batch),
+            End::Owner(owner) => owner.handle_words(to, batch),
             End::Follower(_) => panic!("invariant: only the market of an owner speaks to the bridge"),
         }
     }
 
-    /// What other nodes want of the market's home.
-    pub fn poll_commands(&mut self) -> Option<Batch> {
+    /// What other nodes want of the market's home, and from which home.
+    pub fn poll_commands(&mut self) -> Option<(HomeId, Batch)> {
         match &mut self.end {
             End::Owner(owner) => owner.poll_commands(),
             End::Follower(_) => None,
@@ -354,8 +373,8 @@ impl Node {
     }
 }
 
-fn follower(config: &NodeConfig) -> Follower {
+fn follower(config: &NodeConfig, before: Resetting) -> Follower {
     let mut shards = HomeSet::EMPTY;
     (0..config.market.0).for_each(|shard| shards.insert(HomeId(shard)));
-    Follower::new(config.name, config.incarnation, config.market, shards)
+    Follower::new(config.name, config.incarnation, config.market, shards, before)
 }

@@ -5,7 +5,7 @@
 //! count up from 1 for it, whoever else each is for.
 //!
 //! Invariants: a node of a part's audience is told its next number, and no other; the last part of a turn for a node says so; a turn without records makes no
-//! part; a record is never for fewer nodes than it was said for.
+//! part; a record is never for fewer nodes than it was said for, and one that is private never for more.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::hub::batch::{Batch, Record};
 use crate::limits;
 
 use super::names::{Fence, Place, Places};
-use super::records::write_record;
+use super::records::{write_record, write_words};
 use super::wire::{Put, WIRE_VERSION};
 
 /// What a message begins with, behind the version.
@@ -95,7 +95,7 @@ impl Parts {
         self.following
     }
 
-    /// Says a record of a batch to those of `audience` that follow; whether anybody does and it is one that crosses.
+    /// Says a record of a batch to those of `audience` that follow, or to all; whether anybody does and it is one that crosses.
     pub fn push(&mut self, audience: Places, batch: &Batch, record: &Record) -> bool {
         let audience = Places(audience.0 & self.following.0);
         if audience.is_empty() {
@@ -109,8 +109,38 @@ impl Parts {
             bytes.truncate(before);
             return false;
         }
-        self.records = self.records.checked_add(1).expect("invariant: a turn's records lie in memory");
+        self.count_record();
         true
+    }
+
+    /// The same of a record that is for exactly these, whom others' accounts do not concern: where the turn has too many audiences, it is said to each by
+    /// itself.
+    pub fn push_private(&mut self, audience: Places, batch: &Batch, record: &Record) {
+        let audience = Places(audience.0 & self.following.0);
+        if self.has_section(audience) {
+            self.push(audience, batch, record);
+            return;
+        }
+        for place in audience.iter() {
+            let mut one = Places::NONE;
+            one.insert(place);
+            self.make_section(one);
+            self.push(one, batch, record);
+        }
+    }
+
+    /// Says words of desk and office to one node, if it is told a stream.
+    pub(super) fn push_words(&mut self, place: Place, number: u64, words: &[u8]) {
+        if !self.following.contains(place) {
+            return;
+        }
+        let mut one = Places::NONE;
+        one.insert(place);
+        let at = self.make_section(one);
+        let bytes = &mut self.sections[at].bytes;
+        bytes.put_u32(self.records);
+        write_words(bytes, number, words);
+        self.count_record();
     }
 
     /// Ends the turn: what was said in it becomes parts.
@@ -140,6 +170,24 @@ impl Parts {
     /// The next message.
     pub fn poll(&mut self) -> Option<Part> {
         self.ready.pop_front()
+    }
+
+    fn count_record(&mut self) {
+        self.records = self.records.checked_add(1).expect("invariant: a turn's records lie in memory");
+    }
+
+    /// Whether the turn has a section for exactly this audience, or room for one.
+    fn has_section(&self, audience: Places) -> bool {
+        self.sections.len() < limits::CLUSTER_AUDIENCES_PER_TURN_MAX
+            || self.sections.iter().any(|section| section.audience == audience)
+    }
+
+    /// The turn's section for one node, made if need be: a node has one of them at most, besides those that others share.
+    fn make_section(&mut self, one: Places) -> usize {
+        self.sections.iter().position(|section| section.audience == one).unwrap_or_else(|| {
+            self.sections.push(Section { audience: one, bytes: Vec::new() });
+            self.sections.len() - 1
+        })
     }
 
     /// The turn's section for an audience, or, where there are too many, that for all.

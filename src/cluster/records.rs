@@ -1,7 +1,7 @@
 //! What an owner's market tells the nodes that follow, a record at a time: written from a sealed batch, read into another. PURE.
 //!
-//! Invariants: a record that was read is one that a shard may be given as far as it says itself: each frame is one whole message of WebSocket,
-//! homes and numbers are within bounds. Whether it fits what was told before, the reader's replica knows.
+//! Invariants: a record that was read is one that a shard may be given as far as it says itself: each frame is one whole message of WebSocket, or some
+//! that report of one account's order, homes and numbers are within bounds. Whether it fits what was told before, the reader's replica knows.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::model::market::{
     DayStats, Direction, HourStats, InstrumentState, MarketState, STATS_HOURS, TRADES_KEPT_MAX, Trade,
 };
 use crate::model::order::is_countable;
-use crate::ws::frame::is_server_message;
+use crate::ws::frame::{are_server_messages, is_server_message};
 
 use super::wire::{Put, Reader, WireFault, number_of};
 
@@ -32,6 +32,7 @@ mod kind {
     pub(super) const REPLAYED: u8 = 9;
     pub(super) const JOINED: u8 = 10;
     pub(super) const GAP: u8 = 11;
+    pub(super) const WORDS: u8 = 12;
 }
 
 const SIDES: [Side; 2] = [Side::Bid, Side::Ask];
@@ -77,7 +78,8 @@ pub fn write_record(out: &mut Vec<u8>, batch: &Batch, record: &Record) -> bool {
         | Record::Departed { .. }
         | Record::MessageAsk { .. }
         | Record::MessagesWritten { .. }
-        | Record::Message { .. } => return false,
+        | Record::Message { .. }
+        | Record::Reset => return false,
     }
     true
 }
@@ -190,6 +192,35 @@ pub(super) fn read_record(reader: &mut Reader<'_>, market: HomeId, out: &mut Bat
     Ok(())
 }
 
+/// Words of desk and office to one node: all that was said at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// They count up from 1 for each node since it greeted.
+    pub number: u64,
+    /// As `commands` writes them.
+    pub bytes: Vec<u8>,
+}
+
+pub(super) fn write_words(out: &mut Vec<u8>, number: u64, words: &[u8]) {
+    out.put_u8(kind::WORDS);
+    out.put_u64(number);
+    out.put_run(words);
+}
+
+/// Reads words, if they come next.
+///
+/// # Errors
+/// They do, and are none.
+pub(super) fn read_words(reader: &mut Reader<'_>) -> Result<Option<Words>, WireFault> {
+    let mut ahead = *reader;
+    if ahead.u8()? != kind::WORDS {
+        return Ok(None);
+    }
+    let words = Words { number: ahead.seq()?.0, bytes: ahead.run()?.to_vec() };
+    *reader = ahead;
+    Ok(Some(words))
+}
+
 fn put_topic_id(out: &mut Vec<u8>, topic: TopicId) {
     out.put_u32(topic.slot);
     out.put_u32(topic.generation);
@@ -228,7 +259,8 @@ fn instrument_id(reader: &mut Reader<'_>) -> Result<InstrumentId, WireFault> {
 
 fn frame(reader: &mut Reader<'_>, compressed: bool, out: &mut Batch) -> Result<ByteRange, WireFault> {
     let bytes = reader.run()?;
-    if is_server_message(bytes, compressed) { Ok(out.push_bytes(bytes)) } else { Err(WireFault::Value) }
+    let is_told = if compressed { is_server_message(bytes, true) } else { are_server_messages(bytes) };
+    if is_told { Ok(out.push_bytes(bytes)) } else { Err(WireFault::Value) }
 }
 
 fn put_levels(out: &mut Vec<u8>, count: usize, updates: impl Iterator<Item = LevelUpdate>) {

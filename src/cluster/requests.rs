@@ -3,8 +3,11 @@
 //! Invariants: requests of a node count up, and each is done once, however often it is sent; bytes that are none end in a fault.
 
 use crate::limits;
+use crate::model::channel::{PrivateView, TopicName};
 use crate::model::ids::{Epoch, HomeId, Position, Seq, Ticket};
+use crate::model::message::Name;
 
+use super::coding::Coded;
 use super::names::{ClusterName, Fence, Place};
 use super::wire::{MarketTopic, Put, Reader, WIRE_VERSION, WireFault, number_of};
 
@@ -24,7 +27,11 @@ pub struct Request {
     pub incarnation: u64,
     /// 0 is a greeting, by which the node begins anew; then from 1.
     pub number: u64,
+    /// The last of the owner's words that the node has, by its number.
+    pub heard: u64,
     pub asks: Vec<Ask>,
+    /// What shards ask of desk, office and the home of topics, as `commands` writes it.
+    pub commands: Vec<u8>,
 }
 
 /// One thing that is asked.
@@ -33,9 +40,22 @@ pub enum Ask {
     /// Tell me a stream from now on, which I name so; it begins with an image.
     Stream { id: u32 },
     /// A shard of mine listens to a topic, from a place on where one is given.
-    Join { home: HomeId, ticket: Ticket, topic: MarketTopic, resume: Option<Position> },
+    Join { home: HomeId, ticket: Ticket, topic: AskedTopic, resume: Option<Position> },
     /// None of mine listens to it any more.
     Leave { slot: u32, generation: u32 },
+}
+
+/// What is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedTopic {
+    Market(MarketTopic),
+    /// Of an account by its name: nodes number accounts by themselves.
+    Private {
+        account: Name,
+        view: PrivateView,
+    },
+    /// What clients publish.
+    Client(TopicName),
 }
 
 /// What is told at once.
@@ -73,6 +93,7 @@ impl Request {
         out.put_run(self.node.as_str().as_bytes());
         out.put_u64(self.incarnation);
         out.put_u64(self.number);
+        out.put_u64(self.heard);
         out.put_count(self.asks.len());
         for ask in &self.asks {
             match ask {
@@ -83,7 +104,21 @@ impl Request {
                 Ask::Join { home, ticket, topic, resume } => {
                     out.put(&[1, home.0]);
                     out.put_ticket(*ticket);
-                    out.put_topic(topic);
+                    match topic {
+                        AskedTopic::Market(topic) => {
+                            out.put_u8(0);
+                            out.put_topic(topic);
+                        }
+                        AskedTopic::Private { account, view } => {
+                            out.put_u8(1);
+                            account.write(&mut out);
+                            view.write(&mut out);
+                        }
+                        AskedTopic::Client(name) => {
+                            out.put_u8(2);
+                            name.write(&mut out);
+                        }
+                    }
                     out.put_u8(u8::from(resume.is_some()));
                     let place = resume.unwrap_or(Position { epoch: Epoch(0), seq: Seq(0) });
                     [place.epoch.0, place.seq.0].into_iter().for_each(|number| out.put_u64(number));
@@ -95,6 +130,7 @@ impl Request {
                 }
             }
         }
+        out.put_run(&self.commands);
         out
     }
 
@@ -104,14 +140,15 @@ impl Request {
         let mut reader = Reader::message(bytes, REQUEST)?;
         let fence = Fence(reader.u64()?);
         let node = ClusterName::parse(reader.run()?).ok_or(WireFault::Value)?;
-        let (incarnation, number) = (reader.u64()?, reader.seq()?.0);
+        let (incarnation, number, heard) = (reader.u64()?, reader.seq()?.0, reader.seq()?.0);
         let count = reader.count(ASK_BYTES_MIN)?;
         if count > limits::CLUSTER_ASKS_PER_REQUEST_MAX {
             return Err(WireFault::Value);
         }
         let asks = (0..count).map(|_| ask(&mut reader)).collect::<Result<_, WireFault>>()?;
+        let commands = reader.run()?.to_vec();
         if reader.is_empty() {
-            Ok(Request { fence, node, incarnation, number, asks })
+            Ok(Request { fence, node, incarnation, number, heard, asks, commands })
         } else {
             Err(WireFault::Value)
         }
@@ -126,7 +163,14 @@ fn ask(reader: &mut Reader<'_>) -> Result<Ask, WireFault> {
             if usize::from(home) >= limits::HOMES_MAX {
                 return Err(WireFault::Value);
             }
-            let (ticket, topic, resumes) = (reader.ticket()?, reader.topic()?, reader.flag()?);
+            let ticket = reader.ticket()?;
+            let topic = match reader.u8()? {
+                0 => AskedTopic::Market(reader.topic()?),
+                1 => AskedTopic::Private { account: Coded::read(reader)?, view: Coded::read(reader)? },
+                2 => AskedTopic::Client(Coded::read(reader)?),
+                _ => return Err(WireFault::Value),
+            };
+            let resumes = reader.flag()?;
             let place = Position { epoch: reader.epoch()?, seq: reader.seq()? };
             Ask::Join { home: HomeId(home), ticket, topic, resume: resumes.then_some(place) }
         }
@@ -172,10 +216,11 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::channel::MarketChannel;
+    use crate::model::channel::{MarketChannel, PrivateKind};
     use crate::model::encoding::Encoding;
     use crate::model::ids::InstrumentId;
     use crate::model::instrument::Symbol;
+    use crate::model::order::Filter;
 
     fn request() -> Request {
         let topic = MarketTopic {
@@ -185,12 +230,22 @@ mod tests {
             encoding: Encoding::Sbe,
         };
         let ticket = Ticket { slot: 1, generation: 2 };
+        let filter = Filter { instrument: Some(InstrumentId(2)), ..Filter::default() };
+        let view = PrivateView { what: PrivateKind::Trades, filter, encoding: Encoding::Sbe };
+        let private = AskedTopic::Private { account: Name::parse("desk").unwrap(), view };
+        let of_clients = AskedTopic::Client(TopicName::parse(b"a.b").unwrap());
         let place = Position { epoch: Epoch(5), seq: Seq(6) };
-        let join = |resume| Ask::Join { home: HomeId(1), ticket, topic, resume };
-        let asks =
-            vec![Ask::Stream { id: 3 }, join(None), join(Some(place)), Ask::Leave { slot: 7, generation: 8 }];
+        let join = |topic, resume| Ask::Join { home: HomeId(1), ticket, topic, resume };
+        let asks = vec![
+            Ask::Stream { id: 3 },
+            join(AskedTopic::Market(topic), None),
+            join(private, Some(place)),
+            join(of_clients, None),
+            Ask::Leave { slot: 7, generation: 8 },
+        ];
         let node = ClusterName::parse(b"b").unwrap();
-        Request { fence: Fence(9), node, incarnation: 10, number: 11, asks }
+        let commands = b"any".to_vec();
+        Request { fence: Fence(9), node, incarnation: 10, number: 11, heard: 12, asks, commands }
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub enum PublishRefusal {
     TooManyTopics,
     /// The home makes no new topic while it is short of memory.
     Overloaded,
+    /// The topics are sequenced by another node, which is not known or not reached, or to which it is too long to be sent: not sent.
+    OwnerAway,
+    /// Sent to the node that sequenced them, which was lost before it answered.
+    OwnerLost,
 }
 
 /// One thing that a home tells. The first group flows from the market's home to every shard, the second from a topic's
@@ -175,6 +179,9 @@ pub enum Record {
     Message {
         at: u32,
     },
+    /// To a shard: desk, office and the home of clients' topics are others from here on. It says the same back, behind all that was for those before. To
+    /// the market's home from where clients of another node ask: say it back, behind all that is said to that one.
+    Reset,
 }
 
 /// Records and what they refer to.

@@ -103,6 +103,7 @@ impl Hub {
                     self.on_answered(*ticket, outcome.map(|result| batch.slice(result)));
                 }
                 Record::Message { at } => self.on_message(batch.message(*at)),
+                Record::Reset => self.on_reset(from),
                 Record::Ask { .. }
                 | Record::Departed { .. }
                 | Record::MessageAsk { .. }

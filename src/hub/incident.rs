@@ -140,6 +140,8 @@ pub enum Closing {
     Shed,
     /// The key by which it logged in was revoked or changed.
     KeyRevoked,
+    /// Another desk and office than those that it had asked for something serve this node now: they do not know it.
+    OwnerChanged,
 }
 
 /// What becomes of replies that wait when a connection is closed.
@@ -151,7 +153,7 @@ pub enum Waiting {
 
 impl Closing {
     /// Every one, in the order of declaration.
-    pub const ALL: [Closing; 20] = [
+    pub const ALL: [Closing; 21] = [
         Closing::Binary,
         Closing::Headless,
         Closing::BatchCut,
@@ -172,6 +174,7 @@ impl Closing {
         Closing::InflatedBurst,
         Closing::Shed,
         Closing::KeyRevoked,
+        Closing::OwnerChanged,
     ];
 
     /// What the close frame says.
@@ -183,6 +186,7 @@ impl Closing {
             Closing::Idle => CloseCode::NORMAL,
             Closing::BatchTooBig => CloseCode::MESSAGE_TOO_BIG,
             Closing::Shed => CloseCode::TRY_AGAIN_LATER,
+            Closing::OwnerChanged => CloseCode::SERVICE_RESTART,
             Closing::PongMissing
             | Closing::HeartbeatLost
             | Closing::WriteStalled
@@ -213,7 +217,8 @@ impl Closing {
             | Closing::ByteRate
             | Closing::InflatedBurst
             | Closing::Lost
-            | Closing::KeyRevoked => Waiting::IsSent,
+            | Closing::KeyRevoked
+            | Closing::OwnerChanged => Waiting::IsSent,
             Closing::PongMissing
             | Closing::HeartbeatLost
             | Closing::WriteStalled
@@ -250,6 +255,7 @@ impl Closing {
             Closing::InflatedBurst => "compressed messages inflate to too much at once",
             Closing::Shed => "the server is overloaded: reconnect later",
             Closing::KeyRevoked => "key revoked or changed",
+            Closing::OwnerChanged => "another node owns the market now: connect and log in anew",
         }
     }
 
@@ -277,6 +283,7 @@ impl Closing {
             Closing::InflatedBurst => "inflated_burst",
             Closing::Shed => "shed",
             Closing::KeyRevoked => "key_revoked",
+            Closing::OwnerChanged => "owner_changed",
         }
     }
 }

@@ -10,6 +10,7 @@ mod orders;
 mod sources;
 mod status;
 mod succession;
+mod topics;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use super::home::{Home, HomeCounters, HomeTopicSlot, Joining};
 use super::outbox::Outbox;
 use super::overload::{Pressure, Stance};
 use super::private::Private;
+use super::resetting::Resetting;
 pub use orders::Trading;
 use sources::Sources;
 pub use sources::{ListingRefusal, News, Routed};
@@ -77,6 +79,9 @@ pub struct MarketHome {
     operator_answer: Option<Result<MessageAnswer, MessageRefusal>>,
     trading: Trading,
     work: orders::Work,
+    resetting: Resetting,
+    /// Nothing new is kept: memory is short.
+    is_shedding: bool,
     sources: Sources,
     statuses: Statuses,
     /// When each interval ends next, by [`Interval::ALL`]'s order without `raw`.
@@ -124,6 +129,8 @@ impl MarketHome {
             operator_answer: None,
             trading: Trading::Closed,
             work: orders::Work::default(),
+            resetting: Resetting::default(),
+            is_shedding: false,
             sources: Sources::default(),
             statuses: Statuses::default(),
             ends: [end(Interval::Ms100), end(Interval::Agg2)],
@@ -137,6 +144,20 @@ impl MarketHome {
     pub fn add_replica(&mut self, home: HomeId) {
         self.shards.insert(home);
         self.handle_lag(home);
+    }
+
+    /// Another desk and office than these have served the shards until now: each is told so, and what it asks for or says before it knows is dropped. It
+    /// answers by itself what those before have not.
+    /// `before` is what those gave at their end.
+    /// Called before there are other replicas than the shards'.
+    pub fn reset_shards(&mut self, before: Resetting) {
+        self.resetting = before;
+        self.resetting.begin(self.shards, &mut self.outbox);
+    }
+
+    /// It is another node's market from here on: what whoever stands in this one's place has to know.
+    pub fn end(&mut self) -> Resetting {
+        std::mem::take(&mut self.resetting)
     }
 
     /// Compresses so from now on.
@@ -191,6 +212,9 @@ impl MarketHome {
     /// # Panics
     /// As [`MarketHome::handle_batch`].
     pub fn handle_record(&mut self, from: HomeId, batch: &Batch, record: &Record, now: Now) {
+        if !self.resetting.admits(from, record) {
+            return;
+        }
         match record {
             // It asks again after its gap, before which it would hear no answer.
             Record::Join { .. } if self.outbox.lagging().contains(from) => {}
@@ -226,8 +250,19 @@ impl MarketHome {
             Record::MessagesWritten { client, count } => self.handle_written(*client, *count, now),
             Record::Windows { topic, windows } => self.home.set_windows(from, *topic, *windows),
             Record::Leave { topic } => self.home.leave(from, *topic, now),
-            Record::Join { key: TopicKey::Client(_), .. }
-            | Record::Listed { .. }
+            Record::Join { key: key @ TopicKey::Client(_), ticket, resume } => {
+                let slot = self.home.intern(*key, now);
+                self.join(from, slot, Joining { ticket: *ticket, resume: *resume });
+            }
+            Record::Publish { ticket, name, topic, data } => {
+                self.handle_publish(from, *ticket, (*name, *topic), batch.slice(*data), now);
+            }
+            Record::Reset => {
+                if !self.resetting.is_echo(from) {
+                    self.outbox.command(from).records.push(Record::Reset);
+                }
+            }
+            Record::Listed { .. }
             | Record::Levels { .. }
             | Record::Traded { .. }
             | Record::StateChanged { .. }
@@ -238,7 +273,6 @@ impl MarketHome {
             | Record::Replayed { .. }
             | Record::Joined { .. }
             | Record::Gap { .. }
-            | Record::Publish { .. }
             | Record::Published { .. }
             | Record::Answered { .. }
             | Record::Message { .. } => {
@@ -287,9 +321,7 @@ impl MarketHome {
                     derived[instrument.index()].retain(|derived| !derived.tells(channel, encoding));
                 }
                 TopicKey::Private { account, view } => private.forget(account, &view),
-                TopicKey::Client(name) => {
-                    panic!("invariant: no client topic is interned here, in `handle_record`: {name:?}")
-                }
+                TopicKey::Client(_) => {}
             });
         }
     }
@@ -376,6 +408,7 @@ impl MarketHome {
 
     /// What overload asks of this home; called at each tick while the stance is raised, and when it is no more.
     pub fn handle_stance(&mut self, stance: Stance, pressure: Pressure) {
+        self.is_shedding = stance == Stance::Shedding;
         if stance != Stance::Normal {
             self.outbox.trim();
         }

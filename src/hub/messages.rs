@@ -178,7 +178,11 @@ impl Hub {
         }
     }
 
-    fn on_message_answered(&mut self, ticket: Ticket, outcome: &Result<MessageAnswer, MessageRefusal>) {
+    pub(super) fn on_message_answered(
+        &mut self,
+        ticket: Ticket,
+        outcome: &Result<MessageAnswer, MessageRefusal>,
+    ) {
         let Some(PendingMessageAsk { reply_to, account, then }) = self.message_asks.redeem(ticket) else {
             return;
         };

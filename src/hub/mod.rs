@@ -60,6 +60,7 @@ mod rates;
 mod reading;
 mod reconfigure;
 mod requests;
+pub mod resetting;
 mod session;
 mod settling;
 mod shed;
@@ -171,6 +172,8 @@ pub struct HubConfig {
     pub calls: CallLimits,
     /// Whether `/mcp` is served: control answers what comes there.
     pub serves_mcp: bool,
+    /// Whether the market's home sequences what clients publish, as where it is one for several nodes; else each topic has its shard.
+    pub topics_at_market: bool,
     /// One for each listener of the ring, in its order; behind them those for connections from within the process.
     pub listeners: Vec<ListenerPolicy>,
 }
@@ -209,6 +212,7 @@ impl Default for HubConfig {
             routes: Arc::default(),
             calls: CallLimits::default(),
             serves_mcp: false,
+            topics_at_market: false,
             listeners: vec![ListenerPolicy::default()],
         }
     }

@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// As which account the desk knows it; from now on as none.
-    fn take_asked(&mut self) -> Option<AccountId> {
+    pub(super) fn take_asked(&mut self) -> Option<AccountId> {
         self.identity.as_deref_mut()?.asked.take()
     }
 }

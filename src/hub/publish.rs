@@ -9,8 +9,8 @@ use crate::model::ids::{HomeId, Position, Seq, TopicId};
 use crate::model::time::Now;
 
 use super::Hub;
-use super::batch::{PublishRefusal, Record, Ticket};
-use super::home::HomeTopicSlot;
+use super::batch::{Batch, PublishRefusal, Record, Ticket};
+use super::home::{Home, HomeTopicSlot};
 use super::incident::{Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::text_frame::append_text_frame;
@@ -68,6 +68,9 @@ impl Hub {
         now: Now,
     ) -> Result<Position, PublishRefusal> {
         self.now = now;
+        if self.config.topics_at_market {
+            return Err(PublishRefusal::OwnerAway);
+        }
         let (_, position) = self.sequence(name, None, data)?;
         self.counters.messages_published_total += 1;
         Ok(position)
@@ -131,24 +134,14 @@ impl Hub {
             Some(slot) => slot,
             None => self.home_topic(name)?,
         };
-        let position = self.home.next_position(slot);
-        let mut channel = [0; TOPIC_PREFIX.len() + crate::model::channel::TOPIC_NAME_BYTES_MAX];
-        let channel_len = TOPIC_PREFIX.len() + name.as_bytes().len();
-        channel[..TOPIC_PREFIX.len()].copy_from_slice(TOPIC_PREFIX);
-        channel[TOPIC_PREFIX.len()..channel_len].copy_from_slice(name.as_bytes());
-        let unix_ns = self.now.unix_ns;
-        let out = self.outbox.data();
-        let frame = append_text_frame(&mut out.bytes, |bytes| {
-            json_rpc::open_notification(bytes, &channel[..channel_len]);
-            json_rpc::write_topic(bytes, data);
-            json_rpc::close_notification(bytes, position.epoch, position.seq, unix_ns);
-        });
-        self.home.publish(slot, Seq(0), frame, out, self.now);
+        let position = publish_to(&mut self.home, slot, &name, data, self.outbox.data(), self.now);
         Ok((self.home.id(slot), position))
     }
 
     fn refuse_publish(&mut self, reply_to: &ReplyTo<'_>, refusal: PublishRefusal) {
         let why = match refusal {
+            PublishRefusal::OwnerAway => return self.reply_error(reply_to, json_rpc::OWNER_AWAY),
+            PublishRefusal::OwnerLost => return self.reply_error(reply_to, json_rpc::OWNER_LOST),
             PublishRefusal::TooManyTopics => "not sent: too many topics",
             PublishRefusal::Overloaded => {
                 // Who asked may have gone while another shard refused it; its slot may be another peer's by now.
@@ -170,8 +163,11 @@ impl Hub {
         self.home.intern(key, self.now).ok_or(PublishRefusal::TooManyTopics)
     }
 
-    /// The shard that sequences a topic.
+    /// The home that sequences a topic.
     pub(super) fn home_of_name(&self, name: &TopicName) -> HomeId {
+        if self.config.topics_at_market {
+            return self.venue();
+        }
         let shard = name.hash() % u64::from(self.shards);
         HomeId(u8::try_from(shard).expect("invariant: a remainder of the number of shards is less"))
     }
@@ -187,4 +183,27 @@ impl Hub {
             }
         }
     }
+}
+
+/// Gives a message its place in its topic and encodes it, once.
+pub(super) fn publish_to(
+    home: &mut Home,
+    slot: HomeTopicSlot,
+    name: &TopicName,
+    data: &[u8],
+    out: &mut Batch,
+    now: Now,
+) -> Position {
+    let position = home.next_position(slot);
+    let mut channel = [0; TOPIC_PREFIX.len() + crate::model::channel::TOPIC_NAME_BYTES_MAX];
+    let channel_len = TOPIC_PREFIX.len() + name.as_bytes().len();
+    channel[..TOPIC_PREFIX.len()].copy_from_slice(TOPIC_PREFIX);
+    channel[TOPIC_PREFIX.len()..channel_len].copy_from_slice(name.as_bytes());
+    let frame = append_text_frame(&mut out.bytes, |bytes| {
+        json_rpc::open_notification(bytes, &channel[..channel_len]);
+        json_rpc::write_topic(bytes, data);
+        json_rpc::close_notification(bytes, position.epoch, position.seq, now.unix_ns);
+    });
+    home.publish(slot, Seq(0), frame, out, now);
+    position
 }

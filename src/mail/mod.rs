@@ -328,7 +328,9 @@ impl Office {
                 | MessageRefusal::NotDelivered
                 | MessageRefusal::NeedsConnection
                 | MessageRefusal::NotSubscribed
-                | MessageRefusal::NoProcessor => {}
+                | MessageRefusal::NoProcessor
+                | MessageRefusal::OwnerAway
+                | MessageRefusal::OwnerLost => {}
             }
         }
         self.outputs.push_back(MessageOutput::Answer { to, ticket, outcome });

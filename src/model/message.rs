@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::limits;
+
 use super::ids::{HomeId, Ticket};
 use super::order::{AccountId, Client, Label};
 
@@ -19,6 +21,10 @@ const PROCESSOR_PREFIX: &str = "backend:";
 pub fn processor_of(backend: &str) -> Option<Name> {
     Name::parse(&format!("{PROCESSOR_PREFIX}{backend}"))
 }
+
+/// Processors are known to the office as connections with slots from here on, which no connection has.
+pub const PROCESSOR_SLOTS_FROM: u32 = u32::MAX - 1024;
+const _: () = assert!(PROCESSOR_SLOTS_FROM as usize + limits::BACKENDS_MAX <= u32::MAX as usize);
 
 /// Whether a user stands for a backend.
 #[must_use]
@@ -400,6 +406,10 @@ pub enum MessageRefusal {
     NotSubscribed,
     /// No backend processes messages of this type.
     NoProcessor,
+    /// The node that has the office is another one, and is not known or not reached: not sent.
+    OwnerAway,
+    /// Sent to the node that had the office, which was lost before it answered: it may have been done.
+    OwnerLost,
 }
 
 /// A message for one connection.

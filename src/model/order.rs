@@ -402,6 +402,10 @@ pub enum OrderRefusal {
     NotSent,
     /// Cancel-on-disconnect of a connection, asked for over HTTP.
     NeedsConnection,
+    /// The node that owns the market is another one, and is not known or not reached: not sent.
+    OwnerAway,
+    /// Sent to the node that owned the market, which was lost before it answered.
+    OwnerLost,
 }
 
 /// What the desk asks a venue for.

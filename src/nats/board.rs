@@ -13,6 +13,7 @@ pub struct NatsBoard {
     pub(super) is_up: AtomicBool,
     pub(super) server: ArcSwapOption<String>,
     pub(super) reconnects: AtomicU64,
+    pub(super) failures: AtomicU64,
     pub(super) told_messages: AtomicU64,
     pub(super) told_bytes: AtomicU64,
     pub(super) heard_messages: AtomicU64,
@@ -36,6 +37,8 @@ pub struct NatsReading {
     pub server: Option<Arc<String>>,
     /// Connections made but for the first of each.
     pub reconnects: u64,
+    /// Rounds of tries to connect, of each connection, in which no server took this node.
+    pub failures: u64,
     /// Parts, requests and answers that were handed to NATS, and their bytes.
     pub told_messages: u64,
     pub told_bytes: u64,
@@ -68,6 +71,7 @@ impl NatsBoard {
             is_up: self.is_up.load(Ordering::Relaxed),
             server: self.server.load_full(),
             reconnects: of(&self.reconnects),
+            failures: of(&self.failures),
             told_messages: of(&self.told_messages),
             told_bytes: of(&self.told_bytes),
             heard_messages: of(&self.heard_messages),

@@ -1,15 +1,16 @@
 //! The lease's bucket: a key-value bucket of JetStream, by compare-and-set of a key's revision.
 //!
 //! Home: two tasks of the thread that speaks to NATS, with a connection of their own. Invariants: what the key holds is asked of the stream's leader, for a copy may be behind; what is not surely
-//! done, or surely refused, is `Unknown`; each request is answered within a quarter of the term; nothing that is read is believed.
+//! done, or surely refused, is `Unknown`; each request is answered within a quarter of the term; nothing that is read is believed. NATS's client keeps something of each request that nobody
+//! answers: it is replaced when that have been `UNANSWERED_MAX`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::context::{Context, KeyValueErrorKind};
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{Context, GetStreamError, GetStreamErrorKind, KeyValueError};
 use async_nats::jetstream::kv::{Config, Entry, Operation, Store, UpdateErrorKind};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, StorageType};
 use bytes::Bytes;
@@ -28,6 +29,10 @@ use super::link::{Line, LinkState};
 use super::reports::clean;
 
 const KEY: &str = "market";
+/// Some 300 bytes each.
+const UNANSWERED_MAX: u32 = 64;
+/// Requests one after another that fail while NATS is there, before the log says so: a term.
+const FAILURES_TOLD: u32 = 4;
 /// Of the operations of a key, which NATS tells in a header.
 const OPERATION_HEADER: &str = "KV-Operation";
 
@@ -42,14 +47,20 @@ pub(super) struct Bucket {
     /// Known to be there when it was asked for.
     store: RefCell<Option<Store>>,
     board: Arc<NatsBoard>,
-    /// What was told of once.
-    told: RefCell<Told>,
+    /// Requests by this client that failed: of some of them nobody has said anything.
+    unanswered: Cell<u32>,
+    /// One after another.
+    failures: Cell<u32>,
+    has_told_strange: Cell<bool>,
 }
 
-#[derive(Default)]
-struct Told {
-    no_bucket: bool,
-    strange: bool,
+/// Why there are no more requests carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// There are none any more.
+    NoRequests,
+    /// This client has been left without an answer too often.
+    Worn,
 }
 
 /// What the key stands at.
@@ -78,24 +89,26 @@ impl Bucket {
             patience,
             store: RefCell::default(),
             board: Arc::clone(&line.board),
-            told: RefCell::default(),
+            unanswered: Cell::new(0),
+            failures: Cell::new(0),
+            has_told_strange: Cell::new(false),
         }
     }
 
-    /// Carries out one request after another, until there are no more.
-    pub(super) async fn serve(
-        self: Rc<Bucket>,
-        mut requests: mpsc::Receiver<LeaseRequest>,
-        outlet: Rc<Outlet>,
-    ) {
+    /// Carries out one request after another.
+    pub(super) async fn serve(&self, requests: &mut mpsc::Receiver<LeaseRequest>, outlet: &Outlet) -> Ended {
         while let Some(request) = requests.recv().await {
             let answer = self.answer(request).await;
             outlet.answer(Word::LeaseAnswered(answer)).await;
+            if self.unanswered.get() >= UNANSWERED_MAX {
+                return Ended::Worn;
+            }
         }
+        Ended::NoRequests
     }
 
     /// Tells of every value of the key, and of the one that it holds at each connection; until the thread ends.
-    pub(super) async fn watch(self: Rc<Bucket>, outlet: Rc<Outlet>) {
+    pub(super) async fn watch(&self, outlet: &Outlet) {
         let mut state = self.state.clone();
         loop {
             if state.wait_for(|state| state.is_up).await.is_err() {
@@ -105,15 +118,18 @@ impl Bucket {
             let is_other = |state: &LinkState| !state.is_up || state.connects != connects;
             tokio::select! {
                 _ = state.wait_for(is_other) => {}
-                () = self.tell_values(&outlet) => tokio::time::sleep(self.patience).await,
+                () = self.tell_values(outlet) => tokio::time::sleep(self.patience).await,
             }
         }
     }
 
     /// Until the watch breaks.
     async fn tell_values(&self, outlet: &Outlet) {
-        let Ok(Ok(store)) = timeout(self.patience, self.open()).await else { return };
-        let Ok(Ok(mut entries)) = timeout(self.patience, store.watch_with_history(KEY)).await else { return };
+        let begin = async {
+            let store = self.open().await?;
+            store.watch_with_history(KEY).await.map_err(io::Error::other)
+        };
+        let Ok(mut entries) = self.patiently(begin).await else { return };
         while let Some(Ok(Entry { value, revision, operation, .. })) = entries.next().await {
             match operation {
                 Operation::Put => {
@@ -129,27 +145,51 @@ impl Bucket {
 
     async fn answer(&self, request: LeaseRequest) -> LeaseAnswer {
         let is_up = self.state.borrow().is_up;
-        let asked = match request {
+        let answered = match request {
             _ if !is_up => None,
-            LeaseRequest::Read => timeout(self.patience, self.read()).await.ok(),
-            LeaseRequest::Create { value } => timeout(self.patience, self.create(&value)).await.ok(),
+            LeaseRequest::Read => Some(self.patiently(self.read()).await),
+            LeaseRequest::Create { value } => Some(self.patiently(self.create(&value)).await),
             LeaseRequest::Update { value, revision } => {
-                timeout(self.patience, self.update(&value, revision)).await.ok()
+                Some(self.patiently(self.update(&value, revision)).await)
             }
         };
-        let answer = asked.and_then(|answered| {
-            answered
-                .inspect_err(|error| {
-                    log::debug!("the lease's bucket has not answered: {error}");
-                    // It may be gone: whoever asks next looks, and makes it.
-                    self.store.take();
-                })
-                .ok()
-        });
-        answer.unwrap_or_else(|| {
-            add(&self.board.lease_unknown, 1);
-            LeaseAnswer::Unknown
-        })
+        match answered {
+            Some(Ok(answer)) => {
+                self.failures.set(0);
+                return answer;
+            }
+            Some(Err(error)) => self.note_failure(&error),
+            None => {}
+        }
+        add(&self.board.lease_unknown, 1);
+        LeaseAnswer::Unknown
+    }
+
+    /// What comes of it within a quarter of the term.
+    async fn patiently<T>(
+        &self,
+        request: impl Future<Output = Result<T, Unanswered>>,
+    ) -> Result<T, Unanswered> {
+        let answered = timeout(self.patience, request).await;
+        let answered = answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if answered.is_err() {
+            self.unanswered.set(self.unanswered.get() + 1);
+        }
+        answered
+    }
+
+    fn note_failure(&self, error: &Unanswered) {
+        // The bucket may be gone: whoever asks next looks, and makes it.
+        self.store.take();
+        let failures = self.failures.get().saturating_add(1);
+        self.failures.set(failures);
+        if failures == FAILURES_TOLD {
+            log::warn!(
+                "NATS's bucket {} does not answer: {}; look whether JetStream is on, at `cluster.replicas` and at permissions (docs/scaling/nats.conf). It is asked again until it does",
+                self.name,
+                clean(&error.to_string())
+            );
+        }
     }
 
     async fn read(&self) -> Result<LeaseAnswer, Unanswered> {
@@ -202,11 +242,10 @@ impl Bucket {
         }
         let store = match self.context.get_key_value(&self.name).await {
             Ok(store) => store,
-            Err(error) if error.kind() == KeyValueErrorKind::GetBucket => self.make().await?,
+            Err(error) if is_absence(&error) => self.make().await?,
             Err(error) => return Err(io::Error::other(error)),
         };
         *self.store.borrow_mut() = Some(store.clone());
-        self.told.borrow_mut().no_bucket = false;
         Ok(store)
     }
 
@@ -219,29 +258,31 @@ impl Bucket {
             num_replicas: self.replicas,
             ..Config::default()
         };
-        self.context.create_key_value(config).await.map_err(|error| {
-            if !std::mem::replace(&mut self.told.borrow_mut().no_bucket, true) {
-                let error = clean(&error.to_string());
-                log::warn!(
-                    "NATS has no bucket {}, and this node cannot make it: {error}; look whether JetStream is on, and at `cluster.replicas` and permissions",
-                    self.name
-                );
-            }
-            io::Error::other(error)
-        })
+        self.context.create_key_value(config).await.map_err(io::Error::other)
     }
 
     fn value(&self, bytes: &[u8]) -> Option<LeaseValue> {
         let value = lease_value::read(bytes);
         if value.is_none() {
             add(&self.board.lease_strange, 1);
-            if !std::mem::replace(&mut self.told.borrow_mut().strange, true) {
+            if !self.has_told_strange.replace(true) {
                 log::error!(
-                    "the key `{KEY}` of NATS's bucket {} holds what is no lease: something else than a tickring of this version writes it",
+                    "the key {KEY} of NATS's bucket {} holds what is no lease: something else than a tickring of this version writes it",
                     self.name
                 );
             }
         }
         value
     }
+}
+
+/// Whether JetStream said that there is no such bucket.
+fn is_absence(error: &KeyValueError) -> bool {
+    let answer = std::error::Error::source(error).and_then(|source| source.downcast_ref::<GetStreamError>());
+    answer.is_some_and(|answer| match answer.kind() {
+        GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        GetStreamErrorKind::EmptyName
+        | GetStreamErrorKind::Request
+        | GetStreamErrorKind::InvalidStreamName => false,
+    })
 }

@@ -25,6 +25,7 @@ struct Text<'a> {
     fence: Option<u64>,
     epochs_end: u64,
     is_released: bool,
+    is_halted: bool,
 }
 
 pub(super) fn write(value: &LeaseValue) -> Vec<u8> {
@@ -36,6 +37,7 @@ pub(super) fn write(value: &LeaseValue) -> Vec<u8> {
         fence: value.fence.map(|fence| fence.0),
         epochs_end: value.epochs_end.0,
         is_released: value.is_released,
+        is_halted: value.is_halted,
     };
     serde_json::to_vec(&text).expect("invariant: numbers, a flag and a name are JSON")
 }
@@ -56,6 +58,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<LeaseValue> {
         fence: text.fence.map(Fence),
         epochs_end: Epoch(text.epochs_end),
         is_released: text.is_released,
+        is_halted: text.is_halted,
     })
 }
 
@@ -71,12 +74,13 @@ mod tests {
             fence: Some(Fence(NUMBER_MAX)),
             epochs_end: Epoch(NUMBER_MAX),
             is_released: false,
+            is_halted: false,
         }
     }
 
     #[test]
     fn what_is_written_is_read_and_fits() {
-        for value in [value(), LeaseValue { fence: None, is_released: true, ..value() }] {
+        for value in [value(), LeaseValue { fence: None, is_released: true, is_halted: true, ..value() }] {
             let text = write(&value);
             assert!(text.len() <= limits::NATS_LEASE_BYTES_MAX, "{} bytes", text.len());
             assert_eq!(read(&text), Some(value));

@@ -119,12 +119,7 @@ fn options(setup: &NatsSetup, which: Connection) -> ConnectOptions {
             let answer = tokio::task::spawn_blocking(move || {
                 credentials::read(&path).and_then(|credentials| credentials::answer(credentials, &nonce))
             });
-            async move {
-                answer.await.map_err(AuthError::new)?.map_err(|error| {
-                    log::warn!("{error}");
-                    AuthError::new(error)
-                })
-            }
+            async move { answer.await.map_err(AuthError::new)?.map_err(AuthError::new) }
         }),
         None => ConnectOptions::new(),
     };
@@ -170,12 +165,13 @@ fn note(event: Event, board: &NatsBoard) -> Option<Told> {
         Event::ServerError(error @ (ServerError::AuthorizationViolation | ServerError::SlowConsumer(_))) => {
             Some(Told::Complaint(error.to_string()))
         }
-        Event::Connected
-        | Event::Disconnected
-        | Event::LameDuckMode
-        | Event::Draining
-        | Event::Closed
-        | Event::ClientError(_) => Some(Told::Change),
+        Event::ClientError(_) => {
+            add(&board.failures, 1);
+            Some(Told::Change)
+        }
+        Event::Connected | Event::Disconnected | Event::LameDuckMode | Event::Draining | Event::Closed => {
+            Some(Told::Change)
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use async_nats::Subject;
 
 use crate::cluster::names::ClusterName;
 
+/// Of a `u64`.
+const NUMBER_CHARS_MAX: usize = 20;
+
 /// See the file's head.
 #[derive(Clone, Debug)]
 pub(super) struct Subjects {
@@ -38,7 +41,8 @@ impl Subjects {
         else {
             return false;
         };
-        ClusterName::parse(node.as_bytes()).is_some() && incarnation.parse::<u64>().is_ok()
+        let is_number = incarnation.len() <= NUMBER_CHARS_MAX && incarnation.parse::<u64>().is_ok();
+        ClusterName::parse(node.as_bytes()).is_some() && is_number
     }
 }
 
@@ -64,6 +68,7 @@ mod tests {
             "tickring.prod.reply.a.7.more",
             "tickring.prod.reply.*.7",
             "tickring.prod.reply.a.>",
+            "tickring.prod.reply.a.000000000000000000007",
             "tickring.test.reply.a.7",
             "$JS.API.STREAM.DELETE.KV_tickring_prod",
         ] {

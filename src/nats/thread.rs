@@ -3,6 +3,7 @@
 //! Home: the thread that speaks to NATS. Invariant: after a stop the lease's request that was sent is carried out first of all, and nothing is waited for longer than
 //! `limits::NATS_STOP_NS_MAX`.
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, unconstrained};
 use tokio::time::timeout;
 
 use crate::cluster::lease::LeaseRequest;
@@ -18,12 +19,12 @@ use crate::cluster::words::Word;
 use crate::limits;
 
 use super::NatsSetup;
-use super::board::NatsBoard;
+use super::board::{NatsBoard, add};
 use super::hearing::{Listener, Wanted};
 use super::lanes::{Inlet, Order, Outlet, ThreadEnds};
-use super::lease::Bucket;
+use super::lease::{Bucket, Ended};
 use super::link::{self, Line, LinkState};
-use super::reports::Connection;
+use super::reports::{Connection, Reports};
 use super::speaking::Speaker;
 use super::subjects::Subjects;
 
@@ -43,31 +44,28 @@ pub(super) fn run(runtime: Runtime, setup: NatsSetup, ends: ThreadEnds, board: A
 }
 
 async fn work(setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) -> io::Result<()> {
-    let reports = Rc::default();
+    let reports = Rc::<RefCell<Reports>>::default();
     let (market, market_watcher) = link::connect(&setup, Connection::Market, &reports, &board).await?;
-    let (lease, lease_watcher) = link::connect(&setup, Connection::Lease, &reports, &board).await?;
     spawn_local(market_watcher.watch());
-    spawn_local(lease_watcher.watch());
     let (outlet, mut orders, messages) = (Rc::new(ends.outlet), ends.orders.watch()?, ends.messages.watch()?);
     spawn_local(tell_state(market.state.clone(), Rc::clone(&outlet)));
 
     let subjects = Subjects::new(&setup.cluster, &setup.node, setup.incarnation);
     let (wanting, wanted) = watch::channel(Wanted::default());
     let (line, names) = (market.clone(), subjects.clone());
-    spawn_local(Listener::new(line, setup.cluster, names, Rc::clone(&outlet), wanted).listen());
-    let speaker = Speaker { line: market.clone(), cluster: setup.cluster, subjects, board };
+    let listener = Listener::new(line, setup.cluster, names, Rc::clone(&outlet), wanted);
+    // It takes all that was read before more is: else a burst of short messages overflows its subscription.
+    spawn_local(unconstrained(listener.listen()));
+    let (line, cluster, of_speaker) = (market.clone(), setup.cluster, Arc::clone(&board));
+    let speaker = Speaker { line, cluster, subjects, board: of_speaker };
     let speaking = spawn_local(speaker.speak(messages));
-
-    let bucket = Rc::new(Bucket::new(&setup, &lease));
-    spawn_local(Rc::clone(&bucket).watch(Rc::clone(&outlet)));
     let (asking, requests) = mpsc::channel(LEASE_REQUESTS_MAX);
-    let serving = spawn_local(bucket.serve(requests, outlet));
+    let leasing = spawn_local(carry_lease(setup, requests, outlet, reports, board));
 
     take_orders(&mut orders, asking, &wanting).await;
     let finish = async {
         // A task that panics has aborted the process already.
-        let _ = serving.await;
-        flush(&lease).await;
+        let _ = leasing.await;
         let _ = speaking.await;
         flush(&market).await;
     };
@@ -75,6 +73,32 @@ async fn work(setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) -> io::
         log::warn!("NATS has not taken all that it was told before the stop");
     }
     Ok(())
+}
+
+/// By one client after another, until there are no more requests.
+async fn carry_lease(
+    setup: NatsSetup,
+    mut requests: mpsc::Receiver<LeaseRequest>,
+    outlet: Rc<Outlet>,
+    reports: Rc<RefCell<Reports>>,
+    board: Arc<NatsBoard>,
+) -> io::Result<()> {
+    loop {
+        let (line, watcher) = link::connect(&setup, Connection::Lease, &reports, &board).await?;
+        let bucket = Bucket::new(&setup, &line);
+        let ended = tokio::select! {
+            ended = bucket.serve(&mut requests, &outlet) => ended,
+            () = watcher.watch() => Ended::Worn,
+            () = bucket.watch(&outlet) => Ended::Worn,
+        };
+        match ended {
+            Ended::NoRequests => {
+                flush(&line).await;
+                return Ok(());
+            }
+            Ended::Worn => add(&board.reconnects, 1),
+        }
+    }
 }
 
 /// Until there is a stop and nothing is left.

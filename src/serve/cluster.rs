@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
+use crate::auth::Accounts;
 use crate::cluster::node::NodeConfig;
 use crate::config::{Cluster, Config, FeedKind};
 use crate::doorbell::Doorbell;
@@ -55,6 +56,7 @@ pub(super) fn start(
     setup: Option<NatsSetup>,
     doorbell: &Doorbell,
     market: HomeId,
+    accounts: Accounts,
 ) -> Result<(Option<Nats>, Option<ClusterSetup>), Failure> {
     let Some(setup) = setup else { return Ok((None, None)) };
     let node = NodeConfig {
@@ -67,7 +69,7 @@ pub(super) fn start(
     let (nats, port) = nats::start(setup, doorbell.clone()).map_err(super::os)?;
     let of_feed = config.feed.clone();
     let open_feed = Box::new(move |settings: &_| sources::open(&of_feed, settings));
-    Ok((Some(nats), Some(ClusterSetup { node, port, open_feed })))
+    Ok((Some(nats), Some(ClusterSetup { node, port, open_feed, accounts })))
 }
 
 /// Whether it has where a market comes from.

@@ -52,6 +52,7 @@ pub(super) fn hub_config(config: &Config, keyring: &Arc<Keyring>, routes: &Arc<R
         logins_per_minute_max: config.auth.logins_per_minute_max,
         keyring: Arc::clone(keyring),
         serves_mcp: config.serves_mcp(),
+        topics_at_market: config.cluster.names().is_some(),
         listeners: config.listen.iter().map(policy).chain(INWARD.map(inward)).collect(),
     }
 }

@@ -138,6 +138,7 @@ impl Server {
             callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
             nats: self.nats.as_ref().map(Nats::board),
+            cluster: self.config.cluster.names(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             log_file: Arc::clone(self.log_file.progress()),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::{self, Keyring};
+use crate::auth::{self, Accounts, Keyring};
 use crate::config::Config;
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
@@ -16,6 +16,7 @@ pub(super) fn start_verifier(
     config: &Config,
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
+    accounts: Accounts,
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
     let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
     let started = Verifier::start(
@@ -25,6 +26,7 @@ pub(super) fn start_verifier(
         super::seed(),
         rt::give_way,
         sessions,
+        accounts,
     );
     started.map_err(|error| Failure::new(Exit::OsError, format!("cannot start: {error}"), "see ulimit -u"))
 }

@@ -3,14 +3,18 @@
 //! Invariants: whether the node owns is looked at before a turn tells anything; while it follows there is no feed, no link has a connection, and the market is an
 //! empty one that nobody is told of; a market that is given up has told its own shards of all that it did.
 
+use crate::auth::Accounts;
 use crate::backend::replay::FeedError;
 use crate::backend::{Feed, FeedSettings};
+use crate::cluster::follower::Follower;
 use crate::cluster::names::Fence;
 use crate::cluster::node::{Change, Node, NodeConfig, NodeCounters, Standing};
 use crate::hub::batch::{Batch, Outgoing, Record};
 use crate::hub::market::{MarketHome, Succession, Trading};
+use crate::hub::resetting::Resetting;
 use crate::limits;
 use crate::model::ids::{Epoch, HomeId, SourceId};
+use crate::model::message::Name;
 use crate::model::time::Now;
 use crate::nats::NatsPort;
 use crate::telemetry::NodeReading;
@@ -25,6 +29,8 @@ pub struct ClusterSetup {
     pub node: NodeConfig,
     pub port: NatsPort,
     pub open_feed: OpenFeed,
+    /// By their names they are the same on every node.
+    pub accounts: Accounts,
 }
 
 impl std::fmt::Debug for ClusterSetup {
@@ -37,6 +43,7 @@ pub(super) struct Clustered {
     node: Node,
     port: NatsPort,
     open_feed: OpenFeed,
+    accounts: Accounts,
     /// NATS has said more than a turn takes.
     is_owing: bool,
     /// What the log was told last that this node is.
@@ -47,9 +54,17 @@ pub(super) struct Clustered {
 
 impl Clustered {
     pub(super) fn new(setup: ClusterSetup) -> Clustered {
-        let ClusterSetup { node, port, open_feed } = setup;
+        let ClusterSetup { node, port, open_feed, accounts } = setup;
         let node = Node::new(node);
-        Clustered { node, port, open_feed, is_owing: false, told: Standing::Alone, leave_by_ns: None }
+        Clustered {
+            node,
+            port,
+            open_feed,
+            accounts,
+            is_owing: false,
+            told: Standing::Alone,
+            leave_by_ns: None,
+        }
     }
 
     pub(super) fn follows(&self) -> bool {
@@ -93,10 +108,11 @@ impl Clustered {
 
     /// Takes what the market says to other nodes out of what goes to threads.
     fn take_bridged(&mut self, outgoing: &mut Outgoing) {
-        let bridge = self.node.bridge();
-        if outgoing.to.contains(bridge) {
-            outgoing.to.remove(bridge);
-            self.node.handle_batch(&outgoing.batch);
+        for to in outgoing.to.iter() {
+            if self.node.is_bridged(to) {
+                outgoing.to.remove(to);
+                self.node.handle_batch(to, &outgoing.batch);
+            }
         }
     }
 
@@ -131,11 +147,14 @@ impl Venue {
                 break;
             };
             self.is_busy = true;
-            cluster.node.handle_word(word, self.now);
+            let accounts = &cluster.accounts;
+            cluster.node.handle_word(word, |name| accounts.intern(name).ok(), self.now);
         }
         let newest_epoch = if cluster.follows() { Epoch(0) } else { self.market.newest_epoch() };
         match cluster.node.look(newest_epoch, self.now) {
-            Some(Change::Own { fence, succession }) => self.take_market(fence, succession),
+            Some(Change::Own { fence, succession, is_halted }) => {
+                self.take_market(fence, succession, is_halted)
+            }
             Some(Change::Cede) => self.cede(),
             None => {}
         }
@@ -145,10 +164,11 @@ impl Venue {
 
     /// What other nodes want of this one's market.
     fn take_commands(&mut self) {
-        while let Some(commands) = self.cluster.as_mut().and_then(|cluster| cluster.node.poll_commands()) {
-            let bridge = HomeId(self.shards + 1);
+        while let Some((from, commands)) =
+            self.cluster.as_mut().and_then(|cluster| cluster.node.poll_commands())
+        {
             for record in &commands.records {
-                self.market.handle_record(bridge, &commands, record, self.now);
+                self.market.handle_record(from, &commands, record, self.now);
                 self.execute();
             }
         }
@@ -177,6 +197,9 @@ impl Venue {
 
     pub(super) fn send_wishes(&mut self) {
         if let Some(cluster) = &mut self.cluster {
+            if !cluster.follows() {
+                cluster.node.set_halted(self.market.desk().is_halted());
+            }
             cluster.send_wishes(self.now);
         }
     }
@@ -200,9 +223,15 @@ impl Venue {
         }
     }
 
-    fn hear_shard(&mut self, from: HomeId, _batch: &Batch, record: &Record) {
-        if let Some(follower) = self.cluster.as_mut().and_then(|cluster| cluster.node.follower()) {
-            follower.handle_record(from, record);
+    fn hear_shard(&mut self, from: HomeId, batch: &Batch, record: &Record) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let accounts = &cluster.accounts;
+        let name_of = |account| {
+            let name = accounts.name(account).and_then(|name| Name::parse(&name));
+            name.expect("invariant: who asks has logged in by a name of 1 to 64 letters, digits, _ and -")
+        };
+        if let Some(follower) = cluster.node.follower() {
+            follower.handle_record(from, batch, record, name_of);
         }
     }
 
@@ -231,7 +260,7 @@ impl Venue {
     }
 
     /// The market is this node's from here on.
-    fn take_market(&mut self, fence: Fence, succession: Succession) {
+    fn take_market(&mut self, fence: Fence, succession: Succession, is_halted: bool) {
         let Some(cluster) = &mut self.cluster else { return };
         let feed = match (cluster.open_feed)(&self.settings.feed) {
             Ok(feed) => feed,
@@ -240,6 +269,8 @@ impl Venue {
                 return cluster.node.leave(self.now);
             }
         };
+        let before = self.end_following();
+        let Some(cluster) = &mut self.cluster else { return };
         let bridge = cluster.node.bridge();
         let Some(follower) = cluster.node.follower() else { return };
         let told = follower.replica().instruments();
@@ -254,11 +285,24 @@ impl Venue {
         cluster.node.own(fence, self.now);
         (self.market, self.feed) = (market, feed);
         furnish(&mut self.market, &self.settings, &self.feed, succession.begun(self.now));
+        if is_halted {
+            self.market.halt_everybody(true, self.now);
+        }
+        self.market.reset_shards(before);
         self.market.add_replica(bridge);
         self.market.handle_room(bridge);
         self.links.begin(&mut self.market, self.now);
         (self.given_up_told, self.finished_told) = (0, false);
-        log::info!("cluster: this node owns the market from here on (fence {})", fence.0);
+        let halted = if is_halted { ", in which all trading is halted, as it was" } else { "" };
+        log::info!("cluster: this node owns the market from here on (fence {}){halted}", fence.0);
+    }
+
+    /// The owner before is not followed any more: shards are told what it was not sent.
+    fn end_following(&mut self) -> Resetting {
+        let follower = self.cluster.as_mut().and_then(|cluster| cluster.node.follower());
+        let before = follower.map(Follower::end).unwrap_or_default();
+        self.tell_shards();
+        before
     }
 
     /// The market is this node's no more: its shards are told what has become of its orders, other nodes nothing.
@@ -270,8 +314,9 @@ impl Venue {
             self.execute_all();
         }
         self.tell_own();
+        let before = self.market.end();
         let Some(cluster) = &mut self.cluster else { return };
-        cluster.node.follow(self.market.instruments());
+        cluster.node.follow(self.market.instruments(), before);
         self.market = MarketHome::new(HomeId(self.shards), self.shards, self.settings.history, self.now);
         self.feed = Feed::None;
         self.given_up_told = 0;
@@ -291,6 +336,7 @@ impl Venue {
         if std::mem::replace(&mut cluster.told, standing) == standing {
             return;
         }
+        self.switch.show_standing(standing);
         match standing {
             Standing::Follower { owner } => log::info!("cluster: this node follows {owner}"),
             Standing::Alone => log::warn!(

@@ -208,7 +208,25 @@ pub fn frame_len(bytes: &[u8]) -> usize {
 /// another process made.
 #[must_use]
 pub fn is_server_message(bytes: &[u8], compressed: bool) -> bool {
-    let Some((&[first, second], rest)) = bytes.split_first_chunk() else { return false };
+    server_message_bytes(bytes, compressed) == Some(bytes.len())
+}
+
+/// Whether `bytes` are whole text or binary messages of the server, one at least, and nothing else, none of them compressed.
+#[must_use]
+pub fn are_server_messages(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(message_bytes) = server_message_bytes(rest, false) {
+        rest = &rest[message_bytes..];
+        if rest.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
+/// Bytes of the whole message that `bytes` begin with.
+fn server_message_bytes(bytes: &[u8], compressed: bool) -> Option<usize> {
+    let (&[first, second], rest) = bytes.split_first_chunk()?;
     let kind = FIN | if compressed { COMPRESSED } else { 0 };
     let is_kind = first == kind | TEXT || first == kind | BINARY;
     let payload_bytes = match second {
@@ -217,11 +235,15 @@ pub fn is_server_message(bytes: &[u8], compressed: bool) -> bool {
         short @ 0..LENGTH_16 => Some(u64::from(short)),
         _ => None,
     };
-    let fits = |payload_bytes: &u64| {
-        usize::try_from(*payload_bytes)
-            .is_ok_and(|payload| payload <= bytes.len() && server_frame_len(payload) == bytes.len())
+    let payload_bytes = usize::try_from(payload_bytes?).ok().filter(|payload| *payload <= bytes.len())?;
+    // Ours have the shortest header that says their length.
+    let is_shortest = match second {
+        LENGTH_16 => (126..=0xffff).contains(&payload_bytes),
+        LENGTH_64 => payload_bytes > 0xffff,
+        _ => true,
     };
-    is_kind && payload_bytes.as_ref().is_some_and(fits)
+    let message_bytes = server_frame_len(payload_bytes);
+    (is_kind && is_shortest && message_bytes <= bytes.len()).then_some(message_bytes)
 }
 
 /// The payload of the server's frame that `bytes` is.

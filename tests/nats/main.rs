@@ -7,4 +7,5 @@ mod faults;
 mod lease;
 mod messages;
 mod node;
+mod security;
 mod server;

@@ -53,6 +53,7 @@ pub(crate) fn value(holder: &str, write: u64) -> LeaseValue {
         fence: None,
         epochs_end: Epoch(1_000 + write),
         is_released: false,
+        is_halted: false,
     }
 }
 

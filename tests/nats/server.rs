@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,19 +13,37 @@ use nix::unistd::Pid;
 
 /// See the file's head.
 pub(crate) struct NatsServer {
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
     environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
-/// A folder that no other test has.
-pub(crate) fn folder() -> PathBuf {
+/// A folder that no other test has, which stays where the test fails.
+pub(crate) struct Folder(PathBuf);
+
+pub(crate) fn folder() -> Folder {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("nats-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    folder
+    Folder(folder)
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 fn program() -> PathBuf {
@@ -56,7 +75,7 @@ impl NatsServer {
     }
 
     /// With this configuration, which listens at `127.0.0.1:-1`.
-    pub(crate) fn of_configuration(folder: PathBuf, text: &str, environment: &[(&str, &str)]) -> NatsServer {
+    pub(crate) fn of_configuration(folder: Folder, text: &str, environment: &[(&str, &str)]) -> NatsServer {
         std::fs::write(folder.join("nats.conf"), text).unwrap();
         let environment = environment.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let mut server = NatsServer { folder, port: 0, environment, child: None };
@@ -128,9 +147,6 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         if self.child.is_some() {
             self.kill();
-        }
-        if !thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }

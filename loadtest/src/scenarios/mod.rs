@@ -5,6 +5,7 @@
 
 pub(crate) mod active;
 pub(crate) mod benches;
+pub(crate) mod bridge;
 pub(crate) mod calls;
 pub(crate) mod churn;
 pub(crate) mod connections;

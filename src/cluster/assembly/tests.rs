@@ -59,7 +59,7 @@ fn hear(assembly: &mut Assembly, told: &[Part]) -> Vec<Vec<u64>> {
     for part in told.iter().filter(|part| part.audience.contains(me)) {
         if assembly.handle_part(&part.bytes, at(0)) == Ok(Heard::Turn) {
             let mut batch = Batch::default();
-            assembly.take_turn(MARKET, &mut batch).unwrap();
+            assembly.take_turn(MARKET, &mut batch, &mut Vec::new()).unwrap();
             turns.push(numbers(&batch));
         }
     }
@@ -166,7 +166,7 @@ fn silence_is_a_loss_and_a_heartbeat_breaks_it() {
     let mut assembly = Assembly::new(place(0), FENCE, 1, at(0));
     assert_eq!(assembly.handle_timeout(at(2_999)), Ok(()));
     assert_eq!(assembly.handle_part(&told[0].bytes, at(2_999)), Ok(Heard::Turn));
-    assembly.take_turn(MARKET, &mut Batch::default()).unwrap();
+    assembly.take_turn(MARKET, &mut Batch::default(), &mut Vec::new()).unwrap();
     assert_eq!(assembly.handle_timeout(at(5_998)), Ok(()));
     assert_eq!(assembly.handle_timeout(at(5_999)), Err(Loss::Silent));
     assert_eq!(assembly.handle_timeout(at(9_000)), Ok(()), "it is told once");
@@ -223,7 +223,10 @@ fn bytes_that_are_no_part_are_a_loss_that_says_why() {
     }
     let mut assembly = Assembly::new(place(0), FENCE, 1, at(0));
     assert_eq!(assembly.handle_part(&good[..good.len() - 1], at(0)), Ok(Heard::Turn));
-    assert_eq!(assembly.take_turn(MARKET, &mut Batch::default()), Err(Loss::Damaged(WireFault::Short)));
+    assert_eq!(
+        assembly.take_turn(MARKET, &mut Batch::default(), &mut Vec::new()),
+        Err(Loss::Damaged(WireFault::Short))
+    );
 }
 
 /// Numbers by chance, as a seed has them.
@@ -273,7 +276,7 @@ fn whatever_the_network_does_a_node_has_what_was_said_for_it_or_knows_of_a_loss(
                     match assembly.handle_part(&part.bytes, at(0)) {
                         Ok(Heard::Turn) => {
                             let mut batch = Batch::default();
-                            match assembly.take_turn(MARKET, &mut batch) {
+                            match assembly.take_turn(MARKET, &mut batch, &mut Vec::new()) {
                                 Ok(()) => heard.push(batch),
                                 Err(_) => loss = true,
                             }

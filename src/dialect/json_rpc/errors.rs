@@ -143,6 +143,13 @@ impl Failure {
     }
 }
 
+/// Another node does it, which is not known or not reached.
+pub const OWNER_AWAY: Failure =
+    Failure::UNAVAILABLE.because("not sent: the node that owns the market is not reached");
+/// Another node was to do it, and whether it did is not known.
+pub const OWNER_LOST: Failure =
+    Failure::OUTCOME_UNKNOWN.because("sent, but the node that owned the market was lost before it answered");
+
 /// The error of an order, or of a request about orders, that is refused.
 #[must_use]
 pub const fn order_failure(refusal: OrderRefusal) -> Failure {
@@ -189,6 +196,8 @@ pub const fn order_failure(refusal: OrderRefusal) -> Failure {
         }
         OrderRefusal::NotSent => Failure::NOT_SENT.because("the link to the venue ended first"),
         OrderRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET.at("scope"),
+        OrderRefusal::OwnerAway => OWNER_AWAY,
+        OrderRefusal::OwnerLost => OWNER_LOST,
     }
 }
 
@@ -246,5 +255,7 @@ pub const fn message_failure(refusal: MessageRefusal) -> Failure {
             Failure::UNSUBSCRIBED.because("this connection does not subscribe to messages")
         }
         MessageRefusal::NoProcessor => unknown.because("no backend processes this type").at("type"),
+        MessageRefusal::OwnerAway => OWNER_AWAY,
+        MessageRefusal::OwnerLost => OWNER_LOST,
     }
 }

@@ -37,7 +37,7 @@ pub use encode::{
     write_time, write_version,
 };
 pub use envelope::{BATCH_REQUESTS_MAX, ID_BYTES_MAX, Id, Incoming, JSON_DEPTH_MAX, Parsed};
-pub use errors::{Detail, Failure, call_failure, message_failure, order_failure};
+pub use errors::{Detail, Failure, OWNER_AWAY, OWNER_LOST, call_failure, message_failure, order_failure};
 pub use foreign::{ForeignCall, ForeignFault, METHOD_BYTES_MAX, check_foreign, error_label};
 pub use login::{Access, AuthParams, GrantType, refusal, write_granted, write_keys, write_login_expired};
 pub use market::{

@@ -10,23 +10,19 @@ use crate::dialect::json_rpc;
 use crate::limits;
 use crate::model::call::{BackendId, CallFailure, CallOutcome};
 use crate::model::ids::ConnId;
-use crate::model::message::{Delivery, MessageAsk, MessageRequest, Name, Target};
+use crate::model::message::{Delivery, MessageAsk, MessageRequest, Name, PROCESSOR_SLOTS_FROM, Target};
 use crate::model::order::{AccountId, Client, Label};
 
 use super::super::Hub;
 use super::super::calls::Parcel;
 use super::{PendingMessageAsk, Then};
 
-/// Processors are known to the office as connections with slots from here on, which no connection has.
-const SLOTS_FROM: u32 = u32::MAX - 1024;
-const _: () = assert!(SLOTS_FROM as usize + limits::BACKENDS_MAX <= u32::MAX as usize);
-
 /// The end of a pause that has none.
 const FOR_GOOD_NS: u64 = u64::MAX;
 
 /// Whether it is a backend's that the office means.
 pub(super) fn is_of_processor(conn: ConnId) -> bool {
-    conn.slot >= SLOTS_FROM
+    conn.slot >= PROCESSOR_SLOTS_FROM
 }
 
 /// A backend whose messages this shard hands on.
@@ -126,6 +122,20 @@ impl Hub {
             if processor.paused_until_ns.take_if(|until_ns| *until_ns <= now_ns).is_some() {
                 let (conn, under_way_max) = (processor.conn, processor.in_flight_max);
                 self.ask_for(conn, MessageRequest::Process { under_way_max });
+            }
+        }
+        self.processors.note_due();
+    }
+
+    /// The office is another one than before, which knows of no processors: each begins anew, and what came of messages before is told to nobody.
+    pub(in crate::hub) fn renew_processors(&mut self) {
+        for at in 0..self.processors.of.len() {
+            self.processors.generation = self.processors.generation.wrapping_add(1);
+            let generation = self.processors.generation;
+            let processor = &mut self.processors.of[at];
+            processor.conn.generation = generation;
+            if processor.paused_until_ns != Some(FOR_GOOD_NS) {
+                processor.paused_until_ns = Some(0);
             }
         }
         self.processors.note_due();
@@ -249,9 +259,11 @@ impl Hub {
 }
 
 fn slot_of(backend: BackendId) -> u32 {
-    SLOTS_FROM + u32::from(backend.0)
+    PROCESSOR_SLOTS_FROM + u32::from(backend.0)
 }
 
 fn backend_of(conn: ConnId) -> BackendId {
-    BackendId(u16::try_from(conn.slot - SLOTS_FROM).expect("invariant: `slot_of` made it of 16 bits"))
+    BackendId(
+        u16::try_from(conn.slot - PROCESSOR_SLOTS_FROM).expect("invariant: `slot_of` made it of 16 bits"),
+    )
 }

@@ -1,16 +1,27 @@
 //! Nodes with one market, without NATS: an owner's bridge and followers' carried by hand, with real hubs at each end.
 
+mod messages;
+mod topics;
+mod trading;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::private::login;
 use super::*;
+use crate::auth::Verdict;
 use crate::cluster::assembly::Loss;
 use crate::cluster::follower::{Follower, Trouble};
 use crate::cluster::names::{ClusterName, Fence, Place, Places};
 use crate::cluster::owner::Owner;
 use crate::cluster::parts::Part;
+use crate::desk::DeskConfig;
+use crate::hub::market::Trading;
+use crate::hub::resetting::Resetting;
 use crate::model::ids::HomeSet;
+use crate::model::message::Name;
+use crate::model::order::{AccountId, CancelReason, OrderId, VenueReport, VenueRequest};
 
 /// A node that follows, with two shards.
 struct Node {
@@ -30,6 +41,32 @@ struct Cluster {
     published: Vec<Part>,
     /// Of messages, requests and replies: whether the next is lost.
     loses: Box<dyn FnMut() -> bool>,
+    venue: Venue,
+}
+
+/// Takes orders and lets them rest.
+#[derive(Default)]
+struct Venue {
+    /// It says nothing of what comes.
+    is_silent: bool,
+    placed: Vec<(OrderId, AccountId)>,
+    /// Orders by the labels that clients gave them.
+    labels: Vec<String>,
+    cancelled: Vec<OrderId>,
+}
+
+/// An account's number on a node that follows is ten times the node's, from 1 on, and the account's digit; at the owner the digit.
+pub(super) fn name_of(account: AccountId) -> Name {
+    Name::parse(&format!("account{}", account.0 % 10)).unwrap()
+}
+
+pub(super) fn number_of(name: &str) -> Option<AccountId> {
+    name.strip_prefix("account")?.parse().ok().map(AccountId)
+}
+
+/// As a cluster's nodes have it.
+fn clustered() -> HubConfig {
+    HubConfig { topics_at_market: true, ..config() }
 }
 
 const BRIDGE: HomeId = HomeId(2);
@@ -45,8 +82,8 @@ impl Node {
         let mut shards = HomeSet::EMPTY;
         (0..2).for_each(|shard| shards.insert(HomeId(shard)));
         let name = ClusterName::parse(&[b'b' + number]).unwrap();
-        let follower = Follower::new(name, 1, HomeId(2), shards);
-        Node { world: World::new(2), follower, subscribed: None, troubles: Vec::new() }
+        let follower = Follower::new(name, 1, HomeId(2), shards, Resetting::default());
+        Node { world: World::with(2, &clustered()), follower, subscribed: None, troubles: Vec::new() }
     }
 
     fn hear(&mut self, part: &Part) {
@@ -73,8 +110,9 @@ impl Node {
                 carried = true;
                 for to in outgoing.to.iter() {
                     if to == HomeId(2) {
-                        let served = |record| self.follower.handle_record(home, record);
-                        assert!(outgoing.batch.records.iter().all(served), "only the market is asked for");
+                        for record in &outgoing.batch.records {
+                            self.follower.handle_record(home, &outgoing.batch, record, name_of);
+                        }
                     } else {
                         self.world.hubs[to.index()].handle_batch(home, &outgoing.batch, self.world.now);
                     }
@@ -87,11 +125,19 @@ impl Node {
 
 impl Cluster {
     fn new(followers: u8) -> Cluster {
-        let mut owner = World::new(1);
+        let mut owner = World::with(1, &clustered());
+        owner.market.set_desk(desk(), Trading::Open, owner.now);
         let bridge = own(owner.now, &mut owner.market, 7);
         let nodes = (0..followers).map(Node::new).collect();
-        let mut cluster =
-            Cluster { owner, bridge, fence: 7, nodes, published: Vec::new(), loses: Box::new(|| false) };
+        let mut cluster = Cluster {
+            owner,
+            bridge,
+            fence: 7,
+            nodes,
+            published: Vec::new(),
+            loses: Box::new(|| false),
+            venue: Venue::default(),
+        };
         cluster.appoint();
         cluster
     }
@@ -111,9 +157,10 @@ impl Cluster {
     /// Another node owns, with a market that begins anew.
     fn fail_over(&mut self) {
         let now = self.owner.now.plus_ns(60 * UNIT as u64);
-        self.owner = World::new(1);
+        self.owner = World::with(1, &clustered());
         self.owner.now = now;
         self.owner.market = MarketHome::new(HomeId(1), 1, config().history, now);
+        self.owner.market.set_desk(desk(), Trading::Open, now);
         self.fence += 1;
         self.bridge = own(now, &mut self.owner.market, self.fence);
     }
@@ -128,13 +175,14 @@ impl Cluster {
     }
 
     fn carry_once(&mut self) -> bool {
-        let (now, mut carried) = (self.owner.now, false);
+        let (now, mut carried) = (self.owner.now, self.execute());
         self.owner.market.seal();
         while let Some(outgoing) = self.owner.market.poll_mesh() {
             carried = true;
             for to in outgoing.to.iter() {
                 match to {
                     BRIDGE => self.bridge.handle_batch(&outgoing.batch),
+                    to if self.bridge.is_of_node(to) => self.bridge.handle_words(to, &outgoing.batch),
                     _ => self.owner.hubs[0].handle_batch(HomeId(1), &outgoing.batch, now),
                 }
             }
@@ -149,7 +197,7 @@ impl Cluster {
             if let Some(request) = node.follower.poll_request(now) {
                 carried = true;
                 if !(self.loses)() {
-                    let reply = self.bridge.handle_request(&request, now).unwrap().encode();
+                    let reply = self.bridge.handle_request(&request, number_of, now).unwrap().encode();
                     let outcome = if (self.loses)() { Ok(()) } else { node.follower.handle_reply(&reply) };
                     node.troubles.extend(outcome.err());
                 }
@@ -160,9 +208,9 @@ impl Cluster {
                 carried = true;
             }
         }
-        if let Some(commands) = self.bridge.poll_commands() {
+        while let Some((from, commands)) = self.bridge.poll_commands() {
             carried = true;
-            self.owner.market.handle_batch(BRIDGE, &commands, now);
+            self.owner.market.handle_batch(from, &commands, now);
         }
         while let Some(part) = self.bridge.poll_part() {
             carried = true;
@@ -174,6 +222,72 @@ impl Cluster {
             self.published.push(part);
         }
         self.nodes.iter_mut().fold(carried, |carried, node| node.carry() || carried)
+    }
+
+    /// Has the venue do what the desk asks for; whether it was anything.
+    fn execute(&mut self) -> bool {
+        let mut any = false;
+        while let Some(routed) = self.owner.market.poll_request(self.owner.now) {
+            any = true;
+            let report = match routed.request {
+                VenueRequest::New { order, account, spec } => {
+                    self.venue.placed.push((order, account));
+                    self.venue.labels.extend(spec.label.map(|label| label.as_str().to_owned()));
+                    VenueReport::Accepted { order, price: None }
+                }
+                VenueRequest::Cancel { order, .. } => {
+                    self.venue.cancelled.push(order);
+                    VenueReport::Cancelled { order, why: CancelReason::UserRequest }
+                }
+                VenueRequest::Amend { .. } => panic!("no order is amended here"),
+            };
+            if !self.venue.is_silent {
+                self.report(report);
+            }
+        }
+        any
+    }
+
+    fn report(&mut self, report: VenueReport) {
+        self.owner.feed_unsent(|feed| feed.events.push(FeedEvent::Report(report)));
+    }
+
+    /// A client of a node that has logged in; its account has this digit.
+    fn member(&mut self, node: usize, shard: usize, slot: u32, digit: u32) -> ConnId {
+        let conn = self.connect(node, shard, slot);
+        self.send(node, shard, conn, LOG_IN);
+        let account = 10 * (node as u32 + 1) + digit;
+        judge(&mut self.nodes[node].world.hubs[shard], account, self.owner.now);
+        self.carry();
+        conn
+    }
+
+    /// The same of a client of the owner's.
+    fn member_of_owner(&mut self, slot: u32, digit: u32) -> ConnId {
+        let conn = self.owner.connect(0, slot);
+        self.send_to_owner(conn, LOG_IN);
+        judge(&mut self.owner.hubs[0], digit, self.owner.now);
+        self.carry();
+        conn
+    }
+
+    /// The reply to a request, and what else the client is told.
+    fn ask_and_hear(
+        &mut self,
+        (node, shard, conn): (usize, usize, ConnId),
+        method: &str,
+        params: &Value,
+    ) -> (Value, Vec<Value>) {
+        self.send(node, shard, conn, &request(5, method, params));
+        let mut texts = self.texts(node, shard, conn);
+        let reply = texts.iter().position(|text| text["id"] == 5);
+        let reply = reply.unwrap_or_else(|| panic!("{method} is answered: {texts:?}"));
+        (texts.remove(reply), texts)
+    }
+
+    /// The reply to a request.
+    fn ask(&mut self, at: (usize, usize, ConnId), method: &str, params: &Value) -> Value {
+        self.ask_and_hear(at, method, params).0
     }
 
     /// Time goes on; what waits for it is done.
@@ -205,6 +319,25 @@ impl Cluster {
     fn connect(&mut self, node: usize, shard: usize, slot: u32) -> ConnId {
         self.nodes[node].world.connect(shard, slot)
     }
+}
+
+const SCOPES: &str = "trade:read_write message:read_write account:read_write";
+
+const LOG_IN: &str = r#"{"jsonrpc":"2.0","id":0,"method":"public/auth","params":{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}}"#;
+
+/// Lets the only log-in that waits pass.
+fn judge(hub: &mut Hub, account: u32, now: Now) {
+    let Some(LoginQuestion::Judge { ticket, .. }) = hub.poll_question() else { panic!("a log-in is judged") };
+    let login = login(account, SCOPES);
+    hub.handle_verdict(ticket, Verdict::Granted { login, tokens: None }, now);
+}
+
+fn desk() -> DeskConfig {
+    DeskConfig { credits_per_s: 0, price_band_bp: 0, ..DeskConfig::default() }
+}
+
+fn request(id: u64, method: &str, params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
 }
 
 fn resume(channel: &str, epoch: &Value, seq: u64) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cluster::{name_of, number_of};
 use super::*;
 use crate::cluster::lease::{LeaseAnswer, LeaseEntry, LeaseRequest};
 use crate::cluster::names::{ClusterName, Fence, Place};
@@ -26,6 +27,8 @@ struct Host {
     words: Vec<Word>,
     clients: Vec<Client>,
     taken: u64,
+    /// As its market began.
+    began_halted: bool,
 }
 
 struct Client {
@@ -70,6 +73,7 @@ impl Host {
             words: Vec::new(),
             clients: Vec::new(),
             taken: 0,
+            began_halted: false,
         }
     }
 
@@ -86,20 +90,24 @@ impl Host {
             self.world.hubs[0].handle_bytes(client.conn, &mut frame(&subscribe(CHANNEL)), now);
         }
         for word in std::mem::take(&mut self.words) {
-            self.node.handle_word(word, now);
+            self.node.handle_word(word, number_of, now);
         }
         let newest = if self.node.is_owner() { self.world.market.newest_epoch() } else { Epoch(0) };
         match self.node.look(newest, now) {
-            Some(Change::Own { fence, succession }) => self.own(fence, succession, now),
+            Some(Change::Own { fence, succession, is_halted }) => {
+                self.began_halted = is_halted;
+                self.own(fence, succession, now);
+            }
             Some(Change::Cede) => {
                 self.carry_own();
-                self.node.follow(self.world.market.instruments());
+                let before = self.world.market.end();
+                self.node.follow(self.world.market.instruments(), before);
             }
             None => {}
         }
         if self.node.is_owner() {
-            while let Some(commands) = self.node.poll_commands() {
-                self.world.market.handle_batch(self.node.bridge(), &commands, now);
+            while let Some((from, commands)) = self.node.poll_commands() {
+                self.world.market.handle_batch(from, &commands, now);
             }
             self.world.feed_unsent(level(Side::Bid, 100 + price % 5, 1 + price % 7));
             self.carry_own();
@@ -111,9 +119,15 @@ impl Host {
 
     fn own(&mut self, fence: Fence, succession: market::Succession, now: Now) {
         self.taken += 1;
+        let follower = self.node.follower().unwrap();
+        let before = follower.end();
+        while let Some(outgoing) = follower.poll_mesh() {
+            self.world.hubs[0].handle_batch(HomeId(1), &outgoing.batch, now);
+        }
         let told = self.node.follower().unwrap().replica().instruments();
         self.world.market = MarketHome::succeeding(HomeId(1), 1, config().history, succession, told, now);
         self.node.own(fence, now);
+        self.world.market.reset_shards(before);
         self.world.market.add_replica(self.node.bridge());
         self.world.market.handle_room(self.node.bridge());
         self.world.market.handle_room(HomeId(0));
@@ -131,7 +145,7 @@ impl Host {
                 for to in outgoing.to.iter() {
                     match to {
                         HomeId(0) => self.world.hubs[0].handle_batch(HomeId(1), &outgoing.batch, now),
-                        _ => self.node.handle_batch(&outgoing.batch),
+                        to => self.node.handle_batch(to, &outgoing.batch),
                     }
                 }
             }
@@ -156,7 +170,7 @@ impl Host {
             while let Some(outgoing) = self.world.hubs[0].poll_mesh() {
                 carried = true;
                 for record in &outgoing.batch.records {
-                    follower.handle_record(HomeId(0), record);
+                    follower.handle_record(HomeId(0), &outgoing.batch, record, name_of);
                 }
             }
         }
@@ -361,6 +375,27 @@ fn a_node_that_leaves_hands_over_at_once_and_goes_on_telling_its_clients() {
     assert!(cluster.hosts[first].node.may_go());
     cluster.pass(1_000);
     cluster.assert_told();
+}
+
+#[test]
+fn a_market_that_an_operator_has_halted_stays_halted_whoever_owns_it_until_it_is_resumed() {
+    let mut cluster = Cluster::new(5);
+    cluster.pass(TERM_MS + 1_000);
+    for (is_halted, is_killed) in [(true, true), (true, false), (false, false)] {
+        let owner = cluster.owner().unwrap();
+        cluster.hosts[owner].node.set_halted(is_halted);
+        cluster.pass(TERM_MS / 2);
+        let now = cluster.now;
+        if is_killed {
+            cluster.hosts[owner] = cluster.start(owner);
+        } else {
+            cluster.hosts[owner].node.leave(now);
+        }
+        cluster.pass(TERM_MS + 500);
+        let next = cluster.owner().unwrap();
+        assert!(next != owner || is_killed);
+        assert_eq!(cluster.hosts[next].began_halted, is_halted);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::auth::Patterns;
+use crate::hub::resetting::Resetting;
 use crate::mail::OfficeConfig;
 use crate::model::message::{
     Delivery, MessageAsk, MessageId, MessageOutput, MessageRequest, Priority, processor_of,
@@ -122,6 +123,31 @@ fn a_message_of_a_type_is_a_call_of_its_backend_and_a_result_confirms_it() {
     assert_eq!(world.state_of(conn, "m"), "confirmed");
     assert!(world.waits_for_nothing() && world.calls().is_empty());
     assert_eq!(world.hubs[0].counters().messages_processed_total, 1);
+}
+
+/// As where another node's market takes the place of one.
+#[test]
+fn with_another_office_backends_begin_anew_and_answers_to_messages_of_the_one_before_are_nobody_s() {
+    let mut world = processing();
+    let conn = world.sender(7, SCOPES);
+    world.approve(conn, "m");
+    let of_before = world.calls();
+    world.market = MarketHome::new(HomeId(1), 1, HISTORY, world.now);
+    for state in [StoreState::Loading, StoreState::Ready] {
+        world.market.handle_store(StoreWord::State(state), world.now);
+    }
+    world.market.handle_store(StoreWord::Loaded, world.now);
+    world.market.reset_shards(Resetting::default());
+    world.turn(0);
+    assert_eq!(world.texts(0, conn).last().unwrap()["close"], 1012, "it had asked the office before");
+    let conn = world.sender(8, SCOPES);
+    world.answer(&of_before[0], DONE);
+    world.approve(conn, "n");
+    let calls = world.calls();
+    assert_eq!((calls.len(), handed(&calls[0]).1), (1, 1));
+    world.answer(&calls[0], DONE);
+    assert_eq!(world.state_of(conn, "n"), "confirmed");
+    assert!(world.waits_for_nothing());
 }
 
 #[test]
