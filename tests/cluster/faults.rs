@@ -10,7 +10,7 @@ use crate::oracle::Oracle;
 use crate::readers::Reader;
 use crate::whole::readers;
 
-/// How many faults by chance, unless `TICKRING_FAULTS` says otherwise.
+/// How many faults by chance, unless `CLUSTER_FAULTS` says otherwise.
 const FAULTS: u64 = 20;
 const SEED: u64 = 9;
 
@@ -151,17 +151,17 @@ impl Fault {
     }
 }
 
-/// `TICKRING_FAULTS=100` for as many, `TICKRING_FAULT_SEED` for others.
+/// `CLUSTER_FAULTS=100` for as many, `CLUSTER_FAULT_SEED` for others; names that tickring does not take for keys of its own.
 #[test]
 #[ignore = "needs nats-server: tests/cluster/run"]
 fn whatever_fails_by_chance_every_client_is_told_one_market_and_is_told_on() {
-    let mut chance = Chance(number_of("TICKRING_FAULT_SEED", SEED));
+    let mut chance = Chance(number_of("CLUSTER_FAULT_SEED", SEED));
     let mut cluster = Cluster::start(3, TERM);
     let mut oracle = Oracle::new();
     let readers = readers(&cluster, &oracle);
     let all = [0, 1, 2];
     oracle.until_told(&all, 20);
-    for number in 0..number_of("TICKRING_FAULTS", FAULTS) {
+    for number in 0..number_of("CLUSTER_FAULTS", FAULTS) {
         let fault = Fault::by(&mut chance, all.len());
         println!("fault {number}: {fault:?}");
         fault.happen(&mut cluster, &readers);
