@@ -4,12 +4,32 @@
 //! Ports are the kernel's choice. Nothing waits for a time to pass: a test waits for what it expects.
 
 #![cfg(feature = "runtime")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it saw"
+)]
 
+mod chance;
+mod faults;
 mod fixtures;
 mod link;
 mod nats_client;
 mod nats_server;
+mod nodes;
+mod oracle;
+mod readers;
+mod whole;
+
+#[allow(dead_code, reason = "of the tests of one server, which use more of it")]
+#[path = "../wire/bytes.rs"]
+mod bytes;
+#[allow(dead_code, reason = "of the tests of one server, which use more of it")]
+#[path = "../wire/client.rs"]
+mod client;
+#[allow(dead_code, reason = "of the tests of one server, which use more of it")]
+#[path = "../wire/server.rs"]
+mod server;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,125 @@
+//! Nodes of one market as processes, each with a link of its own to the nats-server, so that it can be cut off by itself. A node keeps its
+//! name and its port over a restart.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::link::Link;
+use crate::nats_server::{NatsServer, ReservedPort};
+use crate::readers::CHANNEL;
+use crate::server::{Ended, Server, temporary_file, tickring};
+use crate::until;
+
+/// Of the lease: an owner that is gone is followed by another within this and a moment.
+pub(crate) const TERM: Duration = Duration::from_millis(1_000);
+/// A term within which no stall of the machine ends a lease. The first owner waits for one, as for whoever may own.
+pub(crate) const LONG_TERM: Duration = Duration::from_secs(8);
+/// Sooner than a long term can be over for who waits for its end: the last renewal was a quarter of it ago at most.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Nodes and what is between them.
+pub(crate) struct Cluster {
+    pub(crate) nats: NatsServer,
+    pub(crate) nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts so many nodes, each with a paper market for the case that it owns. The first owns when the others are started.
+    pub(crate) fn start(count: usize, term: Duration) -> Cluster {
+        let nats = NatsServer::start("");
+        let mut cluster = Cluster { nats, nodes: Vec::new() };
+        for number in 0..count {
+            let node = Node::start(number, cluster.nats.address(), term);
+            await_market(node.port.address());
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    /// Where clients connect to each, whether it runs or not.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.port.address()).collect()
+    }
+
+    /// Ends all nodes as an operator does, the last started first.
+    pub(crate) fn stop(self) {
+        for mut node in self.nodes.into_iter().rev() {
+            let ended = node.stop();
+            assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
+        }
+    }
+}
+
+/// Waits until a node has a market, its own or another's.
+fn await_market(address: SocketAddr) {
+    let mut client = Client::connect(address);
+    until("there is a market", || {
+        client.request("public/subscribe", &json!({"channels": [CHANNEL]}))["result"] == json!([CHANNEL])
+    });
+}
+
+/// One process.
+pub(crate) struct Node {
+    pub(crate) link: Link,
+    port: ReservedPort,
+    config: PathBuf,
+    cores: &'static str,
+    server: Option<Server>,
+}
+
+impl Node {
+    fn start(number: usize, nats: SocketAddr, term: Duration) -> Node {
+        let link = Link::to(nats);
+        let name = format!("node-{number}");
+        let term_ms = term.as_millis();
+        let text = format!(
+            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\n",
+            link.url()
+        );
+        let config = temporary_file("toml", text.as_bytes());
+        // A market beside a shard and one with a core of its own; both shards of one node, too.
+        let cores = ["0", "1", "0,1"][number % 3];
+        let mut node = Node { link, port: ReservedPort::new(), config, cores, server: None };
+        node.restart();
+        node
+    }
+
+    /// Starts it where it was.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.server.is_none(), "it runs");
+        let mut command = tickring();
+        command.args(["serve", "--control", "127.0.0.1:0", "--cores", self.cores, "--listen"]);
+        command.arg(self.port.address().to_string()).arg("--config").arg(&self.config);
+        self.server = Some(Server::launch(command));
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        drop(self.server.take().expect("it runs"));
+    }
+
+    /// Ends it as an operator does (SIGTERM), and waits until it has.
+    pub(crate) fn stop(&mut self) -> Ended {
+        self.server.take().expect("it runs").stop()
+    }
+
+    /// Has the kernel put it aside, or go on.
+    pub(crate) fn pause(&self, is_to_stand: bool) {
+        self.server().signal(if is_to_stand { Signal::SIGSTOP } else { Signal::SIGCONT });
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("it runs")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.config);
+    }
+}
