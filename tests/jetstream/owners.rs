@@ -7,7 +7,7 @@ use tickring::model::storage::{StoreFault, StoreState, StoreWord};
 use crate::link::Link;
 use crate::nats_client::NatsClient;
 use crate::nats_server::NatsServer;
-use crate::running::{End, Running, STREAM, Sender, message, put};
+use crate::running::{End, Running, STREAM, Sender, message, put, remove};
 
 #[test]
 #[ignore = "needs nats-server: tests/cluster/run"]
@@ -127,4 +127,42 @@ fn a_stream_that_is_gone_or_another_one_is_not_written_to() {
     running.stop();
     other.store(vec![put(10, b"y")]);
     other.stop();
+}
+
+/// An older owner may have asked for a purge before it ceased, which comes while the next one reads: what removed an entry is among what goes, after what put it was
+/// read perhaps.
+#[test]
+#[ignore = "needs nats-server: tests/cluster/run"]
+fn a_purge_at_any_moment_of_the_reading_brings_nothing_back() {
+    const ENTRIES: u64 = 200;
+    for round in 0..30 {
+        let server = NatsServer::start("");
+        let (mut older, _) = Running::ready(&server.url(), 1);
+        // Its mark is the stream's first message; each of these is one, too, then the one that removes them all.
+        for key in 0..ENTRIES {
+            older.store(vec![put(key, &[1; 100])]);
+        }
+        older.store((0..ENTRIES).map(remove).collect());
+        older.store(vec![put(ENTRIES, b"kept")]);
+        older.stop();
+        let mut client = NatsClient::connect(server.address());
+        client.stream().set_nodelay(true).unwrap();
+        let link = Link::to(server.address());
+        link.delay(Duration::from_millis(2));
+        let mut next = Running::open(&link.url(), 2);
+        let newest = |client: &mut NatsClient| {
+            client.ask(&format!("$JS.API.STREAM.INFO.{STREAM}"), "")["state"]["last_seq"].as_u64().unwrap()
+        };
+        let of_older = ENTRIES + 3;
+        while newest(&mut client) == of_older {}
+        // Some of the reading's time.
+        for _ in 0..round * 8 {
+            newest(&mut client);
+        }
+        let purge = format!("{{\"seq\":{of_older}}}");
+        let purged = client.ask(&format!("$JS.API.STREAM.PURGE.{STREAM}"), &purge);
+        assert_eq!(purged["success"], true, "{purged}");
+        assert_eq!(next.load(), [message(ENTRIES, b"kept")], "round {round}");
+        next.stop();
+    }
 }
