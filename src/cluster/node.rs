@@ -89,6 +89,8 @@ pub struct Node {
     end: End,
     /// Of this node's own market, while it has one.
     fence: Fence,
+    /// The newest epoch that any market of this node's own has given.
+    newest_epoch: Epoch,
     is_up: bool,
     is_leaving: bool,
     /// The place that NATS was asked to hear, and when.
@@ -107,6 +109,7 @@ impl Node {
             lease: Lease::new(name, incarnation, may_own, term_ms),
             end: End::Follower(Box::new(follower(&config, Resetting::default()))),
             fence: Fence(0),
+            newest_epoch: Epoch(0),
             is_up: false,
             is_leaving: false,
             heard: None,
@@ -163,6 +166,9 @@ impl Node {
 
     /// Goes on with the lease, and says what this node has become by it. `newest_epoch` is the newest that its market has given.
     pub fn look(&mut self, newest_epoch: Epoch, now: Now) -> Option<Change> {
+        // What it gave before counts on: it may take the market again with nobody in between.
+        self.newest_epoch = self.newest_epoch.max(newest_epoch);
+        let newest_epoch = self.newest_epoch;
         if let Some(request) = self.lease.poll_request(newest_epoch, now) {
             self.wishes.push_back(Wish::Lease(request));
         }
@@ -174,6 +180,7 @@ impl Node {
                 // The low bits of revisions differ from owner to owner.
                 #[expect(clippy::cast_possible_truncation, reason = "those are what is wanted")]
                 let life = fence.0 as u32;
+                let begin = begin.max(Epoch(newest_epoch.0 + 1));
                 let (succession, is_halted) = (Succession { begin, life }, self.lease.is_halted());
                 self.lease.set_halted(is_halted);
                 return Some(Change::Own { fence, succession, is_halted });

@@ -399,6 +399,29 @@ fn a_market_that_an_operator_has_halted_stays_halted_whoever_owns_it_until_it_is
 }
 
 #[test]
+fn a_node_that_owns_again_with_nobody_in_between_gives_other_epochs() {
+    let mut cluster = Cluster::new(6);
+    cluster.pass(TERM_MS + 1_000);
+    // Who owns after another begins beyond all that the other has reserved, which is ahead of the time.
+    while cluster.hosts.len() > 1 {
+        let owner = cluster.owner().unwrap();
+        cluster.hosts.remove(owner);
+        cluster.pass(TERM_MS + 1_000);
+    }
+    for _ in 0..3 {
+        let epoch = cluster.hosts[0].clients[0].at.unwrap().0;
+        cluster.hosts[0].is_cut = true;
+        cluster.pass(TERM_MS);
+        assert_eq!(cluster.owner(), None);
+        cluster.hosts[0].is_cut = false;
+        cluster.pass(TERM_MS + 1_000);
+        cluster.assert_told();
+        assert!(cluster.hosts[0].clients[0].at.unwrap().0 > epoch);
+    }
+    assert_eq!(cluster.hosts[0].taken, 4);
+}
+
+#[test]
 fn an_owner_that_is_cut_off_ceases_before_another_owns_and_follows_that_when_it_is_back() {
     let mut cluster = Cluster::new(4);
     cluster.pass(TERM_MS + 1_000);
