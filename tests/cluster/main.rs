@@ -11,6 +11,7 @@
 )]
 
 mod chance;
+mod clients;
 mod faults;
 mod fixtures;
 mod link;
