@@ -745,6 +745,8 @@ pub const CLUSTER_SHARDS_MAX: usize = HOMES_MAX - 2 - CLUSTER_FOLLOWERS_MAX;
 pub const CLUSTER_LOOK_NS: u64 = 100_000_000;
 /// Words of NATS that a turn takes; each is a message of at most `CLUSTER_PART_BYTES` or an answer.
 pub const CLUSTER_WORDS_PER_TURN: usize = 64;
+/// Bytes of parts that an owner keeps while NATS is slower than the market, beyond `NATS_BYTES_MAX`: an image of a large market. What is more is dropped.
+pub const CLUSTER_UNTOLD_BYTES_MAX: usize = 2 * CLUSTER_TURN_BYTES_MAX;
 /// How long a node that stops waits for NATS to take that it has given up its lease.
 pub const CLUSTER_LEAVE_NS: u64 = 1_000_000_000;
 /// Instruments that an image tells in one turn: some megabytes.
@@ -756,6 +758,8 @@ const _: () = assert!(REQUESTS_PENDING_MAX < 1 << CLUSTER_SLOT_BITS);
 const _: () = assert!((ORDERING_CONNECTIONS_MAX as usize) + BACKENDS_MAX < 1 << CLUSTER_SLOT_BITS);
 /// Bytes of one request's commands, and so of one command: with the asks beside it a request is below the megabyte that a NATS server takes as it comes.
 pub const CLUSTER_REQUEST_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a message that a NATS server has to take: a request's commands, with the most asks beside them.
+pub const NATS_PAYLOAD_BYTES_MIN: usize = CLUSTER_REQUEST_BYTES_MAX + 256 * 1024;
 /// Bytes of commands that wait at a follower to be sent: of one second at half a Gbit/s. Requests of clients beyond it are refused.
 pub const CLUSTER_UNSENT_BYTES_MAX: usize = 64 << 20;
 /// Bytes of words to one node that the owner keeps until the node has said that it has them; a node that has more is given up: it does not hear.

@@ -117,16 +117,11 @@ fn options(setup: &NatsSetup, which: Connection) -> ConnectOptions {
         Connection::Lease => " lease",
     };
     admitted(setup, role)
-        .retry_on_initial_connect()
-        .ignore_discovered_servers()
-        .connection_timeout(CONNECT_TIME_MAX)
-        .ping_interval(PING)
         .client_capacity(limits::NATS_CLIENT_MESSAGES_MAX)
         .subscription_capacity(limits::NATS_SUBSCRIPTION_MESSAGES_MAX)
-        .reconnect_delay_callback(retry_after)
 }
 
-/// What any connection of the node is let in by; `role` says in NATS's lists of connections which it is.
+/// What any connection of the node is let in by, and how a server that is gone is left for another; `role` says in NATS's lists of connections which it is.
 pub(super) fn admitted(setup: &NatsSetup, role: &str) -> ConnectOptions {
     let NatsSetup { cluster, node, .. } = setup;
     let mut options = match setup.credentials.clone() {
@@ -152,6 +147,11 @@ pub(super) fn admitted(setup: &NatsSetup, role: &str) -> ConnectOptions {
         .name(format!("tickring {cluster}/{node}{role}"))
         .require_tls(setup.tls.is_some() || setup.servers.iter().any(is_tls))
         .custom_inbox_prefix(subjects::inboxes(cluster, node))
+        .retry_on_initial_connect()
+        .ignore_discovered_servers()
+        .connection_timeout(CONNECT_TIME_MAX)
+        .ping_interval(PING)
+        .reconnect_delay_callback(retry_after)
 }
 
 /// Before the try of this number: the first follows at once.
@@ -214,6 +214,13 @@ impl Watcher {
             self.board.server.store(Some(Arc::new(server)));
         }
         self.state.send_replace(now);
+        let taken = self.client.server_info().max_payload;
+        if is_up && self.which == Connection::Market && taken < limits::NATS_PAYLOAD_BYTES_MIN {
+            log::error!(
+                "NATS takes messages of {taken} bytes: long requests do not cross; raise its max_payload to {} at least",
+                limits::NATS_PAYLOAD_BYTES_MIN
+            );
+        }
     }
 
     fn server(&self) -> String {

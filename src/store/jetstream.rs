@@ -153,11 +153,12 @@ impl JetStore {
         Ok(StoreHandle { batches, words, shared, bytes_max, wake: Wake::Task(wake) })
     }
 
-    /// How the last opening is; its counts begin with it. Nothing where there was none.
+    /// How the last opening is; its counts begin with it. Nothing where there was none, or its thread and its sender have ended.
     #[must_use]
     pub fn reading(&self, now_ns: u64) -> StoreReading {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.as_ref().map(|opened| opened.shared.progress.reading(now_ns)).unwrap_or_default()
+        let open = newest.as_ref().filter(|opened| Arc::strong_count(&opened.shared) > 1);
+        open.map(|opened| opened.shared.progress.reading(now_ns)).unwrap_or_default()
     }
 
     /// Has what was sent appended, and ends the thread; whether that was in time.

@@ -132,9 +132,21 @@ impl Stream {
         }
         let context =
             jetstream::ContextBuilder::new().timeout(REQUEST).ack_timeout(REQUEST).build(client.clone());
-        let (name, wanted) = (settings.stream(), config(settings));
+        let (name, mut wanted) = (settings.stream(), config(settings));
         let found = match context.get_stream(&name).await {
-            Ok(found) => found.cached_info().config.clone(),
+            Ok(found) => {
+                let (found, bytes) = (&found.cached_info().config, found.cached_info().state.bytes);
+                let is_less = !(1..=wanted.max_bytes).contains(&found.max_bytes);
+                // Else no mark would be let in, so that nobody could load or purge what is there.
+                if is_less && bytes > settings.filled_bytes_max() {
+                    let max = settings.bytes_max;
+                    log::warn!(
+                        "the stream {name} has {bytes} bytes, too many for {max}: its bound stays until there are less"
+                    );
+                    wanted.max_bytes = found.max_bytes;
+                }
+                found.clone()
+            }
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                     if !may_be_made {
