@@ -72,6 +72,8 @@ pub(super) struct Links {
     actions: VecDeque<Action>,
     /// This node has no market to bring anything to: nobody is let in, and nothing connects.
     is_resting: bool,
+    /// How often a market of a node in a cluster has begun with them.
+    begun: u32,
     /// What strangers cause to be said, and what links do: neither takes the other's room.
     log: LinkLog,
     news: LinkLog,
@@ -157,6 +159,7 @@ impl Links {
             conns: Vec::new(),
             actions: VecDeque::new(),
             is_resting: false,
+            begun: 0,
             log: LinkLog::new(20),
             news: LinkLog::new(100),
         };

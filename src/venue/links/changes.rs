@@ -56,7 +56,7 @@ impl Links {
         let source = source_of(self.links.len());
         let link = Link {
             source,
-            session: Session::new(setup.session.clone()),
+            session: Session::new(self.of_run(&setup.session)),
             reach: setup.reach(now),
             conn: None,
             closing_by_ns: None,
@@ -78,9 +78,10 @@ impl Links {
 
     fn renew(&mut self, nth: usize, setup: LinkSetup, market: &mut MarketHome, now: Now) {
         self.cut_off(nth, market, now);
+        let config = self.of_run(&setup.session);
         let link = &mut self.links[nth];
         log::info!("venue link {}: made anew, as the configuration has it", setup.name);
-        link.session.set_config(setup.session.clone());
+        link.session.set_config(config);
         link.reach = setup.reach(now);
         (link.setup, link.is_removed, link.is_failing) = (setup, false, false);
         link.announce(market, now);
