@@ -190,15 +190,15 @@ impl Follower {
     pub fn poll_timeout(&self) -> u64 {
         let request_ns = match (&self.under_way, &self.state) {
             (Some(sent), _) => sent.sent_ns + limits::CLUSTER_REQUEST_NS,
-            (None, State::Away) => u64::MAX,
-            (None, State::Placed) => self.asked_ns + limits::CLUSTER_REQUEST_NS,
+            // What is placed waits for its driver, who asks again by itself.
+            (None, State::Away | State::Placed) => u64::MAX,
             (None, State::Greeting) => 0,
             (None, State::Told { .. })
                 if !self.forwarding.is_empty() || self.unsaid_bytes >= limits::CLUSTER_WORDS_BYTES_UNSAID =>
             {
                 0
             }
-            (None, State::Told { is_imaged: false, .. }) => {
+            (None, State::Told { is_imaged: false, .. }) if !self.asks.is_empty() => {
                 self.stream_due_ns.unwrap_or(0).min(self.asked_ns + limits::CLUSTER_HEARTBEAT_NS)
             }
             (None, State::Told { .. }) if !self.asks.is_empty() => 0,
@@ -475,9 +475,11 @@ impl Follower {
         (self.number, self.under_way, self.place) = (0, None, None);
         self.asks.clear();
         self.interest.clear();
-        (self.heard, self.unsaid_bytes) = (0, 0);
+        // What has a number at the owner before may have another at this one, until that has told it.
+        (self.heard, self.unsaid_bytes, self.listed) = (0, 0, 0);
+        // Names of accounts too, where what they were for was refused: the next owner knows none.
+        self.not_sent_total += self.forwarding.give_up(&mut self.outbox);
         if std::mem::take(&mut self.is_used) {
-            self.not_sent_total += self.forwarding.give_up(&mut self.outbox);
             self.resetting.begin(self.shards, &mut self.outbox);
         }
     }

@@ -217,6 +217,11 @@ impl Owner {
         self.parts.poll()
     }
 
+    /// There was no room for a message: it is told later, before the others, or is lost with them.
+    pub fn put_back(&mut self, part: Part) {
+        self.parts.put_back(part);
+    }
+
     /// What is for the market's home next, and from whom.
     pub fn poll_commands(&mut self) -> Option<(HomeId, Batch)> {
         self.commands.pop_front()
@@ -227,7 +232,10 @@ impl Owner {
     pub fn memory_bytes(&self) -> usize {
         let commands: usize = self.commands.iter().map(|(_, batch)| batch.memory_bytes()).sum();
         let tenants: usize = self.tenants.iter().map(Tenant::memory_bytes).sum();
-        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES + commands + tenants
+        self.replica.instruments().len() * InstrumentState::MEMORY_BYTES
+            + self.parts.memory_bytes()
+            + commands
+            + tenants
     }
 
     /// The nodes that are told the market.

@@ -26,6 +26,12 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
+impl Part {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Part>() + self.bytes.len()
+    }
+}
+
 /// What one node is told.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
@@ -50,6 +56,8 @@ pub struct Parts {
     /// Of the turn.
     records: u32,
     ready: VecDeque<Part>,
+    /// What those take.
+    ready_bytes: usize,
     /// Records that were told to all because the turn had too many audiences.
     pub widened_total: u64,
 }
@@ -65,6 +73,7 @@ impl Parts {
             sections: Vec::new(),
             records: 0,
             ready: VecDeque::new(),
+            ready_bytes: 0,
             widened_total: 0,
         }
     }
@@ -169,7 +178,26 @@ impl Parts {
 
     /// The next message.
     pub fn poll(&mut self) -> Option<Part> {
-        self.ready.pop_front()
+        let part = self.ready.pop_front()?;
+        self.ready_bytes -= part.memory_bytes();
+        Some(part)
+    }
+
+    /// There was no room for a message: it is the next again. Where too much waits, all of it is dropped: its numbers tell those who miss it.
+    pub fn put_back(&mut self, part: Part) {
+        if self.ready_bytes > limits::CLUSTER_UNTOLD_BYTES_MAX {
+            self.ready.clear();
+            self.ready_bytes = 0;
+            return;
+        }
+        self.ready_bytes += part.memory_bytes();
+        self.ready.push_front(part);
+    }
+
+    /// Bytes of memory that take what was not polled yet, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.ready_bytes
     }
 
     fn count_record(&mut self) {
@@ -218,6 +246,8 @@ impl Parts {
             stream.next += 1;
         }
         bytes.put(piece);
-        self.ready.push_back(Part { audience, bytes });
+        let part = Part { audience, bytes };
+        self.ready_bytes += part.memory_bytes();
+        self.ready.push_back(part);
     }
 }
