@@ -492,6 +492,9 @@ impl Shared {
             }
         };
         let is_done = tokio::time::timeout(HALT_PATIENCE, done).await.is_ok();
+        if !is_done && self.source.switch.standing() != Standing::Owner {
+            return api::kill_switch_elsewhere();
+        }
         api::kill_switch_answered(asked, is_done)
     }
 

@@ -572,8 +572,9 @@ impl Venue {
             Some(due) => due,
             None => None,
         };
-        let deadlines =
-            [cluster, feed, self.market.poll_timeout(), self.links.poll_timeout(), retry, Some(look_ns)];
+        // That of a node that follows is never due: nobody is told of it.
+        let market = if self.follows() { None } else { self.market.poll_timeout() };
+        let deadlines = [cluster, feed, market, self.links.poll_timeout(), retry, Some(look_ns)];
         let deadline = deadlines.into_iter().flatten().min();
         match deadline {
             Some(deadline_ns) if deadline_ns <= now_ns => Wait::Poll,

@@ -246,9 +246,11 @@ impl Lease {
         self.known.is_some_and(|(entry, _)| entry.value.is_halted)
     }
 
-    /// The holder's own market is halted or not: renewals say so from here on.
+    /// The holder's own market is halted or not: renewals say so from here on, the first one at once.
     pub fn set_halted(&mut self, halts: bool) {
-        self.halts = halts;
+        if std::mem::replace(&mut self.halts, halts) != halts {
+            self.next_request_ns = 0;
+        }
     }
 
     /// Gives the lease up if this node has it, by the next request, and does not ask for it any more.

@@ -89,8 +89,11 @@ pub struct Node {
     end: End,
     /// Of this node's own market, while it has one.
     fence: Fence,
-    /// The newest epoch that any market of this node's own has given.
+    /// The newest epoch that any market of this node's own has given; of one that has ended, no older than what its time had come to: orders, messages and
+    /// accounts' sequences are numbered by that.
     newest_epoch: Epoch,
+    /// By what time, in milliseconds, the last of them began, and when that was on the monotonic clock.
+    began: (Epoch, u64),
     is_up: bool,
     is_leaving: bool,
     /// The place that NATS was asked to hear, and when.
@@ -110,6 +113,7 @@ impl Node {
             end: End::Follower(Box::new(follower(&config, Resetting::default()))),
             fence: Fence(0),
             newest_epoch: Epoch(0),
+            began: (Epoch(0), 0),
             is_up: false,
             is_leaving: false,
             heard: None,
@@ -175,12 +179,20 @@ impl Node {
         let role = self.lease.role(now);
         match (&mut self.end, role) {
             (End::Owner(_), Role::Owner { fence, end, .. }) if fence == self.fence && newest_epoch < end => {}
-            (End::Owner(_), _) => return Some(Change::Cede),
+            (End::Owner(_), _) => {
+                let (begin, began_ns) = self.began;
+                let by_time = Epoch(begin.0 + now.mono_ns.saturating_sub(began_ns) / 1_000_000);
+                self.newest_epoch = newest_epoch.max(by_time);
+                return Some(Change::Cede);
+            }
+            // The lease is to reserve more first, as it does by its next request.
+            (End::Follower(_), Role::Owner { end, .. }) if newest_epoch.0 + 1 >= end.0 => {}
             (End::Follower(_), Role::Owner { fence, begin, .. }) => {
                 // The low bits of revisions differ from owner to owner.
                 #[expect(clippy::cast_possible_truncation, reason = "those are what is wanted")]
                 let life = fence.0 as u32;
                 let begin = begin.max(Epoch(newest_epoch.0 + 1));
+                self.began = (begin.max(Epoch(now.unix_ns / 1_000_000)), now.mono_ns);
                 let (succession, is_halted) = (Succession { begin, life }, self.lease.is_halted());
                 self.lease.set_halted(is_halted);
                 return Some(Change::Own { fence, succession, is_halted });
@@ -278,11 +290,17 @@ impl Node {
         Some(Wish::Tell(part))
     }
 
-    /// There was no room for a wish. Of most somebody else notices that they are lost, or they are wished for again.
+    /// There was no room for a wish. What is told is the next wish again; of others somebody notices that they are lost, or they are wished for again.
     pub fn handle_refused(&mut self, wish: Wish, now: Now) {
         match wish {
             Wish::Lease(_) => self.lease.handle_answer(LeaseAnswer::Unknown, now),
-            Wish::Tell(_) | Wish::Ask(_) | Wish::Answer { .. } => {}
+            Wish::Tell(part) => {
+                self.counters.parts_told_total -= 1;
+                if let End::Owner(owner) = &mut self.end {
+                    owner.put_back(part);
+                }
+            }
+            Wish::Ask(_) | Wish::Answer { .. } => {}
             Wish::Listen(_) | Wish::Hear(_) => self.wishes.push_front(wish),
         }
     }

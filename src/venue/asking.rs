@@ -1,6 +1,7 @@
 //! What operators ask the venue's thread: the office of messages, one question at a time. Home: that thread, once a turn.
 
 use crate::inspect::{InspectPort, Question, Reply};
+use crate::model::message::MessageRefusal;
 
 use super::Venue;
 
@@ -18,6 +19,20 @@ impl Asking {
 }
 
 impl Venue {
+    /// There is no office here: it is with the node that owns the market.
+    pub(super) fn refuse_question(&mut self) {
+        let Asking { port, is_asked } = &mut self.asking;
+        let refusal = if std::mem::take(is_asked) {
+            // The office that was has perhaps done it.
+            MessageRefusal::OwnerLost
+        } else if port.receive().is_some() {
+            MessageRefusal::OwnerAway
+        } else {
+            return;
+        };
+        port.answer(Reply::Office(Err(refusal)));
+    }
+
     /// Asks the office what an operator asks, and answers once it has said something.
     pub(super) fn take_question(&mut self) {
         if !self.asking.is_asked {

@@ -188,6 +188,9 @@ impl Venue {
         if self.now.mono_ns >= self.board_due_ns {
             self.tell_board();
         }
+        // What was asked of the owner that this node was is not done to a later market.
+        self.switch.take();
+        self.refuse_question();
         self.hear_shards();
         self.links.handle_timeout(&mut self.ring, &mut self.market, self.now);
         self.links.flush(&mut self.ring, &mut self.market, self.now);
@@ -321,8 +324,13 @@ impl Venue {
         if had_orders {
             self.market.halt_everybody(true, self.now);
             self.execute_all();
+            // A turn goes through so many orders: all of them are gone through here.
+            while self.market.desk().poll_timeout() == Some(0) {
+                self.market.handle_timeout(self.now);
+                self.execute_all();
+            }
         }
-        self.tell_own();
+        self.say();
         let before = self.market.end();
         let Some(cluster) = &mut self.cluster else { return };
         cluster.node.follow(self.market.instruments(), before);
@@ -330,6 +338,8 @@ impl Venue {
         self.feed = Feed::None;
         self.store = None;
         self.given_up_told = 0;
+        // Those of the market that was would be shown as they were, up, for as long as another node owns.
+        self.switch.show_links(&Arc::default());
         log::warn!(
             "cluster: this node owns the market no more{}",
             if had_orders { ": orders of its paper market are cancelled" } else { "" }

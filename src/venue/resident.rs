@@ -128,7 +128,7 @@ impl Resident {
             return Err(error);
         }
         let venue = &mut self.venue;
-        while !venue.stop.is_deserted() {
+        while !venue.stop.is_deserted() || !venue.may_leave() {
             venue.turn()?;
             self.pulse.beat();
             let wait = Wait::Until(clock::now().mono_ns + limits::RETRY_NS);
