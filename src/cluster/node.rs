@@ -70,6 +70,8 @@ pub struct NodeCounters {
     pub requests_total: u64,
     pub requests_odd_total: u64,
     pub parts_told_total: u64,
+    /// Of the market that it has, those that NATS did not take in time.
+    pub parts_dropped_total: u64,
     pub parts_heard_total: u64,
     /// Streams of an owner that were given up, since something of them was lost or did not fit.
     pub streams_lost_total: u64,
@@ -298,6 +300,7 @@ impl Node {
                 self.counters.parts_told_total -= 1;
                 if let End::Owner(owner) = &mut self.end {
                     owner.put_back(part);
+                    self.counters.parts_dropped_total = owner.dropped_total();
                 }
             }
             Wish::Ask(_) | Wish::Answer { .. } => {}

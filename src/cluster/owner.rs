@@ -227,6 +227,12 @@ impl Owner {
         self.commands.pop_front()
     }
 
+    /// Messages that were dropped since NATS took fewer than were told.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.parts.dropped_total
+    }
+
     /// Bytes of memory that it takes, about: its replica above all.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -60,6 +60,8 @@ pub struct Parts {
     ready_bytes: usize,
     /// Records that were told to all because the turn had too many audiences.
     pub widened_total: u64,
+    /// Messages that were dropped since NATS took fewer than were told.
+    pub dropped_total: u64,
 }
 
 impl Parts {
@@ -75,6 +77,7 @@ impl Parts {
             ready: VecDeque::new(),
             ready_bytes: 0,
             widened_total: 0,
+            dropped_total: 0,
         }
     }
 
@@ -186,6 +189,7 @@ impl Parts {
     /// There was no room for a message: it is the next again. Where too much waits, all of it is dropped: its numbers tell those who miss it.
     pub fn put_back(&mut self, part: Part) {
         if self.ready_bytes > limits::CLUSTER_UNTOLD_BYTES_MAX {
+            self.dropped_total += 1 + self.ready.len() as u64;
             self.ready.clear();
             self.ready_bytes = 0;
             return;

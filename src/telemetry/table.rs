@@ -129,6 +129,7 @@ pub struct NodeReading {
     pub requests_total: u64,
     pub requests_odd_total: u64,
     pub parts_told_total: u64,
+    pub parts_dropped_total: u64,
     pub parts_heard_total: u64,
     pub streams_lost_total: u64,
 }
@@ -465,6 +466,7 @@ metrics! {
         Counter "tickring_cluster_requests_total" "Requests of nodes that follow this one." = venue.node.requests_total;
         Counter "tickring_cluster_requests_odd_total" "Of those, the ones that mean nothing." = venue.node.requests_odd_total;
         Counter "tickring_cluster_parts_told_total" "Messages in which this node told its market to others." = venue.node.parts_told_total;
+        Counter "tickring_cluster_parts_dropped_total" "Of its own, those that it dropped since NATS took fewer than were told: who misses them asks for the state anew." = venue.node.parts_dropped_total;
         Counter "tickring_cluster_parts_heard_total" "Messages in which it heard another's." = venue.node.parts_heard_total;
         Counter "tickring_cluster_streams_lost_total" "How often it asked for another's market anew, since something was lost." = venue.node.streams_lost_total;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::auth::Accounts;
 use crate::backend::replay::FeedError;
 use crate::backend::{Feed, FeedSettings};
-use crate::cluster::follower::Follower;
+use crate::cluster::follower::{Follower, Trouble};
 use crate::cluster::names::Fence;
 use crate::cluster::node::{Change, Node, NodeConfig, NodeCounters, Standing};
 use crate::hub::batch::{Batch, Outgoing, Record};
@@ -94,6 +94,7 @@ impl Clustered {
             requests_total,
             requests_odd_total,
             parts_told_total,
+            parts_dropped_total,
             parts_heard_total,
             streams_lost_total,
         } = self.node.counters;
@@ -109,6 +110,7 @@ impl Clustered {
             requests_total,
             requests_odd_total,
             parts_told_total,
+            parts_dropped_total,
             parts_heard_total,
             streams_lost_total,
         }
@@ -360,8 +362,12 @@ impl Venue {
     /// Says in the log what this node has become.
     fn tell_standing(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
-        if let Some(trouble) = cluster.node.take_trouble() {
-            log::debug!("cluster: the owner's stream is begun anew: {trouble:?}");
+        match cluster.node.take_trouble() {
+            None => {}
+            Some(Trouble::OtherInstruments) => log::warn!(
+                "cluster: the owner has other instruments under the numbers that this node knows: it is not followed; start this node again to follow it"
+            ),
+            Some(trouble) => log::debug!("cluster: the owner's stream is begun anew: {trouble:?}"),
         }
         let standing = cluster.node.standing(self.now);
         if std::mem::replace(&mut cluster.told, standing) == standing {

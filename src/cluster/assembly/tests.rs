@@ -97,6 +97,33 @@ fn a_long_turn_is_told_in_parts_and_given_whole() {
 }
 
 #[test]
+fn what_finds_no_room_is_told_next_until_too_much_waits_and_then_the_loss_is_noticed() {
+    let mut parts = parts(1);
+    say(&mut parts, Places(1), 1, 10);
+    parts.seal();
+    let first = parts.poll().unwrap();
+    parts.put_back(first.clone());
+    assert_eq!(parts.poll(), Some(first.clone()), "it is the next again");
+    parts.put_back(first);
+    for number in 0..limits::CLUSTER_UNTOLD_BYTES_MAX as u64 / (1 << 20) {
+        say(&mut parts, Places(1), 2 + number, 1 << 20);
+        parts.seal();
+    }
+    assert!(parts.memory_bytes() > limits::CLUSTER_UNTOLD_BYTES_MAX);
+    let refused = parts.poll().unwrap();
+    let waiting = parts.memory_bytes();
+    parts.put_back(refused);
+    assert_eq!((parts.memory_bytes(), parts.poll()), (0, None), "{waiting} bytes are dropped");
+    assert!(parts.dropped_total > 1_000);
+    say(&mut parts, Places(1), 1_000, 10);
+    parts.seal();
+    let told = drain(&mut parts);
+    let mut assembly = Assembly::new(place(0), FENCE, 1, at(0));
+    let heard = assembly.handle_part(&told[0].bytes, at(0));
+    assert!(matches!(heard, Err(Loss::Missing { .. })), "{heard:?}");
+}
+
+#[test]
 fn a_turn_with_too_many_audiences_is_told_to_more_and_to_all_it_was_for() {
     let mut parts = parts(16);
     let audience = |number: u8| Places(1 << number | 1 << ((number + 1) % 16));
