@@ -41,7 +41,7 @@ impl Accounts {
     /// The id of a name, given now if it is new.
     ///
     /// # Errors
-    /// See [`Full`].
+    /// There is no room for another.
     pub fn intern(&self, name: &str) -> Result<AccountId, Full> {
         let mut table = self.table();
         if let Some(known) = table.by_name.get(name) {
