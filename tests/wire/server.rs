@@ -167,12 +167,18 @@ impl Server {
 
     /// Resident memory in KiB, now and at its highest.
     pub(crate) fn resident_kib(&self) -> (u64, u64) {
+        (self.status_kib("VmRSS:"), self.status_kib("VmHWM:"))
+    }
+
+    /// Kibibytes that are resident and its own: without the code, of which the kernel maps more or less as it has it in its cache.
+    pub(crate) fn own_kib(&self) -> u64 {
+        self.status_kib("RssAnon:") + self.status_kib("RssShmem:")
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.0.id())).unwrap();
-        let field = |name: &str| -> u64 {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse().unwrap()
-        };
-        (field("VmRSS:"), field("VmHWM:"))
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// What the kernel says of its threads of this name (`stat` of proc(5)); there is at least one.
