@@ -5,6 +5,7 @@
 //! corpora, so that every ordinary test run holds what the fuzzer once found. How to fuzz: `docs/fuzzing.md`.
 
 pub mod binary_tcp;
+pub mod cluster;
 pub mod deflate;
 pub mod http_api;
 pub mod hub;
@@ -25,8 +26,9 @@ pub mod websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("binary_tcp", binary_tcp::check),
+    ("cluster", cluster::check),
     ("deflate", deflate::check),
     ("http_api", http_api::check),
     ("hub", hub::check),

@@ -36,6 +36,11 @@ fn the_corpus_of_binary_tcp_holds() {
 }
 
 #[test]
+fn the_corpus_of_the_cluster_holds() {
+    replay("cluster");
+}
+
+#[test]
 fn the_corpus_of_deflate_holds() {
     replay("deflate");
 }

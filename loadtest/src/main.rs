@@ -515,7 +515,7 @@ fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
         Load::Bridge { rate, channel, nats_server } => {
-            bridge::run(rig, nats_server, rate, &channel).into_iter().collect()
+            Vec::from_iter(bridge::run(rig, nats_server, rate, &channel))
         }
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
