@@ -462,13 +462,15 @@ impl Hub {
 
     #[must_use]
     pub fn counters(&self) -> HubCounters {
-        let ((entries, bytes), (evicted, expired)) = (self.calls.cached(), self.calls.cache_losses());
+        let ((entries, bytes), [evicted, expired, invalidated]) =
+            (self.calls.cached(), self.calls.cache_losses());
         HubCounters {
             calls_under_way: self.calls.under_way_count() as u64,
             call_cache_entries: entries as u64,
             call_cache_bytes: bytes as u64,
             call_cache_evicted_total: evicted,
             call_cache_expired_total: expired,
+            call_cache_invalidated_total: invalidated,
             ..self.counters
         }
     }

@@ -56,6 +56,10 @@ impl Shard {
                     let outcome = self.hub.handle_publish(name, &data, self.now);
                     self.inspecting.port.answer(Reply::Published(outcome));
                 }
+                Question::Invalidate(invalidation) => {
+                    self.hub.handle_invalidation(&invalidation, self.now);
+                    self.inspecting.port.answer(Reply::Invalidated);
+                }
                 Question::Office(_) => {
                     unreachable!("invariant: the office is at the venue, which alone is asked for it")
                 }
