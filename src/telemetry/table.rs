@@ -132,6 +132,9 @@ pub struct NodeReading {
     pub parts_dropped_total: u64,
     pub parts_heard_total: u64,
     pub streams_lost_total: u64,
+    pub nodes_given_up_total: u64,
+    pub nodes_deaf_total: u64,
+    pub not_sent_total: u64,
 }
 
 /// Of the connections to NATS; all 0 of a node by itself.
@@ -481,6 +484,9 @@ metrics! {
         Counter "tickring_cluster_parts_dropped_total" "Of its own, those that it dropped since NATS took fewer than were told: who misses them asks for the state anew." = venue.node.parts_dropped_total;
         Counter "tickring_cluster_parts_heard_total" "Messages in which it heard another's." = venue.node.parts_heard_total;
         Counter "tickring_cluster_streams_lost_total" "How often it asked for another's market anew, since something was lost." = venue.node.streams_lost_total;
+        Counter "tickring_cluster_nodes_given_up_total" "Nodes that followed this one and were given up: their clients have departed." = venue.node.nodes_given_up_total;
+        Counter "tickring_cluster_nodes_deaf_total" "Of those, the ones that did not hear what they were told." = venue.node.nodes_deaf_total;
+        Counter "tickring_cluster_requests_not_sent_total" "Requests of this node's clients that were refused as not sent, since no owner was there for them." = venue.node.not_sent_total;
     }
 }
 
