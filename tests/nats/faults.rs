@@ -158,6 +158,8 @@ fn what_nodes_say_of_kept_results_each_hears_and_that_nats_was_away() {
             node.is_up(true);
             assert_eq!(node.notice(), NoticeWord::Back);
         }
+        // Its echo says that a connection's subscriptions hold; what is said before may be lost.
+        nodes.iter_mut().for_each(|node| node.hear(place(0)));
     }
     // Who does not listen holds up nobody.
     let dropped = |node: &Node| node.nats.board().reading().dropped_behind;
