@@ -45,7 +45,7 @@ pub enum Question {
     },
     /// What it is about.
     State,
-    /// To publish this to a topic whose home it is.
+    /// To publish this to a topic whose home it is, or, in a cluster, to have it sequenced by the market's home.
     Publish {
         name: TopicName,
         data: Box<[u8]>,

@@ -147,7 +147,7 @@ impl Shared {
             return publish::too_fast();
         }
         let shards = self.source.inspector.shards();
-        // As the hub finds a topic's home.
+        // As the hub finds a topic's home; in a cluster, where that is the market's, any shard will do.
         let shard = usize::try_from(name.hash() % shards as u64).unwrap_or_default();
         let question = Question::Publish { name, data: payload.into() };
         match self.source.inspector.ask(shard, question).await {

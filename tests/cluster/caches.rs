@@ -1,6 +1,8 @@
 //! Kept results of backends that hold no more, on nodes that each have a backend of their own: what is said on one is forgotten on all, and
 //! what could not be said is made up for.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -62,6 +64,43 @@ fn what_one_node_s_backend_says_holds_no_more_is_asked_for_anew_on_each_node() {
     say(&mut clients[0], &json!({"methods": ["p/hold"]}));
     say(&mut clients[1], &json!({"methods": ["p/hold"]}));
     assert_eq!(clients.each_mut().map(|client| number(client, "p/get")), before);
+    cluster.stop();
+}
+
+/// What a node answers its operator.
+fn post(cluster: &Cluster, node: usize, path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer demo.demo-secret\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(cluster.nodes[node].server().control.unwrap()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+#[ignore = "needs nats-server: tests/cluster/run"]
+fn an_operator_of_any_node_has_results_forgotten_and_publishes_on_all() {
+    let (cluster, mut clients) = start();
+    clients.iter_mut().for_each(|client| client.subscribe("topic.news"));
+    for node in [0, 1] {
+        let before = kept(&mut clients);
+        let told =
+            post(&cluster, node, "/api/cache/invalidate", &json!({"backend": "p", "methods": ["p/get"]}));
+        assert_eq!((&told["applied"], &told["other_nodes"]), (&json!(true), &json!("told")));
+        clients.iter_mut().zip(before).for_each(|(client, before)| await_another(client, before));
+        let place = post(&cluster, node, "/api/publish", &json!({"topic": "topic.news", "payload": node}));
+        for note in clients.each_mut().map(Client::note) {
+            assert_eq!((&note["seq"], &note["epoch"]), (&place["seq"], &place["epoch"]));
+            assert_eq!(note["data"], json!(node));
+        }
+    }
     cluster.stop();
 }
 
