@@ -53,10 +53,12 @@ pub struct BackendsSetup {
     pub nodes: Option<NodesSetup>,
 }
 
-/// What operators have forgotten, which this node's shards have done, for the other nodes.
+/// What operators have forgotten, which this node's shards were asked to do, for the other nodes.
 #[derive(Debug)]
 pub(super) struct ForNodes {
     pub(super) invalidation: Invalidation,
+    /// A shard has not said that it has done it: it may not have been asked, behind a question that waits for somebody else.
+    pub(super) is_owed: bool,
     /// Whether NATS was there; `None` of a node by itself.
     pub(super) told: oneshot::Sender<Option<bool>>,
 }
@@ -195,10 +197,7 @@ impl Backends {
                     tokio::task::yield_now().await;
                 }
                 invalidation = self.nodes.next() => self.invalidating.tell(invalidation, &mut self.board),
-                Some(ForNodes { invalidation, told }) = self.of_operators.recv() => {
-                    // Who asked may have gone.
-                    let _ = told.send(self.nodes.tell(invalidation));
-                }
+                Some(asked) = self.of_operators.recv() => self.take_asked(asked),
                 Some((home, word)) = self.mcp.words.recv() => self.send(home, word),
                 wanted = self.newer.recv(), if may_change => match wanted {
                     Some(wanted) => self.want(wanted),
@@ -412,6 +411,15 @@ impl Backends {
             }
         } else {
             kept.push_back(word);
+        }
+    }
+
+    fn take_asked(&mut self, asked: ForNodes) {
+        let ForNodes { invalidation, is_owed, told } = asked;
+        // Who asked may have gone.
+        let _ = told.send(self.nodes.tell(invalidation.clone()));
+        if is_owed {
+            self.invalidating.tell(invalidation, &mut self.board);
         }
     }
 

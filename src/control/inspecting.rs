@@ -193,14 +193,15 @@ impl Shared {
         let questions =
             (0..inspector.shards()).map(|shard| (shard, Question::Invalidate(Arc::clone(&asked))));
         let told = inspector.ask_each(questions).await;
+        let is_done = |reply: &Option<Reply>| matches!(reply, Some(Reply::Invalidated));
+        let shards: Vec<(usize, bool)> = told.iter().map(|(shard, reply)| (*shard, is_done(reply))).collect();
+        let is_owed = shards.iter().any(|(_, is_done)| !is_done);
         let (telling, are_told) = oneshot::channel();
-        let for_nodes = ForNodes { invalidation: Invalidation::clone(&asked), told: telling };
+        let for_nodes = ForNodes { invalidation: Invalidation::clone(&asked), is_owed, told: telling };
         // The task ends with the thread.
         let _ = self.for_nodes.send(for_nodes).await;
         let nodes = are_told.await.unwrap_or_default();
-        let is_done = |reply: &Option<Reply>| matches!(reply, Some(Reply::Invalidated));
-        let shards = told.iter().map(|(shard, reply)| (*shard, is_done(reply)));
-        invalidation::answered(&asked, shards, nodes)
+        invalidation::answered(&asked, shards.into_iter(), nodes)
     }
 
     /// Whether operators, taken together, publish no faster than one client may.
