@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn each_backend_is_heard_at_once_and_then_some_times_a_second() {
         let mut invalidating = Invalidating::default();
-        let mut all = |invalidating: &mut Invalidating, now_ns| {
+        let all = |invalidating: &mut Invalidating, now_ns| {
             std::iter::from_fn(|| invalidating.poll(now_ns)).collect::<Vec<_>>()
         };
         invalidating.add("risk", methods("risk/x"));
