@@ -19,6 +19,7 @@ use crate::doorbell::Doorbell;
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome};
 use crate::model::ids::{ConnId, HomeId};
+use crate::model::invalidation::Invalidation;
 use crate::model::order::AccountId;
 use crate::sleep::{Sleeper, fence_pushes};
 
@@ -41,6 +42,8 @@ pub enum ToControl {
     Closed {
         conn: ConnId,
     },
+    /// A backend that the shard has links to says that results of it hold no more. This shard has forgotten them.
+    Invalidated(Arc<Invalidation>),
 }
 
 /// Who opened a connection.
@@ -77,6 +80,8 @@ pub enum FromControl {
         conn: ConnId,
         messages: usize,
     },
+    /// Results that were asked for up to now hold no more.
+    Invalidated(Arc<Invalidation>),
     /// End it, with this close code (RFC 6455, 7.4) and reason.
     Close {
         conn: ConnId,
@@ -295,6 +300,11 @@ impl Switchboard {
         Ok(())
     }
 
+    /// The homes of the shards.
+    pub fn shards(&self) -> impl Iterator<Item = HomeId> + use<> {
+        (0..self.lines.len()).map(crate::shard::home)
+    }
+
     /// Rings for the shards that were told something.
     pub fn announce(&mut self) {
         for line in &mut self.lines {
@@ -329,7 +339,8 @@ mod tests {
                 other @ (ToControl::Call(_)
                 | ToControl::Cancel(_)
                 | ToControl::Opened { .. }
-                | ToControl::Closed { .. }) => panic!("{other:?}"),
+                | ToControl::Closed { .. }
+                | ToControl::Invalidated(_)) => panic!("{other:?}"),
             })
             .collect()
     }

@@ -32,7 +32,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::admission::Admission;
 use crate::api::access::{self, Way};
@@ -63,7 +63,7 @@ use crate::telemetry::{
 };
 
 use answers::Answers;
-use backends::{Backends, BackendsSetup};
+use backends::{Backends, BackendsSetup, ForNodes, NoticesBoard};
 pub use lifecycle::Lifecycle;
 use logs::Logs;
 pub use mcp::{McpAccess, McpBackend, McpSetup, McpWanted, McpWay};
@@ -78,6 +78,8 @@ const BODY_BYTES_MAX: usize = 4096;
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the answer to the kill switch waits for the desk, which looks once a turn.
 const HALT_PATIENCE: Duration = Duration::from_secs(1);
+/// What operators have forgotten on other nodes, which waits to be told them: who asks for more waits.
+const FOR_NODES_MAX: usize = 16;
 const HALT_LOOK: Duration = Duration::from_millis(1);
 
 /// What the control thread is made from.
@@ -123,6 +125,8 @@ pub struct Source {
     pub stream: Option<Arc<JetStore>>,
     /// None of a node by itself.
     pub nats: Option<Arc<NatsBoard>>,
+    /// The same of what nodes tell each other of kept results.
+    pub notices: Option<Arc<NoticesBoard>>,
     /// The cluster's name and the node's.
     pub cluster: Option<(ClusterName, ClusterName)>,
     /// How backends of calls are, once a second: those that are carried here, and those that each shard has links to.
@@ -165,6 +169,7 @@ struct Shared {
     answers: Answers,
     tools: Arc<OwnTools>,
     drain: fn(),
+    for_nodes: mpsc::Sender<ForNodes>,
     /// Of this thread alone, so that nobody waits for it.
     rates_of_publishing: Mutex<(RateLimits, Option<Box<hub::Rates>>)>,
     requests_total: AtomicU64,
@@ -236,7 +241,8 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
     let (stop_backends, backends_stopped) = oneshot::channel();
     let (line, mcp) = mcp::start(mcp, Arc::clone(&source.keyring), Arc::clone(&tools))?;
     // On this thread, which is that of its children's end (decision 0025).
-    let backends = tokio::spawn(Backends::new(backends, line).run(backends_stopped));
+    let (for_nodes, of_operators) = mpsc::channel(FOR_NODES_MAX);
+    let backends = tokio::spawn(Backends::new(backends, line, of_operators).run(backends_stopped));
     let (streams, readers) = streams::streams();
     let shared = Arc::new(Shared {
         logs: Logs::new(Arc::clone(&source.log_file)),
@@ -248,6 +254,7 @@ async fn serve(setup: ControlSetup, stopped: oneshot::Receiver<()>) -> io::Resul
         answers: Answers::default(),
         tools,
         drain,
+        for_nodes,
         requests_total: AtomicU64::new(0),
         failures_total: AtomicU64::new(0),
     });
@@ -353,6 +360,7 @@ impl Shared {
                 Route::CallTool => self.call_tool(door, door::peer(&parts), authorization, body).await,
                 Route::Drain => self.drain(door, authorization),
                 Route::KillSwitch => self.switch(door, authorization, body).await,
+                Route::InvalidateCache => self.invalidate_cache(door, authorization, body).await,
                 Route::Publish => self.publish(door, authorization, body).await,
                 Route::Trace => self.trace(door, authorization, body).await,
                 Route::DeadLetters => {
@@ -595,6 +603,7 @@ impl Shared {
                 (None, None) => StoreReading::default(),
             },
             nats: source.nats.as_ref().map(|board| of_nats(&board.reading())).unwrap_or_default(),
+            notices: source.notices.as_ref().map(|board| board.reading()).unwrap_or_default(),
         }
     }
 }

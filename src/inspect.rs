@@ -19,6 +19,7 @@ use crate::hub::batch::PublishRefusal;
 use crate::hub::inspect::{ConnectionOrder, ConnectionsWalk, TopicOrder, TopicsWalk, TraceOutcome};
 use crate::model::channel::TopicName;
 use crate::model::ids::{ConnId, Position};
+use crate::model::invalidation::Invalidation;
 use crate::model::message::{MessageAnswer, MessageRefusal, MessageRequest};
 
 /// How long an answer is waited for, the end of an earlier question included.
@@ -44,11 +45,13 @@ pub enum Question {
     },
     /// What it is about.
     State,
-    /// To publish this to a topic whose home it is.
+    /// To publish this to a topic whose home it is, or, in a cluster, to have it sequenced by the market's home.
     Publish {
         name: TopicName,
         data: Box<[u8]>,
     },
+    /// To forget kept results of backends.
+    Invalidate(Arc<Invalidation>),
     /// Of the venue alone: what the office of messages is asked by who operates the gateway.
     Office(MessageRequest),
 }
@@ -61,6 +64,7 @@ pub enum Reply {
     Traced(TraceOutcome),
     State(Box<ShardState>),
     Published(Result<Position, PublishRefusal>),
+    Invalidated,
     Office(Result<MessageAnswer, MessageRefusal>),
 }
 

@@ -110,6 +110,20 @@ pub const CACHE_STEPS_MAX: usize = 64;
 /// Buffers of results that have gone, and bytes of one, that are kept to be used again.
 pub const CACHE_SPARE_MAX: usize = 64;
 pub const CACHE_SPARE_BYTES_MAX: usize = 4 * 1024;
+/// Methods, and starts of methods, that one invalidation of kept results names; where more come together, all of the backend's are meant.
+pub const INVALIDATED_METHODS_MAX: usize = 64;
+/// Bytes of one: a method's name and `*`.
+pub const INVALIDATED_METHOD_BYTES_MAX: usize = 129;
+/// Backends whose invalidations wait for one shard, or for one turn of control; beyond them everything is forgotten.
+pub const INVALIDATIONS_GATHERED_MAX: usize = 64;
+/// From one invalidation of a backend to the next: 20 a second go on to shards and nodes, what comes faster is put together.
+pub const INVALIDATIONS_APART_NS: u64 = 50_000_000;
+/// Invalidations, and methods of them, that a shard has not gone through all of its results for; beyond them everything is forgotten. Each
+/// is held against what is asked for meanwhile, some 3 ns a method.
+pub const CACHE_INVALIDATIONS_MAX: usize = 32;
+pub const CACHE_INVALIDATED_METHODS_MAX: usize = 2 * INVALIDATED_METHODS_MAX;
+/// Results that a turn goes through for them: some 0.2 ms where all those methods are held against each.
+pub const CACHE_FORGETTING_STEPS: usize = 512;
 /// Bytes of a message with all that is said of it, as its backend is told: a call of a turn in which there is none before it.
 pub const PROCESSED_BYTES_MAX: usize = CALL_BYTES_OUTGOING_MAX / 2;
 /// How long a backend that took no message is left alone: at first, and at most, twice as long each time.
@@ -777,6 +791,12 @@ const _: () = assert!(
         && CLUSTER_SILENCE_NS_MAX < CLUSTER_OWNER_SILENCE_NS_MAX
         && CLUSTER_OWNER_SILENCE_NS_MAX < CLUSTER_FOLLOWER_SILENCE_NS_MAX
 );
+/// How often a node says how many invalidations of kept results it has told: whoever has missed one learns of it so.
+pub const CLUSTER_NOTICE_NS: u64 = 1_000_000_000;
+/// Processes of other nodes whose numbers are remembered, some 60 bytes each: 16 follow an owner, and each may have been started anew.
+pub const CLUSTER_TELLERS_MAX: usize = 64;
+/// Invalidations that wait between control and the thread that speaks to NATS, each way, of 9 KiB at most; what is more is lost, and that noticed.
+pub const NATS_NOTICES_MAX: usize = 256;
 /// Orders of the market's thread to the thread that speaks to NATS, and its answers, that wait: each has one of a kind under way.
 pub const NATS_ORDERS_MAX: usize = 64;
 /// Parts, requests and answers that wait between the two, each way: some seconds of turns.

@@ -1,6 +1,6 @@
 //! The thread that speaks to NATS for the market's thread: parts, requests and the lease of a cluster (decision 0037).
 //!
-//! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], the main thread [`Nats`]. It knows nothing of markets: it carries
+//! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], control the [`NoticePort`], the main thread [`Nats`]. It knows nothing of markets: it carries
 //! a `Wish` to NATS, and a `Word` back (`cluster/words.rs`). Invariants:
 //! - The market's thread never waits for it, and it never waits for NATS: what cannot be told while NATS is away is dropped and counted, for the numbers in it tell
 //!   those who miss it. Everything that waits is bounded in number and in bytes.
@@ -15,6 +15,7 @@ mod lanes;
 mod lease;
 mod lease_value;
 mod link;
+mod notices;
 mod reports;
 mod security;
 mod speaking;
@@ -34,6 +35,7 @@ use crate::doorbell::Doorbell;
 
 pub use board::{NatsBoard, NatsReading};
 pub use lanes::NatsPort;
+pub use notices::{NoticePort, NoticeWord};
 
 /// What the thread is made from.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ pub struct Nats {
     board: Arc<NatsBoard>,
     stop: Arc<AtomicBool>,
     doorbells: [Doorbell; 2],
+    /// Until control has it.
+    notices: Option<NoticePort>,
     thread: JoinHandle<()>,
 }
 
@@ -109,13 +113,14 @@ pub fn start(setup: NatsSetup, doorbell: Doorbell) -> io::Result<(Nats, NatsPort
     let board = Arc::new(NatsBoard::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let of_thread = Arc::clone(&board);
+    let (notices, of_notices) = notices::ends();
     let thread = threads::Builder::new().name("nats".to_owned()).spawn(move || {
         if let Err(error) = (setup.give_way)() {
             log::warn!("NATS is spoken to at the priority of shards: {error}");
         }
-        thread::run(runtime, setup, ends, of_thread);
+        thread::run(runtime, setup, ends, of_notices, of_thread);
     })?;
-    Ok((Nats { board, stop, doorbells, thread }, port))
+    Ok((Nats { board, stop, doorbells, notices: Some(notices), thread }, port))
 }
 
 impl Nats {
@@ -123,6 +128,11 @@ impl Nats {
     #[must_use]
     pub fn board(&self) -> Arc<NatsBoard> {
         Arc::clone(&self.board)
+    }
+
+    /// Where control tells other nodes of kept results, and hears them; once.
+    pub fn take_notices(&mut self) -> Option<NoticePort> {
+        self.notices.take()
     }
 
     /// Ends the thread, within `limits::NATS_STOP_NS_MAX` and what a look-up of a name may take to be given up; behind all that the market's thread, which has ended by

@@ -1,7 +1,7 @@
 //! What a backend over TCP says, in lines.
 //!
 //! Property: whatever the bytes, and however they are cut into reads, nothing panics; each call that is under way ends once, the same way
-//! for every cut; what is told as a result or an error is one valid JSON value; once the link is lost nothing is under way.
+//! for every cut, and the same results are said to hold no more; what is told as a result or an error is one valid JSON value; once the link is lost nothing is under way.
 //!
 //! Input: how the bytes are cut (`pieces`), a byte of choices, then the bytes. The ids of the calls are 1048576, 2097153, 3145730 and so on.
 
@@ -9,6 +9,7 @@ use tickring::backend::pool::{BackoffConfig, BreakerConfig, MemberConfig, Pick, 
 use tickring::backend::rpc::{Action, Exchange, Moment, News, ServiceConfig, ServiceMember};
 use tickring::model::call::{BackendId, Call, CallKey, CallOutcome};
 use tickring::model::ids::{ConnId, HomeId, Ticket};
+use tickring::model::invalidation::Methods;
 
 use crate::pieces;
 
@@ -30,14 +31,14 @@ pub fn check(input: &[u8]) {
     let whole = ends(*choices, std::iter::once(bytes));
     let cut = ends(*choices, pieces::cut(lengths, bytes));
     assert_eq!(cut, whole, "the cut matters");
-    let mut slots: Vec<u32> = whole.iter().map(|(slot, _)| *slot).collect();
+    let mut slots: Vec<u32> = whole.0.iter().map(|(slot, _)| *slot).collect();
     slots.sort_unstable();
     let calls = u32::from(choices & 7) + 1;
     assert_eq!(slots, (0..calls).collect::<Vec<_>>(), "each call ends once");
 }
 
-/// How the calls end, in order.
-fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<(u32, String)> {
+/// How the calls end, in order, and which methods' results hold no more.
+fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> (Vec<(u32, String)>, Option<Methods>) {
     let mut exchange = Exchange::default();
     exchange.set_services(vec![(BACKEND, config())], NOW);
     let mut ends = Vec::new();
@@ -72,7 +73,9 @@ fn ends<'b>(choices: u8, pieces: impl Iterator<Item = &'b [u8]>) -> Vec<(u32, St
     }
     exchange.handle_over(link, CONN, NOW, &mut tell);
     assert_eq!(exchange.under_way(), 0, "a link that is lost has nothing under way");
-    ends
+    let invalidated = exchange.poll_invalidated(NOW.now_ns);
+    assert_eq!(exchange.poll_invalidated(NOW.now_ns), None, "all that was said is one");
+    (ends, invalidated.map(|(_, methods)| methods))
 }
 
 fn text(outcome: CallOutcome<'_>) -> String {

@@ -65,6 +65,7 @@ fn call_cache(view: &View<'_>) -> serde_json::Value {
         "hit_rate_percent": percent(hits, hits + joined + misses),
         "evicted": of("tickring_call_cache_evicted_total"),
         "expired": of("tickring_call_cache_expired_total"),
+        "invalidated": of("tickring_call_cache_invalidated_total"),
     })
 }
 

@@ -109,6 +109,8 @@ fn refused(refusal: MessageRefusal) -> Answer {
         | MessageRefusal::StoreLoading
         | MessageRefusal::StoreDiskFull
         | MessageRefusal::StoreFaulty
+        | MessageRefusal::StoreAway
+        | MessageRefusal::StoreTaken
         | MessageRefusal::StoreBusy
         | MessageRefusal::Full
         | MessageRefusal::TooMany

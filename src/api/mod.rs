@@ -14,6 +14,7 @@ mod events;
 mod export;
 mod health;
 mod histograms;
+pub mod invalidation;
 mod kill_switch;
 mod logs;
 mod metrics;
@@ -93,13 +94,14 @@ pub enum Route {
     Console(ConsoleFile),
     Drain,
     KillSwitch,
+    InvalidateCache,
     DeadLetters,
     RequeueDeadLetters,
     PurgeDeadLetters,
 }
 
 /// Every path with its method and endpoint.
-pub const ROUTES: [(&str, Method, Route); 32] = [
+pub const ROUTES: [(&str, Method, Route); 33] = [
     ("/", Method::Get, Route::Console(ConsoleFile::Page)),
     ("/console.css", Method::Get, Route::Console(ConsoleFile::Style)),
     ("/console.js", Method::Get, Route::Console(ConsoleFile::Script)),
@@ -129,6 +131,7 @@ pub const ROUTES: [(&str, Method, Route); 32] = [
     ("/api/tools/call", Method::Post, Route::CallTool),
     ("/api/drain", Method::Post, Route::Drain),
     ("/api/kill-switch", Method::Post, Route::KillSwitch),
+    ("/api/cache/invalidate", Method::Post, Route::InvalidateCache),
     ("/api/dead-letters", Method::Get, Route::DeadLetters),
     ("/api/dead-letters/requeue", Method::Post, Route::RequeueDeadLetters),
     ("/api/dead-letters/purge", Method::Post, Route::PurgeDeadLetters),
@@ -202,6 +205,7 @@ pub fn answer(route: Route, question: Question<'_>, view: &View<'_>) -> Answer {
         Route::Heap => profiles::heap(),
         Route::Drain => Answer::accepted(),
         Route::KillSwitch
+        | Route::InvalidateCache
         | Route::DeadLetters
         | Route::RequeueDeadLetters
         | Route::PurgeDeadLetters

@@ -34,7 +34,7 @@ pub fn answered(name: &TopicName, outcome: Option<Result<Position, PublishRefusa
         Some(Err(PublishRefusal::TooManyTopics)) => later(503, "not sent: too many topics"),
         Some(Err(PublishRefusal::Overloaded)) => later(503, "not sent: the server is overloaded"),
         Some(Err(PublishRefusal::OwnerAway)) => {
-            Answer::error(501, "not sent: to the topics of several nodes clients alone publish")
+            later(503, "not sent: the node that sequences topics is not reached")
         }
         Some(Err(PublishRefusal::OwnerLost)) => {
             Answer::error(504, "the node that sequences topics was lost: it may be published yet")

@@ -97,6 +97,7 @@ fn callee(backend: &BackendStatus) -> Value {
         ends_total,
         garbage_total,
         late_total,
+        invalidations_total,
     } = backend.counters;
     let member = |member: &BackendMember| {
         json!({
@@ -124,6 +125,7 @@ fn callee(backend: &BackendStatus) -> Value {
         "starts": starts_total,
         "ends": ends_total,
         "garbage_lines": garbage_total,
+        "invalidations": invalidations_total,
         "reuse_percent": backend.reuse_percent().map(rounded),
     })
 }

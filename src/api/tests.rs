@@ -223,7 +223,7 @@ fn scripts_find_the_names_of_the_cache() {
     let rate = json!({"hits": 4, "misses": 2, "hit_rate_percent": 66.67, "performance_grade": "D"});
     assert_eq!(cache["hit_rate"], rate);
     let calls = json!({"size": 0, "bytes": 0, "hits": 6, "joined": 0, "misses": 2, "hit_rate_percent": 75.0, "evicted": 0,
-                       "expired": 0});
+                       "expired": 0, "invalidated": 0});
     assert_eq!(cache["call_cache"], calls);
     let answers = json!({"kept_ms": 100, "hits": 7, "misses": 1, "hit_rate_percent": 87.5});
     assert_eq!(cache["status_cache"], answers);
@@ -521,6 +521,45 @@ fn the_kill_switch_takes_one_word() {
     }
     assert_eq!(kill_switch_answered(Asked { halted: false }, true).status, 200);
     assert_eq!(kill_switch_answered(Asked { halted: true }, false).status, 202);
+}
+
+#[test]
+fn what_is_to_be_forgotten_is_a_backend_s_or_of_some_methods() {
+    use crate::model::invalidation::{Invalidation, Methods};
+    let read = |body: &str| invalidation::read(body.as_bytes(), |name| name == "risk");
+    let of = |backend: Option<&str>, methods: &[&str]| Invalidation {
+        backend: backend.map(Into::into),
+        methods: Methods::parse(methods.iter().copied()).unwrap(),
+    };
+    assert_eq!(read(r#"{"backend":"risk"}"#), Ok(of(Some("risk"), &["*"])));
+    assert_eq!(read(r#"{"methods":["a/x","b/*"]}"#), Ok(of(None, &["a/x", "b/*"])));
+    assert_eq!(read(r#"{"methods":["a/x"],"backend":"risk"}"#), Ok(of(Some("risk"), &["a/x"])));
+    for (odd, status) in [
+        ("", 400),
+        ("{}", 400),
+        (r#"{"methods":[]}"#, 400),
+        (r#"{"methods":["a b"]}"#, 400),
+        (r#"{"methods":"a/x"}"#, 400),
+        (r#"{"backend":"risk","x":1}"#, 400),
+        (r#"{"backend":"desk"}"#, 404),
+    ] {
+        assert_eq!(read(odd).unwrap_err().status, status, "{odd}");
+    }
+    let longest =
+        vec!["x".repeat(crate::limits::INVALIDATED_METHOD_BYTES_MAX); crate::limits::INVALIDATED_METHODS_MAX];
+    assert!(
+        json!({"backend": "x".repeat(32), "methods": longest}).to_string().len()
+            <= invalidation::BODY_BYTES_MAX
+    );
+    let done = invalidation::answered(&of(Some("risk"), &["a/*"]), [(0, true), (1, true)].into_iter(), None);
+    let told: Value = serde_json::from_str(&done.body.text).unwrap();
+    let expected =
+        json!({"backend": "risk", "methods": ["a/*"], "applied": true, "silent": [], "other_nodes": null});
+    assert_eq!((done.status, told), (200, expected));
+    let some = invalidation::answered(&of(None, &["*"]), [(0, true), (1, false)].into_iter(), Some(false));
+    assert_eq!(some.status, 202);
+    assert!(some.body.text.contains(r#""silent":[1]"#), "{}", some.body.text);
+    assert!(some.body.text.contains(r#""other_nodes":"when NATS is there""#), "{}", some.body.text);
 }
 
 #[test]

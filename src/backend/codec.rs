@@ -3,8 +3,13 @@
 //! Invariants: what is written is one valid JSON value without a line break; what is told as a result, an error or a value is one valid
 //! JSON value, whatever was read. Nothing is allocated but room in `out`.
 
+use crate::dialect::json_rpc::METHOD_BYTES_MAX;
 use crate::dialect::json_rpc::scan::{Kind, Malformed, Place, SCAN_DEPTH_MAX, Scanner, Value};
+use crate::limits;
 use crate::model::call::{CallOutcome, TraceParent};
+use crate::model::invalidation::Methods;
+
+const _: () = assert!(limits::INVALIDATED_METHOD_BYTES_MAX == METHOD_BYTES_MAX + 1);
 
 /// What a backend says, as it stands in its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +20,8 @@ pub enum Message<'a> {
     Garbled { id: u64 },
     /// How far the request of that number is: one valid JSON value (`$/progress`).
     Progress { id: u64, value: &'a [u8] },
+    /// Results of its methods hold no more (`$/invalidateCache`): of those in this text, which [`read_methods`] takes, or of all.
+    Invalidated { methods: Option<&'a str> },
     /// Another notification.
     Told,
     /// A request of its own, which has this id.
@@ -96,6 +103,17 @@ pub fn read_each<'a>(text: &'a [u8], take: &mut dyn FnMut(Message<'a>)) -> Resul
         take(object(&mut Scanner::new(element.text())).unwrap_or(Message::Stray));
     }
     Ok(())
+}
+
+/// The methods of [`Message::Invalidated`]; `None` where they are no array of names and starts of names, or too many.
+#[must_use]
+pub fn read_methods(text: Option<&str>) -> Option<Methods> {
+    let Some(text) = text else { return Some(Methods::any()) };
+    let array = Scanner::new(text).value(SCAN_DEPTH_MAX).ok().filter(|value| value.kind() == Kind::Array)?;
+    // One more than may be is as good as all.
+    let patterns: Option<Vec<_>> =
+        array.elements().take(limits::INVALIDATED_METHODS_MAX + 1).map(Value::string).collect();
+    Methods::parse(patterns?.iter().map(AsRef::as_ref)).ok()
 }
 
 /// The request that a message seems to answer of which only the beginning is there, or is right.
@@ -186,16 +204,24 @@ fn classify_said<'a>(id: Option<Value<'a>>, method: Value<'a>, params: Option<Va
     match id {
         Some(id) if matches!(id.kind(), Kind::Number | Kind::String) => Message::Asked { id: id.text() },
         Some(_) => Message::Stray,
+        None => classify_told(method, params),
+    }
+}
+
+fn classify_told<'a>(method: Value<'a>, params: Option<Value<'a>>) -> Message<'a> {
+    let member = |name: &str| params?.members().find(|(key, _)| key.text() == name).map(|(_, value)| value);
+    match method.text() {
         // Some escape what need not be.
-        None if matches!(method.text(), r#""$/progress""# | r#""$\/progress""#) => {
-            let member =
-                |name: &str| params?.members().find(|(key, _)| key.text() == name).map(|(_, value)| value);
+        r#""$/progress""# | r#""$\/progress""# => {
             match (member("\"token\"").and_then(Value::unsigned), member("\"value\"")) {
                 (Some(id), Some(value)) => Message::Progress { id, value: value.text().as_bytes() },
                 _ => Message::Told,
             }
         }
-        None => Message::Told,
+        r#""$/invalidateCache""# | r#""$\/invalidateCache""# => {
+            Message::Invalidated { methods: member("\"methods\"").map(Value::text) }
+        }
+        _ => Message::Told,
     }
 }
 
@@ -253,6 +279,8 @@ mod tests {
             Message::Answer { outcome: CallOutcome::Failed(_), .. } => unreachable!("nobody writes that"),
             Message::Garbled { id } => format!("{id} garbled"),
             Message::Progress { id, value } => format!("{id} progress {}", text(value)),
+            Message::Invalidated { methods } => read_methods(methods)
+                .map_or("odd".to_owned(), |methods| format!("invalidated {:?}", methods.patterns())),
             Message::Told => "told".to_owned(),
             Message::Asked { id } => format!("asked {id}"),
             Message::Stray => "stray".to_owned(),
@@ -360,6 +388,24 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_says_which_of_its_results_hold_no_more() {
+        let told = |params: &str| one(&format!(r#"{{"method":"$/invalidateCache"{params}}}"#));
+        assert_eq!(
+            told(r#","params":{"methods":["risk/var","a\/*"]}"#),
+            r#"invalidated ["risk/var", "a/*"]"#
+        );
+        for all in ["", r#","params":{}"#, r#","params":[]"#, r#","params":{"methods":["a/x","*"]}"#] {
+            assert_eq!(told(all), r#"invalidated ["*"]"#, "{all}");
+        }
+        let many = vec!["\"a/x\""; limits::INVALIDATED_METHODS_MAX + 1].join(",");
+        let many = format!("[{many}]");
+        for odd in ["null", "\"a/x\"", "[]", "[1]", "[\"a/x\",null]", "[\"a b\"]", "[\"\"]", "{}", &many] {
+            assert_eq!(told(&format!(r#","params":{{"methods":{odd}}}"#)), "odd", "{odd}");
+        }
+        assert_eq!(one(r#"{"id":1,"method":"$/invalidateCache"}"#), "asked 1");
+    }
+
+    #[test]
     fn how_far_a_call_is_is_told_with_the_number_of_its_request() {
         let told = |params: &str| one(&format!(r#"{{"method":"$/progress","params":{params}}}"#));
         assert_eq!(told(r#"{"token":5,"value":{"done":0.5}}"#), r#"5 progress {"done":0.5}"#);
@@ -441,6 +487,7 @@ mod tests {
                 | Message::Progress { value: told, .. } => assert!(valid(told)),
                 Message::Answer { outcome: CallOutcome::Failed(_), .. } => panic!("nobody says so"),
                 Message::Asked { id } => assert!(valid(id.as_bytes())),
+                Message::Invalidated { methods } => assert!(methods.is_none_or(|methods| valid(methods.as_bytes()))),
                 Message::Garbled { .. } | Message::Told | Message::Stray => {}
             });
         }

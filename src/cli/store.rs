@@ -111,6 +111,13 @@ impl Place {
             return Ok(directory);
         }
         let effective = Sources::of_process(self.config, Vec::new(), Overrides::default()).read()?;
+        if let Some((cluster, _)) = effective.config.cluster.names() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("durable messages of the cluster {cluster} are in NATS, not in a directory"),
+                format!("nats stream info tickring-{cluster}-messages shows them; docs/scaling/durable.md"),
+            ));
+        }
         effective.config.store.directory_path().map(Path::to_owned).ok_or_else(|| {
             Failure::new(
                 Exit::Usage,

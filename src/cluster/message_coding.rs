@@ -119,6 +119,8 @@ coded_enum!(MessageRefusal {
     20 => NoProcessor,
     21 => OwnerAway,
     22 => OwnerLost,
+    23 => StoreAway,
+    24 => StoreTaken,
 });
 coded_struct!(Delivery {
     client,

@@ -15,6 +15,7 @@ pub mod lease;
 mod message_coding;
 pub mod names;
 pub mod node;
+pub mod notices;
 mod order_coding;
 pub mod owner;
 pub mod parts;

@@ -70,8 +70,13 @@ pub struct NodeCounters {
     pub requests_total: u64,
     pub requests_odd_total: u64,
     pub parts_told_total: u64,
-    /// Of the market that it has, those that NATS did not take in time.
+    /// Of its own market, those that NATS did not take in time.
     pub parts_dropped_total: u64,
+    /// Nodes that followed this one and were given up: silent, begun anew, or with more words than they hear; and the last of those.
+    pub nodes_given_up_total: u64,
+    pub nodes_deaf_total: u64,
+    /// Requests of this node's clients that were refused as not sent, since no owner was there for them.
+    pub not_sent_total: u64,
     pub parts_heard_total: u64,
     /// Changes of another node's market (levels, trades, states) that this one has passed on to its shards.
     pub changes_heard_total: u64,
@@ -104,7 +109,8 @@ pub struct Node {
     heard: Option<(Place, u64)>,
     wishes: VecDeque<Wish>,
     last_trouble: Option<Trouble>,
-    pub counters: NodeCounters,
+    /// Without what the end that it has now counts.
+    counters: NodeCounters,
 }
 
 impl Node {
@@ -214,6 +220,7 @@ impl Node {
     pub fn own(&mut self, fence: Fence, now: Now) {
         self.counters.takings_total += 1;
         self.fence = fence;
+        self.counters = self.counters();
         self.end = End::Owner(Box::new(Owner::new(self.bridge(), self.config.market, fence, now)));
         self.hear_nothing();
         self.wishes.push_back(Wish::Listen(true));
@@ -230,6 +237,7 @@ impl Node {
         self.wishes.push_back(Wish::Listen(false));
         let mut follower = follower(&self.config, before);
         follower.remember(told);
+        self.counters = self.counters();
         self.end = End::Follower(Box::new(follower));
     }
 
@@ -304,7 +312,6 @@ impl Node {
                 self.counters.parts_told_total -= 1;
                 if let End::Owner(owner) = &mut self.end {
                     owner.put_back(part);
-                    self.counters.parts_dropped_total = owner.dropped_total();
                 }
             }
             Wish::Ask(_) | Wish::Answer { .. } => {}
@@ -331,6 +338,21 @@ impl Node {
             End::Owner(owner) => owner.memory_bytes(),
             End::Follower(follower) => follower.memory_bytes(),
         }
+    }
+
+    /// What it did, by all ends that it has had.
+    #[must_use]
+    pub fn counters(&self) -> NodeCounters {
+        let mut all = self.counters;
+        match &self.end {
+            End::Owner(owner) => {
+                all.parts_dropped_total += owner.dropped_total();
+                all.nodes_given_up_total += owner.given_up_total;
+                all.nodes_deaf_total += owner.deaf_total;
+            }
+            End::Follower(follower) => all.not_sent_total += follower.not_sent_total,
+        }
+        all
     }
 
     #[must_use]

@@ -4,6 +4,8 @@
 //! unless it was cancelled; what a shard's queue has no room for is kept and sent later, in order; a backend that is taken away or
 //! changed answers what it was asked before it ends.
 
+mod invalidating;
+mod nodes;
 mod processes;
 mod services;
 
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::backend::settings::{BackendSettings, WaySettings};
@@ -24,10 +26,14 @@ use crate::clock;
 use crate::limits;
 use crate::model::call::{BackendId, CallFailure, CallKey};
 use crate::model::ids::HomeId;
+use crate::model::invalidation::{Invalidation, Methods};
 use crate::model::time::Now;
 use crate::telemetry::BackendStatus;
 
 use super::mcp::{PipeLine, PipeSaid};
+use invalidating::Invalidating;
+use nodes::Nodes;
+pub use nodes::{NodesSetup, NoticesBoard};
 use processes::Processes;
 use services::Services;
 
@@ -43,6 +49,18 @@ pub struct BackendsSetup {
     pub newer: mpsc::UnboundedReceiver<Wanted>,
     /// Where operators find how they are.
     pub status: Arc<ArcSwap<Vec<BackendStatus>>>,
+    /// Of its cluster; none of a node by itself.
+    pub nodes: Option<NodesSetup>,
+}
+
+/// What operators have forgotten, which this node's shards were asked to do, for the other nodes.
+#[derive(Debug)]
+pub(super) struct ForNodes {
+    pub(super) invalidation: Invalidation,
+    /// A shard has not said that it has done it: it may not have been asked, behind a question that waits for somebody else.
+    pub(super) is_owed: bool,
+    /// Whether NATS was there; `None` of a node by itself.
+    pub(super) told: oneshot::Sender<Option<bool>>,
 }
 
 /// What there is to be.
@@ -71,6 +89,11 @@ pub(super) struct Backends {
     mcp: PipeLine,
     happened: mpsc::UnboundedReceiver<Happened>,
     here: mpsc::UnboundedSender<Happened>,
+    /// Results that hold no more, and who else is told of it.
+    invalidating: Invalidating,
+    nodes: Nodes,
+    /// What operators have said.
+    of_operators: mpsc::Receiver<ForNodes>,
     /// Those whose calls wait for others.
     gathering: BTreeSet<u64>,
     /// When the earliest of them has something to do.
@@ -105,6 +128,8 @@ struct Scene {
     progress: Vec<(CallKey, Box<[u8]>)>,
     /// Outcomes of calls, to be sent.
     outcomes: Vec<(CallKey, OwnedOutcome)>,
+    /// Methods whose kept results hold no more.
+    invalidated: Vec<Methods>,
 }
 
 impl Scene {
@@ -119,8 +144,12 @@ impl Scene {
 }
 
 impl Backends {
-    pub(super) fn new(setup: BackendsSetup, mcp: PipeLine) -> Backends {
-        let BackendsSetup { switchboard, settings, newer, status } = setup;
+    pub(super) fn new(
+        setup: BackendsSetup,
+        mcp: PipeLine,
+        of_operators: mpsc::Receiver<ForNodes>,
+    ) -> Backends {
+        let BackendsSetup { switchboard, settings, newer, status, nodes } = setup;
         let (here, happened) = mpsc::unbounded_channel();
         let mut backends = Backends {
             board: switchboard,
@@ -134,6 +163,9 @@ impl Backends {
             mcp,
             happened,
             here,
+            invalidating: Invalidating::default(),
+            nodes: Nodes::new(nodes),
+            of_operators,
             gathering: BTreeSet::new(),
             due_ns: None,
         };
@@ -145,7 +177,7 @@ impl Backends {
     ///
     /// # Errors
     /// The runtime can't watch the shards' doorbell.
-    pub(super) async fn run(mut self, mut stopped: tokio::sync::oneshot::Receiver<()>) -> io::Result<()> {
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
         let bell = self.board.bell()?;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -164,6 +196,8 @@ impl Backends {
                     // Others of the thread have their turn.
                     tokio::task::yield_now().await;
                 }
+                invalidation = self.nodes.next() => self.invalidating.tell(invalidation, &mut self.board),
+                Some(asked) = self.of_operators.recv() => self.take_asked(asked),
                 Some((home, word)) = self.mcp.words.recv() => self.send(home, word),
                 wanted = self.newer.recv(), if may_change => match wanted {
                     Some(wanted) => self.want(wanted),
@@ -175,6 +209,7 @@ impl Backends {
                 _ = looks.tick() => self.tell_status(),
             }
             self.end_round();
+            self.tell_invalidated();
             self.send_kept();
             self.board.announce();
         }
@@ -192,6 +227,11 @@ impl Backends {
                 ToControl::Opened { conn, peer } => self.relay(PipeSaid::Opened { home, conn, peer }),
                 ToControl::Text { conn, text } => self.relay(PipeSaid::Text { home, conn, text }),
                 ToControl::Closed { conn } => self.relay(PipeSaid::Closed { home, conn }),
+                ToControl::Invalidated(invalidation) => {
+                    if let Invalidation { backend: Some(backend), methods } = &*invalidation {
+                        self.invalidating.add(backend, methods.clone());
+                    }
+                }
             }
         }
     }
@@ -272,9 +312,13 @@ impl Backends {
             here: self.here.clone(),
             progress: Vec::new(),
             outcomes: Vec::new(),
+            invalidated: Vec::new(),
         };
         let done = what(backend, &mut scene);
         let due_ns = backend.carrier.poll_timeout();
+        for methods in scene.invalidated {
+            self.invalidating.add(&backend.settings.name, methods);
+        }
         if backend.carrier.is_gathering() {
             self.gathering.insert(serial);
         }
@@ -368,6 +412,30 @@ impl Backends {
         } else {
             kept.push_back(word);
         }
+    }
+
+    fn take_asked(&mut self, asked: ForNodes) {
+        let ForNodes { invalidation, is_owed, told } = asked;
+        // Who asked may have gone.
+        let _ = told.send(self.nodes.tell(invalidation.clone()));
+        if is_owed {
+            self.invalidating.tell(invalidation, &mut self.board);
+        }
+    }
+
+    /// What backends have said holds no more, to all shards and nodes.
+    fn tell_invalidated(&mut self) {
+        let now_ns = clock::now().mono_ns;
+        while let Some(invalidation) = self.invalidating.poll(now_ns) {
+            self.nodes.tell(invalidation.clone());
+            self.invalidating.tell(invalidation, &mut self.board);
+        }
+        self.nodes.handle_timeout(now_ns);
+        let mut due_ns = self.invalidating.poll_timeout().into_iter().chain(self.nodes.poll_timeout()).min();
+        if !self.invalidating.tell_owed(&mut self.board) {
+            due_ns = due_ns.into_iter().chain([now_ns + limits::CALL_ROOM_LOOK_NS]).min();
+        }
+        self.due_ns = self.due_ns.into_iter().chain(due_ns).min();
     }
 
     fn send_kept(&mut self) {

@@ -1,12 +1,17 @@
 //! Endpoints that ask shards. Home: the control thread.
 
-use axum::body::Body;
+use std::sync::Arc;
 
-use crate::api::{Answer, connections, publish, shards, topics};
+use axum::body::Body;
+use tokio::sync::oneshot;
+
+use crate::api::{Answer, connections, invalidation, publish, shards, topics};
 use crate::clock;
 use crate::inspect::{Question, Reply};
 use crate::limits;
+use crate::model::invalidation::Invalidation;
 
+use super::backends::ForNodes;
 use super::{BODY_BYTES_MAX, Door, Shared};
 
 impl Shared {
@@ -30,6 +35,7 @@ impl Shared {
                 | Reply::Traced(_)
                 | Reply::State(_)
                 | Reply::Published(_)
+                | Reply::Invalidated
                 | Reply::Office(_),
             )
             | None => connections::Told { shard, is_cut: false, rows: None },
@@ -54,6 +60,7 @@ impl Shared {
                 | Reply::Traced(_)
                 | Reply::State(_)
                 | Reply::Published(_)
+                | Reply::Invalidated
                 | Reply::Office(_),
             )
             | None => (shard, None),
@@ -75,6 +82,7 @@ impl Shared {
                 | Reply::Topics(_)
                 | Reply::Traced(_)
                 | Reply::Published(_)
+                | Reply::Invalidated
                 | Reply::Office(_),
             )
             | None => (shard, None),
@@ -111,6 +119,7 @@ impl Shared {
                 | Reply::Topics(_)
                 | Reply::State(_)
                 | Reply::Published(_)
+                | Reply::Invalidated
                 | Reply::Office(_),
             )
             | None => asked.answered(None),
@@ -138,7 +147,7 @@ impl Shared {
             return publish::too_fast();
         }
         let shards = self.source.inspector.shards();
-        // As the hub finds a topic's home.
+        // As the hub finds a topic's home; in a cluster, where that is the market's, any shard will do.
         let shard = usize::try_from(name.hash() % shards as u64).unwrap_or_default();
         let question = Question::Publish { name, data: payload.into() };
         match self.source.inspector.ask(shard, question).await {
@@ -151,10 +160,48 @@ impl Shared {
                 | Reply::Topics(_)
                 | Reply::Traced(_)
                 | Reply::State(_)
+                | Reply::Invalidated
                 | Reply::Office(_),
             )
             | None => publish::answered(&name, None),
         }
+    }
+
+    /// `POST /api/cache/invalidate`.
+    pub(super) async fn invalidate_cache(
+        &self,
+        door: Door,
+        authorization: Option<&str>,
+        body: Body,
+    ) -> Answer {
+        let client_id = match self.authorize(door, authorization) {
+            Ok(client_id) => client_id,
+            Err(refusal) => return refusal,
+        };
+        let callees = self.callees();
+        let is_backend = |name: &str| callees.iter().any(|callee| &*callee.name == name);
+        let asked = Shared::body(body, invalidation::BODY_BYTES_MAX)
+            .await
+            .and_then(|bytes| invalidation::read(&bytes, is_backend));
+        let asked = match asked {
+            Ok(asked) => Arc::new(asked),
+            Err(refusal) => return refusal,
+        };
+        let (of, methods) = (asked.backend.as_deref().unwrap_or("every backend"), asked.methods.patterns());
+        log::info!("{client_id} has kept results of {of} forgotten, methods {methods:?}");
+        let inspector = &self.source.inspector;
+        let questions =
+            (0..inspector.shards()).map(|shard| (shard, Question::Invalidate(Arc::clone(&asked))));
+        let told = inspector.ask_each(questions).await;
+        let is_done = |reply: &Option<Reply>| matches!(reply, Some(Reply::Invalidated));
+        let shards: Vec<(usize, bool)> = told.iter().map(|(shard, reply)| (*shard, is_done(reply))).collect();
+        let is_owed = shards.iter().any(|(_, is_done)| !is_done);
+        let (telling, are_told) = oneshot::channel();
+        let for_nodes = ForNodes { invalidation: Invalidation::clone(&asked), is_owed, told: telling };
+        // The task ends with the thread.
+        let _ = self.for_nodes.send(for_nodes).await;
+        let nodes = are_told.await.unwrap_or_default();
+        invalidation::answered(&asked, shards.into_iter(), nodes)
     }
 
     /// Whether operators, taken together, publish no faster than one client may.

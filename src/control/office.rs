@@ -55,7 +55,8 @@ impl Shared {
                 | Reply::Topics(_)
                 | Reply::Traced(_)
                 | Reply::State(_)
-                | Reply::Published(_),
+                | Reply::Published(_)
+                | Reply::Invalidated,
             )
             | None => None,
         };

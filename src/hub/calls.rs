@@ -7,17 +7,20 @@
 
 mod admission;
 mod cache;
+mod forgetting;
 mod outgoing;
 mod patterns;
 pub mod routes;
 mod table;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::dialect::json_rpc::{self, Failure, Id};
 use crate::limits;
-use crate::model::call::{Call, CallFailure, CallKey, CallOutcome, CancelledCall};
+use crate::model::call::{BackendId, Call, CallFailure, CallKey, CallOutcome, CancelledCall};
 use crate::model::ids::{ConnId, Ticket};
+use crate::model::invalidation::{Invalidation, Methods};
 use crate::model::time::Now;
 
 use super::Hub;
@@ -96,9 +99,9 @@ impl Calls {
         (self.cache.len(), self.cache.held_bytes())
     }
 
-    /// Results that have gone to make room, and since their time was over.
-    pub(super) fn cache_losses(&self) -> (u64, u64) {
-        (self.cache.evicted_total, self.cache.expired_total)
+    /// Results that have gone to make room, since their time was over, and since somebody said so.
+    pub(super) fn cache_losses(&self) -> [u64; 3] {
+        [self.cache.evicted_total, self.cache.expired_total, self.cache.invalidated_total]
     }
 
     pub(super) fn poll_timeout(&self) -> Option<u64> {
@@ -258,6 +261,32 @@ impl Hub {
     /// Other routes hold from now on, or other bounds: results of before are nothing any more.
     pub(super) fn forget_results(&mut self) {
         self.calls.cache.clear(self.config.calls.cache_bounds());
+    }
+
+    /// Results that were asked for up to now are not told to who asks from now on, and calls for such that are under way are not joined: what
+    /// comes of them is told to who waits, and not kept.
+    pub fn handle_invalidation(&mut self, invalidation: &Arc<Invalidation>, now: Now) {
+        self.now = now;
+        match &invalidation.backend {
+            None => self.invalidate(None, invalidation),
+            Some(name) => {
+                // One that is not here is another node's, or has just gone, and what was kept of it with it.
+                let id = self.config.routes.named(name);
+                id.into_iter().for_each(|id| self.invalidate(Some(id), invalidation));
+            }
+        }
+    }
+
+    /// What a backend says by a link of this shard, as other shards are told it; `None` where it has just gone.
+    #[must_use]
+    pub fn invalidation_of(&self, backend: BackendId, methods: Methods) -> Option<Arc<Invalidation>> {
+        let name = self.config.routes.backend(backend)?.name.clone();
+        Some(Arc::new(Invalidation { backend: Some(name), methods }))
+    }
+
+    fn invalidate(&mut self, backend: Option<BackendId>, invalidation: &Arc<Invalidation>) {
+        self.counters.call_cache_invalidations_total += 1;
+        self.calls.cache.invalidate(backend, Arc::clone(invalidation));
     }
 
     fn end_waiting(&mut self, left: Left, why: Option<Failure>) {

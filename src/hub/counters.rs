@@ -71,6 +71,10 @@ counters! {
     /// Results that went to make room, and since their time was over.
     call_cache_evicted_total,
     call_cache_expired_total,
+    /// Times when somebody said that results of some methods hold no more, and results that went by that, those of calls that were under way
+    /// among them.
+    call_cache_invalidations_total,
+    call_cache_invalidated_total,
     /// Gauges: results that are kept, keys whose calls are under way, and the bytes of both.
     call_cache_entries,
     call_cache_bytes,

@@ -82,7 +82,7 @@ use slab::Slab;
 use crate::auth::{GrantId, Keyring, Patterns};
 use crate::http::HeadLimits;
 use crate::limits;
-use crate::model::ids::{ConnId, HomeId};
+use crate::model::ids::{ConnId, HomeId, Position};
 use crate::model::time::Now;
 use crate::ws::deflate::Inflaters;
 use crate::ws::receiver::ReceiveLimits;
@@ -100,7 +100,7 @@ pub use login::LoginQuestion;
 pub use pipes::PipeWord;
 pub use rates::{RateLimits, Rates};
 
-use batch::{Batch, Outgoing};
+use batch::{Batch, Outgoing, PublishRefusal};
 use batch_reply::PendingBatch;
 use calls::Calls;
 use egress::Egress;
@@ -337,6 +337,8 @@ pub struct Hub {
     joins: Tickets<Join>,
     subscribes: Tickets<PendingSubscribe>,
     publishes: Tickets<PendingPublish>,
+    /// What came of what an operator published, until it is taken.
+    operator_published: Option<Result<Position, PublishRefusal>>,
     asks: Tickets<PendingAsk>,
     message_asks: Tickets<PendingMessageAsk>,
     processors: Processors,
@@ -419,6 +421,7 @@ impl Hub {
             joins: Tickets::default(),
             subscribes: Tickets::default(),
             publishes: Tickets::default(),
+            operator_published: None,
             asks: Tickets::default(),
             message_asks: Tickets::default(),
             processors: Processors::default(),
@@ -462,13 +465,15 @@ impl Hub {
 
     #[must_use]
     pub fn counters(&self) -> HubCounters {
-        let ((entries, bytes), (evicted, expired)) = (self.calls.cached(), self.calls.cache_losses());
+        let ((entries, bytes), [evicted, expired, invalidated]) =
+            (self.calls.cached(), self.calls.cache_losses());
         HubCounters {
             calls_under_way: self.calls.under_way_count() as u64,
             call_cache_entries: entries as u64,
             call_cache_bytes: bytes as u64,
             call_cache_evicted_total: evicted,
             call_cache_expired_total: expired,
+            call_cache_invalidated_total: invalidated,
             ..self.counters
         }
     }

@@ -15,11 +15,17 @@ use super::incident::{Declined, Incident};
 use super::requests::{KeptReplyTo, ReplyTo};
 use super::text_frame::append_text_frame;
 
-/// A message on its way to another shard, its topic's home.
+/// A message on its way to its topic's home, elsewhere.
 #[derive(Debug)]
 pub(super) struct PendingPublish {
-    reply_to: KeptReplyTo,
+    by: Publisher,
     name: TopicName,
+}
+
+#[derive(Debug)]
+enum Publisher {
+    Client(KeptReplyTo),
+    Operator,
 }
 
 const TOPIC_PREFIX: &[u8] = b"topic.";
@@ -51,29 +57,42 @@ impl Hub {
                 .reply_error(&reply_to, Failure::RETRY.because("not sent: too many requests in flight"));
         }
         session.requests_pending += 1;
-        let ticket = self.publishes.issue(PendingPublish { reply_to: reply_to.keep(), name });
+        self.send_publish(Publisher::Client(reply_to.keep()), name, known, data);
+    }
+
+    /// Has a topic's home elsewhere sequence a message.
+    fn send_publish(&mut self, by: Publisher, name: TopicName, known: Option<TopicId>, data: &[u8]) {
+        let home = self.home_of_name(&name);
+        let ticket = self.publishes.issue(PendingPublish { by, name });
         let batch = self.outbox.command(home);
         let data = batch.push_bytes(data);
         batch.records.push(Record::Publish { ticket, name, topic: known, data });
     }
 
-    /// An operator publishes to a topic of this home.
-    ///
-    /// # Errors
-    /// Why it is not taken.
+    /// An operator publishes to a topic of this home, or of the market's in a cluster, where [`Hub::take_published`] says later what came of it:
+    /// `None`. One at a time.
     pub fn handle_publish(
         &mut self,
         name: TopicName,
         data: &[u8],
         now: Now,
-    ) -> Result<Position, PublishRefusal> {
+    ) -> Option<Result<Position, PublishRefusal>> {
         self.now = now;
-        if self.config.topics_at_market {
-            return Err(PublishRefusal::OwnerAway);
+        if self.home_of_name(&name) == self.me {
+            let outcome = self.sequence(name, None, data);
+            self.counters.messages_published_total += u64::from(outcome.is_ok());
+            return Some(outcome.map(|(_, position)| position));
         }
-        let (_, position) = self.sequence(name, None, data)?;
-        self.counters.messages_published_total += 1;
-        Ok(position)
+        if self.publishes.entries.len() >= limits::REQUESTS_PENDING_MAX {
+            return Some(Err(PublishRefusal::Overloaded));
+        }
+        self.send_publish(Publisher::Operator, name, None, data);
+        None
+    }
+
+    /// What came of what an operator published elsewhere, once.
+    pub fn take_published(&mut self) -> Option<Result<Position, PublishRefusal>> {
+        self.operator_published.take()
     }
 
     /// Another shard's client publishes to a topic of this home.
@@ -95,7 +114,15 @@ impl Hub {
         ticket: Ticket,
         outcome: Result<(TopicId, Position), PublishRefusal>,
     ) {
-        let Some(PendingPublish { reply_to, name }) = self.publishes.redeem(ticket) else { return };
+        let Some(PendingPublish { by, name }) = self.publishes.redeem(ticket) else { return };
+        let reply_to = match by {
+            Publisher::Client(reply_to) => reply_to,
+            Publisher::Operator => {
+                self.counters.messages_published_total += u64::from(outcome.is_ok());
+                self.operator_published = Some(outcome.map(|(_, position)| position));
+                return;
+            }
+        };
         let reply_to = reply_to.get();
         if let Some(session) = self.session(reply_to.conn) {
             session.requests_pending -= 1;

@@ -83,10 +83,8 @@ impl Office {
 pub(super) fn refusal(fault: StoreFault) -> MessageRefusal {
     match fault {
         StoreFault::DiskFull => MessageRefusal::StoreDiskFull,
-        StoreFault::ReadOnly
-        | StoreFault::Corrupt
-        | StoreFault::Io
-        | StoreFault::Away
-        | StoreFault::Taken => MessageRefusal::StoreFaulty,
+        StoreFault::ReadOnly | StoreFault::Corrupt | StoreFault::Io => MessageRefusal::StoreFaulty,
+        StoreFault::Away => MessageRefusal::StoreAway,
+        StoreFault::Taken => MessageRefusal::StoreTaken,
     }
 }

@@ -315,6 +315,8 @@ impl Office {
                 | MessageRefusal::StoreLoading
                 | MessageRefusal::StoreDiskFull
                 | MessageRefusal::StoreFaulty
+                | MessageRefusal::StoreAway
+                | MessageRefusal::StoreTaken
                 | MessageRefusal::StoreBusy => self.counters.store_refusals_total += 1,
                 MessageRefusal::MessageNotFound
                 | MessageRefusal::UnknownUser

@@ -398,6 +398,9 @@ pub enum MessageRefusal {
     StoreLoading,
     StoreDiskFull,
     StoreFaulty,
+    /// The servers that keep it are not reached, or another node has it by now.
+    StoreAway,
+    StoreTaken,
     /// More is on its way to the disk than may be: try again.
     StoreBusy,
     /// Over HTTP there is no connection to deliver to.

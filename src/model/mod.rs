@@ -9,6 +9,7 @@ pub mod grouping;
 pub mod hasher;
 pub mod ids;
 pub mod instrument;
+pub mod invalidation;
 pub mod link;
 pub mod market;
 pub mod message;

@@ -19,6 +19,8 @@ pub(super) struct Subjects {
     pub(super) replies: Subject,
     /// This process hears itself there.
     pub(super) echoes: Subject,
+    /// All nodes tell each other there which kept results hold no more.
+    pub(super) notices: Subject,
     /// What every node's `replies` begin with.
     replies_prefix: String,
 }
@@ -30,6 +32,7 @@ impl Subjects {
             requests: Subject::from(format!("tickring.{cluster}.owner")),
             replies: Subject::from(format!("{replies_prefix}{node}.{incarnation}")),
             echoes: Subject::from(format!("tickring.{cluster}.echo.{node}.{incarnation}")),
+            notices: Subject::from(format!("tickring.{cluster}.notices")),
             replies_prefix,
         }
     }

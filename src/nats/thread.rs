@@ -24,6 +24,7 @@ use super::hearing::{Listener, Wanted};
 use super::lanes::{Inlet, Order, Outlet, ThreadEnds};
 use super::lease::{Bucket, Ended};
 use super::link::{self, Line, LinkState};
+use super::notices::{self, NoticeEnds};
 use super::reports::{Connection, Reports};
 use super::speaking::Speaker;
 use super::subjects::Subjects;
@@ -34,16 +35,27 @@ const LEASE_REQUESTS_MAX: usize = 4;
 const LOOKUPS_TIME_MAX: Duration = Duration::from_millis(100);
 
 /// Until there is a stop.
-pub(super) fn run(runtime: Runtime, setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) {
+pub(super) fn run(
+    runtime: Runtime,
+    setup: NatsSetup,
+    ends: ThreadEnds,
+    of_notices: NoticeEnds,
+    board: Arc<NatsBoard>,
+) {
     let tasks = LocalSet::new();
     tasks
-        .block_on(&runtime, work(setup, ends, board))
+        .block_on(&runtime, work(setup, ends, of_notices, board))
         .expect("invariant: addresses and doorbells were good when the thread was made");
     drop(tasks);
     runtime.shutdown_timeout(LOOKUPS_TIME_MAX);
 }
 
-async fn work(setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) -> io::Result<()> {
+async fn work(
+    setup: NatsSetup,
+    ends: ThreadEnds,
+    of_notices: NoticeEnds,
+    board: Arc<NatsBoard>,
+) -> io::Result<()> {
     let reports = Rc::<RefCell<Reports>>::default();
     let (market, market_watcher) = link::connect(&setup, Connection::Market, &reports, &board).await?;
     spawn_local(market_watcher.watch());
@@ -51,6 +63,7 @@ async fn work(setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) -> io::
     spawn_local(tell_state(market.state.clone(), Rc::clone(&outlet)));
 
     let subjects = Subjects::new(&setup.cluster, &setup.node, setup.incarnation);
+    spawn_local(notices::carry(market.clone(), subjects.notices.clone(), of_notices));
     let (wanting, wanted) = watch::channel(Wanted::default());
     let (line, names) = (market.clone(), subjects.clone());
     let listener = Listener::new(line, setup.cluster, names, Rc::clone(&outlet), wanted);

@@ -16,7 +16,7 @@ use crate::backend::settings::{Access, BackendSettings, WaySettings};
 use crate::backend::stdio::control_group::Delegated;
 use crate::calls::Switchboard;
 use crate::config::{Backend, Config};
-use crate::control::backends::{BackendsSetup, Wanted};
+use crate::control::backends::{BackendsSetup, NodesSetup, Wanted};
 use crate::dialect::json_rpc;
 use crate::exit::{Exit, Failure};
 use crate::hub::{BackendTerms, Caching, ProcessorTerms, Route, Routes, RoutesFault, Sharing};
@@ -60,11 +60,11 @@ impl Callees {
     ///
     /// # Panics
     /// It was told before: our own bug.
-    pub(super) fn setup(&mut self, config: &Config) -> BackendsSetup {
+    pub(super) fn setup(&mut self, config: &Config, nodes: Option<NodesSetup>) -> BackendsSetup {
         let for_control = self.for_control.take();
         let (switchboard, newer) = for_control.expect("invariant: the control thread is started once");
         let settings = self.backends.wanted(config);
-        BackendsSetup { switchboard, settings, newer, status: Arc::clone(&self.status) }
+        BackendsSetup { switchboard, settings, newer, status: Arc::clone(&self.status), nodes }
     }
 
     /// These hold from now on; clients of MCP come by that socket too, if there is one.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::auth::Accounts;
 use crate::cluster::node::NodeConfig;
+use crate::cluster::notices::Teller;
 use crate::config::{Cluster, Config, FeedKind};
+use crate::control::backends::NodesSetup;
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::limits;
@@ -57,6 +59,8 @@ pub(super) struct Joined {
     pub(super) nats: Nats,
     /// Of durable messages; none where there are none.
     pub(super) store: Option<Arc<JetStore>>,
+    /// Until the control thread has it.
+    pub(super) nodes: Option<NodesSetup>,
 }
 
 impl Joined {
@@ -86,11 +90,13 @@ pub(super) fn start(
         market,
     };
     let store = store(config, &setup, doorbell).map_err(super::os)?.map(Arc::new);
-    let (nats, port) = nats::start(setup, doorbell.clone()).map_err(super::os)?;
+    let me = Teller { node: setup.node, incarnation: setup.incarnation };
+    let (mut nats, port) = nats::start(setup, doorbell.clone()).map_err(super::os)?;
+    let nodes = nats.take_notices().map(|port| NodesSetup { me, port, board: Arc::default() });
     let of_feed = config.feed.clone();
     let open_feed = Box::new(move |settings: &_| sources::open(&of_feed, settings));
     let of_venue = ClusterSetup { node, port, open_feed, store: store.clone(), accounts };
-    Ok((Some(Joined { nats, store }), Some(of_venue)))
+    Ok((Some(Joined { nats, store, nodes }), Some(of_venue)))
 }
 
 fn store(config: &Config, setup: &NatsSetup, doorbell: &Doorbell) -> std::io::Result<Option<JetStore>> {

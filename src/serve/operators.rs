@@ -103,7 +103,8 @@ impl Server {
     pub(super) fn open(mut self, doors: Doors) -> Result<Server, Failure> {
         let source = self.source();
         let inward = self.inward.take().expect("invariant: operators are answered once");
-        let backends = self.callees.setup(&self.config);
+        let nodes = self.joined.as_mut().and_then(|joined| joined.nodes.take());
+        let backends = self.callees.setup(&self.config, nodes);
         match doors.open(source, inward, backends) {
             Ok((control, file)) => (self.control, self.socket_file) = (Some(control), file),
             Err(error) => {
@@ -137,6 +138,7 @@ impl Server {
             callees: Arc::clone(&self.callees.status),
             linked: self.shared.linked.clone(),
             nats: self.joined.as_ref().map(|joined| joined.nats.board()),
+            notices: self.joined.as_ref().and_then(|joined| Some(Arc::clone(&joined.nodes.as_ref()?.board))),
             cluster: self.config.cluster.names(),
             store: self.store.as_ref().map(|store| Arc::clone(store.progress())),
             stream: self.joined.as_ref().and_then(|joined| joined.store.clone()),

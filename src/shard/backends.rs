@@ -15,6 +15,7 @@ use crate::hub::Hub;
 use crate::limits;
 use crate::model::call::{BackendId, Call, CallFailure, CallKey, CancelledCall};
 use crate::model::ids::ConnId;
+use crate::model::invalidation::Methods;
 use crate::model::time::Now;
 use crate::ring::{Event, How, Ring, Transmit};
 use crate::telemetry::{BackendCounters, BackendMember, BackendStatus};
@@ -207,6 +208,11 @@ impl Backends {
         Flushed { any, is_unbuffered: false }
     }
 
+    /// Methods of a backend whose kept results hold no more, as it says.
+    pub(super) fn poll_invalidated(&mut self, now: Now) -> Option<(BackendId, Methods)> {
+        self.exchange.poll_invalidated(now.mono_ns)
+    }
+
     /// Tells how they are, if something has happened, at most once a second.
     fn tell(&mut self, now: Now) {
         if !self.is_untold || now.mono_ns < self.tell_due_ns {
@@ -273,6 +279,7 @@ fn status(service: ServiceStatus<'_>) -> BackendStatus {
             ends_total: 0,
             garbage_total: counters.garbage_total,
             late_total: counters.stray_total,
+            invalidations_total: counters.invalidations_total,
         },
     }
 }
@@ -298,6 +305,7 @@ impl Shard {
     /// What links have to say, and what is due of them; whether something was sent.
     pub(super) fn turn_backends(&mut self) -> bool {
         self.backends.drive(&mut self.hub, &mut self.ring, self.now);
+        self.hand_on_invalidated();
         self.backends.tell(self.now);
         self.act();
         if self.unbuffered {

@@ -31,6 +31,9 @@ impl Shard {
                 FromControl::Taken { conn, messages } => {
                     self.hub.handle_pipe_taken(conn, messages, self.now);
                 }
+                FromControl::Invalidated(invalidation) => {
+                    self.hub.handle_invalidation(&invalidation, self.now);
+                }
                 FromControl::Close { conn, code, reason } => {
                     self.hub.handle_pipe_close(conn, code, reason, self.now);
                 }
@@ -88,6 +91,18 @@ impl Shard {
             };
             self.calls.send(word).expect("invariant: there is room");
         }
+    }
+
+    /// Backends at the other end of links say that results hold no more: this shard forgets them before it hears more of those links, the
+    /// others are told by control. Where that is behind, what waits is put together until it has room.
+    pub(super) fn hand_on_invalidated(&mut self) {
+        while self.calls.room() > 0 {
+            let Some((backend, methods)) = self.backends.poll_invalidated(self.now) else { break };
+            let Some(invalidation) = self.hub.invalidation_of(backend, methods) else { continue };
+            self.hub.handle_invalidation(&invalidation, self.now);
+            self.calls.send(ToControl::Invalidated(invalidation)).expect("invariant: there is room");
+        }
+        self.calls.announce();
     }
 
     /// A call could not be handed on.

@@ -13,6 +13,8 @@ use super::{Shard, Spin};
 pub(super) struct Inspecting {
     port: InspectPort,
     walk: Option<Walk>,
+    /// What was published is on its way to its topic's home; another thread's word ends that.
+    is_publishing: bool,
 }
 
 #[derive(Debug)]
@@ -23,7 +25,7 @@ enum Walk {
 
 impl Inspecting {
     pub(super) fn new(port: InspectPort) -> Inspecting {
-        Inspecting { port, walk: None }
+        Inspecting { port, walk: None, is_publishing: false }
     }
 
     /// Whether the next turn has something to go on with.
@@ -35,6 +37,12 @@ impl Inspecting {
 impl Shard {
     /// Goes on with what operators ask; whether there was anything to do.
     pub(super) fn take_question(&mut self) -> bool {
+        if self.inspecting.is_publishing {
+            let Some(outcome) = self.hub.take_published() else { return false };
+            self.inspecting.is_publishing = false;
+            self.inspecting.port.answer(Reply::Published(outcome));
+            return true;
+        }
         let Some(walk) = self.inspecting.walk.take() else {
             let Some(question) = self.inspecting.port.receive() else { return false };
             match question {
@@ -52,9 +60,13 @@ impl Shard {
                     let state = Box::new(self.state());
                     self.inspecting.port.answer(Reply::State(state));
                 }
-                Question::Publish { name, data } => {
-                    let outcome = self.hub.handle_publish(name, &data, self.now);
-                    self.inspecting.port.answer(Reply::Published(outcome));
+                Question::Publish { name, data } => match self.hub.handle_publish(name, &data, self.now) {
+                    Some(outcome) => self.inspecting.port.answer(Reply::Published(outcome)),
+                    None => self.inspecting.is_publishing = true,
+                },
+                Question::Invalidate(invalidation) => {
+                    self.hub.handle_invalidation(&invalidation, self.now);
+                    self.inspecting.port.answer(Reply::Invalidated);
                 }
                 Question::Office(_) => {
                     unreachable!("invariant: the office is at the venue, which alone is asked for it")

@@ -45,6 +45,8 @@ pub struct BackendCounters {
     pub garbage_total: u64,
     /// Answers that nobody waited for any more.
     pub late_total: u64,
+    /// Times when it said that results of its methods hold no more; what came too fast was put together and is one.
+    pub invalidations_total: u64,
 }
 
 /// What the control thread tells of its own, and each shard of those that it has links to: a backend of several shards once, with what they
@@ -106,6 +108,7 @@ impl BackendCounters {
             ends_total,
             garbage_total,
             late_total,
+            invalidations_total,
         } = told;
         self.calls_total += calls_total;
         self.answered_total += answered_total;
@@ -116,6 +119,7 @@ impl BackendCounters {
         self.ends_total += ends_total;
         self.garbage_total += garbage_total;
         self.late_total += late_total;
+        self.invalidations_total += invalidations_total;
     }
 }
 

@@ -32,8 +32,8 @@ pub use ring::RingCounters;
 pub use snapshot::{Family, Sample, Snapshot};
 pub use summary::Summary;
 pub use table::{
-    BACKEND, INCIDENTS, Kind, LATENCY, MeshReading, Metric, NatsReading, NodeReading, PROCESS,
-    ProcessReading, SHARD, SHARED, ShardReading, StoreReading, ThreadReading, VENUE, VenueReading,
+    BACKEND, INCIDENTS, Kind, LATENCY, MeshReading, Metric, NatsReading, NodeReading, NoticesReading,
+    PROCESS, ProcessReading, SHARD, SHARED, ShardReading, StoreReading, ThreadReading, VENUE, VenueReading,
 };
 pub use window::{Looks, Window};
 

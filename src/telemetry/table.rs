@@ -133,6 +133,9 @@ pub struct NodeReading {
     pub parts_heard_total: u64,
     pub changes_heard_total: u64,
     pub streams_lost_total: u64,
+    pub nodes_given_up_total: u64,
+    pub nodes_deaf_total: u64,
+    pub not_sent_total: u64,
 }
 
 /// Of the connections to NATS; all 0 of a node by itself.
@@ -153,6 +156,15 @@ pub struct NatsReading {
     pub lease_unknown_total: u64,
     pub lease_strange_total: u64,
     pub round_trip_ns: u64,
+}
+
+/// Of what nodes tell each other of kept results; all 0 of a node by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoticesReading {
+    pub told_total: u64,
+    pub heard_total: u64,
+    pub gaps_total: u64,
+    pub odd_total: u64,
 }
 
 /// What is known of the whole process when it is asked for.
@@ -181,6 +193,7 @@ pub struct ProcessReading {
     pub status_cache_misses_total: u64,
     pub store: StoreReading,
     pub nats: NatsReading,
+    pub notices: NoticesReading,
 }
 
 /// Of the store for durable messages; all 0 where there is none.
@@ -334,6 +347,8 @@ metrics! {
         Counter "tickring_call_cache_misses_total" "Requests for results that may be kept which made a call." = shard.hub.call_cache_misses_total;
         Counter "tickring_call_cache_evicted_total" "Results that went to make room for others." = shard.hub.call_cache_evicted_total;
         Counter "tickring_call_cache_expired_total" "Results whose time was over." = shard.hub.call_cache_expired_total;
+        Counter "tickring_call_cache_invalidations_total" "Times when a backend, an operator or another node said that results of some methods hold no more." = shard.hub.call_cache_invalidations_total;
+        Counter "tickring_call_cache_invalidated_total" "Results that were forgotten by that, those of calls that were under way among them." = shard.hub.call_cache_invalidated_total;
         Gauge "tickring_call_cache_entries" "Results that are kept, and requests whose result is to be." = shard.hub.call_cache_entries;
         Gauge "tickring_call_cache_bytes" "Bytes of those." = shard.hub.call_cache_bytes;
         Counter "tickring_messages_processed_total" "Messages that their backends answered by a result." = shard.hub.messages_processed_total;
@@ -471,6 +486,9 @@ metrics! {
         Counter "tickring_cluster_parts_heard_total" "Messages in which it heard another's." = venue.node.parts_heard_total;
         Counter "tickring_cluster_changes_heard_total" "Changes of another's market that it heard in them: levels of a book, trades, states." = venue.node.changes_heard_total;
         Counter "tickring_cluster_streams_lost_total" "How often it asked for another's market anew, since something was lost." = venue.node.streams_lost_total;
+        Counter "tickring_cluster_nodes_given_up_total" "Nodes that followed this one and were given up: their clients have departed." = venue.node.nodes_given_up_total;
+        Counter "tickring_cluster_nodes_deaf_total" "Of those, the ones that did not hear what they were told." = venue.node.nodes_deaf_total;
+        Counter "tickring_cluster_requests_not_sent_total" "Requests of this node's clients that were refused as not sent, since no owner was there for them." = venue.node.not_sent_total;
     }
 }
 
@@ -529,6 +547,10 @@ metrics! {
         Counter "tickring_nats_lease_unanswered_total" "Requests about the lease that nobody answered in time." = process.nats.lease_unknown_total;
         Counter "tickring_nats_lease_strange_total" "Values of the lease that are none: something else writes its key." = process.nats.lease_strange_total;
         Gauge "tickring_nats_round_trip_seconds" "The last time from telling NATS something to hearing it." = process.nats.round_trip_ns;
+        Counter "tickring_cluster_invalidations_told_total" "Invalidations of kept results for other nodes, whether NATS was there or not." = process.notices.told_total;
+        Counter "tickring_cluster_invalidations_heard_total" "Invalidations of kept results that other nodes told." = process.notices.heard_total;
+        Counter "tickring_cluster_invalidation_gaps_total" "Times when all kept results were forgotten, since such words of other nodes were lost or may have been: NATS was away, too." = process.notices.gaps_total;
+        Counter "tickring_cluster_invalidations_odd_total" "What came in their place and is none: another version wrote it, or something else." = process.notices.odd_total;
         Counter "process_cpu_seconds_total" "Processor time of the process." = process.cpu_ns;
         Gauge "process_resident_memory_bytes" "Resident memory." = process.resident_bytes;
         Gauge "process_virtual_memory_bytes" "Virtual memory." = process.virtual_bytes;
@@ -552,5 +574,6 @@ metrics! {
         Counter "tickring_backend_ends_total" "Processes that ended without being told to." = backend.counters.ends_total;
         Counter "tickring_backend_garbage_lines_total" "Lines that were no messages; those of a process once it has ended." = backend.counters.garbage_total;
         Counter "tickring_backend_late_answers_total" "Answers that nobody waited for any more; those of a process once it has ended." = backend.counters.late_total;
+        Counter "tickring_backend_invalidations_total" "Times when it said that kept results of its methods hold no more; what came too fast was put together and is one." = backend.counters.invalidations_total;
     }
 }

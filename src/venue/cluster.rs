@@ -98,7 +98,10 @@ impl Clustered {
             parts_heard_total,
             changes_heard_total,
             streams_lost_total,
-        } = self.node.counters;
+            nodes_given_up_total,
+            nodes_deaf_total,
+            not_sent_total,
+        } = self.node.counters();
         NodeReading {
             role: match self.node.standing(now) {
                 Standing::Owner => 1,
@@ -115,6 +118,9 @@ impl Clustered {
             parts_heard_total,
             changes_heard_total,
             streams_lost_total,
+            nodes_given_up_total,
+            nodes_deaf_total,
+            not_sent_total,
         }
     }
 

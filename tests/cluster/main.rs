@@ -10,6 +10,7 @@
     reason = "a test fails by panicking and prints what it saw"
 )]
 
+mod caches;
 mod chance;
 mod clients;
 mod faults;

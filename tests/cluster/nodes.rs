@@ -31,10 +31,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes, each with a paper market for the case that it owns. The first owns when the others are started.
     pub(crate) fn start(count: usize, term: Duration) -> Cluster {
+        Cluster::start_with(count, term, "")
+    }
+
+    /// The same, each with this in its configuration besides.
+    pub(crate) fn start_with(count: usize, term: Duration, more: &str) -> Cluster {
         let nats = NatsServer::start("");
         let mut cluster = Cluster { nats, nodes: Vec::new() };
         for number in 0..count {
-            let node = Node::start(number, cluster.nats.address(), term);
+            let node = Node::start(number, cluster.nats.address(), term, more);
             await_market(node.port.address());
             cluster.nodes.push(node);
         }
@@ -73,12 +78,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn start(number: usize, nats: SocketAddr, term: Duration) -> Node {
+    fn start(number: usize, nats: SocketAddr, term: Duration, more: &str) -> Node {
         let link = Link::to(nats);
         let name = format!("node-{number}");
         let term_ms = term.as_millis();
         let text = format!(
-            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n",
+            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n{more}",
             link.url()
         );
         let config = temporary_file("toml", text.as_bytes());

@@ -5,6 +5,7 @@ use tickring::cluster::names::Places;
 use tickring::cluster::parts::Part;
 use tickring::cluster::words::{Wish, Word};
 use tickring::limits;
+use tickring::nats::NoticeWord;
 
 use super::nats_server::NatsServer;
 use super::node::{Node, place, setup, value};
@@ -133,4 +134,39 @@ fn a_stop_ends_also_while_nats_is_stuck() {
     node.send(tell(vec![0; 100]));
     node.send(Wish::Lease(LeaseRequest::Create { value: value("a", 1) }));
     node.stop();
+}
+
+#[test]
+fn what_nodes_say_of_kept_results_each_hears_and_that_nats_was_away() {
+    let mut server = NatsServer::start("");
+    let mut nodes = ["a", "b", "c"].map(|node| Node::there(setup(node, server.address())));
+    nodes.iter_mut().for_each(|node| assert_eq!(node.notice(), NoticeWord::Back));
+    for round in 0..3_u8 {
+        // Its own word comes back too: who it is from stands in it.
+        for _ in 0..100 {
+            assert!(nodes[0].notices.tell(vec![round]));
+            nodes.iter_mut().for_each(|node| assert_eq!(node.notice(), NoticeWord::Heard(vec![round])));
+        }
+        server.kill();
+        nodes.iter_mut().for_each(|node| node.is_up(false));
+        while nodes[0].notices.is_up() {
+            std::thread::yield_now();
+        }
+        assert!(!nodes[0].notices.tell(b"while it is away".to_vec()));
+        server.restart();
+        for node in &mut nodes {
+            node.is_up(true);
+            assert_eq!(node.notice(), NoticeWord::Back);
+        }
+        // Its echo says that a connection's subscriptions hold; what is said before may be lost.
+        nodes.iter_mut().for_each(|node| node.hear(place(0)));
+    }
+    // Who does not listen holds up nobody.
+    let dropped = |node: &Node| node.nats.board().reading().dropped_behind;
+    while dropped(&nodes[1]) == 0 {
+        nodes[0].notices.tell(b"more".to_vec());
+        std::thread::yield_now();
+    }
+    assert_eq!(nodes[1].notice(), NoticeWord::Heard(b"more".to_vec()));
+    nodes.into_iter().for_each(Node::stop);
 }

@@ -1,6 +1,7 @@
 //! A node of a cluster as the market's thread sees it: the two ends, and a wait for words on the doorbell.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tickring::cluster::lease::{LeaseAnswer, LeaseRequest, LeaseValue};
@@ -8,7 +9,9 @@ use tickring::cluster::names::{ClusterName, Place};
 use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::model::ids::Epoch;
-use tickring::nats::{self, Nats, NatsPort, NatsSetup};
+use tickring::nats::{self, Nats, NatsPort, NatsSetup, NoticePort, NoticeWord};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// What never takes so long on a machine that works.
 const PATIENCE_MS: u16 = 30_000;
@@ -20,6 +23,9 @@ pub(crate) struct Node {
     bell: Doorbell,
     /// Heard while something else was waited for.
     kept: Vec<Word>,
+    pub(crate) notices: NoticePort,
+    /// In which notices are waited for.
+    runtime: Runtime,
 }
 
 pub(crate) fn name(text: &str) -> ClusterName {
@@ -60,8 +66,10 @@ pub(crate) fn value(holder: &str, write: u64) -> LeaseValue {
 impl Node {
     pub(crate) fn start(setup: NatsSetup) -> Node {
         let bell = Doorbell::new().unwrap();
-        let (nats, port) = nats::start(setup, bell.clone()).unwrap();
-        Node { nats, port, bell, kept: Vec::new() }
+        let (mut nats, port) = nats::start(setup, bell.clone()).unwrap();
+        let notices = nats.take_notices().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        Node { nats, port, bell, kept: Vec::new(), notices, runtime }
     }
 
     /// Once NATS is there: both connections, since a lease is asked for until it is answered.
@@ -131,6 +139,14 @@ impl Node {
 
     pub(crate) fn part(&mut self) -> Vec<u8> {
         self.wait("part", |word| if let Word::Part(bytes) = word { Some(bytes.clone()) } else { None })
+    }
+
+    /// The next of what other nodes say of kept results.
+    pub(crate) fn notice(&mut self) -> NoticeWord {
+        let Node { notices, runtime, .. } = self;
+        let patience = Duration::from_millis(PATIENCE_MS.into());
+        let next = runtime.block_on(async { timeout(patience, notices.next()).await });
+        next.expect("a notice comes").expect("the thread is there")
     }
 
     /// What was heard and not asked for.

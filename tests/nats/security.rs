@@ -14,7 +14,7 @@ use tickring::cluster::names::Places;
 use tickring::cluster::parts::Part;
 use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
-use tickring::nats::{self, NatsSetup, NatsTls};
+use tickring::nats::{self, NatsSetup, NatsTls, NoticeWord};
 
 use super::nats_server::NatsServer;
 use super::node::{Node, name, place, setup, value};
@@ -135,6 +135,11 @@ fn does_all(owner: NatsSetup, follower: NatsSetup) {
         .wait("request", |word| if let Word::Asked { from, .. } = word { Some(from.clone()) } else { None });
     owner.send(Wish::Answer { to: from, bytes: b"answer".to_vec() });
     follower.wait("answer", |word| matches!(word, Word::Answered(_)).then_some(()));
+    for node in [&mut owner, &mut follower] {
+        assert_eq!(node.notice(), NoticeWord::Back);
+    }
+    assert!(owner.notices.tell(b"notice".to_vec()));
+    assert_eq!(follower.notice(), NoticeWord::Heard(b"notice".to_vec()));
     owner.stop();
     follower.stop();
 }

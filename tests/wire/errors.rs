@@ -84,6 +84,20 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn the_store_of_a_cluster_is_said_to_be_in_nats() {
+    let toml =
+        "[cluster]\nkind = \"nats\"\nservers = [\"nats://127.0.0.1:4222\"]\nname = \"prod\"\nnode = \"a\"\n";
+    let path = temporary_file("toml", toml.as_bytes());
+    for command in ["check", "compact", "export"] {
+        let line = check_refusal(&["store", command, "--config", path.to_str().unwrap()], 64);
+        assert!(
+            line.contains("of the cluster prod are in NATS") && line.contains("tickring-prod-messages"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_there_is_not_is_no_input() {
     for arguments in [["serve", "--config", "no-such-file"], ["serve", "--replay", "no-such-file"]] {
         let line = check_refusal(&arguments, 66);

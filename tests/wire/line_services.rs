@@ -46,6 +46,9 @@ impl Service {
     }
 }
 
+/// Of all services: each answer is another.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
 /// Answers what comes on one link, as the methods of `t/` say.
 fn serve(stream: TcpStream, note: &Sender<Value>) {
     let mut out = stream.try_clone().unwrap();
@@ -67,6 +70,12 @@ fn serve(stream: TcpStream, note: &Sender<Value>) {
             "t/garbage" => format!("{{\"id\":{id},\"result\":<html>\n"),
             "t/nothing" => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}}}\n"),
             "t/long" => answer(&json!("x".repeat(10_000_000))),
+            "t/count" => answer(&json!(COUNT.fetch_add(1, Ordering::Relaxed))),
+            "t/forget" => {
+                let note =
+                    json!({"jsonrpc": "2.0", "method": "$/invalidateCache", "params": request["params"]});
+                format!("{note}\n{}", answer(&json!(true)))
+            }
             "t/late" => {
                 let (text, mut out) = (answer(&json!("late")), out.try_clone().unwrap());
                 thread::spawn(move || {
@@ -379,5 +388,29 @@ fn gathered_calls_reach_a_service_that_takes_arrays() {
     let sizes: Vec<usize> = told.try_iter().collect();
     assert_eq!(sizes.iter().sum::<usize>(), 50);
     assert!(sizes.iter().any(|size| *size > 1), "{sizes:?}");
+    assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn what_a_service_says_holds_no_more_on_one_link_is_forgotten_by_each_shard() {
+    let service = Service::start();
+    let keys = "idempotent = [\"t/count\"]\ncache_ttl_ms = 3600000\n";
+    let server = Server::start(&config(&[service.address], keys), "0,1");
+    let mut clients: Vec<Client> = (0..24).map(|_| Client::connect(server.address)).collect();
+    let counts = |clients: &mut [Client]| -> Vec<u64> {
+        clients.iter_mut().map(|client| client.call("t/count", &json!([])).as_u64().unwrap()).collect()
+    };
+    let before = counts(&mut clients);
+    assert_eq!(counts(&mut clients), before, "results are kept");
+    assert_eq!(service.connections.load(Ordering::Relaxed), 2, "both shards have asked");
+    clients[0].call("t/forget", &json!({"methods": ["t/*"]}));
+    // On the link's own shard before its answer.
+    assert!(clients[0].call("t/count", &json!([])).as_u64().unwrap() > before[0]);
+    let newest = before.iter().copied().max().unwrap();
+    for client in &mut clients {
+        crate::until("the result is another", || {
+            client.call("t/count", &json!([])).as_u64().unwrap() > newest
+        });
+    }
     assert_eq!(server.stop().code, Some(0));
 }

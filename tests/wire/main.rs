@@ -26,6 +26,7 @@ mod frames;
 mod gap;
 mod histograms;
 mod http_api;
+mod invalidation;
 mod limits_of_descriptors;
 mod line_services;
 mod listeners;

@@ -258,10 +258,9 @@ fn what_came_of_publishing_is_told_by_its_status() {
     let document = World::new([0, 0]).value(Route::OpenApi, "").1;
     check_schema(&document["components"]["schemas"]["Published"], &body(&told), "Published");
     let refused = |refusal| publish::answered(&name, Some(Err(refusal)));
-    for refusal in [PublishRefusal::TooManyTopics, PublishRefusal::Overloaded] {
+    for refusal in [PublishRefusal::TooManyTopics, PublishRefusal::Overloaded, PublishRefusal::OwnerAway] {
         assert_eq!((refused(refusal).status, refused(refusal).retry_after_s), (503, Some(1)));
     }
-    assert_eq!(refused(PublishRefusal::OwnerAway).status, 501, "in a cluster");
     assert_eq!(refused(PublishRefusal::OwnerLost).status, 504);
     assert_eq!(publish::answered(&name, None).status, 504);
     assert_eq!((publish::too_fast().status, publish::turned_off().status), (429, 403));

@@ -46,7 +46,11 @@ pub fn read(body: &[u8], asked: usize, tell: &mut dyn FnMut(usize, CallOutcome<'
         let (id, outcome) = match message {
             Message::Answer { id, outcome } => (id, outcome),
             Message::Garbled { id } => (id, CallOutcome::Failed(CallFailure::Garbled)),
-            Message::Progress { .. } | Message::Told | Message::Asked { .. } | Message::Stray => return,
+            Message::Progress { .. }
+            | Message::Invalidated { .. }
+            | Message::Told
+            | Message::Asked { .. }
+            | Message::Stray => return,
         };
         let place = id.checked_sub(1).and_then(|place| usize::try_from(place).ok());
         let Some(place) = place.filter(|place| is_told.get(*place) == Some(&false)) else { return };

@@ -10,8 +10,9 @@ use super::{Exchange, Moment, News, Tell};
 use crate::backend::codec::{self, Message};
 use crate::backend::pool::Ending;
 use crate::limits;
-use crate::model::call::{CallFailure, CallOutcome};
+use crate::model::call::{BackendId, CallFailure, CallOutcome};
 use crate::model::ids::ConnId;
+use crate::model::invalidation::Methods;
 
 impl Exchange {
     /// Takes bytes that came on a connection of a link.
@@ -85,6 +86,7 @@ impl Exchange {
                 None => self.count_stray(id),
             },
             Message::Told => {}
+            Message::Invalidated { methods } => self.note_invalidated(id, methods),
             Message::Progress { id: number, value } => {
                 if let Some((_, Owner::Call { key, .. })) = self.flight_of(id, number) {
                     tell(key, News::Progress(value));
@@ -113,6 +115,36 @@ impl Exchange {
             Owner::Call { key, .. } => tell(key, News::Ended(outcome)),
             Owner::Probe(_) => {}
         }
+    }
+
+    /// Results of a backend's methods hold no more.
+    fn note_invalidated(&mut self, id: LinkId, methods: Option<&str>) {
+        let Some(link) = self.links.get(id.index()) else { return };
+        let service = &mut self.services[link.service.index()];
+        match codec::read_methods(methods) {
+            Some(methods) => {
+                service.invalidated.add(methods);
+                self.has_invalidated = true;
+            }
+            None => service.counters.garbage_total += 1,
+        }
+    }
+
+    /// Methods of a backend whose results hold no more, some times a second for each at most.
+    pub fn poll_invalidated(&mut self, now_ns: u64) -> Option<(BackendId, Methods)> {
+        if !self.has_invalidated {
+            return None;
+        }
+        for (_, service) in &mut self.services {
+            if let Some(methods) = service.invalidated.poll(now_ns) {
+                service.counters.invalidations_total += 1;
+                return Some((service.backend, methods));
+            }
+        }
+        let due = self.services.iter().filter_map(|(_, service)| service.invalidated.poll_timeout()).min();
+        self.has_invalidated = due.is_some();
+        self.due_ns = self.due_ns.min(due.unwrap_or(u64::MAX));
+        None
     }
 
     /// A backend asks for something: the gateway has no methods for it. Who does not read the answers gets none.

@@ -2,7 +2,7 @@
 //!
 //! The driver's contract. [`Exchange::handle_call`] takes a call or refuses it; how it ends is told to the `tell` of a later call of the
 //! exchange. The ticket of a call is another call's only once that one was told of or cancelled. What happens on the ring comes by [`Exchange::handle_connected`], [`Exchange::handle_bytes`] and the like; what the ring is
-//! to do is in [`Exchange::poll_action`]; what is to be sent is that of the links of [`Exchange::poll_dirty`]. Time and chance are
+//! to do is in [`Exchange::poll_action`]; which kept results a backend says hold no more in [`Exchange::poll_invalidated`]; what is to be sent is that of the links of [`Exchange::poll_dirty`]. Time and chance are
 //! arguments.
 //!
 //! Invariants:
@@ -95,6 +95,8 @@ pub struct Exchange {
     spare: Vec<Vec<u8>>,
     /// Flights of a link that is over.
     ending: Vec<WireId>,
+    /// A backend may have said that results hold no more, and that was not told yet.
+    has_invalidated: bool,
     /// Nothing is due before it.
     due_ns: u64,
     /// Counts attempts to connect.

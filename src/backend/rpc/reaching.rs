@@ -107,7 +107,8 @@ impl Exchange {
         }
         let service = &self.services[id.index()];
         let of_probes = service.probes.iter().filter_map(|wire| self.flights.due_ns(*wire)).min();
-        let dues = [service.pool.poll_timeout().filter(|_| !is_leaving), of_probes];
+        let of_pool = service.pool.poll_timeout().filter(|_| !is_leaving);
+        let dues = [of_pool, of_probes, service.invalidated.poll_timeout()];
         self.due_ns = dues.into_iter().flatten().fold(self.due_ns, u64::min);
     }
 

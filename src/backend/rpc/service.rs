@@ -13,6 +13,7 @@ use crate::backend::pool::{
     BackoffConfig, HealthConfig, MemberConfig, MemberId, Pool, PoolConfig, RetryBudget, RetryConfig,
 };
 use crate::model::call::BackendId;
+use crate::model::invalidation::Paced;
 
 /// A service by its place; that of one which left may be another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +69,12 @@ pub struct ServiceCounters {
     pub links_lost_total: u64,
     /// Arrays of requests.
     pub batches_total: u64,
-    /// Lines, and answers, that were no messages.
+    /// Lines, and answers, that were no messages, and invalidations of what can be no method.
     pub garbage_total: u64,
     /// Answers to what was no call under way: late ones, second ones.
     pub stray_total: u64,
+    /// Times when it said that results of its methods hold no more, as they were told on.
+    pub invalidations_total: u64,
 }
 
 /// See the file's head.
@@ -89,6 +92,8 @@ pub(super) struct Service {
     pub(super) probes: Vec<WireId>,
     /// It is configured no more.
     pub(super) is_leaving: bool,
+    /// Methods whose results hold no more.
+    pub(super) invalidated: Paced,
     pub(super) counters: ServiceCounters,
 }
 
@@ -105,6 +110,7 @@ impl Service {
             with_room: Vec::new(),
             probes: Vec::new(),
             is_leaving: false,
+            invalidated: Paced::default(),
             counters: ServiceCounters::default(),
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::backend::codec::{self, Garbage, Message};
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey, CallOutcome};
+use crate::model::invalidation::{Methods, Paced};
 
 /// One child's calls.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Conversation {
     next_id: u64,
     waiting: Waiting,
     line: Line,
+    /// Methods whose results hold no more.
+    invalidated: Paced,
     counters: ConversationCounters,
 }
 
@@ -23,9 +26,9 @@ pub struct ConversationCounters {
     pub answers_total: u64,
     /// Answers that nobody waits for any more, or that came twice.
     pub late_total: u64,
-    /// Lines that are no messages.
+    /// Lines that are no messages, or name methods that can be none.
     pub garbage_total: u64,
-    /// Requests and notifications of the child's own.
+    /// Requests and notifications of the child's own that mean nothing here.
     pub unasked_total: u64,
 }
 
@@ -38,12 +41,14 @@ pub struct Request<'a> {
     pub trace_parent: Option<&'a str>,
 }
 
-/// What is told of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a child tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News<'a> {
     /// One valid JSON value; the call goes on.
-    Progress(&'a [u8]),
-    Outcome(CallOutcome<'a>),
+    Progress(CallKey, &'a [u8]),
+    Outcome(CallKey, CallOutcome<'a>),
+    /// Results of these methods hold no more.
+    Invalidated(Methods),
 }
 
 /// The child writes a line without an end.
@@ -58,6 +63,7 @@ impl Conversation {
             next_id: 1,
             waiting: Waiting::default(),
             line: Line::new(line_bytes_max),
+            invalidated: Paced::default(),
             counters: ConversationCounters::default(),
         }
     }
@@ -82,17 +88,18 @@ impl Conversation {
         }
     }
 
-    /// Takes what was read, and tells what became of calls. Appends answers to what the child asks, as long as it reads.
+    /// Takes what was read, and tells what became of calls, and what the child says besides. Appends answers to what the child asks, as long as it reads.
     ///
     /// # Errors
     /// A line is longer than anything that is waited for: the child is to be ended.
     pub fn receive(
         &mut self,
         bytes: &[u8],
+        now_ns: u64,
         out: &mut Vec<u8>,
-        mut tell: impl FnMut(CallKey, News<'_>),
+        mut tell: impl FnMut(News<'_>),
     ) -> Result<(), Endless> {
-        let Conversation { waiting, line, counters, .. } = self;
+        let Conversation { waiting, line, invalidated, counters, .. } = self;
         line.receive(bytes, |line, dropped_bytes| {
             let (key, outcome) = if dropped_bytes > 0 {
                 let key = match codec::id_of_beginning(line) {
@@ -107,8 +114,18 @@ impl Conversation {
                         (waiting.take(id), CallOutcome::Failed(CallFailure::Garbled))
                     }
                     Ok(Message::Progress { id, value }) => {
-                        waiting.keys.get(&id).iter().for_each(|key| tell(**key, News::Progress(value)));
+                        waiting.keys.get(&id).iter().for_each(|key| tell(News::Progress(**key, value)));
                         return;
+                    }
+                    Ok(Message::Invalidated { methods }) => {
+                        match codec::read_methods(methods) {
+                            Some(methods) => invalidated.add(methods),
+                            None => counters.garbage_total += 1,
+                        }
+                        return invalidated
+                            .poll(now_ns)
+                            .into_iter()
+                            .for_each(|all| tell(News::Invalidated(all)));
                     }
                     Ok(Message::Asked { id }) => {
                         counters.unasked_total += 1;
@@ -133,12 +150,23 @@ impl Conversation {
             match key {
                 Some(key) => {
                     counters.answers_total += 1;
-                    tell(key, News::Outcome(outcome));
+                    tell(News::Outcome(key, outcome));
                 }
                 None => counters.late_total += 1,
             }
         });
         if line.dropped_bytes > limits::CHILD_LINE_BYTES_MAX { Err(Endless) } else { Ok(()) }
+    }
+
+    /// Methods whose results hold no more since longer than that is told at a time.
+    pub fn poll_invalidated(&mut self, now_ns: u64) -> Option<Methods> {
+        self.invalidated.poll(now_ns)
+    }
+
+    /// When [`Conversation::poll_invalidated`] has some.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.invalidated.poll_timeout()
     }
 
     /// The child has ended: those that have no answer.
@@ -282,14 +310,17 @@ mod tests {
     /// What comes of these bytes: the call's number and its outcome.
     fn told(conversation: &mut Conversation, bytes: &[u8]) -> Vec<(u32, String)> {
         let mut told = Vec::new();
-        let outcome = conversation.receive(bytes, &mut Vec::new(), |key, news| {
+        let outcome = conversation.receive(bytes, 0, &mut Vec::new(), |news| {
             let text = |value| String::from_utf8_lossy(value).into_owned();
-            let text = match news {
-                News::Progress(value) => format!("so far {}", text(value)),
-                News::Outcome(CallOutcome::Result(value) | CallOutcome::Error(value)) => text(value),
-                News::Outcome(CallOutcome::Failed(failure)) => format!("{failure:?}"),
+            let (slot, text) = match news {
+                News::Progress(key, value) => (key.ticket.slot, format!("so far {}", text(value))),
+                News::Outcome(key, CallOutcome::Result(value) | CallOutcome::Error(value)) => {
+                    (key.ticket.slot, text(value))
+                }
+                News::Outcome(key, CallOutcome::Failed(failure)) => (key.ticket.slot, format!("{failure:?}")),
+                News::Invalidated(methods) => (0, format!("{:?}", methods.patterns())),
             };
-            told.push((key.ticket.slot, text));
+            told.push((slot, text));
         });
         assert_eq!(outcome, Ok(()));
         told
@@ -338,11 +369,29 @@ mod tests {
         let progress = b"{\"method\":\"$/progress\",\"params\":{\"token\":2,\"value\":40}}\n";
         assert_eq!(told(&mut conversation, progress), one(2, "so far 40"));
         let mut out = Vec::new();
-        conversation.receive(b"{\"id\":\"x\",\"method\":\"ask\"}\n", &mut out, |_, _| panic!()).unwrap();
+        conversation.receive(b"{\"id\":\"x\",\"method\":\"ask\"}\n", 0, &mut out, |_| panic!()).unwrap();
         let refused = "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"error\":{\"code\":-32601,\"message\":\"Method not found\"}}\n";
         assert_eq!(String::from_utf8(out).unwrap(), refused);
         assert_eq!(conversation.counters().unasked_total, 1);
         assert_eq!(conversation.waiting_count(), 2);
+    }
+
+    #[test]
+    fn a_child_says_which_results_hold_no_more_where_it_stands_between_its_answers() {
+        let mut conversation = conversation(2);
+        let line = |methods: &str| {
+            format!("{{\"method\":\"$/invalidateCache\",\"params\":{{\"methods\":{methods}}}}}\n")
+        };
+        let said = ["{\"id\":1,\"result\":1}\n", &line("[\"a/b\"]"), "{\"id\":2,\"result\":2}\n"].concat();
+        let expected = [(1, "1"), (0, "[\"a/b\"]"), (2, "2")].map(|(slot, text)| (slot, text.to_owned()));
+        assert_eq!(told(&mut conversation, said.as_bytes()), expected);
+        // What comes faster than it is told is told as one.
+        assert_eq!(told(&mut conversation, [line("[\"a/x\"]"), line("[\"a/y\"]")].concat().as_bytes()), []);
+        assert_eq!(told(&mut conversation, line("[1]").as_bytes()), []);
+        let due_ns = conversation.poll_timeout().unwrap();
+        let methods = conversation.poll_invalidated(due_ns).unwrap();
+        assert_eq!(methods.patterns(), ["a/x".into(), "a/y".into()]);
+        assert_eq!((conversation.poll_timeout(), conversation.counters().garbage_total), (None, 1));
     }
 
     #[test]
@@ -372,7 +421,7 @@ mod tests {
         let mut conversation = conversation(1);
         let part = vec![b'x'; 1 << 20];
         let rounds = (0..100)
-            .take_while(|_| conversation.receive(&part, &mut Vec::new(), |_, _| panic!()).is_ok())
+            .take_while(|_| conversation.receive(&part, 0, &mut Vec::new(), |_| panic!()).is_ok())
             .count();
         assert_eq!(rounds, limits::CHILD_LINE_BYTES_MAX / part.len());
         assert!(conversation.line.held.capacity() <= LINE_BYTES_MAX);

@@ -24,6 +24,7 @@ use crate::calls::{OwnedCall, OwnedOutcome};
 use crate::clock;
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey};
+use crate::model::invalidation::Methods;
 
 /// Of what is read at once.
 const READ_BYTES: usize = 4096;
@@ -55,6 +56,8 @@ pub enum Event {
         key: CallKey,
         value: Box<[u8]>,
     },
+    /// Results of these methods hold no more; some times a second at most.
+    Invalidated(Methods),
     /// It is gone.
     Ended {
         why: Why,
@@ -203,6 +206,9 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
             (None, Err(error)) => Why::Unknown(error),
         };
         self.last_words(stdout, stderr).await;
+        // Nobody else would, and it is not too often: there is no next time.
+        let methods = self.conversation.poll_invalidated(u64::MAX);
+        methods.into_iter().for_each(|methods| (self.tell)(Event::Invalidated(methods)));
         heard.close();
         while let Ok(word) = heard.try_recv() {
             if let Word::Call(OwnedCall { key: Some(key), .. }) = word {
@@ -231,6 +237,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
             if matches!(course, Course::Ending { .. }) && self.is_done() {
                 *stdin = None;
             }
+            let tell_ns = self.conversation.poll_timeout();
             let due_ns = match course {
                 Course::Ending { by_ns } | Course::Terminated { by_ns } => Some(by_ns),
                 Course::Serving => (!self.unread.is_empty()).then_some(read_by_ns),
@@ -274,6 +281,7 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
                     Ok(0) | Err(_) => says_errors = false,
                     Ok(bytes) => self.log.receive(&self.name, &errors[..bytes]),
                 },
+                () = sleep(until(tell_ns)), if tell_ns.is_some() => self.tell_invalidated(),
                 status = child.wait() => return status.map_or_else(|error| Some(Why::Unknown(error)), |_| None),
                 () = sleep(until(due_ns)), if due_ns.is_some() => match course {
                     Course::Serving | Course::Killed => return Some(Why::ReadNothing),
@@ -329,12 +337,18 @@ impl<F: FnMut(Event) + Send + 'static> Talk<F> {
     fn receive(&mut self, bytes: &[u8]) -> bool {
         let Talk { conversation, unread, unread_bytes, tell, .. } = self;
         let before = unread.len();
-        let received = conversation.receive(bytes, unread, |key, news| match news {
-            News::Progress(value) => tell(Event::Progressed { key, value: value.into() }),
-            News::Outcome(outcome) => tell(Event::Answered { key, outcome: outcome.into() }),
+        let received = conversation.receive(bytes, clock::now().mono_ns, unread, |news| match news {
+            News::Progress(key, value) => tell(Event::Progressed { key, value: value.into() }),
+            News::Outcome(key, outcome) => tell(Event::Answered { key, outcome: outcome.into() }),
+            News::Invalidated(methods) => tell(Event::Invalidated(methods)),
         });
         unread_bytes.fetch_add(unread.len() - before, Ordering::Relaxed);
         received.is_err()
+    }
+
+    fn tell_invalidated(&mut self) {
+        let methods = self.conversation.poll_invalidated(clock::now().mono_ns);
+        methods.into_iter().for_each(|methods| (self.tell)(Event::Invalidated(methods)));
     }
 
     /// What its pipes still hold.

@@ -187,6 +187,10 @@ impl Processes {
                     scene.progress.push((key, value));
                 }
             }
+            Event::Invalidated(methods) => {
+                self.counters.invalidations_total += 1;
+                scene.invalidated.push(methods);
+            }
             Event::Ended { why, counters } => {
                 self.alive -= 1;
                 self.counters.garbage_total += counters.garbage_total;

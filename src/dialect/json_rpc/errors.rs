@@ -249,6 +249,8 @@ pub const fn message_failure(refusal: MessageRefusal) -> Failure {
         MessageRefusal::StoreLoading => Failure::UNAVAILABLE.because("not done: the store is being loaded"),
         MessageRefusal::StoreDiskFull => Failure::UNAVAILABLE.because("not done: the disk is full"),
         MessageRefusal::StoreFaulty => Failure::UNAVAILABLE.because("not done: the disk fails"),
+        MessageRefusal::StoreAway => Failure::UNAVAILABLE.because("not done: the store is not reached"),
+        MessageRefusal::StoreTaken => Failure::UNAVAILABLE.because("not done: another node has the store"),
         MessageRefusal::StoreBusy => Failure::RETRY.because("not done: the disk is behind"),
         MessageRefusal::NeedsConnection => Failure::MUST_BE_WEBSOCKET,
         MessageRefusal::NotSubscribed => {

@@ -79,7 +79,7 @@ impl Hub {
             Found::Nothing => {
                 self.counters.call_cache_misses_total += 1;
                 if let Some(ticket) = self.begin_call(reply_to, call, (route, terms), account)
-                    && let Some(at) = self.calls.cache.begin(&key, ticket)
+                    && let Some(at) = self.calls.cache.begin(&key, route.backend, ticket)
                 {
                     self.calls.table.keep_at(ticket, at, ttl_ns);
                 }

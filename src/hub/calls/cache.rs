@@ -3,16 +3,21 @@
 //! A result is known by its method, its parameters byte for byte, and whom it may be told. Where there is no room the oldest that was
 //! not asked for since it was last looked at goes (SIEVE: Zhang and others, NSDI 2024). Invariants: what is kept is bounded in number and
 //! bytes; to look one up takes one probe, since of two with the same hash the later is not kept; an entry whose call is under way
-//! stays until that is over. A buffer of what has gone is used again: in a steady state nothing is allocated.
+//! stays until that is over, or until it is to be forgotten: then its result is told to who waits for it and not kept. A buffer of what has
+//! gone is used again: in a steady state nothing is allocated.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use slab::Slab;
 
+use super::forgetting::{Asked, Forgetting};
 use crate::limits;
+use crate::model::call::BackendId;
 use crate::model::hasher::FixedHasher;
 use crate::model::ids::Ticket;
+use crate::model::invalidation::Invalidation;
 use crate::model::order::AccountId;
 
 /// The end of the order.
@@ -51,6 +56,8 @@ enum State {
 struct Entry {
     hash: u64,
     account: Option<AccountId>,
+    backend: BackendId,
+    asked: Asked,
     state: State,
     /// Method, parameters, result.
     bytes: Vec<u8>,
@@ -86,8 +93,11 @@ pub(super) struct AnswerCache {
     /// The place that is swept next, and when.
     sweep_at: usize,
     sweep_due_ns: u64,
+    forgetting: Forgetting,
     pub(super) evicted_total: u64,
     pub(super) expired_total: u64,
+    /// Forgotten since somebody said so.
+    pub(super) invalidated_total: u64,
 }
 
 impl Key<'_> {
@@ -114,6 +124,14 @@ impl Entry {
             && &self.bytes[params_at..result_at] == key.params
     }
 
+    fn method(&self) -> &[u8] {
+        &self.bytes[..self.params_at as usize]
+    }
+
+    fn is_of_before(&self, forgetting: &Forgetting) -> bool {
+        forgetting.has(self.asked, self.backend, self.method())
+    }
+
     fn is_over(&self, now_ns: u64) -> bool {
         match self.state {
             State::UnderWay(_) => false,
@@ -135,8 +153,10 @@ impl AnswerCache {
             spare: Vec::new(),
             sweep_at: 0,
             sweep_due_ns: now_ns,
+            forgetting: Forgetting::default(),
             evicted_total: 0,
             expired_total: 0,
+            invalidated_total: 0,
         }
     }
 
@@ -158,6 +178,10 @@ impl AnswerCache {
         let Some(at) = self.by_hash.get(&key.hash()).copied() else { return Found::Nothing };
         let entry = &mut self.entries[at as usize];
         if !entry.is_of(key) {
+            return Found::Nothing;
+        }
+        if entry.is_of_before(&self.forgetting) {
+            self.forget(at);
             return Found::Nothing;
         }
         if entry.is_over(now_ns) {
@@ -183,7 +207,7 @@ impl AnswerCache {
     }
 
     /// A call for a key under which nothing was found begins; `None` where its result is not to be kept for want of room.
-    pub(super) fn begin(&mut self, key: &Key<'_>, ticket: Ticket) -> Option<u32> {
+    pub(super) fn begin(&mut self, key: &Key<'_>, backend: BackendId, ticket: Ticket) -> Option<u32> {
         let (hash, key_bytes) = (key.hash(), key.method.len() + key.params.len());
         if self.by_hash.contains_key(&hash) || !self.make_room(1, key_bytes) {
             return None;
@@ -199,6 +223,8 @@ impl AnswerCache {
         let entry = Entry {
             hash,
             account: key.account,
+            backend,
+            asked: self.forgetting.now(),
             state: State::UnderWay(ticket),
             params_at: place(key.method.len()),
             result_at: place(bytes.len()),
@@ -222,6 +248,9 @@ impl AnswerCache {
         if !self.is_under_way(at, ticket) {
             return;
         }
+        if self.entries[at as usize].is_of_before(&self.forgetting) {
+            return self.forget(at);
+        }
         let is_short = result.len() <= limits::CACHED_ANSWER_BYTES_MAX;
         // While room is made it stays, since its call is under way.
         if !is_short || !self.make_room(0, result.len()) {
@@ -242,8 +271,16 @@ impl AnswerCache {
         }
     }
 
-    /// Looks at so many entries, and forgets those whose time is over.
+    /// Has results forgotten that were asked for up to now; `backend` is the one that the invalidation names. Whoever asks from now on is
+    /// told none of them, and does not join a call for one; who waits for such a call is told its result all the same.
+    pub(super) fn invalidate(&mut self, backend: Option<BackendId>, invalidation: Arc<Invalidation>) {
+        let places = if self.entries.is_empty() { 0 } else { self.entries.capacity() };
+        self.forgetting.add(backend, invalidation, places);
+    }
+
+    /// Looks at so many entries, and forgets those that are to be, and those whose time is over.
     pub(super) fn sweep(&mut self, now_ns: u64) {
+        self.walk();
         if now_ns < self.sweep_due_ns || self.entries.is_empty() {
             return;
         }
@@ -260,13 +297,33 @@ impl AnswerCache {
 
     /// When [`AnswerCache::sweep`] is to be called next.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
+        if self.forgetting.is_under_way() {
+            return Some(0);
+        }
         (!self.entries.is_empty()).then_some(self.sweep_due_ns)
     }
 
     /// Forgets everything; calls that are under way go on, and their results are not kept.
     pub(super) fn clear(&mut self, bounds: Bounds) {
-        let (evicted_total, expired_total) = (self.evicted_total, self.expired_total);
-        *self = AnswerCache { evicted_total, expired_total, ..AnswerCache::new(bounds, self.sweep_due_ns) };
+        let AnswerCache { evicted_total, expired_total, invalidated_total, sweep_due_ns, .. } = *self;
+        let empty = AnswerCache::new(bounds, sweep_due_ns);
+        *self = AnswerCache { evicted_total, expired_total, invalidated_total, ..empty };
+    }
+
+    /// Goes on to what is to be forgotten, so far as a turn may.
+    fn walk(&mut self) {
+        for _ in 0..limits::CACHE_FORGETTING_STEPS {
+            let Some(at) = self.forgetting.next_place() else { return };
+            if self.entries.get(at).is_some_and(|entry| entry.is_of_before(&self.forgetting)) {
+                self.forget(u32::try_from(at).expect("invariant: it was found by that"));
+            }
+            self.forgetting.passed();
+        }
+    }
+
+    fn forget(&mut self, at: u32) {
+        self.invalidated_total += 1;
+        self.remove(at);
     }
 
     fn is_under_way(&self, at: u32, ticket: Ticket) -> bool {
@@ -325,6 +382,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::invalidation::Methods;
 
     const BOUNDS: Bounds = Bounds { entries_max: 4, bytes_max: 4096 };
 
@@ -338,7 +396,7 @@ mod tests {
 
     /// Has a result kept until then; whether there was room.
     fn keep(cache: &mut AnswerCache, key: &Key<'_>, result: &[u8], until_ns: u64) -> bool {
-        let Some(at) = cache.begin(key, ticket(1)) else { return false };
+        let Some(at) = cache.begin(key, BackendId(0), ticket(1)) else { return false };
         cache.keep(at, ticket(1), result, until_ns);
         true
     }
@@ -370,9 +428,9 @@ mod tests {
     #[test]
     fn while_a_call_is_under_way_it_is_found_and_nothing_else_begins() {
         let mut cache = AnswerCache::new(BOUNDS, 0);
-        let at = cache.begin(&key("a/x"), ticket(7)).unwrap();
+        let at = cache.begin(&key("a/x"), BackendId(0), ticket(7)).unwrap();
         assert_eq!(cache.look(&key("a/x"), 1 << 60), Found::UnderWay(ticket(7)));
-        assert_eq!(cache.begin(&key("a/x"), ticket(8)), None);
+        assert_eq!(cache.begin(&key("a/x"), BackendId(0), ticket(8)), None);
         // Another call's end is nothing to it.
         cache.keep(at, ticket(8), b"1", 10);
         cache.abandon(at, ticket(8));
@@ -407,9 +465,9 @@ mod tests {
         // Calls under way are no room.
         let mut cache = AnswerCache::new(BOUNDS, 0);
         for (slot, method) in (0..).zip(["a/1", "a/2", "a/3", "a/4"]) {
-            assert!(cache.begin(&key(method), ticket(slot)).is_some());
+            assert!(cache.begin(&key(method), BackendId(0), ticket(slot)).is_some());
         }
-        assert_eq!(cache.begin(&key("a/5"), ticket(9)), None);
+        assert_eq!(cache.begin(&key("a/5"), BackendId(0), ticket(9)), None);
     }
 
     #[test]
@@ -430,7 +488,147 @@ mod tests {
         assert_eq!((cache.len(), cache.held_bytes(), cache.expired_total), (0, 0, 5_000));
     }
 
+    fn invalidation(patterns: &[&str]) -> Arc<Invalidation> {
+        let methods = Methods::parse(patterns.iter().copied()).unwrap();
+        Arc::new(Invalidation { backend: None, methods })
+    }
+
+    #[test]
+    fn what_was_asked_for_before_an_invalidation_is_not_told_after_it() {
+        let mut cache = AnswerCache::new(BOUNDS, 0);
+        assert!(keep(&mut cache, &key("a/kept"), b"old", 100));
+        assert!(keep(&mut cache, &key("b/kept"), b"other", 100));
+        let old = cache.begin(&key("a/x"), BackendId(0), ticket(7)).unwrap();
+        cache.invalidate(None, invalidation(&["a/*"]));
+        assert_eq!(told(&mut cache, &key("a/kept"), 0), None);
+        assert_eq!(told(&mut cache, &key("b/kept"), 0), Some(b"other".to_vec()));
+        // Who asks now does not join the call that was asked for before, whose result comes to nothing here, first or last.
+        assert_eq!(cache.look(&key("a/x"), 0), Found::Nothing);
+        let new = cache.begin(&key("a/x"), BackendId(0), ticket(8)).unwrap();
+        cache.keep(old, ticket(7), b"old", 100);
+        assert_eq!(cache.look(&key("a/x"), 0), Found::UnderWay(ticket(8)));
+        cache.keep(new, ticket(8), b"new", 100);
+        cache.keep(old, ticket(7), b"old", 100);
+        assert_eq!((told(&mut cache, &key("a/x"), 0), cache.invalidated_total), (Some(b"new".to_vec()), 2));
+        // One that nobody asks for meanwhile.
+        let old = cache.begin(&key("a/y"), BackendId(0), ticket(9)).unwrap();
+        cache.invalidate(None, invalidation(&["a/y"]));
+        cache.keep(old, ticket(9), b"old", 100);
+        assert_eq!(told(&mut cache, &key("a/y"), 0), None);
+    }
+
+    #[test]
+    fn a_backend_s_word_is_of_its_own_results() {
+        let mut cache = AnswerCache::new(BOUNDS, 0);
+        for (backend, method) in [(0, "a/x"), (1, "a/y")] {
+            let at = cache.begin(&key(method), BackendId(backend), ticket(1)).unwrap();
+            cache.keep(at, ticket(1), b"1", 100);
+        }
+        cache.invalidate(Some(BackendId(1)), invalidation(&["*"]));
+        let is_told = ["a/x", "a/y"].map(|method| told(&mut cache, &key(method), 0).is_some());
+        assert_eq!(is_told, [true, false]);
+    }
+
+    #[test]
+    fn what_is_to_be_forgotten_goes_so_many_at_a_time() {
+        let mut cache = AnswerCache::new(Bounds { entries_max: 10_000, bytes_max: 1 << 30 }, 0);
+        let methods: Vec<String> = (0..5_000).map(|number| format!("a/{number}")).collect();
+        methods.iter().for_each(|method| assert!(keep(&mut cache, &key(method), b"1", 100)));
+        cache.invalidate(None, invalidation(&["a/*"]));
+        cache.sweep(0);
+        assert_eq!(cache.len(), 5_000 - limits::CACHE_FORGETTING_STEPS);
+        // Another one while the first is under way: what was come by already is gone through again.
+        assert!(keep(&mut cache, &key("b/x"), b"1", 100));
+        assert!(keep(&mut cache, &key("c/x"), b"1", 100));
+        cache.invalidate(None, invalidation(&["b/*"]));
+        let mut turns = 0;
+        while cache.poll_timeout() == Some(0) {
+            cache.sweep(0);
+            turns += 1;
+        }
+        assert!((10..20).contains(&turns), "{turns}");
+        assert_eq!((cache.len(), cache.invalidated_total), (1, 5_001));
+        assert!(told(&mut cache, &key("c/x"), 0).is_some());
+    }
+
+    #[test]
+    fn where_too_many_wait_everything_is_forgotten_and_what_comes_after_is_kept() {
+        let mut cache = AnswerCache::new(BOUNDS, 0);
+        assert!(keep(&mut cache, &key("b/x"), b"1", 100));
+        for _ in 0..limits::CACHE_INVALIDATIONS_MAX {
+            cache.invalidate(None, invalidation(&["a/x"]));
+        }
+        assert!(told(&mut cache, &key("b/x"), 0).is_some());
+        cache.invalidate(None, invalidation(&["a/x"]));
+        assert!(told(&mut cache, &key("b/x"), 0).is_none());
+        assert!(keep(&mut cache, &key("b/x"), b"2", 100));
+        assert!(told(&mut cache, &key("b/x"), 0).is_some());
+        let many: Vec<String> =
+            (0..limits::INVALIDATED_METHODS_MAX).map(|number| format!("a/{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        (0..2).for_each(|_| cache.invalidate(None, invalidation(&many)));
+        assert!(told(&mut cache, &key("b/x"), 0).is_none(), "one method and twice as many as one names");
+    }
+
     proptest! {
+        /// Calls that take as long as they like, invalidations at any moment and walks that come when they come: nothing that was asked for
+        /// before an invalidation is told or joined after it, and nothing else is forgotten.
+        #[test]
+        fn a_result_of_before_an_invalidation_is_never_told_after_it(
+            steps in proptest::collection::vec((0u8..6, 0u8..6, any::<proptest::sample::Index>()), 1..150),
+        ) {
+            let mut cache = AnswerCache::new(Bounds { entries_max: 64, bytes_max: 1 << 20 }, 0);
+            let mut under_way: Vec<(u32, Ticket, u8, u32)> = Vec::new();
+            let mut valid: BTreeMap<u8, u32> = BTreeMap::new();
+            let mut waiting = 0;
+            for (now, (step, name, index)) in (1u32..).zip(steps) {
+                let (method, backend) = (format!("{}/{name}", if name < 3 { "a" } else { "b" }), name % 2);
+                match step {
+                    0 => {
+                        let (pattern, of): (String, Option<u8>) = match index.index(4) {
+                            0 => (method, None),
+                            1 => ("a/*".into(), None),
+                            2 => ("*".into(), Some(backend)),
+                            _ => ("b/*".into(), Some(1 - backend)),
+                        };
+                        let fits = |name: u8| {
+                            let method = format!("{}/{name}", if name < 3 { "a" } else { "b" });
+                            of.is_none_or(|of| of == name % 2)
+                                && pattern.strip_suffix('*').map_or(pattern == method, |start| method.starts_with(start))
+                        };
+                        waiting += 1;
+                        // Where too many wait, all goes.
+                        let is_full = waiting > limits::CACHE_INVALIDATIONS_MAX;
+                        valid.retain(|name, _| !fits(*name) && !is_full);
+                        cache.invalidate(of.map(|of| BackendId(of.into())), invalidation(&[&pattern]));
+                    }
+                    1 => {
+                        cache.sweep(0);
+                        waiting = 0;
+                    }
+                    2 | 3 if !under_way.is_empty() => {
+                        let (at, ticket, name, asked) = under_way.swap_remove(index.index(under_way.len()));
+                        cache.keep(at, ticket, &asked.to_le_bytes(), u64::MAX);
+                        prop_assert!(valid.get(&name).is_none_or(|valid| *valid >= asked));
+                    }
+                    _ => match cache.look(&key(&method), 0) {
+                        Found::Nothing => {
+                            prop_assert_eq!(valid.get(&name), None);
+                            let at = cache.begin(&key(&method), BackendId(backend.into()), ticket(now)).unwrap();
+                            under_way.push((at, ticket(now), name, now));
+                            valid.insert(name, now);
+                        }
+                        Found::UnderWay(found) => prop_assert_eq!(Some(&found.slot), valid.get(&name)),
+                        Found::Kept(_) => {
+                            let told = told(&mut cache, &key(&method), 0).unwrap();
+                            let asked = u32::from_le_bytes(told.try_into().unwrap());
+                            prop_assert_eq!(Some(&asked), valid.get(&name));
+                        }
+                    },
+                }
+            }
+        }
+
         /// Whatever is kept, asked for, abandoned and swept: what is told is what was kept last and is not over, within the bounds.
         #[test]
         fn tells_what_was_kept_or_nothing(
@@ -446,13 +644,13 @@ mod tests {
                 match (step, cache.look(&key(&method), now_ns)) {
                     (0, _) => cache.sweep(now_ns),
                     (1, Found::Nothing) => {
-                        if let Some(at) = cache.begin(&key(&method), ticket(slot)) {
+                        if let Some(at) = cache.begin(&key(&method), BackendId(0), ticket(slot)) {
                             cache.abandon(at, ticket(slot));
                         }
                     }
                     (_, Found::Nothing) => {
                         let result = vec![name; len];
-                        if let Some(at) = cache.begin(&key(&method), ticket(slot)) {
+                        if let Some(at) = cache.begin(&key(&method), BackendId(0), ticket(slot)) {
                             cache.keep(at, ticket(slot), &result, now_ns + 20);
                             kept.insert(name, (result, now_ns + 20));
                         }

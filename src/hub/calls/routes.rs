@@ -206,6 +206,12 @@ impl Routes {
         self.backends.get(id.index())?.as_ref()
     }
 
+    /// The backend that is called so.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<BackendId> {
+        self.backends().find(|(_, terms)| &*terms.name == name).map(|(id, _)| id)
+    }
+
     /// All backends with their ids, in order.
     pub fn backends(&self) -> impl Iterator<Item = (BackendId, &BackendTerms)> {
         (0..).map(BackendId).zip(&self.backends).filter_map(|(id, terms)| Some((id, terms.as_ref()?)))

@@ -436,6 +436,23 @@ fn an_owner_that_is_cut_off_ceases_before_another_owns_and_follows_that_when_it_
     cluster.assert_told();
 }
 
+#[test]
+fn what_a_node_has_counted_as_an_owner_counts_on_when_it_follows() {
+    let mut cluster = Cluster::new(7);
+    cluster.pass(TERM_MS + 1_000);
+    let first = cluster.owner().unwrap();
+    assert_eq!(cluster.hosts[first].node.counters().nodes_given_up_total, 0);
+    cluster.hosts[(first + 1) % 3].is_cut = true;
+    cluster.pass(limits::CLUSTER_FOLLOWER_SILENCE_NS_MAX / 1_000_000 + 1_000);
+    assert_eq!(cluster.hosts[first].node.counters().nodes_given_up_total, 1);
+    let now = cluster.now;
+    cluster.hosts[first].node.leave(now);
+    cluster.pass(1_000);
+    assert_ne!(cluster.owner(), Some(first));
+    let counters = cluster.hosts[first].node.counters();
+    assert_eq!((counters.takings_total, counters.nodes_given_up_total, counters.nodes_deaf_total), (1, 1, 0));
+}
+
 /// Whatever happens, one node owns at most, whoever is told is told in sequence and the same as everybody; and once all is well again, everybody is told on.
 #[test]
 fn nodes_that_are_killed_cut_off_and_lose_messages_by_chance_tell_one_market() {

@@ -41,9 +41,12 @@ fn an_acknowledgement_is_answered_once_the_message_is_gone_from_the_disk() {
 
 #[test]
 fn what_the_store_refuses_is_forgotten_and_its_sender_told_why() {
-    for (fault, refusal) in
-        [(StoreFault::DiskFull, MessageRefusal::StoreDiskFull), (StoreFault::Io, MessageRefusal::StoreFaulty)]
-    {
+    for (fault, refusal) in [
+        (StoreFault::DiskFull, MessageRefusal::StoreDiskFull),
+        (StoreFault::Io, MessageRefusal::StoreFaulty),
+        (StoreFault::Away, MessageRefusal::StoreAway),
+        (StoreFault::Taken, MessageRefusal::StoreTaken),
+    ] {
         let mut world = World::with_store(config());
         world.subscribe(1, "ann", 10);
         let ticket = world.begin(HTTP, "bob", MessageRequest::Send(named("x")), b"a");

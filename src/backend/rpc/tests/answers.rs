@@ -189,3 +189,36 @@ fn what_was_gathered_goes_out_when_the_backend_has_nothing_left_to_do() {
     world.receive(world.first(), &format!("{{\"id\":{id},\"result\":1}}\n"));
     assert_eq!(world.sent().len(), 1);
 }
+
+#[test]
+fn what_a_backend_says_holds_no_more_is_told_at_once_and_then_some_times_a_second() {
+    let mut world = World::up(config([A]));
+    let conn = world.first();
+    let say = |world: &mut World, methods: &str| {
+        let line = format!("{{\"method\":\"$/invalidateCache\",\"params\":{{\"methods\":{methods}}}}}\n");
+        world.receive(conn, &line);
+        let now_ns = world.now_ns;
+        world
+            .exchange
+            .poll_invalidated(now_ns)
+            .map(|(backend, methods)| (backend, methods.patterns().to_vec()))
+    };
+    let expected =
+        |methods: &[&str]| Some((BACKEND, methods.iter().map(|method| (*method).into()).collect()));
+    assert_eq!(say(&mut world, "[\"risk/var\"]"), expected(&["risk/var"]));
+    assert_eq!(say(&mut world, "[\"risk/a\"]"), None);
+    assert_eq!(say(&mut world, "[\"risk/b\"]"), None);
+    assert_eq!(say(&mut world, "7"), None);
+    let due_ns = world.exchange.poll_timeout().unwrap();
+    assert_eq!(due_ns, world.now_ns + limits::INVALIDATIONS_APART_NS);
+    // A look at what is due does not forget when it is to be asked again.
+    world.wait(1);
+    assert_eq!(world.exchange.poll_timeout(), Some(due_ns));
+    world.now_ns = due_ns;
+    assert_eq!(say(&mut world, "[\"risk/c\"]"), expected(&["risk/a", "risk/b", "risk/c"]));
+    let counters = world.status().counters;
+    assert_eq!((counters.invalidations_total, counters.garbage_total), (2, 1));
+    // Nothing else is a reason to close a link that says so without end.
+    (0..100).for_each(|_| assert_eq!(say(&mut world, "[\"risk/var\"]"), None));
+    assert_eq!(world.open.len(), 1);
+}

@@ -354,6 +354,8 @@ fn each_refusal_has_a_code_and_a_reason() {
         StoreLoading,
         StoreDiskFull,
         StoreFaulty,
+        StoreAway,
+        StoreTaken,
         StoreBusy,
         NeedsConnection,
         NotSubscribed,

@@ -1,6 +1,7 @@
 //! Results that are kept: who is told them, for how long, and that many who ask for the same make one call.
 
 use super::*;
+use crate::model::invalidation::{Invalidation, Methods};
 
 fn results(texts: &[Value]) -> Vec<Value> {
     texts.iter().map(|text| text["result"].clone()).collect()
@@ -150,4 +151,58 @@ fn what_is_kept_answers_a_batch_and_over_http_too() {
     say(&mut world, 0, caller, &post("/risk/get_x", "", r#"{"of":"X"}"#));
     assert_eq!(answers(&mut world, 0, caller)[0].0, 200);
     assert_eq!(world.calls(), []);
+}
+
+fn invalidation(backend: Option<&str>, method: &str) -> Arc<Invalidation> {
+    Arc::new(Invalidation { backend: backend.map(Into::into), methods: Methods::parse([method]).unwrap() })
+}
+
+#[test]
+fn after_an_invalidation_nobody_is_told_what_was_asked_for_before_it() {
+    let mut world = world();
+    let (one, two) = (world.connect(0, 0), world.connect(0, 1));
+    world.send(0, one, &same("1", "risk/get_x"));
+    let kept = world.calls().remove(0);
+    world.outcome(&kept, CallOutcome::Result(b"1"));
+    world.send(0, one, &same("2", "risk/get_y"));
+    let under_way = world.calls().remove(0);
+    world.hubs[0].handle_invalidation(&invalidation(Some("risk"), "risk/get_*"), world.now);
+    // A call of its own for each, beside the one that is under way.
+    world.send(0, two, &same("1", "risk/get_x"));
+    world.send(0, two, &same("2", "risk/get_y"));
+    let anew = world.calls();
+    assert_eq!(anew.len(), 2);
+    // Who had asked before is told what was asked for then; it is not kept.
+    world.outcome(&under_way, CallOutcome::Result(b"2"));
+    assert_eq!(results(&world.texts(0, one)), [json!(1), json!(2)]);
+    world.send(0, one, &same("3", "risk/get_y"));
+    world.outcome(&anew[1], CallOutcome::Result(b"20"));
+    world.outcome(&anew[0], CallOutcome::Result(b"10"));
+    assert_eq!(results(&world.texts(0, one)), [json!(20)]);
+    assert_eq!(results(&world.texts(0, two)), [json!(20), json!(10)]);
+    world.send(0, one, &same("4", "risk/get_x"));
+    assert_eq!((results(&world.texts(0, one)), world.calls()), (vec![json!(10)], Vec::new()));
+    assert!(world.waits_for_nothing() && world.cancelled().is_empty());
+    let counters = world.hubs[0].counters();
+    assert_eq!((counters.call_cache_invalidations_total, counters.call_cache_invalidated_total), (1, 2));
+}
+
+#[test]
+fn an_invalidation_of_another_backend_or_of_none_that_is_here_forgets_nothing() {
+    let mut world = world();
+    let conn = world.connect(0, 0);
+    world.send(0, conn, &same("1", "risk/get_x"));
+    let call = world.calls().remove(0);
+    world.outcome(&call, CallOutcome::Result(b"1"));
+    for backend in ["desk", "elsewhere"] {
+        world.hubs[0].handle_invalidation(&invalidation(Some(backend), "*"), world.now);
+    }
+    world.send(0, conn, &same("2", "risk/get_x"));
+    assert_eq!((results(&world.texts(0, conn)), world.calls()), (vec![json!(1), json!(1)], Vec::new()));
+    world.hubs[0].handle_invalidation(&invalidation(None, "risk/get_x"), world.now);
+    // What is forgotten goes at the next look, though nobody asks for it.
+    assert_eq!(world.hubs[0].poll_timeout(), Some(0));
+    world.pass(0);
+    assert_eq!(world.hubs[0].counters().call_cache_entries, 0);
+    assert_ne!(world.hubs[0].poll_timeout(), Some(0));
 }

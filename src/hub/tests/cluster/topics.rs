@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::dialect::json_rpc::OWNER_LOST;
+use crate::hub::batch::PublishRefusal;
+use crate::model::channel::TopicName;
 
 fn data(texts: &[Value]) -> Vec<(u64, u64, i64)> {
     let events = texts.iter().filter(|text| text["params"]["seq"].is_u64());
@@ -65,4 +67,40 @@ fn what_was_published_and_not_answered_before_the_owner_was_lost_is_unknown() {
     );
     cluster.send(0, 0, conn, &publish("chat", "2"));
     assert_eq!(cluster.texts(0, 0, conn)[0]["result"]["seq"], 1);
+}
+
+#[test]
+fn an_operator_of_any_node_publishes_to_the_same_topic_and_is_told_what_came_of_it() {
+    let mut cluster = Cluster::new(2);
+    let name = TopicName::parse(b"chat").unwrap();
+    let conn = cluster.connect(1, 0, 0);
+    cluster.send(1, 0, conn, &subscribe("topic.chat"));
+    cluster.texts(1, 0, conn);
+    let now = cluster.owner.now;
+    // The owner's own hub asks the market's home too.
+    assert_eq!(cluster.owner.hubs[0].handle_publish(name, b"1", now), None);
+    cluster.carry();
+    let at_owner = cluster.owner.hubs[0].take_published().unwrap().unwrap();
+    assert_eq!(cluster.nodes[0].world.hubs[1].handle_publish(name, b"2", now), None);
+    assert_eq!(cluster.nodes[0].world.hubs[1].take_published(), None);
+    cluster.carry();
+    let hub = &mut cluster.nodes[0].world.hubs[1];
+    let at_follower = hub.take_published().unwrap().unwrap();
+    assert_eq!((hub.take_published(), hub.counters().messages_published_total), (None, 1));
+    let places = [at_owner, at_follower].map(|place| (place.epoch.0, place.seq.0));
+    let told: Vec<_> = data(&cluster.texts(1, 0, conn));
+    assert_eq!(told, [(places[0].0, 1, 1), (places[1].0, 2, 2)]);
+    // While the owner is lost it is not known, and while there is none it is not sent.
+    cluster.loses = Box::new(|| true);
+    let hub = &mut cluster.nodes[0].world.hubs[0];
+    assert_eq!(hub.handle_publish(name, b"3", now), None);
+    cluster.carry();
+    cluster.fail_over();
+    cluster.appoint();
+    let hub = &mut cluster.nodes[0].world.hubs[0];
+    assert_eq!(hub.take_published(), Some(Err(PublishRefusal::OwnerLost)));
+    assert_eq!(hub.handle_publish(name, b"4", now), None);
+    cluster.carry();
+    let told = cluster.nodes[0].world.hubs[0].take_published();
+    assert_eq!(told, Some(Err(PublishRefusal::OwnerAway)));
 }
