@@ -1,14 +1,17 @@
 //! A node of a cluster as the market's thread sees it: the two ends, and a wait for words on the doorbell.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tickring::auth::{BucketAnswer, BucketRequest, BucketWord, SessionKey, Wanted};
 use tickring::cluster::lease::{LeaseAnswer, LeaseRequest, LeaseValue};
 use tickring::cluster::names::{ClusterName, Place};
 use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::model::ids::Epoch;
-use tickring::nats::{self, Nats, NatsPort, NatsSetup};
+use tickring::nats::{self, Nats, NatsPort, NatsSetup, SessionPort, SessionWord};
 
 /// What never takes so long on a machine that works.
 const PATIENCE_MS: u16 = 30_000;
@@ -20,6 +23,10 @@ pub(crate) struct Node {
     bell: Doorbell,
     /// Heard while something else was waited for.
     kept: Vec<Word>,
+    pub(crate) sessions: SessionPort,
+    /// What the bucket of sessions told while an answer was waited for.
+    told: VecDeque<BucketWord>,
+    asked: u32,
 }
 
 pub(crate) fn name(text: &str) -> ClusterName {
@@ -60,11 +67,13 @@ pub(crate) fn value(holder: &str, write: u64) -> LeaseValue {
 impl Node {
     pub(crate) fn start(setup: NatsSetup) -> Node {
         let bell = Doorbell::new().unwrap();
-        let (nats, port) = nats::start(setup, bell.clone()).unwrap();
-        Node { nats, port, bell, kept: Vec::new() }
+        let (sessions, ends) = nats::session_lanes().unwrap();
+        let judging = std::thread::current();
+        let (nats, port) = nats::start(setup, bell.clone(), (ends, judging)).unwrap();
+        Node { nats, port, bell, kept: Vec::new(), sessions, told: VecDeque::new(), asked: 0 }
     }
 
-    /// Once NATS is there: both connections, since a lease is asked for until it is answered.
+    /// Once NATS is there: these two connections, since a lease is asked for until it is answered.
     pub(crate) fn there(setup: NatsSetup) -> Node {
         let mut node = Node::start(setup);
         node.is_up(true);
@@ -120,6 +129,53 @@ impl Node {
         self.wait("value of the lease", |word| {
             if let Word::LeaseSeen(entry) = word { Some((entry.revision, entry.value)) } else { None }
         })
+    }
+
+    /// Asks the bucket of sessions, and does not wait.
+    pub(crate) fn send_session(&mut self, key: SessionKey, wanted: Wanted) -> u32 {
+        self.asked += 1;
+        assert!(self.sessions.send(self.asked, BucketRequest { key, wanted }));
+        self.sessions.flush();
+        self.asked
+    }
+
+    pub(crate) fn ask_session(&mut self, key: SessionKey, wanted: Wanted) -> BucketAnswer {
+        let number = self.send_session(key, wanted);
+        let (answered, answer) = self.session_answer();
+        assert_eq!(answered, number);
+        answer
+    }
+
+    /// The next answer, and which request it is to.
+    pub(crate) fn session_answer(&mut self) -> (u32, BucketAnswer) {
+        loop {
+            match self.session_word() {
+                SessionWord::Answered { number, answer } => return (number, answer),
+                SessionWord::Told(word) => self.told.push_back(word),
+            }
+        }
+    }
+
+    /// What the bucket of sessions tells next.
+    pub(crate) fn told(&mut self) -> BucketWord {
+        if let Some(word) = self.told.pop_front() {
+            return word;
+        }
+        match self.session_word() {
+            SessionWord::Told(word) => word,
+            other @ SessionWord::Answered { .. } => panic!("{other:?} to nothing"),
+        }
+    }
+
+    fn session_word(&mut self) -> SessionWord {
+        let patience = Duration::from_millis(PATIENCE_MS.into());
+        loop {
+            if let Some(word) = self.sessions.receive() {
+                return word;
+            }
+            // Whoever unparks this has said something; a test that hears nothing is ended by its runner.
+            std::thread::park_timeout(patience);
+        }
     }
 
     pub(crate) fn hear(&mut self, place: Place) {
