@@ -96,6 +96,7 @@ impl Clustered {
             parts_told_total,
             parts_dropped_total,
             parts_heard_total,
+            changes_heard_total,
             streams_lost_total,
         } = self.node.counters;
         NodeReading {
@@ -112,6 +113,7 @@ impl Clustered {
             parts_told_total,
             parts_dropped_total,
             parts_heard_total,
+            changes_heard_total,
             streams_lost_total,
         }
     }
