@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tickring::auth::{BucketAnswer, BucketRequest, BucketWord, SessionKey, Wanted};
@@ -167,13 +167,17 @@ impl Node {
         }
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a wait has an end, by which nothing but its failure is judged"
+    )]
     fn session_word(&mut self) -> SessionWord {
-        let patience = Duration::from_millis(PATIENCE_MS.into());
+        let (began, patience) = (Instant::now(), Duration::from_millis(PATIENCE_MS.into()));
         loop {
             if let Some(word) = self.sessions.receive() {
                 return word;
             }
-            // Whoever unparks this has said something; a test that hears nothing is ended by its runner.
+            assert!(began.elapsed() < patience, "nothing is said; {:?}", self.nats.board().reading());
             std::thread::park_timeout(patience);
         }
     }

@@ -176,6 +176,21 @@ fn a_bucket_whose_values_would_never_end_is_not_used() {
 }
 
 #[test]
+fn a_bucket_that_is_deleted_is_made_anew_and_what_was_in_it_is_told_to_be_gone() {
+    let server = NatsServer::start("");
+    let mut node = Node::there(setup("a", server.address()));
+    complete(&mut node);
+    let (key, text) = session("desk", 1);
+    written(node.ask_session(key, write(&text, 0, 60)));
+    by_hand(&server, async |context| context.delete_key_value(BUCKET).await.map(drop).unwrap());
+    while node.told() != BucketWord::Lost {}
+    assert_eq!(complete(&mut node), []);
+    assert_eq!(read(&mut node, key), BucketAnswer::Holds { revision: 0, value: None });
+    written(node.ask_session(key, write(&text, 0, 60)));
+    node.stop();
+}
+
+#[test]
 fn while_nats_is_away_nothing_is_waited_for_and_when_it_is_back_all_is_told_anew() {
     let mut server = NatsServer::start("");
     let mut node = Node::there(setup("a", server.address()));
