@@ -624,6 +624,9 @@ fn of_nats(nats: &nats::NatsReading) -> NatsReading {
         dropped_strange_total: nats.dropped_strange,
         lease_unknown_total: nats.lease_unknown,
         lease_strange_total: nats.lease_strange,
+        session_requests_total: nats.session_requests,
+        session_unknown_total: nats.session_unknown,
+        session_strange_total: nats.session_strange,
         round_trip_ns: nats.round_trip_ns,
     }
 }

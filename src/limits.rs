@@ -372,6 +372,24 @@ pub const DENIED_PER_ISSUER_MAX: usize = 256;
 pub const GRANTS_MAX: usize = 1 << 20;
 /// Named sessions of one key, as on Deribit.
 pub const SESSIONS_PER_KEY_MAX: usize = 16;
+/// Named sessions of a cluster that a node knows, and those that it is to end there: as many as all keys may have. Some 600 bytes each.
+pub const SHARED_SESSIONS_MAX: usize = KEYS_MAX * SESSIONS_PER_KEY_MAX;
+/// Bytes of what the bucket of a cluster has of a session, some 550 by the longest names: what is longer is none.
+pub const SESSION_VALUE_BYTES_MAX: usize = 1024;
+/// Requests to that bucket that one log-in takes: two, and as many again for each other that comes between.
+pub const SESSION_REQUESTS_MAX: u8 = 8;
+/// After so long a log-in asks that bucket nothing more, and each request is answered within the other: a client that waits for a reply gives up after some seconds.
+pub const SESSION_INQUIRY_NS_MAX: u64 = 3_000_000_000;
+pub const SESSION_ANSWER_NS_MAX: u64 = 1_000_000_000;
+/// Log-ins that wait for that bucket, and sessions that are being ended there: each has one request under way.
+pub const SESSION_INQUIRIES_MAX: usize = 256;
+pub const SESSION_ENDINGS_MAX: usize = 16;
+/// What the bucket has told and the thread that judges has not taken yet.
+pub const SESSION_WORDS_MAX: usize = 1024;
+/// How much longer than it lasts a session is kept in the bucket: nodes' clocks may be as far apart.
+pub const SESSION_CLOCKS_APART_S: u64 = 60;
+/// How long a stop waits for sessions to be ended there.
+pub const SESSION_STOP_NS_MAX: u64 = 1_000_000_000;
 /// How far a signature's timestamp may be ahead of our clock; for as long after a start signatures are not taken, since a
 /// server before it may have taken them.
 pub const SIGNATURE_LEAD_MS: u64 = 5_000;

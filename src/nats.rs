@@ -1,10 +1,11 @@
-//! The thread that speaks to NATS for the market's thread: parts, requests and the lease of a cluster (decision 0037).
+//! The thread that speaks to NATS for the market's thread: parts, requests and the lease of a cluster (decision 0037); and for the one that judges log-ins: named
+//! sessions (0039).
 //!
-//! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], control the [`NoticePort`], the main thread [`Nats`]. It knows nothing of markets: it carries
-//! a `Wish` to NATS, and a `Word` back (`cluster/words.rs`). Invariants:
+//! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], control the [`NoticePort`], the one that judges the [`SessionPort`], the main
+//! thread [`Nats`]. It knows nothing of markets: it carries a `Wish` to NATS, and a `Word` back (`cluster/words.rs`). Invariants:
 //! - The market's thread never waits for it, and it never waits for NATS: what cannot be told while NATS is away is dropped and counted, for the numbers in it tell
 //!   those who miss it. Everything that waits is bounded in number and in bytes.
-//! - The lease has a connection of its own, so that no market data is in its way, in either direction.
+//! - The lease has a connection of its own, so that no market data is in its way, in either direction; so have sessions, so that they are in nobody's.
 //! - NATS may come after this process, and go at any time: it is tried again for ever, and subscriptions hold again.
 //! - Nothing that NATS says is believed: lengths are bounded, and an answer goes only to where answers of this cluster go.
 
@@ -18,6 +19,8 @@ mod link;
 mod notices;
 mod reports;
 mod security;
+mod session_lanes;
+mod sessions;
 mod speaking;
 mod subjects;
 mod thread;
@@ -26,7 +29,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self as threads, JoinHandle};
+use std::thread::{self as threads, JoinHandle, Thread};
 
 use async_nats::{ConnectOptions, ServerAddr};
 
@@ -36,6 +39,7 @@ use crate::doorbell::Doorbell;
 pub use board::{NatsBoard, NatsReading};
 pub use lanes::NatsPort;
 pub use notices::{NoticePort, NoticeWord};
+pub use session_lanes::{SessionEnds, SessionPort, SessionWord, session_lanes};
 
 /// What the thread is made from.
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ pub struct NatsTls {
 pub struct Nats {
     board: Arc<NatsBoard>,
     stop: Arc<AtomicBool>,
-    doorbells: [Doorbell; 2],
+    doorbells: [Doorbell; 3],
     /// Until control has it.
     notices: Option<NoticePort>,
     thread: JoinHandle<()>,
@@ -102,14 +106,20 @@ impl NatsSetup {
     }
 }
 
-/// Starts the thread, which rings `doorbell` when it has said something.
+/// Starts the thread, which rings `doorbell` when it has said something to the market's thread, and unparks the one that `sessions` names when it has to that.
 ///
 /// # Errors
 /// [`NatsSetup::check`] fails, or the process is out of threads or descriptors. That NATS is not there is none.
-pub fn start(setup: NatsSetup, doorbell: Doorbell) -> io::Result<(Nats, NatsPort)> {
+pub fn start(
+    setup: NatsSetup,
+    doorbell: Doorbell,
+    (sessions, judging): (SessionEnds, Thread),
+) -> io::Result<(Nats, NatsPort)> {
     setup.check()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let (port, ends, doorbells) = lanes::lanes(doorbell, &stop)?;
+    let (port, ends, [orders, messages]) = lanes::lanes(doorbell, &stop)?;
+    let doorbells = [orders, messages, sessions.doorbell()];
+    let sessions = sessions.part(judging, &stop);
     let board = Arc::new(NatsBoard::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let of_thread = Arc::clone(&board);
@@ -118,7 +128,7 @@ pub fn start(setup: NatsSetup, doorbell: Doorbell) -> io::Result<(Nats, NatsPort
         if let Err(error) = (setup.give_way)() {
             log::warn!("NATS is spoken to at the priority of shards: {error}");
         }
-        thread::run(runtime, setup, ends, of_notices, of_thread);
+        thread::run(runtime, setup, ends, of_notices, sessions, of_thread);
     })?;
     Ok((Nats { board, stop, doorbells, notices: Some(notices), thread }, port))
 }

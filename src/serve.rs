@@ -254,11 +254,12 @@ impl Server {
         let slots = Slots::new(cores.len(), beside.is_none());
         let (listeners, addresses) = listeners::listen(&config, cores.len(), sockets)?;
         let accounts = Accounts::new(limits::ACCOUNTS_MAX as usize);
-        let (verifier, logins) =
-            start_verifier(&config, &keyring, &doorbells[..cores.len()], accounts.clone())?;
-        let (store, handle) = storing::start(&config, store, &doorbells[cores.len()])?;
+        let (nats, to_sessions) = cluster::session_lanes(nats)?;
+        let (of_shards, of_venue) = (&doorbells[..cores.len()], &doorbells[cores.len()]);
+        let (verifier, logins) = start_verifier(&config, &keyring, of_shards, accounts.clone(), to_sessions)?;
+        let (store, handle) = storing::start(&config, store, of_venue)?;
         let (joined, of_cluster) =
-            cluster::start(&config, nats, &doorbells[cores.len()], shard::home(cores.len()), accounts)?;
+            cluster::start(&config, nats, of_venue, verifier.thread(), shard::home(cores.len()), accounts)?;
         let (inspector, mut inspects) = inspect::ports(doorbells.iter().cloned());
         let (switchboard, ports) = calls::lines(doorbells[..cores.len()].iter().cloned()).map_err(os)?;
         let (inward, mut inward_port) = inward::ends(doorbells[0].clone());
@@ -434,6 +435,8 @@ impl Server {
                 Err(error) => failure = failure.or(Some(software(format!("the venue ended: {error}")))),
             }
         }
+        // It may have sessions to end in the cluster.
+        self.verifier.stop();
         // It has the lease to give up, which the venue did last.
         if let Some(joined) = self.joined {
             joined.stop();
@@ -441,7 +444,6 @@ impl Server {
         let unstored = storing::stop(self.store, &self.config);
         failure = failure.or(unstored);
         self.shared.measuring.write_last();
-        self.verifier.stop();
         // Last, so that it can be seen until the end how far the stop is.
         if let Some(control) = self.control {
             control.stop();

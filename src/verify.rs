@@ -5,8 +5,11 @@
 //! - Verdicts and keyrings go to a shard in one order: a verdict after a keyring was made by that keyring or a newer one.
 //! - The thread never waits for a shard: what does not fit is kept, bounded by the questions that may wait. While a shard is
 //!   so far behind with hearing of sessions' ends, no more is judged.
-//! - Named sessions are in their file within a second of a change, and at the end; a disk that fails costs a line in the log.
+//! - Named sessions are in their file within a second of a change, and at the end; a disk that fails costs a line in the log. Those of a cluster are in its
+//!   bucket before anybody is let in by them: who waits for that waits alone (`verify/sessions.rs`).
 //! - A question that was pushed is seen: pushing is followed by an unpark, whose token a park that comes later takes.
+
+mod sessions;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -19,15 +22,18 @@ use arc_swap::ArcSwapOption;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::admission::keyed_hash_with_network;
-use crate::auth::{Accounts, Authority, GrantId, Keyring, Settings, Verdict};
+use crate::auth::{Accounts, Authority, GrantId, Judged, Keyring, Settings, Verdict};
 use crate::clock;
 use crate::doorbell::Doorbell;
 use crate::hub::LoginQuestion;
 use crate::hub::batch::Ticket;
 use crate::limits;
 use crate::model::time::Now;
+use crate::nats::SessionPort;
 use crate::sessions_file::SessionsFile;
 use crate::slot::Slot;
+
+use self::sessions::SharedLine;
 
 /// Questions of one shard that are answered before the next shard's.
 const QUESTIONS_PER_ROUND: usize = 64;
@@ -37,6 +43,16 @@ const KEYRINGS_KEPT: usize = 16;
 const RETRY: Duration = Duration::from_millis(1);
 /// How far apart writes of the file of sessions are: they wait for a disk, and log-ins wait for them.
 const SAVE_DISTANCE_NS: u64 = 1_000_000_000;
+
+/// Where named sessions are kept.
+#[derive(Debug)]
+pub enum SessionStore {
+    /// They end with the process.
+    Nowhere,
+    File(SessionsFile),
+    /// In the bucket of a cluster.
+    Cluster(SessionPort),
+}
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -98,7 +114,7 @@ impl Verifier {
         doorbells: impl IntoIterator<Item = Doorbell>,
         seed: (u64, u64),
         give_way: fn() -> std::io::Result<()>,
-        sessions: Option<SessionsFile>,
+        sessions: SessionStore,
         accounts: Accounts,
     ) -> std::io::Result<(Verifier, Vec<LoginPort>)> {
         let mut ends = Vec::new();
@@ -113,13 +129,20 @@ impl Verifier {
         let started = clock::now();
         let mut authority = Authority::new(keyring, settings, started);
         authority.share_accounts(accounts);
-        let kept = sessions.map(|file| Kept::restore(file, &mut authority, started));
+        let (kept, cluster) = match sessions {
+            SessionStore::Nowhere => (None, None),
+            SessionStore::File(file) => (Some(Kept::restore(file, &mut authority, started)), None),
+            SessionStore::Cluster(port) => {
+                authority.share_sessions();
+                (None, Some(SharedLine::new(port)))
+            }
+        };
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("verify".to_owned()).spawn(move || {
             if let Err(error) = give_way() {
                 log::warn!("log-ins are judged at the priority of shards: {error}");
             }
-            run(authority, lines, &of_thread, kept);
+            run(authority, lines, &of_thread, kept, cluster);
         })?;
         let port = |(questions, answers)| LoginPort {
             questions,
@@ -130,6 +153,12 @@ impl Verifier {
         };
         let ports = ends.into_iter().map(port).collect();
         Ok((Verifier { shared, thread }, ports))
+    }
+
+    /// The thread, for who has told it something to unpark.
+    #[must_use]
+    pub fn thread(&self) -> Thread {
+        self.thread.thread().clone()
     }
 
     /// Has other keys hold; every shard hears of it.
@@ -187,7 +216,13 @@ impl LoginPort {
     }
 }
 
-fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared, mut kept: Option<Kept>) {
+fn run(
+    mut authority: Authority,
+    mut lines: Vec<Line>,
+    shared: &Shared,
+    mut kept: Option<Kept>,
+    mut cluster: Option<SharedLine>,
+) {
     loop {
         let mut any = false;
         if let Some(settings) = shared.settings.take() {
@@ -202,27 +237,41 @@ fn run(mut authority: Authority, mut lines: Vec<Line>, shared: &Shared, mut kept
         }
         let takes = if lines.iter().any(Line::is_behind) { 0 } else { QUESTIONS_PER_ROUND };
         for at in 0..lines.len() {
-            any |= lines[at].answer_some(takes, &mut authority);
-            // Behind the verdicts: who has taken the name itself is in the new session by then.
-            while let Some(grant) = authority.poll_ended() {
-                lines.iter_mut().for_each(|line| line.tell(Answer::SessionEnded(grant)));
-            }
+            any |= lines[at].answer_some(takes, &mut authority, (at, cluster.as_mut()));
+            tell_ended(&mut authority, &mut lines);
         }
-        let is_last = !any && shared.stop.load(Ordering::Acquire);
-        let unsaved = kept.as_mut().and_then(|kept| kept.keep(&authority, clock::now().mono_ns, is_last));
+        if let Some(cluster) = cluster.as_mut().filter(|_| takes > 0) {
+            let say = |at: usize, ticket, verdict| lines[at].tell(Answer::Verdict { ticket, verdict });
+            any |= cluster.receive(&mut authority, clock::now(), say);
+            tell_ended(&mut authority, &mut lines);
+            cluster.flush(&mut authority, clock::now().mono_ns);
+        }
+        let is_stopped = !any && shared.stop.load(Ordering::Acquire);
+        let now_ns = clock::now().mono_ns;
+        let is_last =
+            is_stopped && cluster.as_mut().is_none_or(|cluster| cluster.is_done(&authority, now_ns));
+        let unsaved = kept.as_mut().and_then(|kept| kept.keep(&authority, now_ns, is_last));
+        let unended = cluster.as_ref().and_then(|cluster| cluster.wait(&authority, now_ns));
         if any {
             continue;
         }
         if is_last {
             return;
         }
-        if lines.iter().any(|line| !line.backlog.is_empty()) {
+        if lines.iter().any(|line| !line.backlog.is_empty()) || is_stopped {
             thread::park_timeout(RETRY);
-        } else if let Some(wait) = unsaved {
+        } else if let Some(wait) = unsaved.or(unended) {
             thread::park_timeout(wait);
         } else {
             thread::park();
         }
+    }
+}
+
+/// Behind the verdicts: who has taken the name itself is in the new session by then.
+fn tell_ended(authority: &mut Authority, lines: &mut [Line]) {
+    while let Some(grant) = authority.poll_ended() {
+        lines.iter_mut().for_each(|line| line.tell(Answer::SessionEnded(grant)));
     }
 }
 
@@ -275,8 +324,13 @@ impl Line {
         self.backlog.len() > limits::LOGINS_PENDING_MAX
     }
 
-    /// Answers so many questions at most and wakes their shard; whether there were any.
-    fn answer_some(&mut self, takes: usize, authority: &mut Authority) -> bool {
+    /// Answers so many questions at most, or has them wait for the cluster's bucket as those of this line, and wakes their shard; whether there were any.
+    fn answer_some(
+        &mut self,
+        takes: usize,
+        authority: &mut Authority,
+        (at, mut cluster): (usize, Option<&mut SharedLine>),
+    ) -> bool {
         let mut answered = 0;
         while answered < takes
             && let Ok(question) = self.questions.pop()
@@ -285,7 +339,16 @@ impl Line {
             match question {
                 LoginQuestion::Forget(grant) => authority.forget(grant),
                 LoginQuestion::Judge { ticket, request } => {
-                    let verdict = authority.judge(&request, clock::now(), &entropy());
+                    let verdict = match authority.judge(&request, clock::now(), &entropy()) {
+                        Judged::Verdict(verdict) => verdict,
+                        Judged::Asks(inquiry) => {
+                            let cluster = cluster.as_mut().expect("invariant: sessions are of a cluster");
+                            match cluster.ask(at, ticket, inquiry) {
+                                Ok(()) => continue,
+                                Err(verdict) => verdict,
+                            }
+                        }
+                    };
                     self.push(Answer::Verdict { ticket, verdict });
                 }
             }
@@ -365,7 +428,7 @@ mod tests {
             [bell.clone(), other.clone()],
             (1, 2),
             || Ok(()),
-            None,
+            SessionStore::Nowhere,
             Accounts::new(9),
         )
         .unwrap();
@@ -399,6 +462,44 @@ mod tests {
     }
 
     #[test]
+    fn log_ins_that_wait_for_a_clusters_bucket_are_bounded_and_keep_nobody_else_waiting() {
+        let bell = Doorbell::new().unwrap();
+        let (sessions, _nobody_answers) = crate::nats::session_lanes().unwrap();
+        let (verifier, mut ports) = Verifier::start(
+            Arc::new(crate::keys::without_file(true)),
+            Settings::default(),
+            [bell.clone()],
+            (1, 2),
+            || Ok(()),
+            SessionStore::Cluster(sessions),
+            Accounts::new(9),
+        )
+        .unwrap();
+        let mut port = ports.pop().unwrap();
+        let last = u32::try_from(limits::SESSION_INQUIRIES_MAX).unwrap();
+        for slot in 0..=last + 1 {
+            let LoginQuestion::Judge { ticket, mut request } = question(slot) else { panic!() };
+            let secret = Secret::new(crate::keys::DEMO_SECRET.as_bytes());
+            request.proof = Proof::Secret { client_id: crate::keys::DEMO_ID.into(), secret };
+            let scope = if slot <= last { "session:x" } else { "" };
+            request.scope = ScopeRequest::parse(scope).unwrap();
+            port.ask(LoginQuestion::Judge { ticket, request }, None);
+        }
+        port.announce();
+        let mut verdicts = Vec::new();
+        while verdicts.len() < 2 {
+            match port.receive() {
+                Some(Answer::Verdict { ticket, verdict }) => verdicts.push((ticket.slot, verdict)),
+                Some(other) => panic!("{other:?}"),
+                None => assert!(bell.rings(PollTimeout::NONE) > 0),
+            }
+        }
+        assert_eq!(verdicts[0], (last, Verdict::Refused(Refusal::Full)));
+        assert!(matches!(verdicts[1], (slot, Verdict::Granted { .. }) if slot == last + 1), "{verdicts:?}");
+        verifier.stop();
+    }
+
+    #[test]
     fn the_end_of_a_named_session_is_heard_by_every_shard_behind_the_verdict_that_caused_it() {
         let (bell, other) = (Doorbell::new().unwrap(), Doorbell::new().unwrap());
         let keyring = Arc::new(crate::keys::without_file(true));
@@ -409,7 +510,7 @@ mod tests {
             doorbells,
             (1, 2),
             || Ok(()),
-            None,
+            SessionStore::Nowhere,
             Accounts::new(9),
         )
         .unwrap();

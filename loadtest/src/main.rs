@@ -514,9 +514,7 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
 fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
-        Load::Bridge { rate, channel, nats_server } => {
-            Vec::from_iter(bridge::run(rig, nats_server, rate, &channel))
-        }
+        Load::Bridge { rate, channel, nats_server } => bridge::run(rig, nats_server, rate, &channel),
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
             let shape = orders::Shape {

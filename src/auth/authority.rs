@@ -4,6 +4,8 @@
 //! Invariants: nothing is looked at of an address that has failed too often; what is remembered is bounded; a verdict
 //! depends on the request, the time, the entropy and what was judged before, on nothing else.
 
+mod held;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use super::jwt::Token;
 use super::replay::{Bounds, Replays, Untaken};
 use super::saved;
 use super::scope::{ScopeRequest, Scopes};
+use super::shared::{Inquiry, SharedSessions};
 use super::signature::{are_equal, client_signature};
 use crate::limits;
 use crate::model::ids::ConnId;
@@ -140,6 +143,14 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
+/// What comes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    Verdict(Verdict),
+    /// Of a session of a cluster: its bucket has to be asked first; the answer is for [`Authority::proceed`].
+    Asks(Box<Inquiry>),
+}
+
 /// Why a client is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -163,10 +174,14 @@ pub enum Refusal {
     TooManySessions,
     /// No room for another grant, or another account.
     Full,
+    /// Where the cluster keeps its sessions is not reached: nothing was done.
+    SessionsAway,
+    /// It did not answer, so whether the session was made or renewed is not known.
+    SessionUnknown,
 }
 
 impl Refusal {
-    pub const ALL: [Refusal; 11] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::Credentials,
         Refusal::CredentialExpired,
         Refusal::ElsewhereOnly,
@@ -178,6 +193,8 @@ impl Refusal {
         Refusal::TooManySignatures,
         Refusal::TooManySessions,
         Refusal::Full,
+        Refusal::SessionsAway,
+        Refusal::SessionUnknown,
     ];
 
     /// Whether it may have been a guess at what can be guessed: secrets are as good as those who chose them, tokens of ours
@@ -194,7 +211,9 @@ impl Refusal {
             | Refusal::TooManyFailures
             | Refusal::TooManySignatures
             | Refusal::TooManySessions
-            | Refusal::Full => false,
+            | Refusal::Full
+            | Refusal::SessionsAway
+            | Refusal::SessionUnknown => false,
         }
     }
 }
@@ -227,6 +246,8 @@ pub struct Authority {
     keyring: Arc<Keyring>,
     settings: Settings,
     grants: Grants,
+    /// Named ones of a cluster; none of a node by itself.
+    shared: Option<SharedSessions>,
     accounts: Accounts,
     replays: Replays,
     failures: Failures,
@@ -247,6 +268,7 @@ impl Authority {
             keyring,
             settings,
             grants: Grants::default(),
+            shared: None,
             accounts: Accounts::new(limits::ACCOUNTS_MAX as usize),
             replays: Replays::new(bounds),
             failures: Failures::new(settings.failures_per_minute_max),
@@ -277,31 +299,32 @@ impl Authority {
         self.grants.changes_total()
     }
 
-    pub fn judge(&mut self, request: &Request, now: Now, entropy: &Entropy) -> Verdict {
+    pub fn judge(&mut self, request: &Request, now: Now, entropy: &Entropy) -> Judged {
         let address = request.origin.address;
         if self.failures.is_full(address, now.mono_ns) {
-            return Verdict::Refused(Refusal::TooManyFailures);
+            return Judged::Verdict(Verdict::Refused(Refusal::TooManyFailures));
+        }
+        match self.inquiry(request, now, entropy) {
+            Ok(Some(inquiry)) => return Judged::Asks(inquiry),
+            Ok(None) => {}
+            Err(denial) => return Judged::Verdict(self.refuse(denial, address)),
         }
         let now_ms = now.unix_ns / 1_000_000;
         let verdict = self
             .prove(request, now_ms)
             .and_then(|proven| self.grant(proven, request, now_ms, entropy).map_err(Denial::from));
-        match verdict {
+        Judged::Verdict(match verdict {
             Ok((login, tokens)) => Verdict::Granted { login: Box::new(login), tokens: tokens.map(Box::new) },
-            Err(denial) => {
-                if denial.counts {
-                    self.failures.note(address);
-                }
-                Verdict::Refused(denial.refusal)
-            }
-        }
+            Err(denial) => self.refuse(denial, address),
+        })
     }
 
     /// Takes other keys. What was granted to those that are gone, or changed, is worth nothing from now on.
     /// Shards close whoever logged in by those.
     pub fn replace(&mut self, keyring: Arc<Keyring>) {
-        self.keyring = keyring;
+        let before = std::mem::replace(&mut self.keyring, keyring);
         self.grants.keep_those_of(&self.keyring);
+        self.end_sessions_of_changed_keys(&before);
     }
 
     /// Numbers accounts by this table from now on, which others read too. For one that has judged nobody yet.
@@ -318,18 +341,29 @@ impl Authority {
 
     /// A log-in is over.
     pub fn forget(&mut self, grant: GrantId) {
-        self.grants.remove(grant);
+        if grant.is_shared() {
+            self.forget_shared(grant);
+        } else {
+            self.grants.remove(grant);
+        }
     }
 
     /// The next named session that has ended since: to be told to all shards, since any may have clients in it.
     pub fn poll_ended(&mut self) -> Option<GrantId> {
-        self.grants.poll_ended()
+        self.grants.poll_ended().or_else(|| self.shared.as_mut()?.poll_ended())
     }
 
-    /// How many grants there are.
+    /// How many grants there are, sessions of a cluster that are known among them.
     #[must_use]
     pub fn grant_count(&self) -> usize {
-        self.grants.count()
+        self.grants.count() + self.shared.as_ref().map_or(0, SharedSessions::count)
+    }
+
+    fn refuse(&mut self, denial: Denial, address: u64) -> Verdict {
+        if denial.counts {
+            self.failures.note(address);
+        }
+        Verdict::Refused(denial.refusal)
     }
 
     fn prove(&mut self, request: &Request, now_ms: u64) -> Result<Proven, Denial> {

@@ -97,7 +97,7 @@ pub(super) enum Ungranted {
 }
 
 impl Kind {
-    const fn letter(self) -> char {
+    pub(super) const fn letter(self) -> char {
         match self {
             Kind::Access => 'a',
             Kind::Refresh => 'r',

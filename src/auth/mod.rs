@@ -3,7 +3,7 @@
 //! [`Login`]s of its own connections and the newest [`Keyring`], which nobody changes once it is made.
 //!
 //! Reading order: `scope` and `pattern` (what may be done), `credential` (who), `signature`, `jwt`, `replay`, `failures` and
-//! `grants` (how it is told), `accounts` (whose it is), `saved` (what outlives the process), then `authority`, which puts them
+//! `grants` (how it is told), `accounts` (whose it is), `saved` (what outlives the process), `shared` (what a cluster keeps), then `authority`, which puts them
 //! together. Docs: decision 0010, `docs/protocol.md`.
 
 mod accounts;
@@ -16,13 +16,15 @@ mod pattern;
 mod replay;
 mod saved;
 mod scope;
+mod shared;
 mod signature;
 #[cfg(test)]
 mod tests;
 
 pub use accounts::Accounts;
 pub use authority::{
-    Authority, Entropy, Login, Origin, Proof, Reach, Refusal, Request, Settings, Signed, Tokens, Verdict,
+    Authority, Entropy, Judged, Login, Origin, Proof, Reach, Refusal, Request, Settings, Signed, Tokens,
+    Verdict,
 };
 pub use credential::{Credential, Key, Keyring, KeyringFault, Secret};
 pub use failures::Bucket;
@@ -30,4 +32,7 @@ pub use grants::GrantId;
 pub use jwt::{Issuer, TokenKey};
 pub use pattern::{Patterns, is_pattern};
 pub use scope::{Level, Scope, ScopeRequest, Scopes};
+pub use shared::{
+    BucketAnswer, BucketRequest, BucketWord, Ending, Inquiry, SessionKey, SessionValue, Wanted,
+};
 pub use signature::{bearer_digest, from_hex, hex};

@@ -20,14 +20,13 @@ const NOTHING: &str = "-";
 pub(super) fn write(out: &mut String, id: GrantId, entry: &Entry) {
     let Holder::Session(name) = &entry.grant.holder else { return };
     let Grant { credential, scopes, access_until_ms, refresh_until_ms, ends_ms, .. } = &entry.grant;
-    let words = scopes.words().collect::<Vec<_>>().join("+");
     let fields = [
         credential.client_id.to_string(),
         hex(&fingerprint(credential)),
         name.to_string(),
         id.slot.to_string(),
         id.generation.to_string(),
-        if words.is_empty() { NOTHING.to_owned() } else { words },
+        scopes_text(*scopes),
         access_until_ms.to_string(),
         refresh_until_ms.to_string(),
         ends_ms.to_string(),
@@ -76,6 +75,19 @@ pub(super) fn read(text: &str, keyring: &Keyring, now_ms: u64) -> Result<Vec<(Gr
     Ok(found)
 }
 
+/// Scopes as one word.
+pub(super) fn scopes_text(scopes: Scopes) -> String {
+    let words = scopes.words().collect::<Vec<_>>().join("+");
+    if words.is_empty() { NOTHING.to_owned() } else { words }
+}
+
+pub(super) fn scopes_of(text: &str) -> Option<Scopes> {
+    match text {
+        NOTHING => Some(Scopes::default()),
+        words => Scopes::parse(words.split('+')),
+    }
+}
+
 struct Saved<'t> {
     client_id: &'t str,
     fingerprint: Digest,
@@ -118,10 +130,7 @@ impl Saved<'_> {
         else {
             return None;
         };
-        let scopes = match words {
-            NOTHING => Scopes::default(),
-            words => Scopes::parse(words.split('+'))?,
-        };
+        let scopes = scopes_of(words)?;
         let id = GrantId { slot: slot.parse().ok()?, generation: generation.parse().ok()? };
         let is_within = (id.slot as usize) < limits::GRANTS_MAX;
         is_within.then_some(Saved {
@@ -145,7 +154,7 @@ impl Saved<'_> {
 }
 
 /// What changes whenever a key or its rights do.
-fn fingerprint(credential: &Credential) -> Digest {
+pub(super) fn fingerprint(credential: &Credential) -> Digest {
     let Credential {
         client_id,
         account,

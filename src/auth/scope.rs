@@ -251,7 +251,7 @@ impl ScopeRequest {
     }
 }
 
-fn session_name(text: &str) -> Option<&str> {
+pub(super) fn session_name(text: &str) -> Option<&str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let fits = !text.is_empty() && text.len() <= SESSION_NAME_BYTES_MAX && text.bytes().all(is_plain);
     fits.then_some(text)

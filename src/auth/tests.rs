@@ -1,6 +1,7 @@
 //! The authority as shards see it: what is shown, when, and what comes of it.
 
 mod issued;
+mod shared;
 
 use std::sync::Arc;
 
@@ -88,7 +89,11 @@ impl World {
         self.entropy += 1;
         let entropy: Entropy = [[self.entropy; 32], [self.entropy ^ 0x80; 32]];
         let scope = ScopeRequest::parse(scope).unwrap();
-        self.authority.judge(&Request { proof, scope, origin: self.origin }, self.now, &entropy)
+        let request = Request { proof, scope, origin: self.origin };
+        match self.authority.judge(&request, self.now, &entropy) {
+            Judged::Verdict(verdict) => verdict,
+            Judged::Asks(inquiry) => panic!("{inquiry:?}"),
+        }
     }
 
     fn refused(&mut self, proof: Proof) -> Option<Refusal> {

@@ -81,7 +81,8 @@ impl Config {
         {
             range.check()?;
         }
-        self.cluster.check(self.store.directory_path().is_some())?;
+        let has_sessions = self.auth.sessions_file().is_some();
+        self.cluster.check(self.store.directory_path().is_some(), has_sessions)?;
         self.check_listeners()?;
         venue::check(&self.venue)?;
         instrument::check(&self.instrument)?;

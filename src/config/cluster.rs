@@ -106,8 +106,8 @@ impl Cluster {
         ]
     }
 
-    /// What is wrong with it; `has_directory` where `[store]` names one.
-    pub(super) fn check(&self, has_directory: bool) -> Result<(), RangeFault> {
+    /// What is wrong with it; `has_directory` where `[store]` names one, `has_sessions` where `[auth]` names a file of sessions.
+    pub(super) fn check(&self, has_directory: bool, has_sessions: bool) -> Result<(), RangeFault> {
         if self.kind == ClusterKind::None {
             return Ok(());
         }
@@ -119,6 +119,15 @@ impl Cluster {
                 let what = format!("is \"{name}\", expected 1 to 32 letters, digits, - and _");
                 return fault(key, what, "each node of a cluster has a name of its own");
             }
+        }
+        if self.name.ends_with("_sessions") {
+            let what =
+                format!("is \"{}\": the bucket of another cluster's sessions may have that name", self.name);
+            return fault("cluster.name", what, "another end than _sessions");
+        }
+        if has_sessions {
+            let what = "is set on a node of a cluster, whose other nodes could not read it".to_owned();
+            return fault("auth.sessions", what, "leave it out: a cluster keeps named sessions in NATS");
         }
         if has_directory {
             let what = "is set on a node of a cluster, whose next owner could not read it".to_owned();
@@ -152,5 +161,33 @@ impl Cluster {
             return fault("cluster.tls", what, "name both, or neither");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(name: &str) -> Cluster {
+        Cluster {
+            kind: ClusterKind::Nats,
+            name: name.to_owned(),
+            node: "a".to_owned(),
+            servers: vec!["nats://127.0.0.1:4222".to_owned()],
+            ..Cluster::default()
+        }
+    }
+
+    #[test]
+    fn what_a_node_of_a_cluster_may_not_have_is_told_by_its_key() {
+        assert!(cluster("prod").check(false, false).is_ok());
+        let key = |name: &str, directory, sessions| {
+            cluster(name).check(directory, sessions).err().map(|fault| fault.key.into_owned())
+        };
+        assert_eq!(key("prod", true, false).as_deref(), Some("store.directory"));
+        assert_eq!(key("prod", false, true).as_deref(), Some("auth.sessions"));
+        assert_eq!(key("prod_sessions", false, false).as_deref(), Some("cluster.name"));
+        assert_eq!(key("a.b", false, false).as_deref(), Some("cluster.name"));
+        assert!(Cluster { kind: ClusterKind::None, ..cluster("prod") }.check(true, true).is_ok());
     }
 }

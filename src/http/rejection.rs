@@ -64,6 +64,8 @@ pub enum Rejection {
     BearerRate,
     /// Too many log-ins wait for their verdict.
     BearersWaiting,
+    /// Where a cluster keeps named sessions is not reached.
+    SessionsAway,
     /// The body of a call exceeds the bound of a message.
     BodyTooLarge,
     /// A `POST` without `Content-Length`.
@@ -125,7 +127,7 @@ pub enum Status {
 
 impl Rejection {
     /// Every rejection, in the order of declaration.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NotHttp,
         Self::HeaderMalformed,
         Self::TargetMalformed,
@@ -153,6 +155,7 @@ impl Rejection {
         Self::BearerRefused,
         Self::BearerRate,
         Self::BearersWaiting,
+        Self::SessionsAway,
         Self::BodyTooLarge,
         Self::LengthRequired,
         Self::LengthMalformed,
@@ -193,6 +196,7 @@ impl Rejection {
             Self::BearerRefused => "bearer_refused",
             Self::BearerRate => "bearer_rate",
             Self::BearersWaiting => "bearers_waiting",
+            Self::SessionsAway => "sessions_away",
             Self::BodyTooLarge => "body_too_large",
             Self::LengthRequired => "length_required",
             Self::LengthMalformed => "length_malformed",
@@ -212,6 +216,7 @@ impl Rejection {
             | Self::Overloaded
             | Self::BearerRate
             | Self::BearersWaiting
+            | Self::SessionsAway
             | Self::CallRate => Some(RETRY_AFTER_S),
             Self::NotHttp
             | Self::HeaderMalformed
@@ -261,7 +266,8 @@ impl Rejection {
             Self::UpgradeRequired | Self::WebSocketVersion => Status::UpgradeRequired,
             Self::HeadTooLarge | Self::TooManyHeaders => Status::HeaderFieldsTooLarge,
             Self::AddressFull | Self::BearerRate => Status::TooManyRequests,
-            Self::ConnectionsFull | Self::Overloaded | Self::BearersWaiting => Status::ServiceUnavailable,
+            Self::ConnectionsFull | Self::Overloaded => Status::ServiceUnavailable,
+            Self::BearersWaiting | Self::SessionsAway => Status::ServiceUnavailable,
             Self::VersionNotSupported => Status::VersionNotSupported,
             Self::LengthMalformed | Self::UpgradeTooLate => Status::BadRequest,
             Self::CallMethod => Status::MethodNotAllowed,
@@ -329,6 +335,7 @@ impl Rejection {
             }
             Self::BearerRate => "Too many log-ins from this address have failed: mend the token, then retry.",
             Self::BearersWaiting => "Too many log-ins at a time. Wait as Retry-After says, then retry.",
+            Self::SessionsAway => "Named sessions are not reached: wait as Retry-After says, or show a key.",
             Self::BodyTooLarge => "The body is longer than a message may be: split it, or ask by WebSocket.",
             Self::LengthRequired => "Send a Content-Length with POST, 0 if there is no body.",
             Self::LengthMalformed => {

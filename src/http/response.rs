@@ -52,6 +52,7 @@ pub fn write_rejection(out: &mut Vec<u8>, rejection: Rejection, body: Body) {
         | Rejection::Overloaded
         | Rejection::BearerRate
         | Rejection::BearersWaiting
+        | Rejection::SessionsAway
         | Rejection::SubprotocolUnknown
         | Rejection::EncodingUnknown
         | Rejection::NotHttp

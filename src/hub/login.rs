@@ -599,7 +599,7 @@ const fn declined_by(refusal: Refusal) -> Option<Declined> {
         Refusal::Token | Refusal::TokenExpired => Some(Declined::Token),
         Refusal::TooManyFailures | Refusal::TooManySignatures => Some(Declined::LoginRate),
         Refusal::Full => Some(Declined::LoginsWaiting),
-        Refusal::TooManySessions => None,
+        Refusal::TooManySessions | Refusal::SessionsAway | Refusal::SessionUnknown => None,
     }
 }
 
@@ -615,5 +615,6 @@ const fn rejection_of(refusal: Refusal) -> Rejection {
         | Refusal::TooManySessions => Rejection::BearerRefused,
         Refusal::TooManyFailures | Refusal::TooManySignatures => Rejection::BearerRate,
         Refusal::Full => Rejection::BearersWaiting,
+        Refusal::SessionsAway | Refusal::SessionUnknown => Rejection::SessionsAway,
     }
 }

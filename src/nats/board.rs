@@ -25,13 +25,16 @@ pub struct NatsBoard {
     pub(super) dropped_strange: AtomicU64,
     pub(super) lease_unknown: AtomicU64,
     pub(super) lease_strange: AtomicU64,
+    pub(super) session_requests: AtomicU64,
+    pub(super) session_unknown: AtomicU64,
+    pub(super) session_strange: AtomicU64,
     pub(super) round_trip_ns: AtomicU64,
 }
 
 /// What a [`NatsBoard`] says at one time. Totals are since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NatsReading {
-    /// Both connections are there.
+    /// All connections are there.
     pub is_up: bool,
     /// The server that carries market data, or the last that did: its name, address and version, as it says.
     pub server: Option<Arc<String>>,
@@ -59,6 +62,10 @@ pub struct NatsReading {
     pub lease_unknown: u64,
     /// Values of the lease that are none.
     pub lease_strange: u64,
+    /// Requests about named sessions, those of them that nobody has answered in time, and values of their bucket that are none.
+    pub session_requests: u64,
+    pub session_unknown: u64,
+    pub session_strange: u64,
     /// The last time from telling NATS something to hearing it, in nanoseconds; 0 before there is one.
     pub round_trip_ns: u64,
 }
@@ -83,6 +90,9 @@ impl NatsBoard {
             dropped_strange: of(&self.dropped_strange),
             lease_unknown: of(&self.lease_unknown),
             lease_strange: of(&self.lease_strange),
+            session_requests: of(&self.session_requests),
+            session_unknown: of(&self.session_unknown),
+            session_strange: of(&self.session_strange),
             round_trip_ns: of(&self.round_trip_ns),
         }
     }

@@ -23,7 +23,7 @@ use crate::limits;
 use crate::sleep::{Sleeper, fence_pushes};
 
 /// How long the thread sleeps while an answer to an order does not fit.
-const RETRY: Duration = Duration::from_millis(1);
+pub(super) const RETRY: Duration = Duration::from_millis(1);
 
 /// A wish that is carried out at once.
 #[derive(Debug)]
@@ -62,17 +62,17 @@ pub(super) struct ThreadEnds {
 
 /// Who takes from a queue, and how they are woken.
 #[derive(Clone, Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     sleeper: Arc<Sleeper>,
-    doorbell: Doorbell,
+    pub(super) doorbell: Doorbell,
 }
 
 /// An [`Inlet`] before there is a runtime that could watch its doorbell.
 #[derive(Debug)]
 pub(super) struct InletParts<T> {
-    queue: Receiver<T>,
-    waiting: Waiting,
-    stop: Arc<AtomicBool>,
+    pub(super) queue: Receiver<T>,
+    pub(super) waiting: Waiting,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 /// Where a task waits for what the market's thread wishes.
@@ -92,7 +92,7 @@ pub(super) struct Outlet {
 }
 
 #[derive(Debug)]
-struct Sender<T> {
+pub(super) struct Sender<T> {
     queue: Producer<T>,
     bytes_of: fn(&T) -> usize,
     bytes_max: usize,
@@ -103,7 +103,7 @@ struct Sender<T> {
 }
 
 #[derive(Debug)]
-struct Receiver<T> {
+pub(super) struct Receiver<T> {
     queue: Consumer<T>,
     bytes_of: fn(&T) -> usize,
     taken_bytes: u64,
@@ -115,8 +115,7 @@ pub(super) fn lanes(
     market: Doorbell,
     stop: &Arc<AtomicBool>,
 ) -> io::Result<(NatsPort, ThreadEnds, [Doorbell; 2])> {
-    let waiting = || io::Result::Ok(Waiting { sleeper: Arc::default(), doorbell: Doorbell::new()? });
-    let inlets = [waiting()?, waiting()?];
+    let inlets = [Waiting::new()?, Waiting::new()?];
     let (orders, taken_orders) = queue(limits::NATS_ORDERS_MAX, |_| 0);
     let (messages, taken_messages) = queue(limits::NATS_MESSAGES_MAX, Message::bytes);
     let (answering, answers) = queue(limits::NATS_ORDERS_MAX, |_| 0);
@@ -131,7 +130,7 @@ pub(super) fn lanes(
     Ok((NatsPort { orders, messages, inlets, answers, heard }, ends, doorbells))
 }
 
-fn queue<T>(places: usize, bytes_of: fn(&T) -> usize) -> (Sender<T>, Receiver<T>) {
+pub(super) fn queue<T>(places: usize, bytes_of: fn(&T) -> usize) -> (Sender<T>, Receiver<T>) {
     let (producer, consumer) = RingBuffer::new(places);
     let taken_bytes = Arc::<AtomicU64>::default();
     let told = Arc::clone(&taken_bytes);
@@ -176,11 +175,22 @@ impl NatsPort {
         if has_sent == [false; 2] {
             return;
         }
-        fence_pushes();
         for (inlet, _) in self.inlets.iter().zip(has_sent).filter(|(_, has_sent)| *has_sent) {
-            if inlet.sleeper.is_sleeping() {
-                inlet.doorbell.ring();
-            }
+            inlet.wake();
+        }
+    }
+}
+
+impl Waiting {
+    pub(super) fn new() -> io::Result<Waiting> {
+        Ok(Waiting { sleeper: Arc::default(), doorbell: Doorbell::new()? })
+    }
+
+    /// After something was pushed: rings for one that sleeps.
+    pub(super) fn wake(&self) {
+        fence_pushes();
+        if self.sleeper.is_sleeping() {
+            self.doorbell.ring();
         }
     }
 }
@@ -251,7 +261,7 @@ impl Outlet {
 }
 
 impl<T> Sender<T> {
-    fn send(&mut self, value: T) -> Result<(), T> {
+    pub(super) fn send(&mut self, value: T) -> Result<(), T> {
         let bytes = (self.bytes_of)(&value) as u64;
         let waiting = self.pushed_bytes - self.taken_bytes.load(Ordering::Acquire);
         if waiting > 0 && waiting + bytes > self.bytes_max as u64 {
@@ -263,13 +273,18 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    fn take_unannounced(&mut self) -> bool {
+    /// Whether nobody is there any more who could take anything.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.queue.is_abandoned()
+    }
+
+    pub(super) fn take_unannounced(&mut self) -> bool {
         std::mem::take(&mut self.unannounced)
     }
 }
 
 impl<T> Receiver<T> {
-    fn receive(&mut self) -> Option<T> {
+    pub(super) fn receive(&mut self) -> Option<T> {
         let value = self.queue.pop().ok()?;
         self.taken_bytes += (self.bytes_of)(&value) as u64;
         self.told.store(self.taken_bytes, Ordering::Release);

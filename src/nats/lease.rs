@@ -34,7 +34,7 @@ const UNANSWERED_MAX: u32 = 64;
 /// Requests one after another that fail while NATS is there, before the log says so: a term.
 const FAILURES_TOLD: u32 = 4;
 /// Of the operations of a key, which NATS tells in a header.
-const OPERATION_HEADER: &str = "KV-Operation";
+pub(super) const OPERATION_HEADER: &str = "KV-Operation";
 
 /// See the file's head.
 pub(super) struct Bucket {
@@ -277,7 +277,7 @@ impl Bucket {
 }
 
 /// Whether JetStream said that there is no such bucket.
-fn is_absence(error: &KeyValueError) -> bool {
+pub(super) fn is_absence(error: &KeyValueError) -> bool {
     let answer = std::error::Error::source(error).and_then(|source| source.downcast_ref::<GetStreamError>());
     answer.is_some_and(|answer| match answer.kind() {
         GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,

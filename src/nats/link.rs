@@ -115,6 +115,7 @@ fn options(setup: &NatsSetup, which: Connection) -> ConnectOptions {
     let role = match which {
         Connection::Market => "",
         Connection::Lease => " lease",
+        Connection::Sessions => " sessions",
     };
     admitted(setup, role)
         .client_capacity(limits::NATS_CLIENT_MESSAGES_MAX)

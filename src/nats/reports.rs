@@ -1,6 +1,6 @@
 //! What operators read in the log of NATS: when it comes and goes, why it cannot be reached, what it refuses.
 //!
-//! Home: the thread that speaks to NATS. Invariants: no line for each try: one when both connections are there, one when one of them is not any more, one for each kind of
+//! Home: the thread that speaks to NATS. Invariants: no line for each try: one when all connections are there, one when one of them is not any more, one for each kind of
 //! failure until they are there again, and a refusal once a minute at most; texts of NATS are escaped and cut.
 
 use log::Level;
@@ -10,11 +10,12 @@ const COMPLAINTS_APART_NS: u64 = 60_000_000_000;
 /// Of a text of NATS.
 const CHARS_MAX: usize = 200;
 
-/// Which of the two.
+/// Which of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Connection {
     Market,
     Lease,
+    Sessions,
 }
 
 /// One for the log.
@@ -27,7 +28,7 @@ pub(super) struct Line {
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    are_up: [bool; 2],
+    are_up: [bool; 3],
     is_told_up: bool,
     /// Since they were there: that NATS refuses the node, and that it cannot be reached.
     has_told_refusal: bool,
@@ -40,6 +41,7 @@ impl Connection {
         match self {
             Connection::Market => 0,
             Connection::Lease => 1,
+            Connection::Sessions => 2,
         }
     }
 }
@@ -55,9 +57,9 @@ impl Line {
 }
 
 impl Reports {
-    /// Whether both connections are there.
+    /// Whether all connections are there.
     pub(super) fn are_up(&self) -> bool {
-        self.are_up == [true; 2]
+        self.are_up == [true; 3]
     }
 
     /// A connection is there, or is not any more.
@@ -123,9 +125,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_when_both_are_there_and_when_one_is_not_any_more() {
+    fn a_line_when_all_are_there_and_when_one_is_not_any_more() {
         let mut reports = Reports::default();
         assert_eq!(reports.connection(Connection::Lease, true, "n"), None);
+        assert_eq!(reports.connection(Connection::Sessions, true, "n"), None);
         let there = reports.connection(Connection::Market, true, "n").unwrap();
         assert_eq!((there.level, there.text.as_str()), (Level::Info, "NATS is there: n"));
         assert!(reports.connection(Connection::Lease, false, "").unwrap().text.contains("away"));
@@ -144,6 +147,7 @@ mod tests {
         assert_eq!(reports.failed("IO error: User Authentication Expired"), None);
         reports.connection(Connection::Market, true, "");
         reports.connection(Connection::Lease, true, "");
+        reports.connection(Connection::Sessions, true, "");
         assert!(reports.failed("timed out").is_some());
     }
 

@@ -21,11 +21,13 @@ use crate::limits;
 use super::NatsSetup;
 use super::board::{NatsBoard, add};
 use super::hearing::{Listener, Wanted};
-use super::lanes::{Inlet, Order, Outlet, ThreadEnds};
+use super::lanes::{Inlet, InletParts, Order, Outlet, ThreadEnds};
 use super::lease::{Bucket, Ended};
 use super::link::{self, Line, LinkState};
 use super::notices::{self, NoticeEnds};
 use super::reports::{Connection, Reports};
+use super::session_lanes::{SessionOutlet, SessionRequest};
+use super::sessions;
 use super::speaking::Speaker;
 use super::subjects::Subjects;
 
@@ -34,17 +36,21 @@ const LEASE_REQUESTS_MAX: usize = 4;
 /// How long the runtime waits for look-ups of names that nobody waits for any more.
 const LOOKUPS_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// Both directions of what is said about named sessions.
+type SessionLine = (InletParts<SessionRequest>, SessionOutlet);
+
 /// Until there is a stop.
 pub(super) fn run(
     runtime: Runtime,
     setup: NatsSetup,
     ends: ThreadEnds,
     of_notices: NoticeEnds,
+    sessions: SessionLine,
     board: Arc<NatsBoard>,
 ) {
     let tasks = LocalSet::new();
     tasks
-        .block_on(&runtime, work(setup, ends, of_notices, board))
+        .block_on(&runtime, work(setup, ends, of_notices, sessions, board))
         .expect("invariant: addresses and doorbells were good when the thread was made");
     drop(tasks);
     runtime.shutdown_timeout(LOOKUPS_TIME_MAX);
@@ -54,6 +60,7 @@ async fn work(
     setup: NatsSetup,
     ends: ThreadEnds,
     of_notices: NoticeEnds,
+    (session_requests, session_outlet): SessionLine,
     board: Arc<NatsBoard>,
 ) -> io::Result<()> {
     let reports = Rc::<RefCell<Reports>>::default();
@@ -72,6 +79,10 @@ async fn work(
     let (line, cluster, of_speaker) = (market.clone(), setup.cluster, Arc::clone(&board));
     let speaker = Speaker { line, cluster, subjects, board: of_speaker };
     let speaking = spawn_local(speaker.speak(messages));
+    let (of_sessions, requests) = (setup.clone(), session_requests.watch()?);
+    let carried =
+        sessions::carry(of_sessions, requests, session_outlet, Rc::clone(&reports), Arc::clone(&board));
+    let carrying = spawn_local(carried);
     let (asking, requests) = mpsc::channel(LEASE_REQUESTS_MAX);
     let leasing = spawn_local(carry_lease(setup, requests, outlet, reports, board));
 
@@ -80,6 +91,7 @@ async fn work(
         // A task that panics has aborted the process already.
         let _ = leasing.await;
         let _ = speaking.await;
+        let _ = carrying.await;
         flush(&market).await;
     };
     if timeout(Duration::from_nanos(limits::NATS_STOP_NS_MAX), finish).await.is_err() {

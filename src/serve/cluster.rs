@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::Thread;
 
 use crate::auth::Accounts;
 use crate::cluster::node::NodeConfig;
@@ -13,7 +14,7 @@ use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::limits;
 use crate::model::ids::HomeId;
-use crate::nats::{self, Nats, NatsSetup, NatsTls};
+use crate::nats::{self, Nats, NatsSetup, NatsTls, SessionEnds, SessionPort};
 use crate::rt;
 use crate::store::jetstream::{JetSettings, JetSetup, JetStore};
 use crate::venue::ClusterSetup;
@@ -54,6 +55,18 @@ pub(super) fn setup(config: &Config, shards: usize) -> Result<Option<NatsSetup>,
     }
 }
 
+/// What NATS is to be reached by, with its end of the way from the thread that judges log-ins.
+pub(super) type Reached = (NatsSetup, SessionEnds);
+
+/// Both ends of the way from that thread to where named sessions are kept; none of a node by itself.
+pub(super) fn session_lanes(
+    setup: Option<NatsSetup>,
+) -> Result<(Option<Reached>, Option<SessionPort>), Failure> {
+    let Some(setup) = setup else { return Ok((None, None)) };
+    let (port, ends) = nats::session_lanes().map_err(super::os)?;
+    Ok((Some((setup, ends)), Some(port)))
+}
+
 /// What of the cluster is the main thread's.
 pub(super) struct Joined {
     pub(super) nats: Nats,
@@ -73,15 +86,16 @@ impl Joined {
     }
 }
 
-/// Starts the thread that speaks to NATS, which rings this doorbell of the venue; and what the venue is to know.
+/// Starts the thread that speaks to NATS, which rings this doorbell of the venue and unparks the thread that judges log-ins; and what the venue is to know.
 pub(super) fn start(
     config: &Config,
-    setup: Option<NatsSetup>,
+    reached: Option<Reached>,
     doorbell: &Doorbell,
+    judging: Thread,
     market: HomeId,
     accounts: Accounts,
 ) -> Result<(Option<Joined>, Option<ClusterSetup>), Failure> {
-    let Some(setup) = setup else { return Ok((None, None)) };
+    let Some((setup, sessions)) = reached else { return Ok((None, None)) };
     let node = NodeConfig {
         name: setup.node,
         incarnation: setup.incarnation,
@@ -91,7 +105,7 @@ pub(super) fn start(
     };
     let store = store(config, &setup, doorbell).map_err(super::os)?.map(Arc::new);
     let me = Teller { node: setup.node, incarnation: setup.incarnation };
-    let (mut nats, port) = nats::start(setup, doorbell.clone()).map_err(super::os)?;
+    let (mut nats, port) = nats::start(setup, doorbell.clone(), (sessions, judging)).map_err(super::os)?;
     let nodes = nats.take_notices().map(|port| NodesSetup { me, port, board: Arc::default() });
     let of_feed = config.feed.clone();
     let open_feed = Box::new(move |settings: &_| sources::open(&of_feed, settings));

@@ -7,18 +7,24 @@ use crate::config::Config;
 use crate::doorbell::Doorbell;
 use crate::exit::{Exit, Failure};
 use crate::keys;
+use crate::nats::SessionPort;
 use crate::rt;
 use crate::sessions_file::SessionsFile;
-use crate::verify::{LoginPort, Verifier};
+use crate::verify::{LoginPort, SessionStore, Verifier};
 
-/// The thread that judges log-ins, and each shard's line to it.
+/// The thread that judges log-ins, and each shard's line to it; `of_cluster` leads to where a cluster keeps named sessions.
 pub(super) fn start_verifier(
     config: &Config,
     keyring: &Arc<Keyring>,
     of_shards: &[Doorbell],
     accounts: Accounts,
+    of_cluster: Option<SessionPort>,
 ) -> Result<(Verifier, Vec<LoginPort>), Failure> {
-    let sessions = config.auth.sessions_file().map(SessionsFile::open).transpose()?;
+    let sessions = match (of_cluster, config.auth.sessions_file()) {
+        (Some(port), _) => SessionStore::Cluster(port),
+        (None, Some(path)) => SessionStore::File(SessionsFile::open(path)?),
+        (None, None) => SessionStore::Nowhere,
+    };
     let started = Verifier::start(
         Arc::clone(keyring),
         auth_settings(config),

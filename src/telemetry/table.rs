@@ -155,6 +155,9 @@ pub struct NatsReading {
     pub dropped_strange_total: u64,
     pub lease_unknown_total: u64,
     pub lease_strange_total: u64,
+    pub session_requests_total: u64,
+    pub session_unknown_total: u64,
+    pub session_strange_total: u64,
     pub round_trip_ns: u64,
 }
 
@@ -534,7 +537,7 @@ metrics! {
         Counter "tickring_store_backups_failed_total" "Backups that were begun or asked for and not given." = process.store.backups_failed_total;
         Gauge "tickring_nats_up" "1 while NATS is there; 0 too of a node that is of no cluster." = u64::from(process.nats.is_up);
         Counter "tickring_nats_reconnects_total" "Connections to NATS that were made again." = process.nats.reconnects_total;
-        Counter "tickring_nats_connects_failed_total" "Rounds of tries to connect to NATS, of each of two connections, in which no server took this node." = process.nats.failures_total;
+        Counter "tickring_nats_connects_failed_total" "Rounds of tries to connect to NATS, of each of three connections, in which no server took this node." = process.nats.failures_total;
         Counter "tickring_nats_messages_told_total" "Messages that were handed to NATS." = process.nats.told_messages_total;
         Counter "tickring_nats_told_bytes_total" "Bytes of those." = process.nats.told_bytes_total;
         Counter "tickring_nats_messages_heard_total" "Messages that came from NATS." = process.nats.heard_messages_total;
@@ -546,6 +549,9 @@ metrics! {
         Counter "tickring_nats_messages_dropped_total" {"why": "strange"} "" = process.nats.dropped_strange_total;
         Counter "tickring_nats_lease_unanswered_total" "Requests about the lease that nobody answered in time." = process.nats.lease_unknown_total;
         Counter "tickring_nats_lease_strange_total" "Values of the lease that are none: something else writes its key." = process.nats.lease_strange_total;
+        Counter "tickring_nats_session_requests_total" "Requests about named sessions of a cluster." = process.nats.session_requests_total;
+        Counter "tickring_nats_session_unanswered_total" "Those of them that nobody answered in time." = process.nats.session_unknown_total;
+        Counter "tickring_nats_session_strange_total" "Values of the bucket of named sessions that are none: something else writes there." = process.nats.session_strange_total;
         Gauge "tickring_nats_round_trip_seconds" "The last time from telling NATS something to hearing it." = process.nats.round_trip_ns;
         Counter "tickring_cluster_invalidations_told_total" "Invalidations of kept results for other nodes, whether NATS was there or not." = process.notices.told_total;
         Counter "tickring_cluster_invalidations_heard_total" "Invalidations of kept results that other nodes told." = process.notices.heard_total;

@@ -21,6 +21,7 @@ mod nats_server;
 mod nodes;
 mod oracle;
 mod readers;
+mod sessions;
 mod whole;
 
 #[allow(dead_code, reason = "of the tests of one server, which use more of it")]

@@ -83,7 +83,7 @@ impl Node {
         let name = format!("node-{number}");
         let term_ms = term.as_millis();
         let text = format!(
-            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n{more}",
+            "[feed.paper]\nevents_per_s = 500\n\n[auth]\nlogins_per_minute_max = 0\nfailures_per_minute_max = 0\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n{more}",
             link.url()
         );
         let config = temporary_file("toml", text.as_bytes());

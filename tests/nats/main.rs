@@ -8,6 +8,7 @@ mod lease;
 mod messages;
 mod node;
 mod security;
+mod sessions;
 mod three;
 
 #[path = "../cluster/nats_server.rs"]

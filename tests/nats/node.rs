@@ -1,15 +1,17 @@
 //! A node of a cluster as the market's thread sees it: the two ends, and a wait for words on the doorbell.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tickring::auth::{BucketAnswer, BucketRequest, BucketWord, SessionKey, Wanted};
 use tickring::cluster::lease::{LeaseAnswer, LeaseRequest, LeaseValue};
 use tickring::cluster::names::{ClusterName, Place};
 use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::model::ids::Epoch;
-use tickring::nats::{self, Nats, NatsPort, NatsSetup, NoticePort, NoticeWord};
+use tickring::nats::{self, Nats, NatsPort, NatsSetup, NoticePort, NoticeWord, SessionPort, SessionWord};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -26,6 +28,10 @@ pub(crate) struct Node {
     pub(crate) notices: NoticePort,
     /// In which notices are waited for.
     runtime: Runtime,
+    pub(crate) sessions: SessionPort,
+    /// What the bucket of sessions told while an answer was waited for.
+    told: VecDeque<BucketWord>,
+    asked: u32,
 }
 
 pub(crate) fn name(text: &str) -> ClusterName {
@@ -66,13 +72,16 @@ pub(crate) fn value(holder: &str, write: u64) -> LeaseValue {
 impl Node {
     pub(crate) fn start(setup: NatsSetup) -> Node {
         let bell = Doorbell::new().unwrap();
-        let (mut nats, port) = nats::start(setup, bell.clone()).unwrap();
+        let (sessions, ends) = nats::session_lanes().unwrap();
+        let judging = std::thread::current();
+        let (mut nats, port) = nats::start(setup, bell.clone(), (ends, judging)).unwrap();
         let notices = nats.take_notices().unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        Node { nats, port, bell, kept: Vec::new(), notices, runtime }
+        let (kept, told) = (Vec::new(), VecDeque::new());
+        Node { nats, port, bell, kept, notices, runtime, sessions, told, asked: 0 }
     }
 
-    /// Once NATS is there: both connections, since a lease is asked for until it is answered.
+    /// Once NATS is there: these two connections, since a lease is asked for until it is answered.
     pub(crate) fn there(setup: NatsSetup) -> Node {
         let mut node = Node::start(setup);
         node.is_up(true);
@@ -128,6 +137,57 @@ impl Node {
         self.wait("value of the lease", |word| {
             if let Word::LeaseSeen(entry) = word { Some((entry.revision, entry.value)) } else { None }
         })
+    }
+
+    /// Asks the bucket of sessions, and does not wait.
+    pub(crate) fn send_session(&mut self, key: SessionKey, wanted: Wanted) -> u32 {
+        self.asked += 1;
+        assert!(self.sessions.send(self.asked, BucketRequest { key, wanted }));
+        self.sessions.flush();
+        self.asked
+    }
+
+    pub(crate) fn ask_session(&mut self, key: SessionKey, wanted: Wanted) -> BucketAnswer {
+        let number = self.send_session(key, wanted);
+        let (answered, answer) = self.session_answer();
+        assert_eq!(answered, number);
+        answer
+    }
+
+    /// The next answer, and which request it is to.
+    pub(crate) fn session_answer(&mut self) -> (u32, BucketAnswer) {
+        loop {
+            match self.session_word() {
+                SessionWord::Answered { number, answer } => return (number, answer),
+                SessionWord::Told(word) => self.told.push_back(word),
+            }
+        }
+    }
+
+    /// What the bucket of sessions tells next.
+    pub(crate) fn told(&mut self) -> BucketWord {
+        if let Some(word) = self.told.pop_front() {
+            return word;
+        }
+        match self.session_word() {
+            SessionWord::Told(word) => word,
+            other @ SessionWord::Answered { .. } => panic!("{other:?} to nothing"),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a wait has an end, by which nothing but its failure is judged"
+    )]
+    fn session_word(&mut self) -> SessionWord {
+        let (began, patience) = (Instant::now(), Duration::from_millis(PATIENCE_MS.into()));
+        loop {
+            if let Some(word) = self.sessions.receive() {
+                return word;
+            }
+            assert!(began.elapsed() < patience, "nothing is said; {:?}", self.nats.board().reading());
+            std::thread::park_timeout(patience);
+        }
     }
 
     pub(crate) fn hear(&mut self, place: Place) {

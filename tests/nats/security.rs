@@ -16,8 +16,11 @@ use tickring::cluster::words::{Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::nats::{self, NatsSetup, NatsTls, NoticeWord};
 
+use tickring::auth::{BucketAnswer, BucketWord, SessionValue, Wanted};
+
 use super::nats_server::NatsServer;
 use super::node::{Node, name, place, setup, value};
+use super::sessions;
 
 const PASSWORD: &str = "s3cret-of-the-cluster";
 
@@ -140,11 +143,33 @@ fn does_all(owner: NatsSetup, follower: NatsSetup) {
     }
     assert!(owner.notices.tell(b"notice".to_vec()));
     assert_eq!(follower.notice(), NoticeWord::Heard(b"notice".to_vec()));
+    sessions_cross(&mut owner, &mut follower);
     owner.stop();
     follower.stop();
 }
 
-/// Until so many tries of its two connections have failed.
+/// The bucket of sessions is made, written, read and watched, and what is in it is ended.
+fn sessions_cross(one: &mut Node, other: &mut Node) {
+    let (key, text) = sessions::session("desk", 1);
+    assert_eq!([one.told(), one.told()], [BucketWord::Began, BucketWord::Complete]);
+    assert_eq!([other.told(), other.told()], [BucketWord::Began, BucketWord::Complete]);
+    let write = Wanted::Write { text: text.clone(), revision: 0, lasts_s: 60 };
+    let BucketAnswer::Written { revision } = one.ask_session(key, write) else {
+        panic!("{:?}", one.nats.board().reading())
+    };
+    let value = SessionValue::parse(key, text.as_bytes()).map(Box::new);
+    assert_eq!(other.told(), BucketWord::Seen { key, revision, value: value.clone() });
+    assert_eq!(
+        other.ask_session(key, Wanted::Read { waits: false }),
+        BucketAnswer::Holds { revision, value }
+    );
+    let deleted = other.ask_session(key, Wanted::Delete { revision });
+    assert!(matches!(deleted, BucketAnswer::Written { .. }), "{deleted:?}");
+    one.told();
+    assert!(matches!(one.told(), BucketWord::Seen { value: None, .. }));
+}
+
+/// Until so many tries of its connections have failed.
 fn await_failures(node: &Node, count: u64) {
     let board = node.nats.board();
     while board.reading().failures < count {
@@ -377,7 +402,10 @@ fn what_cannot_work_is_an_operator_s_fault_that_is_told_at_the_start() {
         (of_tls(NatsTls { identity: Some(others), ..certificates.authority() }), "node-key.pem"),
     ];
     for (setup, told) in cases {
-        let Err(error) = nats::start(setup.clone(), Doorbell::new().unwrap()) else { panic!("{setup:?}") };
+        let sessions = (nats::session_lanes().unwrap().1, std::thread::current());
+        let Err(error) = nats::start(setup.clone(), Doorbell::new().unwrap(), sessions) else {
+            panic!("{setup:?}")
+        };
         let error = error.to_string();
         assert!(error.contains(told) && !error.contains("s3cret"), "{error}");
     }

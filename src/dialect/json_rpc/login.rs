@@ -169,6 +169,12 @@ pub const fn refusal(refusal: Refusal) -> Failure {
         Refusal::TooManySignatures => Failure::TOO_MANY_REQUESTS.because("too many signatures of this key"),
         Refusal::TooManySessions => Failure::FORBIDDEN.because("too many named sessions of this key"),
         Refusal::Full => Failure::RETRY.because("no room for another log-in"),
+        Refusal::SessionsAway => {
+            Failure::UNAVAILABLE.because("not done: where named sessions are kept is not reached")
+        }
+        Refusal::SessionUnknown => Failure::OUTCOME_UNKNOWN.because(
+            "whether the session was renewed is not known: log in by the key if its token is refused",
+        ),
     }
 }
 

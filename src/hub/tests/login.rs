@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::{
-    Authority, Credential, Entropy, Key, Keyring, Patterns, Reach, Scopes, Secret, Settings, Verdict,
+    Authority, Credential, Entropy, Judged, Key, Keyring, Patterns, Reach, Scopes, Secret, Settings, Verdict,
 };
 
 mod over_http;
@@ -63,7 +63,9 @@ impl Desk {
                     self.entropy = self.entropy.wrapping_add(1);
                     let entropy: Entropy = [[self.entropy; 32], [self.entropy ^ 0x80; 32]];
                     let now = self.world.now;
-                    let verdict = self.authority.judge(&request, now, &entropy);
+                    let Judged::Verdict(verdict) = self.authority.judge(&request, now, &entropy) else {
+                        panic!("no cluster")
+                    };
                     self.world.hubs[0].handle_verdict(ticket, verdict, now);
                 }
             }
@@ -437,7 +439,9 @@ fn debug_output_of_questions_and_verdicts_has_no_secrets() {
     let question = desk.world.hubs[0].poll_question().unwrap();
     assert!(!format!("{question:?}").contains("\"secret\""));
     let LoginQuestion::Judge { request, .. } = question else { panic!("{question:?}") };
-    let verdict = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]);
+    let Judged::Verdict(verdict) = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]) else {
+        panic!("no cluster")
+    };
     let Verdict::Granted { tokens: Some(tokens), .. } = &verdict else { panic!("{verdict:?}") };
     let shown = format!("{verdict:?}");
     assert!(shown.contains("Tokens(") && !shown.contains(&tokens.access) && !shown.contains(&tokens.refresh));
@@ -515,7 +519,9 @@ fn a_named_session_whose_tokens_reach_nobody_is_forgotten() {
     desk.send(conn, "public/auth", credentials("a", "session:x"));
     let Some(LoginQuestion::Judge { ticket, request }) = desk.world.hubs[0].poll_question() else { panic!() };
     desk.world.hubs[0].handle_closed(conn, desk.world.now);
-    let verdict = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]);
+    let Judged::Verdict(verdict) = desk.authority.judge(&request, desk.world.now, &[[1; 32]; 2]) else {
+        panic!("no cluster")
+    };
     assert_eq!(desk.authority.grant_count(), 1);
     desk.world.hubs[0].handle_verdict(ticket, verdict, desk.world.now);
     desk.judge();
