@@ -12,6 +12,7 @@
 
 mod chance;
 mod clients;
+mod departures;
 mod faults;
 mod fixtures;
 mod link;
@@ -20,6 +21,7 @@ mod nats_server;
 mod nodes;
 mod oracle;
 mod readers;
+mod users;
 mod whole;
 
 #[allow(dead_code, reason = "of the tests of one server, which use more of it")]

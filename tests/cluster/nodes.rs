@@ -1,7 +1,7 @@
 //! Nodes of one market as processes, each with a link of its own to the nats-server, so that it can be cut off by itself. A node keeps its
 //! name and its port over a restart.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,14 +31,26 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes, each with a paper market for the case that it owns. The first owns when the others are started.
     pub(crate) fn start(count: usize, term: Duration) -> Cluster {
+        Cluster::start_with(count, term, "")
+    }
+
+    /// The same, with more tables in the configuration of each.
+    pub(crate) fn start_with(count: usize, term: Duration, more: &str) -> Cluster {
         let nats = NatsServer::start("");
         let mut cluster = Cluster { nats, nodes: Vec::new() };
         for number in 0..count {
-            let node = Node::start(number, cluster.nats.address(), term);
-            await_market(node.port.address());
-            cluster.nodes.push(node);
+            cluster.nodes.push(Node::start(number, cluster.nats.address(), term, more));
+            cluster.await_market(number);
         }
         cluster
+    }
+
+    /// Waits until a node has a market, its own or another's.
+    pub(crate) fn await_market(&self, node: usize) {
+        let mut client = Client::connect(self.nodes[node].port.address());
+        until("there is a market", || {
+            client.request("public/subscribe", &json!({"channels": [CHANNEL]}))["result"] == json!([CHANNEL])
+        });
     }
 
     /// Where clients connect to each, whether it runs or not.
@@ -55,14 +67,6 @@ impl Cluster {
     }
 }
 
-/// Waits until a node has a market, its own or another's.
-fn await_market(address: SocketAddr) {
-    let mut client = Client::connect(address);
-    until("there is a market", || {
-        client.request("public/subscribe", &json!({"channels": [CHANNEL]}))["result"] == json!([CHANNEL])
-    });
-}
-
 /// One process.
 pub(crate) struct Node {
     pub(crate) link: Link,
@@ -73,12 +77,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    fn start(number: usize, nats: SocketAddr, term: Duration) -> Node {
+    fn start(number: usize, nats: SocketAddr, term: Duration, more: &str) -> Node {
         let link = Link::to(nats);
         let name = format!("node-{number}");
         let term_ms = term.as_millis();
         let text = format!(
-            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n",
+            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n{more}",
             link.url()
         );
         let config = temporary_file("toml", text.as_bytes());
@@ -101,6 +105,8 @@ impl Node {
     /// Ends it at once (SIGKILL).
     pub(crate) fn kill(&mut self) {
         drop(self.server.take().expect("it runs"));
+        // What its ring holds the kernel closes behind the end of the process.
+        until("nobody listens any more", || TcpStream::connect(self.port.address()).is_err());
     }
 
     /// Ends it as an operator does (SIGTERM), and waits until it has.
