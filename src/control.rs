@@ -615,6 +615,9 @@ fn of_nats(nats: &nats::NatsReading) -> NatsReading {
         dropped_strange_total: nats.dropped_strange,
         lease_unknown_total: nats.lease_unknown,
         lease_strange_total: nats.lease_strange,
+        presence_written_total: nats.presence_written,
+        presence_unwritten_total: nats.presence_unwritten,
+        presence_strange_total: nats.presence_strange,
         round_trip_ns: nats.round_trip_ns,
     }
 }

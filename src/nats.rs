@@ -1,10 +1,10 @@
-//! The thread that speaks to NATS for the market's thread: parts, requests and the lease of a cluster (decision 0037).
+//! The thread that speaks to NATS for the market's thread: parts, requests, the lease and who is present in a cluster (decision 0037).
 //!
 //! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], the main thread [`Nats`]. It knows nothing of markets: it carries
 //! a `Wish` to NATS, and a `Word` back (`cluster/words.rs`). Invariants:
 //! - The market's thread never waits for it, and it never waits for NATS: what cannot be told while NATS is away is dropped and counted, for the numbers in it tell
 //!   those who miss it. Everything that waits is bounded in number and in bytes.
-//! - The lease has a connection of its own, so that no market data is in its way, in either direction.
+//! - The lease has a connection of its own, so that no market data is in its way, in either direction; so has who is present, while the node owns.
 //! - NATS may come after this process, and go at any time: it is tried again for ever, and subscriptions hold again.
 //! - Nothing that NATS says is believed: lengths are bounded, and an answer goes only to where answers of this cluster go.
 
@@ -15,6 +15,8 @@ mod lanes;
 mod lease;
 mod lease_value;
 mod link;
+mod presence;
+mod presence_value;
 mod reports;
 mod security;
 mod speaking;
@@ -70,7 +72,7 @@ pub struct NatsTls {
 pub struct Nats {
     board: Arc<NatsBoard>,
     stop: Arc<AtomicBool>,
-    doorbells: [Doorbell; 2],
+    doorbells: [Doorbell; 3],
     thread: JoinHandle<()>,
 }
 

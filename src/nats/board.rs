@@ -25,6 +25,9 @@ pub struct NatsBoard {
     pub(super) dropped_strange: AtomicU64,
     pub(super) lease_unknown: AtomicU64,
     pub(super) lease_strange: AtomicU64,
+    pub(super) presence_written: AtomicU64,
+    pub(super) presence_unwritten: AtomicU64,
+    pub(super) presence_strange: AtomicU64,
     pub(super) round_trip_ns: AtomicU64,
 }
 
@@ -59,6 +62,11 @@ pub struct NatsReading {
     pub lease_unknown: u64,
     /// Values of the lease that are none.
     pub lease_strange: u64,
+    /// Changes of who is present that NATS has, and those that it did not take at once.
+    pub presence_written: u64,
+    pub presence_unwritten: u64,
+    /// Values of who is present that are none.
+    pub presence_strange: u64,
     /// The last time from telling NATS something to hearing it, in nanoseconds; 0 before there is one.
     pub round_trip_ns: u64,
 }
@@ -83,6 +91,9 @@ impl NatsBoard {
             dropped_strange: of(&self.dropped_strange),
             lease_unknown: of(&self.lease_unknown),
             lease_strange: of(&self.lease_strange),
+            presence_written: of(&self.presence_written),
+            presence_unwritten: of(&self.presence_unwritten),
+            presence_strange: of(&self.presence_strange),
             round_trip_ns: of(&self.round_trip_ns),
         }
     }

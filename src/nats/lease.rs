@@ -277,7 +277,7 @@ impl Bucket {
 }
 
 /// Whether JetStream said that there is no such bucket.
-fn is_absence(error: &KeyValueError) -> bool {
+pub(super) fn is_absence(error: &KeyValueError) -> bool {
     let answer = std::error::Error::source(error).and_then(|source| source.downcast_ref::<GetStreamError>());
     answer.is_some_and(|answer| match answer.kind() {
         GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,

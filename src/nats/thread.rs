@@ -24,6 +24,7 @@ use super::hearing::{Listener, Wanted};
 use super::lanes::{Inlet, Order, Outlet, ThreadEnds};
 use super::lease::{Bucket, Ended};
 use super::link::{self, Line, LinkState};
+use super::presence;
 use super::reports::{Connection, Reports};
 use super::speaking::Speaker;
 use super::subjects::Subjects;
@@ -49,6 +50,9 @@ async fn work(setup: NatsSetup, ends: ThreadEnds, board: Arc<NatsBoard>) -> io::
     spawn_local(market_watcher.watch());
     let (outlet, mut orders, messages) = (Rc::new(ends.outlet), ends.orders.watch()?, ends.messages.watch()?);
     spawn_local(tell_state(market.state.clone(), Rc::clone(&outlet)));
+    // A stop does not wait for it: what is not written of presence is seen again.
+    let wishes = ends.presence.watch()?;
+    spawn_local(presence::keep(setup.clone(), wishes, Rc::clone(&outlet), Arc::clone(&board)));
 
     let subjects = Subjects::new(&setup.cluster, &setup.node, setup.incarnation);
     let (wanting, wanted) = watch::channel(Wanted::default());

@@ -20,6 +20,7 @@ mod nats_client;
 mod nats_server;
 mod nodes;
 mod oracle;
+mod presence;
 mod readers;
 mod users;
 mod whole;

@@ -11,7 +11,10 @@ use super::nats_server::NatsServer;
 use super::node::{Node, name, setup, value};
 
 /// Does something to the bucket by hand.
-fn by_hand<F: Future<Output = ()>>(server: &NatsServer, deed: impl FnOnce(jetstream::Context) -> F) {
+pub(crate) fn by_hand<F: Future<Output = ()>>(
+    server: &NatsServer,
+    deed: impl FnOnce(jetstream::Context) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let client = async_nats::connect(server.url()).await.unwrap();
