@@ -160,6 +160,9 @@ enum Load {
         /// Events of the market a second
         #[arg(long, default_value_t = 10_000)]
         rate: u32,
+        /// What both clients are told of it; all of it crosses, whatever they are told
+        #[arg(long, default_value = "book.*.raw")]
+        channel: String,
         /// The nats-server to run; without it NATS_SERVER of the environment, or that in PATH
         #[arg(long, value_name = "PATH")]
         nats_server: Option<String>,
@@ -511,7 +514,9 @@ fn by_itself(rig: &Rig, command: Load, json: Option<&Path>) -> Result<Outcome> {
 fn compare(rig: &Rig, command: Load) -> Result<Vec<Comparison>> {
     Ok(match command {
         Load::Ping => vec![ping::run(rig)?],
-        Load::Bridge { rate, nats_server } => bridge::run(rig, nats_server, rate).into_iter().collect(),
+        Load::Bridge { rate, channel, nats_server } => {
+            bridge::run(rig, nats_server, rate, &channel).into_iter().collect()
+        }
         Load::Request { connections, rate, window } => request::run(rig, connections, window, rate)?,
         Load::Orders { connections, subscribers, rate, trades, resting, window, keys, encoding } => {
             let shape = orders::Shape {

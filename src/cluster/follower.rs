@@ -108,6 +108,8 @@ pub struct Follower {
     /// Instruments that the owner has told by this stream: the replica may have more, of an owner before.
     listed: usize,
     outbox: Outbox,
+    /// Changes of the market (levels, trades, states) that shards were told of.
+    pub changes_total: u64,
     /// Streams that were given up.
     pub troubles_total: u64,
     /// Requests of clients that were refused since no owner was there for them.
@@ -150,6 +152,7 @@ impl Follower {
             replica: Cache::default(),
             listed: 0,
             outbox,
+            changes_total: 0,
             troubles_total: 0,
             not_sent_total: 0,
         }
@@ -552,6 +555,9 @@ impl Follower {
             return Ok(());
         } else {
             self.apply(&record)?;
+            let is_change =
+                matches!(record, Record::Levels { .. } | Record::Traded { .. } | Record::StateChanged { .. });
+            self.changes_total += u64::from(is_change);
         }
         told.push(record);
         Ok(())

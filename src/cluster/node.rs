@@ -73,6 +73,8 @@ pub struct NodeCounters {
     /// Of the market that it has, those that NATS did not take in time.
     pub parts_dropped_total: u64,
     pub parts_heard_total: u64,
+    /// Changes of another node's market (levels, trades, states) that this one has passed on to its shards.
+    pub changes_heard_total: u64,
     /// Streams of an owner that were given up, since something of them was lost or did not fit.
     pub streams_lost_total: u64,
 }
@@ -157,7 +159,9 @@ impl Node {
             }
             (Word::Part(bytes), End::Follower(follower)) => {
                 self.counters.parts_heard_total += 1;
+                let before = follower.changes_total;
                 let heard = follower.handle_part(&bytes, now);
+                self.counters.changes_heard_total += follower.changes_total - before;
                 self.note(heard);
             }
             (Word::Answered(bytes), End::Follower(follower)) => {

@@ -131,6 +131,7 @@ pub struct NodeReading {
     pub parts_told_total: u64,
     pub parts_dropped_total: u64,
     pub parts_heard_total: u64,
+    pub changes_heard_total: u64,
     pub streams_lost_total: u64,
 }
 
@@ -478,6 +479,7 @@ metrics! {
         Counter "tickring_cluster_parts_told_total" "Messages in which this node told its market to others." = venue.node.parts_told_total;
         Counter "tickring_cluster_parts_dropped_total" "Of its own, those that it dropped since NATS took fewer than were told: who misses them asks for the state anew." = venue.node.parts_dropped_total;
         Counter "tickring_cluster_parts_heard_total" "Messages in which it heard another's." = venue.node.parts_heard_total;
+        Counter "tickring_cluster_changes_heard_total" "Changes of another's market that it heard in them: levels of a book, trades, states." = venue.node.changes_heard_total;
         Counter "tickring_cluster_streams_lost_total" "How often it asked for another's market anew, since something was lost." = venue.node.streams_lost_total;
     }
 }

@@ -99,6 +99,7 @@ impl Clustered {
             parts_told_total,
             parts_dropped_total,
             parts_heard_total,
+            changes_heard_total,
             streams_lost_total,
         } = self.node.counters;
         NodeReading {
@@ -115,6 +116,7 @@ impl Clustered {
             parts_told_total,
             parts_dropped_total,
             parts_heard_total,
+            changes_heard_total,
             streams_lost_total,
         }
     }

@@ -1,14 +1,15 @@
 //! What it costs to cross from one node of a cluster to another: two nodes and a nats-server on this machine, a client at each that is told the same events. The
 //! owner's client is the limit: how much later is the same event with the follower's? Home: the load thread, and a thread for each client.
 //!
-//! Invariants: both clients read by one clock; an event counts where both were told it; an event that one of them misses, or is told twice, fails the run.
+//! Invariants: both clients read by one clock; an event counts where both were told it, and one that is told twice fails the run; nothing is
+//! measured before both nodes have a market.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use crate::client::{self, STEP_DEADLINE_NS, Single};
@@ -17,14 +18,13 @@ use crate::ear::{Ear, Heard};
 use crate::failure::{Doing, Failure, Result};
 use crate::frame;
 use crate::histogram::Latencies;
+use crate::operators::Metrics;
 use crate::report::{Comparison, Sample};
 use crate::scenarios::{self, Rig};
 use crate::secure::Line;
 use crate::server::{self, Launch, Server};
 use crate::wire;
 
-/// All changes of all books: each is an event, and none is left out.
-const CHANNEL: &str = "book.*.raw";
 /// Where nodes are told of the server.
 const PREFIX: &str = "TICKRING_CLUSTER_";
 /// The environment's variable for where nats-server is.
@@ -32,27 +32,40 @@ const PROGRAM: &str = "NATS_SERVER";
 /// The longest wait for a market: a term of the lease, and the image.
 const MARKET_DEADLINE_NS: u64 = 15 * SECOND_NS;
 
-/// Compares the same events at both nodes, at this many of the market a second; `None` without a server.
-pub(crate) fn run(rig: &Rig, nats_server: Option<String>, events_per_s: u32) -> Option<Comparison> {
+/// What becomes of what clients are told: it is taken in all phases, so that none waits.
+const WARMING_UP: u8 = 0;
+const MEASURED: u8 = 1;
+const OVER: u8 = 2;
+
+/// Compares the same events of a channel at both nodes, at this many of the market a second; `None` without a server.
+pub(crate) fn run(
+    rig: &Rig,
+    nats_server: Option<String>,
+    events_per_s: u32,
+    channel: &str,
+) -> Option<Comparison> {
     let nats_server =
         nats_server.or_else(|| std::env::var(PROGRAM).ok()).unwrap_or_else(|| "nats-server".to_owned());
     let events = format!("feed.paper.events_per_s={events_per_s}");
-    let launch = rig.server(&["--set", &events])?;
+    let cores = rig.cpus_server.get(..1).unwrap_or_default();
+    // Operators are answered, which tells what has crossed.
+    let launch = rig.server_on(cores, "127.0.0.1:0", &["--set", &events])?;
     let case = format!(
-        "bridge: {events_per_s} events/s of the market, a client of the owner and one of the node that follows"
+        "bridge: {events_per_s} events/s of the market, {channel} to a client of the owner and to one of the node that follows"
     );
-    Some(rig.alone(&case, &launch, |launch| measure(rig, launch, &nats_server)))
+    Some(rig.alone(&case, &launch, |launch| measure(rig, launch, &nats_server, channel)))
 }
 
-/// What one client was told, and when.
+/// An event, by its epoch, which is one topic's of an owner, and its number there.
+type Event = (u64, u64);
+
+/// What one client was told, and when. While it listens it does no more than keep that: it shares its core.
 #[derive(Default)]
 struct Told {
-    /// By channel and number in its sequence.
-    at_ns: HashMap<(u64, u64), u64>,
-    repeated: u64,
+    events: Vec<(Event, u64)>,
 }
 
-fn measure(rig: &Rig, launch: &Launch, nats_server: &str) -> Result<Sample> {
+fn measure(rig: &Rig, launch: &Launch, nats_server: &str, channel: &str) -> Result<Sample> {
     let nats = Nats::start(nats_server)?;
     let node = |name: &str, owns: bool| {
         let mut launch = launch.clone();
@@ -67,33 +80,58 @@ fn measure(rig: &Rig, launch: &Launch, nats_server: &str) -> Result<Sample> {
         Server::start(&launch, rig.cpu_client)
     };
     let (owner, follower) = (node("owner", true)?, node("follower", false)?);
-    let lines = [subscribed(&owner)?, subscribed(&follower)?];
-    server::sleep_ns(rig.warmup_ns);
-    let clocks = [owner.cpu_clock()?, follower.cpu_clock()?];
-    let (begun_ns, is_over) = (clock::mono_ns(), AtomicBool::new(false));
-    let told: Result<Vec<Told>> = thread::scope(|scope| {
-        let threads = lines.map(|line| scope.spawn(|| listen(line, &is_over)));
+    // The follower's first: once it is told an event, both nodes have a market.
+    let (after, before) = (subscribed(&follower, channel)?, subscribed(&owner, channel)?);
+    let phase = AtomicU8::new(WARMING_UP);
+    let measured = thread::scope(|scope| {
+        let threads = [before, after].map(|line| scope.spawn(|| listen(line, &phase)));
+        server::sleep_ns(rig.warmup_ns);
+        let clocks = [owner.cpu_clock(), follower.cpu_clock()];
+        let crossed_before = crossed(&follower);
+        let begun_ns = clock::mono_ns();
+        phase.store(MEASURED, Ordering::Relaxed);
         server::sleep_ns(rig.measured_ns);
-        is_over.store(true, Ordering::Relaxed);
-        threads.into_iter().map(|thread| thread.join().expect("a client does not panic")).collect()
+        phase.store(OVER, Ordering::Relaxed);
+        let elapsed_ns = clock::mono_ns() - begun_ns;
+        let used = [owner.cpu_clock(), follower.cpu_clock()];
+        let told = threads.map(|thread| thread.join().expect("a client does not panic"));
+        (told, [crossed_before, crossed(&follower)], clocks, used, elapsed_ns)
     });
-    let used = [owner.cpu_clock()?.since(&clocks[0]), follower.cpu_clock()?.since(&clocks[1])];
-    let [first, second] =
-        <[Told; 2]>::try_from(told?).map_err(|_| Failure::Unmet("two clients".to_owned()))?;
-    compared(&first, &second, clock::mono_ns() - begun_ns, used.map(|used| used.running_ns))
+    let ([first, second], [before, after], clocks, used, elapsed_ns) = measured;
+    let [owner_begun, follower_begun] = clocks;
+    let [owner_used, follower_used] = used;
+    let mut sample = Sample::default();
+    sample.add("bridged", "1/s", per_s(after? - before?, elapsed_ns));
+    compare(&first?, &second?, elapsed_ns, &mut sample)?;
+    for (name, used, begun) in
+        [("owner CPU", owner_used?, owner_begun?), ("follower CPU", follower_used?, follower_begun?)]
+    {
+        sample.add(name, "core", scenarios::ratio(used.since(&begun).running_ns, elapsed_ns));
+    }
+    Ok(sample)
 }
 
-/// A connection that has asked to be told the market, once the node has one.
-fn subscribed(server: &Server) -> Result<Line> {
-    let request = wire::subscribe_request(&[CHANNEL.to_owned()], "");
+/// Changes of the owner's market that a node has heard of by now.
+fn crossed(follower: &Server) -> Result<u64> {
+    Metrics::ask(follower.control()?)?.sum_of("tickring_cluster_changes_heard_total")
+}
+
+fn per_s(count: u64, elapsed_ns: u64) -> f64 {
+    scenarios::ratio(count, 1) / scenarios::ratio(elapsed_ns, SECOND_NS)
+}
+
+/// A connection that is told the market, once the node has one: a channel of all instruments is granted before.
+fn subscribed(server: &Server, channel: &str) -> Result<Line> {
+    let instruments = r#"{"jsonrpc":"2.0","id":1,"method":"public/get_instruments","params":{}}"#;
     let deadline_ns = clock::mono_ns() + MARKET_DEADLINE_NS;
-    while Single::connect(server.target())?.ask(&request)?.contains("\"result\":[]") {
+    while !Single::connect(server.target())?.ask(instruments)?.contains("instrument_name") {
         if clock::mono_ns() > deadline_ns {
             return Err(Failure::Unmet("no node has told a market".to_owned()));
         }
         server::sleep_ns(100 * MILLISECOND_NS);
     }
     let mut line = client::connect(server.target())?;
+    let request = wire::subscribe_request(&[channel.to_owned()], "");
     let mut text = Vec::new();
     frame::encode_client(frame::TEXT, request.as_bytes(), &mut text);
     line.write_all(&text).doing("subscribe")?;
@@ -101,12 +139,16 @@ fn subscribed(server: &Server) -> Result<Line> {
 }
 
 /// Takes what it is told until it is over.
-fn listen(mut line: Line, is_over: &AtomicBool) -> Result<Told> {
+fn listen(mut line: Line, phase: &AtomicU8) -> Result<Told> {
     line.stream.set_nonblocking(false).doing("blocking reads")?;
     let mut told = Told::default();
     let mut ear = Ear::opened();
     let mut buffer = vec![0; 256 * 1024];
-    while !is_over.load(Ordering::Relaxed) {
+    loop {
+        let phase = phase.load(Ordering::Relaxed);
+        if phase == OVER {
+            return Ok(told);
+        }
         let bytes = match line.read(&mut buffer) {
             Ok(0) => return Err(Failure::Protocol("the node closed the connection".to_owned())),
             Ok(bytes) => bytes,
@@ -125,7 +167,8 @@ fn listen(mut line: Line, is_over: &AtomicBool) -> Result<Told> {
         let mut is_closed = false;
         ear.take(&buffer[..bytes], |heard| {
             match heard {
-                Heard::Message(message) => told.take(message, now_ns),
+                Heard::Message(message) if phase == MEASURED => told.take(message, now_ns),
+                Heard::Message(_) => {}
                 Heard::Ping(payload) => frame::encode_client(frame::PONG, payload, &mut pong),
                 Heard::Close(_) => is_closed = true,
                 Heard::Answer { .. } => {}
@@ -140,42 +183,50 @@ fn listen(mut line: Line, is_over: &AtomicBool) -> Result<Told> {
             line.write_all(&pong).doing("send a pong")?;
         }
     }
-    Ok(told)
 }
 
 impl Told {
     fn take(&mut self, message: &[u8], now_ns: u64) {
         let number = |key| wire::digits_after(message, key).and_then(|digits| digits.parse::<u64>().ok());
         let (Some(epoch), Some(seq)) = (number(r#""epoch":"#), number(r#""seq":"#)) else { return };
-        // An epoch is one topic's of an owner.
-        if self.at_ns.insert((epoch, seq), now_ns).is_some() {
-            self.repeated += 1;
-        }
+        self.events.push(((epoch, seq), now_ns));
+    }
+
+    /// When each event was told, and how many were told twice.
+    fn by_event(&self) -> (HashMap<Event, u64>, usize) {
+        let at_ns: HashMap<Event, u64> = self.events.iter().copied().collect();
+        let repeated = self.events.len() - at_ns.len();
+        (at_ns, repeated)
     }
 }
 
-fn compared(owner: &Told, follower: &Told, elapsed_ns: u64, cpu_ns: [u64; 2]) -> Result<Sample> {
+/// The same events at both.
+fn compare(owner: &Told, follower: &Told, elapsed_ns: u64, sample: &mut Sample) -> Result<()> {
+    let ((owned, owned_twice), (followed, followed_twice)) = (owner.by_event(), follower.by_event());
     let mut later = Latencies::new();
     let mut earlier = 0_u64;
-    for (place, at_ns) in &owner.at_ns {
-        let Some(followed_ns) = follower.at_ns.get(place) else { continue };
+    for (event, at_ns) in &owned {
+        let Some(followed_ns) = followed.get(event) else { continue };
         earlier += u64::from(followed_ns < at_ns);
         later.record(followed_ns.saturating_sub(*at_ns));
     }
     let summary = later.summary();
-    if summary.count == 0 || owner.repeated + follower.repeated > 0 {
-        let (count, repeated) = (summary.count, owner.repeated + follower.repeated);
-        return Err(Failure::Protocol(format!("{count} events at both nodes, {repeated} told twice")));
+    let repeated = owned_twice + followed_twice;
+    if summary.count == 0 || repeated > 0 {
+        return Err(Failure::Protocol(format!(
+            "{} events at both nodes, {repeated} told twice",
+            summary.count
+        )));
     }
-    let mut sample = Sample::default();
-    let seconds = scenarios::ratio(elapsed_ns, SECOND_NS);
-    sample.add("events at both", "1/s", scenarios::ratio(summary.count, 1) / seconds);
+    let per_s = |count| per_s(count, elapsed_ns);
+    sample.add("events at both", "1/s", per_s(summary.count));
+    // A client that does not keep up is told the newest of some books instead, each node by itself.
+    sample.add("at the owner", "1/s", per_s(owned.len() as u64));
+    sample.add("at the follower", "1/s", per_s(followed.len() as u64));
     sample.add_us("later p50", summary.p50_ns);
     sample.add_us("later p99", summary.p99_ns);
     sample.add("not later", "%", scenarios::ratio(earlier, summary.count) * 100.0);
-    sample.add("owner CPU", "core", scenarios::ratio(cpu_ns[0], elapsed_ns));
-    sample.add("follower CPU", "core", scenarios::ratio(cpu_ns[1], elapsed_ns));
-    Ok(sample)
+    Ok(())
 }
 
 /// A nats-server of this run's own, that is gone with it.
