@@ -239,7 +239,11 @@ impl Keeper {
             Ok(is_mine) => is_mine,
             Err(error) => {
                 add(&self.board.presence_unwritten, 1);
-                self.rests_until_ns = clock::now().mono_ns + RETRY_NS;
+                // What is asked for while it rests does not make it rest for longer.
+                let now_ns = clock::now().mono_ns;
+                if now_ns >= self.rests_until_ns {
+                    self.rests_until_ns = now_ns + RETRY_NS;
+                }
                 self.is_in_doubt = true;
                 log::debug!(
                     "presence of {} is not written: {}",
