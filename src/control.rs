@@ -627,6 +627,9 @@ fn of_nats(nats: &nats::NatsReading) -> NatsReading {
         session_requests_total: nats.session_requests,
         session_unknown_total: nats.session_unknown,
         session_strange_total: nats.session_strange,
+        presence_written_total: nats.presence_written,
+        presence_unwritten_total: nats.presence_unwritten,
+        presence_strange_total: nats.presence_strange,
         round_trip_ns: nats.round_trip_ns,
     }
 }

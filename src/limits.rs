@@ -718,6 +718,28 @@ pub const GROUP_WEIGHT_MAX: u32 = 1_000;
 /// Users whose presence one connection is told, and connections that are told of one user's: each time that it comes or goes.
 pub const PRESENCE_WATCHED_MAX: u32 = 256;
 pub const PRESENCE_WATCHERS_MAX: u32 = 1_024;
+/// How long questions of presence wait, after another node of a cluster has taken the market, until it is read who was present: twice
+/// what 65,536 users take. Those that wait, 16 KiB each at most, beyond which they are answered by what is known.
+pub const PRESENCE_READ_NS: u64 = 2_000_000_000;
+pub const PRESENCE_ASKS_WAITING_MAX: usize = 1_024;
+/// How long who was present under the owner before counts as present until a connection of it is seen: clients of nodes that live are sent away at once and
+/// come back, clients of a node that died have to notice.
+pub const PRESENCE_GRACE_NS: u64 = 10_000_000_000;
+const _: () = assert!(PRESENCE_READ_NS < PRESENCE_GRACE_NS);
+/// Changes of presence that are written for the next owner, a second and at once: one is under way at a time, for a round trip to NATS, and its disk is others', too.
+pub const PRESENCE_WRITES_PER_S: u64 = 500;
+pub const PRESENCE_WRITES_AT_ONCE: u64 = 64;
+/// After one that failed, the next.
+pub const PRESENCE_REWRITE_NS: u64 = 1_000_000_000;
+/// Users who are away and of whom something may be kept, that wait to be written.
+pub const PRESENCE_UNWRITTEN_MAX: usize = 8_192;
+/// How long what is written is kept unless it is written again, as it is each third of that. That so many users can be.
+pub const PRESENCE_AGE_NS: u64 = 3_600_000_000_000;
+const _: () = assert!(PRESENCE_WRITES_PER_S * (PRESENCE_AGE_NS / 3_000_000_000) >= 500_000);
+/// Bytes of a value that says so, a name of 64 and two numbers: what is longer is none. As many of them go to the office at once, and words of it in a turn.
+pub const PRESENCE_VALUE_BYTES_MAX: usize = 256;
+pub const PRESENCE_ENTRIES_PER_WORD: usize = 256;
+pub const PRESENCE_WORDS_PER_TURN: usize = 4;
 /// Dead letters that are kept, some 300 bytes each besides their content.
 pub const DEAD_LETTERS_MAX: u32 = 1 << 20;
 /// Names of messages that are remembered to recognise a repeated send, some 250 bytes each.
@@ -825,6 +847,9 @@ pub const NATS_BYTES_MAX: usize = CLUSTER_TURN_BYTES_MAX;
 pub const NATS_CLIENT_MESSAGES_MAX: usize = 16;
 /// Messages that NATS's client has read and nobody has taken yet, for each subscription: it reads some megabytes before others have their turn.
 pub const NATS_SUBSCRIPTION_MESSAGES_MAX: usize = 4_096;
+/// Changes of who is present that wait between the two, some 80 bytes each, and words back: what is read, some 20 KiB each.
+pub const NATS_PRESENCE_WISHES_MAX: usize = 256;
+pub const NATS_PRESENCE_WORDS_MAX: usize = 64;
 /// Bytes of a lease's value, some 200 by its names and numbers: what is longer is none.
 pub const NATS_LEASE_BYTES_MAX: usize = 512;
 /// How long a stop waits for what NATS was to be told: the lease's release, above all.

@@ -1,11 +1,12 @@
-//! The thread that speaks to NATS for the market's thread: parts, requests and the lease of a cluster (decision 0037); and for the one that judges log-ins: named
-//! sessions (0039).
+//! The thread that speaks to NATS for the market's thread: parts, requests, the lease and who is present in a cluster (decision 0037); and for the one that judges
+//! log-ins: named sessions (0039).
 //!
 //! Home: one thread, a tokio runtime of its own; the market's thread has the [`NatsPort`], control the [`NoticePort`], the one that judges the [`SessionPort`], the main
 //! thread [`Nats`]. It knows nothing of markets: it carries a `Wish` to NATS, and a `Word` back (`cluster/words.rs`). Invariants:
 //! - The market's thread never waits for it, and it never waits for NATS: what cannot be told while NATS is away is dropped and counted, for the numbers in it tell
 //!   those who miss it. Everything that waits is bounded in number and in bytes.
-//! - The lease has a connection of its own, so that no market data is in its way, in either direction; so have sessions, so that they are in nobody's.
+//! - The lease has a connection of its own, so that no market data is in its way, in either direction; so have sessions, so that they are in nobody's, and who is
+//!   present, while the node owns.
 //! - NATS may come after this process, and go at any time: it is tried again for ever, and subscriptions hold again.
 //! - Nothing that NATS says is believed: lengths are bounded, and an answer goes only to where answers of this cluster go.
 
@@ -17,6 +18,8 @@ mod lease;
 mod lease_value;
 mod link;
 mod notices;
+mod presence;
+mod presence_value;
 mod reports;
 mod security;
 mod session_lanes;
@@ -76,7 +79,7 @@ pub struct NatsTls {
 pub struct Nats {
     board: Arc<NatsBoard>,
     stop: Arc<AtomicBool>,
-    doorbells: [Doorbell; 3],
+    doorbells: [Doorbell; 4],
     /// Until control has it.
     notices: Option<NoticePort>,
     thread: JoinHandle<()>,
@@ -117,8 +120,8 @@ pub fn start(
 ) -> io::Result<(Nats, NatsPort)> {
     setup.check()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let (port, ends, [orders, messages]) = lanes::lanes(doorbell, &stop)?;
-    let doorbells = [orders, messages, sessions.doorbell()];
+    let (port, ends, [orders, messages, presence]) = lanes::lanes(doorbell, &stop)?;
+    let doorbells = [orders, messages, presence, sessions.doorbell()];
     let sessions = sessions.part(judging, &stop);
     let board = Arc::new(NatsBoard::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,6 +12,7 @@ mod asking;
 mod cluster;
 mod link_log;
 mod links;
+mod presence;
 mod resident;
 mod settings;
 mod storing;

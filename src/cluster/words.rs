@@ -3,8 +3,9 @@
 //! Invariant: nothing here is believed: bytes are decoded, and fences compared, where they are used.
 
 use super::lease::{LeaseAnswer, LeaseEntry, LeaseRequest};
-use super::names::Place;
+use super::names::{Fence, Place};
 use super::parts::Part;
+use crate::model::presence::{KeptPresence, KeptWord};
 
 /// What the market's thread wants of NATS.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,24 @@ pub enum Wish {
     Listen(bool),
     /// Of a node that follows: to hear what is published for this place, and for no other; answered by [`Word::Hearing`].
     Hear(Option<Place>),
+}
+
+/// What the market's thread wants of the bucket in which an owner keeps who is present; beside [`Wish`], by a way of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceWish {
+    /// The node owns by this: what the owner before has left is to be read.
+    Begin(Fence),
+    /// One change, behind those before. What is not surely written is told by [`KeptWord::Unwritten`].
+    Write(KeptPresence),
+    /// The node owns no more.
+    End,
+}
+
+/// What is heard of that bucket, for the owner by this fence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PresenceWord {
+    pub fence: Fence,
+    pub word: KeptWord,
 }
 
 /// Where an answer goes: a subject of NATS.

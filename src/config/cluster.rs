@@ -120,10 +120,9 @@ impl Cluster {
                 return fault(key, what, "each node of a cluster has a name of its own");
             }
         }
-        if self.name.ends_with("_sessions") {
-            let what =
-                format!("is \"{}\": the bucket of another cluster's sessions may have that name", self.name);
-            return fault("cluster.name", what, "another end than _sessions");
+        if ["_sessions", "_presence"].iter().any(|end| self.name.ends_with(end)) {
+            let what = format!("is \"{}\": another bucket of another cluster may have that name", self.name);
+            return fault("cluster.name", what, "another end than _sessions and _presence");
         }
         if has_sessions {
             let what = "is set on a node of a cluster, whose other nodes could not read it".to_owned();
@@ -187,6 +186,7 @@ mod tests {
         assert_eq!(key("prod", true, false).as_deref(), Some("store.directory"));
         assert_eq!(key("prod", false, true).as_deref(), Some("auth.sessions"));
         assert_eq!(key("prod_sessions", false, false).as_deref(), Some("cluster.name"));
+        assert_eq!(key("prod_presence", false, false).as_deref(), Some("cluster.name"));
         assert_eq!(key("a.b", false, false).as_deref(), Some("cluster.name"));
         assert!(Cluster { kind: ClusterKind::None, ..cluster("prod") }.check(true, true).is_ok());
     }

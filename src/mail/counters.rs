@@ -46,6 +46,16 @@ pub struct OfficeCounters {
     /// Receipts that were not told because the sender's connection had no room.
     pub receipts_dropped_total: u64,
     pub presence_total: u64,
+    /// Changes of who is present that were handed out to be kept for the next owner of a cluster's market.
+    pub presence_kept_total: u64,
+    /// Those of users who are away that were not, since too many waited: what is kept of them is forgotten by itself.
+    pub presence_unwritten_total: u64,
+    /// Users who were held as present since the owner before left them so; of them, those who were seen again, and those who were not.
+    pub presence_held_total: u64,
+    pub presence_seen_again_total: u64,
+    pub presence_lapsed_total: u64,
+    /// Users whom it left and who were not held, for lack of room.
+    pub presence_unheld_total: u64,
     /// Names that were forgotten before their window was over, to remember newer ones.
     pub names_forgotten_total: u64,
     /// Groups whose lifetime was over.
@@ -82,6 +92,8 @@ pub struct OfficeGauges {
     pub dead_letter_bytes: u64,
     pub users: u64,
     pub users_present: u64,
+    /// Of those, the ones that are held from the owner before and have no connection that is known.
+    pub users_held: u64,
     pub sessions: u64,
     pub groups: u64,
     pub topics: u64,

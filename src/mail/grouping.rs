@@ -85,7 +85,7 @@ impl Office {
         let members = group.members.iter().map(|member| GroupMember {
             user: self.users[member.user].name,
             weight: member.weight,
-            is_present: self.users[member.user].is_present(),
+            is_present: self.users[member.user].is_told_present(),
             waiting: load(&self.users, &self.mailboxes, member.user),
         });
         Ok(Reply::Now(MessageAnswer::Members {

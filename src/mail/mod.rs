@@ -2,7 +2,7 @@
 //! venue's thread, for all shards.
 //!
 //! What goes in: `handle_ask`, `handle_written`, `handle_departure`, `handle_store`, `handle_timeout`. What comes out: `poll_output` for
-//! clients, `poll_batch` for the store, `poll_timeout`. A driver gives in what there is, then takes all outputs, then, where the store
+//! clients, `poll_batch` for the store, `poll_timeout`. Of a cluster's owner presence is kept outside, too: `keep_presence`, `handle_kept`, `poll_kept`. A driver gives in what there is, then takes all outputs, then, where the store
 //! has room, one batch a turn. Where there is a store, its first word is given in before the first request.
 //!
 //! Invariants: each ask has exactly one answer, and it comes before what it leads to. A message is in one structure at a time
@@ -21,6 +21,7 @@ mod entries;
 mod grouping;
 mod groups;
 mod journal;
+mod keeping;
 mod letters;
 mod loading;
 mod mailboxes;
@@ -46,6 +47,7 @@ use self::dead::DeadLetters;
 use self::entries::{Entries, NEVER, Slot};
 use self::groups::Groups;
 use self::journal::{Item, Journal, Promise};
+use self::keeping::Keeping;
 use self::letters::Sweep;
 use self::mailboxes::Mailboxes;
 use self::sendings::Sendings;
@@ -83,6 +85,7 @@ pub struct Office {
     wall: Timers,
     mono: Timers,
     journal: Journal,
+    keeping: Keeping,
     store: StoreState,
     is_loaded: bool,
     /// The newest time that the store knows of.
@@ -130,6 +133,7 @@ impl Office {
             wall: Timers::default(),
             mono: Timers::default(),
             journal: Journal::default(),
+            keeping: Keeping::default(),
             store: StoreState::Absent,
             is_loaded: false,
             stored_ms: 0,
@@ -155,11 +159,8 @@ impl Office {
     pub fn handle_ask(&mut self, ask: &MessageAsk, content: &[u8], now: Now) {
         self.begin(now);
         self.counters.asks_total += 1;
-        match self.ask(ask, content) {
-            Ok(Reply::Now(answer)) => self.answer(ask.client.home, ask.ticket, Ok(answer)),
-            Ok(Reply::Stored(promise)) => self.promise(ask.client.home, ask.ticket, promise),
-            Ok(Reply::Told) => {}
-            Err(refusal) => self.answer(ask.client.home, ask.ticket, Err(refusal)),
+        if !self.defer(ask) {
+            self.serve(ask, content);
         }
         self.settle();
     }
@@ -207,6 +208,7 @@ impl Office {
         left -= self.run_mono(left);
         left -= self.forget_names(left);
         left -= self.end_groups(left);
+        left -= self.run_keeping(left);
         self.sweep(left);
         self.settle();
     }
@@ -222,7 +224,7 @@ impl Office {
             let ahead_ns = at_ms.saturating_mul(NS_PER_MS).saturating_sub(self.now.unix_ns);
             self.now.mono_ns + ahead_ns.min(limits::WALL_CLOCK_LOOK_NS)
         });
-        [wall_ns, self.mono.first()].into_iter().flatten().min()
+        [wall_ns, self.mono.first(), self.keeping.poll_timeout()].into_iter().flatten().min()
     }
 
     /// What is to be told next.
@@ -254,6 +256,7 @@ impl Office {
             dead_letter_bytes: self.dead.bytes(),
             users: self.users.len() as u64,
             users_present: u64::from(self.users.present),
+            users_held: self.keeping.held() as u64,
             sessions: self.sessions.len() as u64,
             groups: self.groups.len() as u64,
             topics: self.topics.len() as u64,
@@ -278,6 +281,7 @@ impl Office {
             + self.wall.memory_bytes()
             + self.mono.memory_bytes()
             + self.journal.memory_bytes()
+            + self.keeping.memory_bytes()
             + self.reasons.len() * 2 * size_of::<(u64, Label)>()
             + self.outputs.capacity() * size_of::<MessageOutput>()
     }
@@ -285,6 +289,15 @@ impl Office {
     fn begin(&mut self, now: Now) {
         self.now = now;
         self.journal.begin();
+    }
+
+    fn serve(&mut self, ask: &MessageAsk, content: &[u8]) {
+        match self.ask(ask, content) {
+            Ok(Reply::Now(answer)) => self.answer(ask.client.home, ask.ticket, Ok(answer)),
+            Ok(Reply::Stored(promise)) => self.promise(ask.client.home, ask.ticket, promise),
+            Ok(Reply::Told) => {}
+            Err(refusal) => self.answer(ask.client.home, ask.ticket, Err(refusal)),
+        }
     }
 
     /// Delivers what can be, then sees to the bounds of mailboxes.
@@ -364,7 +377,7 @@ impl Office {
         let user = self.users.find(name).map(|slot| &self.users[slot]);
         Presence {
             user: *name,
-            is_present: user.is_some_and(|user| user.is_present()),
+            is_present: user.is_some_and(|user| user.is_told_present()),
             since_ms: user.and_then(|user| user.since_ms),
             sessions: user.map_or(0, |user| u32::try_from(user.sessions.len()).unwrap_or(u32::MAX)),
         }

@@ -1,5 +1,5 @@
 //! Connections that come and go, and who is told so. PURE. Invariant: a user is present while a connection of its subscribes to
-//! messages. Who has no room for the news is told how it is once there is room: only what changes and changes back is left out.
+//! messages, or is held (`keeping.rs`). Who has no room for the news is told how it is once there is room: only what changes and changes back is left out.
 
 use super::entries::{NONE, Slot};
 use super::sessions::Watch;
@@ -188,7 +188,7 @@ impl Office {
     pub(super) fn note_session(&mut self, user: Slot, session: Slot) {
         self.users.tie(user);
         self.users[user].sessions.push(session);
-        if self.users[user].sessions.len() == 1 {
+        if self.users[user].sessions.len() == 1 && !self.let_go(user) {
             self.users.present += 1;
             self.tell_presence(user);
         }
@@ -210,8 +210,13 @@ impl Office {
     }
 
     /// The user came or went.
-    fn tell_presence(&mut self, user: Slot) {
+    pub(super) fn tell_presence(&mut self, user: Slot) {
         self.users[user].since_ms = Some(self.now_ms());
+        self.note_change(user);
+        self.tell_watchers(user);
+    }
+
+    pub(super) fn tell_watchers(&mut self, user: Slot) {
         for at in 0..self.users[user].watchers.len() {
             let session = self.users[user].watchers[at];
             let of = &mut self.sessions[session];

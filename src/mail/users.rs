@@ -8,6 +8,7 @@ use std::ops::{Index, IndexMut};
 use slab::Slab;
 
 use super::entries::{Slot, slot_of};
+use super::keeping::Kept;
 use super::mailboxes::Mailboxes;
 use crate::model::hasher::FixedHasher;
 use crate::model::message::Name;
@@ -27,6 +28,11 @@ pub(super) struct User {
     pub(super) unconfirmed: u32,
     /// When it last came or went.
     pub(super) since_ms: Option<u64>,
+    /// It is told as present though no connection of it is known (`keeping.rs`).
+    pub(super) is_held: bool,
+    /// What is kept of its presence outside, and its place among those of whom that is to change.
+    pub(super) kept: Option<Kept>,
+    pub(super) changed: Option<u64>,
     /// Whether it is among those whose messages are to be dispatched.
     pub(super) is_stirred: bool,
     /// What else is kept that names it.
@@ -37,6 +43,11 @@ pub(super) struct User {
 impl User {
     pub(super) fn is_present(&self) -> bool {
         !self.sessions.is_empty()
+    }
+
+    /// Whether who asks for it, or watches it, is told that it is present.
+    pub(super) fn is_told_present(&self) -> bool {
+        self.is_present() || self.is_held
     }
 }
 
@@ -94,6 +105,10 @@ impl Users {
         self.slots.len()
     }
 
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.slots.iter().map(|(key, _)| slot_of(key))
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<User>()
             + self.by_name.capacity() * (size_of::<(Name, Slot)>() + 1)
@@ -112,6 +127,9 @@ impl Users {
             sent: 0,
             unconfirmed: 0,
             since_ms: None,
+            is_held: false,
+            kept: None,
+            changed: None,
             is_stirred: false,
             ties: 0,
             idle_since: self.idles,

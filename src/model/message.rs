@@ -319,7 +319,7 @@ pub struct GroupMember {
     pub waiting: u32,
 }
 
-/// Whether a user has a connection that subscribes to messages.
+/// Whether a user has a connection that subscribes to messages; of one that is held from a cluster's owner before, none is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Presence {
     pub user: Name,

@@ -14,5 +14,6 @@ pub mod link;
 pub mod market;
 pub mod message;
 pub mod order;
+pub mod presence;
 pub mod storage;
 pub mod time;

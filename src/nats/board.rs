@@ -28,6 +28,9 @@ pub struct NatsBoard {
     pub(super) session_requests: AtomicU64,
     pub(super) session_unknown: AtomicU64,
     pub(super) session_strange: AtomicU64,
+    pub(super) presence_written: AtomicU64,
+    pub(super) presence_unwritten: AtomicU64,
+    pub(super) presence_strange: AtomicU64,
     pub(super) round_trip_ns: AtomicU64,
 }
 
@@ -66,6 +69,11 @@ pub struct NatsReading {
     pub session_requests: u64,
     pub session_unknown: u64,
     pub session_strange: u64,
+    /// Changes of who is present that NATS has, and those that it did not take at once.
+    pub presence_written: u64,
+    pub presence_unwritten: u64,
+    /// Values of who is present that are none.
+    pub presence_strange: u64,
     /// The last time from telling NATS something to hearing it, in nanoseconds; 0 before there is one.
     pub round_trip_ns: u64,
 }
@@ -93,6 +101,9 @@ impl NatsBoard {
             session_requests: of(&self.session_requests),
             session_unknown: of(&self.session_unknown),
             session_strange: of(&self.session_strange),
+            presence_written: of(&self.presence_written),
+            presence_unwritten: of(&self.presence_unwritten),
+            presence_strange: of(&self.presence_strange),
             round_trip_ns: of(&self.round_trip_ns),
         }
     }

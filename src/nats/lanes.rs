@@ -1,5 +1,5 @@
 //! Between the market's thread and the thread that speaks to NATS: two queues each way, one for orders and their answers, which are few and must arrive, and one for
-//! messages, of which there are many.
+//! messages, of which there are many; and a pair of their own for who is present.
 //!
 //! Home: the market's thread has the [`NatsPort`], the other the [`ThreadEnds`]. Invariants: nobody waits for the other side; a queue is bounded in number, that of messages
 //! in bytes too, and a single value of more bytes passes where nothing else waits; what was pushed is seen (`sleep.rs`): the market's thread rings for one
@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use crate::cluster::lease::LeaseRequest;
 use crate::cluster::names::Place;
 use crate::cluster::parts::Part;
-use crate::cluster::words::{Asker, Wish, Word};
+use crate::cluster::words::{Asker, PresenceWish, PresenceWord, Wish, Word};
 use crate::doorbell::Doorbell;
 use crate::limits;
 use crate::sleep::{Sleeper, fence_pushes};
@@ -46,10 +46,12 @@ pub(super) enum Message {
 pub struct NatsPort {
     orders: Sender<Order>,
     messages: Sender<Message>,
-    /// Who waits for either of them.
-    inlets: [Waiting; 2],
+    presence: Sender<PresenceWish>,
+    /// Who waits for each of them.
+    inlets: [Waiting; 3],
     answers: Receiver<Word>,
     heard: Receiver<Word>,
+    kept: Receiver<PresenceWord>,
 }
 
 /// The end of the thread that speaks to NATS.
@@ -57,6 +59,7 @@ pub struct NatsPort {
 pub(super) struct ThreadEnds {
     pub(super) orders: InletParts<Order>,
     pub(super) messages: InletParts<Message>,
+    pub(super) presence: InletParts<PresenceWish>,
     pub(super) outlet: Outlet,
 }
 
@@ -88,6 +91,7 @@ pub(super) struct Inlet<T> {
 pub(super) struct Outlet {
     answers: RefCell<Sender<Word>>,
     heard: RefCell<Sender<Word>>,
+    kept: RefCell<Sender<PresenceWord>>,
     doorbell: Doorbell,
 }
 
@@ -114,20 +118,28 @@ pub(super) struct Receiver<T> {
 pub(super) fn lanes(
     market: Doorbell,
     stop: &Arc<AtomicBool>,
-) -> io::Result<(NatsPort, ThreadEnds, [Doorbell; 2])> {
-    let inlets = [Waiting::new()?, Waiting::new()?];
+) -> io::Result<(NatsPort, ThreadEnds, [Doorbell; 3])> {
+    let inlets = [Waiting::new()?, Waiting::new()?, Waiting::new()?];
     let (orders, taken_orders) = queue(limits::NATS_ORDERS_MAX, |_| 0);
     let (messages, taken_messages) = queue(limits::NATS_MESSAGES_MAX, Message::bytes);
     let (answering, answers) = queue(limits::NATS_ORDERS_MAX, |_| 0);
     let (hearing, heard) = queue(limits::NATS_MESSAGES_MAX, bytes_of_word);
-    let [for_orders, for_messages] = inlets.clone();
+    let (presence, taken_presence) = queue(limits::NATS_PRESENCE_WISHES_MAX, |_| 0);
+    let (keeping, kept) = queue(limits::NATS_PRESENCE_WORDS_MAX, |_| 0);
+    let [for_orders, for_messages, for_presence] = inlets.clone();
     let doorbells = inlets.clone().map(|waiting| waiting.doorbell);
     let ends = ThreadEnds {
         orders: InletParts { queue: taken_orders, waiting: for_orders, stop: Arc::clone(stop) },
         messages: InletParts { queue: taken_messages, waiting: for_messages, stop: Arc::clone(stop) },
-        outlet: Outlet { answers: answering.into(), heard: hearing.into(), doorbell: market },
+        presence: InletParts { queue: taken_presence, waiting: for_presence, stop: Arc::clone(stop) },
+        outlet: Outlet {
+            answers: answering.into(),
+            heard: hearing.into(),
+            kept: keeping.into(),
+            doorbell: market,
+        },
     };
-    Ok((NatsPort { orders, messages, inlets, answers, heard }, ends, doorbells))
+    Ok((NatsPort { orders, messages, presence, inlets, answers, heard, kept }, ends, doorbells))
 }
 
 pub(super) fn queue<T>(places: usize, bytes_of: fn(&T) -> usize) -> (Sender<T>, Receiver<T>) {
@@ -158,6 +170,19 @@ impl NatsPort {
         }
     }
 
+    /// The same of what is wished of who is present.
+    ///
+    /// # Errors
+    /// The thread is behind: the wish is handed back.
+    pub fn send_presence(&mut self, wish: PresenceWish) -> Result<(), PresenceWish> {
+        self.presence.send(wish)
+    }
+
+    /// The next word of who is present. The caller bounds how many it takes in a turn.
+    pub fn receive_presence(&mut self) -> Option<PresenceWord> {
+        self.kept.receive()
+    }
+
     /// The next word: answers to orders first. The caller bounds how many it takes in a turn.
     pub fn receive(&mut self) -> Option<Word> {
         self.answers.receive().or_else(|| self.heard.receive())
@@ -166,13 +191,17 @@ impl NatsPort {
     /// Whether something was said that was not received yet.
     #[must_use]
     pub fn has_received(&self) -> bool {
-        !self.answers.is_empty() || !self.heard.is_empty()
+        !self.answers.is_empty() || !self.heard.is_empty() || !self.kept.is_empty()
     }
 
     /// Wakes the thread if it sleeps and something was sent to it. Free where nothing was.
     pub fn flush(&mut self) {
-        let has_sent = [self.orders.take_unannounced(), self.messages.take_unannounced()];
-        if has_sent == [false; 2] {
+        let has_sent = [
+            self.orders.take_unannounced(),
+            self.messages.take_unannounced(),
+            self.presence.take_unannounced(),
+        ];
+        if has_sent == [false; 3] {
             return;
         }
         for (inlet, _) in self.inlets.iter().zip(has_sent).filter(|(_, has_sent)| *has_sent) {
@@ -245,6 +274,18 @@ impl Outlet {
         }
     }
 
+    /// Tells of who is kept as present: waits for room.
+    pub(super) async fn tell_presence(&self, mut word: PresenceWord) {
+        loop {
+            let sent = self.kept.borrow_mut().send(word);
+            match sent {
+                Ok(()) => return self.ring(),
+                Err(back) => word = back,
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
     /// Tells what was heard, from the next [`Outlet::ring`] on; whether there was room.
     pub(super) fn hear(&self, word: Word) -> bool {
         self.heard.borrow_mut().send(word).is_ok()
@@ -254,7 +295,8 @@ impl Outlet {
     pub(super) fn ring(&self) {
         let answers = self.answers.borrow_mut().take_unannounced();
         let heard = self.heard.borrow_mut().take_unannounced();
-        if answers || heard {
+        let kept = self.kept.borrow_mut().take_unannounced();
+        if answers || heard || kept {
             self.doorbell.ring();
         }
     }
@@ -339,13 +381,14 @@ mod tests {
     use nix::poll::PollTimeout;
 
     use super::*;
-    use crate::cluster::names::Places;
+    use crate::cluster::names::{Fence, Places};
+    use crate::model::presence::KeptWord;
 
     fn tell(bytes: usize) -> Wish {
         Wish::Tell(Part { audience: Places(1), bytes: vec![0; bytes] })
     }
 
-    fn ends() -> (NatsPort, ThreadEnds, [Doorbell; 2], Doorbell) {
+    fn ends() -> (NatsPort, ThreadEnds, [Doorbell; 3], Doorbell) {
         let market = Doorbell::new().unwrap();
         let (port, ends, bells) = lanes(market.clone(), &Arc::default()).unwrap();
         (port, ends, bells, market)
@@ -390,23 +433,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wished_of_presence_is_bounded_by_itself_and_handed_back() {
+        let (mut port, ends, _, market) = ends();
+        for _ in 0..limits::NATS_PRESENCE_WISHES_MAX {
+            port.send_presence(PresenceWish::End).unwrap();
+        }
+        assert_eq!(port.send_presence(PresenceWish::End), Err(PresenceWish::End));
+        port.send(Wish::Lease(LeaseRequest::Read)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(ends.outlet.tell_presence(PresenceWord { fence: Fence(1), word: KeptWord::Read }));
+        assert_eq!(market.rings(PollTimeout::ZERO), 1);
+        assert!(port.has_received() && port.receive().is_none());
+        assert_eq!(port.receive_presence(), Some(PresenceWord { fence: Fence(1), word: KeptWord::Read }));
+    }
+
+    #[test]
     fn a_sleeper_is_rung_for_once_for_all_that_it_was_sent() {
         let (mut port, ends, bells, _) = ends();
         let rings = || bells.each_ref().map(|bell| bell.rings(PollTimeout::ZERO));
         port.send(tell(1)).unwrap();
         port.flush();
-        assert_eq!(rings(), [0, 0], "nobody sleeps");
+        assert_eq!(rings(), [0, 0, 0], "nobody sleeps");
         ends.orders.waiting.sleeper.prepare();
         ends.messages.waiting.sleeper.prepare();
+        ends.presence.waiting.sleeper.prepare();
         port.flush();
-        assert_eq!(rings(), [0, 0], "nothing was sent");
+        assert_eq!(rings(), [0, 0, 0], "nothing was sent");
         port.send(tell(1)).unwrap();
         port.send(tell(1)).unwrap();
         port.flush();
-        assert_eq!(rings(), [0, 1]);
+        assert_eq!(rings(), [0, 1, 0]);
         port.send(Wish::Listen(true)).unwrap();
         port.flush();
-        assert_eq!(rings(), [1, 0]);
+        assert_eq!(rings(), [1, 0, 0]);
+        port.send_presence(PresenceWish::End).unwrap();
+        port.flush();
+        assert_eq!(rings(), [0, 0, 1]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::lanes::{Inlet, InletParts, Order, Outlet, ThreadEnds};
 use super::lease::{Bucket, Ended};
 use super::link::{self, Line, LinkState};
 use super::notices::{self, NoticeEnds};
+use super::presence;
 use super::reports::{Connection, Reports};
 use super::session_lanes::{SessionOutlet, SessionRequest};
 use super::sessions;
@@ -68,6 +69,9 @@ async fn work(
     spawn_local(market_watcher.watch());
     let (outlet, mut orders, messages) = (Rc::new(ends.outlet), ends.orders.watch()?, ends.messages.watch()?);
     spawn_local(tell_state(market.state.clone(), Rc::clone(&outlet)));
+    // A stop does not wait for it: what is not written of presence is seen again.
+    let wishes = ends.presence.watch()?;
+    spawn_local(presence::keep(setup.clone(), wishes, Rc::clone(&outlet), Arc::clone(&board)));
 
     let subjects = Subjects::new(&setup.cluster, &setup.node, setup.incarnation);
     spawn_local(notices::carry(market.clone(), subjects.notices.clone(), of_notices));

@@ -158,6 +158,9 @@ pub struct NatsReading {
     pub session_requests_total: u64,
     pub session_unknown_total: u64,
     pub session_strange_total: u64,
+    pub presence_written_total: u64,
+    pub presence_unwritten_total: u64,
+    pub presence_strange_total: u64,
     pub round_trip_ns: u64,
 }
 
@@ -446,6 +449,12 @@ metrics! {
         Counter "tickring_message_receipts_total" "Receipts to senders." = venue.office.receipts_total;
         Counter "tickring_message_receipts_dropped_total" "Receipts for which the sender's connection had no room." = venue.office.receipts_dropped_total;
         Counter "tickring_presence_changes_total" "Changes of presence that were told." = venue.office.presence_total;
+        Counter "tickring_presence_kept_total" "Changes of who is present that were handed out to be kept for a cluster's next owner." = venue.office.presence_kept_total;
+        Counter "tickring_presence_unwritten_total" "Those of users who went that were not, since too many waited: what is kept of them is forgotten by its age." = venue.office.presence_unwritten_total;
+        Counter "tickring_presence_held_total" "Users who counted as present since the owner before had left them so." = venue.office.presence_held_total;
+        Counter "tickring_presence_seen_again_total" "Of those, the ones of whom a connection was seen in time." = venue.office.presence_seen_again_total;
+        Counter "tickring_presence_lapsed_total" "Of those, the ones of whom none was: they were told as away." = venue.office.presence_lapsed_total;
+        Counter "tickring_presence_unheld_total" "Users whom the owner before had left as present and for whom there was no room." = venue.office.presence_unheld_total;
         Counter "tickring_message_names_forgotten_total" "Senders' names for messages that were forgotten early, to remember newer ones." = venue.office.names_forgotten_total;
         Counter "tickring_groups_expired_total" "Groups whose lifetime was over." = venue.office.groups_expired_total;
         Counter "tickring_office_batches_total" "Batches of changes that were made for the store." = venue.office.batches_total;
@@ -468,7 +477,8 @@ metrics! {
         Gauge "tickring_dead_letters" "Dead letters." = venue.held.dead_letters;
         Gauge "tickring_dead_letters_bytes" "Bytes of their contents." = venue.held.dead_letter_bytes;
         Gauge "tickring_message_users" "Users whom the office of messages knows." = venue.held.users;
-        Gauge "tickring_message_users_present" "Of those, the ones with a connection that subscribes." = venue.held.users_present;
+        Gauge "tickring_message_users_present" "Of those, the ones who are told as present: with a connection that subscribes, or held." = venue.held.users_present;
+        Gauge "tickring_message_users_held" "Of those, the ones who were present under the owner before, and of whom no connection is known." = venue.held.users_held;
         Gauge "tickring_message_sessions" "Connections that subscribe to messages, and backends that process them." = venue.held.sessions;
         Gauge "tickring_groups" "Groups." = venue.held.groups;
         Gauge "tickring_message_topics" "Topics of messages to which somebody subscribes." = venue.held.topics;
@@ -552,6 +562,9 @@ metrics! {
         Counter "tickring_nats_session_requests_total" "Requests about named sessions of a cluster." = process.nats.session_requests_total;
         Counter "tickring_nats_session_unanswered_total" "Those of them that nobody answered in time." = process.nats.session_unknown_total;
         Counter "tickring_nats_session_strange_total" "Values of the bucket of named sessions that are none: something else writes there." = process.nats.session_strange_total;
+        Counter "tickring_nats_presence_written_total" "Changes of who is present that NATS keeps for the next owner." = process.nats.presence_written_total;
+        Counter "tickring_nats_presence_unwritten_total" "Those that NATS did not take, and that are written later as they are then." = process.nats.presence_unwritten_total;
+        Counter "tickring_nats_presence_strange_total" "Values of who is present that are none: something else writes the bucket." = process.nats.presence_strange_total;
         Gauge "tickring_nats_round_trip_seconds" "The last time from telling NATS something to hearing it." = process.nats.round_trip_ns;
         Counter "tickring_cluster_invalidations_told_total" "Invalidations of kept results for other nodes, whether NATS was there or not." = process.notices.told_total;
         Counter "tickring_cluster_invalidations_heard_total" "Invalidations of kept results that other nodes told." = process.notices.heard_total;

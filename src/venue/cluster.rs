@@ -22,6 +22,7 @@ use crate::nats::NatsPort;
 use crate::store::jetstream::JetStore;
 use crate::telemetry::NodeReading;
 
+use super::presence::PresenceKeeping;
 use super::storing::Storing;
 use super::{Stamps, Venue, VenueSettings};
 
@@ -47,12 +48,13 @@ impl std::fmt::Debug for ClusterSetup {
 
 pub(super) struct Clustered {
     node: Node,
-    port: NatsPort,
+    pub(super) port: NatsPort,
     open_feed: OpenFeed,
     store: Option<Arc<JetStore>>,
     accounts: Accounts,
     /// NATS has said more than a turn takes.
     is_owing: bool,
+    pub(super) presence: PresenceKeeping,
     /// What the log was told last that this node is.
     told: Standing,
     /// Until when a stop waits for the lease to be given up.
@@ -70,6 +72,7 @@ impl Clustered {
             store,
             accounts,
             is_owing: false,
+            presence: PresenceKeeping::default(),
             told: Standing::Alone,
             leave_by_ns: None,
         }
@@ -168,6 +171,9 @@ impl Venue {
             let accounts = &cluster.accounts;
             cluster.node.handle_word(word, |name| accounts.intern(name).ok(), self.now);
         }
+        let owes_presence = self.take_presence();
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.is_owing |= owes_presence;
         let newest_epoch = if cluster.follows() { Epoch(0) } else { self.market.newest_epoch() };
         match cluster.node.look(newest_epoch, self.now) {
             Some(Change::Own { fence, succession, is_halted }) => {
@@ -217,6 +223,7 @@ impl Venue {
     }
 
     pub(super) fn send_wishes(&mut self) {
+        self.send_presence();
         if let Some(cluster) = &mut self.cluster {
             if !cluster.follows() {
                 cluster.node.set_halted(self.market.desk().is_halted());
@@ -311,6 +318,7 @@ impl Venue {
         }
         self.market.reset_shards(before);
         self.open_store(fence);
+        self.set_presence_owner(Some(fence));
         self.market.add_replica(bridge);
         self.market.handle_room(bridge);
         self.links.begin(&mut self.market, self.now);
@@ -341,6 +349,7 @@ impl Venue {
             }
         }
         self.say();
+        self.set_presence_owner(None);
         let before = self.market.end();
         let Some(cluster) = &mut self.cluster else { return };
         cluster.node.follow(self.market.instruments(), before);

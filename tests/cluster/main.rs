@@ -13,6 +13,7 @@
 mod caches;
 mod chance;
 mod clients;
+mod departures;
 mod faults;
 mod fixtures;
 mod link;
@@ -20,8 +21,10 @@ mod nats_client;
 mod nats_server;
 mod nodes;
 mod oracle;
+mod presence;
 mod readers;
 mod sessions;
+mod users;
 mod whole;
 
 #[allow(dead_code, reason = "of the tests of one server, which use more of it")]

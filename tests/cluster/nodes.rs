@@ -1,7 +1,7 @@
 //! Nodes of one market as processes, each with a link of its own to the nats-server, so that it can be cut off by itself. A node keeps its
 //! name and its port over a restart.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,16 +34,23 @@ impl Cluster {
         Cluster::start_with(count, term, "")
     }
 
-    /// The same, each with this in its configuration besides.
+    /// The same, with more tables in the configuration of each.
     pub(crate) fn start_with(count: usize, term: Duration, more: &str) -> Cluster {
         let nats = NatsServer::start("");
         let mut cluster = Cluster { nats, nodes: Vec::new() };
         for number in 0..count {
-            let node = Node::start(number, cluster.nats.address(), term, more);
-            await_market(node.port.address());
-            cluster.nodes.push(node);
+            cluster.nodes.push(Node::start(number, cluster.nats.address(), term, more));
+            cluster.await_market(number);
         }
         cluster
+    }
+
+    /// Waits until a node has a market, its own or another's.
+    pub(crate) fn await_market(&self, node: usize) {
+        let mut client = Client::connect(self.nodes[node].port.address());
+        until("there is a market", || {
+            client.request("public/subscribe", &json!({"channels": [CHANNEL]}))["result"] == json!([CHANNEL])
+        });
     }
 
     /// Where clients connect to each, whether it runs or not.
@@ -58,14 +65,6 @@ impl Cluster {
             assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
         }
     }
-}
-
-/// Waits until a node has a market, its own or another's.
-fn await_market(address: SocketAddr) {
-    let mut client = Client::connect(address);
-    until("there is a market", || {
-        client.request("public/subscribe", &json!({"channels": [CHANNEL]}))["result"] == json!([CHANNEL])
-    });
 }
 
 /// One process.
@@ -106,6 +105,8 @@ impl Node {
     /// Ends it at once (SIGKILL).
     pub(crate) fn kill(&mut self) {
         drop(self.server.take().expect("it runs"));
+        // What its ring holds the kernel closes behind the end of the process.
+        until("nobody listens any more", || TcpStream::connect(self.port.address()).is_err());
     }
 
     /// Ends it as an operator does (SIGTERM), and waits until it has.

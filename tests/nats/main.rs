@@ -7,6 +7,7 @@ mod faults;
 mod lease;
 mod messages;
 mod node;
+mod presence;
 mod security;
 mod sessions;
 mod three;

@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tickring::auth::{BucketAnswer, BucketRequest, BucketWord, SessionKey, Wanted};
 use tickring::cluster::lease::{LeaseAnswer, LeaseRequest, LeaseValue};
 use tickring::cluster::names::{ClusterName, Place};
-use tickring::cluster::words::{Wish, Word};
+use tickring::cluster::words::{PresenceWord, Wish, Word};
 use tickring::doorbell::Doorbell;
 use tickring::model::ids::Epoch;
 use tickring::nats::{self, Nats, NatsPort, NatsSetup, NoticePort, NoticeWord, SessionPort, SessionWord};
@@ -108,11 +108,25 @@ impl Node {
                 }
                 self.kept.push(word);
             }
-            let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-            let rings = poll(&mut fds, PollTimeout::from(PATIENCE_MS)).unwrap();
-            assert!(rings > 0, "no {what} among {:?}; {:?}", self.kept, self.nats.board().reading());
-            nix::unistd::read(self.bell.as_fd(), &mut [0; 8]).unwrap();
+            self.await_ring(what);
         }
+    }
+
+    /// The next word of who is kept as present.
+    pub(crate) fn presence_word(&mut self) -> PresenceWord {
+        loop {
+            if let Some(word) = self.port.receive_presence() {
+                return word;
+            }
+            self.await_ring("word of who is present");
+        }
+    }
+
+    fn await_ring(&self, what: &str) {
+        let mut fds = [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        let rings = poll(&mut fds, PollTimeout::from(PATIENCE_MS)).unwrap();
+        assert!(rings > 0, "no {what} among {:?}; {:?}", self.kept, self.nats.board().reading());
+        nix::unistd::read(self.bell.as_fd(), &mut [0; 8]).unwrap();
     }
 
     pub(crate) fn is_up(&mut self, is_up: bool) {

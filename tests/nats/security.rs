@@ -144,6 +144,15 @@ fn does_all(owner: NatsSetup, follower: NatsSetup) {
     assert!(owner.notices.tell(b"notice".to_vec()));
     assert_eq!(follower.notice(), NoticeWord::Heard(b"notice".to_vec()));
     sessions_cross(&mut owner, &mut follower);
+    // Who is present is kept, in a bucket that is made, and the next owner reads it.
+    owner.own(1);
+    owner.keep("ann", Some(5));
+    owner.keep("bob", Some(6));
+    owner.keep("bob", None);
+    while owner.nats.board().reading().presence_written < 3 {
+        std::thread::yield_now();
+    }
+    assert_eq!(follower.own(2).0.into_iter().collect::<Vec<_>>(), [("ann".to_owned(), 5)]);
     owner.stop();
     follower.stop();
 }

@@ -9,6 +9,7 @@ use crate::mail::{OfficeConfig, OfficeCounters, OfficeGauges};
 use crate::model::ids::{ConnId, Ticket};
 use crate::model::message::{MessageAnswer, MessageAsk, MessageOutput, MessageRefusal, MessageRequest, Name};
 use crate::model::order::{AccountId, Client};
+use crate::model::presence::{KeptPresence, KeptWord};
 use crate::model::storage::{StoreBatch, StoreWord};
 use crate::model::time::Now;
 
@@ -29,6 +30,22 @@ impl MarketHome {
     /// What is to be stored next; asked for only while the store has room.
     pub fn poll_store_batch(&mut self) -> Option<StoreBatch> {
         self.office.poll_batch()
+    }
+
+    /// Who is present is kept outside from here on; see [`crate::mail::Office::keep_presence`].
+    pub fn keep_presence(&mut self, now: Now) {
+        self.office.keep_presence(now);
+    }
+
+    /// What is told of who is kept as present.
+    pub fn handle_kept(&mut self, word: &KeptWord, now: Now) {
+        self.office.handle_kept(word, now);
+        self.settle_office();
+    }
+
+    /// What is to be kept next, if it is time for it.
+    pub fn poll_kept(&mut self, now: Now) -> Option<KeptPresence> {
+        self.office.poll_kept(now)
     }
 
     /// What the office did, since its start.

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod groups;
+mod keeping;
 mod letters;
 mod presence;
 mod priorities;
@@ -21,6 +22,7 @@ use crate::model::message::{
     SessionId, Target,
 };
 use crate::model::order::{AccountId, Client, Label};
+use crate::model::presence::{KeptPresence, KeptWord};
 use crate::model::storage::{Key, StoreBatch, StoreFault, StoreOp, StoreState, StoreWord, Table};
 use crate::model::time::Now;
 
@@ -73,6 +75,8 @@ struct World {
     deliveries: Vec<Delivery>,
     receipts: Vec<Receipt>,
     presence: Vec<Presence>,
+    /// What was to be kept outside.
+    kept: Vec<KeptPresence>,
 }
 
 impl World {
@@ -86,6 +90,7 @@ impl World {
             deliveries: Vec::new(),
             receipts: Vec::new(),
             presence: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -127,6 +132,9 @@ impl World {
                 MessageOutput::Receipt { receipt, .. } => self.receipts.push(receipt),
                 MessageOutput::Presence { presence, .. } => self.presence.push(presence),
             }
+        }
+        while let Some(kept) = self.office.poll_kept(self.now) {
+            self.kept.push(kept);
         }
     }
 
