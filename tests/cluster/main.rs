@@ -22,6 +22,7 @@ mod nats_server;
 mod nodes;
 mod oracle;
 mod readers;
+mod venues;
 mod whole;
 
 #[allow(dead_code, reason = "of the tests of one server, which use more of it")]

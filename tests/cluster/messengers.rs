@@ -4,6 +4,8 @@
 //! Senders have several under way, send again under the same name what nobody knows of, and leave some of what was refused; receivers confirm,
 //! reject and ignore, and come and go.
 
+#![expect(clippy::disallowed_types, reason = "one ledger for all threads of a test, which measures nothing")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
