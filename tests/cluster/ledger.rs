@@ -33,6 +33,8 @@ struct Entry {
     /// Its sender was told that it is not sent, and left it at that.
     is_renounced: bool,
     deliveries: u64,
+    /// Its receiver has said that it has it, whether or not that was heard.
+    is_judged: bool,
     is_confirmed: bool,
     /// The newest connection there was when it was confirmed.
     confirmed_at: u64,
@@ -54,6 +56,7 @@ pub(crate) struct Counts {
     pub(crate) delivered: u64,
     /// Deliveries beyond the first: each of them marked.
     pub(crate) again: u64,
+    pub(crate) judged: u64,
     pub(crate) confirmed: u64,
     pub(crate) dead: u64,
 }
@@ -136,6 +139,12 @@ impl Ledger {
         name
     }
 
+    /// Its receiver says that it has it.
+    pub(crate) fn judge(&mut self, name: &str) {
+        let is_new = !std::mem::replace(&mut self.entry(name).is_judged, true);
+        self.counts.judged += u64::from(is_new);
+    }
+
     /// Its receiver was told that it is confirmed.
     pub(crate) fn confirm(&mut self, name: &str) {
         let connections = self.connections;
@@ -152,9 +161,9 @@ impl Ledger {
         self.counts.dead += 1;
     }
 
-    /// Of what was told to be durable, how much its receivers have not confirmed, as far as they know.
+    /// What waits for its receiver, about.
     pub(crate) fn backlog(&self) -> u64 {
-        self.counts.promised.saturating_sub(self.counts.confirmed)
+        self.counts.promised.saturating_sub(self.counts.judged)
     }
 
     /// What was told to be durable, and is neither delivered nor a dead letter.

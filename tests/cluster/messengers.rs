@@ -92,7 +92,7 @@ impl Messengers {
         drop(self.common.ledger());
     }
 
-    /// Ends them where nothing fails any more: all that was promised is to be seen. Who they are, at any node, is asked what waits for them.
+    /// Ends them where nothing fails any more: all that was promised is to be seen. Any node is asked what waits for receivers, and what is dead.
     pub(crate) fn settle(self) -> Counts {
         let Messengers { common, senders, receivers } = self;
         common.is_ending.store(true, Ordering::Relaxed);
@@ -405,6 +405,7 @@ impl Client {
                 session.put("message/nack", &reject).is_some()
             }
             _ => {
+                self.common.ledger().judge(&name);
                 let id = session.put("message/ack", &json!({"id": params["id"]}));
                 id.map(|id| asked.insert(id, name)).is_some()
             }
