@@ -416,7 +416,8 @@ impl Venue {
 
     fn carry_out(&mut self, routed: &Routed) {
         if routed.source != SourceId::FEED {
-            self.links.handle_request(routed, &mut self.market, self.now);
+            let owned = self.cluster.as_ref().map_or(0, Clustered::owned_fence);
+            self.links.handle_request(routed, owned, &mut self.market, self.now);
             return;
         }
         self.buffer.clear();

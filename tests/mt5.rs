@@ -512,6 +512,36 @@ fn what_is_in_no_list_yet_is_not_called_unknown() {
 }
 
 #[test]
+fn a_gateway_of_an_older_fence_is_sent_away_and_the_owner_goes_on_where_it_was() {
+    let Some((mut advisor, mut gateway)) = linked(&[]) else { return };
+    assert_eq!(gateway.told(), Told::Reconciled);
+    gateway.change_owner("owner", 7);
+    gateway.take();
+    advisor.wait_line("tickring: welcomed, begins anew");
+    assert_eq!(gateway.told(), Told::Reconciled);
+    gateway.new_order(1, limit(Direction::Buy, 112_000, 1_000));
+    assert_eq!(gateway.told(), accepted(1, 112_000));
+    let owner = gateway.change_owner("older", 6);
+    let stream = gateway.listener.accept().unwrap().0;
+    gateway.attach(stream);
+    let why = gateway.wait("down", |event| {
+        let LinkEvent::Down { why, .. } = event else { return None };
+        Some(why.to_string())
+    });
+    assert_eq!(why, "fence 6 is older than 7");
+    assert!(gateway.session.outdated().is_some());
+    advisor.wait_line("tickring: disconnected: fence 6 is older than 7");
+    // It has no orders, so that nothing of it is in doubt.
+    assert_eq!(gateway.told(), Told::Reconciled);
+    gateway.change(owner);
+    gateway.take();
+    advisor.wait_line("tickring: welcomed, goes on where it was");
+    assert_eq!(gateway.told(), Told::Reconciled);
+    gateway.cancel(1);
+    assert_eq!(gateway.told(), cancelled(1, CancelReason::UserRequest));
+}
+
+#[test]
 fn what_another_gateway_has_forgotten_is_cancelled() {
     let Some((mut advisor, mut gateway)) = linked(&[]) else { return };
     assert_eq!(gateway.told(), Told::Reconciled);

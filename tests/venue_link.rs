@@ -44,11 +44,17 @@ struct Gateway {
 
 impl Gateway {
     fn new(venue: &str) -> Gateway {
+        Gateway::owning(venue, "test", 0)
+    }
+
+    /// One that owns the market by this fence.
+    fn owning(venue: &str, run: &str, fence: u64) -> Gateway {
         let session = Session::new(SessionConfig {
-            gateway: "test".into(),
+            gateway: run.into(),
             venue: venue.into(),
             key: "s3cret".into(),
             heartbeat_ms: 200,
+            fence,
             instruments: Vec::new(),
         });
         Gateway { session, stream: None }
@@ -171,6 +177,40 @@ fn an_order_rests_at_the_paper_venue_through_a_cut() {
 }
 
 #[test]
+fn a_gateway_of_an_older_fence_is_sent_away_and_the_owner_goes_on_where_it_was() {
+    for form in [&[][..], &["--binary"]] {
+        let (child, mut line) = paper_venue(&[&["--listen", "127.0.0.1:0"], form].concat());
+        let announced = line();
+        let address = announced.strip_prefix("paper venue listens on ").unwrap();
+        let (mut owner, mut older) = (Gateway::owning("paper", "b", 7), Gateway::owning("paper", "a", 6));
+        owner.take(TcpStream::connect(address).unwrap());
+        owner.wait_up();
+        let price = Price(1_000 * UNIT);
+        owner.place(1, price, 10);
+        assert_eq!(owner.wait_report(), VenueReport::Accepted { order: OrderId(1), price: Some(price) });
+        owner.cut();
+        older.take(TcpStream::connect(address).unwrap());
+        assert_eq!(older.wait_down(), "fence 6 is older than 7");
+        assert!(older.session.outdated().is_some());
+        owner.take(TcpStream::connect(address).unwrap());
+        owner.wait_up();
+        let cancel = VenueRequest::Cancel { order: OrderId(1), instrument: InstrumentId(0) };
+        owner.session.handle_request(FeedInstrument(0), &cancel);
+        assert!(matches!(owner.wait_report(), VenueReport::Cancelled { order: OrderId(1), .. }));
+        assert_eq!(owner.session.counters.resumed_total, 1);
+        let is_connected = |line: &str| line.starts_with("connected with 127.0.0.1:");
+        assert!(is_connected(&line()));
+        assert_eq!(line(), "welcomed, begins anew");
+        assert_eq!(line(), "disconnected: the connection was closed");
+        assert!(is_connected(&line()));
+        assert_eq!(line(), "disconnected: fence 6 is older than 7");
+        assert!(is_connected(&line()));
+        assert_eq!(line(), "welcomed, goes on where it was");
+        assert_eq!(stop(child), Some(0));
+    }
+}
+
+#[test]
 fn the_paper_venue_connects_and_is_told_why_not() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -228,6 +268,9 @@ impl Gateway {
                     return why.to_string();
                 }
             }
+            let sent = self.session.unsent().len();
+            self.stream.as_mut().unwrap().write_all(self.session.unsent()).unwrap();
+            self.session.handle_sent(sent);
             match self.stream.as_mut().unwrap().read(&mut bytes) {
                 Ok(0) => self.session.handle_closed(),
                 Ok(count) => self.session.handle_bytes(&bytes[..count], clock::now()),

@@ -38,6 +38,7 @@ pub fn gateway() -> Session {
         venue: "fx".into(),
         key: "secret".into(),
         heartbeat_ms: HEARTBEAT_MS,
+        fence: 0,
         instruments: Vec::new(),
     })
 }

@@ -285,6 +285,12 @@ impl Node {
         }
     }
 
+    /// By which it owns the market; none while it follows.
+    #[must_use]
+    pub fn owned_fence(&self) -> Option<Fence> {
+        self.is_owner().then_some(self.fence)
+    }
+
     #[must_use]
     pub fn is_owner(&self) -> bool {
         match self.end {

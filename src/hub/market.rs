@@ -61,6 +61,8 @@ pub struct MarketCounters {
     pub reports_refused_total: u64,
     /// How often a client that had asked the desk for something was gone.
     pub departures_total: u64,
+    /// Links that ended since their venue knows a later owner of the market.
+    pub links_outdated_total: u64,
 }
 
 /// See the file's head.

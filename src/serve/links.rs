@@ -160,6 +160,7 @@ fn setups(name: &str, venue: &Venue, way: &Way, run: &str) -> Vec<LinkSetup> {
                 venue: if venue.listens().is_some() { own.as_str() } else { name }.into(),
                 key: venue.key.as_str().into(),
                 heartbeat_ms: venue.heartbeat_ms,
+                fence: 0,
                 instruments: venue.symbols(),
             },
             name: own.into(),

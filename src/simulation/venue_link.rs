@@ -38,6 +38,7 @@ impl VenueLink {
             venue: "paper".into(),
             key: key.clone(),
             heartbeat_ms: HEARTBEAT_MS,
+            fence: 0,
             instruments: names,
         });
         let config = VenueConfig {

@@ -394,6 +394,7 @@ metrics! {
         Counter "tickring_trades_refused_total" "Trades of more than can be counted: dropped." = venue.market.trades_refused_total;
         Counter "tickring_instruments_refused_total" "Instruments for which there is no place, or that another source has." = venue.market.instruments_refused_total;
         Counter "tickring_reports_refused_total" "Reports on orders that were never given to who reports: dropped." = venue.market.reports_refused_total;
+        Counter "tickring_links_outdated_total" "Links that ended since their venue knows a later owner of the market: nothing is sent there any more." = venue.market.links_outdated_total;
         Counter "tickring_departures_total" "Clients that had asked desk or office for something and went." = venue.market.departures_total;
         Counter "tickring_desk_asks_total" "Requests to the desk." = venue.desk.asks_total;
         Counter "tickring_desk_answers_total" "Answers of the desk." = venue.desk.answers_total;

@@ -82,6 +82,11 @@ impl Clustered {
         !self.node.is_owner()
     }
 
+    /// By which the node owns the market; 0 while it follows.
+    pub(super) fn owned_fence(&self) -> u64 {
+        self.node.owned_fence().map_or(0, |fence| fence.0)
+    }
+
     /// When a turn is due though nobody says anything; `None` for at once.
     pub(super) fn poll_timeout(&self, now: Now) -> Option<u64> {
         (!self.is_owing).then(|| self.node.poll_timeout(now))
@@ -321,7 +326,7 @@ impl Venue {
         self.set_presence_owner(Some(fence));
         self.market.add_replica(bridge);
         self.market.handle_room(bridge);
-        self.links.begin(&mut self.market, self.now);
+        self.links.begin(fence.0, &mut self.market, self.now);
         (self.given_up_told, self.finished_told) = (0, false);
         let halted = if is_halted { ", in which all trading is halted, as it was" } else { "" };
         log::info!("cluster: this node owns the market from here on (fence {}){halted}", fence.0);

@@ -74,6 +74,8 @@ pub(super) struct Links {
     is_resting: bool,
     /// How often a market of a node in a cluster has begun with them.
     begun: u32,
+    /// By which that market is owned; 0 without a cluster.
+    fence: u64,
     /// What strangers cause to be said, and what links do: neither takes the other's room.
     log: LinkLog,
     news: LinkLog,
@@ -95,6 +97,8 @@ struct Link {
     attempt: u32,
     /// The configuration has it no more.
     is_removed: bool,
+    /// The venue knows a later owner of the market, which was told.
+    is_outdated: bool,
 }
 
 /// Whose a connection is.
@@ -160,6 +164,7 @@ impl Links {
             actions: VecDeque::new(),
             is_resting: false,
             begun: 0,
+            fence: 0,
             log: LinkLog::new(20),
             news: LinkLog::new(100),
         };
@@ -203,11 +208,12 @@ impl Links {
         0
     }
 
-    /// Has the link of a request send it.
+    /// Has the link of a request send it, for who owns the market by this fence (0 without a cluster).
     ///
     /// # Panics
-    /// On a request for no link: our own bug.
-    pub(super) fn handle_request(&mut self, routed: &Routed, market: &mut MarketHome, now: Now) {
+    /// On a request for no link, and for another owner's market than the links began with: our own bugs.
+    pub(super) fn handle_request(&mut self, routed: &Routed, owned: u64, market: &mut MarketHome, now: Now) {
+        assert_eq!(self.fence, owned, "invariant: links begin with a market, and it ends after they rest");
         let link = self
             .links
             .iter_mut()
@@ -382,10 +388,10 @@ impl Links {
                         match nth.map(|nth| (nth, greeting::check(&hello))) {
                             None => Cut::Credentials,
                             Some((_, Err(cut))) => cut,
-                            Some((nth, Ok(()))) if self.links[nth].session.is_held_by_another(&hello) => {
-                                Cut::Held
-                            }
-                            Some((nth, Ok(()))) => return self.take_over(place, nth, market, now),
+                            Some((nth, Ok(()))) => match self.links[nth].session.refusal(&hello) {
+                                Some(cut) => cut,
+                                None => return self.take_over(place, nth, market, now),
+                            },
                         }
                     }
                     Err(cut) => cut,
@@ -514,6 +520,11 @@ impl Link {
     /// Has the market take what the session tells.
     fn take_over(&mut self, market: &mut MarketHome, now: Now) {
         market.handle_link(self.source, &mut self.session, now);
+        if let Some(cut) = self.session.outdated()
+            && !std::mem::replace(&mut self.is_outdated, true)
+        {
+            self.leave_to_owner(&cut, market, now);
+        }
         let welcomed_total = self.session.counters.welcomed_total;
         if welcomed_total != self.welcomed_total {
             self.welcomed_total = welcomed_total;
@@ -522,6 +533,16 @@ impl Link {
                 reach.handle_up();
             }
         }
+    }
+
+    /// The venue knows a later owner of the market than this node: nothing is said to it any more, until this node owns anew.
+    fn leave_to_owner(&mut self, cut: &Cut, market: &mut MarketHome, now: Now) {
+        self.reach = None;
+        market.note_link(self.source, LinkNote::GivenUp, now);
+        log::error!(
+            "venue link {}: the venue has another owner: {cut}; no order goes there until this node owns the market anew",
+            self.setup.name
+        );
     }
 }
 

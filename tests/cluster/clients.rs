@@ -3,18 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::nodes::{Cluster, LONG_TERM, TERM};
+use crate::nodes::{Cluster, LONG_TERM, SECRET, TERM, TRADER};
 use crate::readers::CHANNEL;
 use crate::until;
 
 const INSTRUMENT: &str = "BTC-PERPETUAL";
 const ORDERS: &str = "user.orders.BTC-PERPETUAL.raw";
 
-/// A client of a node that is logged in, as the one account that there is.
+/// A client of a node that is logged in.
 fn trader(cluster: &Cluster, node: usize) -> Client {
     let mut client = Client::connect(cluster.addresses()[node]);
-    let key =
-        json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret"});
+    let key = json!({"grant_type": "client_credentials", "client_id": TRADER, "client_secret": SECRET});
     client.call("public/auth", &key);
     client
 }
@@ -69,7 +68,7 @@ fn what_is_set_to_be_cancelled_on_disconnect_is_cancelled_wherever_its_client_wa
 fn a_durable_message_outlives_the_owner_that_took_it() {
     let mut cluster = Cluster::start(2, TERM);
     let mut sender = trader(&cluster, 1);
-    let message = json!({"user": "demo", "confirm": true, "id": "halt-7", "content": {"halt": INSTRUMENT}});
+    let message = json!({"user": TRADER, "confirm": true, "id": "halt-7", "content": {"halt": INSTRUMENT}});
     until("it is told to be durable", || {
         let reply = sender.request("message/send", &message);
         // The stream is being taken.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 use crate::link::Link;
+use crate::messengers::Messengers;
 use crate::nodes::{Cluster, LONG_TERM, TERM};
 use crate::oracle::Oracle;
 use crate::readers::Reader;
@@ -107,6 +108,7 @@ enum Fault {
     Refuse(usize),
     Delay(usize),
     Nats,
+    PauseNats,
     /// None, but that a client goes to another node.
     Move {
         reader: usize,
@@ -117,12 +119,13 @@ enum Fault {
 impl Fault {
     fn by(chance: &mut Chance, nodes: usize) -> Fault {
         let node = chance.below(nodes);
-        match chance.below(8) {
+        match chance.below(9) {
             0 | 1 => Fault::Kill(node),
             2 => Fault::Pause(node),
             3 | 4 => Fault::Cut(node),
             5 => Fault::Refuse(node),
             6 => Fault::Delay(node),
+            7 => Fault::PauseNats,
             _ if chance.below(2) == 0 => Fault::Nats,
             _ => Fault::Move { reader: chance.below(nodes), node },
         }
@@ -136,6 +139,7 @@ impl Fault {
             Fault::Refuse(node) => cluster.nodes[node].link.refuse(),
             Fault::Delay(node) => cluster.nodes[node].link.delay(Duration::from_millis(20)),
             Fault::Nats => cluster.nats.kill(),
+            Fault::PauseNats => cluster.nats.pause(),
             Fault::Move { reader, node } => readers[reader].move_to(node),
         }
     }
@@ -146,6 +150,7 @@ impl Fault {
             Fault::Pause(node) => cluster.nodes[node].pause(false),
             Fault::Cut(node) | Fault::Refuse(node) | Fault::Delay(node) => cluster.nodes[node].link.restore(),
             Fault::Nats => cluster.nats.restart(),
+            Fault::PauseNats => cluster.nats.resume(),
             Fault::Move { .. } => {}
         }
     }
@@ -154,13 +159,15 @@ impl Fault {
 /// `CLUSTER_FAULTS=100` for as many, `CLUSTER_FAULT_SEED` for others; names that tickring does not take for keys of its own.
 #[test]
 #[ignore = "needs nats-server: tests/cluster/run"]
-fn whatever_fails_by_chance_every_client_is_told_one_market_and_is_told_on() {
-    let mut chance = Chance(number_of("CLUSTER_FAULT_SEED", SEED));
+fn whatever_fails_by_chance_every_client_is_told_one_market_and_no_durable_message_is_lost() {
+    let seed = number_of("CLUSTER_FAULT_SEED", SEED);
+    let mut chance = Chance(seed);
     let mut cluster = Cluster::start(3, TERM);
     let mut oracle = Oracle::new();
     let readers = readers(&cluster, &oracle);
     let all = [0, 1, 2];
     oracle.until_told(&all, 20);
+    let messengers = Messengers::start(cluster.addresses(), seed);
     for number in 0..number_of("CLUSTER_FAULTS", FAULTS) {
         let fault = Fault::by(&mut chance, all.len());
         println!("fault {number}: {fault:?}");
@@ -170,9 +177,13 @@ fn whatever_fails_by_chance_every_client_is_told_one_market_and_is_told_on() {
         oracle.listen_for(Duration::from_millis(chance.below_u64(longest_ms)));
         fault.end(&mut cluster);
         oracle.until_told(&all, 10);
+        messengers.check();
     }
     println!("{:?}", oracle.counts);
     assert!(oracle.counts.compared > 0);
+    let counts = messengers.settle();
+    println!("{counts:?}");
+    assert!(counts.promised > 0 && counts.again > 0 && counts.unknown > 0, "nothing was tried: {counts:?}");
     drop(readers);
     cluster.stop();
 }

@@ -16,7 +16,9 @@ mod clients;
 mod departures;
 mod faults;
 mod fixtures;
+mod ledger;
 mod link;
+mod messengers;
 mod nats_client;
 mod nats_server;
 mod nodes;
@@ -25,6 +27,7 @@ mod presence;
 mod readers;
 mod sessions;
 mod users;
+mod venues;
 mod whole;
 
 #[allow(dead_code, reason = "of the tests of one server, which use more of it")]

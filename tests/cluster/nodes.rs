@@ -1,7 +1,9 @@
 //! Nodes of one market as processes, each with a link of its own to the nats-server, so that it can be cut off by itself. A node keeps its
 //! name and its port over a restart.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,22 +24,35 @@ pub(crate) const LONG_TERM: Duration = Duration::from_secs(8);
 /// Sooner than a long term can be over for who waits for its end: the last renewal was a quarter of it ago at most.
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// Accounts that every node knows, each by a key of its name and the one secret: of traders, of who sends and receives messages, of who sees all of them.
+pub(crate) const TRADER: &str = "trader";
+pub(crate) const SENDERS: [&str; 3] = ["sender-0", "sender-1", "sender-2"];
+pub(crate) const RECEIVERS: [&str; 3] = ["receiver-0", "receiver-1", "receiver-2"];
+pub(crate) const ADMIN: &str = "admin";
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 /// Nodes and what is between them.
 pub(crate) struct Cluster {
     pub(crate) nats: NatsServer,
     pub(crate) nodes: Vec<Node>,
+    /// The file of keys for all accounts, where there is one.
+    keys: Option<PathBuf>,
 }
 
 impl Cluster {
-    /// Starts so many nodes, each with a paper market for the case that it owns. The first owns when the others are started.
+    /// Starts so many nodes, each with a paper market for the case that it owns, and with keys for all accounts. The first owns when the others are started.
     pub(crate) fn start(count: usize, term: Duration) -> Cluster {
-        Cluster::start_with(count, term, "")
+        let keys = keys();
+        let auth = format!("[auth]\nkeys = {keys:?}\nlogins_per_minute_max = 0\nfailures_per_minute_max = 0");
+        let mut cluster = Cluster::start_with(count, term, &format!("{auth}\n\n{MESSAGES}"));
+        cluster.keys = Some(keys);
+        cluster
     }
 
-    /// The same, with more tables in the configuration of each.
+    /// The same, with these tables in the configuration of each in place of keys.
     pub(crate) fn start_with(count: usize, term: Duration, more: &str) -> Cluster {
         let nats = NatsServer::start("");
-        let mut cluster = Cluster { nats, nodes: Vec::new() };
+        let mut cluster = Cluster { nats, nodes: Vec::new(), keys: None };
         for number in 0..count {
             cluster.nodes.push(Node::start(number, cluster.nats.address(), term, more));
             cluster.await_market(number);
@@ -59,13 +74,40 @@ impl Cluster {
     }
 
     /// Ends all nodes as an operator does, the last started first.
-    pub(crate) fn stop(self) {
-        for mut node in self.nodes.into_iter().rev() {
+    pub(crate) fn stop(mut self) {
+        for mut node in self.nodes.drain(..).rev() {
             let ended = node.stop();
             assert_eq!(ended.code, Some(0), "{:#?}", ended.log);
         }
     }
 }
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(keys) = &self.keys {
+            let _ = fs::remove_file(keys);
+        }
+    }
+}
+
+/// A file of keys for all accounts, readable for this user alone.
+fn keys() -> PathBuf {
+    let key = |account: &str| {
+        let rights =
+            r#"scopes = ["trade:read_write", "account:read_write", "message:read_write", "message:admin"]"#;
+        format!(
+            "[[key]]\nclient_id = \"{account}\"\naccount = \"{account}\"\nsecret = \"{SECRET}\"\n{rights}\n\n"
+        )
+    };
+    let accounts = [TRADER, ADMIN].into_iter().chain(SENDERS).chain(RECEIVERS);
+    let path = temporary_file("keys.toml", accounts.map(key).collect::<String>().as_bytes());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// What is neither confirmed nor rejected comes again soon, and does not die of it.
+const MESSAGES: &str =
+    "[messages]\nack_timeout_ms = 500\nretry_first_ms = 100\nretry_longest_ms = 500\nattempts_max = 64\n";
 
 /// One process.
 pub(crate) struct Node {
@@ -82,7 +124,7 @@ impl Node {
         let name = format!("node-{number}");
         let term_ms = term.as_millis();
         let text = format!(
-            "[feed.paper]\nevents_per_s = 500\n\n[auth]\nlogins_per_minute_max = 0\nfailures_per_minute_max = 0\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n{more}",
+            "[feed.paper]\nevents_per_s = 500\n\n[cluster]\nkind = \"nats\"\nservers = [\"{}\"]\nname = \"tests\"\nnode = \"{name}\"\nterm_ms = {term_ms}\nstore_bytes_max = 67108864\n\n{more}",
             link.url()
         );
         let config = temporary_file("toml", text.as_bytes());
@@ -126,6 +168,6 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.config);
+        let _ = fs::remove_file(&self.config);
     }
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::bytes;
 use crate::client::Client;
-use crate::nodes::{Cluster, LONG_TERM, TERM};
+use crate::nodes::{Cluster, LONG_TERM, SECRET, TERM, TRADER};
 use crate::until;
 
 const AWAY: &str = "not done: where named sessions are kept is not reached";
 
 fn by_key(scope: &str) -> Value {
-    json!({"grant_type": "client_credentials", "client_id": "demo", "client_secret": "demo-secret", "scope": scope})
+    json!({"grant_type": "client_credentials", "client_id": TRADER, "client_secret": SECRET, "scope": scope})
 }
 
 fn by_token(tokens: &Value) -> Value {

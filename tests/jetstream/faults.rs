@@ -1,14 +1,18 @@
 //! A server that is not there, comes back, does not answer, or is the wrong one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tickring::cluster::names::ClusterName;
 use tickring::model::storage::{StoreFault, StoreState, StoreWord};
+use tickring::nats::NatsSetup;
+use tickring::store::jetstream::JetSettings;
 
+use crate::DEADLINE;
 use crate::link::Link;
 use crate::nats_client::NatsClient;
 use crate::nats_server::NatsServer;
-use crate::running::{Chance, End, Running, STREAM, SUBJECT, Sender, message, put};
+use crate::running::{Chance, End, Running, STREAM, SUBJECT, Sender, message, put, settings};
 
 #[test]
 #[ignore = "needs nats-server: tests/cluster/run"]
@@ -95,6 +99,51 @@ fn a_server_that_says_nothing_any_more_is_away_after_a_request_has_had_its_time(
     let (running, loaded) = Running::ready(&server.url(), 2);
     assert_eq!(loaded.iter().any(|entry| entry.1 == 2), is_stored);
     assert!(loaded.iter().all(|entry| entry.1 != 3));
+    running.stop();
+}
+
+/// As a node's store connects: it hears within seconds that a server says nothing any more, and goes to another one.
+#[test]
+#[ignore = "needs nats-server: tests/cluster/run"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wait has an end, by which nothing but its failure is judged"
+)]
+fn a_server_that_falls_silent_is_left_for_another_one() {
+    let server = NatsServer::start("");
+    // Which of them it is connected to, nobody knows: each falls silent once.
+    let links = [(); 2].map(|()| Link::to(server.address()));
+    let node = NatsSetup {
+        cluster: ClusterName::parse(b"tests").unwrap(),
+        node: ClusterName::parse(b"a").unwrap(),
+        incarnation: 1,
+        servers: links.iter().map(Link::url).collect(),
+        credentials: None,
+        tls: None,
+        term_ms: 8_000,
+        replicas: 1,
+        give_way: || Ok(()),
+    };
+    let (servers, options) = node.of_store().unwrap();
+    let settings = JetSettings { servers, options, ..settings(&server.url()) };
+    let mut running = Running::open_with(settings, 1, 64, 1 << 20);
+    assert_eq!(running.load(), []);
+    for (link, key) in links.iter().zip(1..) {
+        link.cut();
+        let began = Instant::now();
+        loop {
+            let number = running.send(vec![put(key, b"kept")]);
+            let end = running.end_of(number);
+            assert!(began.elapsed() < DEADLINE, "it has not found the other one");
+            if end == End::Stored {
+                break;
+            }
+        }
+        link.restore();
+    }
+    running.stop();
+    let (running, loaded) = Running::ready(&server.url(), 2);
+    assert_eq!(loaded, [message(1, b"kept"), message(2, b"kept")]);
     running.stop();
 }
 

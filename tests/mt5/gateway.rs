@@ -50,7 +50,7 @@ impl Told {
 impl Gateway {
     pub(crate) fn new() -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Gateway { session: session(), listener, stream: None, heard: VecDeque::new() }
+        Gateway { session: session("test", 0), listener, stream: None, heard: VecDeque::new() }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -59,8 +59,17 @@ impl Gateway {
 
     /// Another run: all is forgotten.
     pub(crate) fn restart(&mut self) {
+        self.change(session("test", 0));
+    }
+
+    /// Another node, which owns the market by this fence; the one that was.
+    pub(crate) fn change_owner(&mut self, gateway: &str, fence: u64) -> Session {
+        self.change(session(gateway, fence))
+    }
+
+    pub(crate) fn change(&mut self, session: Session) -> Session {
         self.cut();
-        self.session = session();
+        std::mem::replace(&mut self.session, session)
     }
 
     pub(crate) fn cut(&mut self) {
@@ -156,12 +165,13 @@ impl Gateway {
     }
 }
 
-fn session() -> Session {
+fn session(gateway: &str, fence: u64) -> Session {
     Session::new(SessionConfig {
-        gateway: "test".into(),
+        gateway: gateway.into(),
         venue: "mt5".into(),
         key: "s3cret".into(),
         heartbeat_ms: 200,
+        fence,
         instruments: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@
 // many are kept, all are forgotten: the session gets another name, and the gateway asks for what it has missed. What waits to
 // be sent, and what was received of an unfinished line, is bounded.
 
-#define LINK_VERSION 1
+#define LINK_VERSION 2
 #define LINK_LINE_BYTES_MAX 65536
 #define LINK_READ_BYTES_MAX 65536
 #define LINK_READS_PER_TURN_MAX 16
@@ -30,6 +30,8 @@ int linkSocket = INVALID_HANDLE;
 string linkSession = "";
 long linkLapses = 0;
 string linkPeer = "";
+// The greatest fence of any welcome: a gateway that says less owns the market no more.
+long linkFence = 0;
 // Clocks in milliseconds, as GetTickCount64 counts them.
 ulong linkHeardMs = 0;
 ulong linkSilenceMs = 0;
@@ -56,6 +58,7 @@ ARRAY(uchar, linkScratch);
 void LinkInit() {
     linkPeer = "";
     linkLapses = 0;
+    linkFence = 0;
     linkFailures = 0;
     linkRetryMs = 0;
     commandNext = 1;
@@ -118,6 +121,18 @@ void LinkFailed(const string why) {
 void LinkCut(const string why) {
     if(linkState == LINK_UP)
         LinkSay("{\"type\":\"bye\"" + JsonTextField("reason", why) + "}");
+    LinkLeave(why);
+}
+
+// Ends the connection of a gateway whose fence is older than one that was said before: nothing of it is taken.
+void LinkRefuse(const long fence) {
+    const string why = "fence " + IntegerToString(fence) + " is older than " + IntegerToString(linkFence);
+    LinkSay("{\"type\":\"bye\"" + JsonTextField("reason", why) + JsonWholeField("fence", linkFence) + "}");
+    LinkLeave(why);
+}
+
+// Ends the connection behind what is to be said on it.
+void LinkLeave(const string why) {
     // A part may be taken at a time.
     for(int i = 0; i < 4 && linkOutboxSent < linkOutboxSize; i++)
         LinkFlush();
@@ -278,15 +293,28 @@ void LinkWelcome(const JsonObject &message) {
     long version = 0;
     long next = 0;
     long heartbeat = 0;
-    if(!JsonWhole(message, "version", version) || version != LINK_VERSION) {
+    string session = "";
+    if(!JsonWhole(message, "version", version) || version < 1 || version > LINK_VERSION) {
         LinkCut("version " + IntegerToString(version) + " is not spoken here");
         return;
     }
     if(!JsonWhole(message, "next", next) || !JsonWhole(message, "heartbeat_ms", heartbeat) ||
-       !JsonText(message, "session", linkPeer) || heartbeat < 10 || heartbeat > 60000) {
+       !JsonText(message, "session", session) || heartbeat < 10 || heartbeat > 60000) {
         LinkCut("the welcome is not valid");
         return;
     }
+    long fence = 0;
+    if(JsonFind(message, "fence") >= 0 && !JsonWhole(message, "fence", fence)) {
+        LinkCut("fence is not valid");
+        return;
+    }
+    // Before anything is forgotten or said for it: what is kept is for who owns the market.
+    if(fence < linkFence) {
+        LinkRefuse(fence);
+        return;
+    }
+    linkFence = fence;
+    linkPeer = session;
     const bool resumed = JsonFlag(message, "resumed");
     if(!resumed) {
         commandNext = 1;

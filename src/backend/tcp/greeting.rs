@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::message::{Hello, Message, VERSION};
+use super::message::{Hello, Message, is_spoken};
 use super::wire::{Cut, check_heartbeat, kind};
 use super::{codec, codec::Form};
 use crate::limits;
@@ -66,7 +66,7 @@ impl Greeting {
 /// # Errors
 /// It can't be welcomed.
 pub fn check(hello: &Hello) -> Result<(), Cut> {
-    if hello.version != VERSION {
+    if !is_spoken(hello.version) {
         return Err(Cut::Version(hello.version));
     }
     check_heartbeat(hello.heartbeat_ms).map(drop)
@@ -118,7 +118,10 @@ mod tests {
     fn a_hello_that_cannot_be_welcomed_is_refused_before_it_costs_a_link_its_connection() {
         let hello = greeting().take(HELLO.as_bytes()).unwrap().unwrap();
         assert_eq!(check(&hello), Ok(()));
-        assert_eq!(check(&Hello { version: 2, ..hello.clone() }), Err(Cut::Version(2)));
+        assert_eq!(check(&Hello { version: 2, ..hello.clone() }), Ok(()));
+        for version in [0, 3] {
+            assert_eq!(check(&Hello { version, ..hello.clone() }), Err(Cut::Version(version)));
+        }
         assert_eq!(check(&Hello { heartbeat_ms: 9, ..hello }), Err(Cut::Heartbeat(9)));
     }
 

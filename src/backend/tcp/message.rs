@@ -11,8 +11,10 @@ use crate::model::order::{
     AccountId, CancelReason, Label, Liquidity, OrderId, OrderRefusal, OrderType, PostOnly, TimeInForce,
 };
 
-/// The version of the protocol that is spoken here.
-pub const VERSION: u16 = 1;
+/// The version of the protocol that is spoken here. Each earlier one is understood too.
+pub const VERSION: u16 = 2;
+/// The first version that has fences. A venue of an earlier one is told none.
+const VERSION_OF_FENCES: u16 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -27,6 +29,8 @@ pub enum Message {
     /// Whoever says it hangs up.
     Bye {
         reason: Box<str>,
+        /// The newest fence that the venue knows, where it refuses an older one; else 0.
+        fence: u64,
     },
     /// `next` is the number that is expected next: all before it is here.
     Heartbeat {
@@ -81,6 +85,8 @@ pub struct Welcome {
     /// Whether the numbers of the last connection go on. Else they begin at 1, and what was not acknowledged is forgotten.
     pub resumed: bool,
     pub heartbeat_ms: u32,
+    /// Of the taking of the market by which the gateway owns it: each later owner of a cluster has a greater one. 0 without a cluster.
+    pub fence: u64,
 }
 
 /// The best bid and offer of a venue that tells no depth.
@@ -250,5 +256,19 @@ impl Report {
             | Report::Cancelled { order, .. }
             | Report::CancelRejected { order, .. } => *order,
         }
+    }
+}
+
+/// Whether a version is understood here.
+#[must_use]
+pub const fn is_spoken(version: u16) -> bool {
+    1 <= version && version <= VERSION
+}
+
+impl Hello {
+    /// Whether the venue can be told a fence.
+    #[must_use]
+    pub const fn takes_fences(&self) -> bool {
+        self.version >= VERSION_OF_FENCES
     }
 }

@@ -17,7 +17,7 @@ use std::hash::BuildHasherDefault;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use self::orders::Held;
-use super::message::{BookUpdate, Command, Hello, Message, NewCommand, Print, Tick, VERSION, Welcome};
+use super::message::{BookUpdate, Command, Hello, Message, NewCommand, Print, Tick, Welcome, is_spoken};
 use super::stream::{Arrival, Heard, Said};
 use super::wire::{Cut, Wire, check_heartbeat, kind};
 use crate::backend::refusal;
@@ -43,6 +43,8 @@ pub struct SessionConfig {
     pub venue: Box<str>,
     pub key: Box<str>,
     pub heartbeat_ms: u32,
+    /// By which the market is owned that the link is of; 0 without a cluster.
+    pub fence: u64,
     /// The instruments that are taken of the venue's; empty for all.
     pub instruments: Vec<Symbol>,
 }
@@ -175,6 +177,8 @@ pub struct Session {
     /// Orders whose state is still to be asked for.
     questions: VecDeque<OrderId>,
     is_reconciling: bool,
+    /// The later fence that the venue knows: another node owns the market, and nothing is said to the venue any more.
+    newest_fence: Option<u64>,
     events: VecDeque<LinkEvent>,
     levels: Vec<LevelUpdate>,
     pub counters: LinkCounters,
@@ -199,6 +203,7 @@ impl Session {
             orders: Held::default(),
             questions: VecDeque::new(),
             is_reconciling: false,
+            newest_fence: None,
             events: VecDeque::new(),
             levels: Vec::new(),
             counters: LinkCounters::default(),
@@ -256,11 +261,19 @@ impl Session {
         }
     }
 
-    /// Whether another run of the venue than the one that says this hello has the link, and is heard. It would be asked about orders
-    /// that the other has, and not know them.
+    /// Why who says this hello can not have the link, if so. Another run of the venue has it, and is heard: this one would be asked about
+    /// orders that the other has, and not know them. Or the venue is another owner's by now.
     #[must_use]
-    pub fn is_held_by_another(&self, hello: &Hello) -> bool {
-        self.state == State::Up && self.known.as_ref().is_some_and(|known| *known != hello.session)
+    pub fn refusal(&self, hello: &Hello) -> Option<Cut> {
+        let is_held =
+            self.state == State::Up && self.known.as_ref().is_some_and(|known| *known != hello.session);
+        if is_held { Some(Cut::Held) } else { self.outdated() }
+    }
+
+    /// What the venue has said of this market's owner, if it knows a later one. The link has no connection from then on.
+    #[must_use]
+    pub fn outdated(&self) -> Option<Cut> {
+        self.newest_fence.map(|newest| Cut::Outdated { fence: self.config.fence, newest })
     }
 
     /// Ends the connection.
@@ -289,6 +302,8 @@ impl Session {
             self.feed(FeedEvent::State { instrument, state: MarketState::Delisted, timestamp_ns: 0 });
         }
         self.config = config;
+        // Another venue may be meant.
+        self.newest_fence = None;
     }
 
     /// What the market did not take and would take now is listed anew by the connection that names it next, under another number.
@@ -381,9 +396,9 @@ impl Session {
     fn cut(&mut self, why: Cut) {
         let farewell = match (self.state, &why) {
             (State::Closed | State::Cutting, _) => return,
-            (_, Cut::Closed | Cut::Ended(_)) => None,
+            (_, Cut::Closed | Cut::Ended(_)) | (State::Up, Cut::Outdated { .. }) => None,
             (State::Greeting, why) => Some(Message::Reject { reason: why.to_string().into() }),
-            (State::Up, why) => Some(Message::Bye { reason: why.to_string().into() }),
+            (State::Up, why) => Some(Message::Bye { reason: why.to_string().into(), fence: 0 }),
         };
         if let Some(farewell) = farewell {
             // Whoever is too far behind to be told finds the connection closed.
@@ -422,14 +437,21 @@ impl Session {
                 }
                 Arrival::Gap => Err(Cut::Gap { expected: self.heard.next, seq }),
             },
-            (_, Message::Bye { reason } | Message::Reject { reason }) => Err(Cut::Ended(reason)),
+            (State::Up, Message::Bye { fence, .. }) if fence > self.config.fence => {
+                self.newest_fence = Some(fence);
+                Err(Cut::Outdated { fence: self.config.fence, newest: fence })
+            }
+            (_, Message::Bye { reason, .. } | Message::Reject { reason }) => Err(Cut::Ended(reason)),
             (_, message) => Err(Cut::Unexpected(kind(&message))),
         }
     }
 
     fn handle_hello(&mut self, hello: &Hello, now: Now) -> Result<(), Cut> {
-        if hello.version != VERSION {
+        if !is_spoken(hello.version) {
             return Err(Cut::Version(hello.version));
+        }
+        if let Some(cut) = self.outdated() {
+            return Err(cut);
         }
         let is_key = verify_slices_are_equal(hello.key.as_bytes(), self.config.key.as_bytes()).is_ok();
         if hello.venue != self.config.venue || !is_key {
@@ -454,12 +476,13 @@ impl Session {
         self.state = State::Up;
         self.wire.begin(hello.heartbeat_ms, now);
         let welcome = Welcome {
-            version: VERSION,
+            version: hello.version,
             gateway: self.config.gateway.clone(),
             session: self.session(),
             next: self.heard.next,
             resumed,
             heartbeat_ms: self.config.heartbeat_ms,
+            fence: if hello.takes_fences() { self.config.fence } else { 0 },
         };
         self.heard.told();
         self.wire.say(&Message::Welcome(welcome), &[])?;

@@ -4,12 +4,13 @@
 //! `poll_event`, `unsent`, `is_over`, `poll_timeout`.
 //!
 //! Invariants: a command is told once and in order, whatever is cut; a report is kept until the gateway has it. Where too many
-//! are kept, all are forgotten: the session gets another name, and the gateway asks for what it has missed.
+//! are kept, all are forgotten: the session gets another name, and the gateway asks for what it has missed. A gateway whose fence
+//! is older than one that was said before is told so, and nothing else: of a market there is one owner.
 
 use std::collections::VecDeque;
 
 use super::codec::Form;
-use super::message::{Command, Hello, Message, Report, VERSION, Welcome};
+use super::message::{Command, Hello, Message, Report, VERSION, Welcome, is_spoken};
 use super::stream::{Arrival, Heard, Said};
 use super::wire::{Cut, Wire, check_heartbeat, kind};
 use crate::model::book::LevelUpdate;
@@ -62,6 +63,8 @@ pub struct VenueSession {
     /// Of the last welcome: the gateway's session and run.
     peer: Box<str>,
     gateway: Option<Box<str>>,
+    /// The greatest of any welcome: who says less owns the market no more.
+    newest_fence: u64,
     events: VecDeque<VenueEvent>,
     /// The gateway tells no levels.
     no_levels: Vec<LevelUpdate>,
@@ -79,6 +82,7 @@ impl VenueSession {
             lapses: 0,
             peer: "".into(),
             gateway: None,
+            newest_fence: 0,
             events: VecDeque::new(),
             no_levels: Vec::new(),
         }
@@ -225,14 +229,17 @@ impl VenueSession {
     fn cut(&mut self, why: Cut) {
         match (self.state, &why) {
             (State::Closed | State::Cutting, _) => return,
+            (_, Cut::Outdated { newest, .. }) => self.say_farewell(&why, *newest),
             (State::Greeting, _) | (State::Up, Cut::Closed | Cut::Ended(_)) => {}
-            (State::Up, why) => {
-                // Whoever is too far behind to be told finds the connection closed.
-                let _ = self.wire.say(&Message::Bye { reason: why.to_string().into() }, &[]);
-            }
+            (State::Up, why) => self.say_farewell(why, 0),
         }
         self.state = State::Cutting;
         self.events.push_back(VenueEvent::Down(why));
+    }
+
+    fn say_farewell(&mut self, why: &Cut, fence: u64) {
+        // Whoever is too far behind to be told finds the connection closed.
+        let _ = self.wire.say(&Message::Bye { reason: why.to_string().into(), fence }, &[]);
     }
 
     fn handle_message(&mut self, message: Message, now: Now) -> Result<(), Cut> {
@@ -253,16 +260,21 @@ impl VenueSession {
                 }
                 Ok(())
             }
-            (_, Message::Reject { reason } | Message::Bye { reason }) => Err(Cut::Ended(reason)),
+            (_, Message::Reject { reason } | Message::Bye { reason, .. }) => Err(Cut::Ended(reason)),
             (_, message) => Err(Cut::Unexpected(kind(&message))),
         }
     }
 
     fn handle_welcome(&mut self, welcome: &Welcome, now: Now) -> Result<(), Cut> {
-        if welcome.version != VERSION {
+        if !is_spoken(welcome.version) {
             return Err(Cut::Version(welcome.version));
         }
         check_heartbeat(welcome.heartbeat_ms)?;
+        // Before anything is forgotten or said for it: what is kept is for who owns the market.
+        if welcome.fence < self.newest_fence {
+            return Err(Cut::Outdated { fence: welcome.fence, newest: self.newest_fence });
+        }
+        self.newest_fence = welcome.fence;
         if !welcome.resumed {
             self.said.restart();
             self.heard.restart();

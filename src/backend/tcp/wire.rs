@@ -31,6 +31,8 @@ pub enum Cut {
     Credentials,
     /// Another run of the venue has the link, and is heard.
     Held,
+    /// The gateway's fence, and the later one that the venue knows: another node owns the market by now.
+    Outdated { fence: u64, newest: u64 },
     /// A heartbeat's period that is out of its range.
     Heartbeat(u32),
     /// An instrument that was not listed on this connection.
@@ -67,6 +69,7 @@ impl Cut {
             | Cut::Version(_)
             | Cut::Credentials
             | Cut::Held
+            | Cut::Outdated { .. }
             | Cut::Heartbeat(_)
             | Cut::Instrument
             | Cut::Instruments
@@ -90,6 +93,7 @@ impl fmt::Display for Cut {
             Cut::Version(version) => write!(f, "version {version} is not spoken here"),
             Cut::Credentials => f.write_str("unknown venue or key"),
             Cut::Held => f.write_str("another process has this link"),
+            Cut::Outdated { fence, newest } => write!(f, "fence {fence} is older than {newest}"),
             Cut::Heartbeat(ms) => write!(f, "heartbeat_ms of {ms} is out of range"),
             Cut::Instrument => f.write_str("an instrument that was not listed"),
             Cut::Instruments => f.write_str("too many instruments"),

@@ -105,6 +105,29 @@ fn each_connection_that_has_asked_departs_once() {
 }
 
 #[test]
+fn who_asks_beyond_the_connections_that_a_node_may_have_is_refused_and_who_is_known_is_not() {
+    let mut tenant = tenant();
+    let most = u32::try_from(limits::CLUSTER_CLIENTS_MAX).unwrap();
+    serve(&mut tenant, &ask(0, SUMMARIES));
+    tenant.asked.extend((1..most).map(conn));
+    let (batch, refused) = serve(&mut tenant, &ask(most, SUMMARIES));
+    assert_eq!((batch.is_empty(), refusal(&refused)), (true, OrderRefusal::Full));
+    let ticket = Ticket { slot: 1, generation: 0 };
+    let (by, conn) = (By::Account(ACCOUNT), conn(most));
+    let request = MessageRequest::Unsubscribe;
+    let message =
+        Command::MessageAsk(ForwardedMessageAsk { ticket, by, conn, is_connection: true, request }, b"");
+    let (batch, refused) = serve(&mut tenant, &message);
+    assert!(batch.is_empty() && !refused.is_empty());
+    assert_eq!(serve(&mut tenant, &ask(7, SUMMARIES)).0.records.len(), 1);
+    // One that goes leaves its place.
+    serve(&mut tenant, &Command::Departed { conn, how: Departure::Disconnected });
+    let gone = Command::Departed { conn: ConnId { slot: 3, generation: 0 }, how: Departure::Disconnected };
+    assert_eq!(departed(&serve(&mut tenant, &gone).0), [3]);
+    assert_eq!(serve(&mut tenant, &ask(most, SUMMARIES)).0.records.len(), 1);
+}
+
+#[test]
 fn a_place_is_free_when_all_is_answered_and_the_market_s_home_has_said_that_it_knows() {
     let mut tenant = tenant();
     serve(&mut tenant, &ask(1, SUMMARIES));

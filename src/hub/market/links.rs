@@ -4,6 +4,7 @@
 //! is settled with the desk before that is. Of an instrument whose link is down the market is closed and the desk takes no orders.
 
 use crate::backend::tcp::session::{LinkEvent, LinkFill, Session};
+use crate::backend::tcp::wire::Cut;
 use crate::limits;
 use crate::model::ids::{InstrumentId, SourceId};
 use crate::model::market::{FeedEvent, FeedInstrument};
@@ -37,6 +38,7 @@ impl MarketHome {
                     self.settle_what_was_told(&mut is_unsettled, now);
                     let own = self.turn_link(source, &instruments, false, now);
                     self.handle_link_down(&own, now);
+                    self.counters.links_outdated_total += u64::from(matches!(why, Cut::Outdated { .. }));
                     self.statuses.change(source, Change::Down(why.to_string().into()), now);
                     self.sources.tell(News::Down { source, instruments: own.len(), why });
                 }

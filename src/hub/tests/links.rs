@@ -42,6 +42,7 @@ impl Link {
             venue: "fx".into(),
             key: "secret".into(),
             heartbeat_ms: HEARTBEAT_MS,
+            fence: 0,
             instruments: Vec::new(),
         });
         let mut venue = Engine::new(form);
@@ -574,6 +575,22 @@ fn what_a_venue_says_of_another_venue_s_order_is_dropped() {
     assert_eq!(floor.states(order), ["open"]);
     assert_eq!(floor.world.market.counters.reports_refused_total, 2);
     floor.judge();
+}
+
+#[test]
+fn a_link_whose_venue_has_another_owner_is_counted_and_not_spoken_to_again() {
+    let mut floor = Floor::of_one(Form::Json);
+    floor.connect();
+    let bye = Message::Bye { reason: "fence 0 is older than 5".into(), fence: 5 };
+    floor.links[0].venue.session.tell(&bye, &[]);
+    floor.run();
+    let why = Cut::Outdated { fence: 0, newest: 5 };
+    assert!(floor.news().contains(&News::Down { source: FX, instruments: 1, why }));
+    assert_eq!(floor.world.market.counters.links_outdated_total, 1);
+    assert_eq!(floor.ticker_state(), "closed");
+    floor.links[0].cut();
+    floor.connect();
+    assert_eq!((floor.ticker_state(), floor.links[0].session.counters.welcomed_total), (json!("closed"), 1));
 }
 
 #[test]

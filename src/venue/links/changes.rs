@@ -64,6 +64,7 @@ impl Links {
             welcomed_total: 0,
             attempt: 0,
             is_removed: false,
+            is_outdated: false,
             setup,
         };
         link.announce(market, now);
@@ -84,6 +85,7 @@ impl Links {
         link.session.set_config(config);
         link.reach = setup.reach(now);
         (link.setup, link.is_removed, link.is_failing) = (setup, false, false);
+        link.is_outdated = false;
         link.announce(market, now);
         market.handle_link(link.source, &mut link.session, now);
     }

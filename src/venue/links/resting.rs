@@ -26,10 +26,11 @@ impl Links {
         }
     }
 
-    /// Brings all that they have to this market from here on.
-    pub(in crate::venue) fn begin(&mut self, market: &mut MarketHome, now: Now) {
+    /// Brings all that they have to this market from here on, which is owned by that fence.
+    pub(in crate::venue) fn begin(&mut self, fence: u64, market: &mut MarketHome, now: Now) {
         self.is_resting = false;
         self.begun += 1;
+        self.fence = fence;
         for nth in 0..self.links.len() {
             let config = self.of_run(&self.links[nth].setup.session);
             let link = &mut self.links[nth];
@@ -39,15 +40,16 @@ impl Links {
                 continue;
             }
             link.reach = link.setup.reach(now);
-            (link.is_failing, link.welcomed_total) = (false, 0);
+            (link.is_failing, link.is_outdated, link.welcomed_total) = (false, false, 0);
             link.forget_attempt();
             link.announce(market, now);
         }
     }
 
-    /// How venues are greeted: each market of this node's is another run of the gateway to them, which has forgotten the orders of those before.
+    /// How venues are greeted: by the fence of this node's market. Each of its markets is another run of the gateway to them, which has
+    /// forgotten the orders of those before.
     pub(super) fn of_run(&self, config: &SessionConfig) -> SessionConfig {
-        let mut config = config.clone();
+        let mut config = SessionConfig { fence: self.fence, ..config.clone() };
         if self.begun > 0 {
             config.gateway = format!("{}.{}", config.gateway, self.begun).into();
         }

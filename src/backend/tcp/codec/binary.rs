@@ -58,9 +58,10 @@ fn read_message(reader: &mut Reader<'_>, levels: &mut Vec<LevelUpdate>) -> Resul
             resumed: reader.boolean("resumed")?,
             gateway: reader.text("gateway")?,
             session: reader.text("session")?,
+            fence: reader.last_fence()?,
         }),
         0x03 => Message::Reject { reason: reader.text("reason")? },
-        0x04 => Message::Bye { reason: reader.text("reason")? },
+        0x04 => Message::Bye { reason: reader.text("reason")?, fence: reader.last_fence()? },
         0x05 => Message::Heartbeat { next: counted(reader.u64()?, "next")? },
         0x10 => Message::Instruments(read_instruments(reader)?),
         0x11 => Message::Tick(Tick {
@@ -213,13 +214,14 @@ fn write_message(message: &Message, levels: &[LevelUpdate], out: &mut Vec<u8>) {
                 .u64(welcome.next)
                 .u8(u8::from(welcome.resumed))
                 .text(&welcome.gateway)
-                .text(&welcome.session);
+                .text(&welcome.session)
+                .last_fence(welcome.fence);
         }
         Message::Reject { reason } => {
             Writer::open(0x03, out).text(reason);
         }
-        Message::Bye { reason } => {
-            Writer::open(0x04, out).text(reason);
+        Message::Bye { reason, fence } => {
+            Writer::open(0x04, out).text(reason).last_fence(*fence);
         }
         Message::Heartbeat { next } => {
             Writer::open(0x05, out).u64(*next);
@@ -389,6 +391,11 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
+    /// Behind all other fields, and not there where there is none.
+    fn last_fence(&mut self) -> Result<u64, Fault> {
+        if self.left.is_empty() { Ok(0) } else { counted(self.u64()?, "fence") }
+    }
+
     fn boolean(&mut self, field: &'static str) -> Result<bool, Fault> {
         match self.u8()? {
             0 => Ok(false),
@@ -482,6 +489,10 @@ impl<'a> Writer<'a> {
 
     fn i64(self, number: i64) -> Writer<'a> {
         self.bytes(&number.to_le_bytes())
+    }
+
+    fn last_fence(self, fence: u64) -> Writer<'a> {
+        if fence == 0 { self } else { self.u64(fence) }
     }
 
     fn text(self, text: &str) -> Writer<'a> {

@@ -11,7 +11,7 @@ use super::super::message::{
     BookUpdate, Command, Filled, Hello, Message, NewCommand, OrderStatus, Print, Report, Tick, Welcome,
 };
 use super::words::{self, Words, by_word};
-use super::{Fault, Told, counted, not_negative, order_id, positive, text, time};
+use super::{Fault, Told, counted, fence, not_negative, order_id, positive, text, time};
 use crate::dialect::json_rpc::number::read_units;
 use crate::dialect::json_rpc::scan::{Kind, SCAN_DEPTH_MAX, Scanner, Value};
 use crate::limits;
@@ -61,9 +61,10 @@ fn read_message(fields: &Fields<'_>, levels: &mut Vec<LevelUpdate>) -> Result<Me
             next: counted(fields.unsigned("next")?, "next")?,
             resumed: fields.boolean("resumed")?.ok_or(Fault::Missing("resumed"))?,
             heartbeat_ms: fields.small("heartbeat_ms")?,
+            fence: fields.fence()?,
         }),
         "reject" => Message::Reject { reason: fields.text("reason")? },
-        "bye" => Message::Bye { reason: fields.text("reason")? },
+        "bye" => Message::Bye { reason: fields.text("reason")?, fence: fields.fence()? },
         "heartbeat" => Message::Heartbeat { next: counted(fields.unsigned("next")?, "next")? },
         "instruments" => Message::Instruments(read_instruments(fields.required("instruments")?)?),
         "tick" => Message::Tick(Tick {
@@ -278,6 +279,10 @@ impl<'a> Fields<'a> {
 
     fn version(&self) -> Result<u16, Fault> {
         u16::try_from(self.unsigned("version")?).map_err(|_| Fault::Invalid("version"))
+    }
+
+    fn fence(&self) -> Result<u64, Fault> {
+        if self.get("fence").is_some() { fence(self.unsigned("fence")?) } else { Ok(0) }
     }
 
     fn order(&self) -> Result<crate::model::order::OrderId, Fault> {

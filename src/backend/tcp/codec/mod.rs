@@ -138,6 +138,11 @@ fn counted(number: u64, field: &'static str) -> Result<u64, Fault> {
     if number == 0 || number >= WHOLE_MAX { Err(Fault::Invalid(field)) } else { Ok(number) }
 }
 
+/// The number of a taking of a market; 0 where there is none.
+fn fence(number: u64) -> Result<u64, Fault> {
+    if number >= WHOLE_MAX { Err(Fault::Invalid("fence")) } else { Ok(number) }
+}
+
 fn time(ms: u64, field: &'static str) -> Result<u64, Fault> {
     if ms > TIME_MS_MAX { Err(Fault::Invalid(field)) } else { Ok(ms) }
 }

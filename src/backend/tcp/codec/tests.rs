@@ -47,6 +47,10 @@ fn numbers() -> impl Strategy<Value = u64> {
     1..WHOLE_MAX
 }
 
+fn fences() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), numbers()]
+}
+
 fn orders() -> impl Strategy<Value = OrderId> {
     numbers().prop_map(OrderId)
 }
@@ -75,11 +79,13 @@ fn greetings() -> impl Strategy<Value = Message> {
                 Message::Hello(Hello { version, venue, key, session, peer, next, heartbeat_ms })
             }
         ),
-        (common(), any::<bool>()).prop_map(|((version, gateway, session, next, heartbeat_ms), resumed)| {
-            Message::Welcome(Welcome { version, gateway, session, next, resumed, heartbeat_ms })
-        }),
+        (common(), any::<bool>(), fences()).prop_map(
+            |((version, gateway, session, next, heartbeat_ms), resumed, fence)| {
+                Message::Welcome(Welcome { version, gateway, session, next, resumed, heartbeat_ms, fence })
+            }
+        ),
         texts().prop_map(|reason| Message::Reject { reason }),
-        texts().prop_map(|reason| Message::Bye { reason }),
+        (texts(), fences()).prop_map(|(reason, fence)| Message::Bye { reason, fence }),
         numbers().prop_map(|next| Message::Heartbeat { next }),
         prop::collection::vec(instruments(), 0..4).prop_map(Message::Instruments),
     ]
@@ -399,7 +405,48 @@ fn the_first_byte_says_which_form() {
     assert_eq!(Form::of(1), Ok((Form::Binary, 1)));
     assert_eq!(Form::of(b'G'), Err(Fault::NeitherForm(b'G')));
     assert_eq!((Form::Json.preamble(), Form::Binary.preamble()), (&[][..], &[1][..]));
-    assert_eq!((VERSION, StatusState::Pending, MarketState::Open).0, 1);
+    assert_eq!((VERSION, StatusState::Pending, MarketState::Open).0, 2);
+}
+
+#[test]
+fn a_message_without_a_fence_is_as_peers_know_it_that_have_none() {
+    let welcome = |fence| {
+        let (gateway, session) = ("g".into(), "s".into());
+        Message::Welcome(Welcome {
+            version: 1,
+            gateway,
+            session,
+            next: 1,
+            resumed: false,
+            heartbeat_ms: 9,
+            fence,
+        })
+    };
+    let bye = |fence| Message::Bye { reason: "r".into(), fence };
+    for (without, with, kind) in [(welcome(0), welcome(7), 2), (bye(0), bye(7), 4)] {
+        let text = String::from_utf8(encoded(Form::Json, &without, &[])).unwrap();
+        assert!(!text.contains("fence"), "{text}");
+        let text = text.replace("}\n", ",\"fence\":7}\n");
+        assert_eq!(String::from_utf8(encoded(Form::Json, &with, &[])).unwrap(), text);
+        for (fence, expected) in [
+            ("0", Some(&without)),
+            ("null", Some(&without)),
+            ("7", Some(&with)),
+            ("-1", None),
+            ("9007199254740992", None),
+        ] {
+            let text = text.replace(":7}", &format!(":{fence}}}"));
+            let read = decode(Form::Json, text.as_bytes(), &mut Vec::new());
+            let expected = expected.cloned().ok_or(Fault::Invalid("fence"));
+            assert_eq!(read.map(|read| read.unwrap().0), expected, "{text}");
+        }
+        let (short, long) = (encoded(Form::Binary, &without, &[]), encoded(Form::Binary, &with, &[]));
+        assert_eq!((long[4], &long[5..short.len()]), (kind, &short[5..]));
+        assert_eq!(long[short.len()..], 7_u64.to_le_bytes());
+        let mut zero = long;
+        *zero.iter_mut().rev().nth(7).unwrap() = 0;
+        assert_eq!(decode(Form::Binary, &zero, &mut Vec::new()), Err(Fault::Invalid("fence")));
+    }
 }
 
 proptest! {
@@ -471,7 +518,7 @@ fn every_example_of_the_page_is_a_message_and_every_message_has_one() {
     let expected = "accepted amend amend_rejected amended book bye cancel cancel_rejected cancelled filled heartbeat \
                     hello instruments new order_status reject rejected state status tick trade welcome";
     assert_eq!(types.into_iter().collect::<Vec<_>>().join(" "), expected);
-    assert_eq!((blocks("json").len(), blocks("python").len()), (8, 1));
+    assert_eq!((blocks("json").len(), blocks("python").len()), (9, 1));
 }
 
 #[test]

@@ -136,6 +136,7 @@ fn gateway(run: &str) -> Session {
         venue: "paper".into(),
         key: "k".into(),
         heartbeat_ms: 1_000,
+        fence: 0,
         instruments: Vec::new(),
     })
 }

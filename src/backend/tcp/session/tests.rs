@@ -3,6 +3,7 @@
 //! is told to be settled before it is.
 
 pub(crate) mod engine;
+mod fences;
 mod protocol;
 mod random;
 mod reports;
@@ -68,6 +69,7 @@ impl World {
             venue: "fx".into(),
             key: "secret".into(),
             heartbeat_ms: HEARTBEAT_MS,
+            fence: 0,
             instruments: Vec::new(),
         });
         World {

@@ -115,6 +115,7 @@ fn take_only(floor: &mut Floor, names: &[&str]) {
         venue: "fx".into(),
         key: "secret".into(),
         heartbeat_ms: HEARTBEAT_MS,
+        fence: 0,
         instruments: names.iter().map(|name| symbol(name)).collect(),
     };
     market.reserve(&config.instruments, FX);

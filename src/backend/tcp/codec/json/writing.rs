@@ -15,7 +15,7 @@ pub(in super::super) fn encode(message: &Message, levels: &[LevelUpdate], out: &
         Message::Hello(hello) => write_hello(hello, out),
         Message::Welcome(welcome) => write_welcome(welcome, out),
         Message::Reject { reason } => Writer::open("reject", out).text("reason", reason),
-        Message::Bye { reason } => Writer::open("bye", out).text("reason", reason),
+        Message::Bye { reason, fence } => Writer::open("bye", out).text("reason", reason).fence(*fence),
         Message::Heartbeat { next } => Writer::open("heartbeat", out).unsigned("next", *next),
         Message::Instruments(instruments) => write_instruments(instruments, out),
         Message::Tick(Tick { instrument, bid, ask, time_ms }) => Writer::open("tick", out)
@@ -59,6 +59,7 @@ fn write_welcome<'a>(welcome: &Welcome, out: &'a mut Vec<u8>) -> Writer<'a> {
         .unsigned("next", welcome.next)
         .boolean("resumed", welcome.resumed)
         .unsigned("heartbeat_ms", u64::from(welcome.heartbeat_ms))
+        .fence(welcome.fence)
 }
 
 fn write_instruments<'a>(instruments: &[Instrument], out: &'a mut Vec<u8>) -> Writer<'a> {
@@ -229,6 +230,11 @@ impl<'a> Writer<'a> {
         let writer = self.name(field);
         push_unsigned(writer.out, number);
         writer
+    }
+
+    /// Not there where there is none.
+    fn fence(self, fence: u64) -> Writer<'a> {
+        if fence == 0 { self } else { self.unsigned("fence", fence) }
     }
 
     fn boolean(self, field: &str, is_so: bool) -> Writer<'a> {

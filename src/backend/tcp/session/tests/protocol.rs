@@ -59,7 +59,7 @@ fn who_does_not_belong_here_is_told_so() {
     for (hello, expected) in [
         (HELLO.replace("secret", "Secret"), "unknown venue or key"),
         (HELLO.replace("fx", "fy"), "unknown venue or key"),
-        (HELLO.replace("\"version\":1", "\"version\":2"), "version 2 is not spoken here"),
+        (HELLO.replace("\"version\":1", "\"version\":3"), "version 3 is not spoken here"),
         (HELLO.replace("1000", "1"), "heartbeat_ms of 1 is out of range"),
         ("GET / HTTP/1.1".to_owned(), "a first byte of 0x47, neither { nor 0x01"),
         (WELCOME.to_owned(), "welcome is not expected here"),
