@@ -141,10 +141,14 @@ impl<'a> Reader<'a> {
     pub(super) fn topic(&mut self) -> Result<MarketTopic, WireFault> {
         let id = InstrumentId(self.u32()?);
         let encoding = self.pick(&Encoding::ALL)?;
-        let checksum = self.pick(&CHECKSUMS)?;
-        match Channel::parse(self.text()?, checksum) {
+        let (checksum, text) = (self.pick(&CHECKSUMS)?, self.text()?);
+        match Channel::parse(text, checksum) {
             Some(Channel::Instrument { instrument: name, channel }) => {
-                Ok(MarketTopic { id, name, channel, encoding })
+                let mut written = Vec::new();
+                channel.write(&mut written, &name);
+                // Each topic has one form in bytes.
+                let is_as_written = written == text.as_bytes() && checksum_of(channel) == checksum;
+                is_as_written.then_some(MarketTopic { id, name, channel, encoding }).ok_or(WireFault::Value)
             }
             Some(
                 Channel::Every { .. } | Channel::Topic(_) | Channel::Private(_) | Channel::PlatformState,
@@ -206,13 +210,7 @@ pub(super) trait Put {
     }
 
     fn put_topic(&mut self, topic: &MarketTopic) {
-        let checksum = match topic.channel {
-            MarketChannel::Book { checksum, .. } => checksum,
-            MarketChannel::Ticker { .. }
-            | MarketChannel::Quote
-            | MarketChannel::GroupedBook { .. }
-            | MarketChannel::Trades { .. } => Checksum::Absent,
-        };
+        let checksum = checksum_of(topic.channel);
         let mut text = Vec::new();
         topic.channel.write(&mut text, &topic.name);
         self.put_u32(topic.id.0);
@@ -225,6 +223,16 @@ pub(super) trait Put {
 impl Put for Vec<u8> {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
+    }
+}
+
+fn checksum_of(channel: MarketChannel) -> Checksum {
+    match channel {
+        MarketChannel::Book { checksum, .. } => checksum,
+        MarketChannel::Ticker { .. }
+        | MarketChannel::Quote
+        | MarketChannel::GroupedBook { .. }
+        | MarketChannel::Trades { .. } => Checksum::Absent,
     }
 }
 
