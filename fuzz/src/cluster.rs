@@ -4,7 +4,7 @@
 //! what is read is written to the same bytes. Once all that comes is whole again, and a loss has made the node ask for the state, both nodes have the same market;
 //! or the node knows other instruments by these numbers, from a message that was changed on its way, and follows nobody.
 //!
-//! Input: an odd first byte has the rest be one request and one answer. Else it is a script: a byte of what happens and one of how, in turns.
+//! Input: an odd first byte has the rest be one request, one answer and one word about kept results. Else it is a script: a byte of what happens and one of how, in turns.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tickring::auth::{Credential, Key, Login, Patterns, Reach, Scopes, Secret, Ve
 use tickring::backend::paper::{Paper, PaperConfig};
 use tickring::cluster::follower::{Follower, Trouble};
 use tickring::cluster::names::{ClusterName, Fence, Place};
+use tickring::cluster::notices::Notice;
 use tickring::cluster::owner::Owner;
 use tickring::cluster::requests::{Reply, Request};
 use tickring::desk::DeskConfig;
@@ -47,7 +48,7 @@ const TEXTS: [&str; 12] = [
     r#"{"jsonrpc":"2.0","id":7,"method":"private/sell","params":{"instrument_name":"BTC-PERPETUAL","amount":10,"type":"market"}}"#,
     r#"{"jsonrpc":"2.0","id":8,"method":"private/cancel_all","params":{}}"#,
     r#"{"jsonrpc":"2.0","id":9,"method":"private/subscribe","params":{"channels":["user.orders.any.any.raw","user.trades.any.any.raw"]}}"#,
-    r#"{"jsonrpc":"2.0","id":10,"method":"message/send","params":{"to":{"user":"account1"},"content":{"n":1}}}"#,
+    r#"{"jsonrpc":"2.0","id":10,"method":"message/send","params":{"user":"account1","content":{"n":1}}}"#,
     r#"{"jsonrpc":"2.0","id":11,"method":"message/subscribe","params":{}}"#,
     r#"{"jsonrpc":"2.0","id":12,"method":"private/get_positions","params":{}}"#,
 ];
@@ -77,6 +78,9 @@ fn check_bytes(bytes: &[u8]) {
     }
     if let Ok(reply) = Reply::decode(bytes) {
         assert_eq!(reply.encode(), bytes, "an answer is written as it was read");
+    }
+    if let Ok(notice) = Notice::decode(bytes) {
+        assert_eq!(notice.encode(), bytes, "a word about kept results is written as it was read");
     }
 }
 
@@ -412,5 +416,22 @@ fn number_of(name: &str) -> Option<AccountId> {
     match name {
         "account1" => Some(AccountId(1)),
         _ => name.bytes().last().map(|byte| AccountId(10 + u32::from(byte % 16))).filter(|id| id.0 < 20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickring::dialect::json_rpc::{self, Incoming};
+
+    use super::TEXTS;
+
+    /// One that is refused for its form asks nobody for anything.
+    #[test]
+    fn what_clients_ask_for_is_understood() {
+        for text in TEXTS {
+            assert!(u8::try_from(text.len()).is_ok(), "the frame has a byte for it: {text}");
+            let Incoming::Single(parsed) = json_rpc::decode(text.as_bytes()) else { panic!("{text}") };
+            assert!(parsed.call.is_ok(), "{text}: {:?}", parsed.call);
+        }
     }
 }

@@ -183,7 +183,8 @@ fn whatever_fails_by_chance_every_client_is_told_one_market_and_no_durable_messa
     assert!(oracle.counts.compared > 0);
     let counts = messengers.settle();
     println!("{counts:?}");
-    assert!(counts.promised > 0 && counts.again > 0 && counts.unknown > 0, "nothing was tried: {counts:?}");
+    let tried = [counts.promised, counts.again, counts.unknown, counts.renounced];
+    assert!(!tried.contains(&0), "not all was tried: {counts:?}");
     drop(readers);
     cluster.stop();
 }

@@ -155,10 +155,10 @@ impl Ledger {
         }
     }
 
-    /// It is a dead letter.
+    /// It is a dead letter, of which there is one for each however often it is told.
     pub(crate) fn bury(&mut self, name: &str) {
-        self.entry(name).is_dead = true;
-        self.counts.dead += 1;
+        let is_new = !std::mem::replace(&mut self.entry(name).is_dead, true);
+        self.counts.dead += u64::from(is_new);
     }
 
     /// What waits for its receiver, about.
@@ -166,10 +166,10 @@ impl Ledger {
         self.counts.promised.saturating_sub(self.counts.judged)
     }
 
-    /// What was told to be durable, and is neither delivered nor a dead letter.
-    pub(crate) fn lost(&self) -> BTreeSet<&str> {
-        let is_lost = |entry: &Entry| entry.is_promised && entry.deliveries == 0 && !entry.is_dead;
-        self.messages.iter().filter(|(_, entry)| is_lost(entry)).map(|(name, _)| &**name).collect()
+    /// What was told to be durable, and is neither a dead letter nor has its receiver ever said to have it: one that was delivered and not confirmed is to come again.
+    pub(crate) fn open(&self) -> BTreeSet<&str> {
+        let is_open = |entry: &Entry| entry.is_promised && !entry.is_judged && !entry.is_dead;
+        self.messages.iter().filter(|(_, entry)| is_open(entry)).map(|(name, _)| &**name).collect()
     }
 
     fn entry(&mut self, name: &str) -> &mut Entry {
@@ -205,18 +205,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_and_neither_delivered_nor_dead_is_lost() {
+    fn what_is_promised_and_neither_confirmed_nor_dead_is_open_though_it_was_delivered() {
         let mut ledger = Ledger::default();
-        for number in 1..5 {
+        for number in 1..6 {
             let name = ledger.compose("s", number, "r");
-            if number < 4 {
+            if number < 5 {
                 ledger.promise(&name, false);
             }
         }
         let connection = ledger.connect();
-        ledger.deliver("r", connection, &params("s:1", false));
+        for name in ["s:1", "s:3"] {
+            ledger.deliver("r", connection, &params(name, false));
+        }
+        ledger.judge("s:1");
         ledger.bury("s:2");
-        assert_eq!(ledger.lost(), BTreeSet::from(["s:3"]));
+        ledger.bury("s:2");
+        assert_eq!((ledger.open(), ledger.counts.dead), (BTreeSet::from(["s:3", "s:4"]), 1));
     }
 
     #[test]

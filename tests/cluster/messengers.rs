@@ -106,8 +106,9 @@ impl Messengers {
                 pending.is_some_and(|pending| pending["total"] == 0)
             });
         }
-        let mut admin = None;
-        until("dead letters are listed", || {
+        // What is delivered waits no more: it is confirmed now, or comes again and is confirmed then. Else it is lost, however often it came.
+        let (mut admin, mut open) = (None, usize::MAX);
+        until("all that was promised is confirmed or dead", || {
             let params = json!({"count": 1000});
             let listed = ask(&mut admin, &common, ADMIN, "message/dead_letters/list", &params);
             listed.is_some_and(|listed| {
@@ -115,14 +116,16 @@ impl Messengers {
                 assert_eq!(listed["total"], letters.len(), "few die");
                 let mut ledger = common.ledger();
                 letters.iter().for_each(|letter| ledger.bury(letter["client_id"].as_str().unwrap()));
-                true
+                let left = ledger.open();
+                if std::mem::replace(&mut open, left.len()) != left.len() {
+                    println!("promised, neither confirmed nor dead: {left:?}");
+                }
+                left.is_empty()
             })
         });
         common.is_over.store(true, Ordering::Relaxed);
         receivers.join();
-        let ledger = common.ledger();
-        assert!(ledger.lost().is_empty(), "promised and lost: {:?}; {:?}", ledger.lost(), ledger.counts);
-        ledger.counts
+        common.ledger().counts
     }
 }
 

@@ -14,6 +14,9 @@ use crate::nats_server::NatsServer;
 use crate::server::{Killed, Server, lines_of, number_after, tickring};
 use crate::{DEADLINE, until};
 
+/// Of both ends of a link: no test waits for a silence, and a link that is cut since the machine is busy would be another story.
+const HEARTBEAT_MS: &str = "5000";
+
 /// `tickring paper-venue`, and the lines that it says.
 struct PaperVenue {
     _child: Killed,
@@ -25,7 +28,7 @@ impl PaperVenue {
         let mut command = tickring();
         command
             .env("TICKRING_VENUE_KEY", "s3cret")
-            .args(["paper-venue", "--heartbeat-ms", "200"])
+            .args(["paper-venue", "--heartbeat-ms", HEARTBEAT_MS])
             .args(flags);
         let mut child = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
         let lines = lines_of(child.0.stdout.take().unwrap());
@@ -57,7 +60,7 @@ impl PaperVenue {
 fn start(nats: &str, cluster: &str, node: &str, venue: &str) -> Server {
     let toml = format!(
         "[feed]\nkind = \"none\"\n\n[cluster]\nkind = \"nats\"\nservers = [\"{nats}\"]\nname = \"{cluster}\"\nnode = \"{node}\"\nterm_ms = 1000\n\n\
-         [venue.paper]\nkey = \"s3cret\"\nheartbeat_ms = 200\nretry_delay_ms = 10\n{venue}\n"
+         [venue.paper]\nkey = \"s3cret\"\nheartbeat_ms = {HEARTBEAT_MS}\nretry_delay_ms = 10\n{venue}\n"
     );
     Server::start_with(&toml, "0", &["--control", "127.0.0.1:0"])
 }
@@ -115,12 +118,12 @@ fn a_gateway_of_an_older_fence_is_sent_away_by_the_venue_and_stays_away_until_it
     until("it is counted", || metric(older.control.unwrap(), "tickring_links_outdated_total") == 1);
     drop(client);
     assert_eq!(older.stop().code, Some(0));
-    // It has come once, and comes again as an owner that is newer, or as one that is not.
+    // It has come once, and comes again as an owner that is newer, or as one that is not. Numbers of two buckets may be the same: that one is not older.
     let mut owns = fence;
-    while owns <= newest {
+    while owns < newest {
         let mut again = start(&nats.url(), "two", "b", &connect);
         owns = fence_of(&mut again);
-        if owns > newest {
+        if owns >= newest {
             again.wait_for_log(TAKES_ORDERS);
             assert_eq!(venue.lines_up_to("welcomed").len(), 2);
         } else {
