@@ -42,7 +42,7 @@ pub enum ToControl {
     Closed {
         conn: ConnId,
     },
-    /// A backend that the shard has links to says that results of it hold no more. This shard has forgotten them.
+    /// A backend that the shard has links to says that results of it hold no more; of all, where too many say so. This shard has forgotten them.
     Invalidated(Arc<Invalidation>),
 }
 

@@ -119,10 +119,10 @@ pub const INVALIDATIONS_GATHERED_MAX: usize = 64;
 /// From one invalidation of a backend to the next: 20 a second go on to shards and nodes, what comes faster is put together.
 pub const INVALIDATIONS_APART_NS: u64 = 50_000_000;
 /// Invalidations, and methods of them, that a shard has not gone through all of its results for; beyond them everything is forgotten. Each
-/// is held against what is asked for meanwhile, some 3 ns a method.
+/// is held against what is asked for meanwhile.
 pub const CACHE_INVALIDATIONS_MAX: usize = 32;
 pub const CACHE_INVALIDATED_METHODS_MAX: usize = 2 * INVALIDATED_METHODS_MAX;
-/// Results that a turn goes through for them: some 0.2 ms where all those methods are held against each.
+/// Results that a turn goes through for them, each held against all those methods: a bound on what they take of a turn.
 pub const CACHE_FORGETTING_STEPS: usize = 512;
 /// Bytes of a message with all that is said of it, as its backend is told: a call of a turn in which there is none before it.
 pub const PROCESSED_BYTES_MAX: usize = CALL_BYTES_OUTGOING_MAX / 2;
@@ -378,7 +378,7 @@ pub const SHARED_SESSIONS_MAX: usize = KEYS_MAX * SESSIONS_PER_KEY_MAX;
 pub const SESSION_VALUE_BYTES_MAX: usize = 1024;
 /// Requests to that bucket that one log-in takes: two, and as many again for each other that comes between.
 pub const SESSION_REQUESTS_MAX: u8 = 8;
-/// After so long a log-in asks that bucket nothing more, and each request is answered within the other: a client that waits for a reply gives up after some seconds.
+/// After so long a log-in asks that bucket nothing more, and each request is answered within the other, one that waits for NATS to come back within twice that: a client that waits for a reply gives up after some seconds.
 pub const SESSION_INQUIRY_NS_MAX: u64 = 3_000_000_000;
 pub const SESSION_ANSWER_NS_MAX: u64 = 1_000_000_000;
 /// Log-ins that wait for that bucket, and sessions that are being ended there: each has one request under way.

@@ -26,6 +26,7 @@ use crate::inspect::InspectPort;
 use crate::inward::InwardPort;
 use crate::limits;
 use crate::model::ids::HomeId;
+use crate::model::invalidation::Gathered;
 use crate::model::time::Now;
 use crate::pace::{Pace, Totals};
 use crate::pressure::{Holding, PressureBoard};
@@ -196,6 +197,8 @@ struct Shard {
     logins: LoginPort,
     backends: Backends,
     calls: CallPort,
+    /// What backends have said holds no more, which control has had no room for.
+    untold: Gathered,
     inspecting: Inspecting,
     inward: Option<InwardCalls>,
     carry: Carry,
@@ -267,6 +270,7 @@ impl Shard {
             logins: setup.logins,
             backends,
             calls: setup.calls,
+            untold: Gathered::default(),
             inspecting: Inspecting::new(setup.inspect),
             inward: setup.inward.map(|port| InwardCalls::new(port, listeners)),
             carry: Carry::default(),
@@ -650,7 +654,7 @@ impl Shard {
         self.spin_account.parked(idle_ns);
         self.tell_board();
         let behind = self.carry.is_waiting() || !self.hub.lagging().is_empty() || self.hub.joins_wait();
-        let behind = behind || self.hub.has_questions();
+        let behind = behind || self.hub.has_questions() || !self.untold.is_empty();
         // Nobody rings when the last client of all goes.
         let retry = behind || self.serving.is_none() || self.leaving.told < self.leaving.clients;
         let deadlines = [

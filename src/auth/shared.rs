@@ -39,6 +39,8 @@ pub(super) struct SharedSessions {
     known: BTreeMap<SessionKey, Known>,
     /// Of each client, its sessions.
     of_clients: BTreeSet<(Box<str>, SessionKey)>,
+    /// Of each client, what it is opening here, and how often at once: known when the bucket has it.
+    opening: BTreeMap<(Box<str>, SessionKey), u32>,
     /// By the generations of their grants.
     keys: BTreeMap<u32, SessionKey>,
     generation: u32,
@@ -48,10 +50,10 @@ pub(super) struct SharedSessions {
     is_complete: bool,
     /// Over, and not asked for yet.
     ended: Vec<GrantId>,
-    /// To be ended in the bucket: which session of each key.
-    ends: BTreeMap<SessionKey, Digest>,
+    /// To be ended in the bucket: which sessions of each key. More than one where it is not known which of them is there.
+    ends: BTreeSet<(SessionKey, Digest)>,
     /// Those of them that nobody carries out yet.
-    ends_due: VecDeque<SessionKey>,
+    ends_due: VecDeque<(SessionKey, Digest)>,
     swept_ms: u64,
 }
 
@@ -133,13 +135,13 @@ impl SharedSessions {
         if self.known.get(&key).is_some_and(|known| known.value.family == family) {
             self.drop_known(key, is_told);
         }
-        if self.ends.len() >= limits::SHARED_SESSIONS_MAX && !self.ends.contains_key(&key) {
+        if self.ends.len() >= limits::SHARED_SESSIONS_MAX {
             // Its time ends it.
             return;
         }
-        // Another one of that name that was to be ended is over: this one took its place.
-        if self.ends.insert(key, family).is_none() {
-            self.ends_due.push_back(key);
+        // Another one of that name that is to be ended stays so: this one may never have taken its place.
+        if self.ends.insert((key, family)) {
+            self.ends_due.push_back((key, family));
         }
     }
 
@@ -159,28 +161,23 @@ impl SharedSessions {
 
     /// Whether it is to be ended, so that nobody is let in by it any more.
     pub(super) fn is_ending(&self, key: SessionKey, family: &Digest) -> bool {
-        self.ends.get(&key) == Some(family)
+        self.ends.contains(&(key, *family))
     }
 
     /// The next one to be ended in the bucket.
     pub(super) fn poll_end(&mut self) -> Option<Ending> {
-        let key = self.ends_due.pop_front()?;
-        let family = self.ends.get(&key).expect("invariant: what is due is to be ended");
-        Some(Ending::new(key, *family))
+        let (key, family) = self.ends_due.pop_front()?;
+        Some(Ending::new(key, family))
     }
 
-    /// It is over in the bucket, or was; unless another one of that name is to be ended by now.
+    /// It is over in the bucket, or was.
     pub(super) fn settle_end(&mut self, ending: &Ending) {
-        if self.is_ending(ending.key, &ending.family) {
-            self.ends.remove(&ending.key);
-        } else if self.ends.contains_key(&ending.key) {
-            self.ends_due.push_back(ending.key);
-        }
+        self.ends.remove(&(ending.key, ending.family));
     }
 
     /// The bucket has not said whether it is over: it is tried again.
     pub(super) fn put_off_end(&mut self, ending: &Ending) {
-        self.ends_due.push_back(ending.key);
+        self.ends_due.push_back((ending.key, ending.family));
     }
 
     /// Whether any is to be ended in the bucket, or is being.
@@ -192,7 +189,23 @@ impl SharedSessions {
         self.ended.pop()
     }
 
-    /// How many sessions a client has besides the one of this key, that were made by its key as that is and are not over.
+    /// A session is being opened, until [`SharedSessions::close_opening`].
+    pub(super) fn note_opening(&mut self, client_id: &str, key: SessionKey) {
+        *self.opening.entry((client_id.into(), key)).or_default() += 1;
+    }
+
+    /// It is known by now, or was not made.
+    pub(super) fn close_opening(&mut self, client_id: &str, key: SessionKey) {
+        let of: (Box<str>, SessionKey) = (client_id.into(), key);
+        if let Some(count) = self.opening.get_mut(&of) {
+            *count -= 1;
+            if *count == 0 {
+                self.opening.remove(&of);
+            }
+        }
+    }
+
+    /// How many sessions a client has besides the one of this key, that were made by its key as that is and are not over, or are being opened.
     pub(super) fn count_others(
         &self,
         client_id: &str,
@@ -201,11 +214,16 @@ impl SharedSessions {
         now_ms: u64,
     ) -> usize {
         let range = (client_id.into(), SessionKey::FIRST)..=(client_id.into(), SessionKey::LAST);
-        let others = self.of_clients.range(range).filter(|(_, other)| *other != key);
-        let known = others.filter_map(|(_, other)| self.known.get(other));
-        let counts =
-            |known: &&Known| known.value.fingerprint == *fingerprint && now_ms < known.value.over_ms();
-        known.filter(counts).take(limits::SESSIONS_PER_KEY_MAX).count()
+        let counts = |other: &SessionKey| {
+            self.known.get(other).is_some_and(|known| {
+                known.value.fingerprint == *fingerprint && now_ms < known.value.over_ms()
+            })
+        };
+        let known = self.of_clients.range(range.clone()).map(|(_, other)| other);
+        let known = known.filter(|&other| *other != key && counts(other));
+        let opening = self.opening.range(range).map(|((_, other), _)| other);
+        let opening = opening.filter(|&other| *other != key && !counts(other));
+        known.chain(opening).take(limits::SESSIONS_PER_KEY_MAX).count()
     }
 
     /// Whether a session of this key can be known.

@@ -227,11 +227,14 @@ impl Backends {
                 ToControl::Opened { conn, peer } => self.relay(PipeSaid::Opened { home, conn, peer }),
                 ToControl::Text { conn, text } => self.relay(PipeSaid::Text { home, conn, text }),
                 ToControl::Closed { conn } => self.relay(PipeSaid::Closed { home, conn }),
-                ToControl::Invalidated(invalidation) => {
-                    if let Invalidation { backend: Some(backend), methods } = &*invalidation {
-                        self.invalidating.add(backend, methods.clone());
+                ToControl::Invalidated(invalidation) => match &invalidation.backend {
+                    Some(backend) => self.invalidating.add(backend, invalidation.methods.clone()),
+                    // More backends said so than a shard remembers while this task is behind.
+                    None => {
+                        self.nodes.tell(Invalidation::clone(&invalidation));
+                        self.invalidating.tell(Invalidation::clone(&invalidation), &mut self.board);
                     }
-                }
+                },
             }
         }
     }

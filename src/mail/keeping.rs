@@ -14,6 +14,7 @@ use super::Office;
 use super::entries::Slot;
 use crate::limits;
 use crate::model::message::{MessageAsk, MessageRequest};
+use crate::model::order::Client;
 use crate::model::presence::{KeptPresence, KeptWord};
 use crate::model::time::Now;
 
@@ -58,7 +59,8 @@ impl Keeping {
 
     /// When there is something to do next, on the monotonic clock, in nanoseconds.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        let answer = self.answer_at_ns.filter(|_| !self.asks.is_empty());
+        // Once it is read who was there, what is left of them is answered at once.
+        let answer = (!self.asks.is_empty()).then(|| self.answer_at_ns.unwrap_or(0));
         let held = (!self.held.is_empty()).then_some(self.held_until_ns);
         let write = (!self.changed.is_empty()).then_some(self.next_write_ns);
         let renewal = self.renewals.first().map(|(at_ns, _)| *at_ns);
@@ -127,8 +129,23 @@ impl Office {
             && self.keeping.asks.len() < limits::PRESENCE_ASKS_WAITING_MAX;
         if waits {
             self.keeping.asks.push_back(ask.clone());
+        } else if ask.is_connection && (tells_presence || matches!(ask.request, MessageRequest::Unsubscribe))
+        {
+            // Where no more may wait, or none is to: the last that a connection asks is what holds.
+            self.answer_deferred_of(ask.client);
         }
         waits
+    }
+
+    /// What a connection has asked is answered by what is known: it is about to be gone, or another account's, or asks for something else.
+    pub(super) fn answer_deferred_of(&mut self, client: Client) {
+        if !self.keeping.asks.iter().any(|ask| ask.client == client) {
+            return;
+        }
+        let asks = std::mem::take(&mut self.keeping.asks);
+        let (own, others) = asks.into_iter().partition::<VecDeque<_>, _>(|ask| ask.client == client);
+        self.keeping.asks = others;
+        own.iter().for_each(|ask| self.serve(ask, &[]));
     }
 
     /// A user has a connection again; whether it was held until now.
@@ -162,13 +179,14 @@ impl Office {
     /// Does what is due, as far as so many steps: how many it took.
     pub(super) fn run_keeping(&mut self, steps: u32) -> u32 {
         let now_ns = self.now.mono_ns;
-        if self.keeping.answer_at_ns.is_some_and(|at_ns| at_ns <= now_ns) {
-            self.answer_deferred();
-        }
         let mut done = 0;
+        if self.keeping.answer_at_ns.is_none_or(|at_ns| at_ns <= now_ns) {
+            done += self.answer_deferred(steps);
+        }
         while done < steps && now_ns >= self.keeping.held_until_ns {
             let Some(user) = self.keeping.held.pop_first() else { break };
-            done += 1;
+            // Who watches is a step each.
+            done += 1 + u32::try_from(self.users[user].watchers.len()).expect("invariant: bounded by limits");
             self.users[user].is_held = false;
             self.users.present -= 1;
             self.counters.presence_lapsed_total += 1;
@@ -181,7 +199,7 @@ impl Office {
             done += 1;
             self.forget_what_is_kept(user);
         }
-        done
+        done.min(steps)
     }
 
     fn take_kept(&mut self, entry: &KeptPresence) {
@@ -226,7 +244,7 @@ impl Office {
                 self.note_change(user);
             }
         }
-        self.answer_deferred();
+        self.answer_deferred(limits::OFFICE_STEPS_PER_TIMEOUT);
     }
 
     fn handle_unwritten(&mut self, entry: &KeptPresence) {
@@ -242,11 +260,28 @@ impl Office {
         self.note_change(user);
     }
 
-    fn answer_deferred(&mut self) {
+    /// Answers what waits, as far as so many steps: how many it took. Each user that is told of is one.
+    fn answer_deferred(&mut self, steps: u32) -> u32 {
         self.keeping.answer_at_ns = None;
-        for ask in std::mem::take(&mut self.keeping.asks) {
+        let mut done = 0;
+        while done < steps
+            && let Some(ask) = self.keeping.asks.pop_front()
+        {
+            done += self.users_told_of(&ask.request).max(1);
             self.serve(&ask, &[]);
         }
+        done
+    }
+
+    fn users_told_of(&self, request: &MessageRequest) -> u32 {
+        let mut count = 0;
+        if let MessageRequest::Presence { users } | MessageRequest::SubscribePresence { users } = request {
+            count = users.len();
+        }
+        if let MessageRequest::PresenceOfGroup { group } | MessageRequest::GroupMembers { group } = request {
+            count = self.groups.find(group).map_or(0, |group| self.groups[group].members.len());
+        }
+        u32::try_from(count).expect("invariant: bounded by limits")
     }
 
     fn take_from_changed(&mut self, user: Slot) {

@@ -179,10 +179,11 @@ impl Office {
     /// The connection is gone, or another account's or nobody's now.
     pub fn handle_departure(&mut self, client: Client, now: Now) {
         self.begin(now);
+        self.answer_deferred_of(client);
         if let Some(session) = self.sessions.of_client(client) {
             self.close_session(session);
-            self.settle();
         }
+        self.settle();
     }
 
     /// What the store says.

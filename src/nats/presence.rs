@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// After something that failed, the next try; to begin, doubled so often, for what is read later than the grace is of no use. How many in a row the log is told of.
 const RETRY_NS: u64 = 250_000_000;
 const DOUBLINGS_MAX: u32 = 5;
+/// How often it is looked whether the connection is there, before the first try.
+const CONNECTED_LOOK: Duration = Duration::from_millis(10);
 const FAILURES_TOLD: u32 = 4;
 /// To learn again what the newest message is, where others write too.
 const TRIES: u32 = 4;
@@ -154,14 +156,18 @@ impl Keeper {
                     clean(&error.to_string())
                 );
             }
-            sleep(Duration::from_nanos(RETRY_NS << failures.min(DOUBLINGS_MAX))).await;
+            sleep(Duration::from_nanos(RETRY_NS << (failures - 1).min(DOUBLINGS_MAX))).await;
         }
     }
 
     async fn try_to_begin(&mut self) -> Result<(), Failure> {
-        if !self.is_connected() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
+        // It is being made, and questions of clients wait for what is read.
+        let connected = async {
+            while !self.is_connected() {
+                sleep(CONNECTED_LOOK).await;
+            }
+        };
+        timeout(PATIENCE, connected).await?;
         let store = self.open().await?;
         if !self.take(&store).await? {
             // The lease's bucket was made anew, or this node is about to hear that it owns no more.

@@ -2,7 +2,7 @@
 //!
 //! Home: tasks of the thread that speaks to NATS, with a connection of their own, so that the lease is not behind log-ins, and log-ins are not behind the market.
 //! Invariants: what a key holds is asked of the stream's leader; what is not surely done, or surely refused, is `Unknown`; each request is answered within
-//! `limits::SESSION_ANSWER_NS_MAX`; what changes is told in its order, and after each connection all that there is; nothing that is read is believed. NATS's client
+//! `limits::SESSION_ANSWER_NS_MAX`, and as long again where it waits for NATS to come back; what changes is told in its order, and after each connection all that there is; nothing that is read is believed. NATS's client
 //! keeps something of each request that nobody answers: it is replaced when that have been `UNANSWERED_MAX`.
 
 use std::cell::{Cell, RefCell};
@@ -40,8 +40,16 @@ const PATIENCE: Duration = Duration::from_nanos(limits::SESSION_ANSWER_NS_MAX);
 const MARKER_S: u64 = 3_600;
 /// Some 300 bytes each.
 const UNANSWERED_MAX: u32 = 64;
-/// Requests one after another that fail while NATS is there, before the log says so.
+/// Requests of one kind, one after another, that fail while NATS is there, before the log says so.
 const FAILURES_TOLD: u32 = 4;
+
+/// What may fail while the others go well: with the account's disk full, say, all is read and nothing is written.
+#[derive(Clone, Copy)]
+enum Kind {
+    Watch,
+    Read,
+    Write,
+}
 
 /// See the file's head.
 struct Bucket {
@@ -53,8 +61,8 @@ struct Bucket {
     store: RefCell<Option<Store>>,
     board: Arc<NatsBoard>,
     unanswered: Cell<u32>,
-    /// One after another.
-    failures: Cell<u32>,
+    /// Of each kind, one after another.
+    failures: [Cell<u32>; 3],
     has_told_strange: Cell<bool>,
 }
 
@@ -100,7 +108,7 @@ impl Bucket {
             store: RefCell::default(),
             board: Arc::clone(&line.board),
             unanswered: Cell::new(0),
-            failures: Cell::new(0),
+            failures: <[Cell<u32>; 3]>::default(),
             has_told_strange: Cell::new(false),
         }
     }
@@ -168,8 +176,9 @@ impl Bucket {
         };
         let (mut messages, mut pending, prefix) = match self.patiently(begin).await {
             Ok(begun) => begun,
-            Err(error) => return self.note_failure(&error),
+            Err(error) => return self.note_failure(Kind::Watch, &error),
         };
+        self.failures_of(Kind::Watch).set(0);
         let say = |word| outlet.say(SessionWord::Told(word));
         say(BucketWord::Began).await;
         if pending == 0 {
@@ -209,16 +218,17 @@ impl Bucket {
             let _ = timeout(PATIENCE, state.wait_for(|state| state.is_up)).await;
         }
         add(&self.board.session_requests, 1);
+        let kind = if matches!(wanted, Wanted::Read { .. }) { Kind::Read } else { Kind::Write };
         let is_up = self.state.borrow().is_up;
         if is_up {
             match self.patiently(self.carry_out(key, wanted)).await {
                 Ok(answer) => {
                     if answer != BucketAnswer::Refused {
-                        self.failures.set(0);
+                        self.failures_of(kind).set(0);
                     }
                     return answer;
                 }
-                Err(error) => self.note_failure(&error),
+                Err(error) => self.note_failure(kind, &error),
             }
         }
         add(&self.board.session_unknown, 1);
@@ -269,7 +279,7 @@ impl Bucket {
                 Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => Ok(BucketAnswer::Refused),
                 // It was heard, and surely is not done.
                 Some(_) => {
-                    self.note_failure(&io::Error::other(error));
+                    self.note_failure(Kind::Write, &io::Error::other(error));
                     Ok(BucketAnswer::Refused)
                 }
                 None => Err(io::Error::other(error)),
@@ -353,11 +363,15 @@ impl Bucket {
         }
     }
 
-    fn note_failure(&self, error: &Unanswered) {
+    fn failures_of(&self, kind: Kind) -> &Cell<u32> {
+        &self.failures[kind as usize]
+    }
+
+    fn note_failure(&self, kind: Kind, error: &Unanswered) {
         // The bucket may be gone: whoever asks next looks, and makes it.
         self.store.take();
-        let failures = self.failures.get().saturating_add(1);
-        self.failures.set(failures);
+        let failures = self.failures_of(kind).get().saturating_add(1);
+        self.failures_of(kind).set(failures);
         if failures == FAILURES_TOLD {
             log::warn!(
                 "NATS's bucket {} does not answer: {}; look whether JetStream is on, at `cluster.replicas` and at permissions (docs/scaling/nats.conf). Until it does named sessions are refused",

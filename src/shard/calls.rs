@@ -3,10 +3,13 @@
 //! Invariants: what the hub says is handed on in the turn in which it says it, or answered as not sent; what control has said
 //! is taken up to a bound, and the rest by the next turns.
 
+use std::sync::Arc;
+
 use crate::calls::{FromControl, Full, OwnedCall, Peer, ToControl};
 use crate::hub::PipeWord;
 use crate::limits;
 use crate::model::call::{CallFailure, CallKey, CallOutcome};
+use crate::model::invalidation::Invalidation;
 
 use super::{RECEIVED_BYTES_PER_TURN, Shard};
 
@@ -93,14 +96,19 @@ impl Shard {
         }
     }
 
-    /// Backends at the other end of links say that results hold no more: this shard forgets them before it hears more of those links, the
-    /// others are told by control. Where that is behind, what waits is put together until it has room.
+    /// Backends at the other end of links say that results hold no more: this shard forgets them before it hears more of those links, whatever
+    /// control does, which tells the others. Where that is behind, what waits is put together until it has room.
     pub(super) fn hand_on_invalidated(&mut self) {
-        while self.calls.room() > 0 {
-            let Some((backend, methods)) = self.backends.poll_invalidated(self.now) else { break };
+        while let Some((backend, methods)) = self.backends.poll_invalidated(self.now) {
             let Some(invalidation) = self.hub.invalidation_of(backend, methods) else { continue };
             self.hub.handle_invalidation(&invalidation, self.now);
-            self.calls.send(ToControl::Invalidated(invalidation)).expect("invariant: there is room");
+            self.untold.add(Invalidation::clone(&invalidation));
+        }
+        while self.calls.room() > 0
+            && let Some(invalidation) = self.untold.pop()
+        {
+            let word = ToControl::Invalidated(Arc::new(invalidation));
+            self.calls.send(word).expect("invariant: there is room");
         }
         self.calls.announce();
     }

@@ -17,7 +17,7 @@ use crate::nats::{SessionPort, SessionWord};
 
 /// Words that are taken before log-ins have their turn.
 const WORDS_PER_ROUND: usize = 256;
-/// From one try to end sessions that the bucket has not answered about to the next.
+/// From one try to end sessions that the bucket has not answered about, or refuses to end, to the next.
 const RETRY_NS: u64 = 1_000_000_000;
 
 /// Who waits for an answer of the bucket.
@@ -134,15 +134,18 @@ impl SharedLine {
                 }
             },
             Waiting::Ending(ending) => {
-                if answer == BucketAnswer::Unknown {
-                    self.retry_ns = now.mono_ns + RETRY_NS;
-                }
+                let is_over = matches!(answer, BucketAnswer::Holds { .. } | BucketAnswer::Written { .. });
                 match authority.proceed_ending(ending, answer) {
                     Some(ending) => {
                         let request = ending.request();
                         self.send(Waiting::Ending(ending), request);
                     }
-                    None => self.endings -= 1,
+                    None => {
+                        self.endings -= 1;
+                        if !is_over {
+                            self.retry_ns = now.mono_ns + RETRY_NS;
+                        }
+                    }
                 }
             }
         }

@@ -81,6 +81,9 @@ impl Authority {
             }
             next @ (Next::Ask | Next::Grant { .. }) => Ok(next),
         });
+        if !matches!(stepped, Ok(Next::Ask)) {
+            self.close_opening(&inquiry);
+        }
         match stepped {
             Ok(Next::Ask) => {
                 inquiry.requests_left -= 1;
@@ -144,6 +147,8 @@ impl Authority {
                 entropy: *entropy,
                 stage: Stage::Reading,
                 unsure: None,
+                used: None,
+                opens: false,
                 requests_left: limits::SESSION_REQUESTS_MAX - 1,
                 until_ns: now.mono_ns.saturating_add(limits::SESSION_INQUIRY_NS_MAX),
             })
@@ -211,11 +216,20 @@ impl Authority {
         }
     }
 
+    /// An inquiry is over, and its session with it, or that is known.
+    fn close_opening(&mut self, inquiry: &Inquiry) {
+        if let (Some(shared), Aim::Open { credential, .. }, true) =
+            (&mut self.shared, &inquiry.aim, inquiry.opens)
+        {
+            shared.close_opening(&credential.client_id, inquiry.key);
+        }
+    }
+
     /// What is told of an inquiry that is not judged in time.
     fn give_up(&mut self, inquiry: &Inquiry) -> Denial {
         let Some(shared) = &mut self.shared else { return Refusal::SessionsAway.into() };
-        if let Stage::Ending { family, .. } = &inquiry.stage {
-            shared.end(inquiry.key, *family, true);
+        if let Some(family) = inquiry.used {
+            shared.end(inquiry.key, family, true);
             return USED;
         }
         let Some(unsure) = &inquiry.unsure else { return Refusal::SessionsAway.into() };
@@ -274,6 +288,9 @@ impl Authority {
         if !shared.has_room(key, now_ms) {
             return Err(Refusal::Full.into());
         }
+        if !std::mem::replace(&mut inquiry.opens, true) {
+            shared.note_opening(&credential.client_id, key);
+        }
         let scopes = inquiry.scope.within(credential.scopes);
         let ends_ms = asked_end_ms(&inquiry.scope, now_ms);
         let grant = self.timed(credential, scopes, Holder::Session(name), ends_ms, now_ms);
@@ -315,7 +332,7 @@ impl Authority {
         let found = self.credential_of(value).filter(|(value, _)| are_equal(&value.family, &family));
         let (value, credential) = found.ok_or(Refusal::Token)?;
         if !are_equal(&value.refresh, &secret) {
-            inquiry.stage = Stage::Ending { family, revision };
+            (inquiry.used, inquiry.stage) = (Some(family), Stage::Ending { family, revision });
             return Ok(Next::Ask);
         }
         if now_ms >= value.refresh_until_ms {
@@ -366,6 +383,10 @@ impl Authority {
             shared.end(inquiry.key, value.family, true);
             return Err(Refusal::Credentials.into());
         };
+        if shared.is_ending(inquiry.key, &value.family) {
+            // Somebody has logged out of it meanwhile.
+            return Err(Refusal::Token.into());
+        }
         let id = shared.enter(inquiry.key, revision, value, ms(now));
         let (tokens, _) = mint(inquiry.key, &value.family, &inquiry.entropy);
         Ok(Next::Grant { id, grant: value.grant(Arc::clone(credential)), tokens: Some(tokens) })

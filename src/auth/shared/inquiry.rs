@@ -66,6 +66,10 @@ pub struct Inquiry {
     pub(in crate::auth) stage: Stage,
     /// What was written, or not: nobody has said.
     pub(in crate::auth) unsure: Option<Box<SessionValue>>,
+    /// Of which session the token was found to be used: that is over, whatever the bucket says next.
+    pub(in crate::auth) used: Option<Digest>,
+    /// Whether its session counts as one that is being opened.
+    pub(in crate::auth) opens: bool,
     /// So many more.
     pub(in crate::auth) requests_left: u8,
     /// Nothing is begun from then on.
@@ -114,6 +118,9 @@ impl Inquiry {
     }
 }
 
+/// So often in a row the bucket says that it was refused, then it is left alone for a while: it may refuse whatever is written.
+const REFUSALS_MAX: u8 = 4;
+
 /// A session that is being ended in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -121,6 +128,7 @@ pub struct Ending {
     pub(in crate::auth) family: Digest,
     /// At which it is there; `None` before that was asked.
     revision: Option<u64>,
+    refusals: u8,
 }
 
 /// How far an [`Ending`] is.
@@ -134,7 +142,7 @@ pub(in crate::auth) enum Progress {
 
 impl Ending {
     pub(in crate::auth) fn new(key: SessionKey, family: Digest) -> Ending {
-        Ending { key, family, revision: None }
+        Ending { key, family, revision: None, refusals: 0 }
     }
 
     /// What to ask the bucket now; the answer is for [`super::super::Authority::proceed_ending`].
@@ -155,14 +163,12 @@ impl Ending {
             }
             BucketAnswer::Holds { .. } | BucketAnswer::Written { .. } => Progress::Over(self),
             // It was renewed meanwhile, or it is another one by now.
-            BucketAnswer::Refused => {
+            BucketAnswer::Refused if self.refusals < REFUSALS_MAX => {
+                self.refusals += 1;
                 self.revision = None;
                 Progress::Asks(self)
             }
-            BucketAnswer::Unknown => {
-                self.revision = None;
-                Progress::Unknown(self)
-            }
+            BucketAnswer::Refused | BucketAnswer::Unknown => Progress::Unknown(self),
         }
     }
 }

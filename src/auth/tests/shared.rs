@@ -253,6 +253,27 @@ fn of_two_nodes_that_renew_by_one_token_exactly_one_does_however_they_come_toget
 }
 
 #[test]
+fn a_used_token_ends_its_session_though_another_renews_it_as_often_as_it_is_tried() {
+    let mut cluster = Cluster::new(2);
+    let (_, first) = cluster.open(0, "desk");
+    let (_, mut newest) = cluster.granted(1, refresh(&first.refresh), "");
+    let mut judged = cluster.begin(0, refresh(&first.refresh), "");
+    let mut renewals = 0;
+    while let Judged::Asks(inquiry) = &judged {
+        if matches!(inquiry.request().wanted, Wanted::Delete { .. }) {
+            newest = cluster.granted(1, refresh(&newest.refresh), "").1;
+            renewals += 1;
+        }
+        judged = cluster.step(0, judged);
+    }
+    assert_eq!(judged, Judged::Verdict(Verdict::Refused(Refusal::Token)));
+    assert_eq!(renewals, crate::limits::SESSION_REQUESTS_MAX / 2);
+    cluster.settle();
+    assert_eq!(cluster.refused(1, bearer(&newest.access)), Some(Refusal::Token));
+    assert_eq!(cluster.bucket.count(), 0);
+}
+
+#[test]
 fn a_name_that_is_taken_again_on_another_node_ends_the_session_before() {
     let mut cluster = Cluster::new(2);
     let (before, lost) = cluster.open(0, "desk");
@@ -412,6 +433,62 @@ fn a_logout_while_the_bucket_is_away_ends_the_session_here_at_once_and_there_whe
 }
 
 #[test]
+fn a_bucket_that_refuses_whatever_is_written_is_not_asked_for_ever_and_the_end_is_kept() {
+    let mut cluster = Cluster::new(1);
+    let (login, _) = cluster.open(0, "desk");
+    let authority = &mut cluster.nodes[0].authority;
+    authority.forget(login.grant.unwrap());
+    let (mut next, mut deletions) = (authority.poll_ending(), 0);
+    while let Some(ending) = next {
+        let request = ending.request();
+        let answer = if matches!(request.wanted, Wanted::Delete { .. }) {
+            deletions += 1;
+            assert!(deletions < 10, "it is asked for ever");
+            BucketAnswer::Refused
+        } else {
+            cluster.bucket.answer(request)
+        };
+        next = authority.proceed_ending(ending, answer);
+    }
+    assert!(deletions > 1 && authority.has_endings());
+    cluster.settle();
+    assert_eq!((cluster.bucket.count(), cluster.nodes[0].authority.has_endings()), (0, false));
+}
+
+#[test]
+fn a_log_out_is_not_forgotten_for_a_session_of_that_name_that_may_never_have_been_made() {
+    let mut cluster = Cluster::new(2);
+    let (login, tokens) = cluster.open(0, "desk");
+    cluster.settle();
+    let judged = cluster.begin(0, by_secret("hmac", "s3cret"), "session:desk");
+    let judged = cluster.step(0, judged);
+    cluster.nodes[0].authority.forget(login.grant.unwrap());
+    cluster.bucket.writes_lost = 1;
+    let judged = cluster.step(0, judged);
+    cluster.bucket.is_away = true;
+    cluster.nodes[0].now.mono_ns += crate::limits::SESSION_INQUIRY_NS_MAX;
+    let judged = cluster.step(0, judged);
+    assert_eq!(judged, Judged::Verdict(Verdict::Refused(Refusal::SessionUnknown)));
+    cluster.bucket.is_away = false;
+    cluster.settle();
+    assert_eq!((cluster.bucket.count(), cluster.nodes[0].authority.has_endings()), (0, false));
+    assert_eq!(cluster.refused(1, refresh(&tokens.refresh)), Some(Refusal::Token));
+}
+
+#[test]
+fn who_renews_a_session_while_it_is_logged_out_of_is_not_let_in_by_it() {
+    let mut cluster = Cluster::new(1);
+    let (login, tokens) = cluster.open(0, "desk");
+    let judged = cluster.begin(0, refresh(&tokens.refresh), "");
+    let judged = cluster.step(0, judged);
+    cluster.nodes[0].authority.forget(login.grant.unwrap());
+    let judged = cluster.step(0, judged);
+    assert_eq!(judged, Judged::Verdict(Verdict::Refused(Refusal::Token)));
+    cluster.settle();
+    assert_eq!((cluster.bucket.count(), cluster.nodes[0].authority.has_endings()), (0, false));
+}
+
+#[test]
 fn a_key_has_sixteen_sessions_over_all_nodes_as_far_as_each_was_told() {
     let mut cluster = Cluster::new(2);
     for number in 0..16 {
@@ -427,6 +504,33 @@ fn a_key_has_sixteen_sessions_over_all_nodes_as_far_as_each_was_told() {
     // Those that are over make room.
     cluster.wait_s(604_800);
     cluster.open(0, "more");
+}
+
+#[test]
+fn of_sessions_that_are_opened_at_once_on_one_node_a_key_has_sixteen_too() {
+    let mut cluster = Cluster::new(1);
+    let open = |cluster: &mut Cluster, number: usize| {
+        let judged = cluster.begin(0, by_secret("hmac", "s3cret"), &format!("session:s{number}"));
+        cluster.step(0, judged)
+    };
+    let under_way: Vec<Judged> = (0..16).map(|number| open(&mut cluster, number)).collect();
+    let too_many = Judged::Verdict(Verdict::Refused(Refusal::TooManySessions));
+    assert_eq!(open(&mut cluster, 16), too_many);
+    // The same name twice is one.
+    assert!(matches!(open(&mut cluster, 3), Judged::Asks(_)));
+    for (number, judged) in under_way.into_iter().enumerate() {
+        // One of them is not made.
+        cluster.bucket.is_away = number == 15;
+        let mut judged = cluster.step(0, judged);
+        while matches!(judged, Judged::Asks(_)) {
+            judged = cluster.step(0, judged);
+        }
+        assert_eq!(matches!(judged, Judged::Verdict(Verdict::Granted { .. })), number < 15);
+    }
+    cluster.bucket.is_away = false;
+    cluster.settle();
+    assert!(matches!(open(&mut cluster, 16), Judged::Asks(_)), "there is room for one");
+    assert_eq!(open(&mut cluster, 17), too_many);
 }
 
 #[test]

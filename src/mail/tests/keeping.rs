@@ -205,6 +205,57 @@ fn questions_that_wait_are_bounded_and_those_beyond_are_answered_at_once() {
 }
 
 #[test]
+fn what_a_connection_asked_before_it_was_another_account_s_does_nothing_to_that() {
+    let mut world = World::kept(config());
+    world.subscribe(1, "ann", 10);
+    let users = [name("eve")].into();
+    let question = world.begin(1, "ann", MessageRequest::SubscribePresence { users }, b"");
+    assert!(world.answers.is_empty());
+    world.depart(1);
+    assert!(matches!(world.answers.remove(&question), Some(Ok(MessageAnswer::Presence(_)))));
+    world.subscribe(1, "bob", 10);
+    world.leave(&["eve"]);
+    world.handle_kept(&KeptWord::Read);
+    assert!(world.answers.is_empty());
+    let bob = world.of("bob");
+    assert_eq!((bob.is_present, bob.sessions), (true, 1));
+    assert_eq!(world.news(), [], "ann's wish is not bob's");
+}
+
+#[test]
+fn the_last_wish_of_a_connection_holds_also_where_no_more_may_wait() {
+    let mut world = World::kept(config());
+    world.subscribe(1, "eve", 10);
+    let watching = |user: &str| MessageRequest::SubscribePresence { users: [name(user)].into() };
+    world.begin(1, "eve", watching("ann"), b"");
+    for _ in 1..limits::PRESENCE_ASKS_WAITING_MAX {
+        world.begin(HTTP, "bob", MessageRequest::Presence { users: [name("ann")].into() }, b"");
+    }
+    assert!(world.answers.is_empty());
+    world.begin(1, "eve", watching("bob"), b"");
+    assert_eq!(world.answers.len(), 2);
+    world.handle_kept(&KeptWord::Read);
+    world.subscribe(2, "ann", 1);
+    world.subscribe(3, "bob", 1);
+    assert_eq!(world.news(), [("bob".into(), true)]);
+}
+
+#[test]
+fn of_questions_that_wait_as_many_are_answered_at_once_as_a_turn_has_steps() {
+    let mut world = World::kept(config());
+    let users: Vec<_> = (0..256).map(|number| name(&format!("u{number}"))).collect();
+    for _ in 0..limits::PRESENCE_ASKS_WAITING_MAX {
+        world.begin(HTTP, "bob", MessageRequest::Presence { users: users.clone().into() }, b"");
+    }
+    world.handle_kept(&KeptWord::Read);
+    assert_eq!(world.answers.len(), limits::OFFICE_STEPS_PER_TIMEOUT as usize / 256);
+    assert_eq!(world.office.poll_timeout(), Some(0));
+    world.wait_ms(0);
+    assert_eq!(world.answers.len(), limits::PRESENCE_ASKS_WAITING_MAX);
+    assert_eq!(world.office.poll_timeout(), None);
+}
+
+#[test]
 fn what_is_read_when_the_grace_is_over_is_removed() {
     let mut world = World::kept(config());
     world.wait_ms(GRACE_MS);
