@@ -41,6 +41,8 @@ pub(super) struct SharedSessions {
     of_clients: BTreeSet<(Box<str>, SessionKey)>,
     /// Of each client, what it is opening here, and how often at once: known when the bucket has it.
     opening: BTreeMap<(Box<str>, SessionKey), u32>,
+    /// Over, since what is being opened here may have its name: told behind the verdict, by which who takes its own name again is in the new session.
+    ended_behind: Vec<(SessionKey, GrantId)>,
     /// By the generations of their grants.
     keys: BTreeMap<u32, SessionKey>,
     generation: u32,
@@ -201,6 +203,10 @@ impl SharedSessions {
             *count -= 1;
             if *count == 0 {
                 self.opening.remove(&of);
+                let behind = std::mem::take(&mut self.ended_behind).into_iter();
+                let (over, others): (Vec<_>, Vec<_>) = behind.partition(|(of, _)| *of == key);
+                self.ended.extend(over.into_iter().map(|(_, id)| id));
+                self.ended_behind = others;
             }
         }
     }
@@ -248,7 +254,10 @@ impl SharedSessions {
             (known.revision, known.value) = (revision, value);
             return Some(known.id);
         }
-        self.drop_known(key, true);
+        let before = self.known.get(&key).map(|known| (key, known.id));
+        let is_opened = self.opening.contains_key(&(value.client_id.clone(), key));
+        self.drop_known(key, !is_opened);
+        self.ended_behind.extend(before.filter(|_| is_opened));
         if !self.has_room(key, now_ms) {
             return None;
         }

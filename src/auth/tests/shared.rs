@@ -507,6 +507,25 @@ fn a_key_has_sixteen_sessions_over_all_nodes_as_far_as_each_was_told() {
 }
 
 #[test]
+fn who_takes_the_name_of_its_own_session_is_in_the_new_one_before_the_end_of_the_old_is_told() {
+    let mut cluster = Cluster::new(1);
+    let (before, _) = cluster.open(0, "desk");
+    cluster.settle();
+    let judged = cluster.begin(0, by_secret("hmac", "s3cret"), "session:desk");
+    let Judged::Asks(inquiry) = cluster.step(0, judged) else { panic!() };
+    let answer = cluster.bucket.answer(inquiry.request());
+    // It is told of before it is answered.
+    cluster.settle();
+    assert_eq!(cluster.ended[0], []);
+    let now = cluster.nodes[0].now;
+    let authority = &mut cluster.nodes[0].authority;
+    let judged = authority.proceed(inquiry, answer, now);
+    let Judged::Verdict(Verdict::Granted { login, .. }) = judged else { panic!("{judged:?}") };
+    assert_ne!(login.grant, before.grant);
+    assert_eq!((authority.poll_ended(), authority.poll_ended()), (before.grant, None));
+}
+
+#[test]
 fn of_sessions_that_are_opened_at_once_on_one_node_a_key_has_sixteen_too() {
     let mut cluster = Cluster::new(1);
     let open = |cluster: &mut Cluster, number: usize| {
